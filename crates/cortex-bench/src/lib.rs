@@ -1,0 +1,1 @@
+//! Measures every crate beside its peers.

@@ -1,0 +1,103 @@
+use std::num::NonZero;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crate::clock::{Clock, SystemClock};
+
+/// The instant after which nobody waits for an answer any more.
+///
+/// Eight bytes, nanoseconds around an instant fixed once per process, so that a [`Context`](crate::Context) stays
+/// small. It means nothing in another process: send the [`remaining`](Self::remaining) time instead.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_core::{Clock, Deadline, SystemClock};
+/// use std::time::Duration;
+///
+/// let now = SystemClock.now();
+/// let deadline = Deadline::at(now + Duration::from_secs(2));
+/// assert_eq!(deadline.remaining(now), Duration::from_secs(2));
+/// assert!(deadline.is_past(now + Duration::from_secs(2)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deadline(NonZero<u64>);
+
+impl Deadline {
+    /// Makes a deadline of an instant; one further than 292 years away is cut to that.
+    pub fn at(instant: Instant) -> Self {
+        let anchor = anchor();
+        let value = match instant.checked_duration_since(anchor) {
+            Some(after) => CENTRE.saturating_add(nanos(after)),
+            None => CENTRE.saturating_sub(nanos(anchor.duration_since(instant))),
+        };
+        Self(NonZero::new(value).unwrap_or(NonZero::<u64>::MIN))
+    }
+
+    /// Makes a deadline that lies `timeout` after `now`.
+    pub fn after(now: Instant, timeout: Duration) -> Self {
+        let start = Self::at(now).0;
+        Self(start.saturating_add(nanos(timeout)))
+    }
+
+    /// Returns the instant, exact to the nanosecond.
+    pub fn instant(self) -> Instant {
+        let anchor = anchor();
+        match self.0.get().checked_sub(CENTRE) {
+            Some(after) => anchor + Duration::from_nanos(after),
+            None => anchor
+                .checked_sub(Duration::from_nanos(CENTRE - self.0.get()))
+                .unwrap_or(anchor),
+        }
+    }
+
+    /// Returns the time left at `now`; zero once the deadline is past.
+    pub fn remaining(self, now: Instant) -> Duration {
+        Duration::from_nanos(self.0.get().saturating_sub(Self::at(now).0.get()))
+    }
+
+    /// Says whether the deadline has passed at `now`.
+    pub fn is_past(self, now: Instant) -> bool {
+        self <= Self::at(now)
+    }
+}
+
+/// The stored value of the anchor: an instant before it stays representable.
+const CENTRE: u64 = 1 << 63;
+
+fn anchor() -> Instant {
+    static ANCHOR: OnceLock<Instant> = OnceLock::new();
+    *ANCHOR.get_or_init(|| SystemClock.now())
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keeps_instants_and_their_order(a in 0_u64..1 << 50, b in 0_u64..1 << 50) {
+            // Half of the instants lie before the anchor, as an `Instant` taken at start-up does.
+            let base = anchor().checked_sub(Duration::from_secs(60)).unwrap_or_else(anchor);
+            let (a, b) = (base + Duration::from_nanos(a), base + Duration::from_nanos(b));
+            prop_assert_eq!(Deadline::at(a).instant(), a);
+            prop_assert_eq!(Deadline::at(a).cmp(&Deadline::at(b)), a.cmp(&b));
+            prop_assert_eq!(Deadline::at(b).remaining(a), b.saturating_duration_since(a));
+            prop_assert_eq!(Deadline::at(b).is_past(a), b <= a);
+        }
+    }
+
+    #[test]
+    fn saturates_instead_of_overflowing() {
+        let now = SystemClock.now();
+        let never = Deadline::after(now, Duration::MAX);
+        assert!(never.remaining(now) > Duration::from_secs(290 * 365 * 86_400));
+        assert!(!never.is_past(now));
+        assert!(Deadline::after(now, Duration::ZERO).is_past(now));
+    }
+}
