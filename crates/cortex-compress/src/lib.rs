@@ -1,2 +1,31 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod body;
+mod coding;
+mod content_types;
+mod encoder;
+mod error;
+mod future;
+mod headers;
+mod layer;
+mod list;
+mod negotiate;
+mod observer;
+mod one_shot;
+mod pool;
+mod rules;
+mod service;
+mod shared;
+mod stream;
+
+pub use self::body::CompressBody;
+pub use self::coding::{Coding, InvalidLevel, Level};
+pub use self::content_types::ContentTypes;
+pub use self::error::{CompressError, EncodeError};
+pub use self::future::ResponseFuture;
+pub use self::layer::CompressionLayer;
+pub use self::negotiate::{Negotiated, negotiate};
+pub use self::observer::{Event, Observer, SkipReason};
+pub use self::rules::NoCompress;
+pub use self::service::Compress;

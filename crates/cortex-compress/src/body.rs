@@ -1,0 +1,175 @@
+use crate::error::CompressError;
+use crate::stream::Stream;
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The body of a response that went through [`Compress`](crate::Compress): encoded or as it was.
+///
+/// Holds the inner body itself, never a box. Reads from it only when it is read from, so that back-pressure passes
+/// through; holds one frame of input, one of output (16 KiB) and the state of the encoder.
+///
+/// # Cancel safety
+///
+/// Dropping the body at any time gives its encoder back to the layer. Between two polls nothing is held back: what the
+/// inner body has yielded before a pause is flushed out.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "gzip")] {
+/// use cortex_compress::{CompressBody, CompressionLayer};
+/// use http::{Request, Response};
+/// use http_body::Body;
+/// use http_body_util::{BodyExt, Full};
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let service = ServiceBuilder::new()
+///     .layer(CompressionLayer::new())
+///     .service_fn(async |_: Request<()>| {
+///         let text = Full::from("again and ".repeat(1000));
+///         Ok::<_, std::convert::Infallible>(
+///             Response::builder().header("content-type", "text/plain").body(text).unwrap(),
+///         )
+///     });
+/// let request = Request::builder().header("accept-encoding", "gzip").body(()).unwrap();
+/// let body: CompressBody<Full<bytes::Bytes>> = service.oneshot(request).await.unwrap().into_body();
+/// assert!(body.size_hint().exact().unwrap() < 200);
+/// # });
+/// # }
+/// ```
+pub struct CompressBody<B: Body> {
+    inner: B,
+    state: State<B::Error>,
+}
+
+enum State<E> {
+    /// The inner body as it is.
+    Identity,
+    /// Nothing, of unknown length: the answer to `HEAD`.
+    Absent,
+    /// What was read of the inner body, or made of it.
+    Held(Held<E>),
+    Stream(Stream),
+}
+
+/// Frames that are there already.
+pub(crate) struct Held<E> {
+    pub(crate) data: Option<Bytes>,
+    pub(crate) then: Then<E>,
+}
+
+pub(crate) enum Then<E> {
+    End,
+    Trailers(Box<HeaderMap>),
+    Error(E),
+}
+
+impl<B: Body> CompressBody<B> {
+    pub(crate) const fn identity(inner: B) -> Self {
+        Self {
+            inner,
+            state: State::Identity,
+        }
+    }
+
+    pub(crate) const fn absent(inner: B) -> Self {
+        Self {
+            inner,
+            state: State::Absent,
+        }
+    }
+
+    pub(crate) const fn held(inner: B, held: Held<B::Error>) -> Self {
+        Self {
+            inner,
+            state: State::Held(held),
+        }
+    }
+
+    pub(crate) const fn stream(inner: B, stream: Stream) -> Self {
+        Self {
+            inner,
+            state: State::Stream(stream),
+        }
+    }
+}
+
+/// An error that waits here is never pinned.
+impl<B: Body + Unpin> Unpin for CompressBody<B> {}
+
+impl<B: Body + Unpin> Body for CompressBody<B> {
+    type Data = Bytes;
+    type Error = CompressError<B::Error>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Self { inner, state } = self.get_mut();
+        match state {
+            State::Identity => Pin::new(inner).poll_frame(cx).map(|next| {
+                next.map(|frame| match frame {
+                    Ok(frame) => Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))),
+                    Err(error) => Err(CompressError::Inner(error)),
+                })
+            }),
+            State::Absent => Poll::Ready(None),
+            State::Held(held) => Poll::Ready(held.next()),
+            State::Stream(stream) => stream.poll(inner, cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.state {
+            State::Identity => self.inner.is_end_stream(),
+            State::Absent => false, // an end in sight is a length of 0 to some servers
+            State::Held(held) => held.data.is_none() && matches!(held.then, Then::End),
+            State::Stream(stream) => stream.is_done(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.state {
+            State::Identity => self.inner.size_hint(),
+            State::Held(Held {
+                then: Then::Error(_), ..
+            })
+            | State::Absent => SizeHint::default(),
+            State::Held(held) => SizeHint::with_exact(held.data.as_ref().map_or(0, |data| data.len() as u64)),
+            State::Stream(stream) if stream.is_done() => SizeHint::with_exact(0),
+            State::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl<E> Held<E> {
+    fn next(&mut self) -> Option<Result<Frame<Bytes>, CompressError<E>>> {
+        if let Some(data) = self.data.take() {
+            return Some(Ok(Frame::data(data)));
+        }
+        match std::mem::replace(&mut self.then, Then::End) {
+            Then::End => None,
+            Then::Trailers(trailers) => Some(Ok(Frame::trailers(*trailers))),
+            Then::Error(error) => Some(Err(CompressError::Inner(error))),
+        }
+    }
+}
+
+impl<B: Body> fmt::Debug for CompressBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Identity => "identity",
+            State::Absent => "absent",
+            State::Held(_) => "held",
+            State::Stream(_) => "stream",
+        };
+        f.debug_struct("CompressBody")
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,11 @@
+//! The encoders behind one trait. Each is in a file of its own, behind its feature.
+
+#[cfg(feature = "brotli")]
+mod brotli;
+mod encode;
+#[cfg(feature = "gzip")]
+mod gzip;
+#[cfg(feature = "zstd")]
+mod zstd;
+
+pub(crate) use self::encode::{Encoder, Size, create, slice};

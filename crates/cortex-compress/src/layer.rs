@@ -1,0 +1,119 @@
+use crate::coding::{Coding, Level};
+use crate::content_types::ContentTypes;
+use crate::observer::Observer;
+use crate::service::Compress;
+use crate::shared::Shared;
+use std::fmt;
+use std::sync::Arc;
+use tower_layer::Layer;
+
+/// Compresses responses with the best coding that the client accepts.
+///
+/// Put it inside what measures and outside what decides: inside the observing layer, outside timeouts, limits and the
+/// handlers. A clone, and every service made from it, uses the same encoders.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(all(feature = "brotli", feature = "gzip", feature = "zstd"))] {
+/// use axum::{Router, routing::get};
+/// use cortex_compress::{Coding, CompressionLayer, ContentTypes, Level};
+///
+/// let layer = CompressionLayer::new()
+///     .coding(Coding::Br, Level::new(5))
+///     .coding(Coding::Gzip, Level::DEFAULT)
+///     .min_size(512)
+///     .types(ContentTypes::compressible().allow("application/vnd.acme.table"));
+/// let app: Router = Router::new().route("/", get(async || "Hello")).layer(layer.clone());
+/// assert!(format!("{layer:?}").contains("[br 5, gzip 4]"));
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CompressionLayer {
+    shared: Arc<Shared>,
+    /// The offers are still the ones of [`new`](Self::new).
+    default_codings: bool,
+}
+
+impl CompressionLayer {
+    /// Makes a layer that offers every coding of this build: zstd, then br, then gzip, each at its default level.
+    pub fn new() -> Self {
+        Self {
+            shared: Arc::new(Shared::new()),
+            default_codings: true,
+        }
+    }
+
+    /// Offers a coding, after those offered before; where the client has no preference, the earliest wins.
+    ///
+    /// The first call replaces the offers of [`new`](Self::new). To offer a coding again changes its level.
+    ///
+    /// The default levels are safe to run on every response: zstd 1, br 4, gzip 4. A level far above them belongs to
+    /// bodies that are encoded once and kept.
+    ///
+    /// # Panics
+    ///
+    /// The coding has no such level; [`Coding::level`] checks without panicking.
+    #[must_use]
+    pub fn coding(mut self, coding: Coding, level: Level) -> Self {
+        if let Err(error) = coding.level(level.resolve(coding)) {
+            panic!("failed to {error}");
+        }
+        let shared = Arc::make_mut(&mut self.shared);
+        if std::mem::take(&mut self.default_codings) {
+            shared.clear_offers();
+        }
+        shared.offer(coding, level);
+        self
+    }
+
+    /// Leaves bodies shorter than this many bytes alone; 1024 by default.
+    ///
+    /// A body whose length is not known beforehand is encoded. An empty one never is.
+    #[must_use]
+    pub fn min_size(mut self, bytes: u64) -> Self {
+        Arc::make_mut(&mut self.shared).min_size = bytes;
+        self
+    }
+
+    /// Sets which content types are encoded; [`ContentTypes::compressible`] by default.
+    #[must_use]
+    pub fn types(mut self, types: ContentTypes) -> Self {
+        Arc::make_mut(&mut self.shared).types = types;
+        self
+    }
+
+    /// Obeys `Cache-Control: no-transform` of requests and responses, or ignores it; obeys by default.
+    #[must_use]
+    pub fn no_transform(mut self, obey: bool) -> Self {
+        Arc::make_mut(&mut self.shared).no_transform = obey;
+        self
+    }
+
+    /// Tells an observer what becomes of each response. A second call replaces the observer: give a pair for two.
+    #[must_use]
+    pub fn observe(mut self, observer: impl Observer + 'static) -> Self {
+        Arc::make_mut(&mut self.shared).observe(Arc::new(observer));
+        self
+    }
+}
+
+impl Default for CompressionLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for CompressionLayer {
+    type Service = Compress<S>;
+
+    fn layer(&self, inner: S) -> Compress<S> {
+        Compress::new(inner, Arc::clone(&self.shared))
+    }
+}
+
+impl fmt::Debug for CompressionLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}

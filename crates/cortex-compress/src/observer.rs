@@ -1,0 +1,147 @@
+use crate::coding::Coding;
+use std::sync::Arc;
+
+/// Learns what became of each response; give it to [`CompressionLayer::observe`].
+///
+/// It runs on the thread that serves the response: it must neither block nor panic. Without an observer no event is
+/// built.
+///
+/// [`CompressionLayer::observe`]: crate::CompressionLayer::observe
+///
+/// # Examples
+///
+/// ```
+/// use cortex_compress::{CompressionLayer, Event, Observer};
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// #[derive(Default)]
+/// struct Saved(AtomicU64);
+///
+/// impl Observer for Saved {
+///     fn on_event(&self, event: &Event) {
+///         if let Event::Encoded { bytes_in, bytes_out, .. } = event {
+///             self.0.fetch_add(bytes_in.saturating_sub(*bytes_out), Ordering::Relaxed);
+///         }
+///     }
+/// }
+///
+/// let layer = CompressionLayer::new().observe(Saved::default());
+/// # assert!(format!("{layer:?}").contains("observed: true"));
+/// ```
+pub trait Observer: Send + Sync {
+    /// Takes note of an event.
+    fn on_event(&self, event: &Event) {
+        let _ = event;
+    }
+}
+
+impl Observer for () {}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn on_event(&self, event: &Event) {
+        (**self).on_event(event);
+    }
+}
+
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn on_event(&self, event: &Event) {
+        self.0.on_event(event);
+        self.1.on_event(event);
+    }
+}
+
+/// What became of a response.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_compress::{Event, SkipReason};
+///
+/// fn is_waste(event: &Event) -> bool {
+///     matches!(event, Event::Skipped { reason: SkipReason::NotSmaller, .. })
+/// }
+/// # let _ = is_waste;
+/// # assert_ne!(SkipReason::NotSmaller, SkipReason::TooSmall);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A body was encoded to its end.
+    #[non_exhaustive]
+    Encoded {
+        /// The coding the client got.
+        coding: Coding,
+        /// The length of the body before encoding.
+        bytes_in: u64,
+        /// The length of the body after encoding.
+        bytes_out: u64,
+    },
+    /// A response was left as it was, but perhaps for `Vary`.
+    #[non_exhaustive]
+    Skipped {
+        /// The first reason that was found.
+        reason: SkipReason,
+    },
+}
+
+/// Why a response was not encoded.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_compress::SkipReason;
+///
+/// assert_eq!(format!("{:?}", SkipReason::TooSmall), "TooSmall");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// The client accepts none of the codings on offer, or likes the identity better.
+    NotAccepted,
+    /// The status has no content, or the connection becomes a tunnel.
+    Status,
+    /// The response is a part of a representation, or says that there is no such part.
+    Range,
+    /// The request or the response says `no-transform`.
+    NoTransform,
+    /// The handler opted out: [`NoCompress`](crate::NoCompress), `Content-Encoding: identity`, or a signature.
+    OptedOut,
+    /// The response has a content coding already.
+    AlreadyEncoded,
+    /// The content type is not on the list.
+    ContentType,
+    /// The body is shorter than the minimum.
+    TooSmall,
+    /// The response to `HEAD` has no body; its header says what `GET` would give.
+    Head,
+    /// Encoding did not make the body smaller.
+    NotSmaller,
+    /// The body ended early, failed at once, or the encoder had no memory.
+    Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Log(Mutex<Vec<Event>>);
+
+    impl Observer for Log {
+        fn on_event(&self, event: &Event) {
+            self.0.lock().unwrap().push(*event);
+        }
+    }
+
+    #[test]
+    fn a_pair_tells_both_and_the_unit_nobody() {
+        let (a, b) = (Arc::new(Log::default()), Arc::new(Log::default()));
+        let event = Event::Skipped {
+            reason: SkipReason::TooSmall,
+        };
+        ((Arc::clone(&a), Arc::clone(&b)), ()).on_event(&event);
+        assert_eq!(*a.0.lock().unwrap(), [event]);
+        assert_eq!(*b.0.lock().unwrap(), [event]);
+    }
+}

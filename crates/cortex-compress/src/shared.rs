@@ -1,0 +1,115 @@
+use crate::coding::{Coding, Level};
+use crate::content_types::ContentTypes;
+use crate::observer::{Event, Observer, SkipReason};
+use crate::pool::Pool;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a layer, its services and their bodies have in common.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    offers: Vec<Offer>,
+    codings: Vec<Coding>,
+    pub(crate) min_size: u64,
+    pub(crate) types: ContentTypes,
+    pub(crate) no_transform: bool,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+/// A coding on offer, with its idle encoders.
+#[derive(Clone)]
+pub(crate) struct Offer {
+    pub(crate) coding: Coding,
+    pub(crate) level: u8,
+    pub(crate) pool: Pool,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        let mut shared = Self {
+            offers: Vec::new(),
+            codings: Vec::new(),
+            min_size: 1024,
+            types: ContentTypes::compressible(),
+            no_transform: true,
+            observer: None,
+        };
+        for &coding in Coding::ALL {
+            shared.offer(coding, Level::DEFAULT);
+        }
+        shared
+    }
+
+    /// Appends a coding to the offers, or changes its level where it stands.
+    pub(crate) fn offer(&mut self, coding: Coding, level: Level) {
+        let offer = Offer {
+            coding,
+            level: level.resolve(coding),
+            pool: Pool::new(),
+        };
+        if let Some(at) = self.codings.iter().position(|&known| known == coding) {
+            self.offers[at] = offer;
+        } else {
+            self.offers.push(offer);
+            self.codings.push(coding);
+        }
+    }
+
+    pub(crate) fn clear_offers(&mut self) {
+        self.offers.clear();
+        self.codings.clear();
+    }
+
+    pub(crate) fn observe(&mut self, observer: Arc<dyn Observer>) {
+        self.observer = Some(observer);
+    }
+
+    pub(crate) fn codings(&self) -> &[Coding] {
+        &self.codings
+    }
+
+    /// Finds an offer of [`codings`](Self::codings) by its coding.
+    pub(crate) fn find(&self, coding: Coding) -> usize {
+        self.codings
+            .iter()
+            .position(|&known| known == coding)
+            .expect("invariant: only what is on offer is negotiated")
+    }
+
+    pub(crate) fn offer_at(&self, index: usize) -> &Offer {
+        &self.offers[index]
+    }
+
+    pub(crate) fn encoded(&self, coding: Coding, bytes_in: u64, bytes_out: u64) {
+        if let Some(observer) = &self.observer {
+            observer.on_event(&Event::Encoded {
+                coding,
+                bytes_in,
+                bytes_out,
+            });
+        }
+    }
+
+    pub(crate) fn skipped(&self, reason: SkipReason) {
+        if let Some(observer) = &self.observer {
+            observer.on_event(&Event::Skipped { reason });
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("offers", &self.offers)
+            .field("min_size", &self.min_size)
+            .field("no_transform", &self.no_transform)
+            .field("observed", &self.observer.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.coding, self.level)
+    }
+}
