@@ -1,1 +1,11 @@
-//! Measures every crate beside its peers.
+#![doc = include_str!("../README.md")]
+
+mod cpu;
+mod load;
+mod record;
+mod rounds;
+
+pub use self::cpu::{Tasks, pin_current_thread};
+pub use self::load::Load;
+pub use self::record::Record;
+pub use self::rounds::{Series, interleave};

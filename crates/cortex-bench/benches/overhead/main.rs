@@ -1,0 +1,74 @@
+//! What a production stack costs per request: the CPU time of the server's threads around the same hello handler.
+//!
+//! All servers live in this process, each on a thread of its own with a current-thread runtime on core 0; one load
+//! generator on core 1 keeps 32 requests under way. Only one server works at a time, in rounds that alternate
+//! forwards and backwards. `served` is the median of the rounds, `served-best` the best one. `in-process` is the time
+//! per call of the same services without sockets.
+#![expect(clippy::print_stdout, reason = "a bench prints its result")]
+
+mod calls;
+mod served;
+mod stacks;
+
+use std::error::Error;
+
+use cortex_bench::{Record, Series, pin_current_thread};
+
+use crate::stacks::Stack;
+
+/// How much to measure.
+#[derive(Clone, Copy)]
+struct Effort {
+    passes: usize,
+    requests: usize,
+}
+
+/// One series for each stack, in nanoseconds per request.
+type Measured = Vec<(Stack, Series)>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // As criterion does: without `--bench`, so under `cargo test --benches`, only see that it runs.
+    let measuring = std::env::args().any(|argument| argument == "--bench");
+    let effort = if measuring {
+        Effort {
+            passes: 16,
+            requests: 16_000,
+        }
+    } else {
+        Effort {
+            passes: 2,
+            requests: 64,
+        }
+    };
+    pin_current_thread(1).map_err(|error| format!("two cores are needed, one for the load: {error}"))?;
+    let servers = served::Servers::start()?;
+    let (servers, served) = servers.measure(effort)?;
+    let calls = calls::measure(effort)?;
+    servers.stop()?;
+    if measuring {
+        report("served", &served, Series::median)?;
+        report("served-best", &served, Series::best)?;
+        report("in-process", &calls, Series::median)?;
+    }
+    Ok(())
+}
+
+/// Prints nanoseconds per request and the ratio to the first stack, and records them.
+fn report(
+    group: &str,
+    measured: &Measured,
+    statistic: fn(&Series) -> Option<f64>,
+) -> Result<(), Box<dyn Error>> {
+    let record = Record::from_env();
+    let mut bare = None;
+    for (stack, series) in measured {
+        let nanos = statistic(series).ok_or("nothing was measured")?;
+        let ratio = nanos / *bare.get_or_insert(nanos);
+        let id = format!("{group}/{}", stack.name());
+        println!("{id:<24} {nanos:>8.0} ns/request  {ratio:.3}");
+        if let Some(record) = &record {
+            record.save(&id, nanos)?;
+        }
+    }
+    Ok(())
+}
