@@ -19,14 +19,14 @@ fn main() {
 fn attach(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("attach");
     let context = ours();
-    group.bench_function("cortex", |b| b.iter(|| black_box(black_box(&context).attach())));
+    group.bench_function("cortex", |b| b.iter(|| black_box(&context).attach()));
     let context = opentelemetry_context();
     group.bench_function("opentelemetry", |b| {
-        b.iter(|| black_box(black_box(&context).clone().attach()));
+        b.iter(|| black_box(&context).clone().attach());
     });
     let span = tracing::info_span!("request");
     group.bench_function("tracing", |b| {
-        b.iter(|| black_box(black_box(&span).clone().entered()));
+        b.iter(|| black_box(&span).clone().entered());
     });
 }
 
@@ -34,25 +34,25 @@ fn attach(criterion: &mut Criterion) {
 fn current(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("current");
     let guard = ours().attach();
-    group.bench_function("cortex", |b| b.iter(|| black_box(Context::current())));
+    group.bench_function("cortex", |b| b.iter(Context::current));
     drop(guard);
     let guard = opentelemetry_context().attach();
     group.bench_function("opentelemetry", |b| {
-        b.iter(|| black_box(opentelemetry::Context::current()));
+        b.iter(opentelemetry::Context::current);
     });
     drop(guard);
     let guard = tracing::info_span!("request").entered();
-    group.bench_function("tracing", |b| b.iter(|| black_box(tracing::Span::current())));
+    group.bench_function("tracing", |b| b.iter(tracing::Span::current));
     drop(guard);
     group.finish();
 
     let mut group = criterion.benchmark_group("trace-id");
     let guard = ours().attach();
-    group.bench_function("cortex", |b| b.iter(|| black_box(Context::current().trace_id())));
+    group.bench_function("cortex", |b| b.iter(|| Context::current().trace_id()));
     drop(guard);
     let guard = opentelemetry_context().attach();
     group.bench_function("opentelemetry", |b| {
-        b.iter(|| opentelemetry::Context::map_current(|c| black_box(c.span().span_context().trace_id())));
+        b.iter(|| opentelemetry::Context::map_current(|context| context.span().span_context().trace_id()));
     });
     drop(guard);
 }
