@@ -1,0 +1,154 @@
+use super::text::unescape;
+use crate::name::is_label_name;
+
+/// A line of a text exposition that is no comment.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Sample<'a> {
+    pub(crate) name: &'a str,
+    /// The labels as written, without the braces.
+    pub(crate) labels: &'a str,
+    pub(crate) value: &'a str,
+    /// The exemplar as written, with its ` # ` before it, or nothing.
+    pub(crate) exemplar: &'a str,
+}
+
+/// Reads a sample without a timestamp, strictly; the name is left to the caller to judge.
+pub(crate) fn parse_sample(line: &str) -> Option<Sample<'_>> {
+    let (name, rest) = line.split_at(line.find(['{', ' '])?);
+    let (labels, rest) = match rest.strip_prefix('{') {
+        Some(inside) => {
+            let labels = &inside[..labels_len(inside)?];
+            (labels, inside[labels.len()..].strip_prefix('}')?)
+        }
+        None => ("", rest),
+    };
+    let rest = rest.strip_prefix(' ')?;
+    let (value, exemplar) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+    value.parse::<f64>().ok()?;
+    is_exemplar(exemplar).then_some(Sample {
+        name,
+        labels,
+        value,
+        exemplar,
+    })
+}
+
+/// Reads rendered labels; nothing if they are not well formed or a name is none.
+pub(crate) fn label_pairs(labels: &str) -> Option<Vec<(&str, String)>> {
+    let mut pairs = Vec::new();
+    let mut rest = labels;
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once("=\"")?;
+        let end = quoted_len(after)?;
+        if !is_label_name(name) {
+            return None;
+        }
+        pairs.push((name, unescape(&after[..end])));
+        rest = &after[end + 1..];
+        if !rest.is_empty() {
+            rest = rest.strip_prefix(',').filter(|rest| !rest.is_empty())?;
+        }
+    }
+    Some(pairs)
+}
+
+/// Returns the length of the labels up to the brace that closes them.
+fn labels_len(inside: &str) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match inside[at..].find(['"', '}'])? {
+            offset if inside.as_bytes()[at + offset] == b'}' => return Some(at + offset),
+            offset => {
+                let value = at + offset + 1;
+                at = value + quoted_len(&inside[value..])? + 1;
+            }
+        }
+    }
+}
+
+/// Returns the length of a quoted value up to the quote that closes it.
+fn quoted_len(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.bytes().position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    })
+}
+
+/// Whether the text is nothing or ` # {labels} value [timestamp]`.
+fn is_exemplar(text: &str) -> bool {
+    let Some(inside) = text.strip_prefix(" # {") else {
+        return text.is_empty();
+    };
+    let Some(len) = labels_len(inside) else {
+        return false;
+    };
+    let Some(numbers) = inside[len..].strip_prefix("} ") else {
+        return false;
+    };
+    let mut numbers = numbers.split(' ');
+    label_pairs(&inside[..len]).is_some()
+        && numbers.next().is_some_and(|value| value.parse::<f64>().is_ok())
+        && numbers.next().is_none_or(|time| time.parse::<f64>().is_ok())
+        && numbers.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples() {
+        let sample = |name, labels, value, exemplar| {
+            Some(Sample {
+                name,
+                labels,
+                value,
+                exemplar,
+            })
+        };
+        assert_eq!(parse_sample("a 1"), sample("a", "", "1", ""));
+        assert_eq!(parse_sample("a{} -inf"), sample("a", "", "-inf", ""));
+        let labels = r#"b="}\" #",c="\\""#;
+        assert_eq!(
+            parse_sample(&format!("a{{{labels}}} 1e-7")),
+            sample("a", labels, "1e-7", "")
+        );
+        let exemplar = r#" # {t="x"} 0.5 12.3"#;
+        assert_eq!(
+            parse_sample(&format!("a 1{exemplar}")),
+            sample("a", "", "1", exemplar)
+        );
+        for bad in [
+            "",
+            "a",
+            "a ",
+            "a{",
+            "a{b=\"} 1",
+            "a{b=\"c\"}1",
+            "a 1 2",
+            "a x",
+            "a  1",
+            "a 1 # {",
+            "a 1 # {} x",
+            "a 1 # {} 1 2 3",
+            "a 1 # {b} 1",
+            "a 1 # {}",
+        ] {
+            assert_eq!(parse_sample(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn pairs() {
+        let pairs = label_pairs(r#"a="",_b="x\ny\"\\""#).unwrap();
+        assert_eq!(pairs, [("a", String::new()), ("_b", "x\ny\"\\".to_owned())]);
+        assert_eq!(label_pairs(""), Some(Vec::new()));
+        for bad in [
+            "a", "a=", "a=\"", "a=\"\",", "a=\"\" ", ",a=\"\"", "a b=\"\"", "=\"\"", "__a=\"\"",
+        ] {
+            assert_eq!(label_pairs(bad), None, "{bad:?}");
+        }
+    }
+}

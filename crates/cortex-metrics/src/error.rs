@@ -1,0 +1,133 @@
+use std::fmt;
+
+/// Says why a metric cannot be registered, and names it.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_metrics::{Counter, Registry, RegisterErrorKind};
+///
+/// let error = Registry::default().register("two words", "No.", Counter::default()).unwrap_err();
+/// assert_eq!(error.metric(), "two words");
+/// assert!(matches!(error.kind(), RegisterErrorKind::InvalidName));
+/// assert_eq!(
+///     error.to_string(),
+///     "register metric \"two words\": its name must be a letter, then letters, digits and underscores",
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterError {
+    metric: String,
+    kind: RegisterErrorKind,
+}
+
+impl RegisterError {
+    pub(crate) fn new(metric: &str, kind: RegisterErrorKind) -> Self {
+        let metric = metric.to_owned();
+        Self { metric, kind }
+    }
+
+    /// Returns the name of the metric, with the registry's prefix; for a sub-registry, its prefix.
+    pub fn metric(&self) -> &str {
+        &self.metric
+    }
+
+    /// Returns what is wrong.
+    pub fn kind(&self) -> &RegisterErrorKind {
+        &self.kind
+    }
+}
+
+impl fmt::Display for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use RegisterErrorKind as Kind;
+        let metric = &self.metric;
+        match &self.kind {
+            Kind::InvalidPrefix => write!(f, "make a sub-registry {metric:?}: ")?,
+            _ => write!(f, "register metric {metric:?}: ")?,
+        }
+        match &self.kind {
+            Kind::InvalidName => {
+                f.write_str("its name must be a letter, then letters, digits and underscores")
+            }
+            Kind::InvalidPrefix => {
+                f.write_str("its prefix must be a letter, then letters, digits and underscores, or empty")
+            }
+            Kind::InvalidLabel { label } => write!(
+                f,
+                "its label {label:?} must be letters, digits and underscores, start with no digit and not with __"
+            ),
+            Kind::RepeatedLabel { label } => write!(f, "its label {label:?} is given twice"),
+            Kind::ReservedLabel { label } => {
+                write!(f, "its label {label:?} belongs to the buckets of a histogram")
+            }
+            Kind::InvalidUnit { unit } => {
+                write!(f, "its unit {unit:?} must be letters, digits and underscores")
+            }
+            Kind::UnitNotAllowed => f.write_str("an info has no unit"),
+            Kind::Duplicate => f.write_str("it is registered already"),
+            Kind::Mismatch => {
+                f.write_str("the name is registered with another type, unit, help or set of labels")
+            }
+            Kind::Clash { name, with } => write!(f, "its series {name:?} belongs to the metric {with:?}"),
+        }
+    }
+}
+
+impl std::error::Error for RegisterError {}
+
+/// What is wrong with a metric.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_metrics::{Counter, Gauge, Registry, RegisterErrorKind};
+///
+/// let registry = Registry::default();
+/// registry.register("jobs", "Jobs done.", Counter::default())?;
+/// let error = registry.register("jobs_total", "Jobs there are.", Gauge::default()).unwrap_err();
+/// let clash = RegisterErrorKind::Clash { name: "jobs_total".into(), with: "jobs".into() };
+/// assert_eq!(*error.kind(), clash);
+/// # Ok::<(), cortex_metrics::RegisterError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegisterErrorKind {
+    /// The name is not a letter followed by letters, digits and underscores.
+    InvalidName,
+    /// The prefix of a sub-registry could not start a name.
+    InvalidPrefix,
+    /// A label's name is not one, or is reserved because it starts with two underscores.
+    InvalidLabel {
+        /// The label.
+        label: String,
+    },
+    /// A label is named twice, maybe once by the sub-registry.
+    RepeatedLabel {
+        /// The label.
+        label: String,
+    },
+    /// A label means something else on this type of metric: `le` on a histogram.
+    ReservedLabel {
+        /// The label.
+        label: String,
+    },
+    /// The unit could not end a name.
+    InvalidUnit {
+        /// The unit.
+        unit: String,
+    },
+    /// The type of metric has no unit.
+    UnitNotAllowed,
+    /// The metric is registered already, with labels that do not tell the two apart.
+    Duplicate,
+    /// The name is registered, through another sub-registry, with another type, unit, help or set of labels.
+    Mismatch,
+    /// One of the names the metric would expose belongs to another metric.
+    Clash {
+        /// The name that both would expose.
+        name: String,
+        /// The metric that has it.
+        with: String,
+    },
+}

@@ -1,0 +1,153 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::registry::Registry as Embedded;
+
+use crate::Registry;
+use crate::encode::{float, parse_sample, unescape};
+use crate::gather::{Gathered, Loose, LooseSample};
+use crate::metric::Kind;
+use crate::name::is_exposed_name;
+use crate::registry::Scope;
+
+impl Registry {
+    /// Exposes a registry of `prometheus-client` after our own metrics, in every format; a sub-registry adds its prefix
+    /// and labels.
+    ///
+    /// That registry checks nothing, so it is checked here, at each scrape: a family with a line that is malformed, or
+    /// with a name or series that is exposed already, is left out and counted in [`dropped`](Self::dropped). If the
+    /// registry fails in the middle, what follows is left out too. Families with the same name, which it allows, are
+    /// joined.
+    ///
+    /// # Examples
+    ///
+    /// See the module [`prometheus`](crate::prometheus).
+    pub fn prometheus(&self, registry: Embedded) {
+        self.embed(registry);
+    }
+}
+
+/// Reads what an embedded registry exposes.
+pub(crate) fn gather(registry: &Embedded, scope: &Scope, out: &mut Gathered<'_>) {
+    let mut text = String::new();
+    let encoded = catch_unwind(AssertUnwindSafe(|| encode_registry(&mut text, registry)));
+    if !matches!(encoded, Ok(Ok(()))) {
+        // Cut back to the start of the family that failed.
+        text.truncate(text.rfind("\n# HELP ").map_or(0, |at| at + 1));
+        out.drop_families(1);
+    }
+    let mut block: Option<Block<'_>> = None;
+    for line in text.split_terminator('\n') {
+        if let Some(start) = line.strip_prefix("# HELP ") {
+            finish(block.replace(Block::new(start)), scope, out);
+        } else if let Some(block) = &mut block {
+            block.lines.push(line);
+        }
+    }
+    finish(block, scope, out);
+}
+
+fn finish(block: Option<Block<'_>>, scope: &Scope, out: &mut Gathered<'_>) {
+    let Some(block) = block else { return };
+    match block.read(scope) {
+        Some(family) => out.add(family),
+        None => out.drop_families(1),
+    }
+}
+
+/// The lines of one family.
+struct Block<'a> {
+    name: &'a str,
+    help: &'a str,
+    lines: Vec<&'a str>,
+}
+
+impl<'a> Block<'a> {
+    fn new(start: &'a str) -> Self {
+        let (name, help) = start.split_once(' ').unwrap_or((start, ""));
+        let lines = Vec::new();
+        Self { name, help, lines }
+    }
+
+    /// Reads the family strictly; nothing if a line is malformed.
+    fn read(&self, scope: &Scope) -> Option<Loose> {
+        let name = scope.qualify(self.name);
+        if !is_exposed_name(&name) {
+            return None;
+        }
+        let type_prefix = format!("# TYPE {} ", self.name);
+        let mut lines = self.lines.iter();
+        // Help is written as it is: what stands before the type are its further lines. Whether it was escaped by hand
+        // cannot be known; what reads as an escape is taken for one.
+        let mut help = self.help.to_owned();
+        let kind = loop {
+            let line = lines.next()?;
+            if let Some(kind) = line.strip_prefix(&type_prefix) {
+                break kind;
+            }
+            help.extend(["\n", line]);
+        };
+        let kind = match kind {
+            "counter" => Kind::Counter,
+            "gauge" => Kind::Gauge,
+            "histogram" => Kind::Histogram,
+            "info" => Kind::Info,
+            "unknown" => Kind::Unknown,
+            _ => return None,
+        };
+        let unit_prefix = format!("# UNIT {} ", self.name);
+        let unit = lines
+            .as_slice()
+            .first()
+            .and_then(|line| line.strip_prefix(&unit_prefix));
+        if unit.is_some() {
+            lines.next();
+        }
+        if unit.is_some_and(|unit| !self.name.ends_with(&format!("_{unit}"))) {
+            return None;
+        }
+        let mut family = Loose::new(&name, kind, unit, &unescape(&help));
+        for line in lines {
+            self.read_sample(line, scope, &mut family)?;
+        }
+        Some(family)
+    }
+
+    fn read_sample(&self, line: &str, scope: &Scope, family: &mut Loose) -> Option<()> {
+        let sample = parse_sample(line)?;
+        let suffix = sample.name.strip_prefix(self.name)?;
+        let is_allowed = match family.kind {
+            Kind::Counter => suffix == "_total",
+            Kind::Histogram => matches!(suffix, "_bucket" | "_sum" | "_count"),
+            Kind::Info => suffix == "_info",
+            Kind::Gauge | Kind::Unknown => suffix.is_empty(),
+        };
+        let has_exemplar = !sample.exemplar.is_empty();
+        if !is_allowed || (has_exemplar && !matches!(suffix, "_total" | "_bucket")) {
+            return None;
+        }
+        let value: f64 = sample.value.parse().ok()?;
+        let never_falls = value >= 0.0; // false for NaN
+        match suffix {
+            "_total" | "_bucket" | "_count" if !never_falls => return None,
+            "_sum" if !never_falls => family.without_sum = true,
+            _ => {}
+        }
+        let labels = match (scope.rendered(), sample.labels) {
+            ("", labels) => labels.to_owned(),
+            (scope, "") => scope.to_owned(),
+            (scope, labels) => format!("{scope},{labels}"),
+        };
+        let value = if value.is_finite() {
+            sample.value.to_owned()
+        } else {
+            float(value)
+        };
+        family.samples.push(LooseSample {
+            exemplar: sample.exemplar.to_owned(),
+            is_sum_or_count: matches!(suffix, "_sum" | "_count"),
+            ..LooseSample::new(&[&family.name, suffix], &labels, &value)?
+        });
+        Some(())
+    }
+}

@@ -1,0 +1,31 @@
+//! Works together with the crate `prometheus-client`, in both directions.
+//!
+//! What already uses it is exposed as it is: [`Registry::prometheus`](crate::Registry::prometheus) embeds one of its
+//! registries. And our metrics implement its [`EncodeMetric`](prometheus_client::encoding::EncodeMetric), so they can
+//! be registered there.
+//!
+//! # Examples
+//!
+//! ```
+//! use cortex_metrics::prometheus::prometheus_client;
+//! use cortex_metrics::{Counter, Format, Registry};
+//!
+//! let ours = Counter::default();
+//! let mut theirs = prometheus_client::registry::Registry::default();
+//! theirs.register("jobs", "Jobs done", ours.clone());
+//!
+//! let registry = Registry::default();
+//! registry.prometheus(theirs);
+//! ours.inc();
+//! let mut text = String::new();
+//! registry.encode(Format::Text004, &mut text);
+//! assert_eq!(text, "# HELP jobs_total Jobs done.\n# TYPE jobs_total counter\njobs_total 1\n");
+//! ```
+
+mod embed;
+mod implement;
+
+/// The version of the crate that this one speaks to.
+pub use prometheus_client;
+
+pub(crate) use self::embed::gather;

@@ -1,0 +1,652 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::encode::{Header, Series, push_label};
+use crate::error::RegisterErrorKind as Problem;
+use crate::gather::Gathered;
+use crate::metric::{Encode, Kind};
+use crate::name::{Names, family_name, is_label_name, is_metric_name, is_unit};
+use crate::{Collector, Counter, Format, Metric, RegisterError, Samples};
+
+/// Everything that is exposed: metrics with their names, collectors, and registries of `prometheus-client`.
+///
+/// Clones, and sub-registries, share what is registered.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_metrics::{Counter, Format, Registry};
+///
+/// let registry = Registry::default();
+/// let jobs = Counter::default();
+/// registry.sub_registry("mail", [("pool", "slow")])?.register("jobs", "Jobs done.", jobs.clone())?;
+/// jobs.add(2);
+///
+/// let mut text = String::new();
+/// registry.encode(Format::Text004, &mut text);
+/// let expected = "\
+/// ## HELP mail_jobs_total Jobs done.
+/// ## TYPE mail_jobs_total counter
+/// mail_jobs_total{pool=\"slow\"} 2
+/// ";
+/// assert_eq!(text, expected);
+/// # Ok::<(), cortex_metrics::RegisterError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Registry {
+    shared: Arc<Shared>,
+    scope: Arc<Scope>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Replaced as a whole, so that a scrape works on one state without a lock.
+    state: RwLock<Arc<State>>,
+    dropped: Counter,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    families: Vec<Arc<Registered>>,
+    by_name: HashMap<String, usize>,
+    names: Names,
+    collectors: Vec<Source<dyn Collector>>,
+    embedded: Vec<Source<prometheus_client::registry::Registry>>,
+}
+
+/// What is asked at a scrape, and through which registry it was registered.
+struct Source<T: ?Sized> {
+    scope: Arc<Scope>,
+    source: Arc<T>,
+}
+
+/// A family that is registered.
+#[derive(Clone)]
+struct Registered {
+    name: String,
+    kind: Kind,
+    unit: Option<String>,
+    help: String,
+    label_names: Vec<String>,
+    /// More than one if sub-registries with different labels have the same metric.
+    members: Vec<Member>,
+}
+
+#[derive(Clone)]
+struct Member {
+    scope: Arc<Scope>,
+    metric: Arc<dyn Encode>,
+}
+
+impl Registry {
+    /// Exposes a metric under a name, in which `_total` at the end of a counter and `_info` at the end of an info are
+    /// implied.
+    ///
+    /// # Errors
+    ///
+    /// A name or a label is invalid, or the metric would expose what another already does.
+    pub fn register(&self, name: &str, help: &str, metric: impl Metric) -> Result<(), RegisterError> {
+        self.add(name, help, None, Arc::new(metric))
+    }
+
+    /// Exposes a metric that has a unit, in plural and lower case such as `seconds` or `bytes`; the name ends with it,
+    /// and gets it if it does not.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register); also, the unit is invalid or the metric is an [`Info`](crate::Info).
+    pub fn register_with_unit(
+        &self,
+        name: &str,
+        help: &str,
+        unit: &str,
+        metric: impl Metric,
+    ) -> Result<(), RegisterError> {
+        self.add(name, help, Some(unit), Arc::new(metric))
+    }
+
+    /// Asks a collector for more families at each scrape.
+    pub fn register_collector(&self, collector: impl Collector + 'static) {
+        self.change(|state| {
+            state.collectors.push(Source {
+                scope: Arc::clone(&self.scope),
+                source: Arc::new(collector),
+            });
+        });
+    }
+
+    pub(crate) fn embed(&self, registry: prometheus_client::registry::Registry) {
+        self.change(|state| {
+            state.embedded.push(Source {
+                scope: Arc::clone(&self.scope),
+                source: Arc::new(registry),
+            });
+        });
+    }
+
+    /// Returns a registry that starts every name with a prefix and an underscore, unless the prefix is empty, and adds
+    /// labels to every series.
+    ///
+    /// The same metric may be registered through sub-registries whose labels differ: it becomes one family.
+    ///
+    /// # Errors
+    ///
+    /// The prefix or a label is invalid, or a label is there already.
+    pub fn sub_registry<N: Into<String>, V: Into<String>>(
+        &self,
+        prefix: &str,
+        labels: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, RegisterError> {
+        let error = |problem| Err(RegisterError::new(prefix, problem));
+        if !prefix.is_empty() && !is_metric_name(prefix) {
+            return error(Problem::InvalidPrefix);
+        }
+        let mut scope = Scope {
+            prefix: if prefix.is_empty() {
+                self.scope.prefix.clone()
+            } else {
+                self.scope.qualify(prefix)
+            },
+            ..(*self.scope).clone()
+        };
+        for (label, value) in labels {
+            let (label, value) = (label.into(), value.into());
+            if !is_label_name(&label) {
+                return error(Problem::InvalidLabel { label });
+            }
+            if scope.has_label(&label) {
+                return error(Problem::RepeatedLabel { label });
+            }
+            push_label(&mut scope.rendered, &label, &value);
+            scope.labels.push((label, value));
+        }
+        Ok(Self {
+            shared: Arc::clone(&self.shared),
+            scope: Arc::new(scope),
+        })
+    }
+
+    /// Appends an exposition of everything that is registered, also when called on a sub-registry: metrics in the order
+    /// of their registration, then what collectors give, then what embedded registries have.
+    ///
+    /// The exposition is always well formed: a family that would make it invalid is left out and counted in
+    /// [`dropped`](Self::dropped).
+    pub fn encode(&self, format: Format, out: &mut String) {
+        let state = Arc::clone(&self.shared.state.read());
+        for family in &state.families {
+            family.write(format, out);
+        }
+        let mut gathered = Gathered::new(&state.names);
+        for Source { scope, source } in &state.collectors {
+            let mut samples = Samples::new(scope);
+            // What it gave before a panic goes with the samples.
+            let collected = catch_unwind(AssertUnwindSafe(|| source.collect(&mut samples)));
+            if collected.is_err() {
+                gathered.drop_families(1);
+                continue;
+            }
+            let (families, rejected) = samples.finish();
+            gathered.drop_families(rejected);
+            for family in families {
+                gathered.add(family);
+            }
+        }
+        for Source { scope, source } in &state.embedded {
+            crate::prometheus::gather(source, scope, &mut gathered);
+        }
+        gathered.write(format, out);
+        self.shared.dropped.add(gathered.dropped());
+        if format == Format::OpenMetrics1 {
+            out.push_str("# EOF\n");
+        }
+    }
+
+    /// Returns the counter of families that were left out of an exposition: invalid, clashing with others, or given by
+    /// a collector that panicked. It is not exposed until it is registered like any other.
+    pub fn dropped(&self) -> Counter {
+        self.shared.dropped.clone()
+    }
+
+    fn add(
+        &self,
+        name: &str,
+        help: &str,
+        unit: Option<&str>,
+        metric: Arc<dyn Encode>,
+    ) -> Result<(), RegisterError> {
+        let given = self.scope.qualify(name);
+        let error = |problem| RegisterError::new(&given, problem);
+        let family = Registered::new(&given, help, unit, &self.scope, metric).map_err(error)?;
+        let mut state = self.shared.state.write();
+        state.admit(&family).map_err(error)?;
+        Arc::make_mut(&mut state).insert(family);
+        Ok(())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(Arc::make_mut(&mut self.shared.state.write()));
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.state.read();
+        let names: Vec<_> = state.families.iter().map(|family| &family.name).collect();
+        f.debug_struct("Registry")
+            .field("scope", &self.scope)
+            .field("families", &names)
+            .field("collectors", &state.collectors.len())
+            .field("embedded", &state.embedded.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Checks that the family can stand beside those that are there.
+    fn admit(&self, family: &Registered) -> Result<(), Problem> {
+        let Some(&at) = self.by_name.get(&family.name) else {
+            return match self.names.clash(&family.name, family.kind) {
+                Some((name, with)) => Err(Problem::Clash { name, with }),
+                None => Ok(()),
+            };
+        };
+        let there = &self.families[at];
+        let new = &family.members[0].scope;
+        if there.members.iter().any(|member| !member.scope.differs_from(new)) {
+            return Err(Problem::Duplicate);
+        }
+        let same = there.kind == family.kind
+            && there.unit == family.unit
+            && there.help == family.help
+            && there.label_names == family.label_names;
+        if same { Ok(()) } else { Err(Problem::Mismatch) }
+    }
+
+    fn insert(&mut self, mut family: Registered) {
+        if let Some(&at) = self.by_name.get(&family.name) {
+            Arc::make_mut(&mut self.families[at])
+                .members
+                .append(&mut family.members);
+        } else {
+            self.names.insert(&family.name, family.kind);
+            self.by_name.insert(family.name.clone(), self.families.len());
+            self.families.push(Arc::new(family));
+        }
+    }
+}
+
+impl Registered {
+    fn new(
+        given: &str,
+        help: &str,
+        unit: Option<&str>,
+        scope: &Arc<Scope>,
+        metric: Arc<dyn Encode>,
+    ) -> Result<Self, Problem> {
+        let kind = metric.kind();
+        let mut name = family_name(given, kind).to_owned();
+        if let Some(unit) = unit {
+            if kind == Kind::Info {
+                return Err(Problem::UnitNotAllowed);
+            }
+            if !is_unit(unit) {
+                return Err(Problem::InvalidUnit {
+                    unit: unit.to_owned(),
+                });
+            }
+            if !name.strip_suffix(unit).is_some_and(|stem| stem.ends_with('_')) {
+                name = format!("{name}_{unit}");
+            }
+        }
+        if !is_metric_name(family_name(given, kind)) {
+            return Err(Problem::InvalidName);
+        }
+        let mut label_names: Vec<String> = scope.labels.iter().map(|(label, _)| label.clone()).collect();
+        for label in metric.label_names() {
+            let label = label.to_owned();
+            if !is_label_name(&label) {
+                return Err(Problem::InvalidLabel { label });
+            }
+            if label_names.contains(&label) {
+                return Err(Problem::RepeatedLabel { label });
+            }
+            label_names.push(label);
+        }
+        if kind == Kind::Histogram && label_names.iter().any(|label| label == "le") {
+            return Err(Problem::ReservedLabel {
+                label: "le".to_owned(),
+            });
+        }
+        label_names.sort_unstable();
+        Ok(Self {
+            name,
+            kind,
+            unit: unit.map(str::to_owned),
+            help: help.to_owned(),
+            label_names,
+            members: vec![Member {
+                scope: Arc::clone(scope),
+                metric,
+            }],
+        })
+    }
+
+    fn write(&self, format: Format, out: &mut String) {
+        if self.members.iter().all(|member| member.metric.is_empty()) {
+            return;
+        }
+        let header = Header {
+            name: &self.name,
+            kind: self.kind,
+            unit: self.unit.as_deref(),
+            help: &self.help,
+        };
+        header.write(format, out);
+        for Member { scope, metric } in &self.members {
+            metric.write(&mut Series::new(out, &self.name, &scope.rendered));
+        }
+    }
+}
+
+impl<T: ?Sized> Clone for Source<T> {
+    fn clone(&self) -> Self {
+        Self {
+            scope: Arc::clone(&self.scope),
+            source: Arc::clone(&self.source),
+        }
+    }
+}
+
+/// What a sub-registry adds to names and series.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    prefix: String,
+    labels: Vec<(String, String)>,
+    rendered: String,
+}
+
+impl Scope {
+    pub(crate) fn qualify(&self, name: &str) -> String {
+        match &*self.prefix {
+            "" => name.to_owned(),
+            prefix => format!("{prefix}_{name}"),
+        }
+    }
+
+    pub(crate) fn has_label(&self, name: &str) -> bool {
+        self.labels.iter().any(|(label, _)| label == name)
+    }
+
+    pub(crate) fn rendered(&self) -> &str {
+        &self.rendered
+    }
+
+    /// Whether some label of both has another value in each, so that no series can be the same.
+    fn differs_from(&self, other: &Self) -> bool {
+        let differs = |(name, value): &(String, String)| {
+            other
+                .labels
+                .iter()
+                .any(|(other_name, other)| name == other_name && value != other)
+        };
+        self.labels.iter().any(differs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Buckets, Family, Gauge, Histogram, Info};
+
+    fn text(registry: &Registry) -> String {
+        let mut text = String::new();
+        registry.encode(Format::Text004, &mut text);
+        text
+    }
+
+    fn none() -> [(String, String); 0] {
+        []
+    }
+
+    crate::labels! {
+        struct Le { le: u8 }
+    }
+
+    struct Bad;
+
+    impl crate::Labels for Option<std::marker::PhantomData<Bad>> {
+        const NAMES: &'static [&'static str] = &["a", "__b"];
+        fn values(&self, _: &mut crate::LabelValues<'_>) {}
+    }
+
+    #[test]
+    fn what_cannot_be_exposed_is_refused() {
+        let registry = Registry::default();
+        let refused = |result: Result<(), RegisterError>| result.unwrap_err().kind().clone();
+        for name in ["", "_a", "1", "a b", "a:b", "_total", "\u{e9}"] {
+            assert_eq!(
+                refused(registry.register(name, "", Counter::default())),
+                Problem::InvalidName
+            );
+        }
+        let family = Family::<Le, _>::new(|| Histogram::classic(&Buckets::http_seconds()));
+        let label = "le".to_owned();
+        assert_eq!(
+            refused(registry.register("h", "", family)),
+            Problem::ReservedLabel { label }
+        );
+        let family = Family::<Option<std::marker::PhantomData<Bad>>, _>::new(Counter::default);
+        let label = "__b".to_owned();
+        assert_eq!(
+            refused(registry.register("c", "", family)),
+            Problem::InvalidLabel { label }
+        );
+        let label = "a".to_owned();
+        let info = Info::new([("a", "1"), ("a", "2")]);
+        assert_eq!(
+            refused(registry.register("i", "", info)),
+            Problem::RepeatedLabel { label }
+        );
+        let unit = "m/s".to_owned();
+        let error = refused(registry.register_with_unit("u", "", "m/s", Gauge::default()));
+        assert_eq!(error, Problem::InvalidUnit { unit });
+        let info = Info::new([("a", "1")]);
+        assert_eq!(
+            refused(registry.register_with_unit("i", "", "bytes", info)),
+            Problem::UnitNotAllowed
+        );
+        assert_eq!(text(&registry), "");
+        registry
+            .register("le", "", Family::<Le, _>::new(Counter::default))
+            .unwrap(); // fine on a counter
+    }
+
+    #[test]
+    fn duplicates_and_clashes_are_refused() {
+        let registry = Registry::default();
+        let histogram = || Histogram::classic(&Buckets::http_seconds());
+        registry.register("c_total", "", Counter::default()).unwrap();
+        registry.register("h", "", histogram()).unwrap();
+        registry.register("b_info", "", Info::new([("a", "1")])).unwrap();
+        registry.register("g_sum", "", Gauge::default()).unwrap();
+        let problem = |name: &str, metric: Box<dyn Fn(&str) -> Result<(), RegisterError>>| {
+            let error = metric(name).unwrap_err();
+            assert_eq!(error.metric(), name);
+            error.kind().clone()
+        };
+        let gauge = || -> Box<dyn Fn(&str) -> Result<(), RegisterError>> {
+            let registry = registry.clone();
+            Box::new(move |name| registry.register(name, "", Gauge::default()))
+        };
+        for name in ["c", "h", "b", "g_sum"] {
+            assert_eq!(problem(name, gauge()), Problem::Duplicate, "{name}");
+        }
+        for (name, with) in [
+            ("c_total", "c"),
+            ("c_created", "c"),
+            ("h_bucket", "h"),
+            ("h_count", "h"),
+            ("h_sum", "h"),
+            ("h_created", "h"),
+            ("b_info", "b"),
+        ] {
+            let (name, with) = (name.to_owned(), with.to_owned());
+            assert_eq!(problem(&name.clone(), gauge()), Problem::Clash { name, with });
+        }
+        let error = registry.register("g", "", histogram()).unwrap_err();
+        let clash = "register metric \"g\": its series \"g_sum\" belongs to the metric \"g_sum\"";
+        assert_eq!(error.to_string(), clash);
+        registry.register("h_total", "", Gauge::default()).unwrap(); // no histogram exposes it
+    }
+
+    #[test]
+    fn units_end_names() {
+        let registry = Registry::default();
+        registry
+            .register_with_unit("up", "", "seconds", Gauge::default())
+            .unwrap();
+        registry
+            .register_with_unit("sent_bytes_total", "", "bytes", Counter::default())
+            .unwrap();
+        registry
+            .register_with_unit("seconds", "", "seconds", Gauge::default())
+            .unwrap();
+        let mut text = String::new();
+        registry.encode(Format::OpenMetrics1, &mut text);
+        let expected = "\
+# TYPE up_seconds gauge
+# UNIT up_seconds seconds
+up_seconds 0
+# TYPE sent_bytes counter
+# UNIT sent_bytes bytes
+sent_bytes_total 0
+# TYPE seconds_seconds gauge
+# UNIT seconds_seconds seconds
+seconds_seconds 0
+# EOF
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn sub_registries_add_a_prefix_and_labels() {
+        let registry = Registry::default();
+        let outer = registry.sub_registry("a", [("x", "1")]).unwrap();
+        let inner = outer.sub_registry("b", [("y", "\"")]).unwrap();
+        inner.register("c", "", Gauge::default()).unwrap();
+        outer
+            .sub_registry("", none())
+            .unwrap()
+            .register("d", "", Gauge::default())
+            .unwrap();
+        let expected = "# TYPE a_b_c gauge\na_b_c{x=\"1\",y=\"\\\"\"} 0\n# TYPE a_d gauge\na_d{x=\"1\"} 0\n";
+        assert_eq!(text(&inner), expected);
+
+        let problem = |prefix: &str, label: &str| {
+            let error = outer.sub_registry(prefix, [(label, "")]).unwrap_err();
+            assert_eq!(error.metric(), prefix);
+            error.kind().clone()
+        };
+        assert_eq!(problem("_a", "y"), Problem::InvalidPrefix);
+        let label = "__y".to_owned();
+        assert_eq!(problem("a", "__y"), Problem::InvalidLabel { label });
+        let label = "x".to_owned();
+        assert_eq!(problem("", "x"), Problem::RepeatedLabel { label: label.clone() });
+        let error = outer.register("i", "", Info::new([("x", "2")])).unwrap_err();
+        assert_eq!(
+            (error.metric(), error.kind()),
+            ("a_i", &Problem::RepeatedLabel { label })
+        );
+        assert!(format!("{registry:?}").contains("families: [\"a_b_c\", \"a_d\"]"));
+    }
+
+    #[test]
+    fn the_same_metric_of_two_sub_registries_is_one_family() {
+        let registry = Registry::default();
+        let sub = |pool: &str| registry.sub_registry("", [("pool", pool)]).unwrap();
+        sub("a").register("jobs", "Jobs.", Counter::default()).unwrap();
+        sub("b")
+            .register("jobs_total", "Jobs.", Counter::default())
+            .unwrap();
+        let expected = "\
+# HELP jobs_total Jobs.
+# TYPE jobs_total counter
+jobs_total{pool=\"a\"} 0
+jobs_total{pool=\"b\"} 0
+";
+        assert_eq!(text(&registry), expected);
+        let problem = |sub: Registry, help| {
+            sub.register("jobs", help, Counter::default())
+                .unwrap_err()
+                .kind()
+                .clone()
+        };
+        assert_eq!(problem(sub("a"), "Jobs."), Problem::Duplicate);
+        assert_eq!(problem(registry.clone(), "Jobs."), Problem::Duplicate);
+        assert_eq!(problem(sub("c"), "Other."), Problem::Mismatch);
+        let more = sub("c").sub_registry("", [("more", "")]).unwrap();
+        assert_eq!(problem(more, "Jobs."), Problem::Mismatch);
+        assert_eq!(
+            sub("c")
+                .register("jobs", "Jobs.", Gauge::default())
+                .unwrap_err()
+                .kind(),
+            &Problem::Mismatch
+        );
+    }
+
+    #[test]
+    fn a_scrape_may_register() {
+        let registry = Registry::default();
+        let inner = registry.clone();
+        registry.register_collector(move |out: &mut Samples<'_>| {
+            let _ = inner.register("late", "", Gauge::default());
+            out.gauge("early", "", &[], 1.0);
+        });
+        assert_eq!(text(&registry), "# TYPE early gauge\nearly 1.0\n");
+        assert_eq!(
+            text(&registry),
+            "# TYPE late gauge\nlate 0\n# TYPE early gauge\nearly 1.0\n"
+        );
+    }
+
+    #[test]
+    fn collectors_cannot_spoil_a_scrape() {
+        let registry = Registry::default();
+        registry.register("taken", "", Counter::default()).unwrap();
+        registry.register_collector(|out: &mut Samples<'_>| {
+            out.gauge("half", "", &[], 1.0);
+            std::panic::resume_unwind(Box::new("without a message on stderr"));
+        });
+        for value in ["1", "2"] {
+            registry.register_collector(move |out: &mut Samples<'_>| {
+                out.gauge("taken_total", "", &[], 1.0); // clashes
+                out.counter("taken", "", &[("a", value)], 1.0); // is registered
+                out.gauge("merged", "Both.", &[("a", value)], 1.0);
+                out.gauge("repeated", "", &[("a", "1")], 1.0); // the second time
+            });
+        }
+        registry.register_collector(|out: &mut Samples<'_>| {
+            out.counter("merged", "", &[("a", "3")], 1.0); // another type
+            out.gauge("merged_total", "", &[], 1.0);
+        });
+        let expected = "\
+# TYPE taken_total counter
+taken_total 0
+# HELP merged Both.
+# TYPE merged gauge
+merged{a=\"1\"} 1.0
+merged{a=\"2\"} 1.0
+# TYPE repeated gauge
+repeated{a=\"1\"} 1.0
+# TYPE merged_total gauge
+merged_total 1.0
+";
+        assert_eq!(text(&registry), expected);
+        assert_eq!(registry.dropped().get(), 1 + 2 * 2 + 1 + 1);
+    }
+}
