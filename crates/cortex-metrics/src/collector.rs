@@ -5,7 +5,7 @@ use crate::encode::{float, push_label};
 use crate::gather::{Loose, LooseSample};
 use crate::metric::Kind;
 use crate::name::{family_name, is_label_name, is_metric_name};
-use crate::registry::Scope;
+use crate::scope::Scope;
 
 /// Shows numbers that live elsewhere: it is asked at each scrape.
 ///

@@ -131,3 +131,61 @@ pub enum RegisterErrorKind {
         with: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_says_what_to_change() {
+        use RegisterErrorKind as Kind;
+        let text = |kind| format!("failed to {}", RegisterError::new("m", kind));
+        let label = || "l".to_owned();
+        let (name, with) = ("m_sum".to_owned(), "n".to_owned());
+        for (kind, expected) in [
+            (
+                Kind::InvalidName,
+                "failed to register metric \"m\": its name must be a letter",
+            ),
+            (
+                Kind::InvalidPrefix,
+                "failed to make a sub-registry \"m\": its prefix must be a letter",
+            ),
+            (
+                Kind::InvalidLabel { label: label() },
+                "failed to register metric \"m\": its label \"l\" must be",
+            ),
+            (
+                Kind::RepeatedLabel { label: label() },
+                "failed to register metric \"m\": its label \"l\" is given",
+            ),
+            (
+                Kind::ReservedLabel { label: label() },
+                "failed to register metric \"m\": its label \"l\" belongs",
+            ),
+            (
+                Kind::InvalidUnit { unit: label() },
+                "failed to register metric \"m\": its unit \"l\" must be",
+            ),
+            (
+                Kind::UnitNotAllowed,
+                "failed to register metric \"m\": an info has no unit",
+            ),
+            (
+                Kind::Duplicate,
+                "failed to register metric \"m\": it is registered already",
+            ),
+            (
+                Kind::Mismatch,
+                "failed to register metric \"m\": the name is registered with another type",
+            ),
+            (
+                Kind::Clash { name, with },
+                "failed to register metric \"m\": its series \"m_sum\" belongs to",
+            ),
+        ] {
+            let text = text(kind);
+            assert!(text.starts_with(expected), "{text}");
+        }
+    }
+}

@@ -40,6 +40,8 @@ struct Inner {
 
 impl Histogram {
     /// Makes a histogram that counts into fixed buckets.
+    ///
+    /// With a negative bound, `OpenMetrics` allows neither sum nor count: they are left out of that format.
     pub fn classic(buckets: &Buckets) -> Self {
         let counts = (0..=buckets.bounds().len()).map(|_| AtomicU64::new(0)).collect();
         Self {

@@ -18,6 +18,7 @@ mod metric;
 mod name;
 pub mod prometheus;
 mod registry;
+mod scope;
 mod timer;
 
 pub use self::buckets::{Buckets, BucketsError};

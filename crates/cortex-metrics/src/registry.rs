@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::encode::{Header, Series, push_label};
+use crate::encode::{Header, Series};
 use crate::error::RegisterErrorKind as Problem;
 use crate::gather::Gathered;
 use crate::metric::{Encode, Kind};
 use crate::name::{Names, family_name, is_label_name, is_metric_name, is_unit};
+use crate::scope::Scope;
 use crate::{Collector, Counter, Format, Metric, RegisterError, Samples};
 
 /// Everything that is exposed: metrics with their names, collectors, and registries of `prometheus-client`.
@@ -110,6 +111,8 @@ impl Registry {
     }
 
     /// Asks a collector for more families at each scrape.
+    ///
+    /// A collector that holds the registry itself keeps both alive for ever.
     pub fn register_collector(&self, collector: impl Collector + 'static) {
         self.change(|state| {
             state.collectors.push(Source {
@@ -141,28 +144,14 @@ impl Registry {
         prefix: &str,
         labels: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, RegisterError> {
-        let error = |problem| Err(RegisterError::new(prefix, problem));
-        if !prefix.is_empty() && !is_metric_name(prefix) {
-            return error(Problem::InvalidPrefix);
-        }
-        let mut scope = Scope {
-            prefix: if prefix.is_empty() {
-                self.scope.prefix.clone()
-            } else {
-                self.scope.qualify(prefix)
-            },
-            ..(*self.scope).clone()
-        };
+        let mut scope = self
+            .scope
+            .prefixed(prefix)
+            .map_err(|problem| RegisterError::new(prefix, problem))?;
         for (label, value) in labels {
-            let (label, value) = (label.into(), value.into());
-            if !is_label_name(&label) {
-                return error(Problem::InvalidLabel { label });
-            }
-            if scope.has_label(&label) {
-                return error(Problem::RepeatedLabel { label });
-            }
-            push_label(&mut scope.rendered, &label, &value);
-            scope.labels.push((label, value));
+            scope
+                .add_label(label.into(), value.into())
+                .map_err(|problem| RegisterError::new(prefix, problem))?;
         }
         Ok(Self {
             shared: Arc::clone(&self.shared),
@@ -305,7 +294,7 @@ impl Registered {
         if !is_metric_name(family_name(given, kind)) {
             return Err(Problem::InvalidName);
         }
-        let mut label_names: Vec<String> = scope.labels.iter().map(|(label, _)| label.clone()).collect();
+        let mut label_names: Vec<String> = scope.label_names().map(str::to_owned).collect();
         for label in metric.label_names() {
             let label = label.to_owned();
             if !is_label_name(&label) {
@@ -347,7 +336,7 @@ impl Registered {
         };
         header.write(format, out);
         for Member { scope, metric } in &self.members {
-            metric.write(&mut Series::new(out, &self.name, &scope.rendered));
+            metric.write(&mut Series::new(format, out, &self.name, scope.rendered()));
         }
     }
 }
@@ -358,42 +347,6 @@ impl<T: ?Sized> Clone for Source<T> {
             scope: Arc::clone(&self.scope),
             source: Arc::clone(&self.source),
         }
-    }
-}
-
-/// What a sub-registry adds to names and series.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scope {
-    prefix: String,
-    labels: Vec<(String, String)>,
-    rendered: String,
-}
-
-impl Scope {
-    pub(crate) fn qualify(&self, name: &str) -> String {
-        match &*self.prefix {
-            "" => name.to_owned(),
-            prefix => format!("{prefix}_{name}"),
-        }
-    }
-
-    pub(crate) fn has_label(&self, name: &str) -> bool {
-        self.labels.iter().any(|(label, _)| label == name)
-    }
-
-    pub(crate) fn rendered(&self) -> &str {
-        &self.rendered
-    }
-
-    /// Whether some label of both has another value in each, so that no series can be the same.
-    fn differs_from(&self, other: &Self) -> bool {
-        let differs = |(name, value): &(String, String)| {
-            other
-                .labels
-                .iter()
-                .any(|(other_name, other)| name == other_name && value != other)
-        };
-        self.labels.iter().any(differs)
     }
 }
 
@@ -473,17 +426,13 @@ mod tests {
         registry.register("h", "", histogram()).unwrap();
         registry.register("b_info", "", Info::new([("a", "1")])).unwrap();
         registry.register("g_sum", "", Gauge::default()).unwrap();
-        let problem = |name: &str, metric: Box<dyn Fn(&str) -> Result<(), RegisterError>>| {
-            let error = metric(name).unwrap_err();
+        let gauge = |name: &str| {
+            let error = registry.register(name, "", Gauge::default()).unwrap_err();
             assert_eq!(error.metric(), name);
             error.kind().clone()
         };
-        let gauge = || -> Box<dyn Fn(&str) -> Result<(), RegisterError>> {
-            let registry = registry.clone();
-            Box::new(move |name| registry.register(name, "", Gauge::default()))
-        };
         for name in ["c", "h", "b", "g_sum"] {
-            assert_eq!(problem(name, gauge()), Problem::Duplicate, "{name}");
+            assert_eq!(gauge(name), Problem::Duplicate, "{name}");
         }
         for (name, with) in [
             ("c_total", "c"),
@@ -495,7 +444,7 @@ mod tests {
             ("b_info", "b"),
         ] {
             let (name, with) = (name.to_owned(), with.to_owned());
-            assert_eq!(problem(&name.clone(), gauge()), Problem::Clash { name, with });
+            assert_eq!(gauge(&name.clone()), Problem::Clash { name, with });
         }
         let error = registry.register("g", "", histogram()).unwrap_err();
         let clash = "register metric \"g\": its series \"g_sum\" belongs to the metric \"g_sum\"";

@@ -9,5 +9,5 @@ mod text;
 pub use self::format::Format;
 pub use self::negotiate::negotiate;
 pub(crate) use self::number::{float, le};
-pub(crate) use self::parse::{label_pairs, parse_sample};
+pub(crate) use self::parse::{exemplar_fits, label_pairs, parse_sample};
 pub(crate) use self::text::{Header, Series, escape, open_label, push_label, unescape};

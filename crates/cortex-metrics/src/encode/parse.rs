@@ -52,6 +52,16 @@ pub(crate) fn label_pairs(labels: &str) -> Option<Vec<(&str, String)>> {
     Some(pairs)
 }
 
+/// Whether an exemplar that [`parse_sample`] returned keeps to the 128 characters that its labels may have.
+pub(crate) fn exemplar_fits(exemplar: &str) -> bool {
+    let inside = exemplar.strip_prefix(" # {").unwrap_or_default();
+    let labels = labels_len(inside)
+        .and_then(|len| label_pairs(&inside[..len]))
+        .unwrap_or_default();
+    let chars = |(name, value): &(&str, String)| name.chars().count() + value.chars().count();
+    labels.iter().map(chars).sum::<usize>() <= 128
+}
+
 /// Returns the length of the labels up to the brace that closes them.
 fn labels_len(inside: &str) -> Option<usize> {
     let mut at = 0;
@@ -138,6 +148,14 @@ mod tests {
         ] {
             assert_eq!(parse_sample(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn exemplars_have_a_bound() {
+        let exemplar = |chars: usize| format!(" # {{a=\"\\n\",b=\"{}\"}} 1", "\u{e9}".repeat(chars));
+        assert!(exemplar_fits(&exemplar(125)));
+        assert!(!exemplar_fits(&exemplar(126)));
+        assert!(exemplar_fits(""));
     }
 
     #[test]

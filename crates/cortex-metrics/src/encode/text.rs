@@ -54,8 +54,9 @@ impl Header<'_> {
     }
 }
 
-/// Writes the lines of one series, or of many through [`labelled`](Self::labelled); they are the same in both formats.
+/// Writes the lines of one series, or of many through [`labelled`](Self::labelled).
 pub(crate) struct Series<'a> {
+    format: Format,
     out: &'a mut String,
     name: &'a str,
     /// The labels of the sub-registry, rendered.
@@ -65,9 +66,10 @@ pub(crate) struct Series<'a> {
 }
 
 impl<'a> Series<'a> {
-    pub(crate) fn new(out: &'a mut String, name: &'a str, scope: &'a str) -> Self {
+    pub(crate) fn new(format: Format, out: &'a mut String, name: &'a str, scope: &'a str) -> Self {
         let labels = "";
         Self {
+            format,
             out,
             name,
             scope,
@@ -77,6 +79,7 @@ impl<'a> Series<'a> {
 
     pub(crate) fn labelled<'s>(&'s mut self, labels: &'s str) -> Series<'s> {
         Series {
+            format: self.format,
             out: self.out,
             name: self.name,
             scope: self.scope,
@@ -109,8 +112,12 @@ impl<'a> Series<'a> {
             cumulative += count;
             self.out.extend([&**tail, number.format(cumulative), "\n"]);
         }
-        self.float("_sum", snapshot.sum());
-        self.integer("_count", cumulative);
+        // OpenMetrics takes a sum for one that may fall where a bound is negative, and forbids it and its count.
+        let has_negative = snapshot.bounds().first().is_some_and(|bound| *bound < 0.0);
+        if !(has_negative && self.format == Format::OpenMetrics1) {
+            self.float("_sum", snapshot.sum());
+            self.integer("_count", cumulative);
+        }
     }
 
     /// Writes everything before the value.

@@ -4,11 +4,11 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry as Embedded;
 
 use crate::Registry;
-use crate::encode::{float, parse_sample, unescape};
+use crate::encode::{exemplar_fits, float, label_pairs, parse_sample, unescape};
 use crate::gather::{Gathered, Loose, LooseSample};
 use crate::metric::Kind;
 use crate::name::is_exposed_name;
-use crate::registry::Scope;
+use crate::scope::Scope;
 
 impl Registry {
     /// Exposes a registry of `prometheus-client` after our own metrics, in every format; a sub-registry adds its prefix
@@ -131,6 +131,7 @@ impl<'a> Block<'a> {
         match suffix {
             "_total" | "_bucket" | "_count" if !never_falls => return None,
             "_sum" if !never_falls => family.without_sum = true,
+            "_bucket" if has_negative_bound(sample.labels) => family.without_sum = true,
             _ => {}
         }
         let labels = match (scope.rendered(), sample.labels) {
@@ -143,11 +144,21 @@ impl<'a> Block<'a> {
         } else {
             float(value)
         };
+        let exemplar = if exemplar_fits(sample.exemplar) {
+            sample.exemplar
+        } else {
+            ""
+        };
         family.samples.push(LooseSample {
-            exemplar: sample.exemplar.to_owned(),
+            exemplar: exemplar.to_owned(),
             is_sum_or_count: matches!(suffix, "_sum" | "_count"),
             ..LooseSample::new(&[&family.name, suffix], &labels, &value)?
         });
         Some(())
     }
+}
+
+fn has_negative_bound(labels: &str) -> bool {
+    let is_negative = |(name, value): &(&str, String)| *name == "le" && value.starts_with('-');
+    label_pairs(labels).is_some_and(|pairs| pairs.iter().any(is_negative))
 }

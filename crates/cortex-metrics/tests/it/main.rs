@@ -1,0 +1,21 @@
+//! Tests of what is exposed, read back by a strict parser.
+
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod concurrency;
+mod embedded;
+#[cfg(feature = "axum")]
+mod endpoint;
+mod exposition;
+mod parser;
+mod properties;
+mod timer;
+
+use cortex_metrics::{Format, Registry};
+
+fn encode(registry: &Registry, format: Format) -> String {
+    let mut text = String::new();
+    registry.encode(format, &mut text);
+    text
+}

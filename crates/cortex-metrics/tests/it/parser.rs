@@ -1,0 +1,260 @@
+//! A parser of both text formats that refuses whatever the specifications forbid.
+
+use std::collections::{BTreeMap, HashSet};
+
+use cortex_metrics::Format;
+
+#[derive(Debug)]
+pub(crate) struct Family {
+    /// As the metadata spells it.
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) help: Option<String>,
+    pub(crate) samples: Vec<Sample>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) value: f64,
+}
+
+/// Parses an exposition, and panics with the reason if it is not valid.
+pub(crate) fn parse(format: Format, text: &str) -> Vec<Family> {
+    let open_metrics = format == Format::OpenMetrics1;
+    let body = if open_metrics {
+        text.strip_suffix("# EOF\n").expect("ends with an end mark")
+    } else {
+        text
+    };
+    assert!(body.is_empty() || body.ends_with('\n'), "the last line ends");
+    let mut families: Vec<Family> = Vec::new();
+    let mut names = HashSet::new();
+    let mut series = HashSet::new();
+    let mut pending_help: Option<(String, String)> = None;
+    for line in body.split_terminator('\n') {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').expect("help has a name");
+            let help = unescape(help, open_metrics);
+            assert!(!help.is_empty());
+            if open_metrics {
+                let family = families.last_mut().expect("help stands after the type");
+                assert_eq!((family.name.as_str(), family.samples.len()), (name, 0));
+                assert!(family.help.replace(help).is_none(), "one help");
+            } else {
+                assert!(
+                    pending_help.replace((name.to_owned(), help)).is_none(),
+                    "help without a type"
+                );
+            }
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a type has a name");
+            let kinds: &[&str] = match format {
+                Format::Text004 => &["counter", "gauge", "histogram", "untyped"],
+                _ => &["counter", "gauge", "histogram", "info", "unknown"],
+            };
+            assert!(kinds.contains(&kind), "{line}");
+            assert!(is_name(name), "{line}");
+            assert!(names.insert(name.to_owned()), "family twice: {name}");
+            let help = pending_help.take().map(|(of, help)| {
+                assert_eq!(of, name);
+                help
+            });
+            families.push(Family {
+                name: name.to_owned(),
+                kind: kind.to_owned(),
+                help,
+                samples: Vec::new(),
+            });
+        } else if let Some(rest) = line.strip_prefix("# UNIT ") {
+            assert!(open_metrics, "{line}");
+            let family = families.last().expect("a unit stands after the type");
+            let (name, unit) = rest.split_once(' ').expect("a unit has a name");
+            assert_eq!(
+                (family.name.as_str(), &family.help, family.samples.len()),
+                (name, &None, 0)
+            );
+            assert!(name.ends_with(&format!("_{unit}")), "{line}");
+        } else {
+            let sample = sample(line, open_metrics);
+            let family = families.last_mut().expect("a sample has a type");
+            assert!(pending_help.is_none());
+            assert!(
+                belongs(family, &sample, open_metrics),
+                "{line} is not of {} {}",
+                family.kind,
+                family.name
+            );
+            let mut labels = sample.labels.clone();
+            labels.retain(|_, value| !value.is_empty());
+            assert!(
+                series.insert((sample.name.clone(), labels)),
+                "series twice: {line}"
+            );
+            family.samples.push(sample);
+        }
+    }
+    assert!(pending_help.is_none());
+    clashes(&families, open_metrics);
+    families
+        .iter()
+        .filter(|family| family.kind == "histogram")
+        .for_each(|family| histogram(family, open_metrics));
+    families
+}
+
+fn belongs(family: &Family, sample: &Sample, open_metrics: bool) -> bool {
+    let Some(suffix) = sample.name.strip_prefix(&family.name) else {
+        return false;
+    };
+    if matches!(suffix, "_total" | "_bucket" | "_count" | "_sum") {
+        let good = sample.value >= 0.0 || (suffix == "_sum" && !open_metrics);
+        assert!(good, "{sample:?}");
+    }
+    match (family.kind.as_str(), open_metrics) {
+        ("counter", true) => suffix == "_total",
+        ("counter", false) => suffix.is_empty() && sample.name.ends_with("_total") && sample.value >= 0.0,
+        ("histogram", _) => match suffix {
+            "_bucket" => sample.labels.contains_key("le"),
+            "_sum" | "_count" => !sample.labels.contains_key("le"),
+            _ => false,
+        },
+        ("info", _) => suffix == "_info" && sample.value.to_bits() == 1_f64.to_bits(),
+        _ => suffix.is_empty(),
+    }
+}
+
+/// No name of a sample may be read as one of another family.
+fn clashes(families: &[Family], open_metrics: bool) {
+    let mut owners = BTreeMap::new();
+    for family in families {
+        for suffix in match family.kind.as_str() {
+            "counter" if open_metrics => &["", "_total", "_created"][..],
+            "histogram" if open_metrics => &["", "_bucket", "_count", "_sum", "_created"],
+            "histogram" => &["", "_bucket", "_count", "_sum"],
+            "info" => &["", "_info"],
+            _ => &[""],
+        } {
+            let owner = owners.insert(format!("{}{suffix}", family.name), &family.name);
+            assert!(owner.is_none(), "{} clashes with {owner:?}", family.name);
+        }
+    }
+}
+
+fn histogram(family: &Family, open_metrics: bool) {
+    let mut groups: BTreeMap<BTreeMap<String, String>, Vec<&Sample>> = BTreeMap::new();
+    for sample in &family.samples {
+        let mut labels = sample.labels.clone();
+        labels.remove("le");
+        groups.entry(labels).or_default().push(sample);
+    }
+    for group in groups.values() {
+        let named = |suffix: &str| {
+            let name = format!("{}{suffix}", family.name);
+            group
+                .iter()
+                .filter(|sample| sample.name == name)
+                .collect::<Vec<_>>()
+        };
+        let buckets = named("_bucket");
+        for pair in buckets.windows(2) {
+            let bound = |sample: &Sample| sample.labels["le"].parse::<f64>().expect("a bound is a number");
+            assert!(bound(pair[0]) < bound(pair[1]), "bounds increase: {pair:?}");
+            assert!(pair[0].value <= pair[1].value, "counts are cumulative: {pair:?}");
+        }
+        let last = buckets.last().expect("a histogram has buckets");
+        assert_eq!(last.labels["le"], "+Inf");
+        let is_signed = buckets[0].labels["le"].starts_with('-');
+        assert!(
+            named("_sum").len() <= usize::from(!(is_signed && open_metrics)),
+            "{group:?}"
+        );
+        assert_eq!(named("_sum").len(), named("_count").len());
+        for count in named("_count") {
+            assert_eq!(count.value.to_bits(), last.value.to_bits());
+        }
+    }
+}
+
+fn sample(line: &str, open_metrics: bool) -> Sample {
+    let end = line
+        .find(['{', ' '])
+        .unwrap_or_else(|| panic!("no value: {line:?}"));
+    let (name, mut rest) = line.split_at(end);
+    assert!(is_name(name), "{line:?}");
+    let mut labels = BTreeMap::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        loop {
+            let (label, after) = rest
+                .split_once("=\"")
+                .unwrap_or_else(|| panic!("no label: {line:?}"));
+            assert!(
+                is_name(label) && !label.contains(':') && !label.starts_with("__"),
+                "{label:?}"
+            );
+            let mut escaped = false;
+            let end = after.bytes().position(|byte| {
+                let ends = byte == b'"' && !escaped;
+                escaped = byte == b'\\' && !escaped;
+                ends
+            });
+            let (value, after) = after.split_at(end.expect("the value ends"));
+            let before = labels.insert(label.to_owned(), unescape(value, true));
+            assert!(before.is_none(), "label twice: {line:?}");
+            rest = &after[1..];
+            match rest.strip_prefix(',') {
+                Some(more) => rest = more,
+                None => break,
+            }
+        }
+        rest = rest.strip_prefix('}').expect("the labels end");
+    }
+    let rest = rest.strip_prefix(' ').expect("a space before the value");
+    let (value, exemplar) = rest
+        .split_once(" # {")
+        .map_or((rest, None), |(value, rest)| (value, Some(rest)));
+    let may_have_exemplar = open_metrics && (name.ends_with("_total") || name.ends_with("_bucket"));
+    assert!(exemplar.is_none() || may_have_exemplar, "{line:?}");
+    let value = match value {
+        "NaN" => f64::NAN,
+        "+Inf" => f64::INFINITY,
+        "-Inf" => f64::NEG_INFINITY,
+        number => {
+            let plain = number
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || b"+-.e".contains(&byte));
+            assert!(plain, "{line:?}");
+            number.parse().unwrap_or_else(|_| panic!("no number: {line:?}"))
+        }
+    };
+    Sample {
+        name: name.to_owned(),
+        labels,
+        value,
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    name.chars().all(word) && name.starts_with(|c: char| !c.is_ascii_digit())
+}
+
+fn unescape(text: &str, quotes: bool) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        out.push(match c {
+            '\\' => match chars.next() {
+                Some('\\') => '\\',
+                Some('n') => '\n',
+                Some('"') if quotes => '"',
+                other => panic!("an escape of {other:?} in {text:?}"),
+            },
+            '"' if quotes => panic!("a bare quote in {text:?}"),
+            c => c,
+        });
+    }
+    out
+}

@@ -1,0 +1,193 @@
+use std::collections::BTreeMap;
+
+use cortex_metrics::prometheus::prometheus_client::metrics::counter::Counter as TheirCounter;
+use cortex_metrics::prometheus::prometheus_client::metrics::family::Family as TheirFamily;
+use cortex_metrics::prometheus::prometheus_client::registry::Registry as Theirs;
+use cortex_metrics::{
+    Buckets, Counter, Family, Format, GaugeF64, Histogram, Info, Registry, Samples, labels,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::{encode, parser};
+
+labels! {
+    struct Key { a: String, b: u8 }
+}
+
+/// Something to expose, with text that may be hostile.
+#[derive(Clone, Debug)]
+struct Thing {
+    kind: u8,
+    name: String,
+    help: String,
+    unit: Option<String>,
+    prefix: String,
+    labels: Vec<(String, String)>,
+    value: f64,
+}
+
+/// Mostly valid, mostly short, so that names meet.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => "[ab](_total|_count|_bucket|_sum|_info|_created|_bytes){0,2}",
+        1 => "[a_1:\n\" ]{0,3}",
+    ]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![4 => "[a-z]{0,5}", 1 => "[\\\\n\"\n{}=, #\u{e9}]{0,8}", 1 => "# TYPE a counter\na 1\n", 1 => "x{250,300}"]
+}
+
+fn thing() -> impl Strategy<Value = Thing> {
+    let label = (prop_oneof![8 => "[klm]", 1 => "le", 1 => "[_a\n]{0,3}"], text());
+    let unit = prop_oneof![4 => Just(None), 1 => Just(Some("bytes".to_owned())), 1 => name().prop_map(Some)];
+    let prefix = prop_oneof![3 => Just(String::new()), 1 => name()];
+    let value = prop_oneof![3 => (0_u32..10).prop_map(f64::from), 1 => any::<f64>()];
+    (0_u8..9, name(), text(), unit, prefix, vec(label, 0..3), value).prop_map(
+        |(kind, name, help, unit, prefix, labels, value)| Thing {
+            kind,
+            name,
+            help,
+            unit,
+            prefix,
+            labels,
+            value,
+        },
+    )
+}
+
+fn expose(registry: &Registry, thing: Thing) {
+    let Thing {
+        kind,
+        name,
+        help,
+        unit,
+        prefix,
+        labels,
+        value,
+    } = thing;
+    if kind < 6 {
+        let split = labels.len() / 2;
+        let Ok(sub) = registry.sub_registry(&prefix, labels[..split].to_vec()) else {
+            return;
+        };
+        // Whether it is accepted is not the question here, but what is exposed afterwards.
+        let _ = match (kind, unit) {
+            (0, None) => sub.register(&name, &help, Counter::default()),
+            (0, Some(unit)) => sub.register_with_unit(&name, &help, &unit, Counter::default()),
+            (1, _) => {
+                let gauge = GaugeF64::default();
+                gauge.set(value);
+                sub.register(&name, &help, gauge)
+            }
+            (2, Some(unit)) => {
+                sub.register_with_unit(&name, &help, &unit, Histogram::classic(&Buckets::http_seconds()))
+            }
+            (2 | 3, _) => {
+                let buckets = Buckets::new([value.min(0.0), value.abs(), 2e6])
+                    .unwrap_or_else(|_| Buckets::http_seconds());
+                let family = Family::<Key, _>::new(move || Histogram::classic(&buckets)).max_series(2);
+                for (number, (_, text)) in (0..).zip(&labels) {
+                    let key = Key {
+                        a: text.clone(),
+                        b: number % 2,
+                    };
+                    family.with(&key, |histogram| histogram.observe(value));
+                }
+                sub.register(&name, &help, family)
+            }
+            (4, _) => {
+                let family = Family::<Key, _>::new(Counter::default).max_series(2);
+                for (number, (_, text)) in (0..).zip(&labels) {
+                    family.with(
+                        &Key {
+                            a: text.clone(),
+                            b: number % 2,
+                        },
+                        Counter::inc,
+                    );
+                }
+                sub.register(&name, &help, family)
+            }
+            _ => sub.register(&name, &help, Info::new(labels[split..].to_vec())),
+        };
+    } else if kind < 8 {
+        registry.register_collector(move |out: &mut Samples<'_>| {
+            let labels: Vec<_> = labels
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            for labels in [&labels[..], &labels[labels.len() / 2..]] {
+                if kind == 6 {
+                    out.gauge(&name, &help, labels, value);
+                } else {
+                    out.counter(&name, &help, labels, value);
+                }
+            }
+        });
+    } else {
+        let mut theirs = Theirs::default();
+        let family = TheirFamily::<Vec<(String, String)>, TheirCounter>::default();
+        family.get_or_create(&labels).inc();
+        theirs.register(name.clone(), help.clone(), family);
+        theirs.register(name, help, GaugeF64::default());
+        registry.prometheus(theirs);
+    }
+}
+
+/// Every series with its value, whatever the metadata around it.
+fn series(families: &[parser::Family]) -> BTreeMap<String, u64> {
+    let samples = families.iter().flat_map(|family| &family.samples);
+    samples
+        .map(|sample| {
+            (
+                format!("{} {:?}", sample.name, sample.labels),
+                sample.value.to_bits(),
+            )
+        })
+        .collect()
+}
+
+fn is_sum_or_count(series: &str) -> bool {
+    let name = series.split(' ').next().unwrap_or_default();
+    name.ends_with("_sum") || name.ends_with("_count")
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_registered_the_exposition_is_valid(things in vec(thing(), 0..12)) {
+        let registry = Registry::default();
+        for thing in things {
+            expose(&registry, thing);
+        }
+        let [text, open_metrics] = [Format::Text004, Format::OpenMetrics1]
+            .map(|format| parser::parse(format, &encode(&registry, format)));
+        // The formats differ in metadata, not in series, but for sums beside a negative bound.
+        let (mut text, open_metrics) = (series(&text), series(&open_metrics));
+        text.retain(|name, _| !is_sum_or_count(name) || open_metrics.contains_key(name));
+        prop_assert_eq!(text, open_metrics);
+    }
+
+    #[test]
+    fn values_read_back(help in text(), labels in vec((text(), 0_u8..3), 0..6), value: f64) {
+        let registry = Registry::default();
+        let family = Family::<Key, _>::new(GaugeF64::default);
+        registry.register("g", &help, family.clone()).unwrap();
+        let mut expected = BTreeMap::new();
+        for (a, b) in labels {
+            family.with(&Key { a: a.clone(), b }, |gauge| gauge.set(value));
+            let cut = a[..a.floor_char_boundary(256)].to_owned();
+            let labels = BTreeMap::from([("a".to_owned(), cut), ("b".to_owned(), b.to_string())]);
+            let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
+            expected.insert(format!("g {labels:?}"), bits);
+        }
+        for format in [Format::Text004, Format::OpenMetrics1] {
+            let families = parser::parse(format, &encode(&registry, format));
+            prop_assert_eq!(&series(&families), &expected);
+            for family in families {
+                prop_assert_eq!(family.help.unwrap_or_default(), help.clone());
+            }
+        }
+    }
+}
