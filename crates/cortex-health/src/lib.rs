@@ -1,2 +1,45 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod builder;
+mod check;
+mod error;
+mod group;
+mod health;
+mod heartbeat;
+mod name;
+mod outcome;
+mod status;
+
+mod observer;
+mod report;
+mod respond;
+
+mod negotiate;
+mod probe;
+mod published;
+mod redact;
+mod render;
+mod running;
+mod scheduler;
+mod shared;
+mod source;
+
+#[cfg(feature = "axum")]
+mod endpoint;
+
+pub use self::builder::Builder;
+pub use self::check::Check;
+#[cfg(feature = "axum")]
+pub use self::endpoint::router;
+pub use self::error::{BuildError, BuildErrorKind, InvalidName};
+pub use self::group::Group;
+pub use self::health::Health;
+pub use self::heartbeat::Heartbeat;
+pub use self::observer::{Event, Observer, RunResult};
+pub use self::outcome::Outcome;
+pub use self::probe::{ProbeError, probe};
+pub use self::report::{CheckReport, Report};
+pub use self::respond::{Detail, Endpoint};
+pub use self::running::Running;
+pub use self::status::{Criticality, Status};

@@ -1,0 +1,174 @@
+use crate::check::Check;
+use crate::error::{BuildError, BuildErrorKind};
+use crate::health::Health;
+use crate::name;
+use crate::observer::Observer;
+use crate::render::Service;
+use crate::report::Layout;
+use crate::shared::Shared;
+use cortex_core::{Clock, SystemClock};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Collects the checks of a [`Health`].
+///
+/// # Examples
+///
+/// ```
+/// use cortex_health::{BuildErrorKind, Check, Health};
+/// use std::time::Duration;
+///
+/// let check = Check::from_fn("db", || async {}).timeout(Duration::from_secs(60)).stale_after(Duration::from_secs(30));
+/// let error = Health::builder().check(check).build().unwrap_err();
+/// assert_eq!(error.kind(), BuildErrorKind::TimeoutExceedsStaleness);
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    checks: Vec<Check>,
+    service: Option<Service>,
+    clock: Box<dyn Clock>,
+    observer: Box<dyn Observer>,
+    seed: Option<u64>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            checks: Vec::new(),
+            service: None,
+            clock: Box::new(SystemClock),
+            observer: Box::new(()),
+            seed: None,
+        }
+    }
+
+    /// Adds a check.
+    pub fn check(mut self, check: Check) -> Self {
+        self.checks.push(check);
+        self
+    }
+
+    /// Names the service in reports.
+    pub fn service(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.service = Some(Service {
+            name: name.into(),
+            version: version.into(),
+        });
+        self
+    }
+
+    /// Reads the time from this clock instead of [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Tells this observer instead of nobody.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Box::new(observer);
+        self
+    }
+
+    /// Draws the jitter of the intervals from this seed instead of a random one.
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Makes the health; nothing runs before [`Health::start`].
+    ///
+    /// # Errors
+    ///
+    /// A check cannot work as it is set; the error names it.
+    pub fn build(self) -> Result<Health, BuildError> {
+        let mut layout = Layout::new();
+        for check in &self.checks {
+            let refuse = |kind| Err(BuildError::new(kind, check.name.clone()));
+            if let Some(kind) = fault(check) {
+                return refuse(kind);
+            }
+            if !layout.add((*check.name).into(), &check.groups) {
+                return refuse(BuildErrorKind::DuplicateName);
+            }
+        }
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+        let checks = self.checks.into();
+        let shared = Shared::new(checks, layout, self.service, self.clock, self.observer, seed);
+        Ok(Health {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("checks", &self.checks)
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}
+
+fn fault(check: &Check) -> Option<BuildErrorKind> {
+    let stale_after = check.stale_after.unwrap_or(Duration::MAX);
+    if !name::is_valid(&check.name) {
+        Some(BuildErrorKind::InvalidName)
+    } else if check.interval.is_zero() {
+        Some(BuildErrorKind::ZeroInterval)
+    } else if check.timeout.is_zero() {
+        Some(BuildErrorKind::ZeroTimeout)
+    } else if check.fall == 0 || check.rise == 0 {
+        Some(BuildErrorKind::ZeroThreshold)
+    } else if check.timeout > stale_after {
+        Some(BuildErrorKind::TimeoutExceedsStaleness)
+    } else if check.interval > stale_after {
+        Some(BuildErrorKind::IntervalExceedsStaleness)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(check: Check) -> BuildErrorKind {
+        let error = Health::builder().check(check).build().unwrap_err();
+        assert!(error.to_string().starts_with("accept the check \""), "{error}");
+        error.kind()
+    }
+
+    #[test]
+    fn checks_that_cannot_work_are_refused() {
+        let check = || Check::from_fn("db", || async {});
+        let second = Duration::from_secs(1);
+        assert_eq!(kind(Check::blocking("d b", || true)), BuildErrorKind::InvalidName);
+        assert_eq!(kind(check().every(Duration::ZERO)), BuildErrorKind::ZeroInterval);
+        assert_eq!(kind(check().timeout(Duration::ZERO)), BuildErrorKind::ZeroTimeout);
+        assert_eq!(kind(check().fall(0)), BuildErrorKind::ZeroThreshold);
+        assert_eq!(kind(check().rise(0)), BuildErrorKind::ZeroThreshold);
+        assert_eq!(
+            kind(check().stale_after(second)),
+            BuildErrorKind::TimeoutExceedsStaleness
+        );
+        assert_eq!(
+            kind(check().timeout(second).stale_after(second)),
+            BuildErrorKind::IntervalExceedsStaleness
+        );
+        assert_eq!(
+            kind(Check::heartbeat("loop", Duration::ZERO).1),
+            BuildErrorKind::ZeroInterval
+        );
+    }
+
+    #[test]
+    fn the_largest_durations_are_fine() {
+        let check = Check::from_fn("db", || async {})
+            .timeout(Duration::MAX)
+            .every(Duration::MAX)
+            .stale_after(Duration::MAX);
+        assert!(Health::builder().check(check).build().is_ok());
+    }
+}

@@ -1,0 +1,164 @@
+use crate::group::Group;
+use crate::heartbeat::{Heartbeat, Pulse};
+use crate::outcome::Outcome;
+use crate::source::Source;
+use crate::status::Criticality;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One thing to look at again and again, and what its failure means.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`critical`](Self::critical), [`degrades`](Self::degrades) or [`informational`](Self::informational) | critical |
+/// | [`groups`](Self::groups) | [`Group::READY`] |
+/// | [`timeout`](Self::timeout) | 2 s |
+/// | [`every`](Self::every) | 10 s, 10 % more or less |
+/// | [`stale_after`](Self::stale_after) | twice the interval and the timeout |
+/// | [`fall`](Self::fall), [`rise`](Self::rise) | 2, 1 |
+///
+/// # Examples
+///
+/// ```
+/// use cortex_health::{Check, Group, Health};
+/// use std::time::Duration;
+///
+/// async fn ping() -> Result<(), std::io::Error> {
+///     Ok(())
+/// }
+///
+/// let health = Health::builder()
+///     .check(Check::from_fn("db", ping).groups([Group::READY, Group::STARTUP]))
+///     .check(Check::blocking("nfs", || std::fs::metadata("/").map(drop)).degrades().every(Duration::from_secs(30)))
+///     .build()?;
+/// assert!(health.snapshot().check("nfs").is_some());
+/// # Ok::<(), cortex_health::BuildError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a check does nothing until `Builder::check` takes it"]
+pub struct Check {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) source: Source,
+    pub(crate) criticality: Criticality,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) timeout: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) stale_after: Option<Duration>,
+    pub(crate) fall: u32,
+    pub(crate) rise: u32,
+}
+
+impl Check {
+    /// Makes a check of an async function, run on the application's runtime.
+    ///
+    /// A run that panics is a failure. One that outlasts the timeout is aborted, and there is no second run before
+    /// the first is gone; the function sees the timeout as the deadline of [`Context`](cortex_core::Context).
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped at the timeout and at the stop of the scheduler.
+    pub fn from_fn<F, Fut>(name: impl Into<Cow<'static, str>>, function: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: Into<Outcome>> + Send + 'static,
+    {
+        let function = Arc::new(function);
+        let source = Source::Async(Arc::new(move || {
+            let function = Arc::clone(&function);
+            Box::pin(async move { function().await.into() }) // called in the task: a panic of `function` itself is caught
+        }));
+        Self::new(name, source)
+    }
+
+    /// Makes a check of a function that blocks, run on a thread of its own.
+    ///
+    /// A call that outlasts the timeout cannot be ended: it counts as failed, and it is not called again before it
+    /// has returned. So a check that hangs costs one thread, for ever, and keeps no other check waiting.
+    pub fn blocking<F, O>(name: impl Into<Cow<'static, str>>, function: F) -> Self
+    where
+        F: Fn() -> O + Send + Sync + 'static,
+        O: Into<Outcome>,
+    {
+        Self::new(name, Source::Blocking(Arc::new(move || function().into())))
+    }
+
+    /// Makes a check that fails when nobody called [`Heartbeat::beat`] for longer than `limit`.
+    ///
+    /// The counter is looked at every half of the limit, so a silence is seen at most that much later. It needs no
+    /// runtime: it is what to put into [`Group::LIVE`].
+    pub fn heartbeat(name: impl Into<Cow<'static, str>>, limit: Duration) -> (Heartbeat, Self) {
+        let (heartbeat, pulse) = Pulse::new(limit);
+        let check = Self::new(name, Source::Pulse(pulse)).every(limit / 2).fall(1);
+        (heartbeat, check)
+    }
+
+    fn new(name: impl Into<Cow<'static, str>>, source: Source) -> Self {
+        Self {
+            name: name.into(),
+            source,
+            criticality: Criticality::Critical,
+            groups: vec![Group::READY],
+            timeout: Duration::from_secs(2),
+            interval: Duration::from_secs(10),
+            stale_after: None,
+            fall: 2,
+            rise: 1,
+        }
+    }
+
+    /// Takes its groups down with it.
+    pub fn critical(mut self) -> Self {
+        self.criticality = Criticality::Critical;
+        self
+    }
+
+    /// Degrades its groups at most.
+    pub fn degrades(mut self) -> Self {
+        self.criticality = Criticality::Degrades;
+        self
+    }
+
+    /// Is listed and changes no group.
+    pub fn informational(mut self) -> Self {
+        self.criticality = Criticality::Informational;
+        self
+    }
+
+    /// Belongs to these groups and no others.
+    pub fn groups(mut self, groups: impl IntoIterator<Item = Group>) -> Self {
+        self.groups = groups.into_iter().collect();
+        self
+    }
+
+    /// Fails a run that takes longer.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the time from start to start. While a change is being confirmed a run starts after 2 s at most.
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Sets the age at which a result is believed no more and the status becomes
+    /// [`Unknown`](crate::Status::Unknown).
+    pub fn stale_after(mut self, limit: Duration) -> Self {
+        self.stale_after = Some(limit);
+        self
+    }
+
+    /// Sets how many results in a row it takes to get worse.
+    pub fn fall(mut self, results: u32) -> Self {
+        self.fall = results;
+        self
+    }
+
+    /// Sets how many results in a row it takes to get better.
+    pub fn rise(mut self, results: u32) -> Self {
+        self.rise = results;
+        self
+    }
+}

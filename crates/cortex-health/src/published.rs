@@ -1,0 +1,176 @@
+use crate::negotiate::Format;
+use crate::render::{self, Service};
+use crate::report::{CheckReport, Layout, Report, worst};
+use crate::respond::Detail;
+use crate::status::Status;
+use bytes::Bytes;
+use std::sync::{Arc, OnceLock};
+
+/// One publication: the report, what each probe answers by it, and the bodies rendered so far.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) report: Arc<Report>,
+    groups: Box<[View]>,
+    health: View,
+    /// What live, ready and health answer in the drain.
+    drain: [View; 3],
+}
+
+impl Published {
+    /// Judges a report. `begun`: the scheduler has started; `latched`: the startup group has passed once.
+    pub(crate) fn new(report: Arc<Report>, begun: bool, latched: bool) -> Self {
+        let judge = |index: usize, members: &[usize]| match index {
+            Layout::STARTUP if latched => Verdict::of(Status::Up),
+            // No result is no reason for a restart: only what was found to be bad is.
+            Layout::LIVE if !begun => Verdict::of(Status::Up),
+            Layout::LIVE => Verdict::of(worst(report.members(members).filter(|check| has_run(check)))),
+            _ => Verdict::judge(report.members(members), begun),
+        };
+        let groups = report.layout.groups.iter().enumerate();
+        Self {
+            groups: groups
+                .map(|(index, (_, members))| View::new(judge(index, members)))
+                .collect(),
+            health: View::new(Verdict::judge(report.checks(), begun)),
+            drain: [
+                View::new(Verdict::of(Status::Up)), // a restart would cut the drain short
+                View::new(Verdict::refuse(Refusal::Draining)),
+                View::new(Verdict::refuse(Refusal::Draining)),
+            ],
+            report,
+        }
+    }
+
+    pub(crate) fn view(&self, target: Target, draining: bool) -> (Verdict, &Bodies) {
+        let view = match target {
+            Target::Group(Layout::LIVE) if draining => &self.drain[0],
+            Target::Group(Layout::READY) if draining => &self.drain[1],
+            Target::Health if draining => &self.drain[2],
+            Target::Group(index) => &self.groups[index],
+            Target::Health => &self.health,
+            Target::Check(index) => {
+                let entry = &self.report.entries[index];
+                return (Verdict::of(entry.report.status), &entry.bodies);
+            }
+        };
+        (view.verdict, &view.bodies)
+    }
+
+    /// Says whether the startup group passes.
+    pub(crate) fn has_started(&self) -> bool {
+        self.groups[Layout::STARTUP].verdict.status.is_serving()
+    }
+
+    pub(crate) fn render(
+        &self,
+        target: Target,
+        verdict: Verdict,
+        service: Option<&Service>,
+        (format, detail): (Format, Detail),
+    ) -> Bytes {
+        let report = &*self.report;
+        match target {
+            Target::Group(index) => {
+                let members = report.members(&report.layout.groups[index].1);
+                render::body(format, detail, verdict, service, members)
+            }
+            Target::Health => render::body(format, detail, verdict, service, report.checks()),
+            Target::Check(index) => {
+                let check = std::iter::once(&report.entries[index].report);
+                render::body(format, detail, verdict, service, check)
+            }
+        }
+    }
+}
+
+/// What a request asks about, found in the layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Group(usize),
+    Health,
+    Check(usize),
+}
+
+/// A verdict and its bodies.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) verdict: Verdict,
+    pub(crate) bodies: Bodies,
+}
+
+impl View {
+    pub(crate) fn new(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            bodies: Bodies::default(),
+        }
+    }
+}
+
+/// One body for each format and detail, rendered when first asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Bodies([OnceLock<Bytes>; Format::COUNT * Detail::COUNT]);
+
+impl Bodies {
+    pub(crate) fn get(&self, format: Format, detail: Detail, render: impl FnOnce() -> Bytes) -> Bytes {
+        let slot = &self.0[format as usize * Detail::COUNT + detail as usize];
+        slot.get_or_init(render).clone()
+    }
+}
+
+/// The answer in one word, and why it is not about the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) status: Status,
+    pub(crate) refusal: Option<Refusal>,
+}
+
+impl Verdict {
+    pub(crate) const fn of(status: Status) -> Self {
+        Self {
+            status,
+            refusal: None,
+        }
+    }
+
+    pub(crate) const fn refuse(refusal: Refusal) -> Self {
+        Self {
+            status: Status::Down,
+            refusal: Some(refusal),
+        }
+    }
+
+    /// Judges checks by their contributions, and tells "down" from "not known yet".
+    fn judge<'a>(checks: impl Iterator<Item = &'a CheckReport> + Clone, begun: bool) -> Self {
+        let status = worst(checks.clone());
+        let starting =
+            !begun || (status == Status::Down && worst(checks.filter(|c| has_run(c))) != Status::Down);
+        if starting {
+            Self::refuse(Refusal::Starting)
+        } else {
+            Self::of(status)
+        }
+    }
+}
+
+/// Why no traffic is wanted although no check may have failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Starting,
+    Draining,
+    Stopped,
+}
+
+impl Refusal {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Draining => "draining",
+            Self::Stopped => "the health scheduler has stopped",
+        }
+    }
+}
+
+fn has_run(check: &CheckReport) -> bool {
+    check.checked.is_some()
+}

@@ -1,0 +1,72 @@
+use super::json::Object;
+use crate::published::{Refusal, Verdict};
+use crate::report::CheckReport;
+use crate::respond::Detail;
+use crate::status::Status;
+
+/// Writes the shape of Spring Boot's health endpoint.
+///
+/// A whole that is degraded is `UP` there: it knows no such status, and its readers would take the service out.
+pub(super) fn write<'a>(
+    out: &mut String,
+    detail: Detail,
+    verdict: Verdict,
+    checks: impl ExactSizeIterator<Item = &'a CheckReport>,
+) {
+    let status = match verdict {
+        Verdict {
+            refusal: Some(Refusal::Starting | Refusal::Draining),
+            ..
+        } => "OUT_OF_SERVICE",
+        Verdict {
+            refusal: Some(Refusal::Stopped),
+            ..
+        } => "UNKNOWN",
+        Verdict {
+            status: Status::Degraded,
+            ..
+        } => "UP",
+        Verdict { status, .. } => word(status),
+    };
+    let mut object = Object::open(out);
+    object.string("status", status);
+    if detail >= Detail::Status && checks.len() > 0 {
+        let mut components = Object::open(object.member("components"));
+        for check in checks {
+            let mut component = Object::open(components.member(check.name()));
+            component.string("status", word(check.status()));
+            write_details(component.member("details"), detail, check);
+            component.close();
+        }
+        components.close();
+    }
+    object.close();
+}
+
+fn write_details(out: &mut String, detail: Detail, check: &CheckReport) {
+    let mut details = Object::open(out);
+    details.string("criticality", check.criticality().as_str());
+    details.time("since", check.since());
+    if let Some(latency) = check.latency() {
+        details.millis("latencyMs", latency);
+    }
+    details.flag("stale", check.is_stale());
+    if detail == Detail::Full {
+        if let Some(hung) = check.hung_since() {
+            details.time("hungSince", hung);
+        }
+        if let Some(message) = check.message() {
+            details.string("message", message);
+        }
+    }
+    details.close();
+}
+
+const fn word(status: Status) -> &'static str {
+    match status {
+        Status::Up => "UP",
+        Status::Degraded => "DEGRADED",
+        Status::Down => "DOWN",
+        Status::Unknown => "UNKNOWN",
+    }
+}

@@ -1,0 +1,10 @@
+//! Writes reports.
+
+mod actuator;
+mod body;
+mod health_json;
+mod json;
+mod text;
+mod time;
+
+pub(crate) use self::body::{Service, body};

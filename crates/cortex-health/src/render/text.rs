@@ -1,0 +1,63 @@
+use super::time::Rfc3339;
+use crate::published::Verdict;
+use crate::report::CheckReport;
+use crate::respond::Detail;
+use crate::status::{Criticality, Status};
+use std::fmt::{self, Write};
+
+/// Writes the verdict and a line per check: `[+]db up 3.1ms`.
+pub(super) fn write<'a>(
+    out: &mut String,
+    detail: Detail,
+    verdict: Verdict,
+    checks: impl ExactSizeIterator<Item = &'a CheckReport>,
+) {
+    let _ = try_write(out, detail, verdict, checks); // a String takes everything
+}
+
+fn try_write<'a>(
+    out: &mut String,
+    detail: Detail,
+    verdict: Verdict,
+    checks: impl Iterator<Item = &'a CheckReport>,
+) -> fmt::Result {
+    out.push_str(verdict.status.as_str());
+    if detail == Detail::None {
+        out.push('\n');
+        return Ok(());
+    }
+    if let Some(refusal) = verdict.refusal {
+        write!(out, ": {}", refusal.as_str())?;
+    }
+    out.push('\n');
+    for check in checks {
+        let mark = match check.status() {
+            Status::Up => '+',
+            Status::Degraded => '~',
+            Status::Down => '-',
+            Status::Unknown => '?',
+        };
+        write!(out, "[{mark}]{} {}", check.name(), check.status())?;
+        if let Some(latency) = check.latency() {
+            write!(out, " {latency:.1?}")?;
+        }
+        if check.criticality() != Criticality::Critical {
+            write!(out, " ({})", check.criticality())?;
+        }
+        if check.is_stale() {
+            out.push_str(" stale");
+        }
+        if detail == Detail::Full {
+            if let Some(hung) = check.hung_since() {
+                write!(out, " running since {}", Rfc3339(hung))?;
+            }
+            if let Some(message) = check.message() {
+                out.push_str(": ");
+                let line = |c: char| if c.is_control() { ' ' } else { c }; // one line per check
+                out.extend(message.chars().map(line));
+            }
+        }
+        out.push('\n');
+    }
+    Ok(())
+}

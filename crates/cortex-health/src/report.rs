@@ -1,0 +1,314 @@
+use crate::group::Group;
+use crate::published::Bodies;
+use crate::status::{Criticality, Status};
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// What was known of all checks at one moment; it never changes.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_health::{Check, Group, Health, Status};
+///
+/// let health = Health::builder().check(Check::from_fn("db", || async { true })).build()?;
+/// let report = health.snapshot(); // never started: nothing is known, and a critical check that is unknown is down
+/// assert_eq!(report.check("db").map(|db| db.status()), Some(Status::Unknown));
+/// assert_eq!(report.group(Group::READY), Status::Down);
+/// assert_eq!(report.group(Group::LIVE), Status::Up); // empty
+/// # Ok::<(), cortex_health::BuildError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub(crate) seq: u64,
+    pub(crate) at: SystemTime,
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) layout: Arc<Layout>,
+}
+
+impl Report {
+    /// Returns the number of the report: it grows by one at each publication.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Returns when it was published.
+    pub fn at(&self) -> SystemTime {
+        self.at
+    }
+
+    /// Returns all checks, in the order in which the builder got them.
+    pub fn checks(&self) -> impl ExactSizeIterator<Item = &CheckReport> + Clone {
+        self.entries.iter().map(|entry| &entry.report)
+    }
+
+    /// Returns the check of this name.
+    pub fn check(&self, name: &str) -> Option<&CheckReport> {
+        let index = *self.layout.checks.get(name)?;
+        Some(&self.entries[index].report)
+    }
+
+    /// Returns all groups: startup, live, ready, then others in the order in which checks named them.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&Group, Status)> {
+        let groups = self.layout.groups.iter();
+        groups.map(|(group, members)| (group, worst(self.members(members))))
+    }
+
+    /// Returns the worst contribution of the group's checks; `Unknown` for a group that nobody named.
+    ///
+    /// It says nothing about draining or the startup latch: [`Health::respond`](crate::Health::respond) does.
+    pub fn group(&self, group: impl Borrow<Group>) -> Status {
+        match self.layout.group(group.borrow().name()) {
+            Some(index) => worst(self.members(&self.layout.groups[index].1)),
+            None => Status::Unknown,
+        }
+    }
+
+    /// Returns the worst contribution of all checks.
+    pub fn status(&self) -> Status {
+        worst(self.checks())
+    }
+
+    pub(crate) fn members<'a>(
+        &'a self,
+        members: &'a [usize],
+    ) -> impl ExactSizeIterator<Item = &'a CheckReport> + Clone {
+        members.iter().map(|&index| &self.entries[index].report)
+    }
+
+    /// Makes the report of a scheduler that is gone: nothing is known any more.
+    pub(crate) fn expired(&self) -> Self {
+        let expire = |entry: &Arc<Entry>| {
+            Entry::new(CheckReport {
+                status: Status::Unknown,
+                stale: true,
+                ..entry.report.clone()
+            })
+        };
+        Self {
+            entries: self.entries.iter().map(expire).collect(),
+            ..self.clone()
+        }
+    }
+}
+
+/// What was known of one check.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_health::{Check, Criticality, Health};
+///
+/// let health = Health::builder().check(Check::from_fn("cache", || async {}).degrades()).build()?;
+/// let report = health.snapshot();
+/// let cache = report.check("cache").unwrap();
+/// assert_eq!((cache.name(), cache.criticality()), ("cache", Criticality::Degrades));
+/// assert_eq!(cache.latency(), None); // it never ran
+/// # Ok::<(), cortex_health::BuildError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CheckReport {
+    pub(crate) name: Arc<str>,
+    pub(crate) criticality: Criticality,
+    pub(crate) status: Status,
+    pub(crate) since: SystemTime,
+    pub(crate) checked: Option<SystemTime>,
+    pub(crate) latency: Option<Duration>,
+    pub(crate) message: Option<Arc<str>>,
+    pub(crate) stale: bool,
+    pub(crate) hung: Option<SystemTime>,
+}
+
+impl CheckReport {
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the status, after `fall` and `rise`.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Returns what a failure means for the groups of the check.
+    pub fn criticality(&self) -> Criticality {
+        self.criticality
+    }
+
+    /// Returns since when the check has its status.
+    pub fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// Returns when the last result came; `None` before the first.
+    pub fn checked(&self) -> Option<SystemTime> {
+        self.checked
+    }
+
+    /// Returns how long the last run took; for one that did not end in time, the timeout.
+    pub fn latency(&self) -> Option<Duration> {
+        self.latency
+    }
+
+    /// Returns what the last result said, even where it has not changed the status yet; passwords of URLs are masked.
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    /// Says whether the status is unknown because the last result is too old.
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// Returns the start of a run that did not end in time and is still not gone.
+    pub fn hung_since(&self) -> Option<SystemTime> {
+        self.hung
+    }
+}
+
+/// A check's report and the bodies made of it, kept over publications in which it did not change.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) report: CheckReport,
+    pub(crate) bodies: Bodies,
+}
+
+impl Entry {
+    pub(crate) fn new(report: CheckReport) -> Arc<Self> {
+        Arc::new(Self {
+            report,
+            bodies: Bodies::default(),
+        })
+    }
+}
+
+/// Which checks and groups there are; fixed when the health is built.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) checks: HashMap<Arc<str>, usize>,
+    /// Startup, live and ready come first.
+    pub(crate) groups: Vec<(Group, Vec<usize>)>,
+}
+
+impl Layout {
+    pub(crate) const STARTUP: usize = 0;
+    pub(crate) const LIVE: usize = 1;
+    pub(crate) const READY: usize = 2;
+
+    pub(crate) fn new() -> Self {
+        let groups = [Group::STARTUP, Group::LIVE, Group::READY];
+        Self {
+            checks: HashMap::new(),
+            groups: groups.map(|group| (group, Vec::new())).into(),
+        }
+    }
+
+    /// Adds the next check; `false` if its name is taken.
+    pub(crate) fn add(&mut self, name: Arc<str>, groups: &[Group]) -> bool {
+        let index = self.checks.len();
+        if self.checks.contains_key(&name) {
+            return false;
+        }
+        self.checks.insert(name, index);
+        for group in groups {
+            let at = self.group(group.name()).unwrap_or_else(|| {
+                self.groups.push((group.clone(), Vec::new()));
+                self.groups.len() - 1
+            });
+            if self.groups[at].1.last() != Some(&index) {
+                self.groups[at].1.push(index);
+            }
+        }
+        true
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Option<usize> {
+        self.groups.iter().position(|(group, _)| group.name() == name)
+    }
+}
+
+/// The worst contribution; `Up` of none.
+pub(crate) fn worst<'a>(checks: impl Iterator<Item = &'a CheckReport>) -> Status {
+    let contributions = checks.map(|check| check.criticality.contribution(check.status));
+    contributions.fold(Status::Up, Status::worst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, criticality: Criticality, status: Status) -> Arc<Entry> {
+        Entry::new(CheckReport {
+            name: name.into(),
+            criticality,
+            status,
+            since: SystemTime::UNIX_EPOCH,
+            checked: None,
+            latency: None,
+            message: None,
+            stale: false,
+            hung: None,
+        })
+    }
+
+    fn report() -> Report {
+        let mut layout = Layout::new();
+        let payments = Group::new("payments").unwrap();
+        assert!(layout.add("db".into(), &[Group::READY, payments.clone(), Group::READY]));
+        assert!(layout.add("cache".into(), &[payments]));
+        assert!(layout.add("mail".into(), &[]));
+        assert!(!layout.add("db".into(), &[]));
+        Report {
+            seq: 7,
+            at: SystemTime::UNIX_EPOCH,
+            entries: vec![
+                entry("db", Criticality::Critical, Status::Up),
+                entry("cache", Criticality::Degrades, Status::Down),
+                entry("mail", Criticality::Critical, Status::Down),
+            ],
+            layout: Arc::new(layout),
+        }
+    }
+
+    #[test]
+    fn a_group_is_as_bad_as_its_worst_contribution() {
+        let report = report();
+        let groups: Vec<_> = report
+            .groups()
+            .map(|(group, status)| (group.name(), status))
+            .collect();
+        let expected = [
+            ("startup", Status::Up),
+            ("live", Status::Up),
+            ("ready", Status::Up),
+            ("payments", Status::Degraded),
+        ];
+        assert_eq!(groups, expected);
+        assert_eq!(report.status(), Status::Down);
+        assert_eq!(report.group(Group::new("payments").unwrap()), Status::Degraded);
+        let misspelt = Group::new("payment").unwrap();
+        assert_eq!(
+            (report.group(&misspelt), report.group(misspelt)),
+            (Status::Unknown, Status::Unknown)
+        );
+        assert_eq!(
+            report.layout.groups[Layout::READY].1,
+            [0],
+            "named twice, counted once"
+        );
+    }
+
+    #[test]
+    fn an_expired_report_knows_nothing() {
+        let report = report().expired();
+        assert!(
+            report
+                .checks()
+                .all(|check| check.status() == Status::Unknown && check.is_stale())
+        );
+        assert_eq!((report.seq(), report.group(Group::READY)), (7, Status::Down));
+        assert!(report.check("mail").is_some() && report.check("nobody").is_none());
+    }
+}

@@ -1,0 +1,136 @@
+use crate::health::Health;
+use crate::negotiate::negotiate;
+use crate::published::Target;
+use crate::report::Layout;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
+use http::{Response, StatusCode};
+
+/// What a request asks about.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_health::{Detail, Endpoint, Health};
+/// use http::{HeaderMap, StatusCode};
+///
+/// let health = Health::builder().build()?;
+/// let answer = |endpoint| health.respond(endpoint, &HeaderMap::new(), Detail::None).status();
+/// assert_eq!(answer(Endpoint::Live), StatusCode::OK);
+/// assert_eq!(answer(Endpoint::Ready), StatusCode::SERVICE_UNAVAILABLE); // not started
+/// assert_eq!(answer(Endpoint::Check("nobody")), StatusCode::NOT_FOUND);
+/// # Ok::<(), cortex_health::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Endpoint<'a> {
+    /// Should the process be left running? [`Group::LIVE`](crate::Group::LIVE).
+    Live,
+    /// Should traffic be sent here? [`Group::READY`](crate::Group::READY).
+    Ready,
+    /// Has it started? [`Group::STARTUP`](crate::Group::STARTUP); once yes, always yes.
+    Startup,
+    /// How is everything? All checks; refuses like [`Ready`](Self::Ready) while draining.
+    Health,
+    /// How is the group of this name?
+    Group(&'a str),
+    /// How is the check of this name, whatever its criticality?
+    Check(&'a str),
+}
+
+/// How much the asker may know.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_health::Detail;
+///
+/// let (is_admin, has_token) = (true, false);
+/// let detail = if has_token { Detail::Full } else if is_admin { Detail::Status } else { Detail::None };
+/// assert_eq!(detail, Detail::Status);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Detail {
+    /// Pass or fail: for anybody.
+    #[default]
+    None,
+    /// Also the checks by name, their status, since when, and the latency: for the people of the house.
+    Status,
+    /// Also what errors said and whether a run hangs: for those who repair it.
+    Full,
+}
+
+impl Detail {
+    pub(crate) const COUNT: usize = 3;
+}
+
+impl Health {
+    /// Answers a probe or a reader from the last publication. It runs no check, waits for nothing and takes no lock.
+    ///
+    /// `accept` are the headers of the request: `application/health+json` (the default), `application/json` in the
+    /// shape of Spring Boot's, or `text/plain`, by the weights of `Accept`.
+    ///
+    /// | asked about | before the first results | later | draining | scheduler gone |
+    /// |---|---|---|---|---|
+    /// | startup | 503 | 503 until the group passes once, then 200 | as before | as before |
+    /// | ready | 503 | the group | 503 | 503 |
+    /// | live | 200 | the group | 200 | 200 for 30 s, then 503 |
+    /// | health | 503 | all checks | 503 | 503 |
+    /// | a group | 503 | the group | the group | 503 |
+    /// | a check | 503 | the check | the check | 503 |
+    ///
+    /// Up and degraded are 200, down and unknown are 503. An unknown name is an empty 404.
+    ///
+    /// # Performance
+    ///
+    /// One load of a pointer, one read of the clock and the response's three headers. A body is rendered once per
+    /// publication, format and detail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{Check, Detail, Endpoint, Health};
+    /// use http::HeaderMap;
+    ///
+    /// let health = Health::builder().check(Check::from_fn("db", || async { true })).build()?;
+    /// let response = health.respond(Endpoint::Ready, &HeaderMap::new(), Detail::None);
+    /// assert_eq!(response.status(), 503);
+    /// assert_eq!(response.body().as_ref(), br#"{"status":"fail"}"#);
+    /// # Ok::<(), cortex_health::BuildError>(())
+    /// ```
+    pub fn respond(&self, endpoint: Endpoint<'_>, accept: &HeaderMap, detail: Detail) -> Response<Bytes> {
+        let shared = &*self.shared;
+        let target = match endpoint {
+            Endpoint::Live => Some(Target::Group(Layout::LIVE)),
+            Endpoint::Ready => Some(Target::Group(Layout::READY)),
+            Endpoint::Startup => Some(Target::Group(Layout::STARTUP)),
+            Endpoint::Health => Some(Target::Health),
+            Endpoint::Group(name) => shared.layout.group(name).map(Target::Group),
+            Endpoint::Check(name) => shared.layout.checks.get(name).copied().map(Target::Check),
+        };
+        let Some(target) = target else {
+            return response(StatusCode::NOT_FOUND, None, Bytes::new());
+        };
+        let offer = negotiate(accept);
+        let (status, body) = shared.answer(target, offer.format, detail);
+        let code = if status.is_serving() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        response(code, Some(offer.content_type), body)
+    }
+}
+
+fn response(status: StatusCode, content_type: Option<&'static str>, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.reserve(3);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(VARY, HeaderValue::from_static("accept"));
+    }
+    response
+}

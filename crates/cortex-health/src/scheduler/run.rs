@@ -1,0 +1,142 @@
+use super::driver::Message;
+use crate::observer::RunResult;
+use crate::outcome::Outcome;
+use crate::source;
+use cortex_core::{Clock, Context, Deadline, FutureExt};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::mpsc::Sender;
+use std::task::Poll;
+use std::time::Duration;
+
+/// The end of a run as the thread or task that ran it tells it.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) result: RunResult,
+    pub(crate) latency: Duration,
+}
+
+/// Reports the end of a run when it is dropped, whatever way the run ends.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    check: usize,
+    run: u64,
+    messages: Sender<Message>,
+    ended: Option<Ended>,
+}
+
+impl Ticket {
+    pub(crate) const fn new(check: usize, run: u64, messages: Sender<Message>) -> Self {
+        Self {
+            check,
+            run,
+            messages,
+            ended: None,
+        }
+    }
+
+    pub(crate) fn fill(&mut self, outcome: Result<Outcome, String>, latency: Duration) {
+        let (outcome, result) = match outcome {
+            Ok(outcome) => {
+                let result = RunResult::of(outcome.status());
+                (outcome, result)
+            }
+            Err(panic) => (Outcome::down(panic), RunResult::Panicked),
+        };
+        self.ended = Some(Ended {
+            outcome,
+            result,
+            latency,
+        });
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let message = Message::Ended {
+            check: self.check,
+            run: self.run,
+            ended: self.ended.take(),
+        };
+        let _ = self.messages.send(message); // an error: the scheduler is gone, and so is the interest
+    }
+}
+
+/// Runs an async check to its end or its panic.
+pub(crate) async fn run_async(
+    mut ticket: Ticket, // dropped last: when it reports, the future of the check is gone
+    start: impl FnOnce() -> source::Run,
+    clock: impl Clock,
+    timeout: Duration,
+) {
+    let began = clock.now();
+    let context = Context::new().with_deadline(Deadline::after(began, timeout));
+    let outcome = caught(start()).with_context(context).await;
+    ticket.fill(outcome, clock.now().saturating_duration_since(began));
+}
+
+/// Runs a blocking check to its end or its panic.
+pub(crate) fn run_blocking(
+    mut ticket: Ticket,
+    function: &(dyn Fn() -> Outcome + Send + Sync),
+    clock: &impl Clock,
+    timeout: Duration,
+) {
+    let began = clock.now();
+    let context = Context::new().with_deadline(Deadline::after(began, timeout));
+    let outcome = {
+        let _guard = context.attach();
+        catch_unwind(AssertUnwindSafe(function)).map_err(describe)
+    };
+    ticket.fill(outcome, clock.now().saturating_duration_since(began));
+}
+
+/// Polls the future, and drops it, where a panic of either becomes an error.
+async fn caught(run: source::Run) -> Result<Outcome, String> {
+    let mut run = Some(run);
+    std::future::poll_fn(move |cx| {
+        let step = catch_unwind(AssertUnwindSafe(|| {
+            let polled = match &mut run {
+                Some(run) => Pin::new(run).poll(cx),
+                None => Poll::Pending, // polled after its end: nothing left to do
+            };
+            if polled.is_ready() {
+                run = None;
+            }
+            polled
+        }));
+        match step {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => {
+                let dropped = run.take();
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(dropped)));
+                Poll::Ready(Err(describe(panic)))
+            }
+        }
+    })
+    .await
+}
+
+/// Says what a panic said.
+pub(crate) fn describe(panic: Box<dyn Any + Send>) -> String {
+    let text = match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => match panic.downcast::<&'static str>() {
+            Ok(text) => (*text).to_owned(),
+            Err(_) => return "panicked".to_owned(),
+        },
+    };
+    format!("panicked: {text}")
+}
+
+impl RunResult {
+    const fn of(status: crate::Status) -> Self {
+        match status {
+            crate::Status::Up => Self::Ok,
+            crate::Status::Degraded => Self::Degraded,
+            crate::Status::Down | crate::Status::Unknown => Self::Failed,
+        }
+    }
+}

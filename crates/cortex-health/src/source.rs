@@ -1,0 +1,28 @@
+use crate::heartbeat::Pulse;
+use crate::outcome::Outcome;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Where the result of a run comes from.
+pub(crate) enum Source {
+    /// A future on the application's runtime.
+    Async(Arc<dyn Fn() -> Run + Send + Sync>),
+    /// A call on a thread of its own.
+    Blocking(Arc<dyn Fn() -> Outcome + Send + Sync>),
+    /// A look at a counter, on the scheduler's thread.
+    Pulse(Pulse),
+}
+
+/// One run of an async check.
+pub(crate) type Run = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Async(_) => "Async",
+            Self::Blocking(_) => "Blocking",
+            Self::Pulse(_) => "Pulse",
+        })
+    }
+}
