@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod cpu;
+mod drive;
 mod load;
 mod record;
 mod rounds;
 
 pub use self::cpu::{Tasks, pin_current_thread};
+pub use self::drive::drive;
 pub use self::load::Load;
 pub use self::record::Record;
 pub use self::rounds::{Series, interleave};
