@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     service: Option<Service>,
     origin: Instant,
     published: ArcSwap<Published>,
-    /// Nanoseconds from `origin`; zero before the first publication of the scheduler.
+    /// Until when, in [`nanos`](Self::nanos); zero before the first publication of the scheduler.
     lease: AtomicU64,
     latched: AtomicBool,
     draining: AtomicBool,
@@ -129,7 +129,7 @@ impl Shared {
 
     /// Ends the lease: nobody refreshes the checks any more.
     pub(crate) fn end_lease(&self, now: Instant) {
-        self.lease.store(self.nanos(now).max(1), Ordering::Release);
+        self.lease.store(self.nanos(now), Ordering::Release);
     }
 
     /// Returns the last report, or one that knows nothing if the scheduler is gone.
@@ -168,8 +168,10 @@ impl Shared {
         (lease != 0 && now >= lease).then(|| Duration::from_nanos(now - lease))
     }
 
+    /// Nanoseconds from `origin`, counted from one.
     fn nanos(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
+        let elapsed = at.saturating_duration_since(self.origin).as_nanos();
+        u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)
     }
 }
 

@@ -235,3 +235,315 @@ fn log(event: &Event) {
         tracing::warn!(%check, %from, %to, ?after, cause = message, "health check is worse");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::Group;
+    use crate::health::Health;
+    use crate::observer::{Observer, RunResult};
+    use crate::outcome::Outcome;
+    use crate::respond::{Detail, Endpoint};
+    use cortex_testkit::{ManualClock, Recorder};
+    use http::HeaderMap;
+    use std::sync::OnceLock;
+    use tokio::runtime::Runtime;
+
+    /// A runtime that works while it is asked to and at no other time.
+    fn runtime() -> Runtime {
+        tokio::runtime::Builder::new_current_thread().build().unwrap()
+    }
+
+    /// Lets all tasks run until none can.
+    fn work(runtime: &Runtime) {
+        runtime.block_on(async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    fn driver(health: &Health, runtime: &Runtime) -> Driver {
+        assert!(health.shared.take());
+        Driver::new(Arc::clone(&health.shared), runtime.handle().clone())
+    }
+
+    fn code(health: &Health, endpoint: Endpoint<'_>) -> u16 {
+        health
+            .respond(endpoint, &HeaderMap::new(), Detail::Full)
+            .status()
+            .as_u16()
+    }
+
+    #[test]
+    fn a_dead_scheduler_leaves_no_green_light() {
+        let (clock, runtime) = (ManualClock::new(), runtime());
+        let health = Health::builder().clock(clock.clone()).build().unwrap();
+        let mut driver = driver(&health, &runtime);
+        assert!(driver.step(None));
+        assert_eq!(code(&health, Endpoint::Ready), 200);
+        drop(driver); // as a panic would
+
+        clock.advance(Duration::from_millis(4999));
+        assert_eq!(code(&health, Endpoint::Ready), 200);
+        clock.advance(Duration::from_millis(1));
+        for endpoint in [Endpoint::Ready, Endpoint::Health, Endpoint::Group("ready")] {
+            let response = health.respond(endpoint, &HeaderMap::new(), Detail::Status);
+            assert_eq!(response.status(), 503);
+            let expected = br#"{"status":"fail","output":"the health scheduler has stopped"}"#;
+            assert_eq!(response.body().as_ref(), expected);
+        }
+        assert_eq!(code(&health, Endpoint::Startup), 200);
+
+        clock.advance(Duration::from_millis(29_999));
+        assert_eq!(code(&health, Endpoint::Live), 200);
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(code(&health, Endpoint::Live), 503);
+        health.set_draining(true);
+        assert_eq!(
+            code(&health, Endpoint::Live),
+            200,
+            "a restart would cut the drain short"
+        );
+    }
+
+    #[test]
+    fn a_snapshot_of_a_dead_scheduler_knows_nothing() {
+        let (clock, runtime) = (ManualClock::new(), runtime());
+        let check = Check::from_fn("db", || async {});
+        let health = Health::builder()
+            .clock(clock.clone())
+            .check(check)
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        driver.step(None);
+        work(&runtime);
+        driver.step(None);
+        assert_eq!(health.snapshot().group(Group::READY), Status::Up);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(health.snapshot().group(Group::READY), Status::Down);
+        assert_eq!(code(&health, Endpoint::Check("db")), 503);
+        assert!(driver.step(None)); // it was only late
+        assert_eq!(health.snapshot().group(Group::READY), Status::Up);
+    }
+
+    #[test]
+    fn observers_see_what_they_are_told_and_do_no_harm() {
+        struct Nosy(Arc<OnceLock<Health>>, Recorder<(Status, Status)>);
+
+        impl Observer for Nosy {
+            fn on_event(&self, event: &Event) {
+                if let Event::Transition { check, to, .. } = event {
+                    let report = self.0.get().unwrap().snapshot();
+                    self.1.record((*to, report.check(check).unwrap().status()));
+                }
+                panic!("cannot reach pg://app:hunter2@db");
+            }
+        }
+
+        let (clock, runtime, cell, seen) = (ManualClock::new(), runtime(), Arc::default(), Recorder::new());
+        let log = Recorder::new();
+        let health = Health::builder()
+            .clock(clock.clone())
+            .observer((Arc::new(()), Nosy(Arc::clone(&cell), seen.clone())))
+            .check(Check::from_fn("db", || async {
+                Err::<(), _>("pg://app:hunter2@db refused")
+            }))
+            .build()
+            .unwrap();
+        assert!(cell.set(health.clone()).is_ok());
+        let mut driver = driver(&health, &runtime);
+        tracing::subscriber::with_default(subscriber(&log), || {
+            driver.step(None);
+            work(&runtime);
+            assert!(driver.step(None));
+        });
+        assert_eq!(seen.take(), [(Status::Down, Status::Down)]);
+        let log = log.text();
+        assert!(
+            log.contains("WARN") && log.contains("health check is worse check=db from=unknown to=down"),
+            "{log}"
+        );
+        assert!(log.contains("cause=\"pg://app:***@db refused\""), "{log}");
+        assert!(
+            log.contains("panicked: cannot reach pg://app:***@db") && !log.contains("hunter2"),
+            "{log}"
+        );
+    }
+
+    #[test]
+    fn a_recovery_is_logged_as_one() {
+        let (clock, runtime, log) = (ManualClock::new(), runtime(), Recorder::new());
+        let check = Check::from_fn("db", || async {});
+        let health = Health::builder()
+            .clock(clock.clone())
+            .check(check)
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        tracing::subscriber::with_default(subscriber(&log), || {
+            driver.step(None);
+            work(&runtime);
+            driver.step(None);
+            clock.advance(Duration::from_secs(22));
+            driver.step(None); // stale
+        });
+        let log = log.text();
+        let lines: Vec<_> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(
+            lines[0].contains("INFO") && lines[0].contains("from=unknown to=up"),
+            "{log}"
+        );
+        assert!(
+            lines[1].contains("WARN") && lines[1].contains("after=22s cause=\"no result for 22s\""),
+            "{log}"
+        );
+    }
+
+    #[test]
+    fn a_runtime_that_is_gone_is_a_failure() {
+        let (clock, runtime, seen) = (ManualClock::new(), runtime(), Recorder::new());
+        let health = Health::builder()
+            .clock(clock.clone())
+            .observer(Results(seen.clone()))
+            .check(Check::from_fn("db", || async {}))
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        drop(runtime);
+        driver.step(None);
+        driver.step(None);
+        assert_eq!(seen.take(), [RunResult::Failed]);
+        assert_eq!(health.snapshot().check("db").unwrap().status(), Status::Down);
+    }
+
+    #[test]
+    fn a_heartbeat_needs_no_runtime() {
+        let (clock, runtime) = (ManualClock::new(), runtime());
+        let (heartbeat, check) = Check::heartbeat("loop", Duration::from_secs(10));
+        let health = Health::builder()
+            .clock(clock.clone())
+            .check(check.groups([Group::LIVE]))
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        let mut tick = |by| {
+            clock.advance(Duration::from_secs(by));
+            driver.step(None); // starts
+            driver.step(None); // takes the result
+            code(&health, Endpoint::Live)
+        };
+        assert_eq!([tick(0), tick(6), tick(6)], [200, 200, 503]);
+        heartbeat.beat();
+        assert_eq!(tick(6), 200);
+    }
+
+    #[test]
+    fn the_deadline_of_a_run_is_its_timeout() {
+        fn left(clock: &ManualClock) -> Option<Duration> {
+            let deadline = cortex_core::Context::current().deadline();
+            deadline.map(|deadline| deadline.remaining(cortex_core::Clock::now(clock)))
+        }
+        let (clock, runtime, seen) = (ManualClock::new(), runtime(), Recorder::new());
+        let note = {
+            let (clock, seen) = (clock.clone(), seen.clone());
+            move || seen.record(left(&clock))
+        };
+        let health = Health::builder()
+            .clock(clock.clone())
+            .check(Check::from_fn("a", {
+                let note = note.clone();
+                move || {
+                    let note = note.clone();
+                    async move { note() }
+                }
+            }))
+            .check(Check::blocking("b", note).timeout(Duration::from_secs(7)))
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        driver.step(None);
+        work(&runtime);
+        while health.snapshot().status() != Status::Up {
+            let message = driver.receiver.recv().unwrap();
+            driver.step(Some(message));
+        }
+        let mut seen = seen.take();
+        seen.sort();
+        assert_eq!(seen, [2, 7].map(|seconds| Some(Duration::from_secs(seconds))));
+        assert_eq!(left(&clock), None);
+    }
+
+    #[test]
+    fn panics_of_any_kind_are_failures() {
+        struct Loud;
+
+        impl Drop for Loud {
+            fn drop(&mut self) {
+                panic!("in drop");
+            }
+        }
+
+        let (clock, runtime, seen) = (ManualClock::new(), runtime(), Recorder::new());
+        let health = Health::builder()
+            .clock(clock.clone())
+            .observer(Results(seen.clone()))
+            .check(Check::from_fn("call", || -> std::future::Ready<bool> {
+                panic!("in call")
+            }))
+            .check(Check::from_fn("poll", || async {
+                tokio::task::yield_now().await;
+                if true {
+                    std::panic::panic_any(7);
+                }
+            }))
+            .check(Check::from_fn("drop", || {
+                let loud = Loud;
+                async move {
+                    let _loud = &loud;
+                }
+            }))
+            .check(Check::blocking("block", || -> Outcome {
+                panic!("in {}", "block")
+            }))
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        driver.step(None);
+        work(&runtime);
+        while health.snapshot().checks().any(|check| check.checked().is_none()) {
+            let message = driver.receiver.recv().unwrap();
+            driver.step(Some(message));
+        }
+        assert_eq!(seen.take(), [RunResult::Panicked; 4]);
+        let report = health.snapshot();
+        let messages: Vec<_> = report.checks().map(|check| check.message().unwrap()).collect();
+        let expected = [
+            "panicked: in call",
+            "panicked",
+            "panicked: in drop",
+            "panicked: in block",
+        ];
+        assert_eq!(messages, expected);
+    }
+
+    struct Results(Recorder<RunResult>);
+
+    impl Observer for Results {
+        fn on_event(&self, event: &Event) {
+            if let Event::RunFinished { result, .. } = event {
+                self.0.record(*result);
+            }
+        }
+    }
+
+    fn subscriber(log: &Recorder) -> impl tracing::Subscriber + use<> {
+        let log = log.clone();
+        tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || log.clone())
+            .finish()
+    }
+}

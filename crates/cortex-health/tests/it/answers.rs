@@ -1,0 +1,371 @@
+use crate::wait::until;
+use cortex_health::{Check, Detail, Endpoint, Group, Health, Outcome, Running, Status};
+use cortex_testkit::ManualClock;
+use expect_test::expect;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+const PASSWORD: &str = "hunter2";
+const FORMATS: [&str; 3] = ["application/health+json", "application/json", "text/plain"];
+const ENDPOINTS: [Endpoint<'static>; 7] = [
+    Endpoint::Live,
+    Endpoint::Ready,
+    Endpoint::Startup,
+    Endpoint::Health,
+    Endpoint::Group("payments"),
+    Endpoint::Check("db"),
+    Endpoint::Check("mail"),
+];
+
+/// A shop with one check in each status, after the first results.
+fn shop() -> (Health, Running, Runtime) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let payments = Group::new("payments").unwrap();
+    let never = Check::from_fn("search", std::future::pending::<()>).timeout(Duration::from_secs(20));
+    let health = Health::builder()
+        .service("shop", "1.4.2")
+        .clock(ManualClock::new())
+        .check(Check::from_fn("db", || async {}).groups([Group::READY, Group::STARTUP]))
+        .check(Check::from_fn("cache", || async {
+            Outcome::degraded("hit ratio\nis 12 %")
+        }))
+        .check(
+            Check::from_fn("mail", || async {
+                Err::<(), _>(format!("smtp://shop:{PASSWORD}@mx: refused"))
+            })
+            .informational()
+            .groups([Group::READY, payments.clone()]),
+        )
+        .check(never.degrades().groups([payments]))
+        .build()
+        .unwrap();
+    let running = health.start(runtime.handle()).unwrap();
+    until("three results", || {
+        health
+            .snapshot()
+            .checks()
+            .filter(|check| check.checked().is_some())
+            .count()
+            == 3
+    });
+    (health, running, runtime)
+}
+
+fn body(health: &Health, endpoint: Endpoint<'_>, format: &'static str, detail: Detail) -> String {
+    let mut accept = HeaderMap::new();
+    accept.insert(ACCEPT, HeaderValue::from_static(format));
+    let response = health.respond(endpoint, &accept, detail);
+    assert!(
+        response.headers()[CONTENT_TYPE]
+            .to_str()
+            .unwrap()
+            .starts_with(format)
+    );
+    assert_eq!(response.headers()[VARY], "accept");
+    String::from_utf8(response.into_body().to_vec()).unwrap()
+}
+
+fn pretty(json: &str) -> String {
+    let value: Value = serde_json::from_str(json).unwrap();
+    serde_json::to_string_pretty(&value).unwrap() + "\n"
+}
+
+#[test]
+fn health_json_at_full() {
+    let (health, _running, _runtime) = shop();
+    let json = body(&health, Endpoint::Health, FORMATS[0], Detail::Full);
+    expect![[r#"
+        {
+          "checks": {
+            "cache": [
+              {
+                "criticality": "critical",
+                "latencyMs": 0.0,
+                "output": "hit ratio\nis 12 %",
+                "since": "2026-01-01T00:00:00.000Z",
+                "status": "warn",
+                "time": "2026-01-01T00:00:00.000Z"
+              }
+            ],
+            "db": [
+              {
+                "criticality": "critical",
+                "latencyMs": 0.0,
+                "since": "2026-01-01T00:00:00.000Z",
+                "status": "pass",
+                "time": "2026-01-01T00:00:00.000Z"
+              }
+            ],
+            "mail": [
+              {
+                "criticality": "informational",
+                "latencyMs": 0.0,
+                "output": "smtp://shop:***@mx: refused",
+                "since": "2026-01-01T00:00:00.000Z",
+                "status": "fail",
+                "time": "2026-01-01T00:00:00.000Z"
+              }
+            ],
+            "search": [
+              {
+                "criticality": "degrades",
+                "since": "2026-01-01T00:00:00.000Z",
+                "status": "fail"
+              }
+            ]
+          },
+          "serviceId": "shop",
+          "status": "warn",
+          "version": "1.4.2"
+        }
+    "#]]
+    .assert_eq(&pretty(&json));
+}
+
+#[test]
+fn spring_json_at_full() {
+    let (health, _running, _runtime) = shop();
+    let json = body(&health, Endpoint::Health, FORMATS[1], Detail::Full);
+    expect![[r#"
+        {
+          "components": {
+            "cache": {
+              "details": {
+                "criticality": "critical",
+                "latencyMs": 0.0,
+                "message": "hit ratio\nis 12 %",
+                "since": "2026-01-01T00:00:00.000Z"
+              },
+              "status": "DEGRADED"
+            },
+            "db": {
+              "details": {
+                "criticality": "critical",
+                "latencyMs": 0.0,
+                "since": "2026-01-01T00:00:00.000Z"
+              },
+              "status": "UP"
+            },
+            "mail": {
+              "details": {
+                "criticality": "informational",
+                "latencyMs": 0.0,
+                "message": "smtp://shop:***@mx: refused",
+                "since": "2026-01-01T00:00:00.000Z"
+              },
+              "status": "DOWN"
+            },
+            "search": {
+              "details": {
+                "criticality": "degrades",
+                "since": "2026-01-01T00:00:00.000Z"
+              },
+              "status": "UNKNOWN"
+            }
+          },
+          "status": "UP"
+        }
+    "#]]
+    .assert_eq(&pretty(&json));
+}
+
+#[test]
+fn text_at_full() {
+    let (health, _running, _runtime) = shop();
+    let text = body(&health, Endpoint::Health, FORMATS[2], Detail::Full);
+    expect![[r#"
+        degraded
+        [+]db up 0.0ns
+        [~]cache degraded 0.0ns: hit ratio is 12 %
+        [-]mail down 0.0ns (informational): smtp://shop:***@mx: refused
+        [?]search unknown (degrades)
+    "#]]
+    .assert_eq(&text);
+}
+
+#[test]
+fn less_detail_is_less_text() {
+    let (health, _running, _runtime) = shop();
+    let all = |detail| {
+        FORMATS
+            .map(|format| body(&health, Endpoint::Group("payments"), format, detail))
+            .join("\n")
+    };
+    expect![[r#"
+        {"status":"warn","version":"1.4.2","serviceId":"shop","checks":{"mail":[{"status":"fail","criticality":"informational","since":"2026-01-01T00:00:00.000Z","time":"2026-01-01T00:00:00.000Z","latencyMs":0.000}],"search":[{"status":"fail","criticality":"degrades","since":"2026-01-01T00:00:00.000Z"}]}}
+        {"status":"UP","components":{"mail":{"status":"DOWN","details":{"criticality":"informational","since":"2026-01-01T00:00:00.000Z","latencyMs":0.000}},"search":{"status":"UNKNOWN","details":{"criticality":"degrades","since":"2026-01-01T00:00:00.000Z"}}}}
+        degraded
+        [-]mail down 0.0ns (informational)
+        [?]search unknown (degrades)
+    "#]].assert_eq(&all(Detail::Status));
+    expect![[r#"
+        {"status":"warn"}
+        {"status":"UP"}
+        degraded
+    "#]]
+    .assert_eq(&all(Detail::None));
+}
+
+#[test]
+fn a_password_is_shown_to_nobody_and_an_error_only_at_full() {
+    let (health, _running, _runtime) = shop();
+    let all = |detail| {
+        let mut all = String::new();
+        for endpoint in ENDPOINTS {
+            for format in FORMATS {
+                all += &body(&health, endpoint, format, detail);
+            }
+        }
+        all
+    };
+    for detail in [Detail::None, Detail::Status, Detail::Full] {
+        let all = all(detail);
+        assert!(!all.contains(PASSWORD), "{all}");
+        assert_eq!(all.contains("refused"), detail == Detail::Full, "{all}");
+        assert_eq!(all.contains("hit ratio"), detail == Detail::Full, "{all}");
+        assert_eq!(all.contains("mail"), detail != Detail::None, "{all}");
+        assert_eq!(all.contains("1.4.2"), detail != Detail::None, "{all}");
+    }
+    assert!(all(Detail::Full).contains("smtp://shop:***@mx"));
+    let snapshot = format!("{:?}", health.snapshot());
+    assert!(!snapshot.contains(PASSWORD), "{snapshot}");
+}
+
+#[test]
+fn every_json_body_is_an_object_with_a_status() {
+    let (health, _running, _runtime) = shop();
+    for endpoint in ENDPOINTS {
+        for detail in [Detail::None, Detail::Status, Detail::Full] {
+            let json: Value = serde_json::from_str(&body(&health, endpoint, FORMATS[0], detail)).unwrap();
+            assert!(["pass", "warn", "fail"].contains(&json["status"].as_str().unwrap()));
+            if let Some(checks) = json.get("checks") {
+                let checks = checks.as_object().unwrap();
+                assert!(
+                    checks
+                        .values()
+                        .all(|check| check.as_array().is_some_and(|list| list.len() == 1))
+                );
+            }
+            let json: Value = serde_json::from_str(&body(&health, endpoint, FORMATS[1], detail)).unwrap();
+            assert!(json["status"].is_string());
+            assert_eq!(
+                json.get("components").is_some_and(Value::is_object),
+                json.as_object().unwrap().len() > 1
+            );
+        }
+    }
+}
+
+#[test]
+fn a_body_is_rendered_once_per_publication() {
+    let (health, running, _runtime) = shop();
+    let take = |endpoint| {
+        health
+            .respond(endpoint, &HeaderMap::new(), Detail::Full)
+            .into_body()
+    };
+    for endpoint in ENDPOINTS {
+        let (first, second) = (take(endpoint), take(endpoint));
+        assert_eq!(first.as_ptr(), second.as_ptr(), "{endpoint:?}");
+    }
+    running.stop();
+}
+
+fn codes(health: &Health) -> [u16; 7] {
+    ENDPOINTS.map(|endpoint| {
+        health
+            .respond(endpoint, &HeaderMap::new(), Detail::None)
+            .status()
+            .as_u16()
+    })
+}
+
+#[test]
+fn every_probe_answers_by_its_own_rule() {
+    let (health, running, _runtime) = shop();
+    assert_eq!(codes(&health), [200, 200, 200, 200, 200, 200, 503]);
+    assert!(!health.is_draining());
+    health.set_draining(true);
+    assert_eq!(codes(&health), [200, 503, 200, 503, 200, 200, 503]);
+    assert!(health.is_draining() && format!("{health:?}").contains("draining: true"));
+    let words = FORMATS.map(|format| body(&health, Endpoint::Ready, format, Detail::None));
+    assert_eq!(
+        words,
+        [r#"{"status":"fail"}"#, r#"{"status":"OUT_OF_SERVICE"}"#, "down\n"]
+    );
+    let text = body(&health, Endpoint::Ready, FORMATS[2], Detail::Status);
+    assert!(text.starts_with("down: draining\n[+]db up"), "{text}");
+    health.set_draining(false);
+    assert_eq!(codes(&health), [200, 200, 200, 200, 200, 200, 503]);
+    running.stop();
+    assert_eq!(codes(&health), [200, 503, 200, 503, 503, 503, 503]);
+    let words = FORMATS.map(|format| body(&health, Endpoint::Ready, format, Detail::None));
+    assert_eq!(
+        words,
+        [r#"{"status":"fail"}"#, r#"{"status":"UNKNOWN"}"#, "down\n"]
+    );
+}
+
+#[test]
+fn what_is_not_known_yet_is_starting_and_not_down() {
+    let check = Check::from_fn("db", || async {}).groups([Group::READY, Group::LIVE]);
+    let health = Health::builder().check(check).build().unwrap();
+    let answers = |health: &Health| {
+        [
+            Endpoint::Ready,
+            Endpoint::Startup,
+            Endpoint::Health,
+            Endpoint::Live,
+        ]
+        .map(|endpoint| {
+            let text = body(health, endpoint, FORMATS[2], Detail::Status);
+            text.lines().next().unwrap().to_owned()
+        })
+    };
+    assert_eq!(
+        answers(&health),
+        ["down: starting", "down: starting", "down: starting", "up"]
+    );
+    assert_eq!(
+        body(&health, Endpoint::Ready, FORMATS[1], Detail::None),
+        r#"{"status":"OUT_OF_SERVICE"}"#
+    );
+
+    // Begun, and the first run is still going on.
+    let runtime = Runtime::new().unwrap();
+    let slow = Check::from_fn("db", std::future::pending::<()>).groups([Group::READY, Group::LIVE]);
+    let health = Health::builder()
+        .check(slow)
+        .clock(ManualClock::new())
+        .build()
+        .unwrap();
+    let _running = health.start(runtime.handle()).unwrap();
+    until("it has begun", || health.snapshot().seq() > 0);
+    assert_eq!(answers(&health), ["down: starting", "up", "down: starting", "up"]);
+}
+
+#[test]
+fn a_draining_service_says_so_before_it_was_started() {
+    let health = Health::builder().build().unwrap();
+    health.set_draining(true);
+    let text = body(&health, Endpoint::Group("ready"), FORMATS[2], Detail::Status);
+    assert_eq!(text, "down: draining\n");
+    assert_eq!(health.snapshot().group(Group::READY), Status::Up);
+}
+
+#[test]
+fn an_unknown_name_is_an_empty_404() {
+    let health = Health::builder().build().unwrap();
+    for detail in [Detail::None, Detail::Status, Detail::Full] {
+        for endpoint in [Endpoint::Group("<script>"), Endpoint::Check("<script>")] {
+            let response = health.respond(endpoint, &HeaderMap::new(), detail);
+            assert_eq!((response.status().as_u16(), response.body().len()), (404, 0));
+            assert_eq!(response.headers()["cache-control"], "no-store");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, Request, StatusCode};
+use cortex_health::{Check, Detail, Group, Health, router};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+fn app(detail: Detail) -> Router {
+    let payments = Group::new("payments").unwrap();
+    let check = Check::from_fn("db", || async {}).groups([Group::READY, payments]);
+    router(&Health::builder().check(check).build().unwrap(), detail)
+}
+
+async fn ask(app: &Router, method: &str, path: &str) -> (StatusCode, HeaderMap, String) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::empty())
+        .unwrap();
+    let (head, body) = app.clone().oneshot(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (
+        head.status,
+        head.headers,
+        String::from_utf8(body.to_vec()).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn every_path_answers() {
+    let app = app(Detail::None);
+    for (path, status) in [
+        ("/livez", 200), // not started
+        ("/readyz", 503),
+        ("/startupz", 503),
+        ("/health", 503),
+        ("/health/live", 200),
+        ("/health/payments", 503),
+        ("/health/check/db", 503),
+        ("/health/nobody", 404),
+        ("/health/check/nobody", 404),
+        ("/health/check/%FF", 400), // no UTF-8
+        ("/healthz", 404),
+    ] {
+        let (code, headers, body) = ask(&app, "GET", path).await;
+        assert_eq!(code, status, "{path}");
+        assert!(!body.contains("nobody"), "{path} echoes the name: {body}");
+        let (head, _, nothing) = ask(&app, "HEAD", path).await;
+        assert_eq!((head, &*nothing), (code, ""), "{path}");
+        if code == 200 || code == 503 {
+            assert_eq!(headers[CACHE_CONTROL], "no-store");
+            assert_eq!(headers[CONTENT_TYPE], "application/health+json");
+            let word = if code == 200 { "pass" } else { "fail" };
+            assert_eq!(body, format!("{{\"status\":\"{word}\"}}"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_reading_is_allowed() {
+    let (code, headers, _) = ask(&app(Detail::None), "POST", "/readyz").await;
+    assert_eq!(
+        (code, headers[ALLOW].to_str().unwrap()),
+        (StatusCode::METHOD_NOT_ALLOWED, "GET,HEAD")
+    );
+}
+
+#[tokio::test]
+async fn a_head_tells_the_length() {
+    let app = app(Detail::Status);
+    let (_, _, body) = ask(&app, "GET", "/health").await;
+    let (_, headers, _) = ask(&app, "HEAD", "/health").await;
+    assert_eq!(headers[CONTENT_LENGTH], body.len().to_string());
+    assert!(body.contains("\"db\":[{"), "{body}");
+}

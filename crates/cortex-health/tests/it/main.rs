@@ -1,0 +1,11 @@
+//! The crate as its users see it, on a real runtime.
+
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod answers;
+#[cfg(feature = "axum")]
+mod endpoint;
+mod probe;
+mod scheduler;
+mod wait;
