@@ -28,7 +28,7 @@ use std::time::Duration;
 pub struct Builder {
     checks: Vec<Check>,
     service: Option<Service>,
-    clock: Box<dyn Clock>,
+    clock: Arc<dyn Clock>,
     observer: Box<dyn Observer>,
     seed: Option<u64>,
 }
@@ -38,7 +38,7 @@ impl Builder {
         Self {
             checks: Vec::new(),
             service: None,
-            clock: Box::new(SystemClock),
+            clock: Arc::new(SystemClock),
             observer: Box::new(()),
             seed: None,
         }
@@ -61,7 +61,7 @@ impl Builder {
 
     /// Reads the time from this clock instead of [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Box::new(clock);
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -161,6 +161,32 @@ mod tests {
             kind(Check::heartbeat("loop", Duration::ZERO).1),
             BuildErrorKind::ZeroInterval
         );
+    }
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let check = || Check::from_fn("db", || async {});
+        let builder = Health::builder()
+            .service("shop", "1")
+            .check(check())
+            .check(check());
+        assert!(format!("{builder:?}").contains("name: \"shop\""));
+        let error = builder.build().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.check()),
+            (BuildErrorKind::DuplicateName, "db")
+        );
+        assert_eq!(
+            error.to_string(),
+            "accept the check \"db\": another check has this name"
+        );
+    }
+
+    #[test]
+    fn a_seed_is_random_unless_given() {
+        let seed = |builder: Builder| builder.build().unwrap().shared.seed;
+        assert_eq!(seed(Health::builder().jitter_seed(7)), 7);
+        assert_ne!(seed(Health::builder()), seed(Health::builder()));
     }
 
     #[test]

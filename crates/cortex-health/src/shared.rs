@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) checks: Box<[Check]>,
     pub(crate) names: Box<[Arc<str>]>,
     pub(crate) layout: Arc<Layout>,
-    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Box<dyn Observer>,
     pub(crate) seed: u64,
     service: Option<Service>,
@@ -45,7 +45,7 @@ impl Shared {
         checks: Box<[Check]>,
         layout: Layout,
         service: Option<Service>,
-        clock: Box<dyn Clock>,
+        clock: Arc<dyn Clock>,
         observer: Box<dyn Observer>,
         seed: u64,
     ) -> Self {

@@ -34,3 +34,47 @@ pub(crate) fn body<'a>(
     }
     Bytes::from(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::published::Refusal;
+    use crate::status::{Criticality, Status};
+    use expect_test::expect;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn a_hung_and_a_stale_check_say_so() {
+        let check = |name: &str| CheckReport {
+            name: name.into(),
+            criticality: Criticality::Degrades,
+            status: Status::Unknown,
+            since: SystemTime::UNIX_EPOCH,
+            checked: Some(SystemTime::UNIX_EPOCH),
+            latency: Some(Duration::from_micros(3141)),
+            message: Some("said\tso".into()),
+            stale: true,
+            hung: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1)),
+        };
+        let checks = [check("a")];
+        let mut all = String::new();
+        for detail in [Detail::Status, Detail::Full] {
+            for format in [Format::HealthJson, Format::Actuator, Format::Text] {
+                let verdict = Verdict::refuse(Refusal::Starting);
+                let body = body(format, detail, verdict, None, checks.iter());
+                all.push_str(str::from_utf8(&body).unwrap().trim_end());
+                all.push('\n');
+            }
+        }
+        expect![[r#"
+            {"status":"fail","output":"starting","checks":{"a":[{"status":"fail","criticality":"degrades","since":"1970-01-01T00:00:00.000Z","time":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true}]}}
+            {"status":"OUT_OF_SERVICE","components":{"a":{"status":"UNKNOWN","details":{"criticality":"degrades","since":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true}}}}
+            down: starting
+            [?]a unknown 3.1ms (degrades) stale
+            {"status":"fail","output":"starting","checks":{"a":[{"status":"fail","criticality":"degrades","since":"1970-01-01T00:00:00.000Z","time":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true,"hungSince":"1970-01-01T00:00:01.000Z","output":"said\tso"}]}}
+            {"status":"OUT_OF_SERVICE","components":{"a":{"status":"UNKNOWN","details":{"criticality":"degrades","since":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true,"hungSince":"1970-01-01T00:00:01.000Z","message":"said\tso"}}}}
+            down: starting
+            [?]a unknown 3.1ms (degrades) stale running since 1970-01-01T00:00:01.000Z: said so
+        "#]].assert_eq(&all);
+    }
+}

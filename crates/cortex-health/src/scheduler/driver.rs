@@ -141,7 +141,7 @@ impl Driver {
         match source {
             Source::Async(start) => {
                 let start = Arc::clone(start);
-                let clock = SharedClock(Arc::clone(&self.shared));
+                let clock = Arc::clone(&self.shared.clock);
                 let task = self
                     .runtime
                     .spawn(run_async(ticket, move || start(), clock, timeout));
@@ -149,7 +149,7 @@ impl Driver {
             }
             Source::Blocking(function) => {
                 let function = Arc::clone(function);
-                let clock = SharedClock(Arc::clone(&self.shared));
+                let clock = Arc::clone(&self.shared.clock);
                 let spawned = thread::Builder::new()
                     .name("health-check".into())
                     .spawn(move || run_blocking(ticket, &*function, &clock, timeout));
@@ -173,19 +173,6 @@ impl Driver {
             let panic = redact(&describe(panic));
             let _ = catch_unwind(|| tracing::error!(%panic, "the observer of the health checks failed"));
         }
-    }
-}
-
-/// The clock of a health, for runs that may outlive the scheduler.
-struct SharedClock(Arc<Shared>);
-
-impl cortex_core::Clock for SharedClock {
-    fn now(&self) -> Instant {
-        self.0.clock.now()
-    }
-
-    fn wall(&self) -> std::time::SystemTime {
-        self.0.clock.wall()
     }
 }
 
