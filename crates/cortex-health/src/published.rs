@@ -21,8 +21,7 @@ impl Published {
     pub(crate) fn new(report: Arc<Report>, begun: bool, latched: bool) -> Self {
         let judge = |index: usize, members: &[usize]| match index {
             Layout::STARTUP if latched => Verdict::of(Status::Up),
-            // No result is no reason for a restart: only what was found to be bad is.
-            Layout::LIVE if !begun => Verdict::of(Status::Up),
+            // No result yet is no reason for a restart: only what was found to be bad is.
             Layout::LIVE => Verdict::of(worst(report.members(members).filter(|check| has_run(check)))),
             _ => Verdict::judge(report.members(members), begun),
         };

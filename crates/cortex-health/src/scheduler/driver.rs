@@ -233,6 +233,7 @@ mod tests {
     use crate::respond::{Detail, Endpoint};
     use cortex_testkit::{ManualClock, Recorder};
     use http::HeaderMap;
+    use std::future;
     use std::sync::OnceLock;
     use tokio::runtime::Runtime;
 
@@ -465,19 +466,11 @@ mod tests {
 
     #[test]
     fn panics_of_any_kind_are_failures() {
-        struct Loud;
-
-        impl Drop for Loud {
-            fn drop(&mut self) {
-                panic!("in drop");
-            }
-        }
-
         let (clock, runtime, seen) = (ManualClock::new(), runtime(), Recorder::new());
         let health = Health::builder()
             .clock(clock.clone())
             .observer(Results(seen.clone()))
-            .check(Check::from_fn("call", || -> std::future::Ready<bool> {
+            .check(Check::from_fn("call", || -> future::Ready<bool> {
                 panic!("in call")
             }))
             .check(Check::from_fn("poll", || async {
@@ -514,6 +507,39 @@ mod tests {
             "panicked: in block",
         ];
         assert_eq!(messages, expected);
+    }
+
+    #[test]
+    fn a_run_that_panics_when_it_is_aborted_is_gone_all_the_same() {
+        let (clock, runtime, seen) = (ManualClock::new(), runtime(), Recorder::new());
+        let health = Health::builder()
+            .clock(clock.clone())
+            .observer(Results(seen.clone()))
+            .check(Check::from_fn("db", || async {
+                let _loud = Loud;
+                future::pending::<()>().await;
+            }))
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        let hung = |health: &Health| health.snapshot().check("db").unwrap().hung_since().is_some();
+        driver.step(None);
+        work(&runtime);
+        clock.advance(Duration::from_secs(2));
+        driver.step(None);
+        assert!(hung(&health));
+        work(&runtime);
+        driver.step(None);
+        assert!(!hung(&health));
+        assert_eq!(seen.take(), [RunResult::TimedOut]);
+    }
+
+    struct Loud;
+
+    impl Drop for Loud {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
     }
 
     struct Results(Recorder<RunResult>);

@@ -567,6 +567,17 @@ mod tests {
             bench.machine.on_result(0, run, up, bench.at, &mut effects);
             assert!(effects.events.is_empty() && bench.machine.take_changes().is_none());
         }
+        bench.advance(Duration::from_secs(11));
+        bench.tick();
+        assert_eq!(bench.in_flight, [Some(2)]);
+        let mut effects = Effects::default();
+        bench
+            .machine
+            .on_result(0, 1, Some(finding(Status::Up)), bench.at, &mut effects);
+        assert!(
+            effects.events.is_empty(),
+            "the first run has no say about the second"
+        );
         assert_eq!(bench.report(0).status(), Status::Down);
     }
 

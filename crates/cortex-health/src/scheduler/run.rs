@@ -2,12 +2,13 @@ use super::driver::Message;
 use crate::observer::RunResult;
 use crate::outcome::Outcome;
 use crate::source;
+use crate::status::Status;
 use cortex_core::{Clock, Context, Deadline, FutureExt};
 use std::any::Any;
+use std::future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::mpsc::Sender;
-use std::task::Poll;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 /// The end of a run as the thread or task that ran it tells it.
@@ -93,30 +94,14 @@ pub(crate) fn run_blocking(
     ticket.fill(outcome, clock.now().saturating_duration_since(began));
 }
 
-/// Polls the future, and drops it, where a panic of either becomes an error.
-async fn caught(run: source::Run) -> Result<Outcome, String> {
-    let mut run = Some(run);
-    std::future::poll_fn(move |cx| {
-        let step = catch_unwind(AssertUnwindSafe(|| {
-            let polled = match &mut run {
-                Some(run) => Pin::new(run).poll(cx),
-                None => Poll::Pending, // polled after its end: nothing left to do
-            };
-            if polled.is_ready() {
-                run = None;
-            }
-            polled
-        }));
-        match step {
+/// Makes an error of a panic. The locals of the check are gone by then, whether it returned or panicked.
+async fn caught(mut run: source::Run) -> Result<Outcome, String> {
+    let poll =
+        move |cx: &mut task::Context<'_>| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
             Ok(polled) => polled.map(Ok),
-            Err(panic) => {
-                let dropped = run.take();
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(dropped)));
-                Poll::Ready(Err(describe(panic)))
-            }
-        }
-    })
-    .await
+            Err(panic) => Poll::Ready(Err(describe(panic))),
+        };
+    future::poll_fn(poll).await
 }
 
 /// Says what a panic said.
@@ -132,11 +117,11 @@ pub(crate) fn describe(panic: Box<dyn Any + Send>) -> String {
 }
 
 impl RunResult {
-    const fn of(status: crate::Status) -> Self {
+    const fn of(status: Status) -> Self {
         match status {
-            crate::Status::Up => Self::Ok,
-            crate::Status::Degraded => Self::Degraded,
-            crate::Status::Down | crate::Status::Unknown => Self::Failed,
+            Status::Up => Self::Ok,
+            Status::Degraded => Self::Degraded,
+            Status::Down | Status::Unknown => Self::Failed,
         }
     }
 }
