@@ -160,7 +160,9 @@ fn with_hung(
 }
 
 fn costs_one(health: &Health, release: &mpsc::Sender<()>, hung: &Calls, lively: &Calls) {
-    until("it is down", || status(health, "hung") == Status::Down);
+    until("it is down", || {
+        hung.total() == 1 && status(health, "hung") == Status::Down
+    });
     let (seen, before) = (health.snapshot().seq(), lively.total());
     until("many intervals", || {
         health.snapshot().seq() > seen + 200 && lively.total() > before + 50
@@ -208,7 +210,8 @@ fn stop_waits_for_no_check() {
     let make = |block: Box<dyn Fn() -> bool + Send + Sync>| Check::blocking("hung", block);
     let (health, running, release, hung, _) = with_hung(make, &runtime);
     until("it hangs", || {
-        health.snapshot().check("hung").unwrap().hung_since().is_some()
+        let started = hung.now.load(Ordering::SeqCst) == 1; // a busy machine may start the thread after the timeout
+        started && health.snapshot().check("hung").unwrap().hung_since().is_some()
     });
     running.stop();
     assert_eq!(hung.now.load(Ordering::SeqCst), 1);
