@@ -54,7 +54,8 @@ enum State<E> {
     Absent,
     /// What was read of the inner body, or made of it.
     Held(Held<E>),
-    Stream(Stream),
+    /// Boxed to keep the body small: most responses are not streamed through an encoder.
+    Stream(Box<Stream>),
 }
 
 /// Frames that are there already.
@@ -91,10 +92,10 @@ impl<B: Body> CompressBody<B> {
         }
     }
 
-    pub(crate) const fn stream(inner: B, stream: Stream) -> Self {
+    pub(crate) fn stream(inner: B, stream: Stream) -> Self {
         Self {
             inner,
-            state: State::Stream(stream),
+            state: State::Stream(Box::new(stream)),
         }
     }
 }

@@ -173,7 +173,7 @@ impl Level {
                 #[cfg(feature = "brotli")]
                 Coding::Br => 4,
                 #[cfg(feature = "gzip")]
-                Coding::Gzip => 4,
+                Coding::Gzip => 5,
             },
         }
     }

@@ -52,7 +52,7 @@ pin_project! {
         inner: F,
         plan: Plan,
         shared: Arc<Shared>,
-        one_shot: Option<Encoding<F::Output>>,
+        encoding: Option<Box<Encoding<F::Output>>>,
     }
 }
 
@@ -69,7 +69,7 @@ impl<F: Future> ResponseFuture<F> {
             inner,
             plan,
             shared,
-            one_shot: None,
+            encoding: None,
         }
     }
 }
@@ -83,46 +83,52 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.one_shot.is_none() {
-            let mut response = match ready!(this.inner.poll(cx)) {
-                Ok(response) => response,
-                Err(error) => return Poll::Ready(Err(error)),
+        if let Some(mut encoding) = this.encoding.take() {
+            let Poll::Ready(outcome) = encoding.job.poll(cx) else {
+                *this.encoding = Some(encoding);
+                return Poll::Pending;
             };
-            let coding = match this.plan.apply(&mut response, this.shared) {
-                Verdict::Pass(reason) | Verdict::Identity(reason) => {
-                    this.shared.skipped(reason);
-                    return Poll::Ready(Ok(response.map(CompressBody::identity)));
-                }
-                Verdict::Head(coding) => {
-                    describe_encoded(response.headers_mut(), coding, None);
-                    this.shared.skipped(SkipReason::Head);
-                    return Poll::Ready(Ok(response.map(CompressBody::absent)));
-                }
-                Verdict::Encode(coding) => coding,
-            };
-            match begin(response, coding, this.shared, cx) {
-                Begun::Done(response) => return Poll::Ready(Ok(response)),
-                Begun::OneShot {
-                    response,
-                    job,
-                    trailers,
-                } => {
+            let Encoding {
+                response,
+                trailers,
+                job,
+            } = *encoding;
+            return Poll::Ready(response.map(|response| end(response, trailers, job, outcome)));
+        }
+        let mut response = match ready!(this.inner.poll(cx)) {
+            Ok(response) => response,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let coding = match this.plan.apply(&mut response, this.shared) {
+            Verdict::Pass(reason) | Verdict::Identity(reason) => {
+                this.shared.skipped(reason);
+                return Poll::Ready(Ok(response.map(CompressBody::identity)));
+            }
+            Verdict::Head(coding) => {
+                describe_encoded(response.headers_mut(), coding, None);
+                this.shared.skipped(SkipReason::Head);
+                return Poll::Ready(Ok(response.map(CompressBody::absent)));
+            }
+            Verdict::Encode(coding) => coding,
+        };
+        match begin(response, coding, this.shared, cx) {
+            Begun::Done(response) => Poll::Ready(Ok(response)),
+            Begun::OneShot {
+                response,
+                mut job,
+                trailers,
+            } => match job.poll(cx) {
+                Poll::Ready(outcome) => Poll::Ready(Ok(end(response, trailers, job, outcome))),
+                Poll::Pending => {
                     let response = Ok(response);
-                    *this.one_shot = Some(Encoding {
+                    *this.encoding = Some(Box::new(Encoding {
                         response,
                         trailers,
                         job,
-                    });
+                    }));
+                    Poll::Pending
                 }
-            }
-        }
-        let Some(encoding) = this.one_shot else {
-            return Poll::Pending; // not reached: it was filled above
-        };
-        let outcome = ready!(encoding.job.poll(cx));
-        match this.one_shot.take() {
-            Some(encoding) => Poll::Ready(encoding.end(outcome)),
-            None => Poll::Pending,
+            },
         }
     }
 }
@@ -169,52 +175,51 @@ fn begin<B: Body + Unpin>(
     Begun::Done(response.map(|body| CompressBody::stream(body, Stream::new(lease, chunk))))
 }
 
-impl<B: Body, E> Encoding<Result<Response<B>, E>> {
-    fn end(self, outcome: Outcome) -> Result<Response<CompressBody<B>>, E> {
-        let Self {
-            response,
-            mut trailers,
-            job,
-        } = self;
-        let mut response = response?;
-        let (coding, bytes_in) = (job.lease().offer().coding, job.input().len() as u64);
-        let shared = job.lease().shared();
-        let headers = response.headers_mut();
-        let (data, reason) = match outcome {
-            Outcome::Smaller(data) => {
-                let bytes_out = data.len() as u64;
-                // 6.5: in HTTP/1.1 a body of declared length has no trailers.
-                describe_encoded(headers, coding, trailers.is_none().then_some(bytes_out));
-                if let Some(trailers) = &mut trailers {
-                    remove_digests(trailers);
-                }
-                shared.encoded(coding, bytes_in, bytes_out);
-                (data, None)
+/// Makes the response of a body that was encoded, or did not get smaller.
+fn end<B: Body>(
+    mut response: Response<B>,
+    mut trailers: Option<HeaderMap>,
+    job: OneShot,
+    outcome: Outcome,
+) -> Response<CompressBody<B>> {
+    let shared = job.lease().shared();
+    let headers = response.headers_mut();
+    let data = match outcome {
+        Outcome::Smaller(data) => {
+            let coding = job.lease().offer().coding;
+            let length = data.len() as u64;
+            // 6.5: in HTTP/1.1 a body of declared length has no trailers.
+            describe_encoded(headers, coding, trailers.is_none().then_some(length));
+            if let Some(trailers) = &mut trailers {
+                remove_digests(trailers);
             }
-            Outcome::NotSmaller => (job.input().clone(), Some(SkipReason::NotSmaller)),
-            Outcome::Failed => (job.input().clone(), Some(SkipReason::Failed)),
-        };
-        if let Some(reason) = reason {
+            shared.encoded(coding, job.input().len() as u64, length);
+            data
+        }
+        Outcome::NotSmaller => {
             vary_on_accept_encoding(headers);
-            shared.skipped(reason);
+            shared.skipped(SkipReason::NotSmaller);
+            job.input().clone()
         }
-        if let Some(SkipReason::Failed) = reason {
-            job.discard();
+        Outcome::Failed => {
+            vary_on_accept_encoding(headers);
+            shared.skipped(SkipReason::Failed);
+            job.discard()
         }
-        let then = trailers.map_or(Then::End, |trailers| Then::Trailers(Box::new(trailers)));
-        let held = Held {
-            data: Some(data),
-            then,
-        };
-        Ok(response.map(|body| CompressBody::held(body, held)))
-    }
+    };
+    let then = trailers.map_or(Then::End, |trailers| Then::Trailers(Box::new(trailers)));
+    let held = Held {
+        data: Some(data),
+        then,
+    };
+    response.map(|body| CompressBody::held(body, held))
 }
 
 impl<F: Future> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
             .field("plan", &self.plan)
-            .field("encoding", &self.one_shot.is_some())
+            .field("encoding", &self.encoding.is_some())
             .finish_non_exhaustive()
     }
 }

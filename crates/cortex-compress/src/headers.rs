@@ -65,8 +65,8 @@ pub(crate) fn match_etag(headers: &mut HeaderMap, if_none_match: &HeaderValue, w
 
 /// Collects the `If-None-Match` of a request into one value, without allocating where there is one line or none.
 pub(crate) fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    let first = lines.next()?;
+    let first = headers.get(name)?;
+    let lines = headers.get_all(name).iter().skip(1);
     let mut rest = lines.peekable();
     if rest.peek().is_none() {
         return Some(first.clone());

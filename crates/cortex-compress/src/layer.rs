@@ -25,7 +25,7 @@ use tower_layer::Layer;
 ///     .min_size(512)
 ///     .types(ContentTypes::compressible().allow("application/vnd.acme.table"));
 /// let app: Router = Router::new().route("/", get(async || "Hello")).layer(layer.clone());
-/// assert!(format!("{layer:?}").contains("[br 5, gzip 4]"));
+/// assert!(format!("{layer:?}").contains("[br 5, gzip 5]"));
 /// # }
 /// ```
 #[derive(Clone)]
@@ -48,7 +48,7 @@ impl CompressionLayer {
     ///
     /// The first call replaces the offers of [`new`](Self::new). To offer a coding again changes its level.
     ///
-    /// The default levels are safe to run on every response: zstd 1, br 4, gzip 4. A level far above them belongs to
+    /// The default levels are safe to run on every response: zstd 1, br 4, gzip 5. A level far above them belongs to
     /// bodies that are encoded once and kept.
     ///
     /// # Panics

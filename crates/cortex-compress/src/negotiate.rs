@@ -26,6 +26,9 @@ use http::header::{ACCEPT_ENCODING, HeaderMap};
 /// # }
 /// ```
 pub fn negotiate(headers: &HeaderMap, offers: &[Coding]) -> Negotiated {
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return Negotiated::Identity;
+    }
     let mut named = [Weight::default(); Coding::COUNT];
     let (mut identity, mut any) = (Weight::default(), Weight::default());
     for (name, weight) in elements(headers, &ACCEPT_ENCODING).filter_map(parse) {

@@ -119,9 +119,10 @@ impl OneShot {
         &self.lease
     }
 
-    /// Drops the encoder instead of giving it back.
-    pub(crate) fn discard(self) {
+    /// Drops the encoder instead of giving it back, and returns the input.
+    pub(crate) fn discard(self) -> Bytes {
         self.lease.discard();
+        self.input
     }
 
     /// Encodes one slice, and gives the thread away where the input has more.

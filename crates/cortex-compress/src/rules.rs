@@ -14,6 +14,8 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 
+static SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
+
 /// A response extension: the layer leaves the response alone.
 ///
 /// # Examples
@@ -72,7 +74,7 @@ impl Plan {
                 Method::CONNECT => Asked::Connect,
                 _ => Asked::Other,
             },
-            no_transform: shared.no_transform && says_no_transform(headers),
+            no_transform: coding.is_some() && shared.no_transform && says_no_transform(headers),
             if_none_match: joined(headers, &IF_NONE_MATCH),
         }
     }
@@ -129,12 +131,6 @@ impl Plan {
         exact: Option<u64>,
         shared: &Shared,
     ) -> Verdict {
-        if shared.no_transform && says_no_transform(headers) {
-            return Verdict::Pass(SkipReason::NoTransform);
-        }
-        if headers.contains_key(HeaderName::from_static("signature-input")) {
-            return Verdict::Pass(SkipReason::OptedOut); // RFC 9421: the signature may cover what would change
-        }
         let Some(content_type) = headers.get(CONTENT_TYPE) else {
             return Verdict::Pass(SkipReason::ContentType);
         };
@@ -142,6 +138,12 @@ impl Plan {
         let parts = essence(content_type.as_bytes()).eq_ignore_ascii_case(b"multipart/byteranges");
         if !parts && !shared.types.contains_value(content_type) {
             return Verdict::Pass(SkipReason::ContentType);
+        }
+        if shared.no_transform && says_no_transform(headers) {
+            return Verdict::Pass(SkipReason::NoTransform);
+        }
+        if headers.contains_key(&SIGNATURE_INPUT) {
+            return Verdict::Pass(SkipReason::OptedOut); // RFC 9421: the signature may cover what would change
         }
         if status == StatusCode::RANGE_NOT_SATISFIABLE {
             return Verdict::Pass(SkipReason::Range);

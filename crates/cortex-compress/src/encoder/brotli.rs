@@ -69,10 +69,12 @@ impl Encoder for Brotli {
     }
 }
 
-/// The smallest window that spans the whole input, within what a stream gets and what the encoder is tuned for.
+/// The smallest window that spans the whole input and serves the encoder well.
+///
+/// Below 17, the levels from 5 on change to hash tables that take a hundred times longer to set up than to use.
 fn window_log(length: usize) -> i32 {
     let log = usize::BITS - (length + 16).leading_zeros(); // the format keeps 16 bytes of a window to itself
-    log.clamp(16, STREAM_WINDOW_LOG).cast_signed()
+    log.clamp(17, STREAM_WINDOW_LOG).cast_signed()
 }
 
 fn refused(_: std::io::Error) -> EncodeError {

@@ -82,9 +82,9 @@ pub(crate) const fn slice(coding: Coding, level: u8, size: Size) -> usize {
         #[cfg(feature = "brotli")]
         (Coding::Br, _, _) => 4 << 10,
         #[cfg(feature = "gzip")]
-        (Coding::Gzip, ..=4, _) => 20 << 10,
+        (Coding::Gzip, ..=5, _) => 20 << 10,
         #[cfg(feature = "gzip")]
-        (Coding::Gzip, ..=6, _) => 16 << 10,
+        (Coding::Gzip, 6, _) => 16 << 10,
         #[cfg(feature = "gzip")]
         (Coding::Gzip, _, _) => 8 << 10,
     }

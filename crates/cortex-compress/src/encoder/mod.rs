@@ -8,4 +8,6 @@ mod gzip;
 #[cfg(feature = "zstd")]
 mod zstd;
 
+#[cfg(test)]
+pub(crate) use self::encode::Drained;
 pub(crate) use self::encode::{Encoder, Size, create, slice};

@@ -1,0 +1,13 @@
+//! Everything the crate promises, seen from outside, with decoders of other crates.
+
+#![cfg(all(feature = "brotli", feature = "gzip", feature = "zstd"))]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers are tests, too: they end where a value is missing"
+)]
+
+mod router;
+mod rules;
+mod streaming;
+mod support;
+mod weights;

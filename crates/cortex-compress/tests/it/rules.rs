@@ -1,0 +1,676 @@
+//! Which responses are encoded, and what their headers say: RFC 9110.
+
+use crate::support::{Script, Step, decode, noise, read, respond, text};
+use cortex_compress::{
+    Coding, CompressBody, CompressionLayer, ContentTypes, Event, NoCompress, Observer, SkipReason,
+};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use std::sync::{Arc, Mutex};
+
+#[derive(Default)]
+struct Log(Mutex<Vec<Event>>);
+
+impl Observer for Log {
+    fn on_event(&self, event: &Event) {
+        self.0.lock().unwrap().push(*event);
+    }
+}
+
+/// One request and the response to it. The defaults would be encoded with gzip.
+struct Case {
+    method: Method,
+    request: Vec<(&'static str, &'static str)>,
+    status: StatusCode,
+    response: Vec<(&'static str, &'static str)>,
+    body: Script,
+    layer: CompressionLayer,
+    no_compress: bool,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            method: Method::GET,
+            request: vec![("accept-encoding", "gzip")],
+            status: StatusCode::OK,
+            response: vec![("content-type", "text/plain"), ("etag", "\"x\"")],
+            body: Script::whole(text(4000)),
+            layer: CompressionLayer::new(),
+            no_compress: false,
+        }
+    }
+}
+
+struct Answer {
+    response: Response<CompressBody<Script>>,
+    events: Vec<Event>,
+}
+
+impl Case {
+    fn send(self) -> Answer {
+        let log = Arc::new(Log::default());
+        let layer = self.layer.observe(Arc::clone(&log));
+        let mut request = Request::builder().method(self.method);
+        for (name, value) in self.request {
+            request = request.header(name, value);
+        }
+        let mut response = Response::builder().status(self.status);
+        for (name, value) in self.response {
+            response = response.header(name, value);
+        }
+        let mut response = response.body(self.body).unwrap();
+        if self.no_compress {
+            response.extensions_mut().insert(NoCompress);
+        }
+        let response = respond(&layer, request.body(()).unwrap(), response);
+        let events = log.0.lock().unwrap().clone();
+        Answer { response, events }
+    }
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.response.headers().get_all(name).iter();
+        let value = values.next().map(|value| value.to_str().unwrap());
+        assert!(values.next().is_none(), "two lines of {name}");
+        value
+    }
+
+    fn reason(&self) -> Option<SkipReason> {
+        match self.events[..] {
+            [Event::Skipped { reason, .. }] => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The response is as the handler made it.
+    #[track_caller]
+    fn must_be_untouched(self, reason: SkipReason) {
+        assert_eq!(self.reason(), Some(reason));
+        assert_eq!(self.header("vary"), None);
+        assert_eq!(self.header("etag"), Some("\"x\""));
+        assert_eq!(self.header("accept-ranges"), None);
+    }
+
+    /// The identity, of a response that might have been encoded.
+    #[track_caller]
+    fn must_be_identity(self, reason: SkipReason) {
+        assert_eq!(self.reason(), Some(reason));
+        assert_eq!(self.header("vary"), Some("accept-encoding"));
+        assert_eq!(self.header("content-encoding"), None);
+        assert_eq!(self.header("etag"), Some("\"x\""));
+    }
+
+    #[track_caller]
+    fn must_be_encoded(self) {
+        assert_eq!(self.reason(), None);
+        assert_eq!(self.header("content-encoding"), Some("gzip"));
+        assert_eq!(self.header("vary"), Some("accept-encoding"));
+        assert_eq!(self.header("etag"), Some("W/\"x\""));
+        let received = read(self.response.into_body());
+        assert_eq!(
+            decode(Coding::Gzip, &received.data()),
+            (text(4000).to_vec(), true)
+        );
+    }
+}
+
+fn with(response: &[(&'static str, &'static str)]) -> Case {
+    let mut case = Case::default();
+    for &(name, value) in response {
+        case.response.retain(|&(present, _)| present != name);
+        case.response.push((name, value));
+    }
+    case
+}
+
+fn of_status(status: u16) -> Case {
+    Case {
+        status: StatusCode::from_u16(status).unwrap(),
+        ..Case::default()
+    }
+}
+
+fn of_body(body: Script) -> Case {
+    Case {
+        body,
+        ..Case::default()
+    }
+}
+
+fn asking(request: &[(&'static str, &'static str)]) -> Case {
+    Case {
+        request: request.to_vec(),
+        ..Case::default()
+    }
+}
+
+#[test]
+fn the_default_case_is_encoded() {
+    Case::default().send().must_be_encoded();
+}
+
+#[test]
+fn n1_n2_n8_without_a_coding_the_identity_is_sent() {
+    asking(&[]).send().must_be_identity(SkipReason::NotAccepted);
+    asking(&[("accept-encoding", "")])
+        .send()
+        .must_be_identity(SkipReason::NotAccepted);
+    asking(&[("accept-encoding", "deflate")])
+        .send()
+        .must_be_identity(SkipReason::NotAccepted);
+    asking(&[("accept-encoding", "gzip;q=0.1, identity")])
+        .send()
+        .must_be_identity(SkipReason::NotAccepted);
+}
+
+#[test]
+fn n9_refused_identity_is_sent_anyway_and_whole() {
+    let answer = asking(&[("accept-encoding", "identity;q=0, *;q=0")]).send();
+    assert_eq!(answer.response.status(), StatusCode::OK);
+    assert_eq!(answer.reason(), Some(SkipReason::NotAccepted));
+    assert_eq!(read(answer.response.into_body()).data(), text(4000));
+}
+
+#[test]
+fn n10_encoded_responses_pass_and_identity_is_an_opt_out() {
+    let answer = with(&[("content-encoding", "br")]).send();
+    assert_eq!(answer.header("content-encoding"), Some("br"));
+    answer.must_be_untouched(SkipReason::AlreadyEncoded);
+    for identity in ["identity", "Identity", "identity, identity"] {
+        let answer = with(&[("content-encoding", identity)]).send();
+        assert_eq!(answer.header("content-encoding"), None);
+        answer.must_be_untouched(SkipReason::OptedOut);
+    }
+    let answer = with(&[("content-encoding", "identity, gzip")]).send();
+    assert_eq!(answer.header("content-encoding"), Some("identity, gzip"));
+    answer.must_be_untouched(SkipReason::AlreadyEncoded);
+    let mut tiny = with(&[("content-encoding", "identity")]);
+    tiny.body = Script::whole("tiny");
+    assert_eq!(tiny.send().header("content-encoding"), None);
+}
+
+#[test]
+fn e1_statuses_without_content_are_untouched() {
+    for status in [100, 101, 103, 204, 205] {
+        of_status(status).send().must_be_untouched(SkipReason::Status);
+    }
+    let tunnel = Case {
+        method: Method::CONNECT,
+        ..Case::default()
+    };
+    tunnel.send().must_be_untouched(SkipReason::Status);
+    let refused_tunnel = Case {
+        method: Method::CONNECT,
+        ..of_status(403)
+    };
+    refused_tunnel.send().must_be_encoded();
+}
+
+#[test]
+fn e1_an_empty_body_is_never_encoded() {
+    let empty = Case {
+        body: Script::default().exact(0),
+        layer: CompressionLayer::new().min_size(0),
+        ..Case::default()
+    };
+    empty.send().must_be_untouched(SkipReason::TooSmall);
+}
+
+#[test]
+fn other_statuses_are_encoded() {
+    for status in [200, 201, 203, 299, 400, 404, 500, 503] {
+        of_status(status).send().must_be_encoded();
+    }
+}
+
+#[test]
+fn e2_parts_are_never_encoded() {
+    of_status(206).send().must_be_identity(SkipReason::Range);
+    with(&[("content-range", "bytes 0-3999/9000")])
+        .send()
+        .must_be_identity(SkipReason::Range);
+    let mut parts = with(&[("content-type", "multipart/byteranges; boundary=b")]);
+    parts.status = StatusCode::PARTIAL_CONTENT;
+    parts.send().must_be_identity(SkipReason::Range);
+    of_status(416).send().must_be_untouched(SkipReason::Range);
+    let short = Case {
+        body: Script::whole("abc"),
+        ..of_status(206)
+    };
+    short.send().must_be_identity(SkipReason::Range);
+    let mut image = with(&[("content-type", "image/png")]);
+    image.status = StatusCode::PARTIAL_CONTENT;
+    image.send().must_be_untouched(SkipReason::ContentType);
+}
+
+#[test]
+fn e2_a_range_request_answered_in_full_is_encoded() {
+    asking(&[("accept-encoding", "gzip"), ("range", "bytes=0-9")])
+        .send()
+        .must_be_encoded();
+}
+
+#[test]
+fn e3_no_transform_leaves_the_response_untouched() {
+    for value in [
+        "no-transform",
+        "No-Transform",
+        "public, no-transform",
+        "private=\"a, b\", no-transform",
+    ] {
+        with(&[("cache-control", value)])
+            .send()
+            .must_be_untouched(SkipReason::NoTransform);
+        let request = asking(&[("accept-encoding", "gzip"), ("cache-control", value)]);
+        request.send().must_be_untouched(SkipReason::NoTransform);
+    }
+    for value in [
+        "x-no-transform",
+        "no-transform-at-all",
+        "private=\"no-transform, x\"",
+        "max-age=1",
+    ] {
+        with(&[("cache-control", value)]).send().must_be_encoded();
+    }
+    let ignoring = Case {
+        layer: CompressionLayer::new().no_transform(false),
+        ..with(&[("cache-control", "no-transform")])
+    };
+    ignoring.send().must_be_encoded();
+}
+
+#[test]
+fn e4_only_listed_types_are_encoded() {
+    for value in [
+        "text/html; charset=utf-8",
+        "Application/JSON",
+        "application/problem+json",
+        "image/svg+xml",
+    ] {
+        with(&[("content-type", value)]).send().must_be_encoded();
+    }
+    for value in [
+        "image/png",
+        "application/zip",
+        "application/grpc",
+        "application/grpc+json",
+        "text/event-stream",
+        "Text/Event-Stream; charset=utf-8",
+        "nonsense",
+        "",
+    ] {
+        with(&[("content-type", value)])
+            .send()
+            .must_be_untouched(SkipReason::ContentType);
+    }
+    let untyped = Case {
+        response: vec![("etag", "\"x\"")],
+        ..Case::default()
+    };
+    untyped.send().must_be_untouched(SkipReason::ContentType);
+    let listed = Case {
+        layer: CompressionLayer::new().types(ContentTypes::none().allow("image/png")),
+        ..with(&[("content-type", "image/png")])
+    };
+    listed.send().must_be_encoded();
+}
+
+#[test]
+fn e5_short_bodies_are_left_alone() {
+    let of_length = |length: usize| Case {
+        body: Script::whole(text(length)),
+        ..Case::default()
+    };
+    of_length(1023).send().must_be_untouched(SkipReason::TooSmall);
+    assert_eq!(of_length(1024).send().header("content-encoding"), Some("gzip"));
+    let mut declared = with(&[("content-length", "1000")]);
+    declared.body = Script::new([Step::Data(text(1000))]);
+    declared.send().must_be_untouched(SkipReason::TooSmall);
+    let unknown = Case {
+        body: Script::new([Step::Data(text(10))]),
+        ..Case::default()
+    };
+    assert_eq!(unknown.send().header("content-encoding"), Some("gzip"));
+    let lowered = Case {
+        layer: CompressionLayer::new().min_size(100),
+        ..of_length(200)
+    };
+    assert_eq!(lowered.send().header("content-encoding"), Some("gzip"));
+}
+
+#[test]
+fn e6_a_body_that_does_not_get_smaller_stays_as_it_is() {
+    for length in [1024, 4000, 100_000, 250_000] {
+        for coding in Coding::ALL {
+            let mut case = with(&[
+                ("content-length", "4000"),
+                ("accept-ranges", "bytes"),
+                ("digest", "d"),
+            ]);
+            case.request = vec![("accept-encoding", coding.as_str())];
+            case.body = Script::whole(noise(length));
+            let answer = case.send();
+            assert_eq!(answer.reason(), Some(SkipReason::NotSmaller), "{coding} {length}");
+            for (name, value) in [
+                ("content-length", "4000"),
+                ("accept-ranges", "bytes"),
+                ("digest", "d"),
+                ("etag", "\"x\""),
+                ("vary", "accept-encoding"),
+            ] {
+                assert_eq!(answer.header(name), Some(value));
+            }
+            assert_eq!(answer.header("content-encoding"), None);
+            let body = answer.response.into_body();
+            assert_eq!(body.size_hint().exact(), Some(length as u64));
+            assert_eq!(read(body).data(), noise(length));
+        }
+    }
+}
+
+#[test]
+fn e7_the_handler_opts_out_and_signed_responses_stay() {
+    let opted = Case {
+        no_compress: true,
+        ..Case::default()
+    };
+    opted.send().must_be_untouched(SkipReason::OptedOut);
+    with(&[("signature-input", "sig=()")])
+        .send()
+        .must_be_untouched(SkipReason::OptedOut);
+}
+
+#[test]
+fn e8_head_is_described_like_get_without_length_and_without_encoding() {
+    let head = || Case {
+        method: Method::HEAD,
+        ..with(&[("content-length", "4000"), ("accept-ranges", "bytes")])
+    };
+    let answer = head().send();
+    assert_eq!(answer.reason(), Some(SkipReason::Head));
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    assert_eq!(answer.header("vary"), Some("accept-encoding"));
+    assert_eq!(answer.header("etag"), Some("W/\"x\""));
+    assert_eq!(answer.header("content-length"), None);
+    assert_eq!(answer.header("accept-ranges"), None);
+    let body = answer.response.into_body();
+    assert_eq!(body.size_hint().exact(), None);
+    assert!(!body.is_end_stream());
+    assert!(read(body).data().is_empty());
+
+    // What the header declares counts before the body, which a handler may leave out.
+    let bodiless = Case {
+        body: Script::default().exact(0),
+        ..head()
+    };
+    assert_eq!(bodiless.send().header("content-encoding"), Some("gzip"));
+    let mut short = head();
+    short.response.push(("content-length", "10"));
+    short.response.retain(|&line| line != ("content-length", "4000"));
+    assert_eq!(short.send().reason(), Some(SkipReason::TooSmall));
+    let mut unknown = head();
+    unknown.response.retain(|&(name, _)| name != "content-length");
+    unknown.body = Script::default().exact(0);
+    unknown.send().must_be_identity(SkipReason::TooSmall);
+    let mut plain = head();
+    plain.request = vec![];
+    let plain = plain.send();
+    assert_eq!(plain.header("content-length"), Some("4000"));
+    plain.must_be_identity(SkipReason::NotAccepted);
+}
+
+#[test]
+fn h1_a_whole_body_has_an_exact_length_and_a_streamed_one_has_none() {
+    for length in [1024, 20_000, 100_000, 256 << 10] {
+        for &coding in Coding::ALL {
+            let mut case = with(&[("content-length", "1"), ("accept-ranges", "bytes")]);
+            case.request = vec![("accept-encoding", coding.as_str())];
+            case.response.retain(|&(name, _)| name != "content-length");
+            case.body = Script::whole(text(length));
+            let answer = case.send();
+            assert_eq!(answer.header("accept-ranges"), None);
+            let declared: u64 = answer.header("content-length").unwrap().parse().unwrap();
+            let body = answer.response.into_body();
+            assert_eq!(body.size_hint().exact(), Some(declared));
+            let received = read(body);
+            assert_eq!(received.data().len() as u64, declared, "{coding} {length}");
+            assert_eq!(received.frames.len(), 1);
+            assert_eq!(decode(coding, &received.data()), (text(length).to_vec(), true));
+        }
+    }
+    for body in [
+        Script::whole(text((256 << 10) + 1)),
+        Script::new([Step::Data(text(4000))]),
+        Script::new([Step::Pause, Step::Data(text(4000))]).exact(4000),
+        Script::new([Step::Data(text(4000)), Step::Pause]).exact(4000),
+        Script::new([Step::Data(text(1000)), Step::Data(text(3000))]).exact(4000),
+    ] {
+        let mut case = with(&[("content-length", "4000")]);
+        let original = body.steps.iter().fold(Vec::new(), |mut all, step| {
+            if let Step::Data(data) = step {
+                all.extend_from_slice(data);
+            }
+            all
+        });
+        case.body = body;
+        let answer = case.send();
+        assert_eq!(answer.header("content-encoding"), Some("gzip"));
+        assert_eq!(answer.header("content-length"), None);
+        let body = answer.response.into_body();
+        assert_eq!(body.size_hint().exact(), None);
+        assert_eq!(decode(Coding::Gzip, &read(body).data()), (original, true));
+    }
+}
+
+const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
+#[test]
+fn h2_digests_of_the_identity_are_removed_from_headers_and_trailers() {
+    let trailers: HeaderMap = DIGESTS
+        .into_iter()
+        .chain(["grpc-status"])
+        .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("0")))
+        .collect();
+    for exact in [true, false] {
+        let mut case = with(&DIGESTS.map(|name| (name, "d")));
+        case.body = Script::new([Step::Data(text(4000)), Step::Trailers(trailers.clone())]);
+        if exact {
+            case.body = case.body.exact(4000);
+        }
+        let answer = case.send();
+        for name in DIGESTS {
+            assert_eq!(answer.header(name), None);
+        }
+        let left = read(answer.response.into_body()).trailers.unwrap();
+        assert_eq!(
+            left.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["grpc-status"]
+        );
+    }
+}
+
+#[test]
+fn h3_a_whole_body_with_trailers_has_no_length() {
+    let trailers =
+        HeaderMap::from_iter([(HeaderName::from_static("checksum"), HeaderValue::from_static("1"))]);
+    let steps = [Step::Data(text(4000)), Step::Trailers(trailers.clone())];
+    let mut case = with(&[("content-length", "4000")]);
+    case.body = Script::new(steps).exact(4000);
+    let answer = case.send();
+    assert_eq!(answer.header("content-length"), None);
+    let received = read(answer.response.into_body());
+    assert_eq!(received.trailers, Some(trailers.clone()));
+    assert_eq!(
+        decode(Coding::Gzip, &received.data()),
+        (text(4000).to_vec(), true)
+    );
+
+    // Not smaller: the identity, with its own trailers.
+    let script = Script::new([Step::Data(noise(4000)), Step::Trailers(trailers.clone())]);
+    let received = read(of_body(script.exact(4000)).send().response.into_body());
+    assert_eq!(received.trailers, Some(trailers));
+    assert_eq!(received.data(), noise(4000));
+}
+
+#[test]
+fn a_body_that_breaks_its_promise_is_passed_on_as_it_is() {
+    let trailers = HeaderMap::new();
+    for (steps, data, fails) in [
+        (vec![], 0, false),
+        (vec![Step::Trailers(trailers)], 0, false),
+        (vec![Step::Fail], 0, true),
+        (vec![Step::Data(text(4000)), Step::Fail], 4000, true),
+    ] {
+        let answer = of_body(Script::new(steps).exact(4000)).send();
+        assert_eq!(answer.header("content-encoding"), None);
+        assert_eq!(answer.reason(), Some(SkipReason::Failed));
+        let body = answer.response.into_body();
+        assert_eq!(body.size_hint().exact().is_none(), fails);
+        let received = read(body);
+        assert_eq!(received.data().len(), data);
+        assert_eq!(received.error.is_some(), fails);
+    }
+    let longer = of_body(Script::new([Step::Data(text(4000)), Step::Data(text(10))]).exact(4000));
+    let received = read(longer.send().response.into_body());
+    let (decoded, complete) = decode(Coding::Gzip, &received.data());
+    assert!(complete);
+    assert_eq!(decoded, [text(4000), text(10)].concat());
+}
+
+#[test]
+fn v1_a_304_varies_unless_its_type_is_known_to_be_left_alone() {
+    let untyped = Case {
+        response: vec![("etag", "\"x\"")],
+        body: Script::default().exact(0),
+        ..of_status(304)
+    };
+    untyped.send().must_be_identity(SkipReason::Status);
+    of_status(304).send().must_be_identity(SkipReason::Status);
+    for line in [("content-type", "image/png"), ("cache-control", "no-transform")] {
+        let case = Case {
+            status: StatusCode::NOT_MODIFIED,
+            ..with(&[line])
+        };
+        case.send().must_be_untouched(SkipReason::Status);
+    }
+    let encoded = Case {
+        status: StatusCode::NOT_MODIFIED,
+        ..with(&[("content-encoding", "br")])
+    };
+    encoded.send().must_be_untouched(SkipReason::Status);
+}
+
+#[test]
+fn v2_vary_is_not_duplicated() {
+    for (before, lines) in [
+        ("Accept-Encoding", 1),
+        ("origin, accept-encoding", 1),
+        ("*", 1),
+        ("origin", 2),
+    ] {
+        let answer = with(&[("vary", before)]).send();
+        assert_eq!(
+            answer.response.headers().get_all("vary").iter().count(),
+            lines,
+            "{before}"
+        );
+    }
+}
+
+#[test]
+fn t1_a_304_carries_the_tag_that_the_client_holds() {
+    for (held, expected) in [
+        ("W/\"x\"", "W/\"x\""),
+        ("\"x\"", "\"x\""),
+        ("\"y\"", "\"x\""),
+        ("\"y\", W/\"x\"", "W/\"x\""),
+    ] {
+        let mut case = of_status(304);
+        case.request = vec![("accept-encoding", "gzip"), ("if-none-match", held)];
+        assert_eq!(case.send().header("etag"), Some(expected), "{held}");
+    }
+    let mut lines = of_status(304);
+    lines.request = vec![("if-none-match", "\"y\""), ("if-none-match", "W/\"x\"")];
+    assert_eq!(lines.send().header("etag"), Some("W/\"x\""));
+}
+
+#[test]
+fn t4_a_weak_tag_stays() {
+    assert_eq!(
+        with(&[("etag", "W/\"x\"")]).send().header("etag"),
+        Some("W/\"x\"")
+    );
+}
+
+#[test]
+fn the_order_of_offers_is_the_servers_preference() {
+    for (layer, expected) in [
+        (CompressionLayer::new(), "zstd"),
+        (
+            CompressionLayer::new().coding(Coding::Gzip, Coding::Gzip.level(1).unwrap()),
+            "gzip",
+        ),
+        (
+            CompressionLayer::default()
+                .coding(Coding::Br, Coding::Br.level(1).unwrap())
+                .coding(Coding::Zstd, Coding::Zstd.level(3).unwrap())
+                .coding(Coding::Br, Coding::Br.level(2).unwrap()),
+            "br",
+        ),
+    ] {
+        let mut case = asking(&[("accept-encoding", "gzip, br, zstd")]);
+        case.layer = layer;
+        assert_eq!(case.send().header("content-encoding"), Some(expected));
+    }
+}
+
+#[test]
+fn impossible_levels_are_refused() {
+    for (coding, level) in [
+        (Coding::Gzip, 0),
+        (Coding::Gzip, 10),
+        (Coding::Zstd, 20),
+        (Coding::Br, 12),
+    ] {
+        let level = cortex_compress::Level::new(level);
+        let made = std::panic::catch_unwind(|| CompressionLayer::new().coding(coding, level));
+        assert!(made.is_err(), "{coding} {level:?}");
+    }
+}
+
+#[test]
+fn the_observer_learns_the_sizes() {
+    for body in [Script::whole(text(4000)), Script::new([Step::Data(text(4000))])] {
+        let log = Arc::new(Log::default());
+        let request = Request::builder()
+            .header("accept-encoding", "zstd")
+            .body(())
+            .unwrap();
+        let response = Response::builder()
+            .header("content-type", "text/plain")
+            .body(body)
+            .unwrap();
+        let response = respond(
+            &CompressionLayer::new().observe(Arc::clone(&log)),
+            request,
+            response,
+        );
+        let sent = read(response.into_body()).data().len() as u64;
+        match log.0.lock().unwrap()[..] {
+            [
+                Event::Encoded {
+                    coding,
+                    bytes_in,
+                    bytes_out,
+                    ..
+                },
+            ] => {
+                assert_eq!((coding, bytes_in, bytes_out), (Coding::Zstd, 4000, sent));
+            }
+            ref other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Bodies that are encoded while they are sent.
+
+use crate::support::{Broken, Script, Step, decode, drive, encode, noise, read, text};
+use bytes::Bytes;
+use cortex_compress::{Coding, CompressError};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Body;
+use proptest::prelude::*;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Any chunking, with pauses at any place.
+fn script() -> impl Strategy<Value = (Script, Vec<u8>)> {
+    let piece = prop_oneof![
+        3 => (0..3000_usize).prop_map(|length| Some(text(length))),
+        1 => (0..3000_usize).prop_map(|length| Some(noise(length))),
+        1 => (0..200_000_usize).prop_map(|length| Some(text(length))),
+        1 => Just(Some(Bytes::new())),
+        3 => Just(None),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| {
+        let whole = pieces.iter().flatten().flat_map(|piece| piece.to_vec()).collect();
+        let steps = pieces
+            .into_iter()
+            .map(|piece| piece.map_or(Step::Pause, Step::Data));
+        (Script::new(steps), whole)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn what_is_decoded_is_what_was_sent((script, whole) in script(), known in any::<bool>()) {
+        let script = if known && whole.len() > 1024 { script.exact(whole.len()) } else { script };
+        for &coding in Coding::ALL {
+            let response = encode(coding, script.clone());
+            let encoded = response.headers().contains_key("content-encoding");
+            let received = read(response.into_body());
+            prop_assert!(received.error.is_none() && !received.stalled);
+            prop_assert!(received.frames.iter().all(|frame| !frame.is_empty()));
+            if encoded {
+                let (decoded, complete) = decode(coding, &received.data());
+                prop_assert!(complete, "{} has no end", coding);
+                prop_assert!(decoded == whole, "{} differs", coding);
+            } else {
+                prop_assert!(known && received.data() == whole, "{} is broken", coding);
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_fails_does_not_decode_as_complete((script, whole) in script(), at in any::<prop::sample::Index>()) {
+        let mut script = script;
+        let at = at.index(script.steps.len() + 1);
+        script.steps.insert(at, Step::Fail);
+        for &coding in Coding::ALL {
+            let received = read(encode(coding, script.clone()).into_body());
+            prop_assert!(matches!(received.error, Some(CompressError::Inner(Broken))));
+            let (decoded, complete) = decode(coding, &received.data());
+            prop_assert!(!complete, "{} looks complete", coding);
+            prop_assert!(whole.starts_with(&decoded));
+        }
+    }
+}
+
+#[test]
+fn a_pause_brings_out_everything_so_far() {
+    for &coding in Coding::ALL {
+        for length in [1, 100, 16_384, 70_000] {
+            let script = Script::new([Step::Data(text(length)), Step::Stall]);
+            let received = read(encode(coding, script).into_body());
+            assert!(received.stalled);
+            let (decoded, complete) = decode(coding, &received.data());
+            assert_eq!(decoded, text(length), "{coding} {length}");
+            assert!(!complete);
+        }
+    }
+}
+
+#[test]
+fn a_short_pause_costs_no_flush_and_a_long_one_only_one() {
+    for &coding in Coding::ALL {
+        let size = |pauses: usize| {
+            let steps = (0..40).flat_map(|_| {
+                std::iter::once(Step::Data(text(50))).chain(std::iter::repeat_n(Step::Pause, pauses))
+            });
+            read(encode(coding, Script::new(steps)).into_body())
+        };
+        let (none, short, long, longer) = (size(0), size(1), size(2), size(9));
+        assert_eq!(
+            none.data(),
+            short.data(),
+            "{coding}: whoever goes on at once is not flushed"
+        );
+        assert!(long.data().len() > none.data().len());
+        assert_eq!(
+            long.data(),
+            longer.data(),
+            "{coding}: a repeated pause writes nothing"
+        );
+        assert_eq!(long.frames.len(), longer.frames.len());
+    }
+}
+
+#[test]
+fn nothing_is_written_before_there_is_input() {
+    for &coding in Coding::ALL {
+        let received = read(encode(coding, Script::new([Step::Stall])).into_body());
+        assert!(received.stalled);
+        assert!(received.frames.is_empty(), "{coding}");
+    }
+}
+
+#[test]
+fn frames_are_of_sixteen_kilobytes_and_the_thread_is_given_away() {
+    for (coding, slices) in [(Coding::Zstd, 20), (Coding::Br, 100), (Coding::Gzip, 60)] {
+        let body = Script::new(std::iter::repeat_n(Step::Data(noise(300_000)), 5));
+        let received = read(encode(coding, body).into_body());
+        let (last, full) = received.frames.split_last().unwrap();
+        assert!(full.iter().all(|frame| frame.len() == 16 << 10), "{coding}");
+        assert!(last.len() <= 16 << 10);
+        assert!(
+            received.pending >= slices,
+            "{coding}: {} pending polls",
+            received.pending
+        );
+    }
+}
+
+#[test]
+fn empty_frames_without_end_do_not_keep_a_poll_going() {
+    let body = Script::new(std::iter::repeat_n(Step::Data(Bytes::new()), 10_000));
+    let received = read(encode(Coding::Gzip, body).into_body());
+    assert!(received.pending > 10);
+    assert_eq!(decode(Coding::Gzip, &received.data()), (vec![], true));
+}
+
+#[test]
+fn a_large_whole_body_is_encoded_in_slices_before_its_header() {
+    let request = http::Request::builder()
+        .header("accept-encoding", "gzip")
+        .body(())
+        .unwrap();
+    let mut service = tower::Layer::layer(
+        &cortex_compress::CompressionLayer::new(),
+        tower::service_fn(|_: http::Request<()>| {
+            let response = http::Response::builder().header("content-type", "text/plain");
+            std::future::ready(Ok::<_, Broken>(
+                response.body(Script::whole(text(200_000))).unwrap(),
+            ))
+        }),
+    );
+    let mut future = tower::Service::call(&mut service, request);
+    let (response, pending) = drive(|cx| Pin::new(&mut future).poll(cx));
+    assert!(pending >= 8, "{pending}");
+    assert!(
+        response
+            .unwrap()
+            .unwrap()
+            .headers()
+            .contains_key("content-length")
+    );
+}
+
+#[test]
+fn the_inner_body_is_read_only_as_far_as_the_outer_one() {
+    let pieces = noise(2_000_000);
+    let steps: Vec<_> = (0..200)
+        .map(|at| Step::Data(pieces.slice(at * 10_000..(at + 1) * 10_000)))
+        .collect();
+    for &coding in Coding::ALL {
+        let script = Script::new(steps.clone());
+        let polls = Arc::clone(&script.polls);
+        let mut body = encode(coding, script).into_body();
+        assert_eq!(
+            polls.load(Ordering::Relaxed),
+            0,
+            "{coding}: nobody has asked for anything"
+        );
+        let mut whole = Vec::new();
+        for _ in 0..4 {
+            let (frame, _) = drive(|cx| Pin::new(&mut body).poll_frame(cx));
+            whole.extend_from_slice(&frame.unwrap().unwrap().unwrap().into_data().unwrap());
+        }
+        // Encoders hold a block back, never all there is; the one of brotli has up to 512 KiB.
+        assert!(polls.load(Ordering::Relaxed) < 60, "{coding}: {polls:?}");
+        whole.extend_from_slice(&read(body).data());
+        assert!(decode(coding, &whole) == (pieces.to_vec(), true), "{coding}");
+    }
+}
+
+#[test]
+fn trailers_come_after_the_end_of_the_stream() {
+    let trailers =
+        HeaderMap::from_iter([(HeaderName::from_static("checksum"), HeaderValue::from_static("1"))]);
+    for &coding in Coding::ALL {
+        let steps = [
+            Step::Data(text(5000)),
+            Step::Pause,
+            Step::Pause,
+            Step::Trailers(trailers.clone()),
+        ];
+        let received = read(encode(coding, Script::new(steps)).into_body());
+        assert_eq!(received.trailers.as_ref(), Some(&trailers));
+        assert_eq!(decode(coding, &received.data()), (text(5000).to_vec(), true));
+    }
+}
+
+#[test]
+fn the_end_is_known_once_it_is_reached() {
+    let mut body = encode(Coding::Gzip, Script::new([Step::Data(text(5000))])).into_body();
+    assert!(!body.is_end_stream());
+    while let (Some(Some(_)), _) = drive(|cx| Pin::new(&mut body).poll_frame(cx)) {}
+    assert!(body.is_end_stream());
+    assert_eq!(body.size_hint().exact(), Some(0));
+    assert!(format!("{body:?}").contains("stream"));
+}
+
+#[test]
+fn every_level_round_trips() {
+    use cortex_compress::{CompressionLayer, Level};
+    for &coding in Coding::ALL {
+        for level in coding.levels() {
+            let layer = CompressionLayer::new().coding(coding, Level::new(level));
+            for body in [
+                Script::whole(text(40_000)),
+                Script::new([Step::Data(text(40_000))]),
+            ] {
+                let request = http::Request::builder()
+                    .header("accept-encoding", coding.as_str())
+                    .body(())
+                    .unwrap();
+                let response = http::Response::builder()
+                    .header("content-type", "text/plain")
+                    .body(body)
+                    .unwrap();
+                let received = read(crate::support::respond(&layer, request, response).into_body());
+                assert!(
+                    decode(coding, &received.data()) == (text(40_000).to_vec(), true),
+                    "{coding} {level}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A scripted body, a driver that counts wake-ups, and decoders.
+
+use bytes::Bytes;
+use cortex_compress::{Coding, CompressBody, CompressError, CompressionLayer};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::io::Read;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use tower::{Layer, Service, service_fn};
+
+/// What a scripted body does at one poll.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Data(Bytes),
+    Trailers(HeaderMap),
+    /// Pending, with a wake-up at once.
+    Pause,
+    /// Pending for ever.
+    Stall,
+    Fail,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broken;
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("read the disk")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) steps: VecDeque<Step>,
+    pub(crate) exact: Option<u64>,
+    /// How often it was polled.
+    pub(crate) polls: Arc<AtomicUsize>,
+}
+
+impl Script {
+    pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self {
+            steps: steps.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// A body in one frame that knows its length, like those of axum.
+    pub(crate) fn whole(data: impl Into<Bytes>) -> Self {
+        let data = data.into();
+        Self {
+            exact: Some(data.len() as u64),
+            ..Self::new([Step::Data(data)])
+        }
+    }
+
+    pub(crate) fn exact(mut self, length: usize) -> Self {
+        self.exact = Some(length as u64);
+        self
+    }
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.polls.fetch_add(1, Ordering::Relaxed);
+        match self.steps.pop_front() {
+            None => Poll::Ready(None),
+            Some(Step::Data(data)) => {
+                self.exact = self.exact.map(|exact| exact.saturating_sub(data.len() as u64));
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Some(Step::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Some(Step::Fail) => Poll::Ready(Some(Err(Broken))),
+            Some(Step::Pause) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Step::Stall) => {
+                self.steps.push_front(Step::Stall);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.exact.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicUsize);
+
+impl Wakes {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Polls until it is ready or pends without a wake-up: `None` then. Returns the number of pending polls, too.
+pub(crate) fn drive<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> (Option<T>, usize) {
+    let woken = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    for pending in 0.. {
+        let before = woken.count();
+        if let Poll::Ready(value) = poll(&mut cx) {
+            return (Some(value), pending);
+        }
+        if woken.count() == before {
+            return (None, pending + 1);
+        }
+    }
+    unreachable!("the loop has no end")
+}
+
+/// A body, read as far as it goes.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    pub(crate) frames: Vec<Bytes>,
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) error: Option<CompressError<Broken>>,
+    /// It stalled: neither ready nor about to be.
+    pub(crate) stalled: bool,
+    pub(crate) pending: usize,
+}
+
+impl Received {
+    pub(crate) fn data(&self) -> Vec<u8> {
+        self.frames.concat()
+    }
+}
+
+pub(crate) fn read(mut body: CompressBody<Script>) -> Received {
+    let mut all = Received::default();
+    loop {
+        let hint = body.size_hint();
+        let (next, pending) = drive(|cx| Pin::new(&mut body).poll_frame(cx));
+        all.pending += pending;
+        match next {
+            None => {
+                all.stalled = true;
+                return all;
+            }
+            Some(None) => {
+                assert!(hint.lower() == 0, "a body that promised more ended");
+                return all;
+            }
+            Some(Some(Err(error))) => {
+                all.error = Some(error);
+                let (after, _) = drive(|cx| Pin::new(&mut body).poll_frame(cx));
+                assert!(matches!(after, Some(None)), "nothing comes after an error");
+                return all;
+            }
+            Some(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => all.frames.push(data),
+                Err(frame) => all.trailers = frame.into_trailers().ok(),
+            },
+        }
+    }
+}
+
+/// Sends one request through a layer and returns the response of a handler, with the number of pending polls.
+pub(crate) fn respond(
+    layer: &CompressionLayer,
+    request: Request<()>,
+    response: Response<Script>,
+) -> Response<CompressBody<Script>> {
+    let mut response = Some(response);
+    let handler = service_fn(
+        move |_: Request<()>| -> Ready<Result<Response<Script>, Infallible>> {
+            ready(Ok(response.take().expect("one request")))
+        },
+    );
+    let mut future = layer.layer(handler).call(request);
+    let (response, _) = drive(|cx| Pin::new(&mut future).poll(cx));
+    response.expect("the response stalled").unwrap()
+}
+
+/// Encodes a body of plain text by the coding.
+pub(crate) fn encode(coding: Coding, body: Script) -> Response<CompressBody<Script>> {
+    let request = Request::builder()
+        .header("accept-encoding", coding.as_str())
+        .body(())
+        .unwrap();
+    let response = Response::builder()
+        .header("content-type", "text/plain")
+        .body(body)
+        .unwrap();
+    respond(&CompressionLayer::new(), request, response)
+}
+
+/// Decodes as far as it goes, and tells whether the stream has a valid end.
+pub(crate) fn decode(coding: Coding, data: &[u8]) -> (Vec<u8>, bool) {
+    let mut reader: Box<dyn Read + '_> = match coding {
+        Coding::Gzip => Box::new(flate2::read::GzDecoder::new(data)),
+        Coding::Br => Box::new(brotli::Decompressor::new(data, 4096)),
+        Coding::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(data).unwrap()),
+        other => panic!("no decoder for {other}"),
+    };
+    let mut decoded = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return (decoded, !data.is_empty()),
+            Ok(read) => decoded.extend_from_slice(&buffer[..read]),
+            Err(_) => return (decoded, false),
+        }
+    }
+}
+
+/// Text that compresses about as well as JSON does.
+pub(crate) fn text(length: usize) -> Bytes {
+    const WORDS: [&str; 8] = [
+        "\"name\":",
+        "kettle ",
+        "\"price\":",
+        "walnut ",
+        "{\"id\":",
+        "linen ",
+        "true,",
+        "brass ",
+    ];
+    let mut text = String::with_capacity(length + 32);
+    let mut state = 7_u64;
+    while text.len() < length {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        text.push_str(WORDS[(state >> 61) as usize]);
+        text.push_str(&(state >> 52 & 0xff).to_string());
+    }
+    text.truncate(length);
+    text.into()
+}
+
+/// Bytes that no encoder makes smaller.
+pub(crate) fn noise(length: usize) -> Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let bytes = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[3]
+    });
+    bytes.take(length).collect::<Vec<_>>().into()
+}
