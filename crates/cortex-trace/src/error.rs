@@ -1,0 +1,215 @@
+use std::error::Error;
+use std::sync::Arc;
+use std::{fmt, io};
+
+/// Says why a [`Tracer`](crate::Tracer) could not be built.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{BuildErrorKind, Tracer};
+///
+/// let error = Tracer::builder("").build().unwrap_err();
+/// assert_eq!(error.kind(), BuildErrorKind::ServiceName);
+/// assert_eq!(error.to_string(), "build the tracer: the service has no name");
+/// ```
+#[derive(Debug)]
+pub struct BuildError {
+    kind: BuildErrorKind,
+    source: Option<io::Error>,
+}
+
+/// What was wrong with a [`TracerBuilder`](crate::TracerBuilder).
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{BuildErrorKind, Tracer};
+///
+/// let error = Tracer::builder("shop").batch_size(0).build().unwrap_err();
+/// assert_eq!(error.kind(), BuildErrorKind::Limit);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildErrorKind {
+    /// The service has no name.
+    ServiceName,
+    /// The queue capacity or the batch size is zero.
+    Limit,
+    /// The operating system did not start a worker thread.
+    Thread,
+}
+
+impl BuildError {
+    pub(crate) const fn new(kind: BuildErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    pub(crate) const fn thread(source: io::Error) -> Self {
+        Self {
+            kind: BuildErrorKind::Thread,
+            source: Some(source),
+        }
+    }
+
+    /// Returns what was wrong.
+    pub const fn kind(&self) -> BuildErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("build the tracer: ")?;
+        f.write_str(match self.kind {
+            BuildErrorKind::ServiceName => "the service has no name",
+            BuildErrorKind::Limit => "the queue capacity and the batch size must not be zero",
+            BuildErrorKind::Thread => "the system did not start a thread for an exporter",
+        })
+    }
+}
+
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+/// Says why an [`Exporter`](crate::Exporter) failed.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::ExportError;
+/// use std::error::Error;
+///
+/// let error = ExportError::new("the collector said no");
+/// assert_eq!(error.to_string(), "export spans");
+/// assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("the collector said no"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ExportError {
+    cause: Cause,
+}
+
+#[derive(Clone, Debug)]
+enum Cause {
+    Error(Arc<dyn Error + Send + Sync>),
+    Panic(Arc<dyn Error + Send + Sync>),
+}
+
+impl ExportError {
+    /// Wraps whatever went wrong.
+    pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            cause: Cause::Error(Arc::from(cause.into())),
+        }
+    }
+
+    pub(crate) fn panicked(message: &str) -> Self {
+        Self {
+            cause: Cause::Panic(Arc::from(Box::<dyn Error + Send + Sync>::from(message))),
+        }
+    }
+
+    /// Says whether the exporter panicked instead of returning an error.
+    pub const fn is_panic(&self) -> bool {
+        matches!(self.cause, Cause::Panic(_))
+    }
+}
+
+impl From<io::Error> for ExportError {
+    fn from(error: io::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl fmt::Display for ExportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.cause {
+            Cause::Error(_) => "export spans",
+            Cause::Panic(_) => "export spans: the exporter panicked",
+        })
+    }
+}
+
+impl Error for ExportError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let (Cause::Error(cause) | Cause::Panic(cause)) = &self.cause;
+        Some(&**cause)
+    }
+}
+
+/// Says which exporters did not finish a flush or a shutdown.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{ExportError, Exporter, SpanData, Tracer};
+/// use std::time::Duration;
+///
+/// struct Broken;
+/// impl Exporter for Broken {
+///     fn name(&self) -> &'static str {
+///         "broken"
+///     }
+///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+///         Ok(())
+///     }
+///     fn flush(&mut self) -> Result<(), ExportError> {
+///         Err(ExportError::new("disk full"))
+///     }
+/// }
+///
+/// let tracer = Tracer::builder("shop").export(Broken).build()?;
+/// let error = tracer.flush_blocking(Duration::from_secs(60)).unwrap_err();
+/// assert_eq!(error.to_string(), "flush spans: broken: disk full");
+/// assert!(!error.is_timeout());
+/// # Ok::<(), cortex_trace::BuildError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct FlushError {
+    pub(crate) late: Vec<&'static str>,
+    pub(crate) failed: Vec<(&'static str, ExportError)>,
+    pub(crate) thread: Option<Arc<io::Error>>,
+}
+
+impl FlushError {
+    /// Says whether the time was up before every exporter was done.
+    pub const fn is_timeout(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// Returns the names of the exporters that were not done when the time was up.
+    pub fn late(&self) -> &[&'static str] {
+        &self.late
+    }
+
+    /// Returns the names of the exporters that failed, and why.
+    pub fn failed(&self) -> impl Iterator<Item = (&'static str, &ExportError)> {
+        self.failed.iter().map(|(name, error)| (*name, error))
+    }
+}
+
+impl fmt::Display for FlushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("flush spans")?;
+        let mut separator = ": ";
+        for (name, error) in &self.failed {
+            let (Cause::Error(cause) | Cause::Panic(cause)) = &error.cause;
+            let panicked = if error.is_panic() { "panicked: " } else { "" };
+            write!(f, "{separator}{name}: {panicked}{cause}")?;
+            separator = "; ";
+        }
+        for name in &self.late {
+            write!(f, "{separator}{name}: not done in time")?;
+            separator = "; ";
+        }
+        if let Some(error) = &self.thread {
+            write!(f, "{separator}no thread to wait on: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for FlushError {}

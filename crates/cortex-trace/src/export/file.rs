@@ -1,0 +1,191 @@
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Exporter, otlp_json};
+use crate::{ExportError, Resource, SpanData};
+
+/// Appends spans to a file as OTLP/JSON lines, and starts a new file before one grows too large.
+///
+/// Each line is an OTLP export request of its own, `{"resourceSpans":[..]}`, and always whole: what a full disk or a
+/// crash cut off is taken back. The full file `traces.jsonl` becomes `traces.jsonl.1`, that one `.2`, and so on.
+/// A write that fails is tried again once, on a file opened afresh, before its spans count as failed; shutting down
+/// waits until everything is on the disk.
+///
+/// Keep two processes from writing to one path: each would move the other's files away.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{OtlpJsonFile, Tracer};
+/// use std::time::Duration;
+///
+/// let path = std::env::temp_dir().join(format!("cortex-{}-doc.jsonl", std::process::id()));
+/// let tracer = Tracer::builder("shop")
+///     .export(OtlpJsonFile::rotating(&path, 64 << 20, 5)?)
+///     .build()?;
+/// tracer.span("restock").start().end();
+/// tracer.shutdown_blocking(Duration::from_secs(60))?;
+/// assert!(std::fs::read_to_string(&path)?.starts_with(r#"{"resourceSpans":[{"resource":"#));
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct OtlpJsonFile {
+    path: PathBuf,
+    max_bytes: u64,
+    keep: usize,
+    resource: Resource,
+    /// Closed after an error, and opened again by the next batch.
+    file: Option<Lines>,
+    line: String,
+}
+
+impl OtlpJsonFile {
+    /// Opens `path` for appending; before it grows beyond `max_bytes` it is moved away, and the newest `keep` of the
+    /// moved files stay. Only a single span that is larger than `max_bytes` makes a larger file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened, or `max_bytes` is zero.
+    pub fn rotating(path: impl Into<PathBuf>, max_bytes: u64, keep: usize) -> io::Result<Self> {
+        if max_bytes == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a file needs more than 0 bytes",
+            ));
+        }
+        let path = path.into();
+        Ok(Self {
+            file: Some(Lines::open(&path)?),
+            path,
+            max_bytes,
+            keep,
+            resource: Resource::default(),
+            line: String::new(),
+        })
+    }
+
+    /// Writes a batch as one line, or as several if that were larger than a file.
+    fn write(&mut self, batch: &[SpanData]) -> io::Result<()> {
+        self.line.clear();
+        otlp_json::line(&mut self.line, &self.resource, batch);
+        if self.line.len() as u64 > self.max_bytes && batch.len() > 1 {
+            let (first, second) = batch.split_at(batch.len() / 2);
+            self.write(first)?;
+            return self.write(second);
+        }
+        self.append().or_else(|_| {
+            self.file = None;
+            self.append()
+        })
+    }
+
+    fn append(&mut self) -> io::Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => Lines::open(&self.path)?,
+        };
+        if file.length > 0 && file.length + self.line.len() as u64 > self.max_bytes {
+            file.file.sync_data()?;
+            drop(file);
+            rotate(&self.path, self.keep)?;
+            file = Lines::open(&self.path)?;
+        }
+        file.append(self.line.as_bytes())?;
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+impl Exporter for OtlpJsonFile {
+    fn name(&self) -> &'static str {
+        "otlp json file"
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.resource = resource.clone();
+    }
+
+    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        Ok(self.write(batch)?)
+    }
+
+    fn shutdown(&mut self) -> Result<(), ExportError> {
+        match &self.file {
+            Some(file) => Ok(file.file.sync_all()?),
+            None => Ok(()), // what failed has been counted
+        }
+    }
+}
+
+/// A file of whole lines.
+#[derive(Debug)]
+struct Lines {
+    file: File,
+    length: u64,
+}
+
+impl Lines {
+    fn open(path: &Path) -> io::Result<Self> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)?;
+        let length = whole_lines(&mut file)?;
+        file.set_len(length)?;
+        Ok(Self { file, length })
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        match self.file.write_all(line) {
+            Ok(()) => {
+                self.length += line.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // If this fails too, opening the file again takes the rest back.
+                let _ = self.file.set_len(self.length);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Returns the length up to and with the last line end.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut block = [0; 4096];
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        file.seek(SeekFrom::Start(start))?;
+        let block = &mut block[..usize::try_from(end - start).expect("invariant: at most a block")];
+        file.read_exact(block)?;
+        if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// Moves every file one number up, and the one without a number to 1; the one beyond `keep` goes.
+fn rotate(path: &Path, keep: usize) -> io::Result<()> {
+    if keep == 0 {
+        return std::fs::remove_file(path);
+    }
+    for number in (1..keep).rev() {
+        match std::fs::rename(numbered(path, number), numbered(path, number + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    std::fs::rename(path, numbered(path, 1))
+}
+
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}

@@ -1,0 +1,24 @@
+//! What becomes of finished spans: a queue and a thread per destination, and the destinations.
+
+mod completion;
+#[cfg(feature = "console")]
+mod console;
+mod exporter;
+#[cfg(feature = "file")]
+mod file;
+#[cfg(feature = "file")]
+mod otlp_json;
+mod pipeline;
+mod queue;
+mod stats;
+mod worker;
+
+#[cfg(feature = "console")]
+pub use self::console::Console;
+pub use self::exporter::Exporter;
+#[cfg(feature = "file")]
+pub use self::file::OtlpJsonFile;
+pub(crate) use self::pipeline::Pipeline;
+pub(crate) use self::queue::Limits;
+pub use self::stats::Stats;
+pub(crate) use self::worker::is_worker;

@@ -1,0 +1,203 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Stats;
+use super::completion::{Completion, lock};
+use crate::{ExportError, SpanData};
+
+/// How much an exporter may lag behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) capacity: usize,
+    pub(crate) batch: usize,
+    pub(crate) delay: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            capacity: 8192,
+            batch: 512,
+            delay: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What lies between the spans that end and one exporter.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) name: &'static str,
+    limits: Limits,
+    state: Mutex<State>,
+    /// Wakes the worker.
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    /// How many of `items` are spans.
+    spans: usize,
+    /// Nothing is taken any more.
+    closed: bool,
+    /// Who waits for the end, and how it was.
+    enders: Vec<Arc<Completion>>,
+    end: Option<Result<(), ExportError>>,
+    stats: Stats,
+}
+
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all items are spans: a box would cost each of them an allocation"
+)]
+enum Item {
+    Span(SpanData),
+    /// Everything before it is exported when it comes out.
+    Flush(Arc<Completion>),
+}
+
+/// What the worker does next.
+pub(super) enum Task {
+    Export,
+    Flush(Arc<Completion>),
+    End,
+}
+
+impl Queue {
+    pub(super) fn new(name: &'static str, limits: Limits) -> Self {
+        Self {
+            name,
+            limits,
+            state: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Takes a span, or drops it and counts that. Never waits for the exporter.
+    pub(super) fn push(&self, span: SpanData) {
+        let mut state = self.state();
+        state.stats.enqueued += 1;
+        if state.closed {
+            state.stats.dropped_after_shutdown += 1;
+        } else if state.spans == self.limits.capacity {
+            state.stats.dropped_queue_full += 1;
+        } else {
+            state.items.push_back(Item::Span(span));
+            state.spans += 1;
+            state.stats.in_flight += 1;
+            // Waking costs a system call; between these two the worker has nothing to learn.
+            let tell = state.spans == 1 || state.spans == self.limits.batch;
+            drop(state);
+            if tell {
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    /// Asks for a report once everything queued by now is exported and flushed.
+    pub(super) fn flush(&self, completion: Arc<Completion>) {
+        let mut state = self.state();
+        if state.end.is_some() {
+            drop(state);
+            completion.report(self.name, Ok(())); // the shutdown has flushed, and said how that went
+        } else {
+            state.items.push_back(Item::Flush(completion));
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Closes the queue, and asks for a report once its worker has ended.
+    pub(super) fn shutdown(&self, completion: Arc<Completion>) {
+        let mut state = self.state();
+        state.closed = true;
+        if let Some(end) = state.end.clone() {
+            drop(state);
+            completion.report(self.name, end);
+        } else {
+            state.enders.push(completion);
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Closes the queue; the worker finishes what is in it.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.state().stats
+    }
+
+    /// Waits for the worker's next task, and fills `batch` if that is to export it.
+    pub(super) fn next(&self, batch: &mut Vec<SpanData>) -> Task {
+        let nothing_to_do = |state: &mut State| state.items.is_empty() && !state.closed;
+        let state = self.wake.wait_while(self.state(), nothing_to_do);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        let may_wait = |state: &mut State| {
+            state.spans < self.limits.batch && state.items.len() == state.spans && !state.closed
+        };
+        let (mut state, _) = self
+            .wake
+            .wait_timeout_while(state, self.limits.delay, may_wait)
+            .unwrap_or_else(PoisonError::into_inner);
+        while batch.len() < self.limits.batch {
+            match state.items.pop_front() {
+                Some(Item::Span(span)) => {
+                    state.spans -= 1;
+                    batch.push(span);
+                }
+                Some(Item::Flush(completion)) if batch.is_empty() => return Task::Flush(completion),
+                Some(flush @ Item::Flush(_)) => {
+                    state.items.push_front(flush);
+                    break;
+                }
+                None => break,
+            }
+        }
+        if batch.is_empty() { Task::End } else { Task::Export }
+    }
+
+    /// Notes how the export of a batch went.
+    pub(super) fn exported(&self, spans: usize, result: &Result<(), ExportError>) {
+        let spans = spans as u64;
+        let mut state = self.state();
+        state.stats.in_flight -= spans;
+        match result {
+            Ok(()) => state.stats.exported += spans,
+            Err(_) => state.stats.failed += spans,
+        }
+    }
+
+    pub(super) fn count_panic(&self) {
+        self.state().stats.panics += 1;
+    }
+
+    /// Notes how the worker ended, and tells everybody who waits for it.
+    pub(super) fn ended(&self, result: &Result<(), ExportError>) {
+        let (enders, items) = {
+            let mut state = self.state();
+            state.end = Some(result.clone());
+            (
+                std::mem::take(&mut state.enders),
+                std::mem::take(&mut state.items),
+            )
+        };
+        for ender in enders {
+            ender.report(self.name, result.clone());
+        }
+        for item in items {
+            if let Item::Flush(completion) = item {
+                completion.report(self.name, Ok(())); // asked for while the worker was ending
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}

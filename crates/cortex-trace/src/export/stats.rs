@@ -1,0 +1,51 @@
+use std::ops::AddAssign;
+
+/// What became of finished spans: `enqueued = exported + failed + dropped() + in_flight`, at every moment.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::Tracer;
+///
+/// let tracer = Tracer::builder("shop").build()?;
+/// tracer.span("restock").start().end();
+/// assert_eq!(tracer.stats().enqueued, 0); // there is no exporter
+/// # Ok::<(), cortex_trace::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Spans that ended.
+    pub enqueued: u64,
+    /// Spans that the exporter took.
+    pub exported: u64,
+    /// Spans that the exporter failed to take.
+    pub failed: u64,
+    /// Spans that found the queue full.
+    pub dropped_queue_full: u64,
+    /// Spans that ended after the shutdown.
+    pub dropped_after_shutdown: u64,
+    /// Spans in the queue or in the exporter's hands.
+    pub in_flight: u64,
+    /// Calls of the exporter that panicked.
+    pub panics: u64,
+}
+
+impl Stats {
+    /// Returns the spans that no exporter has seen.
+    pub const fn dropped(&self) -> u64 {
+        self.dropped_queue_full + self.dropped_after_shutdown
+    }
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        self.enqueued += other.enqueued;
+        self.exported += other.exported;
+        self.failed += other.failed;
+        self.dropped_queue_full += other.dropped_queue_full;
+        self.dropped_after_shutdown += other.dropped_after_shutdown;
+        self.in_flight += other.in_flight;
+        self.panics += other.panics;
+    }
+}

@@ -1,0 +1,115 @@
+use std::borrow::Cow;
+
+use cortex_core::Context;
+
+use super::{Span, SpanKind};
+use crate::Tracer;
+use crate::propagation::{Remote, TraceState};
+
+/// Describes a span before it starts.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{SpanKind, Tracer};
+///
+/// let tracer = Tracer::builder("shop").build()?;
+/// let mut span = tracer.span("charge card").kind(SpanKind::Client).start();
+/// span.set_attribute("currency", "EUR");
+/// assert!(span.is_recording());
+/// # Ok::<(), cortex_trace::BuildError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "call `start`"]
+pub struct SpanBuilder<'a> {
+    tracer: &'a Tracer,
+    name: Cow<'static, str>,
+    kind: SpanKind,
+    parent: Parent,
+    tracestate: TraceState,
+}
+
+#[derive(Clone, Debug)]
+enum Parent {
+    Current,
+    Local(Context),
+    Remote(Remote),
+}
+
+impl<'a> SpanBuilder<'a> {
+    pub(crate) const fn new(tracer: &'a Tracer, name: Cow<'static, str>) -> Self {
+        Self {
+            tracer,
+            name,
+            kind: SpanKind::Internal,
+            parent: Parent::Current,
+            tracestate: TraceState::EMPTY,
+        }
+    }
+
+    /// Sets the kind; [`SpanKind::Internal`] without it.
+    pub const fn kind(mut self, kind: SpanKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sets the parent, which is [`Context::current`] without this; the empty context starts a new trace.
+    pub fn parent(mut self, parent: Context) -> Self {
+        self.parent = Parent::Local(parent);
+        self
+    }
+
+    /// Sets a parent in another process, as the receiver of a message has one; the sampler is asked.
+    pub fn remote(mut self, parent: Remote) -> Self {
+        self.parent = Parent::Remote(parent);
+        self
+    }
+
+    /// Sets the `tracestate` that goes with a local parent, for calls that leave the process.
+    ///
+    /// A [`Context`] does not hold it, so it is handed down by hand:
+    ///
+    /// ```
+    /// use cortex_trace::{ServerEnd, ServerStart, SpanKind, Tracer};
+    /// use cortex_core::{Clock, SystemClock};
+    /// use http::{HeaderMap, Method};
+    ///
+    /// let mut received = HeaderMap::new();
+    /// received.insert("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00".parse()?);
+    /// received.insert("tracestate", "congo=t61rcWkgMzE".parse()?);
+    ///
+    /// let tracer = Tracer::builder("shop").build()?;
+    /// let now = SystemClock.now();
+    /// let server = tracer.server(&received, ServerStart { method: &Method::GET, path: "/", start: now });
+    ///
+    /// let call = tracer.span("GET").kind(SpanKind::Client).parent(server.context());
+    /// let call = call.tracestate(server.tracestate().cloned().unwrap_or_default()).start();
+    /// let mut sent = HeaderMap::new();
+    /// call.inject(&mut sent);
+    /// assert_eq!(sent["tracestate"], "congo=t61rcWkgMzE");
+    /// # server.finish(ServerEnd { status: 200, end: now, error: None });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tracestate(mut self, tracestate: TraceState) -> Self {
+        self.tracestate = tracestate;
+        self
+    }
+
+    /// Starts the span.
+    pub fn start(self) -> Span {
+        let Self {
+            tracer, name, kind, ..
+        } = self;
+        let mut started = match self.parent {
+            Parent::Remote(remote) => tracer.start_root(Some(remote), &name, kind),
+            Parent::Local(parent) => tracer.start_below(parent, self.tracestate, &name, kind),
+            Parent::Current => tracer.start_below(Context::current(), self.tracestate, &name, kind),
+        };
+        let recording = started.record(tracer, name, kind, None);
+        Span {
+            context: started.context,
+            tracestate: started.tracestate,
+            recording,
+        }
+    }
+}

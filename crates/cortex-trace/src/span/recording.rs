@@ -1,0 +1,128 @@
+use std::borrow::Cow;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Attribute, SpanData, SpanEvent, Status, Value};
+use crate::Tracer;
+
+/// The most attributes of a span or an event, and the most events of a span; more are counted.
+const ATTRIBUTES: usize = 128;
+const EVENTS: usize = 128;
+/// The most bytes of a text.
+const TEXT: usize = 4096;
+
+/// A span that is being recorded, and the tracer that gets it.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    tracer: Tracer,
+    data: SpanData,
+    /// The instant that `data.start` stands for: all other times of the span are measured from it.
+    started: Instant,
+}
+
+impl Recording {
+    pub(crate) fn new(tracer: Tracer, mut data: SpanData, started: Instant) -> Self {
+        data.name = cut(data.name);
+        Self {
+            tracer,
+            data,
+            started,
+        }
+    }
+
+    pub(crate) fn set_attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
+        let dropped = put(&mut self.data.attributes, Attribute::new(key, value));
+        self.data.dropped_attributes = self.data.dropped_attributes.saturating_add(dropped);
+    }
+
+    /// Sets an attribute unless somebody has said it better.
+    pub(crate) fn set_default(&mut self, key: &'static str, value: impl Into<Value>) {
+        if self.data.attribute(key).is_none() {
+            self.set_attribute(key, value);
+        }
+    }
+
+    pub(crate) fn set_name(&mut self, name: String) {
+        self.data.name = cut(Cow::Owned(name));
+    }
+
+    pub(crate) fn set_error(&mut self, kind: Cow<'static, str>) {
+        self.set_attribute("error.type", kind);
+        self.data.status = Status::Error {
+            description: Cow::Borrowed(""),
+        };
+    }
+
+    pub(crate) fn add_event(
+        &mut self,
+        name: Cow<'static, str>,
+        attributes: impl IntoIterator<Item = Attribute>,
+    ) {
+        if self.data.events.len() == EVENTS {
+            self.data.dropped_events = self.data.dropped_events.saturating_add(1);
+            return;
+        }
+        let time = self.wall(self.tracer.clock().now());
+        let mut event = SpanEvent {
+            name: cut(name),
+            time,
+            attributes: Vec::new(),
+            dropped_attributes: 0,
+        };
+        for attribute in attributes {
+            let dropped = put(&mut event.attributes, attribute);
+            event.dropped_attributes = event.dropped_attributes.saturating_add(dropped);
+        }
+        self.data.events.push(event);
+    }
+
+    pub(crate) fn end_now(self) {
+        let end = self.tracer.clock().now();
+        self.end(end);
+    }
+
+    pub(crate) fn end(mut self, end: Instant) {
+        self.data.end = self.wall(end);
+        self.tracer.submit(self.data);
+    }
+
+    fn wall(&self, instant: Instant) -> SystemTime {
+        after(self.data.start, instant.saturating_duration_since(self.started))
+    }
+}
+
+/// Adds a duration, staying at the last time that can be represented.
+fn after(time: SystemTime, duration: Duration) -> SystemTime {
+    time.checked_add(duration).unwrap_or(time)
+}
+
+/// Sets an attribute, in place of one with the same key; returns how many were dropped.
+fn put(attributes: &mut Vec<Attribute>, attribute: Attribute) -> u32 {
+    let Attribute { key, value } = attribute;
+    let key = cut(key);
+    let value = match value {
+        Value::Str(text) => Value::Str(cut(text)),
+        other => other,
+    };
+    if let Some(old) = attributes.iter_mut().find(|old| old.key == key) {
+        old.value = value;
+    } else if attributes.len() < ATTRIBUTES {
+        attributes.push(Attribute { key, value });
+    } else {
+        return 1;
+    }
+    0
+}
+
+/// Cuts a text to the limit, between two characters.
+fn cut(text: Cow<'static, str>) -> Cow<'static, str> {
+    let end = text.floor_char_boundary(TEXT);
+    match text {
+        text if text.len() <= TEXT => text,
+        Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
+        Cow::Owned(mut text) => {
+            text.truncate(end);
+            text.shrink_to_fit();
+            Cow::Owned(text)
+        }
+    }
+}

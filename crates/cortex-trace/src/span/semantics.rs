@@ -1,0 +1,211 @@
+//! The HTTP semantic conventions: what of a request is recorded, under which name, and what never is.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use http::uri::Scheme;
+use http::{HeaderMap, Method, Uri, header};
+
+use super::recording::Recording;
+
+const REDACTED: &str = "REDACTED";
+
+/// Returns the method if the conventions know it: those of RFC 9110, and PATCH and QUERY.
+pub(super) fn known_method(method: &Method) -> Option<&'static str> {
+    let known = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
+    ];
+    known.into_iter().find(|known| *known == method.as_str())
+}
+
+/// Returns the part of a span name that stands for the method.
+pub(super) fn method_in_name(method: &Method) -> &'static str {
+    known_method(method).unwrap_or("HTTP")
+}
+
+pub(super) fn record_method(recording: &mut Recording, method: &Method) {
+    let known = known_method(method);
+    recording.set_attribute("http.request.method", Cow::Borrowed(known.unwrap_or("_OTHER")));
+    if known.is_none() {
+        recording.set_attribute("http.request.method_original", method.as_str());
+    }
+}
+
+/// Records what a server knows of a request from its head.
+pub(super) fn record_request(recording: &mut Recording, headers: &HeaderMap, target: &str) {
+    let (path, query) = target
+        .split_once('?')
+        .map_or((target, None), |(path, query)| (path, Some(query)));
+    recording.set_attribute("url.path", path);
+    if let Some(query) = query {
+        recording.set_attribute("url.query", redact_query(query).into_owned());
+    }
+    if let Some((address, port)) = text(headers, &header::HOST).as_deref().and_then(host_and_port) {
+        recording.set_attribute("server.address", address);
+        if let Some(port) = port {
+            recording.set_attribute("server.port", port);
+        }
+    }
+    if let Some(agent) = text(headers, &header::USER_AGENT) {
+        recording.set_attribute("user_agent.original", agent.into_owned());
+    }
+}
+
+/// Records where a client sends a request.
+pub(super) fn record_target(recording: &mut Recording, uri: &Uri) {
+    if let Some(host) = uri.host() {
+        recording.set_attribute("server.address", without_brackets(host));
+        let default = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTPS => Some(443),
+            Some(scheme) if *scheme == Scheme::HTTP => Some(80),
+            _ => None,
+        };
+        if let Some(port) = uri.port_u16().or(default) {
+            recording.set_attribute("server.port", port);
+        }
+    }
+    recording.set_attribute("url.full", full_url(uri));
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<Cow<'a, str>> {
+    headers
+        .get(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+/// Splits a `Host` value; `None` if it is empty.
+fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let bracket = authority.rfind(']').unwrap_or(0);
+    let (host, port) = match authority.rfind(':') {
+        Some(colon) if colon >= bracket => (&authority[..colon], authority[colon + 1..].parse().ok()),
+        _ => (authority, None),
+    };
+    let host = without_brackets(host);
+    (!host.is_empty()).then_some((host, port))
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+/// Hides the values of query parameters that are credentials.
+fn redact_query(query: &str) -> Cow<'_, str> {
+    let is_secret = |pair: &str| {
+        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
+        SECRETS.iter().any(|secret| key.eq_ignore_ascii_case(secret))
+    };
+    if !query.split('&').any(is_secret) {
+        return Cow::Borrowed(query);
+    }
+    let mut redacted = String::with_capacity(query.len());
+    for (at, pair) in query.split('&').enumerate() {
+        if at > 0 {
+            redacted.push('&');
+        }
+        match pair.split_once('=') {
+            Some((key, _)) if is_secret(pair) => {
+                redacted.push_str(key);
+                redacted.push('=');
+                redacted.push_str(REDACTED);
+            }
+            _ => redacted.push_str(pair),
+        }
+    }
+    Cow::Owned(redacted)
+}
+
+const SECRETS: [&str; 7] = [
+    "AWSAccessKeyId",
+    "Signature",
+    "X-Amz-Credential",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Goog-Signature",
+    "sig",
+];
+
+/// Writes an address without user name, password and signatures.
+fn full_url(uri: &Uri) -> String {
+    let mut url = String::new();
+    if let Some(scheme) = uri.scheme_str() {
+        url.push_str(scheme);
+        url.push_str("://");
+    }
+    if let Some(authority) = uri.authority() {
+        let (user, host) = authority
+            .as_str()
+            .rsplit_once('@')
+            .unwrap_or(("", authority.as_str()));
+        if !user.is_empty() {
+            write!(url, "{REDACTED}:{REDACTED}@").expect("invariant: writing to a String does not fail");
+        }
+        url.push_str(host);
+    }
+    url.push_str(uri.path());
+    if let Some(query) = uri.query() {
+        url.push('?');
+        url.push_str(&redact_query(query));
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_case_sensitive() {
+        assert_eq!(known_method(&Method::GET), Some("GET"));
+        for unknown in ["get", "PURGE", "PROPFIND"] {
+            let method = Method::from_bytes(unknown.as_bytes()).unwrap();
+            assert_eq!((known_method(&method), method_in_name(&method)), (None, "HTTP"));
+        }
+        assert_eq!(method_in_name(&Method::from_bytes(b"QUERY").unwrap()), "QUERY");
+    }
+
+    #[test]
+    fn hosts() {
+        for (authority, split) in [
+            ("shop.example", Some(("shop.example", None))),
+            ("shop.example:8080", Some(("shop.example", Some(8080)))),
+            ("127.0.0.1:80", Some(("127.0.0.1", Some(80)))),
+            ("[::1]:8080", Some(("::1", Some(8080)))),
+            ("[::1]", Some(("::1", None))),
+            ("shop:", Some(("shop", None))),
+            ("shop:99999", Some(("shop", None))),
+            ("", None),
+            (":80", None),
+            ("[]", None),
+        ] {
+            assert_eq!(host_and_port(authority), split, "{authority}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_redacted() {
+        for (query, shown) in [
+            ("a=1&b=2", "a=1&b=2"),
+            ("sig=abc&x=1", "sig=REDACTED&x=1"),
+            ("x=1&X-Amz-Signature=a=b&&y", "x=1&X-Amz-Signature=REDACTED&&y"),
+            ("x-goog-signature=1", "x-goog-signature=REDACTED"),
+            ("sig", "sig"),
+            ("signature2=1", "signature2=1"),
+            ("", ""),
+        ] {
+            assert_eq!(redact_query(query), shown);
+        }
+        for (uri, shown) in [
+            ("http://a.example/x?sig=1", "http://a.example/x?sig=REDACTED"),
+            (
+                "https://u:p@a.example:444/",
+                "https://REDACTED:REDACTED@a.example:444/",
+            ),
+            ("/relative?a=1", "/relative?a=1"),
+            ("http://[::1]:8080", "http://[::1]:8080/"),
+        ] {
+            assert_eq!(full_url(&uri.parse().unwrap()), shown);
+        }
+    }
+}

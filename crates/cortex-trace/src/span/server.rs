@@ -1,0 +1,207 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Instant;
+
+use cortex_core::Context;
+use http::{HeaderMap, Method};
+
+use super::recording::Recording;
+use super::{SpanKind, Value, semantics};
+use crate::Tracer;
+use crate::propagation::{self, TraceState};
+
+/// What is known of a request when it starts.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_core::{Clock, SystemClock};
+/// use cortex_trace::ServerStart;
+///
+/// let request = http::Request::get("/items?page=2").body(())?;
+/// let start = ServerStart {
+///     method: request.method(),
+///     path: request.uri().path_and_query().map_or("/", |target| target.as_str()),
+///     start: SystemClock.now(),
+/// };
+/// assert_eq!(start.path, "/items?page=2");
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ServerStart<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path, with or without the query, whose credentials are not recorded.
+    pub path: &'a str,
+    /// When the request arrived.
+    pub start: Instant,
+}
+
+/// What is known of a request when it is over.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_core::{Clock, SystemClock};
+/// use cortex_trace::ServerEnd;
+///
+/// let timed_out = ServerEnd { status: 503, end: SystemClock.now(), error: Some("timeout") };
+/// assert_eq!(timed_out.status, 503);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ServerEnd {
+    /// The status that was sent; from 500 on it is an error of this service.
+    pub status: u16,
+    /// When the last byte of the response was sent.
+    pub end: Instant,
+    /// A short name out of a small set, if something went wrong that the status does not say: `timeout`, `aborted`.
+    pub error: Option<&'static str>,
+}
+
+/// A request that is being served. Dropped without [`finish`](Self::finish) it was cancelled, and is recorded as an
+/// error of type `cancelled`.
+///
+/// Made by [`Tracer::server`].
+///
+/// # Examples
+///
+/// ```
+/// use cortex_core::{Clock, FutureExt, SystemClock};
+/// use cortex_trace::{ServerEnd, ServerStart, Tracer};
+///
+/// async fn serve(tracer: &Tracer, request: http::Request<()>) -> http::Response<()> {
+///     let start = ServerStart {
+///         method: request.method(),
+///         path: request.uri().path(),
+///         start: SystemClock.now(),
+///     };
+///     let span = tracer.server(request.headers(), start);
+///     let response = async { http::Response::new(()) }.with_context(span.context()).await;
+///     let status = response.status().as_u16();
+///     span.finish(ServerEnd { status, end: SystemClock.now(), error: None });
+///     response
+/// }
+/// # drop(serve(&Tracer::propagate_only(), http::Request::new(())));
+/// ```
+#[must_use = "a span that is dropped without `finish` counts as cancelled"]
+pub struct ServerSpan {
+    context: Context,
+    tracestate: TraceState,
+    recording: Option<Box<ServerRecording>>,
+}
+
+struct ServerRecording {
+    recording: Box<Recording>,
+    method: &'static str,
+    route: Option<String>,
+}
+
+impl ServerSpan {
+    pub(crate) fn start(tracer: &Tracer, headers: &HeaderMap, start: ServerStart<'_>) -> Self {
+        let method = semantics::method_in_name(start.method);
+        let mut started = tracer.start_root(propagation::extract(headers), method, SpanKind::Server);
+        let recording = started.record(tracer, Cow::Borrowed(method), SpanKind::Server, Some(start.start));
+        let recording = recording.map(|mut recording| {
+            semantics::record_method(&mut recording, start.method);
+            semantics::record_request(&mut recording, headers, start.path);
+            Box::new(ServerRecording {
+                recording,
+                method,
+                route: None,
+            })
+        });
+        Self {
+            context: started.context,
+            tracestate: started.tracestate,
+            recording,
+        }
+    }
+
+    /// Returns the context that the work for this request runs under.
+    pub const fn context(&self) -> Context {
+        self.context
+    }
+
+    /// Says whether this request is recorded: whether setters have an effect.
+    pub const fn is_recording(&self) -> bool {
+        self.recording.is_some()
+    }
+
+    /// Returns the `tracestate` to send on to callees, if there is one.
+    pub fn tracestate(&self) -> Option<&TraceState> {
+        Some(&self.tracestate).filter(|state| !state.is_empty())
+    }
+
+    /// Sets the template of the route that matched: `/items/{id}`, never the path.
+    pub fn set_route(&mut self, route: &str) {
+        if let Some(recording) = &mut self.recording {
+            recording.route = Some(route.to_owned());
+        }
+    }
+
+    /// Sets an attribute, in place of one with the same key. At most 128 are kept, texts up to 4096 bytes.
+    ///
+    /// `url.scheme` is `http` unless it is set, as a server behind a proxy that speaks TLS does not know better.
+    pub fn set_attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
+        if let Some(recording) = &mut self.recording {
+            recording.recording.set_attribute(key, value);
+        }
+    }
+
+    /// Ends the span.
+    pub fn finish(mut self, end: ServerEnd) {
+        if let Some(recording) = self.recording.take() {
+            recording.finish(end);
+        }
+    }
+}
+
+impl Drop for ServerSpan {
+    fn drop(&mut self) {
+        if let Some(recording) = self.recording.take() {
+            recording.cancel();
+        }
+    }
+}
+
+impl fmt::Debug for ServerSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSpan")
+            .field("context", &self.context)
+            .field("is_recording", &self.is_recording())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerRecording {
+    fn finish(self, end: ServerEnd) {
+        let mut recording = self.completed();
+        recording.set_attribute("http.response.status_code", end.status);
+        match end.error {
+            Some(error) => recording.set_error(Cow::Borrowed(error)),
+            None if end.status >= 500 => recording.set_error(Cow::Owned(end.status.to_string())),
+            None => {}
+        }
+        recording.end(end.end);
+    }
+
+    fn cancel(self) {
+        let mut recording = self.completed();
+        recording.set_error(Cow::Borrowed("cancelled"));
+        recording.end_now();
+    }
+
+    fn completed(self) -> Box<Recording> {
+        let Self {
+            mut recording,
+            method,
+            route,
+        } = self;
+        recording.set_default("url.scheme", Cow::Borrowed("http"));
+        if let Some(route) = route {
+            recording.set_name(format!("{method} {route}"));
+            recording.set_attribute("http.route", route);
+        }
+        recording
+    }
+}

@@ -1,0 +1,189 @@
+use std::fmt;
+use std::time::Duration;
+
+use cortex_core::{Clock, SystemClock};
+
+use super::Tracer;
+use super::handle::Inner;
+use crate::export::{Exporter, Limits, Pipeline};
+use crate::sampler::{AlwaysOn, ParentBased, Sampler};
+use crate::{Attribute, BuildError, BuildErrorKind, Value};
+
+/// Describes a [`Tracer`] before it is built.
+///
+/// Without a sampler it follows the caller's decision and records every trace that starts here.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{ExportError, Exporter, SpanData, Tracer};
+///
+/// struct Count(std::sync::mpsc::Sender<usize>);
+///
+/// impl Exporter for Count {
+///     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+///         self.0.send(batch.len()).map_err(ExportError::new)
+///     }
+/// }
+///
+/// let (sender, counts) = std::sync::mpsc::channel();
+/// let tracer = Tracer::builder("shop")
+///     .resource("service.version", "1.4.2")
+///     .export(Count(sender))
+///     .build()?;
+/// drop(tracer.span("restock").start());
+/// tracer.shutdown_blocking(std::time::Duration::from_secs(60))?;
+/// assert_eq!(counts.iter().sum::<usize>(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "call `build`"]
+pub struct TracerBuilder {
+    resource: Resource,
+    sampler: Box<dyn Sampler>,
+    clock: Box<dyn Clock>,
+    exporters: Vec<Box<dyn Exporter>>,
+    limits: Limits,
+    restart: bool,
+}
+
+impl TracerBuilder {
+    pub(super) fn new(service: String) -> Self {
+        Self {
+            resource: Resource {
+                attributes: vec![Attribute::new("service.name", service)],
+            },
+            sampler: Box::new(ParentBased::root(AlwaysOn)),
+            clock: Box::new(SystemClock),
+            exporters: Vec::new(),
+            limits: Limits::default(),
+            restart: false,
+        }
+    }
+
+    /// Sets who decides which traces are recorded.
+    pub fn sampler(mut self, sampler: impl Sampler + 'static) -> Self {
+        self.sampler = Box::new(sampler);
+        self
+    }
+
+    /// Adds an exporter. Each gets every recorded span, on a thread and behind a queue of its own.
+    pub fn export(mut self, exporter: impl Exporter) -> Self {
+        self.exporters.push(Box::new(exporter));
+        self
+    }
+
+    /// Sets the clock; [`SystemClock`] without it.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Adds an attribute that describes the service as a whole, such as `service.version`.
+    pub fn resource(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.resource.attributes.retain(|attribute| attribute.key != key);
+        self.resource.attributes.push(Attribute::new(key, value));
+        self
+    }
+
+    /// Starts a new trace for every received request, with a link to the caller's span, and takes over neither its
+    /// sampling decision nor its `tracestate`: for a service at the border, whose callers are strangers.
+    pub const fn restart_traces(mut self) -> Self {
+        self.restart = true;
+        self
+    }
+
+    /// Sets how many spans may wait for each exporter, 8192 without it; more are dropped and counted.
+    pub const fn queue_capacity(mut self, spans: usize) -> Self {
+        self.limits.capacity = spans;
+        self
+    }
+
+    /// Sets how many spans an exporter gets at once at most, 512 without it.
+    pub const fn batch_size(mut self, spans: usize) -> Self {
+        self.limits.batch = spans;
+        self
+    }
+
+    /// Sets how long a batch that is not full waits for more, 1 s without it.
+    pub const fn batch_delay(mut self, delay: Duration) -> Self {
+        self.limits.delay = delay;
+        self
+    }
+
+    /// Builds the tracer and starts a thread per exporter.
+    ///
+    /// # Errors
+    ///
+    /// The service has no name, a limit is zero, or a thread did not start.
+    pub fn build(self) -> Result<Tracer, BuildError> {
+        if self.resource.service_name().is_empty() {
+            return Err(BuildError::new(BuildErrorKind::ServiceName));
+        }
+        if self.limits.capacity == 0 || self.limits.batch == 0 {
+            return Err(BuildError::new(BuildErrorKind::Limit));
+        }
+        let limits = Limits {
+            batch: self.limits.batch.min(self.limits.capacity), // a fuller batch never comes together
+            ..self.limits
+        };
+        let pipeline = Pipeline::start(self.exporters, &self.resource, limits).map_err(BuildError::thread)?;
+        Ok(Tracer::new(Inner {
+            sampler: Some(self.sampler),
+            clock: self.clock,
+            restart: self.restart,
+            pipeline,
+        }))
+    }
+}
+
+impl fmt::Debug for TracerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TracerBuilder")
+            .field("resource", &self.resource)
+            .field("exporters", &self.exporters.len())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all spans of a tracer have in common: the service.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{ExportError, Exporter, Resource, SpanData};
+///
+/// struct Lines { service: String }
+///
+/// impl Exporter for Lines {
+///     fn set_resource(&mut self, resource: &Resource) {
+///         self.service = resource.service_name().into_owned();
+///     }
+///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+///         Ok(())
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resource {
+    attributes: Vec<Attribute>,
+}
+
+impl Resource {
+    /// Returns the name of the service.
+    pub fn service_name(&self) -> std::borrow::Cow<'_, str> {
+        self.attributes
+            .iter()
+            .find(|attribute| attribute.key == "service.name")
+            .map(|attribute| match &attribute.value {
+                Value::Str(name) => std::borrow::Cow::Borrowed(&**name),
+                other => std::borrow::Cow::Owned(other.to_string()),
+            })
+            .unwrap_or_default()
+    }
+
+    /// Returns the attributes, `service.name` among them.
+    pub fn attributes(&self) -> &[Attribute] {
+        &self.attributes
+    }
+}

@@ -1,0 +1,229 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cortex_core::{Clock, SystemClock};
+use http::{HeaderMap, Method, Uri};
+
+use super::TracerBuilder;
+use crate::export::Pipeline;
+use crate::sampler::Sampler;
+use crate::span::{ServerSpan, ServerStart, Span, SpanBuilder, SpanData};
+use crate::{FlushError, Stats};
+
+/// Starts spans, decides which are recorded, and hands the finished ones to the exporters.
+///
+/// A clone is the same tracer. When the last clone and the last recorded span are dropped, the exporters finish in the
+/// background what is queued; [`shutdown`](Self::shutdown) waits for that.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{ParentBased, Probability, Tracer};
+/// use std::time::Duration;
+///
+/// let tracer = Tracer::builder("shop")
+///     .sampler(ParentBased::root(Probability::new(0.25)?))
+///     .build()?;
+/// {
+///     let mut span = tracer.span("restock").start();
+///     span.set_attribute("items", 12);
+/// }
+/// tracer.shutdown_blocking(Duration::from_secs(5))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Tracer {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    /// `None` passes contexts through and records nothing.
+    pub(super) sampler: Option<Box<dyn Sampler>>,
+    pub(super) clock: Box<dyn Clock>,
+    pub(super) restart: bool,
+    pub(super) pipeline: Pipeline,
+}
+
+impl Tracer {
+    /// Begins a tracer for the service of this name.
+    pub fn builder(service: impl Into<String>) -> TracerBuilder {
+        TracerBuilder::new(service.into())
+    }
+
+    /// Makes a tracer that records nothing and passes the caller's trace on unchanged, so that the services on both
+    /// sides of this one see each other. A call that came without a trace gets new ids, for logs and callees.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_core::{Clock, SystemClock};
+    /// use cortex_trace::{ServerStart, Tracer, propagation};
+    /// use http::{HeaderMap, Method};
+    ///
+    /// let mut received = HeaderMap::new();
+    /// received.insert("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse()?);
+    ///
+    /// let start = ServerStart { method: &Method::GET, path: "/", start: SystemClock.now() };
+    /// let span = Tracer::propagate_only().server(&received, start);
+    /// let mut sent = HeaderMap::new();
+    /// propagation::inject(&span.context(), span.tracestate(), &mut sent);
+    /// assert_eq!(sent, received);
+    /// # Ok::<(), http::header::InvalidHeaderValue>(())
+    /// ```
+    pub fn propagate_only() -> Self {
+        Self::new(Inner {
+            sampler: None,
+            clock: Box::new(SystemClock),
+            restart: false,
+            pipeline: Pipeline::default(),
+        })
+    }
+
+    /// Begins a span that is part of what is [current](cortex_core::Context::current), or starts a trace.
+    ///
+    /// The name is of low cardinality: `load cart`, not `load cart 7`.
+    pub fn span(&self, name: impl Into<Cow<'static, str>>) -> SpanBuilder<'_> {
+        SpanBuilder::new(self, name.into())
+    }
+
+    /// Starts the span of a request that was received: extracts the caller's trace and asks the sampler.
+    ///
+    /// # Performance
+    ///
+    /// If the decision is not to record, it reads no clock and allocates nothing, unless there is a `tracestate` to
+    /// carry. Otherwise it reads the clock to date the start that it was given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_core::{Clock, SystemClock};
+    /// use cortex_trace::{ServerEnd, ServerStart, Tracer};
+    /// use http::{HeaderMap, Method};
+    ///
+    /// let tracer = Tracer::builder("shop").build()?;
+    /// let (headers, clock) = (HeaderMap::new(), SystemClock);
+    /// let start = ServerStart { method: &Method::GET, path: "/items/7", start: clock.now() };
+    /// let mut span = tracer.server(&headers, start);
+    /// {
+    ///     let _guard = span.context().attach(); // spans and logs in here belong to the request
+    ///     span.set_route("/items/{id}");
+    /// }
+    /// span.finish(ServerEnd { status: 200, end: clock.now(), error: None });
+    /// # Ok::<(), cortex_trace::BuildError>(())
+    /// ```
+    pub fn server(&self, headers: &HeaderMap, start: ServerStart<'_>) -> ServerSpan {
+        ServerSpan::start(self, headers, start)
+    }
+
+    /// Starts the span of a request that is about to be sent; [`Span::inject`] puts it into its headers.
+    ///
+    /// User names, passwords and signatures in the address are not recorded.
+    pub fn client(&self, method: &Method, uri: &Uri) -> Span {
+        Span::client(self, method, uri)
+    }
+
+    /// Returns what became of the finished spans, summed over all exporters: a span that goes to two counts twice.
+    ///
+    /// ```
+    /// let tracer = cortex_trace::Tracer::propagate_only();
+    /// let stats = tracer.stats();
+    /// assert_eq!(
+    ///     stats.enqueued,
+    ///     stats.exported + stats.failed + stats.dropped() + stats.in_flight
+    /// );
+    /// ```
+    pub fn stats(&self) -> Stats {
+        let mut total = Stats::default();
+        for (_, stats) in self.stats_by_exporter() {
+            total += stats;
+        }
+        total
+    }
+
+    /// Returns the name of every exporter and what became of the spans for it.
+    pub fn stats_by_exporter(&self) -> impl Iterator<Item = (&'static str, Stats)> {
+        self.inner.pipeline.stats()
+    }
+
+    /// Waits until every span that has ended by now is exported and every exporter has flushed.
+    ///
+    /// Needs no runtime, and any will do.
+    ///
+    /// # Errors
+    ///
+    /// An exporter was not done after `timeout`, or failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the waiting, not the flush.
+    pub async fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.inner.pipeline.flush().settled(timeout).await
+    }
+
+    /// Does what [`flush`](Self::flush) does, and blocks this thread meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// An exporter was not done after `timeout`, or failed.
+    pub fn flush_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.inner.pipeline.flush().wait(timeout)
+    }
+
+    /// Exports what has ended by now, lets every exporter shut down, and ends their threads. Spans that end later are
+    /// dropped and counted. A second call waits for the same end and returns the same result.
+    ///
+    /// Needs no runtime, and any will do.
+    ///
+    /// # Errors
+    ///
+    /// An exporter was not done after `timeout`, or failed to shut down; a late one goes on in the background.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the waiting, not the shutdown.
+    pub async fn shutdown(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.inner.pipeline.shutdown().settled(timeout).await
+    }
+
+    /// Does what [`shutdown`](Self::shutdown) does, and blocks this thread meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// An exporter was not done after `timeout`, or failed to shut down; a late one goes on in the background.
+    pub fn shutdown_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.inner.pipeline.shutdown().wait(timeout)
+    }
+
+    pub(super) fn new(inner: Inner) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    pub(super) fn sampler(&self) -> Option<&dyn Sampler> {
+        self.inner.sampler.as_deref()
+    }
+
+    pub(super) fn restarts_traces(&self) -> bool {
+        self.inner.restart
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    pub(crate) fn submit(&self, span: SpanData) {
+        self.inner.pipeline.submit(span);
+    }
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracer")
+            .field("records", &self.inner.sampler.is_some())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,8 @@
+//! The tracer: what a service makes once and hands to everybody.
+
+mod builder;
+mod handle;
+mod start;
+
+pub use self::builder::{Resource, TracerBuilder};
+pub use self::handle::Tracer;
