@@ -117,7 +117,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(worker) = self.worker.take() {
+        // A panic may have left the encoder in the middle of something.
+        if let Some(worker) = self.worker.take().filter(|_| !std::thread::panicking()) {
             self.offer().pool.give_back(worker);
         }
     }
@@ -263,6 +264,7 @@ mod tests {
         Finish,
         FinishStuck,
         Reset,
+        Panic,
     }
 
     const FAULT: EncodeError = EncodeError::new("test", "a defect");
@@ -276,6 +278,7 @@ mod tests {
             match self {
                 Self::Encode => return Err(FAULT),
                 Self::Stuck => {}
+                Self::Panic => panic!("a defect"),
                 _ => *input = &[],
             }
             Ok(0)
@@ -307,9 +310,12 @@ mod tests {
         }
     }
 
-    /// Sends two pieces through a faulty encoder.
+    /// Sends two pieces, or one of known length, through a faulty encoder.
     fn through(fault: Faulty, exact: bool) -> (usize, bool) {
-        let shared = Arc::new(Shared::new());
+        send_through(&Arc::new(Shared::new()), fault, exact)
+    }
+
+    fn send_through(shared: &Arc<Shared>, fault: Faulty, exact: bool) -> (usize, bool) {
         let mut idle = shared.offer_at(0).pool.idle();
         idle.push(Worker {
             encoder: Box::new(fault),
@@ -322,7 +328,7 @@ mod tests {
             exact: exact.then_some(LENGTH as u64),
             fails: false,
         };
-        drop_after(&shared, 0, 200, body)
+        drop_after(shared, 0, 200, body)
     }
 
     #[test]
@@ -344,5 +350,19 @@ mod tests {
         for fault in [Faulty::Start, Faulty::Encode, Faulty::Stuck, Faulty::Finish] {
             assert_eq!(through(fault, true), (0, true), "{fault:?}, in one go");
         }
+    }
+
+    #[test]
+    fn a_worker_that_panicked_is_dropped_and_the_pool_goes_on() {
+        if Coding::ALL.is_empty() {
+            return;
+        }
+        let shared = Arc::new(Shared::new());
+        for exact in [false, true] {
+            let sent = std::panic::AssertUnwindSafe(|| send_through(&shared, Faulty::Panic, exact));
+            assert!(std::panic::catch_unwind(sent).is_err());
+            assert_eq!(shared.offer_at(0).pool.count(), 0);
+        }
+        assert_eq!(send_through(&shared, Faulty::Reset, false), (0, true));
     }
 }

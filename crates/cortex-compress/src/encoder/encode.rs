@@ -61,8 +61,8 @@ pub(crate) fn create(coding: Coding, level: u8) -> Box<dyn Encoder> {
 
 /// Returns how much input takes about 250 us to encode: the longest time a task keeps its thread to itself.
 ///
-/// From measurements of JSON on one machine, so a bound in order of magnitude only. The higher levels work in bursts of
-/// a block (64 to 128 KiB), which no slice can divide.
+/// From measurements of JSON on one machine, so a bound in order of magnitude only. Brotli from level 4 on and zstd from
+/// level 5 on work in bursts of a block (64 KiB and more: 1 to 3 ms), which no slice can divide.
 pub(crate) const fn slice(coding: Coding, level: u8, size: Size) -> usize {
     match (coding, level, size) {
         #[cfg(feature = "zstd")]
@@ -74,17 +74,19 @@ pub(crate) const fn slice(coding: Coding, level: u8, size: Size) -> usize {
         #[cfg(feature = "zstd")]
         (Coding::Zstd, _, _) => 4 << 10,
         #[cfg(feature = "brotli")]
-        (Coding::Br, ..=1, _) => 40 << 10,
+        (Coding::Br, ..=1, _) => 32 << 10,
         #[cfg(feature = "brotli")]
-        (Coding::Br, ..=3, _) => 24 << 10,
+        (Coding::Br, ..=3, _) => 16 << 10,
         #[cfg(feature = "brotli")]
         (Coding::Br, 4, _) => 12 << 10,
         #[cfg(feature = "brotli")]
         (Coding::Br, _, _) => 4 << 10,
         #[cfg(feature = "gzip")]
-        (Coding::Gzip, ..=5, _) => 20 << 10,
+        (Coding::Gzip, ..=4, _) => 20 << 10,
         #[cfg(feature = "gzip")]
-        (Coding::Gzip, 6, _) => 16 << 10,
+        (Coding::Gzip, 5, _) => 16 << 10,
+        #[cfg(feature = "gzip")]
+        (Coding::Gzip, 6, _) => 12 << 10,
         #[cfg(feature = "gzip")]
         (Coding::Gzip, _, _) => 8 << 10,
     }

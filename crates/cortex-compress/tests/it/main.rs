@@ -6,8 +6,12 @@
     reason = "helpers are tests, too: they end where a value is missing"
 )]
 
+mod cost;
 mod router;
 mod rules;
 mod streaming;
 mod support;
 mod weights;
+
+#[global_allocator]
+static ALLOCATOR: cortex_testkit::CountingAllocator = cortex_testkit::CountingAllocator::new();
