@@ -6,7 +6,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::Method;
+use axum::http::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
 use cortex_core::{Clock, Context, SpanId, SystemClock};
 use cortex_trace::{AlwaysOn, ParentBased, ServerEnd, ServerStart, Tracer, propagation};
 use criterion::measurement::WallTime;
@@ -216,8 +217,11 @@ fn serve_theirs(propagator: &TraceContextPropagator, tracer: &SdkTracer, headers
         span.set_attribute(KeyValue::new("http.request.method", "GET"));
         span.set_attribute(KeyValue::new("url.path", "/products/7".to_owned()));
         span.set_attribute(KeyValue::new("url.scheme", "http"));
-        span.set_attribute(KeyValue::new("server.address", "shop.example".to_owned()));
-        span.set_attribute(KeyValue::new("user_agent.original", "curl/8.11.0".to_owned()));
+        for (key, header) in [("server.address", HOST), ("user_agent.original", USER_AGENT)] {
+            if let Some(Ok(value)) = headers.get(header).map(HeaderValue::to_str) {
+                span.set_attribute(KeyValue::new(key, value.to_owned()));
+            }
+        }
         span.set_attribute(KeyValue::new("http.route", "/products/{id}".to_owned()));
         span.set_attribute(KeyValue::new("http.response.status_code", 200));
         span.update_name("GET /products/{id}");
