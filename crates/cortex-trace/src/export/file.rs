@@ -1,3 +1,5 @@
+#[cfg(unix)]
+use std::fs::Metadata;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -82,7 +84,8 @@ impl OtlpJsonFile {
     }
 
     fn append(&mut self) -> io::Result<()> {
-        let mut file = match self.file.take() {
+        // Whoever moves or removes the file, an operator or a log rotation, wants a new one.
+        let mut file = match self.file.take().filter(|file| file.is_at(&self.path)) {
             Some(file) => file,
             None => Lines::open(&self.path)?,
         };
@@ -136,6 +139,24 @@ impl Lines {
         let length = whole_lines(&mut file)?;
         file.set_len(length)?;
         Ok(Self { file, length })
+    }
+
+    /// Says whether this is still the file that the path names.
+    #[cfg(unix)]
+    fn is_at(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+
+        let same = |ours: Metadata, named: Metadata| (ours.dev(), ours.ino()) == (named.dev(), named.ino());
+        self.file
+            .metadata()
+            .and_then(|ours| Ok(same(ours, std::fs::metadata(path)?)))
+            .unwrap_or(false)
+    }
+
+    /// Says whether the path names a file; elsewhere than on Unix an open one cannot be moved.
+    #[cfg(not(unix))]
+    fn is_at(&self, path: &Path) -> bool {
+        path.exists()
     }
 
     fn append(&mut self, line: &[u8]) -> io::Result<()> {

@@ -1,0 +1,127 @@
+//! The unsampled path costs no allocation and reads no clock.
+
+use std::time::{Instant, SystemTime};
+
+use cortex_core::{Clock, SystemClock};
+use cortex_testkit::CountingAllocator;
+use cortex_trace::propagation::{extract, inject};
+use cortex_trace::{AlwaysOff, ParentBased, Probability, ServerEnd, ServerStart, Tracer};
+use http::{HeaderMap, Method, StatusCode};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
+
+/// Fails the test that reads it.
+struct NoClock;
+
+impl Clock for NoClock {
+    fn now(&self) -> Instant {
+        panic!("the clock was read")
+    }
+
+    fn wall(&self) -> SystemTime {
+        panic!("the clock was read")
+    }
+}
+
+fn tracers() -> Vec<Tracer> {
+    let never = || Tracer::builder("shop").clock(NoClock);
+    vec![
+        Tracer::propagate_only(),
+        never().sampler(AlwaysOff).build().unwrap(),
+        never()
+            .sampler(ParentBased::root(Probability::new(0.0).unwrap()))
+            .build()
+            .unwrap(),
+    ]
+}
+
+fn unsampled(tracestate: Option<&'static str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("host", "shop.example".parse().unwrap());
+    headers.insert(
+        "traceparent",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02"
+            .parse()
+            .unwrap(),
+    );
+    if let Some(tracestate) = tracestate {
+        headers.insert("tracestate", tracestate.parse().unwrap());
+    }
+    headers
+}
+
+fn serve(tracer: &Tracer, headers: &HeaderMap, now: Instant) {
+    let start = ServerStart {
+        method: &Method::GET,
+        path: "/items/7?page=2",
+        start: now,
+    };
+    let mut span = tracer.server(headers, start);
+    {
+        let _guard = span.context().attach();
+        let mut inner = tracer.span("load").start();
+        inner.set_attribute("rows", 3);
+        inner.set_attribute("name", "value");
+        inner.add_event("cache miss");
+        inner.set_error("timeout");
+        inner.set_response_status(StatusCode::BAD_GATEWAY);
+    }
+    assert!(!span.is_recording());
+    span.set_route("/items/{id}");
+    span.set_attribute("network.protocol.version", "1.1");
+    span.finish(ServerEnd {
+        status: 500,
+        end: now,
+        error: Some("timeout"),
+    });
+}
+
+#[test]
+fn an_unsampled_request_allocates_nothing() {
+    let now = SystemClock.now();
+    for tracer in tracers() {
+        for headers in [HeaderMap::new(), unsampled(None)] {
+            let ((), usage) = ALLOCATOR.measure(|| serve(&tracer, &headers, now));
+            assert_eq!((usage.allocations, usage.freed), (0, 0), "{tracer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tracestate_costs_one_allocation() {
+    let now = SystemClock.now();
+    let headers = unsampled(Some("congo=t61rcWkgMzE"));
+    for tracer in tracers() {
+        let ((), usage) = ALLOCATOR.measure(|| serve(&tracer, &headers, now));
+        assert_eq!((usage.allocations, usage.retained()), (1, 0), "{tracer:?}");
+    }
+}
+
+#[test]
+fn extracting_allocates_nothing_and_injecting_once_per_header() {
+    let headers = unsampled(None);
+    let (remote, usage) = ALLOCATOR.measure(|| extract(&headers));
+    assert!(remote.is_some());
+    assert_eq!(usage.allocations, 0);
+
+    let span = Tracer::propagate_only().span("call").start();
+    let mut sent = headers.clone();
+    let ((), usage) = ALLOCATOR.measure(|| inject(&span.context(), None, &mut sent));
+    assert_eq!(usage.allocations, 1);
+    assert_ne!(sent["traceparent"], headers["traceparent"]);
+}
+
+#[test]
+fn a_recorded_request_gives_back_what_it_takes() {
+    // Proves that the tests above can fail.
+    let tracer = Tracer::builder("shop").build().unwrap();
+    let start = ServerStart {
+        method: &Method::GET,
+        path: "/",
+        start: SystemClock.now(),
+    };
+    let ((), usage) = ALLOCATOR.measure(|| drop(tracer.server(&HeaderMap::new(), start)));
+    assert!(usage.allocations > 0);
+    assert_eq!(usage.retained(), 0);
+}
