@@ -1,2 +1,32 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod access;
+mod admin;
+mod error;
+mod lifecycle;
+mod limits;
+mod metrics;
+mod observe;
+mod outcome;
+mod problem;
+mod report;
+mod routes;
+mod running;
+mod serve;
+mod server;
+mod shared;
+mod signals;
+mod table;
+
+pub use self::access::AccessLog;
+pub use self::admin::Admin;
+pub use self::error::{Error, ErrorKind};
+pub use self::lifecycle::Lifecycle;
+pub use self::limits::Limits;
+pub use self::observe::{BodyError, Observed, RequestBody, ResponseBody, ResponseFuture};
+pub use self::outcome::Outcome;
+pub use self::report::{Cut, ExitReport};
+pub use self::routes::Routes;
+pub use self::running::Running;
+pub use self::server::Server;

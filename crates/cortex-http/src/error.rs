@@ -1,0 +1,80 @@
+use std::fmt;
+use std::io;
+
+/// Says why a server did not start.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cortex_http::{ErrorKind, Routes, Server};
+///
+/// let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let error = Server::new(Routes::new()).start(taken.local_addr()?).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Bind);
+/// assert!(error.to_string().contains("choose another port"));
+/// # Ok::<(), std::io::Error>(()) })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<io::Error>,
+}
+
+/// The kinds of [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The address cannot be listened on.
+    Bind,
+    /// A limit or a time of the configuration makes no sense.
+    Limits,
+    /// A metric of the service is registered already.
+    Metrics,
+    /// The operating system refused a thread or a signal handler.
+    System,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>, source: Option<io::Error>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source,
+        }
+    }
+
+    pub(crate) fn bind(addr: impl fmt::Display, source: io::Error) -> Self {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => ": it is in use; stop what listens there, or choose another port",
+            io::ErrorKind::PermissionDenied => ": not permitted; choose a port above 1023",
+            io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+            io::ErrorKind::InvalidInput => ": expected an address and a port, as in 127.0.0.1:8080",
+            _ => "",
+        };
+        Self::new(ErrorKind::Bind, format!("listen on {addr}{hint}"), Some(source))
+    }
+
+    pub(crate) fn system(what: &str, source: io::Error) -> Self {
+        Self::new(ErrorKind::System, what, Some(source))
+    }
+
+    /// Returns the kind, for decisions.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}

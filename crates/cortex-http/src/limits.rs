@@ -1,0 +1,184 @@
+use std::time::Duration;
+
+use crate::{Error, ErrorKind};
+
+/// What one connection and one request may cost; a client that exceeds it is answered or closed, and counted.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_http::Limits;
+/// use std::time::Duration;
+///
+/// let limits = Limits::new().connections(500).header(Duration::from_secs(2)).body_bytes(1 << 20);
+/// assert_ne!(format!("{limits:?}"), format!("{:?}", Limits::new()));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) first_byte: Duration,
+    pub(crate) header: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) write_stall: Duration,
+    pub(crate) header_bytes: usize,
+    pub(crate) body: Duration,
+    pub(crate) body_bytes: u64,
+    pub(crate) streams: u32,
+}
+
+impl Limits {
+    /// Returns the defaults named at each setter.
+    pub fn new() -> Self {
+        Self {
+            connections: default_connections(),
+            first_byte: Duration::from_secs(5),
+            header: Duration::from_secs(5),
+            idle: Duration::from_secs(75),
+            write_stall: Duration::from_secs(30),
+            header_bytes: 32 << 10,
+            body: Duration::from_mins(1),
+            body_bytes: 16 << 20,
+            streams: 256,
+        }
+    }
+
+    /// Serves at most this many connections at once; more wait in the kernel's backlog. Default 10,000, or 80 % of the
+    /// process's file descriptors where that is less.
+    #[must_use]
+    pub const fn connections(mut self, count: usize) -> Self {
+        self.connections = count;
+        self
+    }
+
+    /// Closes a connection that sends nothing for this long after it was accepted. Default 5 s.
+    #[must_use]
+    pub const fn first_byte(mut self, limit: Duration) -> Self {
+        self.first_byte = limit;
+        self
+    }
+
+    /// Answers 408 to a request head that is not whole this long after its first byte. Default 5 s.
+    #[must_use]
+    pub const fn header(mut self, limit: Duration) -> Self {
+        self.header = limit;
+        self
+    }
+
+    /// Closes a kept-alive connection after this long without a request. Default 75 s, longer than load balancers' 60.
+    #[must_use]
+    pub const fn idle(mut self, limit: Duration) -> Self {
+        self.idle = limit;
+        self
+    }
+
+    /// Closes a connection whose client takes no byte of the response for this long. Default 30 s.
+    #[must_use]
+    pub const fn write_stall(mut self, limit: Duration) -> Self {
+        self.write_stall = limit;
+        self
+    }
+
+    /// Answers 431 to a request head larger than this. Default 32 KiB; at least 8 KiB.
+    #[must_use]
+    pub const fn header_bytes(mut self, bytes: usize) -> Self {
+        self.header_bytes = bytes;
+        self
+    }
+
+    /// Answers 408 to a request body that is not whole this long after its head. Default 1 min.
+    #[must_use]
+    pub const fn body(mut self, limit: Duration) -> Self {
+        self.body = limit;
+        self
+    }
+
+    /// Answers 413 to a request body larger than this. Default 16 MiB.
+    #[must_use]
+    pub const fn body_bytes(mut self, bytes: u64) -> Self {
+        self.body_bytes = bytes;
+        self
+    }
+
+    /// Serves at most this many requests at once on one HTTP/2 connection. Default 256.
+    #[must_use]
+    pub const fn streams(mut self, count: u32) -> Self {
+        self.streams = count;
+        self
+    }
+
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        let wrong = if self.connections == 0 || self.streams == 0 {
+            "no connections or streams are allowed: allow at least one"
+        } else if self.header_bytes < 8 << 10 {
+            "header_bytes is too small: allow at least 8192"
+        } else if [
+            self.first_byte,
+            self.header,
+            self.idle,
+            self.write_stall,
+            self.body,
+        ]
+        .contains(&Duration::ZERO)
+        {
+            "a time limit is zero: allow at least a millisecond"
+        } else {
+            return Ok(self);
+        };
+        Err(Error::new(ErrorKind::Limits, wrong, None))
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn default_connections() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    open_files(&limits).map_or(MOST, |files| (files / 5 * 4).clamp(1, MOST))
+}
+
+const MOST: usize = 10_000;
+
+/// Reads the soft limit of open files; `None` if it is unlimited or the text is not Linux's.
+fn open_files(limits: &str) -> Option<usize> {
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_file_descriptors_for_the_rest_of_the_process() {
+        assert_eq!(
+            open_files("Limit  Soft\nMax open files            1024    4096   files\n"),
+            Some(1024)
+        );
+        assert_eq!(
+            open_files("Max open files            unlimited unlimited files\n"),
+            None
+        );
+        assert_eq!(open_files(""), None);
+        assert!((1..=MOST).contains(&default_connections()));
+    }
+
+    #[test]
+    fn limits_that_would_serve_nobody_are_refused() {
+        assert!(Limits::new().checked().is_ok());
+        for wrong in [
+            Limits::new().connections(0),
+            Limits::new().streams(0),
+            Limits::new().header_bytes(100),
+            Limits::new().idle(Duration::ZERO),
+        ] {
+            assert_eq!(wrong.checked().unwrap_err().kind(), ErrorKind::Limits);
+        }
+        let limits = Limits::default().first_byte(Duration::ZERO);
+        assert!(limits.checked().unwrap_err().to_string().contains("zero"));
+    }
+}

@@ -1,0 +1,156 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use cortex_core::Context;
+use cortex_trace::{ServerEnd, ServerSpan, ServerStart};
+use http::Request;
+
+use crate::lifecycle::Phase;
+use crate::metrics::{method_index, method_name};
+use crate::outcome::Outcome;
+use crate::report::Cut;
+use crate::shared::Conn;
+
+/// The status that stands in metrics and logs for a client that left before the answer (nginx's 499); never sent.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// One request from its head to the end of its response. Dropping it before [`finish`](Self::finish) is itself an
+/// end: the client left, or the drain cut it. So whatever happens to the futures, every request is counted once.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    conn: Arc<Conn>,
+    /// Taken by `finish`: what is left in a dropped exchange has not ended.
+    span: Option<ServerSpan>,
+    context: Context,
+    started: Instant,
+    status: Option<u16>,
+    bytes_out: u64,
+    route: u16,
+    method: u8,
+    /// Only when the access log may want it.
+    path: Option<Box<str>>,
+}
+
+impl Exchange {
+    pub(crate) fn begin<B>(conn: &Arc<Conn>, request: &Request<B>) -> Self {
+        let shared = &conn.shared;
+        let started = shared.clock.now();
+        conn.begin();
+        if let Some(metrics) = &shared.metrics {
+            metrics.active.inc();
+        }
+        let (path, method) = (request.uri().path(), request.method());
+        let route = shared.table.find(path);
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or(path, http::uri::PathAndQuery::as_str);
+        let start = ServerStart {
+            method,
+            path: target,
+            start: started,
+        };
+        let mut span = shared.tracer.server(request.headers(), start);
+        if route != 0 && span.is_recording() {
+            span.set_route(shared.table.label(route));
+        }
+        let logged =
+            !shared.access.is_off() && tracing::enabled!(target: "cortex_http::access", tracing::Level::INFO);
+        Self {
+            conn: Arc::clone(conn),
+            context: span.context(),
+            span: Some(span),
+            started,
+            status: None,
+            bytes_out: 0,
+            route,
+            method: method_index(method),
+            path: logged.then(|| path.into()),
+        }
+    }
+
+    pub(crate) const fn conn(&self) -> &Arc<Conn> {
+        &self.conn
+    }
+
+    pub(crate) const fn context(&self) -> Context {
+        self.context
+    }
+
+    pub(crate) fn answer(&mut self, status: u16) {
+        self.status = Some(status);
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+
+    pub(crate) fn panicked(&self, payload: &(dyn std::any::Any + Send)) {
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("?");
+        let route = &**self.conn.shared.table.label(self.route);
+        let _guard = self.context.attach();
+        tracing::error!(
+            route,
+            method = method_name(self.method),
+            panic = message,
+            "a handler panicked"
+        );
+    }
+
+    /// Ends the request: metrics, span, access log. Later calls do nothing.
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
+        let Some(span) = self.span.take() else { return };
+        let shared = &self.conn.shared;
+        let end = shared.clock.now();
+        let took = end.saturating_duration_since(self.started);
+        let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
+        if let Some(metrics) = &shared.metrics {
+            metrics.active.dec();
+            metrics.record(&shared.table, self.route, self.method, status, took);
+            metrics.ended(outcome);
+        }
+        let error = (outcome != Outcome::Ok).then(|| outcome.as_str());
+        span.finish(ServerEnd { status, end, error });
+        if outcome == Outcome::DrainCut {
+            let route = Arc::clone(shared.table.label(self.route));
+            shared.tally.cut(Cut {
+                method: method_name(self.method),
+                route,
+                age: took,
+            });
+        }
+        if let Some(path) = self.path.take()
+            && shared.access.wants(&self.context, outcome, status, took)
+        {
+            let _guard = self.context.attach();
+            tracing::info!(
+                target: "cortex_http::access",
+                method = method_name(self.method),
+                route = &**shared.table.label(self.route),
+                path = &*path,
+                status,
+                outcome = outcome.as_str(),
+                duration_ms = took.as_secs_f64() * 1e3,
+                bytes_out = self.bytes_out,
+                "request"
+            );
+        }
+        self.conn.end(end);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let outcome = if self.conn.shared.phase.reached(Phase::Cut) {
+            Outcome::DrainCut
+        } else if self.status.is_none() {
+            Outcome::ClientCancel
+        } else {
+            Outcome::Aborted
+        };
+        self.finish(outcome);
+    }
+}

@@ -1,0 +1,166 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use crate::outcome::Outcome;
+use crate::shared::Conn;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request body that ends in an error when it is too large or too slow.
+///
+/// # Cancel safety
+///
+/// Dropping it leaves the rest of the body unread; the connection is closed after the response.
+pub struct RequestBody<B> {
+    inner: B,
+    /// None for a request without a body, the usual case.
+    bounds: Option<Bounds>,
+}
+
+/// The limits of one body, and where its breach is told to the future that answers.
+struct Bounds {
+    conn: Arc<Conn>,
+    breach: Arc<Breach>,
+    left: u64,
+    until: Instant,
+    /// Armed at the first pause: a body that arrives at once needs no timer.
+    timer: Option<Pin<Box<Sleep>>>,
+    ended: bool,
+}
+
+/// Which limit a request body broke, seen by the future that answers the request.
+#[derive(Debug, Default)]
+pub(crate) struct Breach(AtomicU8);
+
+impl Breach {
+    fn set(&self, outcome: Outcome) {
+        self.0.store(outcome as u8, Ordering::Relaxed);
+    }
+
+    /// Returns [`Outcome::Timeout`], [`Outcome::TooLarge`] or nothing.
+    pub(crate) fn get(&self) -> Option<Outcome> {
+        let value = self.0.load(Ordering::Relaxed);
+        [Outcome::Timeout, Outcome::TooLarge]
+            .into_iter()
+            .find(|outcome| *outcome as u8 == value)
+    }
+}
+
+impl<B: Body> RequestBody<B> {
+    pub(crate) fn new(inner: B, conn: &Arc<Conn>) -> (Self, Option<Arc<Breach>>) {
+        if inner.is_end_stream() {
+            return (Self { inner, bounds: None }, None);
+        }
+        let (limits, breach) = (&conn.shared.limits, Arc::new(Breach::default()));
+        let bounds = Bounds {
+            conn: Arc::clone(conn),
+            breach: Arc::clone(&breach),
+            left: limits.body_bytes,
+            until: conn.shared.clock.now() + limits.body,
+            timer: None,
+            ended: false,
+        };
+        (
+            Self {
+                inner,
+                bounds: Some(bounds),
+            },
+            Some(breach),
+        )
+    }
+}
+
+impl Bounds {
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = self.until;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+        timer.as_mut().poll(cx)
+    }
+
+    fn broken(&mut self, outcome: Outcome) -> BodyLimit {
+        self.breach.set(outcome);
+        BodyLimit(outcome)
+    }
+}
+
+impl Drop for Bounds {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.conn.leave_unread();
+        }
+    }
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self { inner, bounds } = self.get_mut();
+        let frame = Pin::new(&mut *inner)
+            .poll_frame(cx)
+            .map(|frame| frame.map(|frame| frame.map_err(Into::into)));
+        let Some(bounds) = bounds else { return frame };
+        let Poll::Ready(frame) = frame else {
+            ready!(bounds.poll_expired(cx));
+            return Poll::Ready(Some(Err(bounds.broken(Outcome::Timeout).into())));
+        };
+        let length = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref())
+            .map_or(0, Bytes::len);
+        match bounds.left.checked_sub(length as u64) {
+            Some(left) => bounds.left = left,
+            None => return Poll::Ready(Some(Err(bounds.broken(Outcome::TooLarge).into()))),
+        }
+        bounds.ended = frame.is_none() || inner.is_end_stream();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B> fmt::Debug for RequestBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody")
+            .field("bounded", &self.bounds.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The error a handler sees when it reads a body that broke a limit.
+#[derive(Debug)]
+struct BodyLimit(Outcome);
+
+impl fmt::Display for BodyLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Outcome::Timeout => "read the request body: it did not arrive in time",
+            _ => "read the request body: it is larger than allowed",
+        })
+    }
+}
+
+impl std::error::Error for BodyLimit {}

@@ -1,0 +1,112 @@
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use bytes::Bytes;
+use cortex_compress::Compress;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tower_service::Service;
+
+use super::exchange::Exchange;
+use super::future::ResponseFuture;
+use super::request_body::RequestBody;
+use super::response_body::ResponseBody;
+use crate::outcome::Outcome;
+use crate::shared::Conn;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The service that hyper calls: metrics, trace context, panics, limits and compression around the router.
+///
+/// One service outside the router instead of a stack of layers inside it: each `Router::layer` costs about 130 ns a
+/// request. A [`Server`](crate::Server) makes one per connection; take one with
+/// [`Server::service`](crate::Server::service) to call it without a socket.
+pub struct Observed {
+    app: Compress<Router>,
+    conn: Arc<Conn>,
+}
+
+impl Observed {
+    pub(crate) const fn new(app: Compress<Router>, conn: Arc<Conn>) -> Self {
+        Self { app, conn }
+    }
+}
+
+impl Clone for Observed {
+    /// Makes a service with a connection of its own.
+    fn clone(&self) -> Self {
+        Self {
+            app: self.app.clone(),
+            conn: Arc::new(Conn::new(Arc::clone(&self.conn.shared))),
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for Observed
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(())) // a router is always ready
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        let exchange = Exchange::begin(&self.conn, &request);
+        let head_only = request.method() == Method::HEAD;
+        let (head, body) = request.into_parts();
+        if declared_length(&head.headers) > self.conn.shared.limits.body_bytes {
+            return ResponseFuture::refused(Outcome::TooLarge, exchange, head_only);
+        }
+        let (body, breach) = RequestBody::new(body, &self.conn);
+        let app = {
+            let _guard = exchange.context().attach();
+            self.app.call(Request::from_parts(head, body))
+        };
+        ResponseFuture::new(app, exchange, breach, head_only)
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed")
+            .field("conn", &self.conn)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An [`Observed`] for hyper, which calls by `&self`: no clone of the router for a request.
+pub(crate) struct PerConnection(RefCell<Observed>);
+
+impl PerConnection {
+    pub(crate) const fn new(observed: Observed) -> Self {
+        Self(RefCell::new(observed))
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for PerConnection {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn call(&self, request: Request<Incoming>) -> ResponseFuture {
+        self.0.borrow_mut().call(request)
+    }
+}
+
+/// Returns the declared length of the body. hyper has refused what is no number, and several that differ.
+fn declared_length(headers: &HeaderMap) -> u64 {
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    length.unwrap_or(0)
+}

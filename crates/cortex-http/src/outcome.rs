@@ -1,0 +1,44 @@
+/// How a request ended, beside its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The response was handed over whole.
+    Ok,
+    /// The client left before the response began; counted as status 499, which is never sent.
+    ClientCancel,
+    /// The client left, or the body failed, before the response was whole.
+    Aborted,
+    /// The handler panicked: answered with 500, or the body was cut.
+    Panic,
+    /// The request body did not arrive in time: answered with 408.
+    Timeout,
+    /// The request body was larger than allowed: answered with 413.
+    TooLarge,
+    /// The drain ran out of time and cut the request.
+    DrainCut,
+}
+
+impl Outcome {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::ClientCancel,
+        Self::Aborted,
+        Self::Panic,
+        Self::Timeout,
+        Self::TooLarge,
+        Self::DrainCut,
+    ];
+
+    /// Returns the name used in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientCancel => "client_cancel",
+            Self::Aborted => "aborted",
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::DrainCut => "drain_cut",
+        }
+    }
+}

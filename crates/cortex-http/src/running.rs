@@ -1,0 +1,219 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use cortex_health::Health;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::AdminThread;
+use crate::error::Error;
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::report::ExitReport;
+use crate::shared::Shared;
+use crate::signals::{Received, Signals};
+
+/// A service that runs. Dropping it starts the drain, as [`shutdown`](Self::shutdown) does.
+pub struct Running {
+    local_addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
+    control: Arc<Control>,
+    /// Taken by `join`.
+    drained: Option<JoinHandle<ExitReport>>,
+}
+
+/// How the drain is asked for.
+#[derive(Debug, Default)]
+struct Control {
+    drain: CancellationToken,
+    force: CancellationToken,
+    forced: AtomicBool,
+    signal: OnceLock<Received>,
+}
+
+impl Running {
+    pub(crate) fn new(local_addr: SocketAddr, drain: Drain) -> Self {
+        let admin_addr = drain.admin.as_ref().map(AdminThread::addr);
+        let control = Arc::new(Control::default());
+        let drained = Some(tokio::spawn(drain.run(Arc::clone(&control))));
+        Self {
+            local_addr,
+            admin_addr,
+            control,
+            drained,
+        }
+    }
+
+    /// Returns the address that the service listens on.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Returns the address of the admin port, if there is one.
+    pub const fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// Starts the drain; [`join`](Self::join) waits for its end.
+    pub fn shutdown(&self) {
+        self.control.drain.cancel();
+    }
+
+    /// Ends the drain now, or starts and ends it: what is under way is cut.
+    pub fn kill(&self) {
+        self.control.forced.store(true, Ordering::Relaxed);
+        self.control.drain.cancel();
+        self.control.force.cancel();
+    }
+
+    /// Waits until the service has ended, which it does once [`shutdown`](Self::shutdown) or [`kill`](Self::kill) is
+    /// called.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime was shut down before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it starts the drain in the background.
+    pub async fn join(mut self) -> ExitReport {
+        let drained = self
+            .drained
+            .as_mut()
+            .expect("invariant: set until `join` takes it");
+        let report = drained.await.expect("the runtime outlives the service");
+        self.drained = None;
+        report
+    }
+
+    /// Runs until SIGTERM or SIGINT, drains, and says how it went; a second signal ends it at once.
+    ///
+    /// # Errors
+    ///
+    /// The signal handlers cannot be installed.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`join`](Self::join).
+    pub async fn serve_until_signal(self) -> Result<ExitReport, Error> {
+        let signals =
+            Signals::install().map_err(|error| Error::system("install the signal handlers", error))?;
+        Ok(self.until(signals).await)
+    }
+
+    pub(crate) async fn until(self, mut signals: Signals) -> ExitReport {
+        let control = Arc::clone(&self.control);
+        let mut joined = std::pin::pin!(self.join());
+        let mut seen = 0_u32;
+        loop {
+            tokio::select! {
+                report = &mut joined => return report,
+                received = signals.recv() => {
+                    seen += 1;
+                    if seen == 1 {
+                        let _ = control.signal.set(received); // the first one is the reason
+                        control.drain.cancel();
+                    } else {
+                        control.forced.store(true, Ordering::Relaxed);
+                        control.force.cancel();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.drain.cancel();
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("local_addr", &self.local_addr)
+            .field("admin_addr", &self.admin_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long connections get to notice that they are cut.
+const CUT_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the end of a service has to end, in order.
+pub(crate) struct Drain {
+    pub(crate) name: String,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) health: Health,
+    pub(crate) checks: cortex_health::Running,
+    pub(crate) admin: Option<AdminThread>,
+    pub(crate) accepting: JoinHandle<()>,
+}
+
+impl Drain {
+    /// Waits to be asked, then ends the service phase by phase.
+    async fn run(self, control: Arc<Control>) -> ExitReport {
+        let Self {
+            name,
+            shared,
+            lifecycle,
+            health,
+            checks,
+            admin,
+            accepting,
+        } = self;
+        control.drain.cancelled().await;
+        let start = shared.clock.now();
+        let reason = control.signal.get().map_or("requested", |received| received.name);
+
+        shared.phase.enter(Phase::Draining);
+        health.set_draining(true);
+        tracing::info!(service = name, reason, "draining: not ready, still accepting");
+        unless_forced(&control, tokio::time::sleep(lifecycle.drain_delay)).await;
+
+        shared.phase.enter(Phase::Closing);
+        shared.closing.cancel();
+        if let Err(error) = accepting.await {
+            tracing::error!(%error, "the accept loop had failed");
+        }
+        shared.tasks.close();
+        let drained = tokio::time::timeout(lifecycle.drain_timeout, shared.tasks.wait());
+        if !matches!(unless_forced(&control, drained).await, Some(Ok(()))) {
+            shared.phase.enter(Phase::Cut);
+            shared.kill.cancel();
+            let _ = tokio::time::timeout(CUT_LIMIT, shared.tasks.wait()).await; // what ignores it is reported anyway
+        }
+        let drained_in = shared.clock.now().saturating_duration_since(start);
+
+        drop(checks); // signals the scheduler; nothing waits for a check that hangs
+        let telemetry_lost = shared.tracer.shutdown(lifecycle.flush_timeout).await.is_err();
+        let tally = &shared.tally;
+        let report = ExitReport {
+            reason,
+            requests: tally.requests.load(Ordering::Relaxed),
+            connections: tally.connections.load(Ordering::Relaxed),
+            drained_in,
+            cut: tally.take_cut(),
+            cut_total: tally.cut_total.load(Ordering::Relaxed),
+            forced: control.forced.load(Ordering::Relaxed),
+            telemetry_lost,
+            signal: control.signal.get().map(|received| received.number),
+        };
+        tracing::info!(service = name, code = report.code(), "{report}");
+        if let Some(admin) = admin {
+            admin.stop().await; // last: whoever watches the drain sees its end
+        }
+        report
+    }
+}
+
+async fn unless_forced<T>(control: &Control, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = control.force.cancelled() => None,
+    }
+}

@@ -1,0 +1,120 @@
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use cortex_compress::Compress;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connection::serve_connection;
+use crate::metrics::HttpMetrics;
+use crate::shared::Shared;
+
+/// The longest pause after an accept that failed for want of file descriptors.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Accepts connections until the service closes; then takes what the kernel has accepted already, and closes the
+/// listener, so that no client that got a connection is turned away.
+pub(crate) async fn accept_loop(listener: TcpListener, app: Compress<Router>, shared: Arc<Shared>) {
+    let permits = Arc::new(Semaphore::new(
+        shared.limits.connections.min(Semaphore::MAX_PERMITS),
+    ));
+    let mut pause = Duration::ZERO;
+    loop {
+        let (permit, accepted) = tokio::select! {
+            biased;
+            () = shared.closing.cancelled() => break,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        match accepted {
+            Ok(stream) => {
+                pause = Duration::ZERO;
+                spawn(stream, permit, &app, &shared);
+            }
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                if pause.is_zero() {
+                    tracing::warn!(%error, "connections cannot be accepted; trying again");
+                }
+                if let Some(metrics) = &shared.metrics {
+                    metrics.connection_error("accept");
+                }
+                pause = (pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE);
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = shared.closing.cancelled() => break,
+                }
+            }
+        }
+    }
+    while let (Ok(permit), Some(Ok(stream))) = (
+        Arc::clone(&permits).try_acquire_owned(),
+        ready_now(&listener).await,
+    ) {
+        spawn(stream, permit, &app, &shared);
+    }
+}
+
+/// Waits for room first: what exceeds the limit waits in the kernel's backlog instead of in our memory.
+///
+/// # Cancel safety
+///
+/// Dropping it gives the permit back; an accepted connection is never lost.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> (OwnedSemaphorePermit, io::Result<TcpStream>) {
+    let permit = Arc::clone(permits)
+        .acquire_owned()
+        .await
+        .expect("invariant: the semaphore is never closed");
+    (permit, listener.accept().await.map(|(stream, _)| stream))
+}
+
+async fn ready_now(listener: &TcpListener) -> Option<io::Result<TcpStream>> {
+    tokio::select! {
+        biased;
+        accepted = listener.accept() => Some(accepted.map(|(stream, _)| stream)),
+        () = std::future::ready(()) => None,
+    }
+}
+
+fn spawn(stream: TcpStream, permit: OwnedSemaphorePermit, app: &Compress<Router>, shared: &Arc<Shared>) {
+    let _ = stream.set_nodelay(true); // refused only by a socket that is gone already
+    if let Some(metrics) = &shared.metrics {
+        metrics.accepted.inc();
+        metrics.connections.inc();
+    }
+    let open = Open {
+        shared: Arc::clone(shared),
+        _permit: permit,
+    };
+    let (app, shared) = (app.clone(), Arc::clone(shared));
+    open.shared.tasks.clone().spawn(async move {
+        let _open = open;
+        serve_connection(stream, app, shared).await;
+    });
+}
+
+/// A connection that counts as open until this is dropped, however it ends.
+struct Open {
+    shared: Arc<Shared>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(HttpMetrics { connections, .. }) = &self.shared.metrics {
+            connections.dec();
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}

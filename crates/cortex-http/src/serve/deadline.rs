@@ -1,0 +1,223 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use super::sniff::Protocol;
+use crate::shared::{Conn, Expired};
+
+/// A socket that gives up on a client that keeps it waiting: with a head it does not finish, with nothing at all, or
+/// by not taking the response.
+///
+/// hyper's own header time-out also counts the pause between two requests and makes a timer for every head. Here one
+/// timer serves the connection and is left alone while it only has to move later: a request costs no timer operation.
+#[derive(Debug)]
+pub(crate) struct DeadlineIo<T> {
+    io: T,
+    conn: Arc<Conn>,
+    /// What the sniffing read; hyper gets it first.
+    prefix: BytesMut,
+    timer: Option<Pin<Box<Sleep>>>,
+    http1: bool,
+    /// Requests seen to begin: bytes read before belong to them.
+    seen: u64,
+    /// Since when a head is on its way that is not whole.
+    partial_since: Option<Instant>,
+    /// Bytes of the next head arrived; its clock starts at the next pause.
+    partial: bool,
+    stalled_since: Option<Instant>,
+    eof: bool,
+    linger: Option<Linger>,
+}
+
+/// The time and the bytes spent on reading what nobody wants, so that the client sees the last answer.
+#[derive(Debug)]
+struct Linger {
+    until: Instant,
+    left: usize,
+}
+
+const LINGER_TIME: Duration = Duration::from_millis(500);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// RFC 9110, section 15.5.9: a server that times out on a request should say so and close.
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
+    pub(crate) fn new(io: T, conn: Arc<Conn>, protocol: Protocol, prefix: BytesMut) -> Self {
+        let http1 = protocol == Protocol::Http1;
+        Self {
+            io,
+            prefix,
+            timer: None,
+            http1,
+            seen: 0,
+            partial_since: http1.then(|| conn.accepted()),
+            partial: http1,
+            stalled_since: None,
+            eof: false,
+            linger: None,
+            conn,
+        }
+    }
+
+    /// Called when a read pends: fails if the client has kept us waiting for too long.
+    fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let limits = &self.conn.shared.limits;
+        let begun = self.conn.begun();
+        if self.seen != begun {
+            self.seen = begun;
+            self.partial = false;
+            self.partial_since = None;
+        }
+        if self.conn.is_busy() {
+            return Poll::Pending; // the request has its own limits
+        }
+        let (until, limit) = if self.partial {
+            let since = *self
+                .partial_since
+                .get_or_insert_with(|| self.conn.shared.clock.now());
+            (since + limits.header, Expired::Header)
+        } else {
+            (self.conn.idle_since() + limits.idle, Expired::Idle)
+        };
+        ready!(self.poll_until(until, cx));
+        if limit == Expired::Header {
+            // No response is under way, so the write buffers below are empty and this is a message of its own.
+            let _ = Pin::new(&mut self.io).poll_write(cx, REQUEST_TIMEOUT);
+        }
+        Poll::Ready(self.expire(limit))
+    }
+
+    /// Called when a write pends: fails if the client has taken nothing for too long.
+    fn poll_write_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let shared = &self.conn.shared;
+        let since = *self.stalled_since.get_or_insert_with(|| shared.clock.now());
+        let until = since + shared.limits.write_stall;
+        ready!(self.poll_until(until, cx));
+        Poll::Ready(self.expire(Expired::WriteStall))
+    }
+
+    fn expire(&self, limit: Expired) -> io::Error {
+        self.conn.expire(limit);
+        io::ErrorKind::TimedOut.into()
+    }
+
+    /// Makes sure that the task wakes no later than `until`; ready once that is past. A timer that fires too early is
+    /// set again then, which is rarer than setting it again for every request.
+    fn poll_until(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+        if timer.is_elapsed() || timer.deadline() > until.into() {
+            if timer.is_elapsed() && timer.deadline() >= until.into() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(until.into());
+        }
+        timer.as_mut().poll(cx)
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = || self.conn.shared.clock.now();
+        let mut linger = self.linger.take().unwrap_or_else(|| Linger {
+            until: now() + LINGER_TIME,
+            left: LINGER_BYTES,
+        });
+        let mut scratch = [0; 8 << 10];
+        while linger.left > 0 {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    linger.left = linger.left.saturating_sub(buf.filled().len());
+                }
+                Poll::Ready(_) => break, // closed on the other side
+                Poll::Pending => {
+                    let until = linger.until;
+                    self.linger = Some(linger);
+                    return self.poll_until(until, cx).map(Ok);
+                }
+            }
+        }
+        self.linger = Some(Linger { left: 0, ..linger });
+        Poll::Ready(Ok(()))
+    }
+
+    fn written<R>(&mut self, written: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        if written.is_pending() {
+            return self.poll_write_limit(cx).map(Err);
+        }
+        self.stalled_since = None;
+        written
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.prefix.is_empty() {
+            let count = this.prefix.len().min(buf.remaining());
+            buf.put_slice(&this.prefix.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                this.eof = buf.filled().len() == before && buf.remaining() > 0;
+                this.partial |= this.http1 && !this.conn.is_busy();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => this.poll_read_limit(cx).map(Err),
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.written(written, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.written(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.written(flushed, cx)
+    }
+
+    /// Closes our side. If the client may still be sending, reads on for a moment: closing with bytes unread resets
+    /// the connection, and the client would lose the answer that says why (RFC 9112, section 9.6).
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            let begun = this.conn.begun();
+            let refused = this.http1 && this.partial && this.seen == begun;
+            if this.eof || !(this.conn.is_unread() || refused) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        this.poll_linger(cx)
+    }
+}

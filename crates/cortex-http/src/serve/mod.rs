@@ -1,0 +1,9 @@
+//! From the listening socket to hyper: accepting, bounding and closing connections.
+
+mod accept;
+mod connection;
+mod deadline;
+mod executor;
+mod sniff;
+
+pub(crate) use self::accept::accept_loop;

@@ -1,0 +1,309 @@
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use cortex_compress::{Compress, CompressionLayer};
+use cortex_core::{Clock, SystemClock};
+use cortex_health::Health;
+use cortex_metrics::{Registry, Samples};
+use cortex_trace::Tracer;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_layer::Layer;
+
+use crate::access::AccessLog;
+use crate::admin::{Admin, AdminThread, routes};
+use crate::error::{Error, ErrorKind};
+use crate::lifecycle::{Lifecycle, PhaseCell};
+use crate::limits::Limits;
+use crate::metrics::{HttpMetrics, collect_state};
+use crate::observe::Observed;
+use crate::report::ExitReport;
+use crate::routes::Routes;
+use crate::running::{Drain, Running};
+use crate::serve::accept_loop;
+use crate::shared::{Conn, Shared, Tally};
+use crate::signals::Signals;
+use crate::table::RouteTable;
+
+/// Turns routes into a service that can run in production.
+///
+/// Without further settings: bounded connections, heads and bodies, compressed responses, panics answered with 500,
+/// trace context passed on, and a graceful end. Hand it a registry, a tracer, health checks and an admin port to see it.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use axum::routing::get;
+/// use cortex_http::{Admin, Routes, Server};
+/// use cortex_metrics::Registry;
+///
+/// let routes = Routes::new().route("/", get(|| async { "hello" }));
+/// let running = Server::new(routes)
+///     .metrics(&Registry::default())
+///     .admin(Admin::bind("127.0.0.1:0"))
+///     .start("127.0.0.1:0")
+///     .await?;
+/// println!("http://{}", running.local_addr());
+/// running.shutdown();
+/// assert_eq!(running.join().await.code(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a server does nothing until it is started"]
+pub struct Server {
+    routes: Routes,
+    name: String,
+    registry: Option<Registry>,
+    tracer: Tracer,
+    health: Option<Health>,
+    compression: CompressionLayer,
+    admin: Option<Admin>,
+    limits: Limits,
+    lifecycle: Lifecycle,
+    access: AccessLog,
+    clock: Arc<dyn Clock>,
+}
+
+impl Server {
+    /// Makes a server of [`Routes`], or of an axum `Router`, whose requests are then labelled `unmatched`.
+    pub fn new(routes: impl Into<Routes>) -> Self {
+        Self {
+            routes: routes.into(),
+            name: "http".into(),
+            registry: None,
+            tracer: Tracer::propagate_only(),
+            health: None,
+            compression: CompressionLayer::new(),
+            admin: None,
+            limits: Limits::new(),
+            lifecycle: Lifecycle::local(),
+            access: AccessLog::new(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Names the service in its log lines. Default `http`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Counts and times requests in this registry, and shows it on the admin port.
+    pub fn metrics(mut self, registry: &Registry) -> Self {
+        self.registry = Some(registry.clone());
+        self
+    }
+
+    /// Makes a server span for each request that this tracer samples; its exporters are flushed at the end. Default:
+    /// trace context is passed on, nothing is recorded.
+    pub fn tracer(mut self, tracer: Tracer) -> Self {
+        self.tracer = tracer;
+        self
+    }
+
+    /// Runs these checks while the service runs; they decide the probes of the admin port.
+    pub fn health(mut self, health: Health) -> Self {
+        self.health = Some(health);
+        self
+    }
+
+    /// Compresses responses with this layer. Default: zstd, brotli and gzip for text of 1 KiB or more; a `min_size` of
+    /// `u64::MAX` compresses nothing.
+    pub fn compression(mut self, layer: CompressionLayer) -> Self {
+        self.compression = layer;
+        self
+    }
+
+    /// Opens an admin port. Default: none.
+    pub fn admin(mut self, admin: Admin) -> Self {
+        self.admin = Some(admin);
+        self
+    }
+
+    /// Bounds connections and requests. Default: [`Limits::new`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the times of the end. Default: [`Lifecycle::local`].
+    pub fn lifecycle(mut self, lifecycle: Lifecycle) -> Self {
+        self.lifecycle = lifecycle;
+        self
+    }
+
+    /// Says which requests are logged. Default: [`AccessLog::new`], failed and slow ones.
+    pub fn access_log(mut self, log: AccessLog) -> Self {
+        self.access = log;
+        self
+    }
+
+    /// Measures with this clock. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains and says how it went; a second signal ends it at once.
+    ///
+    /// The handlers are installed before the port opens.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), and when the signal handlers cannot be installed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it starts the drain in the background, as dropping a [`Running`] does.
+    pub async fn serve(self, addr: impl ToSocketAddrs + fmt::Display) -> Result<ExitReport, Error> {
+        let signals =
+            Signals::install().map_err(|error| Error::system("install the signal handlers", error))?;
+        Ok(self.start(addr).await?.until(signals).await)
+    }
+
+    /// Starts the service on the current tokio runtime; returns when it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// The address or the admin address cannot be listened on, a limit makes no sense, a metric of the service is
+    /// registered already, or a thread cannot be started.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it before it is ready leaves nothing running.
+    pub async fn start(self, addr: impl ToSocketAddrs + fmt::Display) -> Result<Running, Error> {
+        let listener = TcpListener::bind(&addr)
+            .await
+            .map_err(|error| Error::bind(&addr, error))?;
+        let local_addr = listener.local_addr().map_err(|error| Error::bind(&addr, error))?;
+        let lifecycle = self.lifecycle;
+        let clock = Arc::clone(&self.clock);
+        let health = match &self.health {
+            Some(health) => health.clone(),
+            None => Health::builder()
+                .build()
+                .expect("invariant: a health without checks has nothing to refuse"),
+        };
+        let admin = self.admin.clone();
+        let (registry, name) = (self.registry.clone(), self.name.clone());
+        let (app, shared) = self.into_parts()?;
+        let admin = match admin {
+            None => None,
+            Some(Admin { addr, detail }) => {
+                let (router, table) = routes(&health, detail, registry.as_ref()).into_parts();
+                let app = CompressionLayer::new().layer(router);
+                let limits = Limits::new().connections(256).checked()?;
+                let shared = Shared::new(table, limits, Tracer::propagate_only(), AccessLog::off(), clock);
+                Some(AdminThread::start(&addr, app, shared)?)
+            }
+        };
+        if let Some(registry) = &registry {
+            let (health, shared) = (health.clone(), Arc::downgrade(&shared));
+            registry.register_collector(move |out: &mut Samples<'_>| {
+                if let Some(shared) = shared.upgrade() {
+                    collect_state(&health, &shared, out);
+                }
+            });
+        }
+        let checks = health
+            .start(&tokio::runtime::Handle::current())
+            .map_err(|error| {
+                Error::system(
+                    "start the health checks: is this Health in use by another server?",
+                    error,
+                )
+            })?;
+        let accepting = tokio::spawn(accept_loop(listener, app, Arc::clone(&shared)));
+        tracing::info!(service = name, %local_addr, "serving");
+        let drain = Drain {
+            name,
+            shared,
+            lifecycle,
+            health,
+            checks,
+            admin,
+            accepting,
+        };
+        Ok(Running::new(local_addr, drain))
+    }
+
+    /// Makes the service without a socket: for tests, and for a server of your own.
+    ///
+    /// # Errors
+    ///
+    /// A limit makes no sense, or a metric of the service is registered already.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use axum::{body::Body, routing::get};
+    /// use cortex_http::{Routes, Server};
+    /// use tower::ServiceExt;
+    ///
+    /// let routes = Routes::new().route("/", get(|| async { panic!("a bug") }));
+    /// let service = Server::new(routes).service().unwrap();
+    /// let response = service.oneshot(http::Request::new(Body::empty())).await.unwrap();
+    /// assert_eq!(response.status(), 500);
+    /// # });
+    /// ```
+    pub fn service(self) -> Result<Observed, Error> {
+        let (app, shared) = self.into_parts()?;
+        Ok(Observed::new(app, Arc::new(Conn::new(shared))))
+    }
+
+    fn into_parts(self) -> Result<(Compress<Router>, Arc<Shared>), Error> {
+        let limits = self.limits.checked()?;
+        let (router, table) = self.routes.into_parts();
+        let mut shared = Shared::new(table, limits, self.tracer, self.access, self.clock);
+        if let Some(registry) = &self.registry {
+            let metrics = HttpMetrics::register(registry, &shared.table);
+            shared.metrics = Some(metrics.map_err(|error| {
+                let message = format!("{error}; give each server a sub-registry of its own");
+                Error::new(ErrorKind::Metrics, message, None)
+            })?);
+        }
+        Ok((self.compression.layer(router), Arc::new(shared)))
+    }
+}
+
+impl Shared {
+    fn new(
+        table: RouteTable,
+        limits: Limits,
+        tracer: Tracer,
+        access: AccessLog,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            clock,
+            limits,
+            table,
+            metrics: None,
+            tracer,
+            access,
+            phase: PhaseCell::new(),
+            closing: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            tally: Tally::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("name", &self.name)
+            .field("routes", &self.routes)
+            .field("admin", &self.admin)
+            .field("limits", &self.limits)
+            .field("lifecycle", &self.lifecycle)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,167 @@
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use cortex_core::Clock;
+use cortex_trace::Tracer;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::AccessLog;
+use crate::lifecycle::PhaseCell;
+use crate::limits::Limits;
+use crate::metrics::HttpMetrics;
+use crate::report::Cut;
+use crate::table::RouteTable;
+
+/// What all connections of a service share.
+pub(crate) struct Shared {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) table: RouteTable,
+    pub(crate) metrics: Option<HttpMetrics>,
+    pub(crate) tracer: Tracer,
+    pub(crate) access: AccessLog,
+    pub(crate) phase: PhaseCell,
+    /// No new connection; those that are open end after their requests.
+    pub(crate) closing: CancellationToken,
+    /// Every connection ends now.
+    pub(crate) kill: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) tally: Tally,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("limits", &self.limits)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the exit report tells, written when connections end.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) connections: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) cut_total: AtomicU64,
+    cut: Mutex<Vec<Cut>>,
+}
+
+/// How many cut requests the report names.
+const CUT_SHOWN: usize = 100;
+
+impl Tally {
+    pub(crate) fn cut(&self, cut: Cut) {
+        self.cut_total.fetch_add(1, Ordering::Relaxed);
+        let mut shown = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.len() < CUT_SHOWN {
+            shown.push(cut);
+        }
+    }
+
+    pub(crate) fn take_cut(&self) -> Vec<Cut> {
+        std::mem::take(&mut *self.cut.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What the socket, the service and the requests of one connection know of each other.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) http2: AtomicBool,
+    accepted: Instant,
+    /// Requests begun; written by the connection's task alone.
+    begun: AtomicU64,
+    /// Requests ended; on HTTP/2 they end in tasks of their own.
+    ended: AtomicU64,
+    /// When the last request ended, in nanoseconds after `accepted`.
+    idle_since: AtomicU64,
+    /// A request body was left unread: the client may still be sending.
+    unread: AtomicBool,
+    expired: AtomicU8,
+}
+
+/// The time limit that ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Expired {
+    Header = 1,
+    Idle,
+    WriteStall,
+}
+
+impl Conn {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            accepted: shared.clock.now(),
+            shared,
+            http2: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
+            unread: AtomicBool::new(false),
+            expired: AtomicU8::new(0),
+        }
+    }
+
+    pub(crate) const fn accepted(&self) -> Instant {
+        self.accepted
+    }
+
+    pub(crate) fn begin(&self) {
+        self.begun
+            .store(self.begun.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self, now: Instant) {
+        let after = now.saturating_duration_since(self.accepted).as_nanos();
+        self.idle_since
+            .store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.ended.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.ended.load(Ordering::Acquire) != self.begun()
+    }
+
+    pub(crate) fn idle_since(&self) -> Instant {
+        self.accepted + Duration::from_nanos(self.idle_since.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn expire(&self, limit: Expired) {
+        self.expired.store(limit as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn expired(&self) -> Option<Expired> {
+        match self.expired.load(Ordering::Relaxed) {
+            1 => Some(Expired::Header),
+            2 => Some(Expired::Idle),
+            3 => Some(Expired::WriteStall),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.shared
+            .tally
+            .requests
+            .fetch_add(self.begun(), Ordering::Relaxed);
+    }
+}
