@@ -1,1 +1,466 @@
-//! x
+//! OTLP/JSON lines on a disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use cortex_core::{Flags, SpanId, TraceId};
+use cortex_testkit::ManualClock;
+use cortex_trace::propagation::Remote;
+use cortex_trace::{AlwaysOn, Attribute, OtlpJsonFile, SpanKind, Tracer};
+use expect_test::expect;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::support::AGES;
+
+/// A folder of its own for each test, gone afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("cortex-trace-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("traces.jsonl")
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn tracer(file: OtlpJsonFile) -> Tracer {
+    let builder = Tracer::builder("shop")
+        .resource("service.version", "1.0")
+        .sampler(AlwaysOn);
+    let builder = builder
+        .clock(ManualClock::new())
+        .batch_delay(Duration::from_hours(1));
+    builder.export(file).build().unwrap()
+}
+
+/// Returns the spans of a file, whose every line must be a whole request.
+fn spans(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'));
+    let mut spans = Vec::new();
+    for line in text.lines() {
+        let request: Value = serde_json::from_str(line).unwrap();
+        spans.extend(
+            request["resourceSpans"][0]["scopeSpans"][0]["spans"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .cloned(),
+        );
+    }
+    spans
+}
+
+fn names_in(path: &Path) -> Vec<String> {
+    spans(path)
+        .iter()
+        .map(|span| span["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_line_is_an_otlp_request() {
+    let folder = Folder::new();
+    let tracer = tracer(OtlpJsonFile::rotating(folder.file(), 1 << 20, 3).unwrap());
+    let ids = TraceId::new(0x4bf9).zip(SpanId::new(0x00f0)).unwrap();
+    let caller = Remote::new(
+        ids.0,
+        ids.1,
+        Flags::SAMPLED | Flags::RANDOM,
+        "congo=1".parse().unwrap(),
+    );
+    let mut span = tracer
+        .span("take \"order\"")
+        .kind(SpanKind::Consumer)
+        .remote(caller)
+        .start();
+    span.set_attribute("text", "ä\n\u{0}");
+    span.set_attribute("int", i64::MIN);
+    span.set_attribute("bool", true);
+    for (key, value) in [
+        ("half", 0.5),
+        ("nan", f64::NAN),
+        ("up", f64::INFINITY),
+        ("down", f64::NEG_INFINITY),
+    ] {
+        span.set_attribute(key, value);
+    }
+    span.add_event_with("retry", [Attribute::new("attempt", 2)]);
+    span.set_error("declined");
+    let id = span.context().span_id().unwrap().to_string();
+    span.end();
+    tracer.shutdown_blocking(AGES).unwrap();
+
+    let text = fs::read_to_string(folder.file()).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    let read: Value = serde_json::from_str(&text).unwrap();
+    let shown = serde_json::to_string_pretty(&read).unwrap().replace(&id, "<id>");
+    let shown = shown.replace(env!("CARGO_PKG_VERSION"), "<version>");
+    expect![[r#"
+        {
+          "resourceSpans": [
+            {
+              "resource": {
+                "attributes": [
+                  {
+                    "key": "service.name",
+                    "value": {
+                      "stringValue": "shop"
+                    }
+                  },
+                  {
+                    "key": "service.version",
+                    "value": {
+                      "stringValue": "1.0"
+                    }
+                  }
+                ]
+              },
+              "scopeSpans": [
+                {
+                  "scope": {
+                    "name": "cortex-trace",
+                    "version": "<version>"
+                  },
+                  "spans": [
+                    {
+                      "attributes": [
+                        {
+                          "key": "text",
+                          "value": {
+                            "stringValue": "ä\n\u0000"
+                          }
+                        },
+                        {
+                          "key": "int",
+                          "value": {
+                            "intValue": "-9223372036854775808"
+                          }
+                        },
+                        {
+                          "key": "bool",
+                          "value": {
+                            "boolValue": true
+                          }
+                        },
+                        {
+                          "key": "half",
+                          "value": {
+                            "doubleValue": 0.5
+                          }
+                        },
+                        {
+                          "key": "nan",
+                          "value": {
+                            "doubleValue": "NaN"
+                          }
+                        },
+                        {
+                          "key": "up",
+                          "value": {
+                            "doubleValue": "Infinity"
+                          }
+                        },
+                        {
+                          "key": "down",
+                          "value": {
+                            "doubleValue": "-Infinity"
+                          }
+                        },
+                        {
+                          "key": "error.type",
+                          "value": {
+                            "stringValue": "declined"
+                          }
+                        }
+                      ],
+                      "endTimeUnixNano": "1767225600000000000",
+                      "events": [
+                        {
+                          "attributes": [
+                            {
+                              "key": "attempt",
+                              "value": {
+                                "intValue": "2"
+                              }
+                            }
+                          ],
+                          "name": "retry",
+                          "timeUnixNano": "1767225600000000000"
+                        }
+                      ],
+                      "flags": 771,
+                      "kind": 5,
+                      "name": "take \"order\"",
+                      "parentSpanId": "00000000000000f0",
+                      "spanId": "<id>",
+                      "startTimeUnixNano": "1767225600000000000",
+                      "status": {
+                        "code": 2
+                      },
+                      "traceId": "00000000000000000000000000004bf9",
+                      "traceState": "ot=th:0,congo=1"
+                    }
+                  ]
+                }
+              ]
+            }
+          ]
+        }"#]]
+    .assert_eq(&shown);
+}
+
+#[test]
+fn what_is_empty_is_left_out() {
+    let folder = Folder::new();
+    let tracer = Tracer::builder("shop")
+        .sampler(AlwaysOn)
+        .restart_traces()
+        .export(OtlpJsonFile::rotating(folder.file(), 1 << 20, 3).unwrap())
+        .build()
+        .unwrap();
+    let mut many = tracer.span("many").start();
+    for n in 0..130 {
+        many.set_attribute(format!("{n}"), n);
+        many.add_event_with("e", (0..129).map(|n| Attribute::new(format!("{n}"), n)));
+    }
+    many.end();
+    tracer.span("plain").start().end();
+    let ids = TraceId::new(7).zip(SpanId::new(8)).unwrap();
+    let caller = Remote::new(ids.0, ids.1, Flags::SAMPLED, "a=1".parse().unwrap());
+    tracer.span("linked").remote(caller).start().end();
+    tracer.shutdown_blocking(AGES).unwrap();
+
+    let [many, plain, linked] = &spans(&folder.file())[..] else {
+        panic!()
+    };
+    assert_eq!(
+        (&many["droppedAttributesCount"], &many["droppedEventsCount"]),
+        (&Value::from(2), &Value::from(2))
+    );
+    assert_eq!(many["events"][0]["droppedAttributesCount"], 1);
+    let keys: Vec<_> = plain.as_object().unwrap().keys().cloned().collect();
+    let expected = [
+        "endTimeUnixNano",
+        "flags",
+        "kind",
+        "name",
+        "spanId",
+        "startTimeUnixNano",
+        "traceId",
+        "traceState",
+    ];
+    assert_eq!(keys, expected);
+    let link = &linked["links"][0];
+    assert_eq!(link["traceId"], "00000000000000000000000000000007");
+    assert_eq!(
+        (&link["spanId"], &link["traceState"]),
+        (&"0000000000000008".into(), &"a=1".into())
+    );
+    assert_eq!(link["flags"], 0x301);
+    assert_eq!((&linked["flags"], &linked["kind"]), (&0x103.into(), &1.into()));
+}
+
+#[test]
+fn files_rotate_by_size_and_the_oldest_go() {
+    let folder = Folder::new();
+    let limit = 2000;
+    let tracer = tracer(OtlpJsonFile::rotating(folder.file(), limit, 2).unwrap());
+    for n in 0..40 {
+        tracer.span(format!("span {n}")).start().end();
+        tracer.flush_blocking(AGES).unwrap(); // a line each
+    }
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!(tracer.stats().exported, 40);
+    assert_eq!(
+        folder.names(),
+        ["traces.jsonl", "traces.jsonl.1", "traces.jsonl.2"]
+    );
+    let mut names = Vec::new();
+    for name in ["traces.jsonl.2", "traces.jsonl.1", "traces.jsonl"] {
+        let path = folder.0.join(name);
+        assert!(fs::metadata(&path).unwrap().len() <= limit);
+        names.extend(names_in(&path));
+    }
+    let newest: Vec<_> = (40 - names.len()..40).map(|n| format!("span {n}")).collect();
+    assert_eq!(names, newest);
+    assert!(names.len() >= 6, "{names:?}");
+}
+
+#[test]
+fn a_batch_larger_than_a_file_is_several_lines() {
+    let folder = Folder::new();
+    let tracer = tracer(OtlpJsonFile::rotating(folder.file(), 1500, 100).unwrap());
+    for n in 0..50 {
+        tracer.span(format!("span {n}")).start().end();
+    }
+    let mut huge = tracer.span("huge").start();
+    huge.set_attribute("text", "x".repeat(3000));
+    huge.end();
+    tracer.shutdown_blocking(AGES).unwrap();
+    let mut names: Vec<_> = folder.names();
+    names.sort_by_key(|name| std::cmp::Reverse(name.rsplit('.').next().unwrap().parse().unwrap_or(0)));
+    let mut all = Vec::new();
+    for name in names {
+        let path = folder.0.join(name);
+        let inside = names_in(&path);
+        assert!(fs::metadata(&path).unwrap().len() <= 1500 || inside == ["huge"]);
+        all.extend(inside);
+    }
+    let mut expected: Vec<_> = (0..50).map(|n| format!("span {n}")).collect();
+    expected.push("huge".to_owned());
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn without_room_for_old_files_there_is_one() {
+    let folder = Folder::new();
+    let tracer = tracer(OtlpJsonFile::rotating(folder.file(), 700, 0).unwrap());
+    for n in 0..10 {
+        tracer.span(format!("span {n}")).start().end();
+        tracer.flush_blocking(AGES).unwrap();
+    }
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!(folder.names(), ["traces.jsonl"]);
+    assert_eq!(names_in(&folder.file()).last().unwrap(), "span 9");
+}
+
+#[test]
+fn it_appends_to_what_is_there_and_takes_back_a_torn_line() {
+    for (before, kept) in [
+        (String::new(), 0),
+        ("{}\n".to_owned(), 3),
+        ("{}\n{\"resourceSp".to_owned(), 3),
+        ("{\"resourceSp".to_owned(), 0),
+        (format!("{{}}\n{}", "x".repeat(10_000)), 3),
+        (format!("{}\n{}", "x".repeat(10_000), "y".repeat(4096)), 10_001),
+    ] {
+        let folder = Folder::new();
+        fs::write(folder.file(), &before).unwrap();
+        let tracer = tracer(OtlpJsonFile::rotating(folder.file(), 1 << 20, 1).unwrap());
+        tracer.span("job").start().end();
+        tracer.shutdown_blocking(AGES).unwrap();
+        let text = fs::read_to_string(folder.file()).unwrap();
+        assert!(text.starts_with(&before[..kept]));
+        assert!(text[kept..].starts_with("{\"resourceSpans\":") && text.ends_with('\n'));
+    }
+}
+
+#[test]
+fn errors_of_the_disk_are_counted_and_it_goes_on_afterwards() {
+    let folder = Folder::new();
+    let inner = folder.0.join("inner");
+    fs::create_dir(&inner).unwrap();
+    let path = inner.join("traces.jsonl");
+    let tracer = tracer(OtlpJsonFile::rotating(&path, 1 << 20, 3).unwrap());
+    let export = |name: &'static str| {
+        tracer.span(name).start().end();
+        tracer.flush_blocking(AGES).unwrap();
+    };
+    export("before");
+    fs::remove_dir_all(&inner).unwrap();
+    export("during");
+    export("during");
+    assert_eq!((tracer.stats().exported, tracer.stats().failed), (1, 2));
+    fs::create_dir(&inner).unwrap();
+    export("after");
+    assert_eq!((tracer.stats().exported, tracer.stats().failed), (2, 2));
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!(names_in(&path), ["after"]);
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_left_alone() {
+    let folder = Folder::new();
+    let tracer = tracer(OtlpJsonFile::rotating(folder.file(), 1 << 20, 3).unwrap());
+    for name in ["first", "second"] {
+        tracer.span(name).start().end();
+        tracer.flush_blocking(AGES).unwrap();
+        fs::rename(folder.file(), folder.0.join(name)).unwrap();
+    }
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!(names_in(&folder.0.join("first")), ["first"]);
+    assert_eq!(names_in(&folder.0.join("second")), ["second"]);
+}
+
+#[test]
+fn a_failed_rotation_loses_nothing_that_was_written() {
+    let folder = Folder::new();
+    let tracer = tracer(OtlpJsonFile::rotating(folder.file(), 700, 1).unwrap());
+    let export = |name: &'static str| {
+        tracer.span(name).start().end();
+        tracer.flush_blocking(AGES).unwrap();
+    };
+    export("first");
+    // A folder with something in it stands where the file should go.
+    fs::create_dir_all(folder.0.join("traces.jsonl.1").join("x")).unwrap();
+    export("second");
+    assert_eq!(tracer.stats().failed, 1);
+    fs::remove_dir_all(folder.0.join("traces.jsonl.1")).unwrap();
+    export("third");
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!(names_in(&folder.0.join("traces.jsonl.1")), ["first"]);
+    assert_eq!(names_in(&folder.file()), ["third"]);
+}
+
+#[test]
+fn it_opens_before_anything_is_written() {
+    let folder = Folder::new();
+    assert!(OtlpJsonFile::rotating(folder.file(), 0, 1).is_err());
+    assert!(OtlpJsonFile::rotating(folder.0.join("missing").join("traces.jsonl"), 1, 1).is_err());
+    assert!(OtlpJsonFile::rotating(&folder.0, 1, 1).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn hostile_strings_stay_inside_their_quotes(
+        name in "\\PC{0,20}|[\\x00-\\x7f]{1,20}",
+        attributes in proptest::collection::vec(("\\PC{0,10}|[\\x00-\\x7f]{1,10}", ".{0,20}|[\\x00-\\x7f]{0,20}"), 0..6),
+    ) {
+        let folder = Folder::new();
+        let tracer = tracer(OtlpJsonFile::rotating(folder.file(), 1 << 20, 3).unwrap());
+        let mut span = tracer.span(name.clone()).start();
+        for (key, value) in &attributes {
+            span.set_attribute(key.clone(), value.clone());
+            span.add_event(value.clone());
+        }
+        span.end();
+        tracer.shutdown_blocking(AGES).unwrap();
+        let text = fs::read_to_string(folder.file()).unwrap();
+        prop_assert_eq!(text.lines().count(), 1);
+        let spans = spans(&folder.file());
+        prop_assert_eq!(&spans[0]["name"], &Value::from(name));
+        for (at, (key, value)) in attributes.iter().enumerate() {
+            prop_assert_eq!(&spans[0]["events"][at]["name"], &Value::from(value.as_str()));
+            let last = attributes.iter().rfind(|(other, _)| other == key).unwrap();
+            let found = spans[0]["attributes"].as_array().unwrap().iter().find(|found| found["key"] == key.as_str());
+            prop_assert_eq!(&found.unwrap()["value"]["stringValue"], &Value::from(last.1.as_str()));
+        }
+    }
+}

@@ -1,1 +1,279 @@
-//! x
+//! JSON log lines.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use cortex_core::{Context, Flags, FutureExt, SpanId, TraceId};
+use cortex_testkit::{ManualClock, Recorder};
+use cortex_trace::{JsonLogs, Tracer};
+use expect_test::expect;
+use proptest::prelude::*;
+use serde_json::Value;
+use tracing::field::Empty;
+use tracing::{debug, error, info, info_span, trace, warn};
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::support::block_on;
+
+fn context() -> Context {
+    let ids = TraceId::new(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736).zip(SpanId::new(0x00f0_67aa_0ba9_02b7));
+    let (trace, span) = ids.unwrap();
+    Context::new().with_span(trace, span, Flags::SAMPLED | Flags::RECORDING)
+}
+
+/// Returns what is logged meanwhile.
+fn logged(work: impl FnOnce()) -> String {
+    let output = Recorder::new();
+    let writer = {
+        let output = output.clone();
+        move || output.clone()
+    };
+    let logs = JsonLogs::new(writer).clock(ManualClock::new());
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(logs), work);
+    output.text()
+}
+
+/// Returns the one line that is logged meanwhile, and checks that no key stands in an object twice.
+fn one(work: impl FnOnce()) -> Value {
+    let text = logged(work);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    read(&text)
+}
+
+fn read(line: &str) -> Value {
+    let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    // serde_json keeps the last of equal keys: written out again, a line with one is shorter.
+    let again = serde_json::to_string(&value).unwrap();
+    let colons = |text: &str| text.matches("\":").count();
+    assert_eq!(colons(&again), colons(line), "{line}");
+    value
+}
+
+#[test]
+fn a_line_says_when_where_and_what() {
+    let text = logged(|| {
+        let _guard = context().attach();
+        info!(target: "shop", items = 3, "restocked {}", "apples");
+        warn!(target: "shop::cart", ratio = 0.5, big = u64::MAX, small = -1, yes = true, "odd");
+        error!(target: "shop", error = %io::Error::other("disk full"), path = ?"a\"b");
+        debug!(target: "shop", "d");
+        trace!(target: "shop", "t");
+    });
+    expect![[r#"
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"INFO","target":"shop","message":"restocked apples","items":3,"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","trace_flags":"01"}
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"WARN","target":"shop::cart","message":"odd","ratio":0.5,"big":18446744073709551615,"small":-1,"yes":true,"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","trace_flags":"01"}
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"ERROR","target":"shop","error":"disk full","path":"\"a\\\"b\"","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","trace_flags":"01"}
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"DEBUG","target":"shop","message":"d","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","trace_flags":"01"}
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"TRACE","target":"shop","message":"t","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7","trace_flags":"01"}
+    "#]].assert_eq(&text);
+}
+
+#[test]
+fn without_a_trace_there_are_no_ids() {
+    expect![[r#"
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"INFO","target":"shop","message":"started"}
+    "#]]
+    .assert_eq(&logged(|| info!(target: "shop", "started")));
+}
+
+#[test]
+fn ids_follow_the_context_and_not_the_sampling() {
+    let tracer = Tracer::propagate_only();
+    let span = tracer.span("job").start();
+    let line = one(|| span.in_scope(|| info!("in scope")));
+    assert_eq!(line["trace_id"], span.context().trace_id().unwrap().to_string());
+    assert_eq!(line["span_id"], span.context().span_id().unwrap().to_string());
+    assert_eq!(line["trace_flags"], "02");
+    let line = one(|| block_on(async { info!("in a future") }.with_context(context())));
+    assert_eq!(
+        (&line["span_id"], &line["trace_flags"]),
+        (&"00f067aa0ba902b7".into(), &"01".into())
+    );
+}
+
+#[test]
+fn the_span_around_it_is_named_with_its_fields() {
+    let text = logged(|| {
+        let outer = info_span!("outer", a = 1).entered();
+        let span = info_span!("load \"cart\"", user = "ä", rows = Empty, name = "n", fields = 2);
+        span.record("rows", 1);
+        span.in_scope(|| info!(target: "shop", "one"));
+        span.record("rows", 2);
+        span.record("user", "x");
+        span.in_scope(|| info!(target: "shop", "two"));
+        info!(target: "shop", parent: &span, "three");
+        info!(target: "shop", "four");
+        drop(outer);
+        info!(target: "shop", "five");
+    });
+    text.lines().for_each(|line| drop(read(line)));
+    expect![[r#"
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"INFO","target":"shop","message":"one","span":{"name":"load \"cart\"","user":"ä","rows":1,"fields":{"name":"n","fields":2}}}
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"INFO","target":"shop","message":"two","span":{"name":"load \"cart\"","rows":2,"user":"x","fields":{"name":"n","fields":2}}}
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"INFO","target":"shop","message":"three","span":{"name":"load \"cart\"","rows":2,"user":"x","fields":{"name":"n","fields":2}}}
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"INFO","target":"shop","message":"four","span":{"name":"outer","a":1}}
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"INFO","target":"shop","message":"five"}
+    "#]].assert_eq(&text);
+}
+
+#[test]
+fn a_key_that_is_taken_moves() {
+    let line = one(|| {
+        let _guard = context().attach();
+        info!(target: "shop", timestamp = 1, level = 2, trace_id = "x", span = 3, fields = 4, other = 5, "m");
+    });
+    assert_eq!(line["level"], "INFO");
+    assert_eq!(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(line["other"], 5);
+    let moved = serde_json::json!({ "timestamp": 1, "level": 2, "trace_id": "x", "span": 3, "fields": 4 });
+    assert_eq!(line["fields"], moved);
+}
+
+#[test]
+fn a_key_that_is_given_twice_stands_there_once() {
+    let line = one(|| info!(a = 1, b = 2, a = 3, a = 4, "m"));
+    assert_eq!(
+        (&line["a"], &line["b"], &line["fields"]["a"]),
+        (&1.into(), &2.into(), &4.into())
+    );
+    let line = one(|| info_span!("s", a = 1, a = 2).in_scope(|| info!("m")));
+    assert_eq!(line["span"]["a"], 2);
+}
+
+#[test]
+fn numbers_that_json_does_not_know() {
+    let line = one(|| {
+        info!(
+            nan = f64::NAN,
+            up = f64::INFINITY,
+            down = f64::NEG_INFINITY,
+            large = 1e300,
+            whole = 2.0,
+            i = i128::MIN,
+            u = u128::MAX,
+            fits = 7_i128,
+            fits_too = 8_u128,
+        );
+    });
+    assert!(["nan", "up", "down"].iter().all(|key| line[key].is_null()));
+    assert_eq!((&line["large"], &line["whole"]), (&1e300.into(), &2.0.into()));
+    assert_eq!(line["i"], i128::MIN.to_string());
+    assert_eq!(line["u"], u128::MAX.to_string());
+    assert_eq!((&line["fits"], &line["fits_too"]), (&7.into(), &8.into()));
+}
+
+#[test]
+fn values_that_misbehave_do_not_break_other_lines() {
+    struct Panics;
+    impl fmt::Debug for Panics {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            std::panic::resume_unwind(Box::new("seeded"))
+        }
+    }
+    struct Fails;
+    impl fmt::Debug for Fails {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("half")?;
+            Err(fmt::Error)
+        }
+    }
+    let text = logged(|| {
+        let span = info_span!("s", fails = ?Fails);
+        span.in_scope(|| info!("one"));
+        let panicked = std::panic::catch_unwind(|| info!(panics = ?Panics, "two"));
+        assert!(panicked.is_err());
+        info!(fails = ?Fails, "three");
+    });
+    let lines: Vec<_> = text.lines().map(read).collect();
+    let messages: Vec<_> = lines
+        .iter()
+        .map(|line| line["message"].as_str().unwrap())
+        .collect();
+    assert_eq!(messages, ["one", "three"]);
+    assert_eq!(
+        (&lines[0]["span"]["fails"], &lines[1]["fails"]),
+        (&"half".into(), &"half".into())
+    );
+}
+
+#[test]
+fn an_error_is_written_as_it_displays() {
+    let error = io::Error::other("disk \"full\"");
+    let line = one(|| error!(error = &error as &dyn std::error::Error));
+    assert_eq!(line["error"], "disk \"full\"");
+}
+
+#[test]
+fn a_line_is_one_write() {
+    #[derive(Clone)]
+    struct Writes(Recorder<Vec<u8>>);
+    impl Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.record(bytes.to_vec());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let writes = Writes(Recorder::new());
+    let writer = {
+        let writes = writes.clone();
+        move || writes.clone()
+    };
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(JsonLogs::new(writer)), || {
+        info!(text = "x".repeat(100_000), "long");
+        info!("short");
+    });
+    let lines = writes.0.take();
+    assert_eq!(lines.len(), 2);
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.iter().filter(|byte| **byte == b'\n').count() == 1 && line.ends_with(b"}\n"))
+    );
+}
+
+#[test]
+fn a_writer_that_fails_does_not_stop_the_work() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let logs = JsonLogs::new(|| Closed);
+    assert!(format!("{:?}", JsonLogs::stdout()).starts_with("JsonLogs"));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(logs), || info!("lost"));
+}
+
+proptest! {
+    #[test]
+    fn every_line_parses_whatever_is_logged(
+        message in "\\PC{0,20}|[\\x00-\\x7f]{0,20}",
+        text in ".{0,20}|[\\x00-\\x7f]{0,40}",
+        number: f64,
+        integer: i128,
+    ) {
+        let lines = logged(|| {
+            let span = info_span!("span", text, number, rows = Empty, name = text.as_str());
+            let _guard = context().attach();
+            span.record("rows", text.as_str());
+            span.in_scope(|| info!(text, number, integer, level = text.as_str(), debug = ?text, "{message}"));
+        });
+        prop_assert_eq!(lines.matches('\n').count(), 1);
+        let line: Value = serde_json::from_str(&lines).unwrap();
+        prop_assert_eq!(&line["message"], &Value::from(message));
+        prop_assert_eq!(&line["debug"], &Value::from(format!("{text:?}")));
+        for found in [
+            &line["text"], &line["fields"]["level"],
+            &line["span"]["text"], &line["span"]["rows"], &line["span"]["fields"]["name"],
+        ] {
+            prop_assert_eq!(found, &Value::from(text.as_str()));
+        }
+        prop_assert!(lines.bytes().all(|byte| byte >= 0x20 || byte == b'\n'));
+    }
+}

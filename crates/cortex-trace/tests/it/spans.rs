@@ -94,7 +94,9 @@ fn a_request_is_recorded_by_the_conventions() {
     assert_eq!((span.start, span.end), (wall, wall + Duration::from_millis(12)));
     assert!(span.is_local_root() && span.parent_span_id.is_none() && !span.parent_is_remote);
     assert_eq!(span.flags, Flags::SAMPLED | Flags::RANDOM | Flags::RECORDING);
-    check(&span, &expect![[r#"
+    check(
+        &span,
+        &expect![[r#"
         Server GET /items/{id} 12ms Unset
           http.request.method = GET
           url.path = /items/7
@@ -106,7 +108,8 @@ fn a_request_is_recorded_by_the_conventions() {
           url.scheme = http
           http.route = /items/{id}
           http.response.status_code = 200
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -142,13 +145,16 @@ fn a_request_that_is_not_finished_was_cancelled() {
     let span = fixture.server(&HeaderMap::new(), "/slow");
     fixture.clock.advance(Duration::from_secs(3));
     drop(span);
-    check(&fixture.one(), &expect![[r#"
+    check(
+        &fixture.one(),
+        &expect![[r#"
         Server GET 3s Error { description: "" }
           http.request.method = GET
           url.path = /slow
           url.scheme = http
           error.type = cancelled
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -164,7 +170,9 @@ fn unknown_methods_do_not_make_names() {
     span.set_attribute("url.scheme", "https");
     span.set_route("/cache");
     fixture.finish(span, 405);
-    check(&fixture.one(), &expect![[r#"
+    check(
+        &fixture.one(),
+        &expect![[r#"
         Server HTTP /cache 0ns Unset
           http.request.method = _OTHER
           http.request.method_original = PURGE
@@ -173,7 +181,8 @@ fn unknown_methods_do_not_make_names() {
           url.scheme = https
           http.route = /cache
           http.response.status_code = 405
-    "#]]);
+    "#]],
+    );
 }
 
 //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
@@ -379,7 +388,8 @@ fn the_sampler_is_asked_once_per_local_root() {
             "GET Server Some(SpanId(00f067aa0ba902b7))",
             "receive Consumer Some(SpanId(00f067aa0ba902b7))",
             "job Internal None",
-        ]"#]].assert_eq(&format!("{:#?}", asked.0.take()));
+        ]"#]]
+    .assert_eq(&format!("{:#?}", asked.0.take()));
     assert_eq!(fixture.ended().len(), 5);
 }
 
@@ -564,7 +574,8 @@ fn an_outgoing_request_is_recorded_by_the_conventions() {
           http.request.method = POST
           url.full = /relative
           error.type = connect
-    "#]].assert_eq(&all);
+    "#]]
+    .assert_eq(&all);
 }
 
 #[test]
