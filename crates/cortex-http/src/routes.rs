@@ -23,7 +23,7 @@ use crate::table::RouteTable;
 /// use cortex_http::Routes;
 ///
 /// let users = Routes::new().route("/", get(|| async { "all" })).route("/{id}", get(|| async { "one" }));
-/// let routes = Routes::new().route("/", get(|| async { "hello" })).nest("/users", users);
+/// let routes: Routes = Routes::new().route("/", get(|| async { "hello" })).nest("/users", users);
 /// assert_eq!(routes.patterns().collect::<Vec<_>>(), ["/", "/users", "/users/{id}"]);
 /// ```
 #[derive(Clone)]

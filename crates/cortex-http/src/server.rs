@@ -246,8 +246,10 @@ impl Server {
     /// use cortex_http::{Routes, Server};
     /// use tower::ServiceExt;
     ///
-    /// let routes = Routes::new().route("/", get(|| async { panic!("a bug") }));
-    /// let service = Server::new(routes).service().unwrap();
+    /// async fn buggy() -> &'static str {
+    ///     panic!("a bug")
+    /// }
+    /// let service = Server::new(Routes::new().route("/", get(buggy))).service().unwrap();
     /// let response = service.oneshot(http::Request::new(Body::empty())).await.unwrap();
     /// assert_eq!(response.status(), 500);
     /// # });

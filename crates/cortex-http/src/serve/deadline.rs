@@ -67,9 +67,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         }
     }
 
-    /// Called when a read pends: fails if the client has kept us waiting for too long.
-    fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let limits = &self.conn.shared.limits;
+    /// Returns until when the client may keep us waiting for a request, and which limit that is; `None` while one is
+    /// under way, which has limits of its own.
+    fn patience(&mut self) -> Option<(Instant, Expired)> {
         let begun = self.conn.begun();
         if self.seen != begun {
             self.seen = begun;
@@ -77,15 +77,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             self.partial_since = None;
         }
         if self.conn.is_busy() {
-            return Poll::Pending; // the request has its own limits
+            return None;
         }
-        let (until, limit) = if self.partial {
-            let since = *self
-                .partial_since
-                .get_or_insert_with(|| self.conn.shared.clock.now());
-            (since + limits.header, Expired::Header)
-        } else {
-            (self.conn.idle_since() + limits.idle, Expired::Idle)
+        let shared = &self.conn.shared;
+        if self.partial {
+            let since = *self.partial_since.get_or_insert_with(|| shared.clock.now());
+            return Some((since + shared.limits.header, Expired::Header));
+        }
+        Some((self.conn.idle_since() + shared.limits.idle, Expired::Idle))
+    }
+
+    /// Called when a read pends: fails if the client has kept us waiting for too long.
+    fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some((until, limit)) = self.patience() else {
+            return Poll::Pending;
         };
         ready!(self.poll_until(until, cx));
         if limit == Expired::Header {
@@ -93,6 +98,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             let _ = Pin::new(&mut self.io).poll_write(cx, REQUEST_TIMEOUT);
         }
         Poll::Ready(self.expire(limit))
+    }
+
+    /// Called when all is flushed: hyper waits for the next request with the read it began during the last one, so
+    /// this is where the wait for it begins. The read finds the limit reached when the timer wakes the task.
+    fn start_waiting(&mut self, cx: &mut Context<'_>) {
+        if let Some((until, _)) = self.patience()
+            && self.poll_until(until, cx).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
     }
 
     /// Called when a write pends: fails if the client has taken nothing for too long.
@@ -203,6 +218,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        if flushed.is_ready() {
+            this.start_waiting(cx);
+        }
         this.written(flushed, cx)
     }
 

@@ -1,0 +1,155 @@
+use std::time::Duration;
+
+use cortex_http::Limits;
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{Shop, read_to_end, read_until};
+
+const SHORT: Duration = Duration::from_millis(100);
+
+fn errors(kind: &str) -> String {
+    format!(r#"http_server_connection_errors_total{{kind="{kind}"}}"#)
+}
+
+fn outcome(outcome: &str) -> String {
+    format!(r#"http_server_request_outcomes_total{{outcome="{outcome}"}}"#)
+}
+
+#[tokio::test]
+async fn a_socket_that_sends_nothing_is_closed() {
+    let shop = Shop::open(Limits::new().first_byte(SHORT)).await;
+    assert_eq!(shop.exchange("").await, "");
+    assert_eq!(shop.exchange("PRI * HTTP/2").await, ""); // the beginning of HTTP/2's preface and no more
+    shop.until_metric(&errors("first_byte_timeout"), 2.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_answered_408() {
+    let shop = Shop::open(Limits::new().header(SHORT)).await;
+    for partial in ["G", "GET / HTTP/1.1\r\nhost: a\r\nx-slow: "] {
+        assert!(
+            shop.exchange(partial)
+                .await
+                .starts_with("HTTP/1.1 408 Request Timeout\r\n")
+        );
+    }
+    // The second head of a connection has the same limit, counted from its own first byte.
+    let mut socket = shop.connect().await;
+    socket
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    read_until(&mut socket, "hello").await;
+    socket.write_all(b"GET / HT").await.unwrap();
+    assert!(read_to_end(&mut socket).await.starts_with("HTTP/1.1 408"));
+    shop.until_metric(&errors("header_timeout"), 3.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_outlives_the_head_limit_and_ends_at_its_own() {
+    let limits = Limits::new().header(Duration::from_millis(1)).idle(SHORT);
+    let shop = Shop::open(limits).await;
+    let mut socket = shop.connect().await;
+    for _ in 0..3 {
+        socket
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        read_until(&mut socket, "hello").await;
+    }
+    assert_eq!(read_to_end(&mut socket).await, ""); // closed without a word: nothing was asked
+    assert!(shop.metric(&errors("header_timeout")) < 1.0);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn malformed_and_oversized_heads_are_answered_and_counted() {
+    let shop = Shop::open(Limits::new().header_bytes(8 << 10)).await;
+    assert!(
+        shop.exchange("GET / HTTP/1.1\r\nno colon here\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 400")
+    );
+    assert!(
+        shop.exchange("\0\x01\x02\x03 nonsense\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 400")
+    );
+    // More than fits is sent on: the answer must arrive all the same, not a reset.
+    let large = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nx-large: {}\r\n\r\n",
+        "a".repeat(300 << 10)
+    );
+    assert!(shop.exchange(large).await.starts_with("HTTP/1.1 431"));
+    shop.until_metric(&errors("bad_request"), 2.0).await;
+    shop.until_metric(&errors("header_too_large"), 1.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_answered_413() {
+    let shop = Shop::open(Limits::new().body_bytes(1000)).await;
+    let declared = format!(
+        "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 400000\r\n\r\n{}",
+        "a".repeat(400_000)
+    );
+    let answer = shop.exchange(declared).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 413") && answer.contains("connection: close\r\n"),
+        "{answer}"
+    );
+
+    let chunk = format!("{:x}\r\n{}\r\n", 700, "a".repeat(700));
+    let chunked = format!(
+        "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n"
+    );
+    assert!(shop.exchange(chunked).await.starts_with("HTTP/1.1 413"));
+    shop.until_metric(&outcome("too_large"), 2.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_end_is_answered_408() {
+    let shop = Shop::open(Limits::new().body(SHORT)).await;
+    let answer = shop
+        .exchange("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nfive!")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    shop.until_metric(&outcome("timeout"), 1.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_closed() {
+    let shop = Shop::open(Limits::new().write_stall(SHORT)).await;
+    let mut socket = shop.connect().await;
+    socket
+        .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    shop.until_metric(&errors("write_stall"), 1.0).await; // the client has not read a byte
+    shop.until_metric(&outcome("aborted"), 1.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_room() {
+    let shop = Shop::open(Limits::new().connections(1)).await;
+    let mut first = shop.connect().await;
+    first
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    read_until(&mut first, "hello").await;
+    let mut second = shop.connect().await;
+    second
+        .write_all(b"GET /users/2 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(shop.metric("http_server_active_connections") < 2.0);
+    drop(first);
+    assert!(read_to_end(&mut second).await.ends_with("\r\n\r\n2"));
+    shop.close().await;
+}

@@ -1,0 +1,253 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use axum::routing::get;
+use cortex_health::{Check, Detail, Health};
+use cortex_http::{Admin, ErrorKind, Lifecycle, Limits, Routes, Server};
+use cortex_metrics::Registry;
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{Shop, get_from, read_to_end};
+
+const STUCK: &[u8] = b"GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n";
+
+fn admin() -> Admin {
+    Admin::bind("127.0.0.1:0")
+}
+
+#[tokio::test]
+async fn what_is_under_way_finishes_and_new_connections_are_refused() {
+    let shop = Shop::open(Limits::new()).await;
+    let addr = shop.running.local_addr();
+    let mut socket = shop.connect().await;
+    socket.write_all(STUCK).await.unwrap();
+    shop.gates.entered.notified().await;
+    shop.running.shutdown();
+    let refused = async { while tokio::net::TcpStream::connect(addr).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(10), refused)
+        .await
+        .expect("the listener closes");
+    shop.gates.release.notify_one();
+    let answer = read_to_end(&mut socket).await;
+    assert!(
+        answer.contains("connection: close\r\n") && answer.ends_with("released"),
+        "{answer}"
+    );
+    let report = shop.close().await;
+    assert_eq!(
+        (report.code(), report.cut_total, report.reason),
+        (0, 0, "requested")
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_finish_is_cut_and_named() {
+    let lifecycle = Lifecycle::local().drain_timeout(Duration::from_millis(50));
+    let shop = Shop::with(Limits::new(), |server| server.lifecycle(lifecycle)).await;
+    let mut socket = shop.connect().await;
+    socket.write_all(STUCK).await.unwrap();
+    shop.gates.entered.notified().await;
+    let report = shop.close().await;
+    assert_eq!((report.code(), report.cut_total), (3, 1));
+    assert_eq!((report.cut[0].method, &*report.cut[0].route), ("GET", "/stuck"));
+    assert!(report.to_string().contains("cut GET /stuck after"));
+}
+
+#[tokio::test]
+async fn kill_does_not_wait() {
+    let shop = Shop::with(Limits::new(), |server| server.lifecycle(Lifecycle::kubernetes())).await;
+    let mut socket = shop.connect().await;
+    socket.write_all(STUCK).await.unwrap();
+    shop.gates.entered.notified().await;
+    shop.running.kill();
+    let report = shop.close().await;
+    assert!(
+        report.forced && report.drained_in < Duration::from_secs(5),
+        "{report:?}"
+    );
+    assert_eq!(report.code(), 3);
+}
+
+#[tokio::test]
+async fn readiness_fails_while_the_drain_still_accepts() {
+    let lifecycle = Lifecycle::local().drain_delay(Duration::from_secs(60));
+    let shop = Shop::with(Limits::new(), |server| server.admin(admin()).lifecycle(lifecycle)).await;
+    let admin = shop.running.admin_addr().unwrap();
+    let ready = async { while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {} };
+    tokio::time::timeout(Duration::from_secs(10), ready)
+        .await
+        .expect("it becomes ready");
+
+    shop.running.shutdown();
+    let draining = async { while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 503") {} };
+    tokio::time::timeout(Duration::from_secs(10), draining)
+        .await
+        .expect("readiness fails");
+    assert!(get_from(admin, "/livez").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        get_from(admin, "/metrics")
+            .await
+            .contains("\ncortex_lifecycle_phase 1")
+    );
+    let answer = shop.exchange("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await; // served, and closed after it
+    assert!(
+        answer.contains("connection: close\r\n") && answer.ends_with("hello"),
+        "{answer}"
+    );
+    shop.running.kill();
+    shop.close().await;
+    assert!(
+        tokio::net::TcpStream::connect(admin).await.is_err(),
+        "the admin port closes last, but it closes"
+    );
+}
+
+#[tokio::test]
+async fn dropping_the_handle_drains_in_the_background() {
+    let shop = Shop::open(Limits::new()).await;
+    let addr = shop.running.local_addr();
+    drop(shop.running);
+    let closed = async { while tokio::net::TcpStream::connect(addr).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(10), closed)
+        .await
+        .expect("the listener closes");
+}
+
+#[tokio::test]
+async fn the_admin_port_shows_probes_checks_and_metrics() {
+    let health = Health::builder()
+        .check(Check::from_fn("database", || async {
+            Err::<(), _>("no route to postgres://me:secret@db/shop")
+        }))
+        .check(Check::from_fn("cache", || async { true }).informational())
+        .build()
+        .unwrap();
+    let change = |server: Server| {
+        server
+            .health(health.clone())
+            .admin(admin().detail(Detail::Status))
+    };
+    let shop = Shop::with(Limits::new(), change).await;
+    let admin = shop.running.admin_addr().unwrap();
+    let failing = async {
+        while !get_from(admin, "/metrics")
+            .await
+            .contains("cortex_health_status{check=\"cache\"} 1")
+        {}
+    };
+    tokio::time::timeout(Duration::from_secs(10), failing)
+        .await
+        .expect("the checks run");
+    assert!(get_from(admin, "/readyz").await.starts_with("HTTP/1.1 503"));
+    assert!(get_from(admin, "/livez").await.starts_with("HTTP/1.1 200"));
+    let report = get_from(admin, "/health").await;
+    assert!(
+        report.contains("database") && !report.contains("secret"),
+        "{report}"
+    );
+    let metrics = get_from(admin, "/metrics").await;
+    assert!(
+        metrics.contains("cortex_health_status{check=\"database\"} 0"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("content-type: text/plain; version=0.0.4"),
+        "{metrics}"
+    );
+    assert!(get_from(admin, "/").await.contains("/metrics"));
+    assert!(get_from(admin, "/nowhere").await.starts_with("HTTP/1.1 404"));
+    shop.close().await;
+}
+
+/// The one promise that a shared runtime cannot keep.
+#[test]
+fn the_admin_port_answers_while_every_worker_is_blocked() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let shop = runtime.block_on(async {
+        let shop = Shop::with(Limits::new(), |server| server.admin(admin())).await;
+        let admin = shop.running.admin_addr().unwrap();
+        while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {}
+        shop
+    });
+    let (blocked, released) = (Arc::new(Barrier::new(3)), Arc::new(Barrier::new(3)));
+    for _ in 0..2 {
+        let (blocked, released) = (Arc::clone(&blocked), Arc::clone(&released));
+        runtime.spawn(async move {
+            blocked.wait();
+            released.wait();
+        });
+    }
+    blocked.wait();
+    let other = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let answer = other.block_on(get_from(shop.running.admin_addr().unwrap(), "/livez"));
+    released.wait();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    runtime.block_on(shop.close());
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_costs_no_probe() {
+    let hanging = Arc::new(AtomicBool::new(true));
+    let registry = Registry::default();
+    registry.register_collector({
+        let hanging = Arc::clone(&hanging);
+        move |_: &mut cortex_metrics::Samples<'_>| {
+            while hanging.load(Ordering::Relaxed) {
+                std::thread::yield_now()
+            }
+        }
+    });
+    let server = Server::new(Routes::new()).metrics(&registry).admin(admin());
+    let running = server.start("127.0.0.1:0").await.unwrap();
+    let addr = running.admin_addr().unwrap();
+    let scrapes: Vec<_> = (0..2).map(|_| tokio::spawn(get_from(addr, "/metrics"))).collect();
+    let busy = async { while !get_from(addr, "/metrics").await.starts_with("HTTP/1.1 503") {} };
+    let _ = tokio::time::timeout(Duration::from_secs(10), busy).await;
+    assert!(get_from(addr, "/livez").await.starts_with("HTTP/1.1 200"));
+    hanging.store(false, Ordering::Relaxed);
+    for scrape in scrapes {
+        scrape.await.unwrap();
+    }
+    running.shutdown();
+    running.join().await;
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why_and_what_to_do() {
+    let shop = Shop::open(Limits::new()).await;
+    let addr = shop.running.local_addr();
+    let server = || Server::new(Routes::new().route("/", get(|| async {})));
+    let error = server().start(addr).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Bind);
+    assert!(error.to_string().contains(&addr.to_string()), "{error}");
+    let error = server()
+        .admin(Admin::bind(addr.to_string()))
+        .start("127.0.0.1:0")
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Bind);
+    let error = server().start("not an address").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Bind);
+    let error = server()
+        .metrics(&shop.registry)
+        .start("127.0.0.1:0")
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Metrics);
+    assert!(error.to_string().contains("sub-registry"), "{error}");
+    let error = server()
+        .limits(Limits::new().connections(0))
+        .start("127.0.0.1:0")
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limits);
+    shop.close().await;
+}

@@ -1,0 +1,6 @@
+//! The service on real sockets.
+
+mod bounds;
+mod lifecycle;
+mod requests;
+mod support;

@@ -1,0 +1,221 @@
+use std::sync::{Arc, Mutex};
+
+use cortex_http::Limits;
+use cortex_trace::{AlwaysOn, ExportError, Exporter, SpanData, Tracer};
+use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{Shop, read_to_end, read_until};
+
+const COUNT: &str = "http_server_request_duration_seconds_count";
+
+fn series(method: &str, route: &str, status: u16) -> String {
+    format!(
+        r#"{COUNT}{{http_request_method="{method}",http_route="{route}",http_response_status_code="{status}"}}"#
+    )
+}
+
+fn outcome(outcome: &str) -> String {
+    format!(r#"http_server_request_outcomes_total{{outcome="{outcome}"}}"#)
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_the_route_that_served_them() {
+    let shop = Shop::open(Limits::new()).await;
+    for id in 0..3 {
+        let answer = shop.get(&format!("/users/{id}")).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(&format!("\r\n\r\n{id}")),
+            "{answer}"
+        );
+    }
+    assert!(shop.get("/nowhere").await.starts_with("HTTP/1.1 404"));
+    let head = shop
+        .exchange("HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await;
+    assert!(
+        head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+    assert!(
+        shop.exchange("BREW / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 405")
+    );
+
+    shop.until_metric(&series("GET", "/users/{id}", 200), 3.0).await;
+    shop.until_metric(&series("GET", "unmatched", 404), 1.0).await;
+    shop.until_metric(&series("HEAD", "/", 200), 1.0).await;
+    shop.until_metric(&series("_OTHER", "/", 405), 1.0).await;
+    shop.until_metric(&outcome("ok"), 6.0).await;
+    let report = shop.close().await;
+    assert_eq!((report.requests, report.connections, report.code()), (6, 6, 0));
+}
+
+#[tokio::test]
+async fn a_kept_alive_connection_serves_request_after_request_also_pipelined() {
+    let shop = Shop::open(Limits::new()).await;
+    let one = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let last = "GET /users/9 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let answer = shop.exchange(format!("{one}{one}{last}")).await;
+    assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 3, "{answer}");
+    shop.until_metric(&series("GET", "/", 200), 2.0).await;
+    assert_eq!(shop.close().await.connections, 1);
+}
+
+#[tokio::test]
+async fn responses_are_compressed_for_those_who_ask() {
+    let shop = Shop::open(Limits::new()).await;
+    let ask = |coding| {
+        format!("GET /big HTTP/1.1\r\nhost: a\r\naccept-encoding: {coding}\r\nconnection: close\r\n\r\n")
+    };
+    for coding in ["gzip", "br", "zstd"] {
+        let answer = shop.exchange(ask(coding)).await;
+        assert!(
+            answer.contains(&format!("content-encoding: {coding}\r\n")),
+            "{answer}"
+        );
+        assert!(answer.len() < 1000);
+    }
+    assert!(shop.exchange(ask("identity")).await.len() > 10_000);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn trace_context_comes_in_and_the_span_knows_the_route() {
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+    impl Exporter for Kept {
+        fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+            self.0.lock().unwrap().extend_from_slice(batch);
+            Ok(())
+        }
+    }
+    let kept = Kept::default();
+    let tracer = Tracer::builder("shop")
+        .sampler(AlwaysOn)
+        .export(kept.clone())
+        .build()
+        .unwrap();
+    let shop = Shop::with(Limits::new(), |server| server.tracer(tracer)).await;
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let answer = shop
+        .exchange(format!(
+            "GET /trace HTTP/1.1\r\nhost: a\r\ntraceparent: 00-{id}-00f067aa0ba902b7-01\r\nconnection: close\r\n\r\n"
+        ))
+        .await;
+    assert!(answer.contains(id), "{answer}");
+    assert!(!shop.close().await.telemetry_lost);
+    let spans = kept.0.lock().unwrap();
+    assert_eq!(spans.len(), 1);
+    assert_eq!(spans[0].name, "GET /trace");
+    assert_eq!(spans[0].trace_id.to_string(), id);
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_and_the_connection_lives_on() {
+    let shop = Shop::open(Limits::new()).await;
+    let answer = shop
+        .exchange(
+            "GET /panic HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        )
+        .await;
+    assert!(
+        answer.starts_with("HTTP/1.1 500") && answer.contains("application/problem+json"),
+        "{answer}"
+    );
+    assert!(!answer.contains("seeded"), "the message is for the log: {answer}");
+    assert!(answer.ends_with("hello"), "{answer}");
+    shop.until_metric(&outcome("panic"), 1.0).await;
+    shop.until_metric(&series("GET", "/panic", 500), 1.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_body_that_panics_does_not_look_whole() {
+    let shop = Shop::open(Limits::new()).await;
+    let answer = shop.get("/broken").await;
+    assert!(
+        answer.contains("first") && !answer.ends_with("0\r\n\r\n"),
+        "{answer}"
+    );
+    shop.until_metric(&outcome("panic"), 1.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_counted_and_its_handler_dropped() {
+    let shop = Shop::open(Limits::new()).await;
+    let mut socket = shop.connect().await;
+    socket
+        .write_all(b"GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    shop.gates.entered.notified().await;
+    drop(socket);
+    shop.until_metric(&series("GET", "/stuck", 499), 1.0).await;
+    shop.until_metric(&outcome("client_cancel"), 1.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_response_that_nobody_reads_to_its_end_is_counted_as_aborted() {
+    let shop = Shop::open(Limits::new()).await;
+    let mut socket = shop.connect().await;
+    socket
+        .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut some = [0; 64 << 10];
+    socket.read_exact(&mut some).await.unwrap();
+    drop(socket);
+    shop.until_metric(&outcome("aborted"), 1.0).await;
+    shop.until_metric(&series("GET", "/endless", 200), 1.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn http2_is_served_on_the_same_port() {
+    let shop = Shop::open(Limits::new()).await;
+    let io = TokioIo::new(shop.connect().await);
+    let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    for _ in 0..3 {
+        let request = http::Request::get("http://test/users/7")
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let response = send.send_request(request).await.unwrap();
+        assert_eq!(response.version(), http::Version::HTTP_2);
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "7");
+    }
+    shop.until_metric(&series("GET", "/users/{id}", 200), 3.0).await;
+    let report = shop.close().await; // GOAWAY ends the open connection
+    connection.await.unwrap().unwrap();
+    assert_eq!(report.code(), 0);
+}
+
+#[tokio::test]
+async fn request_bodies_arrive_whole() {
+    let shop = Shop::open(Limits::new()).await;
+    let body = "0123456789".repeat(10_000);
+    let head = format!(
+        "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    assert!(shop.exchange(format!("{head}{body}")).await.ends_with(&body));
+
+    let mut socket = shop.connect().await;
+    let head = "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    assert!(
+        read_until(&mut socket, "\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 100")
+    );
+    socket.write_all(b"ok").await.unwrap();
+    assert!(read_to_end(&mut socket).await.ends_with("ok"));
+    shop.close().await;
+}
