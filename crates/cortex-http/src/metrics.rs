@@ -9,6 +9,7 @@ use crate::shared::Shared;
 use crate::table::RouteTable;
 
 labels! {
+    #[expect(clippy::struct_field_names, reason = "the label names of the semantic conventions")]
     struct RequestLabels {
         http_request_method: &'static str,
         http_route: Arc<str>,

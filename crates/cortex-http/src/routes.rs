@@ -231,7 +231,7 @@ mod tests {
             .merge(Routes::new().route("/merged/{*rest}", any(|| async {})))
             .fallback(|| async { "nothing here" })
             .map(|router| router.layer(from_fn(show_matched)));
-        let (router, table) = routes.with_state(()).into_parts();
+        let (app, table) = routes.with_state(()).into_parts();
         for path in [
             "/",
             "/only-get",
@@ -250,7 +250,7 @@ mod tests {
             "//",
         ] {
             let request = Request::get(path).body(Body::empty()).unwrap();
-            let response = router.clone().oneshot(request).await.unwrap();
+            let response = app.clone().oneshot(request).await.unwrap();
             let matched = response
                 .extensions()
                 .get::<Option<MatchedPath>>()

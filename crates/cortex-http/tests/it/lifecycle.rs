@@ -71,7 +71,7 @@ async fn kill_does_not_wait() {
 
 #[tokio::test]
 async fn readiness_fails_while_the_drain_still_accepts() {
-    let lifecycle = Lifecycle::local().drain_delay(Duration::from_secs(60));
+    let lifecycle = Lifecycle::local().drain_delay(Duration::from_mins(1));
     let shop = Shop::with(Limits::new(), |server| server.admin(admin()).lifecycle(lifecycle)).await;
     let admin = shop.running.admin_addr().unwrap();
     let ready = async { while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {} };
@@ -201,7 +201,7 @@ async fn a_collector_that_hangs_costs_no_probe() {
         let hanging = Arc::clone(&hanging);
         move |_: &mut cortex_metrics::Samples<'_>| {
             while hanging.load(Ordering::Relaxed) {
-                std::thread::yield_now()
+                std::thread::yield_now();
             }
         }
     });

@@ -167,7 +167,7 @@ async fn a_response_that_nobody_reads_to_its_end_is_counted_as_aborted() {
         .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
         .unwrap();
-    let mut some = [0; 64 << 10];
+    let mut some = vec![0; 64 << 10];
     socket.read_exact(&mut some).await.unwrap();
     drop(socket);
     shop.until_metric(&outcome("aborted"), 1.0).await;

@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
