@@ -162,7 +162,11 @@ impl Console {
             out.push_str(&lead);
             self.span(out, span);
             if is_root {
-                let note = if incomplete { " (apart from its parent)" } else { "" };
+                let note = if incomplete {
+                    " (apart from its parent)"
+                } else {
+                    ""
+                };
                 self.paint(out, DIM, format_args!("  trace {}{note}", span.trace_id));
                 is_root = false;
             }

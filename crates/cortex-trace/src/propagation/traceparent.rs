@@ -20,11 +20,11 @@ pub(super) fn parse(value: &[u8]) -> Option<Traceparent> {
     //# If the size of the header is shorter than 55 characters, the vendor should not parse the header and should restart the trace.
     let (known, rest) = trim(value).split_first_chunk::<LENGTH>()?;
     let mut digits = Digits { errors: 0 };
-    let version = digits.read(&known[..2]);
-    let high = digits.read(&known[3..19]);
-    let low = digits.read(&known[19..35]);
-    let span_id = digits.read(&known[36..52]);
-    let flags = digits.read(&known[53..]);
+    let version = digits.read::<0, 2>(known);
+    let high = digits.read::<3, 16>(known);
+    let low = digits.read::<19, 16>(known);
+    let span_id = digits.read::<36, 16>(known);
+    let flags = digits.read::<53, 2>(known);
     if digits.errors & INVALID != 0 || [known[2], known[35], known[52]] != [b'-'; 3] {
         return None;
     }
@@ -80,12 +80,15 @@ struct Digits {
 }
 
 impl Digits {
-    fn read(&mut self, digits: &[u8]) -> u64 {
-        digits.iter().fold(0, |value, digit| {
+    /// Reads `COUNT` digits from `AT` on; both are constants, so that the loop is unrolled.
+    fn read<const AT: usize, const COUNT: usize>(&mut self, value: &[u8; LENGTH]) -> u64 {
+        let mut read = 0;
+        for digit in &value[AT..AT + COUNT] {
             let nibble = NIBBLES[usize::from(*digit)];
             self.errors |= nibble;
-            value << 4 | u64::from(nibble & 0x0f)
-        })
+            read = read << 4 | u64::from(nibble & 0x0f);
+        }
+        read
     }
 }
 

@@ -1,4 +1,6 @@
 //! The crate from outside: spans from a request to an exporter, and every destination.
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[cfg(feature = "console")]
 mod console;

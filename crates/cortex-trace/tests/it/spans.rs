@@ -1,5 +1,6 @@
 //! What is recorded of requests and other work.
 
+use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use cortex_core::{Clock, Context, Deadline, Flags, FutureExt, SpanId, TraceId};
@@ -70,7 +71,7 @@ fn shown(span: &SpanData) -> String {
         span.status
     );
     for Attribute { key, value } in &span.attributes {
-        shown.push_str(&format!("  {key} = {value}\n"));
+        writeln!(shown, "  {key} = {value}").unwrap();
     }
     shown
 }

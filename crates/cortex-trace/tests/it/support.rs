@@ -10,7 +10,7 @@ use cortex_testkit::{ManualClock, Recorder};
 use cortex_trace::{ExportError, Exporter, SpanData, Tracer, TracerBuilder};
 
 /// Longer than any machine needs; only a test that fails waits that long.
-pub(crate) const AGES: Duration = Duration::from_secs(120);
+pub(crate) const AGES: Duration = Duration::from_mins(2);
 
 /// Keeps what it is given.
 pub(crate) struct Collect(pub(crate) Recorder<SpanData>);
