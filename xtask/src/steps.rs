@@ -1,0 +1,261 @@
+use anyhow::{Result, ensure};
+
+use crate::project::{Member, Project};
+use crate::step::{Line, Step};
+
+/// The crate of features whose combinations are too many to check them all.
+const FACADE: &str = "cortex";
+
+/// Lists what `ci --fast` runs.
+pub(crate) fn fast(project: &Project) -> Vec<Step> {
+    [fmt(), tidy(), clippy(), test(project)].concat()
+}
+
+/// Lists what `ci` runs: what fails soonest comes first.
+pub(crate) fn all(project: &Project) -> Vec<Step> {
+    [
+        fmt(),
+        text(),
+        tidy(),
+        deny(),
+        clippy(),
+        test(project),
+        doc(project),
+        features(project),
+        examples(project),
+        e2e(),
+    ]
+    .concat()
+}
+
+/// Finds the steps that are named, or whose group is.
+pub(crate) fn select(steps: Vec<Step>, names: &[String]) -> Result<Vec<Step>> {
+    let matches = |step: &Step, name: &String| {
+        step.name == *name || step.name.split_once('/').is_some_and(|(group, _)| group == name)
+    };
+    for name in names {
+        ensure!(
+            steps.iter().any(|step| matches(step, name)),
+            "there is no step {name:?}; `cargo xtask step` lists them"
+        );
+    }
+    Ok(steps
+        .into_iter()
+        .filter(|step| names.iter().any(|name| matches(step, name)))
+        .collect())
+}
+
+/// Writes each step's name and command.
+pub(crate) fn list(steps: &[Step]) -> String {
+    let width = steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
+    let line = |step: &Step| format!("{:<width$}  {}", step.name, step.command);
+    steps.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// Every test that needs only cargo. The workspace is tested with everything switched on; a crate with features once
+/// more alone and without them, since in a workspace its siblings switch them on.
+pub(crate) fn test(project: &Project) -> Vec<Step> {
+    let hint = "the lines above name the test; `cargo test -p CRATE NAME` runs it alone";
+    let workspace = Line::new("cargo test --workspace --all-features --no-fail-fast --quiet");
+    let alone = |member: &Member| {
+        let line = Line::new("cargo test --no-default-features --lib --no-fail-fast --quiet -p");
+        Step::new(format!("test/{}", member.name), line.arg(&member.name), hint)
+    };
+    let featured = project
+        .libraries()
+        .filter(|member| member.features && member.name != FACADE);
+    std::iter::once(Step::new("test/workspace", workspace, hint))
+        .chain(featured.map(alone))
+        .collect()
+}
+
+/// The smoke test of each example, which starts it and uses it.
+pub(crate) fn examples(project: &Project) -> Vec<Step> {
+    let smoke = |member: &Member| {
+        let line = Line::new("cargo test --test smoke --quiet -p").arg(&member.name);
+        Step::new(
+            format!("examples/{}", member.name),
+            line,
+            "an example is what people copy: make it run again",
+        )
+    };
+    project
+        .examples()
+        .filter(|member| member.smoke)
+        .map(smoke)
+        .collect()
+}
+
+fn fmt() -> Vec<Step> {
+    vec![Step::new(
+        "fmt",
+        Line::new("cargo fmt --all --check"),
+        "`cargo fmt --all` repairs it",
+    )]
+}
+
+fn text() -> Vec<Step> {
+    vec![
+        Step::new(
+            "typos",
+            Line::new("typos"),
+            "`typos --write-changes` repairs it; typos.toml knows our words",
+        ),
+        Step::new("taplo", Line::new("taplo fmt --check"), "`taplo fmt` repairs it"),
+    ]
+}
+
+fn tidy() -> Vec<Step> {
+    vec![Step::new(
+        "tidy",
+        Line::new("cargo xtask tidy"),
+        "each line names the place and the rule",
+    )]
+}
+
+fn deny() -> Vec<Step> {
+    let line = Line::new("cargo deny --offline --workspace check bans licenses sources");
+    vec![Step::new(
+        "deny",
+        line.needs(&["cargo-deny"]),
+        "deny.toml says what is allowed; a new exception needs its reason there",
+    )]
+}
+
+fn clippy() -> Vec<Step> {
+    let line = Line::new("cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings");
+    vec![Step::new(
+        "clippy",
+        line,
+        "repair it, or #[expect(lint, reason = \"..\")] it",
+    )]
+}
+
+/// Docs as docs.rs would show them, so with the `-Z` that tags items with their features.
+fn doc(project: &Project) -> Vec<Step> {
+    let line = Line::new("cargo doc --workspace --all-features --no-deps --quiet")
+        .unstable()
+        .env(
+            "RUSTDOCFLAGS",
+            "--cfg docsrs -D warnings -D rustdoc::broken_intra_doc_links",
+        )
+        .target(&project.target, "unstable");
+    vec![Step::new("doc", line, "the lines above name the doc comment")]
+}
+
+/// Every combination of features compiles without warnings, and no crate leans on what a sibling switches on.
+///
+/// Without `--no-dev-deps`, which rewrites manifests while it runs: resolver 3 does not mix the features of
+/// dev-dependencies in when only libraries are built.
+fn features(project: &Project) -> Vec<Step> {
+    let hint = "a `cfg` or a feature of a dependency is missing in this combination";
+    let hack = || Line::new("cargo hack clippy --feature-powerset --quiet").needs(&["cargo-hack"]);
+    let deny = |line: Line| line.arg("--").arg("-D").arg("warnings");
+    let crates = project
+        .libraries()
+        .map(|member| member.name.as_str())
+        .filter(|name| *name != FACADE);
+    let alone = Line::new("cargo check -Zfeature-unification --workspace --quiet")
+        .unstable()
+        .env("CARGO_RESOLVER_FEATURE_UNIFICATION", "package")
+        .target(&project.target, "unstable");
+    vec![
+        Step::new("features/crates", deny(hack().each("-p", crates)), hint),
+        Step::new(
+            "features/facade",
+            deny(hack().arg("--depth").arg("2").each("-p", [FACADE])),
+            hint,
+        ),
+        Step::new(
+            "features/unification",
+            alone,
+            "a crate uses a feature that only a sibling switches on: name it in its own Cargo.toml",
+        ),
+    ]
+}
+
+fn e2e() -> Vec<Step> {
+    vec![Step::new(
+        "e2e",
+        Line::new("cargo xtask e2e"),
+        "`cargo xtask e2e NAME` runs one scenario",
+    )]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn member(name: &str, library: bool, features: bool) -> Member {
+        let parent = if library { "crates" } else { "examples" };
+        Member {
+            name: name.into(),
+            folder: format!("{parent}/{name}").into(),
+            library,
+            features,
+            smoke: !library,
+        }
+    }
+
+    fn project() -> Project {
+        Project {
+            root: "/root".into(),
+            target: "/root/target".into(),
+            members: vec![
+                member("cortex", true, true),
+                member("cortex-core", true, false),
+                member("cortex-trace", true, true),
+                member("storefront", false, false),
+            ],
+        }
+    }
+
+    fn names(steps: &[Step]) -> Vec<&str> {
+        steps.iter().map(|step| step.name.as_str()).collect()
+    }
+
+    #[test]
+    fn only_crates_with_features_are_tested_without_them() {
+        assert_eq!(names(&test(&project())), ["test/workspace", "test/cortex-trace"]);
+    }
+
+    #[test]
+    fn names_are_unique_and_the_fast_ones_are_among_all() {
+        let (all, fast) = (all(&project()), fast(&project()));
+        let unique: BTreeSet<_> = names(&all).into_iter().collect();
+        assert_eq!(unique.len(), all.len());
+        assert!(names(&fast).into_iter().all(|name| unique.contains(name)));
+        assert!(unique.contains("e2e") && !names(&fast).contains(&"e2e"));
+    }
+
+    #[test]
+    fn selects_a_step_or_a_group() {
+        let pick = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            select(all(&project()), &names)
+        };
+        assert_eq!(
+            names(&pick(&["features"]).unwrap()),
+            ["features/crates", "features/facade", "features/unification"]
+        );
+        assert_eq!(
+            names(&pick(&["fmt", "test/cortex-trace"]).unwrap()),
+            ["fmt", "test/cortex-trace"]
+        );
+        let error = pick(&["fmt", "feature"]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "there is no step \"feature\"; `cargo xtask step` lists them"
+        );
+    }
+
+    #[test]
+    fn the_facade_is_checked_in_pairs_and_the_crates_in_full() {
+        let text = list(&features(&project()));
+        let line = |name| text.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line("features/crates").ends_with("-p cortex-core -p cortex-trace -- -D warnings"));
+        assert!(line("features/facade").contains("--depth 2 -p cortex -- "));
+    }
+}

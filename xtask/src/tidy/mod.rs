@@ -1,0 +1,17 @@
+//! `tidy`: the rules of the repository, each a function from what is there to what is wrong.
+
+mod budget;
+mod changelog;
+mod code;
+mod crates;
+mod facade;
+mod features;
+mod files;
+mod finding;
+mod licences;
+mod manifests;
+mod run;
+mod tiers;
+mod tree;
+
+pub(crate) use self::run::run;

@@ -1,0 +1,281 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cargo_metadata::{DependencyKind, Metadata};
+
+use crate::project;
+
+/// What the rules look at: the packages of the workspace, their files, and everything they depend on.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    pub(super) packages: Vec<Package>,
+    /// Names of the `default-members`.
+    pub(super) default_members: Vec<String>,
+    /// Everything in the lock file that is not ours.
+    pub(super) foreign: Vec<Foreign>,
+    /// The texts at the root and in `.cargo`: manifests, configuration, the changelog.
+    pub(super) root: BTreeMap<String, String>,
+}
+
+/// A package of the workspace.
+#[derive(Debug, Default)]
+pub(super) struct Package {
+    pub(super) name: String,
+    /// Relative to the root.
+    pub(super) folder: PathBuf,
+    pub(super) manifest: String,
+    pub(super) description: String,
+    pub(super) features: BTreeMap<String, Vec<String>>,
+    pub(super) dependencies: Vec<Dependency>,
+    /// The names of the test targets below `tests`.
+    pub(super) tests: Vec<String>,
+    pub(super) readme: bool,
+    /// Every Rust file.
+    pub(super) files: Vec<File>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Dependency {
+    /// The package, whatever this crate calls it.
+    pub(super) package: String,
+    /// What this crate calls it.
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) optional: bool,
+    /// Whether a version is required, not only a path.
+    pub(super) versioned: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    Normal,
+    Build,
+    Dev,
+}
+
+/// A package from elsewhere.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) license: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct File {
+    /// Relative to the root.
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+}
+
+impl Tree {
+    /// Reads everything below the root that `metadata`, made with all dependencies, speaks of.
+    pub(super) fn read(metadata: &Metadata) -> Result<Self> {
+        let root = Path::new(&metadata.workspace_root);
+        let mut tree = Self::default();
+        for package in &metadata.packages {
+            if !metadata.workspace_members.contains(&package.id) {
+                tree.foreign.push(Foreign {
+                    name: package.name.to_string(),
+                    version: package.version.to_string(),
+                    license: package.license.clone(),
+                });
+                continue;
+            }
+            if metadata.workspace_default_members.contains(&package.id) {
+                tree.default_members.push(package.name.to_string());
+            }
+            let folder = project::folder(metadata, package)?;
+            let at = root.join(&folder);
+            let mut files = Vec::new();
+            rust_files(&at, &folder, &mut files)?;
+            tree.packages.push(Package {
+                name: package.name.to_string(),
+                manifest: read(&at.join("Cargo.toml"))?,
+                description: package.description.clone().unwrap_or_default(),
+                features: package.features.clone().into_iter().collect(),
+                dependencies: package.dependencies.iter().map(dependency).collect(),
+                tests: package
+                    .targets
+                    .iter()
+                    .filter(|target| target.is_test())
+                    .map(|target| target.name.clone())
+                    .collect(),
+                readme: at.join("README.md").is_file(),
+                folder,
+                files,
+            });
+        }
+        for name in ["Cargo.toml", "CHANGELOG.md", "deny.toml", ".cargo/config.toml"] {
+            tree.root.insert(name.into(), read(&root.join(name))?);
+        }
+        Ok(tree)
+    }
+
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.root.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Package {
+    /// Returns where the manifest lies, to name it in a finding.
+    pub(super) fn manifest_path(&self) -> PathBuf {
+        self.folder.join("Cargo.toml")
+    }
+
+    /// Lists the files below `src`.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &File> {
+        let src = self.folder.join("src");
+        self.files.iter().filter(move |file| file.path.starts_with(&src))
+    }
+}
+
+impl File {
+    /// Tells what the file is called, without its folders.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.path.file_name().is_some_and(|it| it == name)
+    }
+}
+
+fn dependency(dependency: &cargo_metadata::Dependency) -> Dependency {
+    Dependency {
+        package: dependency.name.clone(),
+        name: dependency
+            .rename
+            .clone()
+            .unwrap_or_else(|| dependency.name.clone()),
+        kind: match dependency.kind {
+            DependencyKind::Build => Kind::Build,
+            DependencyKind::Development => Kind::Dev,
+            _ => Kind::Normal,
+        },
+        optional: dependency.optional,
+        versioned: !dependency.req.comparators.is_empty(),
+    }
+}
+
+fn rust_files(at: &Path, relative: &Path, files: &mut Vec<File>) -> Result<()> {
+    let list = || at.read_dir()?.collect::<std::io::Result<Vec<_>>>();
+    let mut entries = list().with_context(|| format!("failed to list {}", at.display()))?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let (at, relative) = (entry.path(), relative.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            if entry.file_name() != "target" {
+                rust_files(&at, &relative, files)?;
+            }
+        } else if at.extension().is_some_and(|extension| extension == "rs") {
+            files.push(File {
+                path: relative,
+                text: read(&at)?,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
+}
+
+/// Small trees for the tests of the rules.
+#[cfg(test)]
+pub(super) mod fixture {
+    use super::*;
+
+    pub(in super::super) fn library(name: &str) -> Package {
+        Package {
+            name: name.into(),
+            folder: Path::new("crates").join(name),
+            readme: true,
+            ..Package::default()
+        }
+    }
+
+    pub(in super::super) fn side(name: &str, folder: &str) -> Package {
+        Package {
+            folder: folder.into(),
+            ..library(name)
+        }
+    }
+
+    pub(in super::super) fn tree(packages: impl IntoIterator<Item = Package>) -> Tree {
+        Tree {
+            packages: packages.into_iter().collect(),
+            ..Tree::default()
+        }
+    }
+
+    impl Package {
+        pub(in super::super) fn needs(mut self, package: &str, kind: Kind, optional: bool) -> Self {
+            self.dependencies.push(Dependency {
+                package: package.into(),
+                name: package.into(),
+                kind,
+                optional,
+                versioned: true,
+            });
+            self
+        }
+
+        pub(in super::super) fn feature(mut self, name: &str, enables: &[&str]) -> Self {
+            let enables = enables.iter().map(ToString::to_string).collect();
+            self.features.insert(name.into(), enables);
+            self
+        }
+
+        pub(in super::super) fn manifest(mut self, text: &str) -> Self {
+            self.manifest = text.into();
+            self
+        }
+
+        /// Adds a file by its path in the package.
+        pub(in super::super) fn file(mut self, path: &str, text: &str) -> Self {
+            self.files.push(File {
+                path: self.folder.join(path),
+                text: text.into(),
+            });
+            self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cargo_metadata::MetadataCommand;
+
+    #[test]
+    fn reads_this_workspace() {
+        let metadata = MetadataCommand::new()
+            .manifest_path(project::root().unwrap())
+            .exec()
+            .unwrap();
+        let tree = Tree::read(&metadata).unwrap();
+        let package = |name| tree.packages.iter().find(|package| package.name == name).unwrap();
+        let xtask = package("xtask");
+        let this = Path::new("xtask/src/tidy/tree.rs");
+        assert!(
+            xtask
+                .sources()
+                .any(|file| file.path == this && file.text.contains("reads_this_workspace"))
+        );
+        assert!(package("cortex-metrics").tests.contains(&"it".to_owned()));
+        let testkit = Dependency {
+            package: "cortex-testkit".into(),
+            name: "cortex-testkit".into(),
+            kind: Kind::Dev,
+            optional: false,
+            versioned: false,
+        };
+        assert!(package("cortex-metrics").dependencies.contains(&testkit));
+        assert!(
+            tree.foreign
+                .iter()
+                .any(|it| it.name == "anyhow" && it.license.is_some())
+        );
+        assert!(tree.default_members.contains(&"cortex".to_owned()));
+        assert!(tree.text("CHANGELOG.md").starts_with("# Changelog"));
+    }
+}

@@ -1,0 +1,136 @@
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// A program that is not there, and how to get it: the command ends with code 2.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    program: String,
+}
+
+impl Missing {
+    pub(crate) fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+        }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = &self.program;
+        write!(
+            f,
+            "{program} is not installed; `bash .ci/setup {}` does it",
+            package(program)
+        )
+    }
+}
+
+impl std::error::Error for Missing {}
+
+/// Names what `.ci/setup` has to install for a program.
+fn package(program: &str) -> &str {
+    match program {
+        "promtool" => "prometheus",
+        "llvm-cov-22" | "llvm-profdata-22" => "llvm-22",
+        "prometheus_client" => "python",
+        "typos" | "taplo" => "text",
+        program => program,
+    }
+}
+
+/// Returns the folder that `.ci/setup` installs to.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let folder = |name| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let base = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
+    Ok(base
+        .context("neither XDG_CACHE_HOME nor HOME is set")?
+        .join("cortex"))
+}
+
+/// Returns a `PATH` on which the installed tools come first.
+pub(crate) fn path() -> Result<OsString> {
+    let cache = cache()?;
+    let before = [cache.join("tools/bin"), cache.join("venv/bin")];
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    Ok(env::join_paths(
+        before.into_iter().chain(env::split_paths(&inherited)),
+    )?)
+}
+
+/// Finds a program on `path`, or says how to install it.
+pub(crate) fn find(program: &str, path: &OsString) -> Result<PathBuf> {
+    env::split_paths(path)
+        .map(|folder| folder.join(program))
+        .find(|file| is_program(file))
+        .ok_or_else(|| Missing::new(program).into())
+}
+
+#[cfg(unix)]
+fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_program(file: &Path) -> bool {
+    file.is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_cargo_and_says_how_to_install_what_is_not_there() {
+        let path = path().unwrap();
+        assert!(find("cargo", &path).unwrap().is_file());
+        let error = find("promtool", &OsString::from("/nonexistent")).unwrap_err();
+        assert!(error.is::<Missing>());
+        assert_eq!(
+            error.to_string(),
+            "promtool is not installed; `bash .ci/setup prometheus` does it"
+        );
+    }
+
+    #[test]
+    fn a_file_without_the_right_to_run_is_no_program() {
+        assert!(is_program(Path::new("/bin/sh")));
+        assert!(!is_program(Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/Cargo.toml"
+        ))));
+        assert!(!is_program(Path::new("/bin")));
+    }
+
+    #[test]
+    fn setup_knows_everything_that_can_be_missing() {
+        let setup = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/setup");
+        let setup = std::fs::read_to_string(setup).unwrap();
+        for program in [
+            "cargo-deny",
+            "cargo-hack",
+            "cargo-llvm-cov",
+            "curl",
+            "llvm-cov-22",
+            "prometheus",
+            "prometheus_client",
+            "promtool",
+            "taplo",
+            "typos",
+        ] {
+            let case = format!("\n  {})", package(program));
+            assert!(setup.contains(&case), "{program}: no case `{}`", case.trim());
+        }
+    }
+}
