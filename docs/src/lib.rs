@@ -1,1 +1,22 @@
-//! Compiles every page.
+//! Compiles and runs every page of the documentation: a page that no longer says what the code does fails the tests.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[doc = include_str!("../architecture.md")]
+pub mod architecture {}
+
+/// Task by task.
+pub mod guides {
+    #[doc = include_str!("../guides/first-service.md")]
+    pub mod first_service {}
+    #[doc = include_str!("../guides/observe.md")]
+    pub mod observe {}
+    #[doc = include_str!("../guides/probes.md")]
+    pub mod probes {}
+    #[doc = include_str!("../guides/shut-down.md")]
+    pub mod shut_down {}
+}
+
+/// The front page of the repository.
+#[doc = include_str!("../../README.md")]
+pub mod readme {}

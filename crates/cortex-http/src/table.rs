@@ -37,7 +37,7 @@ impl RouteTable {
         if pattern.contains('{') {
             let _ = self.dynamic.insert(pattern, index); // a duplicate keeps its first label
         } else {
-            self.fixed.entry_ref(pattern).or_insert(index);
+            self.fixed.entry(pattern.into()).or_insert(index);
         }
         if known.is_none() {
             self.labels.push(Arc::from(label));

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -195,11 +195,12 @@ fn the_admin_port_answers_while_every_worker_is_blocked() {
 
 #[tokio::test]
 async fn a_collector_that_hangs_costs_no_probe() {
-    let hanging = Arc::new(AtomicBool::new(true));
+    let (hanging, entered) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
     let registry = Registry::default();
     registry.register_collector({
-        let hanging = Arc::clone(&hanging);
+        let (hanging, entered) = (Arc::clone(&hanging), Arc::clone(&entered));
         move |_: &mut cortex_metrics::Samples<'_>| {
+            entered.fetch_add(1, Ordering::Relaxed);
             while hanging.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }
@@ -209,12 +210,18 @@ async fn a_collector_that_hangs_costs_no_probe() {
     let running = server.start("127.0.0.1:0").await.unwrap();
     let addr = running.admin_addr().unwrap();
     let scrapes: Vec<_> = (0..2).map(|_| tokio::spawn(get_from(addr, "/metrics"))).collect();
-    let busy = async { while !get_from(addr, "/metrics").await.starts_with("HTTP/1.1 503") {} };
-    let _ = tokio::time::timeout(Duration::from_secs(10), busy).await;
+    while entered.load(Ordering::Relaxed) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let third = get_from(addr, "/metrics").await;
+    assert!(
+        third.starts_with("HTTP/1.1 503") && third.contains("retry-after: 1\r\n"),
+        "{third}"
+    );
     assert!(get_from(addr, "/livez").await.starts_with("HTTP/1.1 200"));
     hanging.store(false, Ordering::Relaxed);
     for scrape in scrapes {
-        scrape.await.unwrap();
+        assert!(scrape.await.unwrap().starts_with("HTTP/1.1 200"));
     }
     running.shutdown();
     running.join().await;
