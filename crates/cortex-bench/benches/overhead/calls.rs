@@ -10,17 +10,18 @@ use http_body_util::BodyExt;
 use tower_service::Service;
 
 use crate::stacks::{self, BODY, Stack};
-use crate::{Effort, Measured};
+use crate::{Effort, Failure, Measured};
 
 /// Measures the nanoseconds of a call: the request is made and the body is read to its end inside the loop.
 ///
 /// The servers must have been started: the recorder that axum-prometheus writes to is theirs.
-pub(crate) fn measure(effort: Effort) -> Result<Measured, Box<dyn Error>> {
+pub(crate) fn measure(effort: Effort) -> Result<Measured, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let mut bare = stacks::bare();
+        let mut cortex = stacks::cortex()?.service()?;
         let mut usual = stacks::usual(PrometheusMetricLayer::new());
         let mut measured: Measured = Stack::ALL.map(|stack| (stack, Series::default())).into();
         // The first pass warms up.
@@ -28,6 +29,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Measured, Box<dyn Error>> {
             let nanos = match Stack::ALL[n] {
                 Stack::Bare => calls(&mut bare, effort.requests).await?,
                 Stack::Usual => calls(&mut usual, effort.requests).await?,
+                Stack::Cortex => calls(&mut cortex, effort.requests).await?,
             };
             if round >= Stack::ALL.len() {
                 measured[n].1.push(nanos);
@@ -38,10 +40,10 @@ pub(crate) fn measure(effort: Effort) -> Result<Measured, Box<dyn Error>> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-async fn calls<S, B>(service: &mut S, calls: usize) -> Result<f64, Box<dyn Error>>
+async fn calls<S, B>(service: &mut S, calls: usize) -> Result<f64, Failure>
 where
-    S: Service<Request<Body>, Response = Response<B>, Error: Error + 'static>,
-    B: axum::body::HttpBody<Error: Error + 'static>,
+    S: Service<Request<Body>, Response = Response<B>, Error: Error + Send + Sync + 'static>,
+    B: axum::body::HttpBody<Error: Error + Send + Sync + 'static>,
 {
     let start = SystemClock.now();
     for _ in 0..calls {

@@ -23,10 +23,13 @@ struct Effort {
     requests: usize,
 }
 
+/// Crosses threads, so that the one that fails need not be the one that tells.
+type Failure = Box<dyn Error + Send + Sync>;
+
 /// One series for each stack, in nanoseconds per request.
 type Measured = Vec<(Stack, Series)>;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Failure> {
     // As criterion does: without `--bench`, so under `cargo test --benches`, only see that it runs.
     let measuring = std::env::args().any(|argument| argument == "--bench");
     let effort = if measuring {
@@ -54,11 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Prints nanoseconds per request and the ratio to the first stack, and records them.
-fn report(
-    group: &str,
-    measured: &Measured,
-    statistic: fn(&Series) -> Option<f64>,
-) -> Result<(), Box<dyn Error>> {
+fn report(group: &str, measured: &Measured, statistic: fn(&Series) -> Option<f64>) -> Result<(), Failure> {
     let record = Record::from_env();
     let mut bare = None;
     for (stack, series) in measured {

@@ -1,5 +1,3 @@
-use std::error::Error;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -8,7 +6,7 @@ use cortex_bench::{Load, Series, Tasks, interleave, pin_current_thread};
 use tokio::sync::oneshot;
 
 use crate::stacks::{BODY, Stack};
-use crate::{Effort, Measured};
+use crate::{Effort, Failure, Measured};
 
 const CONNECTIONS: usize = 32;
 
@@ -23,11 +21,11 @@ struct Server {
     tasks: Tasks,
     load: Load,
     stop: oneshot::Sender<()>,
-    thread: JoinHandle<io::Result<()>>,
+    thread: JoinHandle<Result<(), Failure>>,
 }
 
 impl Servers {
-    pub(crate) fn start() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start() -> Result<Self, Failure> {
         let servers = Stack::ALL
             .into_iter()
             .map(Server::start)
@@ -35,7 +33,7 @@ impl Servers {
         Ok(Self { servers })
     }
 
-    pub(crate) fn measure(mut self, effort: Effort) -> Result<(Self, Measured), Box<dyn Error>> {
+    pub(crate) fn measure(mut self, effort: Effort) -> Result<(Self, Measured), Failure> {
         for server in &mut self.servers {
             server.round(effort.requests)?; // warms up: caches, branch predictors, lazily made series
         }
@@ -46,13 +44,13 @@ impl Servers {
         Ok((self, measured))
     }
 
-    pub(crate) fn stop(self) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn stop(self) -> Result<(), Failure> {
         self.servers.into_iter().try_for_each(Server::stop)
     }
 }
 
 impl Server {
-    fn start(stack: Stack) -> Result<Self, Box<dyn Error>> {
+    fn start(stack: Stack) -> Result<Self, Failure> {
         let before = Tasks::of_process()?;
         let (started, address) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
@@ -77,7 +75,7 @@ impl Server {
 
     /// Makes the requests and returns the CPU time they took, in nanoseconds per request.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    fn round(&mut self, requests: usize) -> Result<f64, Box<dyn Error>> {
+    fn round(&mut self, requests: usize) -> Result<f64, Failure> {
         let of = |error| format!("failed to measure the stack {}: {error}", self.stack.name());
         let before = self.tasks.cpu_at_rest().map_err(of)?;
         let made = self.load.run(requests).map_err(of)?;
@@ -85,7 +83,7 @@ impl Server {
         Ok(spent.as_nanos() as f64 / made as f64)
     }
 
-    fn stop(self) -> Result<(), Box<dyn Error>> {
+    fn stop(self) -> Result<(), Failure> {
         drop((self.load, self.stop));
         self.thread.join().map_err(|_| "a server's thread panicked")??;
         Ok(())
@@ -97,15 +95,16 @@ fn serve(
     stack: Stack,
     started: &mpsc::SyncSender<SocketAddr>,
     stopped: oneshot::Receiver<()>,
-) -> io::Result<()> {
+) -> Result<(), Failure> {
     pin_current_thread(0)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let address = stack.serve().await?;
-        started.send(address).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        let serving = stack.serve().await?;
+        started.send(serving.address)?;
         let _ = stopped.await; // the sender is dropped, which is the message
+        serving.end().await;
         Ok(())
     })
 }
