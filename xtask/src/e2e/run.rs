@@ -1,9 +1,150 @@
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, ensure};
+use xshell::{Shell, cmd};
 
+use super::scenario::{Scenario, Setup};
+use super::{abuse, arguments, curl, ending, exposition, prometheus};
 use crate::project::Project;
+use crate::step::{Stopwatch, seconds};
+use crate::tools::{self, Missing};
 
-pub(crate) fn run(_project: &Project, _filter: Option<&str>) -> Result<ExitCode> {
-    bail!("there is no scenario yet")
+/// Runs the scenarios whose name contains `filter`, or all; the code is 1 if one failed.
+///
+/// # Errors
+///
+/// A program is missing, or the storefront does not build.
+#[expect(clippy::print_stdout, reason = "the progress of a command")]
+pub(crate) fn run(project: &Project, filter: Option<&str>) -> Result<ExitCode> {
+    let scenarios = select(filter)?;
+    let path = tools::path()?;
+    let python = present(&scenarios, &path)?;
+    let setup = Setup {
+        storefront: build(project)?,
+        path,
+        python,
+    };
+    let (mut passed, mut failed) = (0, Vec::new());
+    for scenario in &scenarios {
+        let watch = Stopwatch::start();
+        let result = (scenario.test)(&setup);
+        let time = seconds(watch.elapsed());
+        match result {
+            Ok(()) => {
+                passed += 1;
+                println!("{} ... ok in {time}", scenario.name);
+            }
+            Err(error) => {
+                failed.push(scenario.name);
+                println!("{} ... FAILED in {time}: {error:#}", scenario.name);
+            }
+        }
+    }
+    println!("\ne2e: {passed} passed, {} failed", failed.len());
+    match failed.as_slice() {
+        [] => return Ok(ExitCode::SUCCESS),
+        [one] => println!("cargo xtask e2e '{one}'"),
+        _ => println!("cargo xtask e2e"),
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn all() -> impl Iterator<Item = Scenario> {
+    let arguments = arguments::SCENARIOS.into_iter();
+    arguments
+        .chain(curl::SCENARIOS)
+        .chain(exposition::SCENARIOS)
+        .chain(prometheus::SCENARIOS)
+        .chain(abuse::SCENARIOS)
+        .chain(ending::SCENARIOS)
+}
+
+fn select(filter: Option<&str>) -> Result<Vec<Scenario>> {
+    let wanted = |scenario: &Scenario| filter.is_none_or(|filter| scenario.name.contains(filter));
+    let scenarios: Vec<_> = all().filter(wanted).collect();
+    ensure!(
+        !scenarios.is_empty(),
+        "no scenario's name contains {:?}; there are:\n  {}",
+        filter.unwrap_or_default(),
+        all()
+            .map(|scenario| scenario.name)
+            .collect::<Vec<_>>()
+            .join("\n  ")
+    );
+    Ok(scenarios)
+}
+
+/// Makes sure that every program is there before anything is built, and returns the Python to use.
+fn present(scenarios: &[Scenario], path: &OsString) -> Result<PathBuf> {
+    let mut python = PathBuf::new();
+    for program in scenarios.iter().flat_map(|scenario| scenario.programs) {
+        if *program == "prometheus_client" {
+            python = find_python(path)?;
+        } else {
+            tools::find(program, path)?;
+        }
+    }
+    Ok(python)
+}
+
+fn find_python(path: &OsString) -> Result<PathBuf> {
+    let missing = || Missing::new("prometheus_client");
+    let python = tools::find("python3", path).map_err(|_| missing())?;
+    let output = Command::new(&python)
+        .args(["-c", "import prometheus_client"])
+        .output();
+    let works = output.is_ok_and(|output| output.status.success());
+    ensure!(works, missing());
+    Ok(python)
+}
+
+fn build(project: &Project) -> Result<PathBuf> {
+    let sh = Shell::new()?;
+    sh.change_dir(&project.root);
+    cmd!(sh, "cargo build --quiet --package storefront")
+        .quiet()
+        .run()
+        .context("the storefront does not build")?;
+    Ok(project.target.join("debug/storefront"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_select() {
+        let names: BTreeSet<_> = all().map(|scenario| scenario.name).collect();
+        assert_eq!(names.len(), all().count());
+        assert_eq!(select(None).unwrap().len(), names.len());
+        let curl = select(Some("curl")).unwrap();
+        assert!(curl.len() >= 4 && curl.iter().all(|scenario| scenario.name.contains("curl")));
+        let error = select(Some("nginx")).err().unwrap().to_string();
+        assert!(
+            error.contains("no scenario's name contains \"nginx\"; there are:\n  an unknown flag"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_missing_program_is_named_before_anything_runs() {
+        let nowhere = OsString::from("/nonexistent");
+        let error = present(&select(Some("curl reads br")).unwrap(), &nowhere).unwrap_err();
+        assert!(error.is::<Missing>(), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "curl is not installed; `bash .ci/setup curl` does it"
+        );
+        let error = present(&select(Some("python")).unwrap(), &nowhere).unwrap_err();
+        assert!(error.is::<Missing>(), "{error}");
+        assert!(
+            error.to_string().ends_with("`bash .ci/setup python` does it"),
+            "{error}"
+        );
+        assert!(present(&select(Some("SIGTERM")).unwrap(), &nowhere).is_ok());
+    }
 }

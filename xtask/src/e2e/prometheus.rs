@@ -1,0 +1,120 @@
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::child::Child;
+use super::http;
+use super::scenario::{Scenario, Setup};
+use super::storefront::Storefront;
+use super::wait::until;
+use crate::tools;
+
+pub(super) const SCENARIOS: [Scenario; 1] = [Scenario {
+    name: "prometheus scrapes and answers",
+    programs: &["prometheus"],
+    test: scrapes,
+}];
+
+/// What Prometheus counts is what was asked for: by route, and for every page.
+fn scrapes(setup: &Setup) -> Result<()> {
+    let storefront = Storefront::start(setup)?;
+    let product = storefront.product()?;
+    let product = product.as_str().map_or_else(|| product.to_string(), Into::into);
+    // `product` has asked for the catalogue once.
+    for _ in 1..25 {
+        http::get(storefront.at.shop, "/catalogue")?.text()?;
+    }
+    for _ in 0..7 {
+        http::get(storefront.at.shop, &format!("/products/{product}"))?.text()?;
+    }
+    let (_prometheus, addr) = start(setup, storefront.at.admin)?;
+    for (query, expected) in [
+        ("up{job=\"shop\"}", 1),
+        (
+            "sum(http_server_request_duration_seconds_count{http_route=\"/catalogue\"})",
+            25,
+        ),
+        (
+            "sum(http_server_request_duration_seconds_count{http_route=\"/products/{id}\"})",
+            7,
+        ),
+    ] {
+        let value = until(Duration::from_secs(20), query, || value(addr, query))?;
+        ensure!(
+            value == expected.to_string(),
+            "{query} is {value}, not {expected}"
+        );
+    }
+    Ok(())
+}
+
+/// Starts a server with a configuration and a database of its own, on a port that is free.
+fn start(setup: &Setup, admin: SocketAddr) -> Result<(Child, SocketAddr)> {
+    let program = tools::find("prometheus", &setup.path)?;
+    let mut child = Child::start("prometheus", |folder| {
+        let file = folder.join("prometheus.yml");
+        fs::write(&file, configuration(admin))?;
+        let mut command = Command::new(program);
+        command
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+            .arg("--web.listen-address=127.0.0.1:0");
+        Ok(command)
+    })?;
+    let addr = child.ready("its port", |child| Ok(port(&child.stderr()?)))?;
+    Ok((child, addr))
+}
+
+fn configuration(admin: SocketAddr) -> String {
+    format!(
+        "scrape_configs:\n  - job_name: shop\n    scrape_interval: 200ms\n    scrape_timeout: 200ms\n    \
+         static_configs:\n      - targets: [\"{admin}\"]\n"
+    )
+}
+
+/// Finds in the log where it listens.
+fn port(log: &str) -> Option<SocketAddr> {
+    log.lines()
+        .filter(|line| line.contains("Listening on"))
+        .find_map(|line| line.rsplit_once("address=")?.1.trim_matches('"').parse().ok())
+}
+
+/// Asks for the value of a query, once there is one.
+fn value(addr: SocketAddr, query: &str) -> Result<Option<String>> {
+    let path = format!("/api/v1/query?query={}", encode(query));
+    let answer: Value = serde_json::from_str(&http::get(addr, &path)?.text()?)?;
+    let value = answer.pointer("/data/result/0/value/1");
+    value
+        .map(|value| value.as_str().map(Into::into).context("a value is a string"))
+        .transpose()
+}
+
+fn encode(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_port_in_the_log() {
+        let log = "ts=1 level=info msg=\"Start listening for connections\" address=127.0.0.1:0\n\
+                   ts=2 level=info component=web msg=\"Listening on\" address=127.0.0.1:34567\n";
+        assert_eq!(port(log), Some("127.0.0.1:34567".parse().unwrap()));
+        assert_eq!(port(&log[..60]), None);
+    }
+
+    #[test]
+    fn encodes_a_query() {
+        assert_eq!(encode("up{a=\"/x\"}"), "up%7Ba%3D%22%2Fx%22%7D");
+    }
+}
