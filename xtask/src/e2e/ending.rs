@@ -10,7 +10,7 @@ use serde_json::json;
 use super::http::{self, Response};
 use super::scenario::{Scenario, Setup};
 use super::storefront::Storefront;
-use super::wait::until;
+use super::wait::{pause, until};
 
 pub(super) const SCENARIOS: [Scenario; 2] = [
     Scenario {
@@ -94,6 +94,15 @@ fn signalled(storefront: Storefront, order: &str, ending: &AtomicBool) -> Result
         "a service that drains is alive, or it would be killed"
     );
 
+    // A client that takes its time is waited for.
+    pause(Duration::from_millis(500));
+    ensure!(
+        http::get(at.admin, "/readyz")
+            .context("while a request is under way")?
+            .status
+            == 503,
+        "ready again while it drains"
+    );
     held.write_all(&order.as_bytes()[half..])?;
     let answer = Response::parse(&http::to_end(&mut held)?).context("the held request")?;
     ensure!(

@@ -30,7 +30,7 @@ const fn budget(package: &'static str, features: Features, max: usize) -> Budget
     }
 }
 
-const BUDGETS: [Budget; 13] = [
+const BUDGETS: [Budget; 14] = [
     budget("cortex-core", Features::None, 0),
     budget("cortex-core", Features::All, 0),
     budget("cortex-metrics", Features::None, 24),
@@ -45,6 +45,7 @@ const BUDGETS: [Budget; 13] = [
     // 90, not 60: the assembly always has metrics, traces, health and all three codings of compress.
     budget("cortex-http", Features::None, 90),
     budget("cortex-http", Features::All, 140),
+    budget("cortex", Features::None, 1),
     budget("cortex", Features::Some("service"), 110),
 ];
 
