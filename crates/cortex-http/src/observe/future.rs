@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -11,7 +12,7 @@ use axum::routing::future::RouteFuture;
 use bytes::Bytes;
 use cortex_compress::CompressBody;
 use http::header::CONNECTION;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
 
 use super::exchange::Exchange;
@@ -36,7 +37,7 @@ pin_project! {
         #[pin]
         app: Option<AppFuture>,
         // None once the response has been returned.
-        exchange: Option<Exchange>,
+        exchange: Option<Box<Exchange>>,
         breach: Option<Arc<Breach>>,
         answer: Option<Outcome>,
         head_only: bool,
@@ -46,7 +47,7 @@ pin_project! {
 impl ResponseFuture {
     pub(crate) const fn new(
         app: AppFuture,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         breach: Option<Arc<Breach>>,
         head_only: bool,
     ) -> Self {
@@ -60,7 +61,7 @@ impl ResponseFuture {
     }
 
     /// Answers without running anything.
-    pub(crate) const fn refused(outcome: Outcome, exchange: Exchange, head_only: bool) -> Self {
+    pub(crate) const fn refused(outcome: Outcome, exchange: Box<Exchange>, head_only: bool) -> Self {
         Self {
             app: None,
             exchange: Some(exchange),
@@ -95,81 +96,78 @@ impl Future for ResponseFuture {
                 Err(payload) => Err(payload),
             }
         };
-        let mut exchange = this.exchange.take().expect("invariant: seen above");
-        let mut response = match polled {
+        let exchange = this.exchange.take().expect("invariant: seen above");
+        let head_only = *this.head_only;
+        let response = match polled {
             Ok(Some(response)) => match this.breach.as_ref().and_then(|breach| breach.get()) {
                 // The handler could not know which limit the body broke; it may have said something kinder.
-                Some(outcome) if !response.status().is_success() => {
-                    refuse(exchange, outcome, *this.head_only)
-                }
-                _ => whole(exchange, response, *this.head_only),
+                Some(outcome) if !response.status().is_success() => refuse(exchange, outcome, head_only),
+                _ => whole(exchange, response, head_only),
             },
-            Ok(None) => refuse(
-                exchange,
-                this.answer.unwrap_or(Outcome::TooLarge),
-                *this.head_only,
-            ),
+            Ok(None) => refuse(exchange, this.answer.unwrap_or(Outcome::TooLarge), head_only),
             Err(payload) => {
                 exchange.panicked(&*payload);
                 drop_poisoned(&mut this.app, payload);
-                exchange.answer(500);
-                exchange.finish(Outcome::Panic);
-                ours(exchange, StatusCode::INTERNAL_SERVER_ERROR, *this.head_only)
+                failed(exchange, head_only)
             }
         };
         this.app.set(None);
-        if response.1 {
-            response
-                .0
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        Poll::Ready(Ok(response.0))
+        Poll::Ready(Ok(response))
     }
 }
 
-/// A response, and whether the connection is to close after it.
-type Answer = (Response<ResponseBody>, bool);
-
-fn whole(mut exchange: Exchange, response: Response<CompressBody<Body>>, head_only: bool) -> Answer {
+fn whole(
+    mut exchange: Box<Exchange>,
+    mut response: Response<CompressBody<Body>>,
+    head_only: bool,
+) -> Response<ResponseBody> {
     let status = response.status();
     exchange.answer(status.as_u16());
+    if exchange.conn().shared.phase.reached(Phase::Draining) && status != StatusCode::SWITCHING_PROTOCOLS {
+        close_after(&exchange, response.headers_mut());
+    }
     let bodyless =
         status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
-    let conn = exchange.conn();
-    let close = conn.shared.phase.reached(Phase::Draining) && !is_http2(&exchange) && status.as_u16() != 101;
-    (
-        response.map(|body| ResponseBody::new(body, exchange, head_only || bodyless)),
-        close,
-    )
+    response.map(|body| ResponseBody::new(body, exchange, head_only || bodyless))
 }
 
-fn refuse(mut exchange: Exchange, outcome: Outcome, head_only: bool) -> Answer {
+/// Answers a request whose body broke a limit. The rest of it is not read, so the connection ends here.
+#[cold]
+fn refuse(mut exchange: Box<Exchange>, outcome: Outcome, head_only: bool) -> Response<ResponseBody> {
     let status = if outcome == Outcome::Timeout {
         StatusCode::REQUEST_TIMEOUT
     } else {
         StatusCode::PAYLOAD_TOO_LARGE
     };
-    exchange.answer(status.as_u16());
+    let mut response = problem::<Bytes>(status);
+    close_after(&exchange, response.headers_mut());
     exchange.conn().leave_unread();
-    let close = !is_http2(&exchange);
+    exchange.answer(status.as_u16());
     exchange.finish(outcome);
-    (ours(exchange, status, head_only).0, close)
+    response.map(|body| ResponseBody::own(body, exchange, head_only))
 }
 
-fn ours(exchange: Exchange, status: StatusCode, head_only: bool) -> Answer {
-    let close = exchange.conn().shared.phase.reached(Phase::Draining) && !is_http2(&exchange);
-    (
-        problem::<Bytes>(status).map(|body| ResponseBody::own(body, exchange, head_only)),
-        close,
-    )
+#[cold]
+fn failed(mut exchange: Box<Exchange>, head_only: bool) -> Response<ResponseBody> {
+    let mut response = problem::<Bytes>(StatusCode::INTERNAL_SERVER_ERROR);
+    if exchange.conn().shared.phase.reached(Phase::Draining) {
+        close_after(&exchange, response.headers_mut());
+    }
+    exchange.answer(500);
+    exchange.finish(Outcome::Panic);
+    response.map(|body| ResponseBody::own(body, exchange, head_only))
 }
 
-fn is_http2(exchange: &Exchange) -> bool {
-    exchange.conn().http2.load(std::sync::atomic::Ordering::Relaxed)
+/// Ends the connection after this response; HTTP/2 says so with GOAWAY instead of a header.
+#[cold]
+fn close_after(exchange: &Exchange, headers: &mut HeaderMap) {
+    if !exchange.conn().http2.load(Ordering::Relaxed) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// Drops what panicked; that may panic again, and must not take the connection with it.
+#[cold]
 fn drop_poisoned(app: &mut Pin<&mut Option<AppFuture>>, payload: Box<dyn Any + Send>) {
     let _ = catch_unwind(AssertUnwindSafe(|| app.set(None)));
     let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));

@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 pub struct ResponseBody {
     inner: Inner,
     /// None once the request has ended.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
 }
 
 enum Inner {
@@ -24,12 +24,12 @@ enum Inner {
 }
 
 impl ResponseBody {
-    pub(crate) fn new(app: CompressBody<axum::body::Body>, exchange: Exchange, head_only: bool) -> Self {
+    pub(crate) fn new(app: CompressBody<axum::body::Body>, exchange: Box<Exchange>, head_only: bool) -> Self {
         Self::ending(Inner::App(app), exchange, head_only)
     }
 
     /// Takes a body of our own instead of the handler's.
-    pub(crate) fn own(body: Bytes, exchange: Exchange, head_only: bool) -> Self {
+    pub(crate) fn own(body: Bytes, exchange: Box<Exchange>, head_only: bool) -> Self {
         Self::ending(
             Inner::Own(Some(body).filter(|body| !body.is_empty())),
             exchange,
@@ -37,7 +37,7 @@ impl ResponseBody {
         )
     }
 
-    fn ending(inner: Inner, mut exchange: Exchange, head_only: bool) -> Self {
+    fn ending(inner: Inner, mut exchange: Box<Exchange>, head_only: bool) -> Self {
         let mut this = Self {
             inner,
             exchange: None,
