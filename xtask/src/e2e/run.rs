@@ -42,13 +42,20 @@ pub(crate) fn run(project: &Project, filter: Option<&str>) -> Result<ExitCode> {
             }
         }
     }
-    println!("\ne2e: {passed} passed, {} failed", failed.len());
-    match failed.as_slice() {
-        [] => return Ok(ExitCode::SUCCESS),
-        [one] => println!("cargo xtask e2e '{one}'"),
-        _ => println!("cargo xtask e2e"),
-    }
-    Ok(ExitCode::FAILURE)
+    let code = match failed.as_slice() {
+        [] => ExitCode::SUCCESS,
+        [one] => {
+            println!("\nagain: cargo xtask e2e '{one}'");
+            ExitCode::FAILURE
+        }
+        _ => {
+            println!("\nagain: cargo xtask e2e");
+            ExitCode::FAILURE
+        }
+    };
+    // Last, as the closing line of a test runner.
+    println!("e2e: {passed} passed, {} failed", failed.len());
+    Ok(code)
 }
 
 fn all() -> impl Iterator<Item = Scenario> {
