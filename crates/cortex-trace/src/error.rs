@@ -213,3 +213,64 @@ impl fmt::Display for FlushError {
 }
 
 impl Error for FlushError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn build_errors_fit_a_sentence_and_keep_their_cause() {
+        let thread = BuildError::thread(io::ErrorKind::OutOfMemory.into());
+        assert_eq!(thread.kind(), BuildErrorKind::Thread);
+        assert_eq!(
+            thread.to_string(),
+            "build the tracer: the system did not start a thread for an exporter"
+        );
+        assert!(thread.source().is_some());
+        let limit = BuildError::new(BuildErrorKind::Limit);
+        assert_eq!(
+            limit.to_string(),
+            "build the tracer: the queue capacity and the batch size must not be zero"
+        );
+        assert!(limit.source().is_none());
+    }
+
+    #[test]
+    fn export_errors_keep_their_cause() {
+        let failed = ExportError::from(io::Error::other("disk full"));
+        assert_eq!(
+            (failed.to_string().as_str(), failed.is_panic()),
+            ("export spans", false)
+        );
+        assert_eq!(
+            failed.source().map(ToString::to_string).as_deref(),
+            Some("disk full")
+        );
+        let panicked = ExportError::panicked("index out of bounds");
+        assert!(panicked.is_panic());
+        assert_eq!(panicked.to_string(), "export spans: the exporter panicked");
+        assert_eq!(
+            panicked.source().map(ToString::to_string).as_deref(),
+            Some("index out of bounds")
+        );
+    }
+
+    #[test]
+    fn a_flush_error_names_everybody() {
+        let error = FlushError {
+            late: vec!["collector"],
+            failed: vec![
+                ("file", ExportError::new("disk full")),
+                ("console", ExportError::panicked("closed")),
+            ],
+            thread: Some(Arc::new(io::Error::other("too many"))),
+        };
+        assert_eq!(
+            error.to_string(),
+            "flush spans: file: disk full; console: panicked: closed; collector: not done in time; \
+             no thread to wait on: too many"
+        );
+        assert!(error.is_timeout());
+        assert_eq!((error.late(), error.failed().count()), (&["collector"][..], 2));
+    }
+}

@@ -12,7 +12,7 @@ thread_local! {
 
 /// Makes a trace id whose 128 bits are random.
 //= https://www.w3.org/TR/trace-context-2/#trace-id
-//# Implementers SHOULD use a `trace-id` generation method which randomly (or pseudo-randomly) generates at least the right-most 7 bytes of the ID.
+//# Implementers SHOULD use a trace-id generation method which randomly (or pseudo-randomly) generates at least the right-most 7 bytes of the ID.
 pub(crate) fn trace_id() -> TraceId {
     with_generator(|generator| {
         loop {
@@ -96,6 +96,9 @@ mod tests {
         assert_eq!(seen.len(), 5000);
     }
 
+    //= https://www.w3.org/TR/trace-context-2/#trace-id
+    //= type=test
+    //# Implementers SHOULD use a trace-id generation method which randomly (or pseudo-randomly) generates at least the right-most 7 bytes of the ID.
     #[test]
     fn the_bits_that_decide_sampling_are_balanced() {
         let mut ones = [0_u32; 56];

@@ -96,17 +96,17 @@ pub fn extract(headers: &HeaderMap) -> Option<Remote> {
         return None;
     };
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header
-    //# If the vendor failed to parse `traceparent`, it MUST NOT attempt to parse `tracestate`.
+    //# If the vendor failed to parse traceparent, it MUST NOT attempt to parse tracestate.
     let parent = traceparent::parse(line.as_bytes())?;
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header
-    //# Note that the opposite is not true: failure to parse `tracestate` MUST NOT affect the parsing of `traceparent`.
+    //# Note that the opposite is not true: failure to parse tracestate MUST NOT affect the parsing of traceparent.
     let lines = headers.get_all(&TRACESTATE).iter().map(HeaderValue::as_bytes);
     Some(Remote {
         trace_id: parent.trace_id,
         span_id: parent.span_id,
         flags: parent.flags,
         //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
-        //# If the `tracestate` header cannot be parsed the vendor MAY discard the entire header.
+        //# If the tracestate header cannot be parsed the vendor MAY discard the entire header.
         tracestate: TraceState::from_lines(lines).unwrap_or_default(),
     })
 }
@@ -138,17 +138,17 @@ pub fn inject(context: &Context, tracestate: Option<&TraceState>, headers: &mut 
         return;
     };
     //= https://www.w3.org/TR/trace-context-2/#versioning-of-traceparent
-    //# Vendors MUST use these fields to construct the new `traceparent` field according to the highest version of the specification known to the implementation (in this specification it is `00`).
+    //# Vendors MUST use these fields to construct the new traceparent field according to the highest version of the specification known to the implementation (in this specification it is 00).
     let value = traceparent::to_header(trace_id, span_id, context.flags());
     //= https://www.w3.org/TR/trace-context-2/#header-name
-    //# In order to increase interoperability across multiple protocols and encourage successful integration, tracing systems SHOULD encode the header name as [ASCII lowercase](https://infra.spec.whatwg.org/#ascii-lowercase).
+    //# In order to increase interoperability across multiple protocols and encourage successful integration, tracing systems SHOULD encode the header name as ASCII lowercase.
     headers.insert(TRACEPARENT.clone(), value);
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
-    //# The `tracestate` header SHOULD be sent as a single field when possible, but MAY be split into multiple header fields.
+    //# The tracestate header SHOULD be sent as a single field when possible, but MAY be split into multiple header fields.
     match tracestate.and_then(TraceState::to_header) {
         Some(value) => drop(headers.insert(TRACESTATE.clone(), value)),
         //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
-        //# Vendors MUST accept empty `tracestate` headers but SHOULD avoid sending them.
+        //# Vendors MUST accept empty tracestate headers but SHOULD avoid sending them.
         None => drop(headers.remove(&TRACESTATE)),
     }
 }
@@ -203,7 +203,7 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#header-name
     //= type=test
-    //# That is, `TRACEPARENT`, `TraceParent`, and `traceparent` are considered the same header.
+    //# That is, TRACEPARENT, TraceParent, and traceparent are considered the same header.
     #[test]
     fn names_come_in_any_case() {
         for (parent, state) in [("TRACEPARENT", "TRACESTATE"), ("TraceParent", "TraceState")] {
@@ -214,7 +214,7 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header
     //= type=test
-    //# If the vendor failed to parse `traceparent`, it MUST NOT attempt to parse `tracestate`.
+    //# If the vendor failed to parse traceparent, it MUST NOT attempt to parse tracestate.
     #[test]
     fn tracestate_alone_is_nothing() {
         assert_eq!(extract(&headers(&[("tracestate", b"a=1")])), None);
@@ -226,10 +226,10 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header
     //= type=test
-    //# Note that the opposite is not true: failure to parse `tracestate` MUST NOT affect the parsing of `traceparent`.
+    //# Note that the opposite is not true: failure to parse tracestate MUST NOT affect the parsing of traceparent.
     //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
     //= type=test
-    //# If the `tracestate` header cannot be parsed the vendor MAY discard the entire header.
+    //# If the tracestate header cannot be parsed the vendor MAY discard the entire header.
     #[test]
     fn a_bad_tracestate_does_not_harm_traceparent() {
         for bad in [b"a=1,=2".as_slice(), b"a=1,b\xe4=2", b"\xff", b"a"] {
@@ -243,6 +243,15 @@ mod tests {
         }
     }
 
+    //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
+    //= type=test
+    //# When receiving multiple tracestate header fields, they MUST be combined into a single header according to RFC9110.
+    //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
+    //= type=test
+    //# Empty and whitespace-only list members are allowed.
+    //= https://www.w3.org/TR/trace-context-2/#mutating-the-tracestate-field
+    //= type=test
+    //# Finally, vendors MAY also discard duplicate keys that were not generated by them.
     #[test]
     fn tracestate_lines_are_joined_in_order() {
         let read = |lines: &[&'static [u8]]| {
@@ -259,7 +268,13 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#versioning-of-traceparent
     //= type=test
-    //# Vendors MUST use these fields to construct the new `traceparent` field according to the highest version of the specification known to the implementation (in this specification it is `00`).
+    //# Vendors MUST use these fields to construct the new traceparent field according to the highest version of the specification known to the implementation (in this specification it is 00).
+    //= https://www.w3.org/TR/trace-context-2/#header-name
+    //= type=test
+    //# In order to increase interoperability across multiple protocols and encourage successful integration, tracing systems SHOULD encode the header name as ASCII lowercase.
+    //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
+    //= type=test
+    //# The tracestate header SHOULD be sent as a single field when possible, but MAY be split into multiple header fields.
     #[test]
     fn sends_version_00_with_the_current_span_and_replaces_every_old_line() {
         let mut map = headers(&[
@@ -293,7 +308,7 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
     //= type=test
-    //# Vendors MUST accept empty `tracestate` headers but SHOULD avoid sending them.
+    //# Vendors MUST accept empty tracestate headers but SHOULD avoid sending them.
     #[test]
     fn an_empty_tracestate_is_not_sent_and_a_stale_one_goes() {
         for state in [None, Some(&TraceState::EMPTY)] {
@@ -309,7 +324,7 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
     //= type=test
-    //# If the value of the `traceparent` field wasn't changed before propagation, `tracestate` MUST NOT be modified as well.
+    //# If the value of the traceparent field wasn't changed before propagation, tracestate MUST NOT be modified as well.
     #[test]
     fn without_a_span_the_headers_stay() {
         let before = headers(&[("traceparent", PARENT.as_bytes()), ("tracestate", b"a=1, b=2")]);

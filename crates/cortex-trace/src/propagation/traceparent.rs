@@ -30,7 +30,7 @@ pub(super) fn parse(value: &[u8]) -> Option<Traceparent> {
     }
     match (version, rest) {
         //= https://www.w3.org/TR/trace-context-2/#version
-        //# Version 255 (`"ff"`) is invalid.
+        //# Version 255 ("ff") is invalid.
         (0xff, _) => return None,
         //= https://www.w3.org/TR/trace-context-2/#versioning-of-traceparent
         //# Vendors MUST check that the 2 characters are either at the end of the string or followed by a dash.
@@ -39,10 +39,10 @@ pub(super) fn parse(value: &[u8]) -> Option<Traceparent> {
     }
     Some(Traceparent {
         //= https://www.w3.org/TR/trace-context-2/#trace-id
-        //# All bytes as zero (`00000000000000000000000000000000`) is considered an invalid value.
+        //# All bytes as zero (00000000000000000000000000000000) is considered an invalid value.
         trace_id: TraceId::new(u128::from(high) << 64 | u128::from(low))?,
         //= https://www.w3.org/TR/trace-context-2/#parent-id
-        //# All bytes as zero (`0000000000000000`) is considered an invalid value.
+        //# All bytes as zero (0000000000000000) is considered an invalid value.
         span_id: SpanId::new(span_id)?,
         //= https://www.w3.org/TR/trace-context-2/#trace-flags
         //# As this is a bit field, the flags cannot be interpreted by a simple equality comparison.
@@ -56,7 +56,7 @@ fn format(trace_id: TraceId, span_id: SpanId, flags: Flags) -> [u8; LENGTH] {
     value[3..35].copy_from_slice(&trace_id.to_hex());
     value[36..52].copy_from_slice(&span_id.to_hex());
     //= https://www.w3.org/TR/trace-context-2/#other-flags
-    //# The behavior of other flags, such as (`00000100`) is not defined and is reserved for future use. Vendors MUST set those to zero.
+    //# The behavior of other flags, such as (00000100) is not defined and is reserved for future use. Vendors MUST set those to zero.
     value[54] = b'0' + flags.to_wire(); // two bits: one digit, 0 to 3
     value
 }
@@ -180,7 +180,7 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#version
     //= type=test
-    //# Version 255 (`"ff"`) is invalid.
+    //# Version 255 ("ff") is invalid.
     #[test]
     fn version_ff_is_invalid() {
         assert!(reads(VALID));
@@ -216,10 +216,13 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#trace-id
     //= type=test
-    //# All bytes as zero (`00000000000000000000000000000000`) is considered an invalid value.
+    //# All bytes as zero (00000000000000000000000000000000) is considered an invalid value.
     //= https://www.w3.org/TR/trace-context-2/#parent-id
     //= type=test
-    //# All bytes as zero (`0000000000000000`) is considered an invalid value.
+    //# All bytes as zero (0000000000000000) is considered an invalid value.
+    //= https://www.w3.org/TR/trace-context-2/#traceparent-header-field-values
+    //= type=test
+    //# HEXDIGLC = DIGIT / "a" / "b" / "c" / "d" / "e" / "f" ; lowercase hex character
     #[test]
     fn ids_are_lowercase_and_not_zero() {
         for (from, to) in [
@@ -247,7 +250,7 @@ mod tests {
     //# As this is a bit field, the flags cannot be interpreted by a simple equality comparison.
     //= https://www.w3.org/TR/trace-context-2/#other-flags
     //= type=test
-    //# The behavior of other flags, such as (`00000100`) is not defined and is reserved for future use. Vendors MUST set those to zero.
+    //# The behavior of other flags, such as (00000100) is not defined and is reserved for future use. Vendors MUST set those to zero.
     #[test]
     fn flags_are_bits_and_unknown_ones_go_out_as_zero() {
         for byte in 0..=u8::MAX {

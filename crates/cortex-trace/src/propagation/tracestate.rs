@@ -85,7 +85,7 @@ impl TraceState {
         }
         let mut list = format!("{key}={value}");
         //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
-        //# If adding an entry would cause the `tracestate` list to contain more than 32 `list-members` the right-most `list-member` should be removed from the list.
+        //# If adding an entry would cause the tracestate list to contain more than 32 list-members the right-most list-member should be removed from the list.
         for member in self.others(key).take(MEMBERS - 1) {
             list.push(',');
             list.push_str(member);
@@ -114,7 +114,7 @@ impl TraceState {
 
     /// Reads the lines of a header, joined in their order.
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
-    //# When receiving multiple `tracestate` header fields, they MUST be combined into a single header according to <a data-cite='!RFC9110#name-field-order'>RFC9110</a>.
+    //# When receiving multiple tracestate header fields, they MUST be combined into a single header according to RFC9110.
     pub(super) fn from_lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Self, InvalidTraceState> {
         let mut members = [b"".as_slice(); MEMBERS];
         let (mut received, mut count) = (0, 0);
@@ -129,7 +129,7 @@ impl TraceState {
             }
             let key = check_member(member)?;
             //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
-            //# There can be a maximum of 32 `list-member`s in a `list`.
+            //# There can be a maximum of 32 list-members in a list.
             received += 1;
             if received > MEMBERS {
                 return Err(Reason::Members.into());
@@ -279,7 +279,7 @@ fn has_key(member: &[u8], key: &[u8]) -> bool {
 }
 
 //= https://www.w3.org/TR/trace-context-2/#key
-//# A `key` MUST begin with a lowercase letter or a digit and contain up to 256 characters including lowercase letters (`a`-`z`), digits (`0`-`9`), underscores (`_`), dashes (`-`), asterisks (`*`), forward slashes (`/`), and at signs (`@`).
+//# A key MUST begin with a lowercase letter or a digit and contain up to 256 characters including lowercase letters (a-z), digits (0-9), underscores (_), dashes (-), asterisks (*), forward slashes (/), and at signs (@).
 fn check_key(key: &[u8]) -> Result<(), InvalidTraceState> {
     match key {
         [first, ..] if key.len() <= LENGTH && class(*first) & KEY_FIRST != 0 && all_are(key, KEY) => Ok(()),
@@ -288,7 +288,7 @@ fn check_key(key: &[u8]) -> Result<(), InvalidTraceState> {
 }
 
 //= https://www.w3.org/TR/trace-context-2/#value
-//# The value is an <a href="#opaque">opaque</a> string containing up to 256 printable ASCII [[!RFC0020]] characters (i.e., the range 0x20 to 0x7E) except comma (,) and (=). The string must end with a character which is not a space (0x20).
+//# The value is an opaque string containing up to 256 printable ASCII [RFC0020] characters (i.e., the range 0x20 to 0x7E) except comma (,) and (=). The string must end with a character which is not a space (0x20).
 fn check_value(value: &[u8]) -> Result<(), InvalidTraceState> {
     match value {
         [.., last] if value.len() <= LENGTH && *last != b' ' && all_are(value, VALUE) => Ok(()),
@@ -430,7 +430,7 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
     //= type=test
-    //# There can be a maximum of 32 `list-member`s in a `list`.
+    //# There can be a maximum of 32 list-members in a list.
     #[test]
     fn thirty_two_members_at_most() {
         assert_eq!(parse(numbered(32).as_bytes()), Some(numbered(32)));
@@ -446,7 +446,7 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#key
     //= type=test
-    //# A `key` MUST begin with a lowercase letter or a digit and contain up to 256 characters including lowercase letters (`a`-`z`), digits (`0`-`9`), underscores (`_`), dashes (`-`), asterisks (`*`), forward slashes (`/`), and at signs (`@`).
+    //# A key MUST begin with a lowercase letter or a digit and contain up to 256 characters including lowercase letters (a-z), digits (0-9), underscores (_), dashes (-), asterisks (*), forward slashes (/), and at signs (@).
     #[test]
     fn keys() {
         let longest = "k".repeat(256);
@@ -481,6 +481,9 @@ mod tests {
     //= https://www.w3.org/TR/trace-context-2/#value
     //= type=test
     //# All leading spaces MUST be preserved as part of the value. All trailing spaces are considered to be optional whitespace characters not part of the value.
+    //= https://www.w3.org/TR/trace-context-2/#value
+    //= type=test
+    //# The value is an opaque string containing up to 256 printable ASCII [RFC0020] characters (i.e., the range 0x20 to 0x7E) except comma (,) and (=). The string must end with a character which is not a space (0x20).
     #[test]
     fn values() {
         assert_eq!(parse(b"a=  1 ").as_deref(), Some("a=  1"));
@@ -501,7 +504,7 @@ mod tests {
     //# Modified keys MUST be moved to the beginning (left) of the list.
     //= https://www.w3.org/TR/trace-context-2/#mutating-the-tracestate-field
     //= type=test
-    //# When mutating `tracestate`, the order of unmodified key/value pairs MUST be preserved.
+    //# When mutating tracestate, the order of unmodified key/value pairs MUST be preserved.
     #[test]
     fn changes_move_to_the_left_and_the_rest_stays() {
         let state: TraceState = "a=1,b= 2,c=3".parse().unwrap();
@@ -515,7 +518,7 @@ mod tests {
 
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
     //= type=test
-    //# If adding an entry would cause the `tracestate` list to contain more than 32 `list-members` the right-most `list-member` should be removed from the list.
+    //# If adding an entry would cause the tracestate list to contain more than 32 list-members the right-most list-member should be removed from the list.
     #[test]
     fn the_thirty_third_pushes_out_the_last() {
         let full: TraceState = numbered(32).parse().unwrap();

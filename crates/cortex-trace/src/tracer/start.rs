@@ -59,19 +59,19 @@ impl Tracer {
             return pass_through(remote);
         };
         //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
-        //# Vendors SHOULD clean up `tracestate` collection on `traceparent` restart.
+        //# Vendors SHOULD clean up tracestate collection on traceparent restart.
         let (remote, link) = if self.restarts_traces() {
             (None, remote)
         } else {
             (remote, None)
         };
         //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
-        //# If the flag is unset in the incoming `traceparent` header, it MUST also be unset in any outgoing `traceparent` headers which use the same `trace-id`.
+        //# If the flag is unset in the incoming traceparent header, it MUST also be unset in any outgoing traceparent headers which use the same trace-id.
         let (trace_id, flags) = match &remote {
             Some(remote) if remote.flags().contains(Flags::RANDOM) => (remote.trace_id(), Flags::RANDOM),
             Some(remote) => (remote.trace_id(), Flags::NONE),
             //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
-            //# When at least the right-most 7 bytes of the `trace-id` are randomly (or pseudo-randomly) generated, the `random-trace-id` flag SHOULD be set to `1`.
+            //# When at least the right-most 7 bytes of the trace-id are randomly (or pseudo-randomly) generated, the random-trace-id flag SHOULD be set to 1.
             None => (id::trace_id(), Flags::RANDOM),
         };
         let mut params = SampleParams::new(trace_id, name, kind);
@@ -89,7 +89,7 @@ impl Tracer {
         let received = remote.as_ref().map_or(&TraceState::EMPTY, Remote::tracestate);
         Started {
             //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
-            //# The value of property `parent-id` MUST be set to a value representing the ID of the current operation.
+            //# The value of property parent-id MUST be set to a value representing the ID of the current operation.
             context: Context::current().with_span(trace_id, id::span_id(), flags),
             tracestate: published(received, decision, trace_id),
             parent: remote.as_ref().map(Remote::span_id),
@@ -100,7 +100,7 @@ impl Tracer {
 }
 
 //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
-//# If the value of the `traceparent` field wasn't changed before propagation, `tracestate` MUST NOT be modified as well.
+//# If the value of the traceparent field wasn't changed before propagation, tracestate MUST NOT be modified as well.
 fn pass_through(remote: Option<Remote>) -> Started {
     let (trace_id, span_id, flags, tracestate) = match remote {
         Some(remote) => (

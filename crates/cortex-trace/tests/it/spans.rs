@@ -188,7 +188,7 @@ fn unknown_methods_do_not_make_names() {
 
 //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
 //= type=test
-//# The value of property `parent-id` MUST be set to a value representing the ID of the current operation.
+//# The value of property parent-id MUST be set to a value representing the ID of the current operation.
 #[test]
 fn a_callers_trace_goes_on_with_a_span_of_our_own() {
     for (flags, recorded) in [
@@ -223,13 +223,13 @@ fn a_callers_trace_goes_on_with_a_span_of_our_own() {
 
 //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
 //= type=test
-//# If the flag is set in the incoming `traceparent` header, it MUST also be set in all outgoing `traceparent` headers which use the same `trace-id`.
+//# If the flag is set in the incoming traceparent header, it MUST also be set in all outgoing traceparent headers which use the same trace-id.
 //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
 //= type=test
-//# If the flag is unset in the incoming `traceparent` header, it MUST also be unset in any outgoing `traceparent` headers which use the same `trace-id`.
+//# If the flag is unset in the incoming traceparent header, it MUST also be unset in any outgoing traceparent headers which use the same trace-id.
 //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
 //= type=test
-//# When at least the right-most 7 bytes of the `trace-id` are randomly (or pseudo-randomly) generated, the `random-trace-id` flag SHOULD be set to `1`.
+//# When at least the right-most 7 bytes of the trace-id are randomly (or pseudo-randomly) generated, the random-trace-id flag SHOULD be set to 1.
 #[test]
 fn the_random_flag_is_copied_or_of_a_new_trace() {
     let tracers = [
@@ -266,7 +266,7 @@ fn the_random_flag_is_copied_or_of_a_new_trace() {
 
 //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
 //= type=test
-//# If the value of the `traceparent` field wasn't changed before propagation, `tracestate` MUST NOT be modified as well.
+//# If the value of the traceparent field wasn't changed before propagation, tracestate MUST NOT be modified as well.
 #[test]
 fn propagate_only_passes_through() {
     let tracer = Tracer::propagate_only();
@@ -290,7 +290,7 @@ fn propagate_only_passes_through() {
 
 //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
 //= type=test
-//# Vendors SHOULD clean up `tracestate` collection on `traceparent` restart.
+//# Vendors SHOULD clean up tracestate collection on traceparent restart.
 #[test]
 fn a_border_service_restarts_traces() {
     let fixture = Fixture::with(|builder| builder.sampler(ParentBased::root(AlwaysOn)).restart_traces());
