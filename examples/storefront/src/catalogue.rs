@@ -24,8 +24,8 @@ pub(crate) struct Catalogue {
     pub(crate) full: Bytes,
 }
 
-const FIRST_PAGE: usize = 30;
-const ALL: usize = 300;
+const FIRST_PAGE: usize = 34;
+const ALL: usize = 340;
 
 const ADJECTIVES: [&str; 8] = [
     "Sturdy", "Quiet", "Foldable", "Oak", "Enamel", "Woollen", "Brass", "Everyday",
@@ -105,7 +105,7 @@ mod tests {
             catalogue.full.len()
         );
         assert_eq!(catalogue.full, Catalogue::new().full);
-        assert_eq!(catalogue.product(300).map(|product| product.id), Some(300));
-        assert!(catalogue.product(0).is_none() && catalogue.product(301).is_none());
+        assert_eq!(catalogue.product(340).map(|product| product.id), Some(340));
+        assert!(catalogue.product(0).is_none() && catalogue.product(341).is_none());
     }
 }

@@ -109,35 +109,37 @@ impl Config {
         };
         let mut sample = None;
         for (option, source, value) in values {
-            if let "trace-file" | "announce" = option {
-                let path = Some(PathBuf::from(value));
-                if option == "announce" {
-                    config.announce = path
-                } else {
-                    config.trace_file = path
-                }
-                continue;
-            }
-            let value = value
-                .into_string()
-                .map_err(|_| format!("{source} is not UTF-8 text"))?;
             match option {
-                "addr" => config.addr = value,
-                "payments" => config.payments = value,
-                "admin" => config.admin = value,
-                "log" => config.log = value,
-                "payment-failures" => config.payment_failures = ratio(&source, &value)?,
-                "sample" => sample = Some(ratio(&source, &value)?),
-                "payment-latency" => {
-                    config.payment_latency =
-                        Duration::from_millis(number(&source, &value, 0, "milliseconds")?);
-                }
-                _ => config.load = Some(number(&source, &value, 1, "a number of requests")?),
+                "trace-file" => config.trace_file = Some(value.into()),
+                "announce" => config.announce = Some(value.into()),
+                "sample" => sample = Some(ratio(&source, &text(&source, value)?)?),
+                _ => config.set(option, &source, text(&source, value)?)?,
             }
         }
         config.sample = sample.unwrap_or(if config.trace_file.is_some() { 1.0 } else { 0.0 });
         Ok(config)
     }
+
+    fn set(&mut self, option: &str, source: &str, value: String) -> Result<(), String> {
+        match option {
+            "addr" => self.addr = value,
+            "payments" => self.payments = value,
+            "admin" => self.admin = value,
+            "log" => self.log = value,
+            "payment-failures" => self.payment_failures = ratio(source, &value)?,
+            "payment-latency" => {
+                self.payment_latency = Duration::from_millis(number(source, &value, 0, "milliseconds")?);
+            }
+            _ => self.load = Some(number(source, &value, 1, "a number of requests")?),
+        }
+        Ok(())
+    }
+}
+
+fn text(source: &str, value: OsString) -> Result<String, String> {
+    value
+        .into_string()
+        .map_err(|_| format!("{source} is not UTF-8 text"))
 }
 
 fn see_help(error: &impl ToString) -> String {
