@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<tools::Missing>() {
+            if error.is::<tools::Missing>() || error.is::<tools::Unknown>() {
                 ExitCode::from(2)
             } else {
                 ExitCode::FAILURE

@@ -2,6 +2,7 @@ use anyhow::{Result, ensure};
 
 use crate::project::Project;
 use crate::step::{Line, Step};
+use crate::tools::Unknown;
 
 /// A sanitizer and what the compiler needs to be told for it.
 struct Sanitizer {
@@ -40,8 +41,10 @@ pub(crate) fn steps(project: &Project, wanted: Option<&str>) -> Result<Vec<Step>
     if let Some(wanted) = wanted {
         ensure!(
             known.contains(&wanted),
-            "there is no sanitizer {wanted:?}; there are {}",
-            known.join(", ")
+            Unknown(format!(
+                "there is no sanitizer {wanted:?}; there are {}",
+                known.join(", ")
+            ))
         );
     }
     let chosen = SANITIZERS
@@ -57,7 +60,7 @@ fn step(project: &Project, sanitizer: &Sanitizer) -> Step {
         .filter(|name| *name != "cortex");
     // With `--target` the flags do not reach build scripts and macros, which the compiler has to load.
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let mut line = Line::new("cargo test --lib --tests --all-features --quiet --target")
+    let mut line = Line::new("cargo test --lib --tests --all-features --no-fail-fast --quiet --target")
         .arg(target)
         .each("-p", crates)
         .unstable()

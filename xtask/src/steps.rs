@@ -2,6 +2,7 @@ use anyhow::{Result, ensure};
 
 use crate::project::{Member, Project};
 use crate::step::{Line, Step};
+use crate::tools::Unknown;
 
 /// The crate of features whose combinations are too many to check them all.
 const FACADE: &str = "cortex";
@@ -36,7 +37,9 @@ pub(crate) fn select(steps: Vec<Step>, names: &[String]) -> Result<Vec<Step>> {
     for name in names {
         ensure!(
             steps.iter().any(|step| matches(step, name)),
-            "there is no step {name:?}; `cargo xtask step` lists them"
+            Unknown(format!(
+                "there is no step {name:?}; `cargo xtask step` lists them"
+            ))
         );
     }
     Ok(steps
@@ -155,10 +158,8 @@ fn features(project: &Project) -> Vec<Step> {
         .libraries()
         .map(|member| member.name.as_str())
         .filter(|name| *name != FACADE);
-    let alone = Line::new("cargo check -Zfeature-unification --workspace --quiet")
-        .unstable()
-        .env("CARGO_RESOLVER_FEATURE_UNIFICATION", "package")
-        .target(&project.target, "unstable");
+    // cargo's own `-Zfeature-unification=package` builds one dependency in two ways and mixes them up (1.95).
+    let alone = Line::new("cargo hack check --workspace --quiet").needs(&["cargo-hack"]);
     vec![
         Step::new("features/crates", deny(hack().each("-p", crates)), hint),
         Step::new(
@@ -167,7 +168,7 @@ fn features(project: &Project) -> Vec<Step> {
             hint,
         ),
         Step::new(
-            "features/unification",
+            "features/alone",
             alone,
             "a crate uses a feature that only a sibling switches on: name it in its own Cargo.toml",
         ),
@@ -238,7 +239,7 @@ mod tests {
         };
         assert_eq!(
             names(&pick(&["features"]).unwrap()),
-            ["features/crates", "features/facade", "features/unification"]
+            ["features/crates", "features/facade", "features/alone"]
         );
         assert_eq!(
             names(&pick(&["fmt", "test/cortex-trace"]).unwrap()),

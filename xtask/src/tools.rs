@@ -5,6 +5,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// A name on the command line that nothing has, and what there is: the command ends with code 2.
+#[derive(Debug)]
+pub(crate) struct Unknown(pub(crate) String);
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unknown {}
+
 /// A program that is not there, and how to get it: the command ends with code 2.
 #[derive(Debug)]
 pub(crate) struct Missing {

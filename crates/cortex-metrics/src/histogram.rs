@@ -56,11 +56,11 @@ impl Histogram {
 
     /// Counts one value.
     ///
-    /// `NaN` would make the sum `NaN` for ever, and a negative value would make it fall, which reads as a restart:
-    /// both are left out, and [`dropped`](Self::dropped) counts them.
+    /// `NaN` and infinity would stay in the sum for ever, and a negative value would make it fall, which reads as a
+    /// restart: all are left out, and [`dropped`](Self::dropped) counts them.
     pub fn observe(&self, value: f64) {
         let inner = &*self.inner;
-        if value.is_nan() || value < 0.0 {
+        if !value.is_finite() || value < 0.0 {
             inner.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -175,11 +175,12 @@ mod tests {
         histogram.observe(f64::NAN);
         histogram.observe(-1e-300);
         histogram.observe(f64::NEG_INFINITY);
+        histogram.observe(f64::INFINITY);
         let snapshot = histogram.snapshot();
         assert_eq!(snapshot.counts(), [3, 2, 1]);
         assert_eq!(snapshot.bounds(), [1.0, 2.0]);
         assert_eq!(snapshot.sum().to_bits(), 7.5_f64.to_bits());
-        assert_eq!(histogram.dropped(), 3);
+        assert_eq!(histogram.dropped(), 4);
         assert_eq!(format!("{histogram:?}"), "Histogram { count: 6, sum: 7.5, .. }");
     }
 

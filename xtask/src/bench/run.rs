@@ -8,6 +8,7 @@ use super::budget::Budget;
 use super::estimates;
 use super::report::Report;
 use super::results::Results;
+use crate::tools::Unknown;
 
 const PACKAGE: &str = "cortex-bench";
 
@@ -143,7 +144,7 @@ fn select<'a>(areas: &'a [String], wanted: Option<&str>) -> Result<Vec<&'a str>>
     };
     let known = || all().collect::<Vec<_>>().join(", ");
     let area = all().find(|area| *area == wanted);
-    let area = area.with_context(|| format!("there is no area {wanted:?}; there are {}", known()))?;
+    let area = area.ok_or_else(|| Unknown(format!("there is no area {wanted:?}; there are {}", known())))?;
     Ok(vec![area])
 }
 

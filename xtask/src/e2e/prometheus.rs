@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::child::Child;
@@ -43,11 +43,12 @@ fn scrapes(setup: &Setup) -> Result<()> {
             7,
         ),
     ] {
-        let value = until(Duration::from_secs(20), query, || value(addr, query))?;
-        ensure!(
-            value == expected.to_string(),
-            "{query} is {value}, not {expected}"
-        );
+        // A scrape on a busy machine may time out; the next one is right.
+        let expected = expected.to_string();
+        let wanted = format!("{query} to be {expected}");
+        until(Duration::from_secs(20), &wanted, || {
+            Ok(value(addr, query)?.filter(|value| *value == expected))
+        })?;
     }
     Ok(())
 }
@@ -71,7 +72,7 @@ fn start(setup: &Setup, admin: SocketAddr) -> Result<(Child, SocketAddr)> {
 
 fn configuration(admin: SocketAddr) -> String {
     format!(
-        "scrape_configs:\n  - job_name: shop\n    scrape_interval: 200ms\n    scrape_timeout: 200ms\n    \
+        "scrape_configs:\n  - job_name: shop\n    scrape_interval: 1s\n    scrape_timeout: 1s\n    \
          static_configs:\n      - targets: [\"{admin}\"]\n"
     )
 }

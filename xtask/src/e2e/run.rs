@@ -9,7 +9,7 @@ use super::scenario::{Scenario, Setup};
 use super::{abuse, arguments, curl, ending, exposition, prometheus};
 use crate::project::Project;
 use crate::step::{Stopwatch, seconds};
-use crate::tools::{self, Missing};
+use crate::tools::{self, Missing, Unknown};
 
 /// Runs the scenarios whose name contains `filter`, or all; the code is 1 if one failed.
 ///
@@ -73,12 +73,14 @@ fn select(filter: Option<&str>) -> Result<Vec<Scenario>> {
     let scenarios: Vec<_> = all().filter(wanted).collect();
     ensure!(
         !scenarios.is_empty(),
-        "no scenario's name contains {:?}; there are:\n  {}",
-        filter.unwrap_or_default(),
-        all()
-            .map(|scenario| scenario.name)
-            .collect::<Vec<_>>()
-            .join("\n  ")
+        Unknown(format!(
+            "no scenario's name contains {:?}; there are:\n  {}",
+            filter.unwrap_or_default(),
+            all()
+                .map(|scenario| scenario.name)
+                .collect::<Vec<_>>()
+                .join("\n  ")
+        ))
     );
     Ok(scenarios)
 }

@@ -136,6 +136,7 @@ impl Lines {
             .append(true)
             .create(true)
             .open(path)?;
+        refuse_what_is_not_ours(&mut file)?;
         let length = whole_lines(&mut file)?;
         file.set_len(length)?;
         Ok(Self { file, length })
@@ -172,6 +173,21 @@ impl Lines {
             }
         }
     }
+}
+
+/// Fails for a file that does not begin as ours do: its last line would be cut off.
+fn refuse_what_is_not_ours(file: &mut File) -> io::Result<()> {
+    const BEGINNING: &[u8] = br#"{"resourceSpans":"#;
+    let mut beginning = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    Read::by_ref(file)
+        .take(BEGINNING.len() as u64)
+        .read_to_end(&mut beginning)?;
+    if BEGINNING.starts_with(&beginning) {
+        return Ok(());
+    }
+    let message = "the file holds something else than spans: name another one";
+    Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
 /// Returns the length up to and with the last line end.

@@ -243,13 +243,14 @@ fn without_room_for_old_files_there_is_one() {
 
 #[test]
 fn it_appends_to_what_is_there_and_takes_back_a_torn_line() {
+    let line = |length| format!("{{\"resourceSpans\":\"{}\"}}\n", "x".repeat(length));
     for (before, kept) in [
         (String::new(), 0),
-        ("{}\n".to_owned(), 3),
-        ("{}\n{\"resourceSp".to_owned(), 3),
+        (line(0), line(0).len()),
+        (line(0) + "{\"resourceSp", line(0).len()),
         ("{\"resourceSp".to_owned(), 0),
-        (format!("{{}}\n{}", "x".repeat(10_000)), 3),
-        (format!("{}\n{}", "x".repeat(10_000), "y".repeat(4096)), 10_001),
+        (line(0) + &"x".repeat(10_000), line(0).len()),
+        (line(10_000) + &"y".repeat(4096), line(10_000).len()),
     ] {
         let folder = Folder::new();
         fs::write(folder.file(), &before).unwrap();
@@ -259,6 +260,22 @@ fn it_appends_to_what_is_there_and_takes_back_a_torn_line() {
         let text = fs::read_to_string(folder.file()).unwrap();
         assert!(text.starts_with(&before[..kept]));
         assert!(text[kept..].starts_with("{\"resourceSpans\":") && text.ends_with('\n'));
+    }
+}
+
+#[test]
+fn a_file_that_holds_something_else_is_left_alone() {
+    for other in [
+        "a token without a line end",
+        "{}\n",
+        "\n",
+        "{\"resourceMetrics\":[]}\n",
+    ] {
+        let folder = Folder::new();
+        fs::write(folder.file(), other).unwrap();
+        let error = OtlpJsonFile::rotating(folder.file(), 1 << 20, 1).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+        assert_eq!(fs::read_to_string(folder.file()).unwrap(), other);
     }
 }
 
