@@ -52,7 +52,7 @@ impl Error {
             io::ErrorKind::PermissionDenied => ": not permitted; choose a port above 1023",
             io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
             io::ErrorKind::InvalidInput => ": expected an address and a port, as in 127.0.0.1:8080",
-            _ => "",
+            _ => ": check the address",
         };
         Self::new(ErrorKind::Bind, format!("listen on {addr}{hint}"), Some(source))
     }

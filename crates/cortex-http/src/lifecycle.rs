@@ -64,9 +64,12 @@ impl Lifecycle {
         self
     }
 
-    /// Returns the longest time from the signal to the exit, but for the milliseconds of closing.
+    /// Returns the longest time from the signal to the exit, but for up to a second and a half in which connections that
+    /// are cut and the admin port close.
     pub fn total(&self) -> Duration {
-        self.drain_delay + self.drain_timeout + self.flush_timeout
+        self.drain_delay
+            .saturating_add(self.drain_timeout)
+            .saturating_add(self.flush_timeout)
     }
 }
 

@@ -71,7 +71,8 @@ impl Limits {
         self
     }
 
-    /// Closes a connection whose client takes no byte of the response for this long. Default 30 s.
+    /// Closes a connection whose client takes no byte of the response for this long. Default 30 s. On HTTP/2 this is
+    /// about the socket, not about one stream.
     #[must_use]
     pub const fn write_stall(mut self, limit: Duration) -> Self {
         self.write_stall = limit;
@@ -92,7 +93,8 @@ impl Limits {
         self
     }
 
-    /// Answers 413 to a request body larger than this. Default 16 MiB.
+    /// Answers 413 to a request body larger than this. Default 16 MiB. axum's extractors have a limit of their own, 2 MB
+    /// unless a `DefaultBodyLimit` says otherwise.
     #[must_use]
     pub const fn body_bytes(mut self, bytes: u64) -> Self {
         self.body_bytes = bytes;
@@ -122,7 +124,15 @@ impl Limits {
         {
             "a time limit is zero: allow at least a millisecond"
         } else {
-            return Ok(self);
+            let clamp = |limit: Duration| limit.min(LONGEST);
+            return Ok(Self {
+                first_byte: clamp(self.first_byte),
+                header: clamp(self.header),
+                idle: clamp(self.idle),
+                write_stall: clamp(self.write_stall),
+                body: clamp(self.body),
+                ..self
+            });
         };
         Err(Error::new(ErrorKind::Limits, wrong, None))
     }
@@ -133,6 +143,9 @@ impl Default for Limits {
         Self::new()
     }
 }
+
+/// As good as never, and far from overflowing when it is added to an instant.
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
 fn default_connections() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -169,7 +182,8 @@ mod tests {
 
     #[test]
     fn limits_that_would_serve_nobody_are_refused() {
-        assert!(Limits::new().checked().is_ok());
+        let never = Limits::new().idle(Duration::MAX).checked().unwrap();
+        assert_eq!(never.idle, LONGEST);
         for wrong in [
             Limits::new().connections(0),
             Limits::new().streams(0),

@@ -17,10 +17,13 @@ pub struct ExitReport {
     pub connections: u64,
     /// The time from the request to end until the last connection closed.
     pub drained_in: Duration,
-    /// The requests that ran out of time, the first hundred of them.
+    /// The requests that ran out of time, the first hundred of them. A response whose last frame was handed over
+    /// already is not among them, even if its client had not read it all.
     pub cut: Vec<Cut>,
     /// How many requests ran out of time.
     pub cut_total: u64,
+    /// How many connections did not even end when they were cut: a handler blocks its thread.
+    pub unfinished: usize,
     /// Whether a second signal, or [`Running::kill`](crate::Running::kill), ended the drain early.
     pub forced: bool,
     /// Whether the exporters could not send all spans in time.
@@ -47,7 +50,7 @@ impl ExitReport {
         match (self.forced, self.signal) {
             (true, Some(signal)) => 128 + signal,
             (true, None) => 3,
-            (false, _) if self.cut_total > 0 => 3,
+            (false, _) if self.cut_total > 0 || self.unfinished > 0 => 3,
             (false, _) => 0,
         }
     }
@@ -72,6 +75,13 @@ impl fmt::Display for ExitReport {
         for Cut { method, route, age } in &self.cut {
             write!(f, "\n  cut {method} {route} after {:.2} s", age.as_secs_f64())?;
         }
+        if self.unfinished > 0 {
+            write!(
+                f,
+                "\n  {} connections could not be ended: a handler blocks its thread",
+                self.unfinished
+            )?;
+        }
         if self.telemetry_lost {
             f.write_str("\n  some spans could not be exported in time")?;
         }
@@ -92,6 +102,7 @@ mod tests {
             drained_in: Duration::from_millis(1500),
             cut: Vec::new(),
             cut_total: 0,
+            unfinished: 0,
             forced: false,
             telemetry_lost: false,
             signal: Some(15),
@@ -117,6 +128,11 @@ mod tests {
             cut.to_string()
                 .ends_with("\n  cut GET /slow after 2.00 s\n  some spans could not be exported in time")
         );
+        let blocked = ExitReport {
+            unfinished: 1,
+            ..clean.clone()
+        };
+        assert!(blocked.code() == 3 && blocked.to_string().contains("1 connections could not be ended"));
         assert_eq!(
             ExitReport {
                 forced: true,

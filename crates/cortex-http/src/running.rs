@@ -90,6 +90,9 @@ impl Running {
 
     /// Runs until SIGTERM or SIGINT, drains, and says how it went; a second signal ends it at once.
     ///
+    /// The call itself installs the handlers: announce the service after it, await it then, and no signal that answers
+    /// the announcement is missed.
+    ///
     /// # Errors
     ///
     /// The signal handlers cannot be installed.
@@ -97,10 +100,9 @@ impl Running {
     /// # Cancel safety
     ///
     /// As [`join`](Self::join).
-    pub async fn serve_until_signal(self) -> Result<ExitReport, Error> {
-        let signals =
-            Signals::install().map_err(|error| Error::system("install the signal handlers", error))?;
-        Ok(self.until(signals).await)
+    pub fn serve_until_signal(self) -> impl Future<Output = Result<ExitReport, Error>> {
+        let signals = Signals::install().map_err(|error| Error::system("install the signal handlers", error));
+        async move { Ok(self.until(signals?).await) }
     }
 
     pub(crate) async fn until(self, mut signals: Signals) -> ExitReport {
@@ -185,12 +187,13 @@ impl Drain {
         if !matches!(unless_forced(&control, drained).await, Some(Ok(()))) {
             shared.phase.enter(Phase::Cut);
             shared.kill.cancel();
-            let _ = tokio::time::timeout(CUT_LIMIT, shared.tasks.wait()).await; // what ignores it is reported anyway
+            let _ = tokio::time::timeout(CUT_LIMIT, shared.tasks.wait()).await;
         }
+        let unfinished = shared.tasks.len();
         let drained_in = shared.clock.now().saturating_duration_since(start);
 
         drop(checks); // signals the scheduler; nothing waits for a check that hangs
-        let telemetry_lost = shared.tracer.shutdown(lifecycle.flush_timeout).await.is_err();
+        let telemetry_lost = shared.tracer.flush(lifecycle.flush_timeout).await.is_err();
         let tally = &shared.tally;
         let report = ExitReport {
             reason,
@@ -199,6 +202,7 @@ impl Drain {
             drained_in,
             cut: tally.take_cut(),
             cut_total: tally.cut_total.load(Ordering::Relaxed),
+            unfinished,
             forced: control.forced.load(Ordering::Relaxed),
             telemetry_lost,
             signal: control.signal.get().map(|received| received.number),

@@ -141,7 +141,8 @@ impl Server {
         self
     }
 
-    /// Measures with this clock. Default: [`SystemClock`].
+    /// Measures with this clock, which must run as fast as tokio's: the time limits wait on that. Default:
+    /// [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self

@@ -79,6 +79,10 @@ pub(crate) struct Conn {
     ended: AtomicU64,
     /// When the last request ended, in nanoseconds after `accepted`.
     idle_since: AtomicU64,
+    /// Request bodies that somebody still reads; it may outlive the response.
+    bodies: AtomicU64,
+    /// The connection speaks another protocol now, whose waits are its own.
+    upgraded: AtomicBool,
     /// A request body was left unread: the client may still be sending.
     unread: AtomicBool,
     expired: AtomicU8,
@@ -102,6 +106,8 @@ impl Conn {
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
+            bodies: AtomicU64::new(0),
+            upgraded: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             expired: AtomicU8::new(0),
         }
@@ -129,6 +135,20 @@ impl Conn {
 
     pub(crate) fn is_busy(&self) -> bool {
         self.ended.load(Ordering::Acquire) != self.begun()
+            || self.bodies.load(Ordering::Relaxed) > 0
+            || self.upgraded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin_body(&self) {
+        self.bodies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_body(&self) {
+        self.bodies.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn idle_since(&self) -> Instant {

@@ -14,6 +14,7 @@ mod percentile;
 mod shop;
 mod start;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use crate::config::{Command, Config, HELP};
@@ -34,8 +35,19 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(start::run(*config)) {
         Ok(code) => code,
-        Err(error) => refuse(&error.to_string()),
+        Err(error) => refuse(&with_causes(&*error)),
     }
+}
+
+/// Joins an error and what caused it into one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line} ({error})");
+        cause = error.source();
+    }
+    line.replace('\n', " ")
 }
 
 /// What cannot work ends with one line and code 2, as a shell does.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cortex::health::{Check, Health};
-use cortex::http::{AccessLog, Admin, Running, Server};
+use cortex::http::{AccessLog, Admin, Server};
 use cortex::metrics::Registry;
 use cortex::trace::{JsonLogs, OtlpJsonFile, ParentBased, Probability, Tracer};
 use serde_json::json;
@@ -21,6 +21,8 @@ use crate::shop::Shop;
 /// A trace file grows to this size, then the next begins; the last five are kept.
 const TRACE_FILE_BYTES: u64 = 16 << 20;
 const TRACE_FILES: usize = 5;
+/// How long the last spans may take to be written.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// Starts both services, serves or loads, and ends them in reverse order.
 pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
@@ -60,7 +62,7 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     let shop = Server::new(shop.routes())
         .name("shop")
         .metrics(&registry)
-        .tracer(tracer)
+        .tracer(tracer.clone())
         .health(health)
         .admin(Admin::bind(config.admin))
         .access_log(AccessLog::new())
@@ -68,36 +70,52 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
         .await?;
     let addr = shop.local_addr();
     let admin = shop.admin_addr().expect("invariant: it was asked for");
-    if let Some(file) = &config.announce {
-        announce(file, addr, admin, upstream)
-            .map_err(|error| format!("--announce {}: {error}", file.display()))?;
-    }
-    welcome(addr, admin, upstream);
+    let announced = |addresses| match &config.announce {
+        None => Ok(()),
+        Some(file) => {
+            announce(file, addresses).map_err(|error| format!("--announce {}: {error}", file.display()))
+        }
+    };
+    let addresses = Addresses {
+        shop: addr,
+        admin,
+        payments: upstream,
+    };
 
     let code = match config.load {
-        None => serve(shop).await?,
+        None => {
+            let serving = shop.serve_until_signal(); // before anybody knows that it runs
+            announced(addresses)?;
+            addresses.welcome();
+            let report = serving.await?;
+            println!("shop: {report}");
+            report.exit_code()
+        }
         Some(total) => {
+            announced(addresses)?;
+            addresses.welcome();
             println!("sending {total} requests");
-            let summary = load::run(addr, total).await;
-            println!("{summary}");
+            let code = tokio::select! {
+                summary = load::run(addr, total) => {
+                    println!("{summary}");
+                    if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+                }
+                _ = tokio::signal::ctrl_c() => {
+                    println!("\ninterrupted");
+                    ExitCode::from(130)
+                }
+            };
             shop.shutdown();
             println!("shop: {}", shop.join().await);
-            if summary.is_clean() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            code
         }
     };
     payments.shutdown();
     println!("payments: {}", payments.join().await);
+    if tracer.shutdown(LAST_SPANS).await.is_err() {
+        println!("some spans could not be written");
+    }
     Ok(code)
-}
-
-async fn serve(shop: Running) -> Result<ExitCode, cortex::http::Error> {
-    let report = shop.serve_until_signal().await?;
-    println!("shop: {report}");
-    Ok(report.exit_code())
 }
 
 fn tracer(config: &Config) -> Result<Tracer, Box<dyn Error>> {
@@ -113,8 +131,23 @@ fn tracer(config: &Config) -> Result<Tracer, Box<dyn Error>> {
         .build()?)
 }
 
+/// Where everything listens.
+#[derive(Clone, Copy)]
+struct Addresses {
+    shop: SocketAddr,
+    admin: SocketAddr,
+    payments: SocketAddr,
+}
+
 /// Writes the addresses for a script; renamed into place, so that a reader sees all of it or nothing.
-fn announce(file: &Path, shop: SocketAddr, admin: SocketAddr, payments: SocketAddr) -> std::io::Result<()> {
+fn announce(
+    file: &Path,
+    Addresses {
+        shop,
+        admin,
+        payments,
+    }: Addresses,
+) -> std::io::Result<()> {
     let unfinished = file.with_extension("unfinished");
     std::fs::write(
         &unfinished,
@@ -123,16 +156,23 @@ fn announce(file: &Path, shop: SocketAddr, admin: SocketAddr, payments: SocketAd
     std::fs::rename(unfinished, file)
 }
 
-fn welcome(shop: SocketAddr, admin: SocketAddr, payments: SocketAddr) {
-    println!(
-        "storefront is running\n  \
-         shop      http://{shop}/\n  \
-         payments  http://{payments}/\n  \
-         admin     http://{admin}/  (/metrics /livez /readyz /startupz /health)\n\n\
-         try\n  \
-         curl --compressed http://{shop}/catalogue\n  \
-         curl -d '{{\"product\": 7, \"quantity\": 1}}' http://{shop}/checkout\n  \
-         curl http://{admin}/metrics\n\n\
-         Ctrl-C drains and ends\n"
-    );
+impl Addresses {
+    fn welcome(self) {
+        let Self {
+            shop,
+            admin,
+            payments,
+        } = self;
+        println!(
+            "storefront is running\n  \
+             shop      http://{shop}/\n  \
+             payments  http://{payments}/\n  \
+             admin     http://{admin}/  (/metrics /livez /readyz /startupz /health)\n\n\
+             try\n  \
+             curl --compressed http://{shop}/catalogue\n  \
+             curl -d '{{\"product\": 7, \"quantity\": 1}}' http://{shop}/checkout\n  \
+             curl http://{admin}/metrics\n\n\
+             Ctrl-C drains and ends\n"
+        );
+    }
 }

@@ -123,6 +123,9 @@ fn whole(
 ) -> Response<ResponseBody> {
     let status = response.status();
     exchange.answer(status.as_u16());
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        exchange.conn().upgrade();
+    }
     if exchange.conn().shared.phase.reached(Phase::Draining) && status != StatusCode::SWITCHING_PROTOCOLS {
         close_after(&exchange, response.headers_mut());
     }

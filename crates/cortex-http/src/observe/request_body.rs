@@ -60,6 +60,7 @@ impl<B: Body> RequestBody<B> {
             return (Self { inner, bounds: None }, None);
         }
         let (limits, breach) = (&conn.shared.limits, Arc::new(Breach::default()));
+        conn.begin_body();
         let bounds = Bounds {
             conn: Arc::clone(conn),
             breach: Arc::clone(&breach),
@@ -98,6 +99,7 @@ impl Drop for Bounds {
         if !self.ended {
             self.conn.leave_unread();
         }
+        self.conn.end_body();
     }
 }
 

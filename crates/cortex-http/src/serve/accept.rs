@@ -48,11 +48,20 @@ pub(crate) async fn accept_loop(listener: TcpListener, app: Compress<Router>, sh
             }
         }
     }
-    while let (Ok(permit), Some(Ok(stream))) = (
-        Arc::clone(&permits).try_acquire_owned(),
-        ready_now(&listener).await,
-    ) {
-        spawn(stream, permit, &app, &shared);
+    // tokio may not have heard of the latest ones yet, so ask the kernel itself; the listener does not block.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    spawn(stream, permit, &app, &shared);
+                }
+            }
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(_) => break,
+        }
     }
 }
 
@@ -70,14 +79,6 @@ async fn accept(
         .await
         .expect("invariant: the semaphore is never closed");
     (permit, listener.accept().await.map(|(stream, _)| stream))
-}
-
-async fn ready_now(listener: &TcpListener) -> Option<io::Result<TcpStream>> {
-    tokio::select! {
-        biased;
-        accepted = listener.accept() => Some(accepted.map(|(stream, _)| stream)),
-        () = std::future::ready(()) => None,
-    }
 }
 
 fn spawn(stream: TcpStream, permit: OwnedSemaphorePermit, app: &Compress<Router>, shared: &Arc<Shared>) {

@@ -17,6 +17,10 @@ use crate::shared::{Conn, Expired};
 /// hyper's own header time-out also counts the pause between two requests and makes a timer for every head. Here one
 /// timer serves the connection and is left alone while it only has to move later: a request costs no timer operation.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about one socket that do not depend on each other"
+)]
 pub(crate) struct DeadlineIo<T> {
     io: T,
     conn: Arc<Conn>,
@@ -31,6 +35,10 @@ pub(crate) struct DeadlineIo<T> {
     /// Bytes of the next head arrived; its clock starts at the next pause.
     partial: bool,
     stalled_since: Option<Instant>,
+    /// Bytes were written since the last flush: a response is on its way, also when its request has ended.
+    unflushed: bool,
+    /// The task was woken for a limit that is past; once is enough.
+    woken: bool,
     eof: bool,
     linger: Option<Linger>,
 }
@@ -61,6 +69,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             partial_since: http1.then(|| conn.accepted()),
             partial: http1,
             stalled_since: None,
+            unflushed: false,
+            woken: false,
             eof: false,
             linger: None,
             conn,
@@ -76,7 +86,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             self.partial = false;
             self.partial_since = None;
         }
-        if self.conn.is_busy() {
+        if self.unflushed || self.conn.is_busy() {
             return None;
         }
         let shared = &self.conn.shared;
@@ -94,7 +104,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         };
         ready!(self.poll_until(until, cx));
         if limit == Expired::Header {
-            // No response is under way, so the write buffers below are empty and this is a message of its own.
+            // Nothing of a response is under way, so this is a message of its own.
             let _ = Pin::new(&mut self.io).poll_write(cx, REQUEST_TIMEOUT);
         }
         Poll::Ready(self.expire(limit))
@@ -103,8 +113,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
     /// Called when all is flushed: hyper waits for the next request with the read it began during the last one, so
     /// this is where the wait for it begins. The read finds the limit reached when the timer wakes the task.
     fn start_waiting(&mut self, cx: &mut Context<'_>) {
-        if let Some((until, _)) = self.patience()
+        if self.linger.is_none()
+            && let Some((until, _)) = self.patience()
             && self.poll_until(until, cx).is_ready()
+            && !std::mem::replace(&mut self.woken, true)
         {
             cx.waker().wake_by_ref();
         }
@@ -181,6 +193,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
             buf.put_slice(&this.prefix.split_to(count));
             return Poll::Ready(Ok(()));
         }
+        this.woken = false;
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
@@ -197,6 +210,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.unflushed = true;
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         this.written(written, cx)
     }
@@ -207,6 +221,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.unflushed = true;
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
         this.written(written, cx)
     }
@@ -219,6 +234,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
         if flushed.is_ready() {
+            this.unflushed = false;
             this.start_waiting(cx);
         }
         this.written(flushed, cx)

@@ -153,3 +153,58 @@ async fn connections_beyond_the_limit_wait_for_room() {
     assert!(read_to_end(&mut second).await.ends_with("\r\n\r\n2"));
     shop.close().await;
 }
+
+#[tokio::test]
+async fn an_upgraded_connection_has_no_limits_of_http() {
+    let limits = Limits::new().header(SHORT).idle(SHORT);
+    let shop = Shop::open(limits).await;
+    let mut socket = shop.connect().await;
+    let head = "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    assert!(
+        read_until(&mut socket, "\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 101")
+    );
+    socket.write_all(b"ping").await.unwrap();
+    assert_eq!(read_until(&mut socket, "ping").await, "ping");
+    // Another connection that is idle for as long shows that the limit has passed.
+    let mut idle = shop.connect().await;
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    read_until(&mut idle, "hello").await;
+    assert_eq!(read_to_end(&mut idle).await, "");
+    socket.write_all(b"pong").await.unwrap();
+    assert_eq!(read_until(&mut socket, "pong").await, "pong");
+}
+
+#[tokio::test]
+async fn a_body_that_is_read_after_the_answer_is_not_taken_for_a_head() {
+    let shop = Shop::open(Limits::new().header(SHORT).idle(SHORT)).await;
+    let mut socket = shop.connect().await;
+    socket
+        .write_all(b"POST /late HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nfive!")
+        .await
+        .unwrap();
+    read_until(&mut socket, "later").await;
+    let mut idle = shop.connect().await;
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    read_until(&mut idle, "hello").await;
+    assert_eq!(read_to_end(&mut idle).await, "");
+    let mut stray = [0; 1];
+    let nothing = socket.try_read(&mut stray).unwrap_err();
+    assert_eq!(
+        nothing.kind(),
+        std::io::ErrorKind::WouldBlock,
+        "a 408 for a head that nobody sends"
+    );
+    assert_eq!(
+        shop.metric(&errors("header_timeout")).to_bits(),
+        0.0_f64.to_bits()
+    );
+    shop.running.kill();
+    assert_eq!(shop.close().await.cut_total, 0);
+}

@@ -258,3 +258,52 @@ async fn what_cannot_start_says_why_and_what_to_do() {
     assert_eq!(error.kind(), ErrorKind::Limits);
     shop.close().await;
 }
+
+#[test]
+fn a_handler_that_blocks_its_thread_is_in_the_report() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (entered, released) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let blocking = {
+        let (entered, released) = (Arc::clone(&entered), Arc::clone(&released));
+        move || async move {
+            entered.wait();
+            released.wait();
+        }
+    };
+    let lifecycle = Lifecycle::local().drain_timeout(Duration::from_millis(10));
+    let server = Server::new(Routes::new().route("/", get(blocking))).lifecycle(lifecycle);
+    let running = runtime.block_on(server.start("127.0.0.1:0")).unwrap();
+    let client = runtime.spawn(get_from(running.local_addr(), "/"));
+    entered.wait();
+    running.shutdown();
+    let report = runtime.block_on(running.join());
+    released.wait();
+    assert_eq!((report.unfinished, report.code()), (1, 3), "{report}");
+    runtime.block_on(client).unwrap();
+}
+
+#[tokio::test]
+async fn an_http2_stream_is_cut_and_named_too() {
+    let lifecycle = Lifecycle::local().drain_timeout(Duration::from_millis(50));
+    let shop = Shop::with(Limits::new(), |server| server.lifecycle(lifecycle)).await;
+    let io = hyper_util::rt::TokioIo::new(shop.connect().await);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut send, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("http://a/stuck")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let answer = tokio::spawn(send.send_request(request));
+    shop.gates.entered.notified().await;
+    let report = shop.close().await;
+    assert_eq!(
+        (report.cut_total, &*report.cut[0].route, report.code()),
+        (1, "/stuck", 3)
+    );
+    assert!(answer.await.unwrap().is_err());
+    let _ = connection.await.unwrap();
+}

@@ -42,9 +42,35 @@ pub(crate) fn routes(gates: &Gates) -> Routes {
             "/trace",
             get(|| async { format!("{:?}", cortex_core::Context::current().trace_id()) }),
         )
+        .route("/upgrade", get(upgrade))
+        .route("/late", post(late))
         .route("/stuck", get(move || wait(waiting.clone())))
         .route("/endless", get(|| async { Body::from_stream(Endless) }))
         .route("/broken", get(|| async { Body::from_stream(PanicsLater(0)) }))
+}
+
+/// Speaks another protocol after the head: sends back what it receives.
+async fn upgrade(mut request: axum::extract::Request) -> axum::response::Response {
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut io = hyper_util::rt::TokioIo::new(upgraded.await.unwrap());
+        let mut four = [0; 4];
+        while io.read_exact(&mut four).await.is_ok() {
+            io.write_all(&four).await.unwrap();
+        }
+    });
+    let response = axum::response::Response::builder().status(101);
+    response
+        .header("connection", "upgrade")
+        .header("upgrade", "echo")
+        .body(Body::empty())
+        .unwrap()
+}
+
+/// Answers, and goes on reading the body.
+async fn late(body: Body) -> &'static str {
+    tokio::spawn(axum::body::to_bytes(body, 1 << 20));
+    "later"
 }
 
 async fn panics() -> &'static str {
