@@ -66,6 +66,8 @@ impl Builder {
     }
 
     /// Tells this observer instead of nobody.
+    ///
+    /// An observer that holds the [`Health`] itself keeps both alive for ever.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Box::new(observer);
         self

@@ -354,6 +354,7 @@ impl<T: ?Sized> Clone for Source<T> {
 mod tests {
     use super::*;
     use crate::{Buckets, Family, Gauge, Histogram, Info};
+    use parking_lot::Mutex;
 
     fn text(registry: &Registry) -> String {
         let mut text = String::new();
@@ -551,16 +552,21 @@ jobs_total{pool=\"b\"} 0
     #[test]
     fn a_scrape_may_register() {
         let registry = Registry::default();
-        let inner = registry.clone();
-        registry.register_collector(move |out: &mut Samples<'_>| {
-            let _ = inner.register("late", "", Gauge::default());
-            out.gauge("early", "", &[], 1.0);
+        let inner = Arc::new(Mutex::new(Some(registry.clone())));
+        registry.register_collector({
+            let inner = Arc::clone(&inner);
+            move |out: &mut Samples<'_>| {
+                let registry = inner.lock().clone().expect("taken at the end");
+                let _ = registry.register("late", "", Gauge::default());
+                out.gauge("early", "", &[], 1.0);
+            }
         });
         assert_eq!(text(&registry), "# TYPE early gauge\nearly 1.0\n");
         assert_eq!(
             text(&registry),
             "# TYPE late gauge\nlate 0\n# TYPE early gauge\nearly 1.0\n"
         );
+        inner.lock().take(); // a registry that holds itself would never be freed
     }
 
     #[test]

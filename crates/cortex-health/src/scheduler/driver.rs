@@ -234,7 +234,7 @@ mod tests {
     use cortex_testkit::{ManualClock, Recorder};
     use http::HeaderMap;
     use std::future;
-    use std::sync::OnceLock;
+    use std::sync::Mutex;
     use tokio::runtime::Runtime;
 
     /// A runtime that works while it is asked to and at no other time.
@@ -318,19 +318,20 @@ mod tests {
 
     #[test]
     fn observers_see_what_they_are_told_and_do_no_harm() {
-        struct Nosy(Arc<OnceLock<Health>>, Recorder<(Status, Status)>);
+        struct Nosy(Arc<Mutex<Option<Health>>>, Recorder<(Status, Status)>);
 
         impl Observer for Nosy {
             fn on_event(&self, event: &Event) {
                 if let Event::Transition { check, to, .. } = event {
-                    let report = self.0.get().unwrap().snapshot();
+                    let report = self.0.lock().unwrap().as_ref().unwrap().snapshot();
                     self.1.record((*to, report.check(check).unwrap().status()));
                 }
                 panic!("cannot reach pg://app:hunter2@db");
             }
         }
 
-        let (clock, runtime, cell, seen) = (ManualClock::new(), runtime(), Arc::default(), Recorder::new());
+        let (clock, runtime, seen) = (ManualClock::new(), runtime(), Recorder::new());
+        let cell = Arc::<Mutex<Option<Health>>>::default();
         let log = Recorder::new();
         let health = Health::builder()
             .clock(clock.clone())
@@ -340,7 +341,7 @@ mod tests {
             }))
             .build()
             .unwrap();
-        assert!(cell.set(health.clone()).is_ok());
+        *cell.lock().unwrap() = Some(health.clone());
         let mut driver = driver(&health, &runtime);
         tracing::subscriber::with_default(subscriber(&log), || {
             driver.step(None);
@@ -348,6 +349,7 @@ mod tests {
             assert!(driver.step(None));
         });
         assert_eq!(seen.take(), [(Status::Down, Status::Down)]);
+        cell.lock().unwrap().take(); // an observer that holds its health would never be freed
         let log = log.text();
         assert!(
             log.contains("WARN") && log.contains("health check is worse check=db from=unknown to=down"),
