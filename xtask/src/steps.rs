@@ -202,8 +202,8 @@ mod tests {
 
     fn project() -> Project {
         Project {
-            root: "/root".into(),
-            target: "/root/target".into(),
+            root: "/checkout".into(),
+            target: "/checkout/target".into(),
             members: vec![
                 member("cortex", true, true),
                 member("cortex-core", true, false),
