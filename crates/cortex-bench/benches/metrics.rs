@@ -146,7 +146,7 @@ fn encode(criterion: &mut Criterion) {
     for (n, labels) in (1..).zip(&sets) {
         family.with(labels, |counter| counter.add(n));
     }
-    let mut ours = String::new();
+    let mut ours = Vec::new();
     group.bench_function("cortex", |b| {
         b.iter(|| {
             ours.clear();
@@ -173,6 +173,7 @@ fn encode(criterion: &mut Criterion) {
 
     // Empty when a filter left one of them out.
     if !ours.is_empty() && !theirs.is_empty() {
+        let ours = String::from_utf8(ours).expect("the format is UTF-8");
         let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
         assert_eq!((samples(&ours), samples(&theirs)), (SCRAPED, SCRAPED));
     }

@@ -192,7 +192,6 @@ fn level(status: Status) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cortex_metrics::Format;
 
     #[test]
     fn statuses_are_sorted_for_the_search_and_outcomes_index_their_counters() {
@@ -216,8 +215,7 @@ mod tests {
             418,
             took,
         );
-        let mut text = String::new();
-        registry.encode(Format::Text004, &mut text);
+        let text = registry.to_text();
         let count = "http_server_request_duration_seconds_count";
         let known = r#"{http_request_method="GET",http_route="/a",http_response_status_code="200"} 2"#;
         let rare =

@@ -24,9 +24,14 @@ pub struct Buckets {
 
 struct Inner {
     bounds: Box<[f64]>,
+    /// The same, if they are few, filled up with what no value exceeds: a search without a branch.
+    few: Option<[f64; FEW]>,
     /// `le="…"} ` for each bound and for `+Inf`: what ends the labels of a `_bucket` line.
     tails: Box<[Box<str>]>,
 }
+
+/// As many bounds as it is cheaper to compare with all of than to search.
+const FEW: usize = 16;
 
 impl Buckets {
     /// The most bounds a histogram may have.
@@ -102,16 +107,28 @@ impl Buckets {
     }
 
     /// Returns the index of the bucket that `value` falls into.
+    #[inline]
     pub(crate) fn index(&self, value: f64) -> usize {
+        if let Some(few) = &self.inner.few {
+            // Compiles to vector instructions.
+            return few.iter().map(|bound| usize::from(*bound < value)).sum();
+        }
         self.inner.bounds.partition_point(|bound| *bound < value)
     }
 
-    fn from_checked(bounds: Vec<f64>) -> Self {
+    /// Takes bounds that are finite and increase; there may be more than [`MAX`](Self::MAX).
+    pub(crate) fn from_checked(bounds: Vec<f64>) -> Self {
         let tail = |bound| format!("le=\"{}\"}} ", le(bound)).into_boxed_str();
         let tails = bounds.iter().copied().chain([f64::INFINITY]).map(tail).collect();
+        let few = (bounds.len() <= FEW).then(|| {
+            let mut few = [f64::INFINITY; FEW];
+            few[..bounds.len()].copy_from_slice(&bounds);
+            few
+        });
         Self {
             inner: Arc::new(Inner {
                 bounds: bounds.into(),
+                few,
                 tails,
             }),
         }
@@ -241,6 +258,15 @@ mod tests {
         let buckets = Buckets::new([1.0, 2.0]).unwrap();
         let indices = [0.5, 1.0, 1.5, 2.0, 2.5, f64::INFINITY].map(|value| buckets.index(value));
         assert_eq!(indices, [0, 0, 1, 1, 2, 2]);
+        for count in [15, 16, 17, 64] {
+            let buckets = Buckets::linear(1.0, 1.0, count).unwrap();
+            let index = |value: usize| buckets.index(f64::from(u8::try_from(value).unwrap()));
+            let indices: Vec<_> = (0..count + 3).map(index).collect();
+            let expected: Vec<_> = (0..count + 3)
+                .map(|value| value.saturating_sub(1).min(count))
+                .collect();
+            assert_eq!(indices, expected);
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use crate::encode::{float, push_label};
-use crate::gather::{Loose, LooseSample};
+use crate::encode::{Number, push_label};
+use crate::gather::{Loose, LooseSeries, LooseValue};
 use crate::metric::Kind;
 use crate::name::{family_name, is_label_name, is_metric_name};
 use crate::scope::Scope;
@@ -15,7 +15,7 @@ use crate::scope::Scope;
 /// # Examples
 ///
 /// ```
-/// use cortex_metrics::{Collector, Format, Registry, Samples};
+/// use cortex_metrics::{Collector, Registry, Samples};
 ///
 /// struct Queues;
 ///
@@ -28,8 +28,7 @@ use crate::scope::Scope;
 ///
 /// let registry = Registry::default();
 /// registry.register_collector(Queues);
-/// let mut text = String::new();
-/// registry.encode(Format::Text004, &mut text);
+/// let text = registry.to_text();
 /// assert!(text.contains("queue_depth{queue=\"mail\"} 3.0\n"));
 /// assert!(text.contains("queue_jobs_total{queue=\"mail\"} 128.0\n"));
 /// ```
@@ -58,7 +57,7 @@ pub struct Samples<'a> {
     families: Vec<Loose>,
     by_name: HashMap<String, usize>,
     rejected: HashSet<String>,
-    seen: HashSet<String>,
+    seen: HashSet<(usize, String)>,
 }
 
 impl<'a> Samples<'a> {
@@ -114,17 +113,21 @@ impl<'a> Samples<'a> {
         if !is_metric_name(name) || (kind == Kind::Counter && !counts) {
             return None;
         }
-        let suffix = if kind == Kind::Counter { "_total" } else { "" };
-        let sample = LooseSample::new(&[name, suffix], &self.render(labels)?, &float(value))?;
+        let number = Number::Float(value);
+        let value = match kind {
+            Kind::Counter => LooseValue::Counter(number, None),
+            _ => LooseValue::Gauge(number),
+        };
+        let series = LooseSeries::new(self.render(labels)?, value)?;
         let at = self.by_name.get(name).copied().unwrap_or(self.families.len());
         if at == self.families.len() {
             self.families.push(Loose::new(name, kind, None, help));
             self.by_name.insert(name.to_owned(), at);
         }
-        if self.families[at].kind != kind || !self.seen.insert(sample.key.clone()) {
+        if self.families[at].kind != kind || !self.seen.insert((at, series.key.clone())) {
             return None;
         }
-        self.families[at].samples.push(sample);
+        self.families[at].series.push(series);
         Some(())
     }
 
@@ -161,11 +164,13 @@ mod tests {
         assert!(format!("{samples:?}").starts_with("Samples { families: "));
         let (families, rejected) = samples.finish();
         let lines = |family: &Loose| {
-            family
-                .samples
-                .iter()
-                .map(|sample| sample.line.clone())
-                .collect::<Vec<_>>()
+            let line = |series: &LooseSeries| match series.value {
+                LooseValue::Gauge(value) | LooseValue::Counter(value, _) => {
+                    format!("{}{} {:?}", family.name, series.key, value.to_float())
+                }
+                _ => unreachable!("a collector gives nothing else"),
+            };
+            family.series.iter().map(line).collect::<Vec<_>>()
         };
         (families.iter().flat_map(lines).collect(), rejected)
     }
@@ -178,7 +183,7 @@ mod tests {
             out.gauge("a", "A.", &[("x", "2\n")], f64::NAN);
             out.counter("b", "B.", &[("y", "")], 0.0); // an empty label is none
         });
-        assert_eq!(lines, ["a{x=\"1\"} 1.0", "a{x=\"2\\n\"} NaN"]);
+        assert_eq!(lines, ["a[(\"x\", \"1\")] 1.0", "a[(\"x\", \"2\\n\")] NaN"]);
         assert_eq!(rejected, 1);
     }
 
@@ -195,7 +200,11 @@ mod tests {
                 out.gauge("bad", "", labels, 1.0);
                 out.gauge("bad", "", labels, 2.0);
             });
-            assert_eq!((lines, rejected), (vec!["good 1.0".to_owned()], 1), "{labels:?}");
+            assert_eq!(
+                (lines, rejected),
+                (vec!["good[] 1.0".to_owned()], 1),
+                "{labels:?}"
+            );
         }
         let all_bad = families(|out| {
             out.gauge("a b", "", &[], 1.0);

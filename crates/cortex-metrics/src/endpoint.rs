@@ -30,7 +30,7 @@ pub fn router(registry: &Registry) -> Router {
 
 fn answer(registry: &Registry, headers: &HeaderMap) -> impl IntoResponse + use<> {
     let format = negotiate(headers);
-    let mut text = String::new();
+    let mut text = Vec::new();
     registry.encode(format, &mut text);
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(format.content_type())),

@@ -59,12 +59,15 @@ impl fmt::Display for RegisterError {
             ),
             Kind::RepeatedLabel { label } => write!(f, "its label {label:?} is given twice"),
             Kind::ReservedLabel { label } => {
-                write!(f, "its label {label:?} belongs to the buckets of a histogram")
+                write!(
+                    f,
+                    "its label {label:?} belongs to the buckets of a histogram or to the states of a set"
+                )
             }
             Kind::InvalidUnit { unit } => {
                 write!(f, "its unit {unit:?} must be letters, digits and underscores")
             }
-            Kind::UnitNotAllowed => f.write_str("an info has no unit"),
+            Kind::UnitNotAllowed => f.write_str("an info or a state set has no unit"),
             Kind::Duplicate => f.write_str("it is registered already"),
             Kind::Mismatch => {
                 f.write_str("the name is registered with another type, unit, help or set of labels")
@@ -107,7 +110,7 @@ pub enum RegisterErrorKind {
         /// The label.
         label: String,
     },
-    /// A label means something else on this type of metric: `le` on a histogram.
+    /// A label means something else on this type of metric: `le` on a histogram, its own name on a state set.
     ReservedLabel {
         /// The label.
         label: String,
@@ -169,7 +172,7 @@ mod tests {
             ),
             (
                 Kind::UnitNotAllowed,
-                "failed to register metric \"m\": an info has no unit",
+                "failed to register metric \"m\": an info or a state set has no unit",
             ),
             (
                 Kind::Duplicate,

@@ -1,7 +1,8 @@
 use std::collections::{HashMap, HashSet};
 
-use crate::Format;
-use crate::encode::{Header, label_pairs};
+use crate::HistogramSnapshot;
+use crate::encode::{Encoder, Header, Labels, Number, Value, label_pairs};
+use crate::exemplar::Exemplar;
 use crate::metric::Kind;
 use crate::name::Names;
 
@@ -12,9 +13,7 @@ pub(crate) struct Loose {
     pub(crate) kind: Kind,
     pub(crate) unit: Option<String>,
     pub(crate) help: String,
-    pub(crate) samples: Vec<LooseSample>,
-    /// Whether `OpenMetrics` forbids sums and counts, because a sum is negative or no number.
-    pub(crate) without_sum: bool,
+    pub(crate) series: Vec<LooseSeries>,
 }
 
 impl Loose {
@@ -24,62 +23,78 @@ impl Loose {
             kind,
             unit: unit.map(str::to_owned),
             help: help.to_owned(),
-            samples: Vec::new(),
-            without_sum: false,
+            series: Vec::new(),
         }
     }
 
-    fn write(&self, format: Format, out: &mut String) {
-        let header = Header {
+    fn write(&self, encoder: &mut dyn Encoder) {
+        encoder.begin(&Header {
             name: &self.name,
             kind: self.kind,
             unit: self.unit.as_deref(),
             help: &self.help,
-        };
-        header.write(format, out);
-        let open_metrics = format == Format::OpenMetrics1;
-        for sample in &self.samples {
-            if !(open_metrics && self.without_sum && sample.is_sum_or_count) {
-                let exemplar = if open_metrics { &*sample.exemplar } else { "" };
-                out.extend([&*sample.line, exemplar, "\n"]);
-            }
+        });
+        for series in &self.series {
+            let labels = Labels {
+                scope: "",
+                own: &series.labels,
+            };
+            encoder.put(labels, &series.value.show());
+        }
+        encoder.end();
+    }
+}
+
+/// One series of such a family.
+#[derive(Debug)]
+pub(crate) struct LooseSeries {
+    /// Tells the series from others: its labels, in an order that does not depend on how they were written.
+    pub(crate) key: String,
+    /// With those of the sub-registry.
+    labels: String,
+    pub(crate) value: LooseValue,
+}
+
+#[derive(Debug)]
+pub(crate) enum LooseValue {
+    Counter(Number, Option<Exemplar>),
+    Gauge(Number),
+    Unknown(Number),
+    Info,
+    Histogram(HistogramSnapshot, Vec<(usize, Exemplar)>),
+}
+
+impl LooseValue {
+    fn show(&self) -> Value<'_> {
+        match self {
+            Self::Counter(value, exemplar) => Value::Counter {
+                value: *value,
+                exemplar: exemplar.as_ref(),
+                created: None,
+            },
+            Self::Gauge(number) => Value::Gauge(*number),
+            Self::Unknown(number) => Value::Unknown(*number),
+            Self::Info => Value::Info,
+            Self::Histogram(snapshot, exemplars) => Value::Histogram {
+                snapshot,
+                exemplars,
+                created: None,
+            },
         }
     }
 }
 
-/// One line of such a family.
-#[derive(Debug)]
-pub(crate) struct LooseSample {
-    /// Tells the series from others: name and labels, in an order that does not depend on how they were written.
-    pub(crate) key: String,
-    /// The line without its end and exemplar.
-    pub(crate) line: String,
-    /// With what separates it from the line.
-    pub(crate) exemplar: String,
-    pub(crate) is_sum_or_count: bool,
-}
-
-impl LooseSample {
-    /// Makes a sample from the parts of its name, its rendered labels and its value; nothing if the labels are not
-    /// well formed or one repeats.
-    pub(crate) fn new(name: &[&str], labels: &str, value: &str) -> Option<Self> {
-        let name = name.concat();
-        let mut pairs = label_pairs(labels)?;
+impl LooseSeries {
+    /// Takes rendered labels; nothing if they are not well formed or one repeats.
+    pub(crate) fn new(labels: String, value: LooseValue) -> Option<Self> {
+        let mut pairs = label_pairs(&labels)?;
         pairs.sort_unstable();
         if pairs.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return None;
         }
         pairs.retain(|(_, value)| !value.is_empty()); // to a scraper an empty label is none
-        let line = match labels {
-            "" => format!("{name} {value}"),
-            _ => format!("{name}{{{labels}}} {value}"),
-        };
-        Some(Self {
-            key: format!("{name} {pairs:?}"),
-            line,
-            exemplar: String::new(),
-            is_sum_or_count: false,
-        })
+        let key = format!("{pairs:?}");
+        Some(Self { key, labels, value })
     }
 }
 
@@ -90,7 +105,8 @@ pub(crate) struct Gathered<'a> {
     names: Names,
     families: Vec<Loose>,
     by_name: HashMap<String, usize>,
-    keys: HashSet<String>,
+    /// The keys of each family's series.
+    keys: Vec<HashSet<String>>,
     dropped: u64,
 }
 
@@ -101,7 +117,7 @@ impl<'a> Gathered<'a> {
             names: Names::default(),
             families: Vec::new(),
             by_name: HashMap::new(),
-            keys: HashSet::new(),
+            keys: Vec::new(),
             dropped: 0,
         }
     }
@@ -109,31 +125,27 @@ impl<'a> Gathered<'a> {
     /// Adds a family, or its series to those that an earlier source gave of the same family. It is dropped, and
     /// counted, if it would expose what is exposed already.
     pub(crate) fn add(&mut self, mut family: Loose) {
-        let known = self.by_name.get(&family.name).map(|&at| &mut self.families[at]);
+        let known = self.by_name.get(&family.name).copied();
         let clash = |names: &Names| names.clash(&family.name, family.kind).is_some();
-        let fits = match &known {
+        let fits = match known.map(|at| &self.families[at]) {
             Some(known) => known.kind == family.kind && known.unit == family.unit,
             None => !clash(self.registered) && !clash(&self.names),
         };
         let mut keys = HashSet::new();
-        let is_new = |key: &String| !self.keys.contains(key);
-        if !fits
-            || !family
-                .samples
-                .iter()
-                .all(|sample| is_new(&sample.key) && keys.insert(sample.key.clone()))
-        {
+        let is_new = |key: &String| known.is_none_or(|at| !self.keys[at].contains(key));
+        let mut series = family.series.iter();
+        if !fits || !series.all(|series| is_new(&series.key) && keys.insert(series.key.clone())) {
             self.dropped += 1;
             return;
         }
-        self.keys.extend(keys);
-        if let Some(known) = known {
-            known.samples.append(&mut family.samples);
-            known.without_sum |= family.without_sum;
-        } else if !family.samples.is_empty() {
+        if let Some(at) = known {
+            self.families[at].series.append(&mut family.series);
+            self.keys[at].extend(keys);
+        } else if !family.series.is_empty() {
             self.names.insert(&family.name, family.kind);
             self.by_name.insert(family.name.clone(), self.families.len());
             self.families.push(family);
+            self.keys.push(keys);
         }
     }
 
@@ -146,9 +158,9 @@ impl<'a> Gathered<'a> {
         self.dropped
     }
 
-    pub(crate) fn write(&self, format: Format, out: &mut String) {
+    pub(crate) fn write(&self, encoder: &mut dyn Encoder) {
         for family in &self.families {
-            family.write(format, out);
+            family.write(encoder);
         }
     }
 }

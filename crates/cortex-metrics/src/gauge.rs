@@ -1,10 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-/// A whole number that goes up and down: connections open, jobs queued.
+use crate::cells::{Block, Shape, Walk, walk};
+
+/// A whole number that goes up and down: jobs queued, the size of a file.
 ///
-/// Clones share the value.
+/// Clones share the value. Where it is only raised and lowered, a [`LevelGauge`] costs threads less.
 ///
 /// # Examples
 ///
@@ -19,23 +21,25 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 /// ```
 #[derive(Clone, Default)]
 pub struct Gauge {
-    value: Arc<AtomicI64>,
+    inner: Arc<Inner<AtomicI64>>,
 }
 
 impl Gauge {
     /// Replaces the value.
     pub fn set(&self, value: i64) {
-        self.value.store(value, Ordering::Relaxed);
+        self.inner.value.store(value, Ordering::Relaxed);
+        self.inner.touched.touch();
     }
 
     /// Adds `n`, wrapping around at the ends of `i64`.
     pub fn add(&self, n: i64) {
-        self.value.fetch_add(n, Ordering::Relaxed);
+        self.inner.value.fetch_add(n, Ordering::Relaxed);
+        self.inner.touched.touch();
     }
 
     /// Subtracts `n`, wrapping around at the ends of `i64`.
     pub fn sub(&self, n: i64) {
-        self.value.fetch_sub(n, Ordering::Relaxed);
+        self.add(n.wrapping_neg());
     }
 
     /// Adds one.
@@ -50,7 +54,15 @@ impl Gauge {
 
     /// Returns the value.
     pub fn get(&self) -> i64 {
-        self.value.load(Ordering::Relaxed)
+        self.inner.value.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take_touched(&self) -> bool {
+        self.inner.touched.take()
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.inner) > 1
     }
 }
 
@@ -76,23 +88,37 @@ impl fmt::Debug for Gauge {
 /// ```
 #[derive(Clone, Default)]
 pub struct GaugeF64 {
-    bits: Arc<AtomicU64>,
+    inner: Arc<Inner<AtomicU64>>,
 }
 
 impl GaugeF64 {
     /// Replaces the value.
     pub fn set(&self, value: f64) {
-        self.bits.store(value.to_bits(), Ordering::Relaxed);
+        self.inner.value.store(value.to_bits(), Ordering::Relaxed);
+        self.inner.touched.touch();
     }
 
     /// Adds `n`, which may be negative.
     pub fn add(&self, n: f64) {
-        add_f64(&self.bits, n, Ordering::Relaxed);
+        let add = |bits| Some((f64::from_bits(bits) + n).to_bits());
+        let _ = self
+            .inner
+            .value
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        self.inner.touched.touch();
     }
 
     /// Returns the value.
     pub fn get(&self) -> f64 {
-        f64::from_bits(self.bits.load(Ordering::Relaxed))
+        f64::from_bits(self.inner.value.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn take_touched(&self) -> bool {
+        self.inner.touched.take()
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.inner) > 1
     }
 }
 
@@ -102,15 +128,98 @@ impl fmt::Debug for GaugeF64 {
     }
 }
 
-/// Adds to a number kept as its bits; `order` is that of the successful store.
-pub(crate) fn add_f64(bits: &AtomicU64, n: f64, order: Ordering) {
-    let mut old = bits.load(Ordering::Relaxed);
-    loop {
-        let new = (f64::from_bits(old) + n).to_bits();
-        match bits.compare_exchange_weak(old, new, order, Ordering::Relaxed) {
-            Ok(_) => return,
-            Err(seen) => old = seen,
+/// A whole number that is only raised and lowered, by many threads: requests in flight, connections open.
+///
+/// It costs what a [`Counter`](crate::Counter) costs, because each thread adds in memory of its own; the price is that
+/// it cannot be set. Clones share the value.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_metrics::LevelGauge;
+///
+/// let in_flight = LevelGauge::default();
+/// in_flight.inc();
+/// in_flight.add(4);
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| in_flight.dec()); // another thread may lower it
+/// });
+/// assert_eq!(in_flight.get(), 4);
+/// ```
+#[derive(Clone)]
+pub struct LevelGauge {
+    cells: Arc<Block>,
+}
+
+impl LevelGauge {
+    /// Adds one.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Subtracts one.
+    #[inline]
+    pub fn dec(&self) {
+        self.add(-1);
+    }
+
+    /// Adds `n`, which may be negative, wrapping around at the ends of `i64`.
+    #[inline]
+    pub fn add(&self, n: i64) {
+        self.cells.add(0, n.cast_unsigned());
+    }
+
+    /// Returns the value.
+    pub fn get(&self) -> i64 {
+        self.read(&walk())
+    }
+
+    pub(crate) fn read(&self, walk: &Walk<'_>) -> i64 {
+        self.cells.integer(walk, 0).cast_signed()
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.cells) > 1
+    }
+}
+
+impl Default for LevelGauge {
+    fn default() -> Self {
+        Self {
+            cells: Arc::new(Block::new(Shape::INTEGER)),
         }
+    }
+}
+
+impl fmt::Debug for LevelGauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LevelGauge").field(&self.get()).finish()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner<T> {
+    value: T,
+    touched: Touched,
+}
+
+/// Whether a value was set, maybe to what it was.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    flag: AtomicBool,
+}
+
+impl Touched {
+    pub(crate) fn touch(&self) {
+        // Read first: mostly it is set, and a line that is only read is not fought for.
+        if !self.flag.load(Ordering::Relaxed) {
+            self.flag.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn take(&self) -> bool {
+        self.flag.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -126,6 +235,8 @@ mod tests {
         gauge.clone().dec();
         assert_eq!(gauge.get(), -4);
         assert_eq!(format!("{gauge:?}"), "Gauge(-4)");
+        gauge.sub(i64::MIN);
+        assert_eq!(gauge.get(), i64::MIN.wrapping_sub(4));
     }
 
     #[test]
@@ -140,5 +251,27 @@ mod tests {
         assert_eq!(format!("{gauge:?}"), "GaugeF64(10000.0)");
         gauge.set(f64::NAN);
         assert!(gauge.get().is_nan());
+    }
+
+    #[test]
+    fn a_level_may_be_lowered_where_it_was_not_raised() {
+        let gauge = LevelGauge::default();
+        std::thread::scope(|scope| {
+            for raise in [true, false] {
+                let gauge = gauge.clone();
+                scope.spawn(move || (0..1_000).for_each(|_| if raise { gauge.inc() } else { gauge.dec() }));
+            }
+        });
+        assert_eq!(gauge.get(), 0);
+        gauge.add(-5);
+        assert_eq!(format!("{gauge:?}"), "LevelGauge(-5)");
+    }
+
+    #[test]
+    fn setting_the_same_value_touches() {
+        let gauge = Gauge::default();
+        assert!(!gauge.take_touched());
+        gauge.set(0);
+        assert!(gauge.take_touched() && !gauge.take_touched());
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::encode::{Series, push_label};
+use crate::encode::{Series, Value, push_label};
 use crate::metric::{Encode, Kind, Metric};
 
 /// Facts that do not change while the process runs, as the labels of a series whose value is 1: a version, a commit.
@@ -11,13 +11,11 @@ use crate::metric::{Encode, Kind, Metric};
 /// # Examples
 ///
 /// ```
-/// use cortex_metrics::{Format, Info, Registry};
+/// use cortex_metrics::{Info, Registry};
 ///
 /// let registry = Registry::default();
 /// registry.register("build", "What runs here.", Info::new([("version", "1.2.3")]))?;
-/// let mut text = String::new();
-/// registry.encode(Format::OpenMetrics1, &mut text);
-/// assert!(text.contains("build_info{version=\"1.2.3\"} 1\n"));
+/// assert!(registry.to_open_metrics().contains("build_info{version=\"1.2.3\"} 1\n"));
 /// # Ok::<(), cortex_metrics::RegisterError>(())
 /// ```
 #[derive(Clone)]
@@ -67,6 +65,6 @@ impl Encode for Info {
     }
 
     fn write(&self, series: &mut Series<'_>) {
-        series.labelled(self.rendered()).integer("_info", 1_u64);
+        series.put(self.rendered(), &Value::Info);
     }
 }

@@ -61,8 +61,9 @@ impl Labels for () {
 /// See [`Labels`].
 pub struct LabelValues<'a> {
     /// The names that have no value yet.
-    names: std::slice::Iter<'a, &'static str>,
+    names: std::slice::Iter<'a, &'a str>,
     rendered: &'a mut String,
+    is_cut: bool,
 }
 
 impl LabelValues<'_> {
@@ -76,8 +77,10 @@ impl LabelValues<'_> {
         let mut cut = Cut {
             out: self.rendered,
             left: Self::MAX_BYTES,
+            is_full: false,
         };
         let _ = write!(cut, "{value}"); // fails only to end early: what was written by then is the value
+        self.is_cut |= cut.is_full;
         self.rendered.push('"');
     }
 }
@@ -90,37 +93,59 @@ impl fmt::Debug for LabelValues<'_> {
     }
 }
 
-/// Renders `a="x",b="y"`, as both text formats spell it.
-pub(crate) fn render<L: Labels>(labels: &L) -> Box<str> {
+/// Labels as both text formats spell them: `a="x",b="y"`.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    pub(crate) text: Box<str>,
+    /// Whether a value was too long.
+    pub(crate) is_cut: bool,
+}
+
+/// Renders the labels of one series.
+pub(crate) fn render<L: Labels>(labels: &L) -> Rendered {
     render_with(L::NAMES, |out| labels.values(out))
 }
 
 /// Renders the labels of the series that stands for all those over the bound.
-pub(crate) fn render_overflow<L: Labels>() -> Box<str> {
-    render_with(L::NAMES, |out| {
-        for _ in L::NAMES {
-            out.push("__other__");
-        }
-    })
+pub(crate) fn render_overflow<S: AsRef<str>>(names: &[S]) -> Box<str> {
+    let values = |out: &mut LabelValues<'_>| names.iter().for_each(|_| out.push("__other__"));
+    render_with(names, values).text
 }
 
-fn render_with(names: &[&'static str], values: impl FnOnce(&mut LabelValues<'_>)) -> Box<str> {
+/// Renders the values that are pushed, with these names.
+pub(crate) fn render_with<S: AsRef<str>>(names: &[S], values: impl FnOnce(&mut LabelValues<'_>)) -> Rendered {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
     let mut rendered = String::new();
     let mut out = LabelValues {
         names: names.iter(),
         rendered: &mut rendered,
+        is_cut: false,
     };
     values(&mut out);
     while out.names.len() > 0 {
         out.push("");
     }
-    rendered.into_boxed_str()
+    let is_cut = out.is_cut;
+    Rendered {
+        text: rendered.into_boxed_str(),
+        is_cut,
+    }
+}
+
+/// Returns as much of a value as is kept.
+#[inline]
+pub(crate) fn cut(value: &str) -> &str {
+    if value.len() <= LabelValues::MAX_BYTES {
+        return value;
+    }
+    &value[..value.floor_char_boundary(LabelValues::MAX_BYTES)]
 }
 
 /// Escapes what passes and stops at the limit.
 struct Cut<'a> {
     out: &'a mut String,
     left: usize,
+    is_full: bool,
 }
 
 impl Write for Cut<'_> {
@@ -129,6 +154,7 @@ impl Write for Cut<'_> {
         escape(self.out, kept, true);
         if kept.len() < text.len() {
             self.left = 0;
+            self.is_full = true;
             return Err(fmt::Error);
         }
         self.left -= kept.len();
@@ -204,17 +230,17 @@ mod tests {
 
     fn two(text: &str) -> String {
         let text = text.to_owned();
-        render(&Two { text, number: 7 }).into_string()
+        render(&Two { text, number: 7 }).text.into_string()
     }
 
     #[test]
     fn values_are_escaped() {
         assert_eq!(two("a\"b\\c\nd"), r#"text="a\"b\\c\nd",number="7""#);
         assert_eq!(two(""), r#"text="",number="7""#);
-        assert_eq!(render(&Nothing {}).as_ref(), "");
-        assert_eq!(render(&()).as_ref(), "");
+        assert_eq!(&*render(&Nothing {}).text, "");
+        assert_eq!(&*render(&()).text, "");
         assert_eq!(
-            render_overflow::<Two>().as_ref(),
+            &*render_overflow(Two::NAMES),
             r#"text="__other__",number="__other__""#
         );
     }
@@ -240,13 +266,14 @@ mod tests {
             }
         }
         let rendered = render_with(&["a"], |out| out.push(Pieces));
-        assert_eq!(rendered.len(), "a=\"\"".len() + 256);
+        assert!(rendered.is_cut);
+        assert_eq!(rendered.text.len(), "a=\"\"".len() + 256);
     }
 
     #[test]
     fn a_wrong_number_of_values_keeps_the_names() {
         assert_eq!(
-            render_with(&["a", "b"], |out| out.push(1)).as_ref(),
+            &*render_with(&["a", "b"], |out| out.push(1)).text,
             r#"a="1",b="""#
         );
         let many = render_with(&["a"], |out| {
@@ -254,6 +281,6 @@ mod tests {
             out.push(2);
             assert!(format!("{out:?}").contains("rendered"));
         });
-        assert_eq!(many.as_ref(), r#"a="1""#);
+        assert_eq!(&*many.text, r#"a="1""#);
     }
 }

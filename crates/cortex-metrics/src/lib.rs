@@ -2,37 +2,49 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod buckets;
+mod cells;
 mod collector;
 mod counter;
 mod encode;
 #[cfg(feature = "axum")]
 mod endpoint;
 mod error;
+mod exemplar;
 mod family;
 mod gather;
 mod gauge;
 mod histogram;
+mod histogram_snapshot;
 mod info;
+mod label_enum;
 mod labels;
 mod metric;
 mod name;
+mod native;
 pub mod prometheus;
 mod registry;
 mod scope;
+mod single;
+mod state_set;
 mod timer;
 
 pub use self::buckets::{Buckets, BucketsError};
 pub use self::collector::{Collector, Samples};
-pub use self::counter::Counter;
+pub use self::counter::{Counter, CounterF64};
 pub use self::encode::{Format, negotiate};
 #[cfg(feature = "axum")]
 pub use self::endpoint::router;
 pub use self::error::{RegisterError, RegisterErrorKind};
-pub use self::family::Family;
-pub use self::gauge::{Gauge, GaugeF64};
-pub use self::histogram::{Histogram, HistogramSnapshot};
+pub use self::exemplar::ExemplarFilter;
+pub use self::family::{DenseFamily, DenseLabels, DynamicFamily, Family};
+pub use self::gauge::{Gauge, GaugeF64, LevelGauge};
+pub use self::histogram::{Histogram, HistogramBuilder};
+pub use self::histogram_snapshot::HistogramSnapshot;
 pub use self::info::Info;
+pub use self::label_enum::LabelEnum;
 pub use self::labels::{LabelValues, Labels};
 pub use self::metric::{Instrument, Metric};
+pub use self::native::{NativeBuckets, NativeBucketsError, NativeSnapshot};
 pub use self::registry::Registry;
+pub use self::state_set::StateSet;
 pub use self::timer::Timer;

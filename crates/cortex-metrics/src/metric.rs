@@ -1,10 +1,12 @@
 use std::fmt::Debug;
 
+use crate::cells::Walk;
 use crate::encode::Series;
 
-/// What a [`Registry`](crate::Registry) can hold: [`Counter`](crate::Counter), [`Gauge`](crate::Gauge),
-/// [`GaugeF64`](crate::GaugeF64), [`Histogram`](crate::Histogram), [`Info`](crate::Info), or a
-/// [`Family`](crate::Family) of one of the first four.
+/// What a [`Registry`](crate::Registry) can hold: [`Counter`](crate::Counter), [`CounterF64`](crate::CounterF64),
+/// [`Gauge`](crate::Gauge), [`GaugeF64`](crate::GaugeF64), [`LevelGauge`](crate::LevelGauge),
+/// [`Histogram`](crate::Histogram), [`StateSet`](crate::StateSet), [`Info`](crate::Info), or a family of one of them
+/// but the last.
 ///
 /// It cannot be implemented elsewhere: numbers that live elsewhere are shown by a [`Collector`](crate::Collector).
 ///
@@ -40,8 +42,23 @@ pub(crate) enum Kind {
     Gauge,
     Histogram,
     Info,
+    StateSet,
     /// Only what another library exposes has no type.
     Unknown,
+}
+
+impl Kind {
+    /// Returns the name that `OpenMetrics` gives it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Info => "info",
+            Self::StateSet => "stateset",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// How a metric is written.
@@ -52,19 +69,40 @@ pub(crate) trait Encode: Debug + Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Whether there is no series, so that the family is left out.
-    fn is_empty(&self) -> bool {
-        false
-    }
-
+    /// Writes all series.
     fn write(&self, series: &mut Series<'_>);
 }
 
-/// How one series is written.
-pub(crate) trait Single: Debug + Send + Sync + 'static {
+/// Adds to a metric what another has seen, before and now.
+pub(crate) type Absorb<M, Seen> = fn(&M, before: &Seen, now: &Seen);
+
+/// One series: how it is read, shown, and added to another when it is removed.
+pub(crate) trait Single: Debug + Send + Sync + Sized + 'static {
     const KIND: Kind;
 
-    fn write_single(&self, series: &mut Series<'_>);
+    /// What it shows at one moment.
+    type Seen: Clone + Debug + Default + Send + Sync;
+
+    fn see(&self, walk: &Walk<'_>) -> Self::Seen;
+
+    /// Writes what was seen.
+    fn show(&self, labels: &str, seen: &Self::Seen, series: &mut Series<'_>);
+
+    /// Whether somebody used it between two moments, the second of which is now.
+    fn is_used(&self, before: &Self::Seen, now: &Self::Seen) -> bool;
+
+    /// Whether there is a clone.
+    fn is_shared(&self) -> bool;
+
+    /// Returns what of a series stays shown when it is removed: what was seen of a count. Of a level nothing is, since
+    /// a level that is not shown any more is missed in the total.
+    fn carry(seen: Self::Seen) -> Self::Seen {
+        seen
+    }
+
+    /// Adds to it what another one has now more than it had before; says no if that has no meaning, as for a level that
+    /// is set, not counted.
+    const ABSORB: Option<Absorb<Self, Self::Seen>>;
 }
 
 impl<T: Single> Encode for T {
@@ -73,27 +111,7 @@ impl<T: Single> Encode for T {
     }
 
     fn write(&self, series: &mut Series<'_>) {
-        self.write_single(series);
+        let seen = self.see(&crate::cells::walk());
+        self.show("", &seen, series);
     }
-}
-
-macro_rules! instruments {
-    ($($type:ident: $kind:ident, $self:ident, $series:ident => $write:expr;)*) => {$(
-        impl Metric for crate::$type {}
-        impl Instrument for crate::$type {}
-        impl Single for crate::$type {
-            const KIND: Kind = Kind::$kind;
-
-            fn write_single(&$self, $series: &mut Series<'_>) {
-                $write;
-            }
-        }
-    )*};
-}
-
-instruments! {
-    Counter: Counter, self, series => series.integer("_total", self.get());
-    Gauge: Gauge, self, series => series.integer("", self.get());
-    GaugeF64: Gauge, self, series => series.float("", self.get());
-    Histogram: Histogram, self, series => series.histogram(&self.snapshot());
 }

@@ -55,7 +55,7 @@ pub(crate) fn family_name(mut name: &str, kind: Kind) -> &str {
     let suffix = match kind {
         Kind::Counter => "_total",
         Kind::Info => "_info",
-        Kind::Gauge | Kind::Histogram | Kind::Unknown => return name,
+        Kind::Gauge | Kind::Histogram | Kind::StateSet | Kind::Unknown => return name,
     };
     while let Some(shorter) = name.strip_suffix(suffix) {
         name = shorter;
@@ -69,7 +69,7 @@ fn suffixes(kind: Kind) -> &'static [&'static str] {
         Kind::Counter => &["", "_total", "_created"],
         Kind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
         Kind::Info => &["", "_info"],
-        Kind::Gauge | Kind::Unknown => &[""],
+        Kind::Gauge | Kind::StateSet | Kind::Unknown => &[""],
     }
 }
 

@@ -2,16 +2,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::encode::{Header, Series};
+use crate::encode::{Encoder, Header, Series, Text};
 use crate::error::RegisterErrorKind as Problem;
 use crate::gather::Gathered;
 use crate::metric::{Encode, Kind};
 use crate::name::{Names, family_name, is_label_name, is_metric_name, is_unit};
 use crate::scope::Scope;
-use crate::{Collector, Counter, Format, Metric, RegisterError, Samples};
+use crate::{Collector, Counter, Format, Metric, RegisterError, Samples, cells};
 
 /// Everything that is exposed: metrics with their names, collectors, and registries of `prometheus-client`.
 ///
@@ -20,21 +21,19 @@ use crate::{Collector, Counter, Format, Metric, RegisterError, Samples};
 /// # Examples
 ///
 /// ```
-/// use cortex_metrics::{Counter, Format, Registry};
+/// use cortex_metrics::{Counter, Registry};
 ///
 /// let registry = Registry::default();
 /// let jobs = Counter::default();
 /// registry.sub_registry("mail", [("pool", "slow")])?.register("jobs", "Jobs done.", jobs.clone())?;
 /// jobs.add(2);
 ///
-/// let mut text = String::new();
-/// registry.encode(Format::Text004, &mut text);
 /// let expected = "\
 /// ## HELP mail_jobs_total Jobs done.
 /// ## TYPE mail_jobs_total counter
 /// mail_jobs_total{pool=\"slow\"} 2
 /// ";
-/// assert_eq!(text, expected);
+/// assert_eq!(registry.to_text(), expected);
 /// # Ok::<(), cortex_metrics::RegisterError>(())
 /// ```
 #[derive(Clone, Default)]
@@ -48,6 +47,7 @@ struct Shared {
     /// Replaced as a whole, so that a scrape works on one state without a lock.
     state: RwLock<Arc<State>>,
     dropped: Counter,
+    created: AtomicBool,
 }
 
 #[derive(Clone, Default)]
@@ -159,15 +159,56 @@ impl Registry {
         })
     }
 
+    /// Adds lines to `OpenMetrics` expositions that tell since when each counter and histogram counts.
+    ///
+    /// Off unless told otherwise: a Prometheus without the feature `created-timestamp-zero-ingestion` keeps each such
+    /// line as a series of its own. The other formats that know such times always have them.
+    pub fn expose_created(&self) {
+        self.shared.created.store(true, Ordering::Relaxed);
+    }
+
     /// Appends an exposition of everything that is registered, also when called on a sub-registry: metrics in the order
     /// of their registration, then what collectors give, then what embedded registries have.
     ///
     /// The exposition is always well formed: a family that would make it invalid is left out and counted in
     /// [`dropped`](Self::dropped).
-    pub fn encode(&self, format: Format, out: &mut String) {
+    pub fn encode(&self, format: Format, out: &mut Vec<u8>) {
+        match format {
+            Format::Text004 => {
+                let mut text = Text::prometheus(out);
+                self.encode_with(&mut text);
+                text.finish();
+            }
+            Format::OpenMetrics1 => {
+                let mut text = Text::open_metrics(out, self.shared.created.load(Ordering::Relaxed));
+                self.encode_with(&mut text);
+                text.finish();
+            }
+        }
+    }
+
+    /// Returns the exposition in the text format 0.0.4.
+    pub fn to_text(&self) -> String {
+        self.to_string(Format::Text004)
+    }
+
+    /// Returns the exposition in the `OpenMetrics` text format.
+    pub fn to_open_metrics(&self) -> String {
+        self.to_string(Format::OpenMetrics1)
+    }
+
+    fn to_string(&self, format: Format) -> String {
+        let mut out = Vec::new();
+        self.encode(format, &mut out);
+        String::from_utf8(out).expect("invariant: both text formats are UTF-8")
+    }
+
+    /// Gives everything that is registered to an encoder.
+    fn encode_with(&self, encoder: &mut dyn Encoder) {
+        cells::reclaim();
         let state = Arc::clone(&self.shared.state.read());
         for family in &state.families {
-            family.write(format, out);
+            family.write(encoder);
         }
         let mut gathered = Gathered::new(&state.names);
         for Source { scope, source } in &state.collectors {
@@ -187,11 +228,8 @@ impl Registry {
         for Source { scope, source } in &state.embedded {
             crate::prometheus::gather(source, scope, &mut gathered);
         }
-        gathered.write(format, out);
+        gathered.write(encoder);
         self.shared.dropped.add(gathered.dropped());
-        if format == Format::OpenMetrics1 {
-            out.push_str("# EOF\n");
-        }
     }
 
     /// Returns the counter of families that were left out of an exposition: invalid, clashing with others, or given by
@@ -279,7 +317,7 @@ impl Registered {
         let kind = metric.kind();
         let mut name = family_name(given, kind).to_owned();
         if let Some(unit) = unit {
-            if kind == Kind::Info {
+            if matches!(kind, Kind::Info | Kind::StateSet) {
                 return Err(Problem::UnitNotAllowed);
             }
             if !is_unit(unit) {
@@ -310,6 +348,9 @@ impl Registered {
                 label: "le".to_owned(),
             });
         }
+        if kind == Kind::StateSet && label_names.contains(&name) {
+            return Err(Problem::ReservedLabel { label: name });
+        }
         label_names.sort_unstable();
         Ok(Self {
             name,
@@ -324,20 +365,17 @@ impl Registered {
         })
     }
 
-    fn write(&self, format: Format, out: &mut String) {
-        if self.members.iter().all(|member| member.metric.is_empty()) {
-            return;
-        }
-        let header = Header {
+    fn write(&self, encoder: &mut dyn Encoder) {
+        encoder.begin(&Header {
             name: &self.name,
             kind: self.kind,
             unit: self.unit.as_deref(),
             help: &self.help,
-        };
-        header.write(format, out);
+        });
         for Member { scope, metric } in &self.members {
-            metric.write(&mut Series::new(format, out, &self.name, scope.rendered()));
+            metric.write(&mut Series::new(encoder, scope.rendered()));
         }
+        encoder.end();
     }
 }
 
@@ -357,9 +395,7 @@ mod tests {
     use parking_lot::Mutex;
 
     fn text(registry: &Registry) -> String {
-        let mut text = String::new();
-        registry.encode(Format::Text004, &mut text);
-        text
+        registry.to_text()
     }
 
     fn none() -> [(String, String); 0] {
@@ -465,8 +501,7 @@ mod tests {
         registry
             .register_with_unit("seconds", "", "seconds", Gauge::default())
             .unwrap();
-        let mut text = String::new();
-        registry.encode(Format::OpenMetrics1, &mut text);
+        let text = registry.to_open_metrics();
         let expected = "\
 # TYPE up_seconds gauge
 # UNIT up_seconds seconds

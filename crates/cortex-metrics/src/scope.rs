@@ -54,6 +54,14 @@ impl Scope {
         &self.rendered
     }
 
+    /// Returns rendered labels after those of the scope.
+    pub(crate) fn join(&self, labels: &str) -> String {
+        match (self.rendered(), labels) {
+            ("", one) | (one, "") => one.to_owned(),
+            (scope, labels) => format!("{scope},{labels}"),
+        }
+    }
+
     /// Whether some label of both has another value in each, so that no series can be the same.
     pub(crate) fn differs_from(&self, other: &Self) -> bool {
         let differs = |(name, value): &(String, String)| {

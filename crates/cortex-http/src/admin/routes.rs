@@ -47,7 +47,7 @@ async fn scrape(registry: Registry, permits: Arc<Semaphore>, headers: HeaderMap)
     };
     let format = negotiate(&headers);
     let encoding = tokio::task::spawn_blocking(move || {
-        let mut text = String::new();
+        let mut text = Vec::new();
         registry.encode(format, &mut text);
         drop(permit); // held by the encoding itself: one that hangs goes on counting
         text

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::Path;
 use axum::routing::{get, post};
 use cortex_http::{Limits, Routes, Running, Server};
-use cortex_metrics::{Format, Registry};
+use cortex_metrics::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -152,8 +152,7 @@ impl Shop {
 
     /// Returns the value of a sample, 0 if there is none.
     pub(crate) fn metric(&self, sample: &str) -> f64 {
-        let mut text = String::new();
-        self.registry.encode(Format::Text004, &mut text);
+        let text = self.registry.to_text();
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
@@ -170,8 +169,7 @@ impl Shop {
         tokio::time::timeout(Duration::from_secs(10), reached)
             .await
             .unwrap_or_else(|_| {
-                let mut text = String::new();
-                self.registry.encode(Format::Text004, &mut text);
+                let text = self.registry.to_text();
                 panic!("{sample} did not reach {value}:\n{text}")
             });
     }
@@ -180,8 +178,7 @@ impl Shop {
     pub(crate) async fn close(self) -> cortex_http::ExitReport {
         self.running.shutdown();
         let report = self.running.join().await;
-        let mut text = String::new();
-        self.registry.encode(Format::Text004, &mut text);
+        let text = self.registry.to_text();
         assert!(text.contains("http_server_active_requests 0\n"), "{text}");
         assert!(text.contains("http_server_active_connections 0\n"), "{text}");
         report

@@ -1,16 +1,8 @@
 /// Appends a value: the shortest text that reads back as the same number.
-pub(crate) fn push_float(out: &mut String, value: f64) {
-    match non_finite(value) {
-        Some(text) => out.push_str(text),
-        None => out.push_str(ryu::Buffer::new().format_finite(value)),
-    }
-}
-
-/// Returns a value as [`push_float`] writes it.
-pub(crate) fn float(value: f64) -> String {
-    let mut text = String::new();
-    push_float(&mut text, value);
-    text
+pub(crate) fn push_float(out: &mut Vec<u8>, value: f64) {
+    let mut buffer = ryu::Buffer::new();
+    let text = non_finite(value).unwrap_or_else(|| buffer.format_finite(value));
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// Spells a bucket's bound, always with a point or an exponent, as clients in Go do: `1.0`, `0.0001`, `1e+06`.
@@ -51,6 +43,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn float(value: f64) -> String {
+        let mut out = Vec::new();
+        push_float(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
 
     #[test]
     fn bounds_are_spelled_as_in_go() {

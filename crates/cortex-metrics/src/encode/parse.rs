@@ -1,4 +1,8 @@
-use super::text::unescape;
+use std::borrow::Cow;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::escape::unescape;
+use crate::exemplar::{Exemplar, MAX_CHARS};
 use crate::name::is_label_name;
 
 /// A line of a text exposition that is no comment.
@@ -34,7 +38,7 @@ pub(crate) fn parse_sample(line: &str) -> Option<Sample<'_>> {
 }
 
 /// Reads rendered labels; nothing if they are not well formed or a name is none.
-pub(crate) fn label_pairs(labels: &str) -> Option<Vec<(&str, String)>> {
+pub(crate) fn label_pairs(labels: &str) -> Option<Vec<(&str, Cow<'_, str>)>> {
     let mut pairs = Vec::new();
     let mut rest = labels;
     while !rest.is_empty() {
@@ -52,14 +56,26 @@ pub(crate) fn label_pairs(labels: &str) -> Option<Vec<(&str, String)>> {
     Some(pairs)
 }
 
-/// Whether an exemplar that [`parse_sample`] returned keeps to the 128 characters that its labels may have.
-pub(crate) fn exemplar_fits(exemplar: &str) -> bool {
-    let inside = exemplar.strip_prefix(" # {").unwrap_or_default();
-    let labels = labels_len(inside)
-        .and_then(|len| label_pairs(&inside[..len]))
-        .unwrap_or_default();
-    let chars = |(name, value): &(&str, String)| name.chars().count() + value.chars().count();
-    labels.iter().map(chars).sum::<usize>() <= 128
+/// Reads an exemplar that [`parse_sample`] returned; nothing if there is none, or if it does not keep to the 128
+/// characters that its labels may have.
+pub(crate) fn parse_exemplar(exemplar: &str) -> Option<Exemplar> {
+    let inside = exemplar.strip_prefix(" # {")?;
+    let (labels, numbers) = inside.split_at(labels_len(inside)?);
+    let chars = |(name, value): &(&str, Cow<'_, str>)| name.chars().count() + value.chars().count();
+    if label_pairs(labels)?.iter().map(chars).sum::<usize>() > MAX_CHARS {
+        return None;
+    }
+    let mut numbers = numbers.strip_prefix("} ")?.split(' ').map(str::parse::<f64>);
+    let value = numbers.next()?.ok()?;
+    let since = numbers
+        .next()
+        .and_then(Result::ok)
+        .and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+    Some(Exemplar {
+        labels: labels.into(),
+        value,
+        time: since.and_then(|since| UNIX_EPOCH.checked_add(since)),
+    })
 }
 
 /// Returns the length of the labels up to the brace that closes them.
@@ -153,15 +169,20 @@ mod tests {
     #[test]
     fn exemplars_have_a_bound() {
         let exemplar = |chars: usize| format!(" # {{a=\"\\n\",b=\"{}\"}} 1", "\u{e9}".repeat(chars));
-        assert!(exemplar_fits(&exemplar(125)));
-        assert!(!exemplar_fits(&exemplar(126)));
-        assert!(exemplar_fits(""));
+        assert!(parse_exemplar(&exemplar(124)).is_some());
+        assert!(parse_exemplar(&exemplar(125)).is_some());
+        assert!(parse_exemplar(&exemplar(126)).is_none());
+        assert!(parse_exemplar("").is_none());
+        let exemplar = parse_exemplar(" # {t=\"x\"} 0.5 12.5").unwrap();
+        let time = UNIX_EPOCH + Duration::from_millis(12_500);
+        assert_eq!((&*exemplar.labels, exemplar.time), ("t=\"x\"", Some(time)));
+        assert_eq!(parse_exemplar(" # {} 1 -7").unwrap().time, None);
     }
 
     #[test]
     fn pairs() {
         let pairs = label_pairs(r#"a="",_b="x\ny\"\\""#).unwrap();
-        assert_eq!(pairs, [("a", String::new()), ("_b", "x\ny\"\\".to_owned())]);
+        assert_eq!(pairs, [("a", "".into()), ("_b", "x\ny\"\\".into())]);
         assert_eq!(label_pairs(""), Some(Vec::new()));
         for bad in [
             "a", "a=", "a=\"", "a=\"\",", "a=\"\" ", ",a=\"\"", "a b=\"\"", "=\"\"", "__a=\"\"",

@@ -1,226 +1,250 @@
 use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::encoder::{Encoder, Header, Labels, Number, Value};
+use super::escape::escape;
 use super::number::push_float;
+use crate::HistogramSnapshot;
+use crate::exemplar::Exemplar;
 use crate::metric::Kind;
-use crate::{Format, HistogramSnapshot};
 
-/// What stands above the series of a family.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Header<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) kind: Kind,
-    pub(crate) unit: Option<&'a str>,
-    pub(crate) help: &'a str,
+/// Writes one of the two text formats.
+#[derive(Debug)]
+pub(crate) struct Text<'a> {
+    out: &'a mut Vec<u8>,
+    dialect: Dialect,
+    name: String,
+    /// Where the family starts, and where its series do.
+    start: usize,
+    body: usize,
 }
 
-impl Header<'_> {
-    pub(crate) fn write(&self, format: Format, out: &mut String) {
-        match format {
-            Format::Text004 => {
-                // This format knows names of series only.
-                let (suffix, kind) = match self.kind {
-                    Kind::Counter => ("_total", "counter"),
-                    Kind::Gauge => ("", "gauge"),
-                    Kind::Histogram => ("", "histogram"),
-                    Kind::Info => ("_info", "gauge"),
-                    Kind::Unknown => ("", "untyped"),
-                };
-                if !self.help.is_empty() {
-                    out.extend(["# HELP ", self.name, suffix, " "]);
-                    escape(out, self.help, false);
-                    out.push('\n');
-                }
-                out.extend(["# TYPE ", self.name, suffix, " ", kind, "\n"]);
-            }
-            Format::OpenMetrics1 => {
-                let kind = match self.kind {
-                    Kind::Counter => "counter",
-                    Kind::Gauge => "gauge",
-                    Kind::Histogram => "histogram",
-                    Kind::Info => "info",
-                    Kind::Unknown => "unknown",
-                };
-                out.extend(["# TYPE ", self.name, " ", kind, "\n"]);
-                if let Some(unit) = self.unit {
-                    out.extend(["# UNIT ", self.name, " ", unit, "\n"]);
-                }
-                if !self.help.is_empty() {
-                    out.extend(["# HELP ", self.name, " "]);
-                    escape(out, self.help, true);
-                    out.push('\n');
-                }
-            }
-        }
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Dialect {
+    Prometheus004,
+    OpenMetrics { created: bool },
+}
+
+impl<'a> Text<'a> {
+    pub(crate) fn prometheus(out: &'a mut Vec<u8>) -> Self {
+        Self::new(out, Dialect::Prometheus004)
     }
-}
 
-/// Writes the lines of one series, or of many through [`labelled`](Self::labelled).
-pub(crate) struct Series<'a> {
-    format: Format,
-    out: &'a mut String,
-    name: &'a str,
-    /// The labels of the sub-registry, rendered.
-    scope: &'a str,
-    /// The labels of the series itself, rendered.
-    labels: &'a str,
-}
+    /// With `created`, lines of their own tell since when something is counted.
+    pub(crate) fn open_metrics(out: &'a mut Vec<u8>, created: bool) -> Self {
+        Self::new(out, Dialect::OpenMetrics { created })
+    }
 
-impl<'a> Series<'a> {
-    pub(crate) fn new(format: Format, out: &'a mut String, name: &'a str, scope: &'a str) -> Self {
-        let labels = "";
+    fn new(out: &'a mut Vec<u8>, dialect: Dialect) -> Self {
         Self {
-            format,
             out,
-            name,
-            scope,
-            labels,
+            dialect,
+            name: String::new(),
+            start: 0,
+            body: 0,
         }
     }
 
-    pub(crate) fn labelled<'s>(&'s mut self, labels: &'s str) -> Series<'s> {
-        Series {
-            format: self.format,
-            out: self.out,
-            name: self.name,
-            scope: self.scope,
-            labels,
+    /// Ends the exposition.
+    pub(crate) fn finish(mut self) {
+        if self.is_open_metrics() {
+            self.push(&["# EOF\n"]);
         }
     }
 
-    pub(crate) fn integer(&mut self, suffix: &str, value: impl itoa::Integer) {
-        self.begin(suffix);
-        self.out.push_str(itoa::Buffer::new().format(value));
-        self.out.push('\n');
+    fn is_open_metrics(&self) -> bool {
+        self.dialect != Dialect::Prometheus004
     }
 
-    pub(crate) fn float(&mut self, suffix: &str, value: f64) {
-        self.begin(suffix);
-        push_float(self.out, value);
-        self.out.push('\n');
-    }
-
-    pub(crate) fn histogram(&mut self, snapshot: &HistogramSnapshot) {
-        let mut number = itoa::Buffer::new();
-        let mut cumulative = 0_u64;
-        let mut start: Option<Range<usize>> = None;
-        for (tail, count) in snapshot.tails().iter().zip(snapshot.counts()) {
-            // All lines start alike: the start is copied from the first.
-            match &start {
-                Some(start) => self.out.extend_from_within(start.clone()),
-                None => start = Some(self.open("_bucket")),
-            }
-            cumulative += count;
-            self.out.extend([&**tail, number.format(cumulative), "\n"]);
-        }
-        // OpenMetrics takes a sum for one that may fall where a bound is negative, and forbids it and its count.
-        let has_negative = snapshot.bounds().first().is_some_and(|bound| *bound < 0.0);
-        if !(has_negative && self.format == Format::OpenMetrics1) {
-            self.float("_sum", snapshot.sum());
-            self.integer("_count", cumulative);
+    fn push(&mut self, parts: &[&str]) {
+        for part in parts {
+            self.out.extend_from_slice(part.as_bytes());
         }
     }
 
     /// Writes everything before the value.
-    fn begin(&mut self, suffix: &str) {
-        let comma = if self.scope.is_empty() || self.labels.is_empty() {
-            ""
-        } else {
-            ","
-        };
-        let (open, close) = match self.scope.len() + self.labels.len() {
-            0 => ("", " "),
-            _ => ("{", "} "),
-        };
-        self.out
-            .extend([self.name, suffix, open, self.scope, comma, self.labels, close]);
+    fn open(&mut self, suffix: &str, labels: Labels<'_>) {
+        self.out.extend_from_slice(self.name.as_bytes());
+        self.out.extend_from_slice(suffix.as_bytes());
+        match (labels.scope, labels.own) {
+            ("", "") => self.push(&[" "]),
+            (one, "") | ("", one) => self.push(&["{", one, "} "]),
+            (scope, own) => self.push(&["{", scope, ",", own, "} "]),
+        }
     }
 
     /// Writes everything before one more label, and returns where it stands.
-    fn open(&mut self, suffix: &str) -> Range<usize> {
+    fn open_more(&mut self, suffix: &str, labels: Labels<'_>) -> Range<usize> {
         let start = self.out.len();
-        self.out.extend([self.name, suffix, "{"]);
-        for labels in [self.scope, self.labels]
-            .into_iter()
-            .filter(|labels| !labels.is_empty())
-        {
-            self.out.extend([labels, ","]);
+        self.out.extend_from_slice(self.name.as_bytes());
+        self.push(&[suffix, "{"]);
+        for labels in [labels.scope, labels.own] {
+            if !labels.is_empty() {
+                self.push(&[labels, ","]);
+            }
         }
         start..self.out.len()
     }
-}
 
-/// Appends a label to rendered ones.
-pub(crate) fn push_label(out: &mut String, name: &str, value: &str) {
-    open_label(out, name);
-    escape(out, value, true);
-    out.push('"');
-}
-
-/// Appends a label to rendered ones, up to its value.
-pub(crate) fn open_label(out: &mut String, name: &str) {
-    let separator = if out.is_empty() { "" } else { "," };
-    out.extend([separator, name, "=\""]);
-}
-
-/// Appends text with backslashes, newlines and, if told so, quotes escaped.
-pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
-    let mut rest = text;
-    while let Some(at) = rest.find(|c| matches!(c, '\\' | '\n') || (quotes && c == '"')) {
-        let escaped = match rest.as_bytes()[at] {
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            _ => "\\\"",
-        };
-        out.extend([&rest[..at], escaped]);
-        rest = &rest[at + 1..];
+    fn number(&mut self, number: Number) {
+        match number {
+            Number::Unsigned(value) => self.push(&[itoa::Buffer::new().format(value)]),
+            Number::Signed(value) => self.push(&[itoa::Buffer::new().format(value)]),
+            Number::Float(value) => push_float(self.out, value),
+        }
     }
-    out.push_str(rest);
+
+    fn line(&mut self, suffix: &str, labels: Labels<'_>, number: Number) {
+        self.open(suffix, labels);
+        self.number(number);
+        self.out.push(b'\n');
+    }
+
+    fn counter(
+        &mut self,
+        labels: Labels<'_>,
+        value: Number,
+        exemplar: Option<&Exemplar>,
+        created: Option<SystemTime>,
+    ) {
+        self.open("_total", labels);
+        self.number(value);
+        if let Some(exemplar) = exemplar {
+            self.exemplar(exemplar);
+        }
+        self.out.push(b'\n');
+        self.created(labels, created);
+    }
+
+    fn histogram(
+        &mut self,
+        labels: Labels<'_>,
+        snapshot: &HistogramSnapshot,
+        exemplars: &[(usize, Exemplar)],
+        created: Option<SystemTime>,
+    ) {
+        if snapshot.counts().is_empty() {
+            return; // neither format knows native buckets
+        }
+        let mut number = itoa::Buffer::new();
+        let mut cumulative = 0_u64;
+        let mut start: Option<Range<usize>> = None;
+        for (at, (tail, count)) in snapshot.tails().iter().zip(snapshot.counts()).enumerate() {
+            // All lines start alike: the start is copied from the first.
+            match &start {
+                Some(start) => self.out.extend_from_within(start.clone()),
+                None => start = Some(self.open_more("_bucket", labels)),
+            }
+            cumulative += count;
+            self.push(&[tail, number.format(cumulative)]);
+            if let Some((_, exemplar)) = exemplars.iter().find(|(bucket, _)| *bucket == at) {
+                self.exemplar(exemplar);
+            }
+            self.out.push(b'\n');
+        }
+        // OpenMetrics forbids a sum that may fall, and a count without a sum.
+        if !(snapshot.is_signed() && self.is_open_metrics()) {
+            self.line("_sum", labels, Number::Float(snapshot.sum()));
+            self.line("_count", labels, Number::Unsigned(cumulative));
+            self.created(labels, created);
+        }
+    }
+
+    fn states(&mut self, labels: Labels<'_>, states: &[(&str, bool)]) {
+        for (state, on) in states {
+            self.open_more("", labels);
+            let mut value = String::new();
+            escape(&mut value, state, true);
+            // The label has the name of the metric: OpenMetrics 1.0, StateSet.
+            let name = std::mem::take(&mut self.name);
+            self.push(&[&name, "=\"", &value, if *on { "\"} 1\n" } else { "\"} 0\n" }]);
+            self.name = name;
+        }
+    }
+
+    fn exemplar(&mut self, exemplar: &Exemplar) {
+        if !self.is_open_metrics() {
+            return;
+        }
+        self.push(&[" # {", &exemplar.labels, "} "]);
+        push_float(self.out, exemplar.value);
+        if let Some(time) = exemplar.time {
+            self.push(&[" "]);
+            self.time(time);
+        }
+    }
+
+    fn created(&mut self, labels: Labels<'_>, created: Option<SystemTime>) {
+        if let (Dialect::OpenMetrics { created: true }, Some(time)) = (self.dialect, created) {
+            self.open("_created", labels);
+            self.time(time);
+            self.out.push(b'\n');
+        }
+    }
+
+    /// Writes seconds since 1970, to the millisecond.
+    fn time(&mut self, time: SystemTime) {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let text = format!("{}.{:03}", since.as_secs(), since.subsec_millis());
+        self.push(&[&text]);
+    }
 }
 
-/// Undoes [`escape`]; a backslash that escapes nothing stands for itself.
-pub(crate) fn unescape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        let mut ahead = chars.clone();
-        match (c, ahead.next()) {
-            ('\\', Some(escaped @ ('\\' | '"'))) => out.push(escaped),
-            ('\\', Some('n')) => out.push('\n'),
-            _ => {
-                out.push(c);
-                continue;
+impl Encoder for Text<'_> {
+    fn begin(&mut self, header: &Header<'_>) {
+        self.start = self.out.len();
+        header.name.clone_into(&mut self.name);
+        if self.is_open_metrics() {
+            self.push(&["# TYPE ", header.name, " ", header.kind.name(), "\n"]);
+            if let Some(unit) = header.unit {
+                self.push(&["# UNIT ", header.name, " ", unit, "\n"]);
             }
         }
-        chars = ahead;
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn text_is_escaped() {
-        let escaped = |text, quotes| {
-            let mut out = String::new();
-            escape(&mut out, text, quotes);
-            out
+        // The older format knows names of series only, and fewer types.
+        let (suffix, kind) = match header.kind {
+            _ if self.is_open_metrics() => ("", ""),
+            Kind::Counter => ("_total", "counter"),
+            Kind::Info => ("_info", "gauge"),
+            Kind::StateSet => ("", "gauge"),
+            Kind::Unknown => ("", "untyped"),
+            Kind::Gauge | Kind::Histogram => ("", header.kind.name()),
         };
-        assert_eq!(escaped("a\\b\nc\"d\u{e9}", true), "a\\\\b\\nc\\\"d\u{e9}");
-        assert_eq!(escaped("a\\b\nc\"d", false), "a\\\\b\\nc\"d");
-        assert_eq!(unescape(r"a\b\"), r"a\b\");
+        if !header.help.is_empty() {
+            let mut help = String::new();
+            escape(&mut help, header.help, self.is_open_metrics());
+            self.push(&["# HELP ", header.name, suffix, " ", &help, "\n"]);
+        }
+        if !self.is_open_metrics() {
+            self.push(&["# TYPE ", header.name, suffix, " ", kind, "\n"]);
+        }
+        self.body = self.out.len();
     }
 
-    proptest! {
-        #[test]
-        fn unescape_undoes_escape(text in "[\\\\n\"\na\u{e9}]{0,12}", quotes: bool) {
-            let mut out = String::new();
-            escape(&mut out, &text, quotes);
-            prop_assert!(!out.contains('\n'));
-            prop_assert_eq!(unescape(&out), text);
+    fn put(&mut self, labels: Labels<'_>, value: &Value<'_>) {
+        match *value {
+            Value::Counter {
+                value,
+                exemplar,
+                created,
+            } => self.counter(labels, value, exemplar, created),
+            Value::Gauge(number) | Value::Unknown(number) => self.line("", labels, number),
+            Value::Histogram {
+                snapshot,
+                exemplars,
+                created,
+            } => self.histogram(labels, snapshot, exemplars, created),
+            Value::Info => self.line("_info", labels, Number::Unsigned(1)),
+            Value::States(states) => self.states(labels, states),
         }
+    }
+
+    fn end(&mut self) {
+        if self.out.len() == self.body {
+            self.out.truncate(self.start); // no series: neither a header
+        }
+    }
+
+    fn has_exemplars(&self) -> bool {
+        self.is_open_metrics()
     }
 }

@@ -3,9 +3,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry as Embedded;
 
+use super::histograms::Histograms;
 use crate::Registry;
-use crate::encode::{exemplar_fits, float, label_pairs, parse_sample, unescape};
-use crate::gather::{Gathered, Loose, LooseSample};
+use crate::encode::{Number, Sample, parse_exemplar, parse_sample, unescape};
+use crate::gather::{Gathered, Loose, LooseSeries, LooseValue};
 use crate::metric::Kind;
 use crate::name::is_exposed_name;
 use crate::scope::Scope;
@@ -107,58 +108,44 @@ impl<'a> Block<'a> {
             return None;
         }
         let mut family = Loose::new(&name, kind, unit, &unescape(&help));
+        let mut histograms = Histograms::default();
         for line in lines {
-            self.read_sample(line, scope, &mut family)?;
+            let sample = parse_sample(line)?;
+            let suffix = sample.name.strip_prefix(self.name)?;
+            let labels = scope.join(sample.labels);
+            if family.kind == Kind::Histogram {
+                histograms.add(suffix, labels, &sample)?;
+            } else {
+                family
+                    .series
+                    .push(LooseSeries::new(labels, value(kind, suffix, &sample)?)?);
+            }
         }
+        family.series.append(&mut histograms.finish()?);
         Some(family)
-    }
-
-    fn read_sample(&self, line: &str, scope: &Scope, family: &mut Loose) -> Option<()> {
-        let sample = parse_sample(line)?;
-        let suffix = sample.name.strip_prefix(self.name)?;
-        let is_allowed = match family.kind {
-            Kind::Counter => suffix == "_total",
-            Kind::Histogram => matches!(suffix, "_bucket" | "_sum" | "_count"),
-            Kind::Info => suffix == "_info",
-            Kind::Gauge | Kind::Unknown => suffix.is_empty(),
-        };
-        let has_exemplar = !sample.exemplar.is_empty();
-        if !is_allowed || (has_exemplar && !matches!(suffix, "_total" | "_bucket")) {
-            return None;
-        }
-        let value: f64 = sample.value.parse().ok()?;
-        let never_falls = value >= 0.0; // false for NaN
-        match suffix {
-            "_total" | "_bucket" | "_count" if !never_falls => return None,
-            "_sum" if !never_falls => family.without_sum = true,
-            "_bucket" if has_negative_bound(sample.labels) => family.without_sum = true,
-            _ => {}
-        }
-        let labels = match (scope.rendered(), sample.labels) {
-            ("", labels) => labels.to_owned(),
-            (scope, "") => scope.to_owned(),
-            (scope, labels) => format!("{scope},{labels}"),
-        };
-        let value = if value.is_finite() {
-            sample.value.to_owned()
-        } else {
-            float(value)
-        };
-        let exemplar = if exemplar_fits(sample.exemplar) {
-            sample.exemplar
-        } else {
-            ""
-        };
-        family.samples.push(LooseSample {
-            exemplar: exemplar.to_owned(),
-            is_sum_or_count: matches!(suffix, "_sum" | "_count"),
-            ..LooseSample::new(&[&family.name, suffix], &labels, &value)?
-        });
-        Some(())
     }
 }
 
-fn has_negative_bound(labels: &str) -> bool {
-    let is_negative = |(name, value): &(&str, String)| *name == "le" && value.starts_with('-');
-    label_pairs(labels).is_some_and(|pairs| pairs.iter().any(is_negative))
+/// Reads the one sample of a series that is no histogram.
+fn value(kind: Kind, suffix: &str, sample: &Sample<'_>) -> Option<LooseValue> {
+    if !sample.exemplar.is_empty() && kind != Kind::Counter {
+        return None;
+    }
+    let number = number(sample.value)?;
+    match (kind, suffix) {
+        // False for NaN.
+        (Kind::Counter, "_total") if number.to_float() >= 0.0 => {
+            Some(LooseValue::Counter(number, parse_exemplar(sample.exemplar)))
+        }
+        (Kind::Gauge, "") => Some(LooseValue::Gauge(number)),
+        (Kind::Unknown, "") => Some(LooseValue::Unknown(number)),
+        (Kind::Info, "_info") => Some(LooseValue::Info),
+        _ => None,
+    }
+}
+
+fn number(text: &str) -> Option<Number> {
+    let whole = text.parse().map(Number::Unsigned);
+    let whole = whole.or_else(|_| text.parse().map(Number::Signed));
+    whole.ok().or_else(|| text.parse().ok().map(Number::Float))
 }

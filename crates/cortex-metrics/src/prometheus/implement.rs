@@ -7,7 +7,7 @@ use prometheus_client::metrics::MetricType;
 
 use crate::encode::label_pairs;
 use crate::metric::Kind;
-use crate::{Counter, Family, Gauge, GaugeF64, Histogram, Info, Instrument, Labels};
+use crate::{Counter, CounterF64, Family, Gauge, GaugeF64, Histogram, Info, Instrument, Labels, LevelGauge};
 
 impl EncodeMetric for Counter {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
@@ -16,6 +16,26 @@ impl EncodeMetric for Counter {
 
     fn metric_type(&self) -> MetricType {
         MetricType::Counter
+    }
+}
+
+impl EncodeMetric for CounterF64 {
+    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
+        encoder.encode_counter::<NoLabelSet, _, u64>(&self.get(), None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
+impl EncodeMetric for LevelGauge {
+    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
+        encoder.encode_gauge(&self.get())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
     }
 }
 
@@ -65,7 +85,7 @@ impl EncodeMetric for Info {
 impl<L: Labels, M: Instrument + EncodeMetric> EncodeMetric for Family<L, M> {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
         let mut result = Ok(());
-        self.each(|labels, metric| {
+        self.each(|labels, metric, _| {
             if result.is_ok() {
                 result = encoder
                     .encode_family(&Rendered(labels))
@@ -81,7 +101,7 @@ impl<L: Labels, M: Instrument + EncodeMetric> EncodeMetric for Family<L, M> {
             Kind::Gauge => MetricType::Gauge,
             Kind::Histogram => MetricType::Histogram,
             Kind::Info => MetricType::Info,
-            Kind::Unknown => MetricType::Unknown,
+            Kind::StateSet | Kind::Unknown => MetricType::Unknown,
         }
     }
 
@@ -96,7 +116,7 @@ struct Rendered<'a>(&'a str);
 impl EncodeLabelSet for Rendered<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), Error> {
         for (name, value) in label_pairs(self.0).ok_or(Error)? {
-            (name, value).encode(encoder.encode_label())?;
+            (name, value.as_ref()).encode(encoder.encode_label())?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use cortex_metrics::prometheus::prometheus_client;
-//! use cortex_metrics::{Counter, Format, Registry};
+//! use cortex_metrics::{Counter, Registry};
 //!
 //! let ours = Counter::default();
 //! let mut theirs = prometheus_client::registry::Registry::default();
@@ -17,12 +17,11 @@
 //! let registry = Registry::default();
 //! registry.prometheus(theirs);
 //! ours.inc();
-//! let mut text = String::new();
-//! registry.encode(Format::Text004, &mut text);
-//! assert_eq!(text, "# HELP jobs_total Jobs done.\n# TYPE jobs_total counter\njobs_total 1\n");
+//! assert_eq!(registry.to_text(), "# HELP jobs_total Jobs done.\n# TYPE jobs_total counter\njobs_total 1\n");
 //! ```
 
 mod embed;
+mod histograms;
 mod implement;
 
 /// The version of the crate that this one speaks to.

@@ -63,12 +63,12 @@ fn every_type_is_rewritten() {
         their_counter_total 2
         # HELP their_histogram_seconds Takes.
         # TYPE their_histogram_seconds histogram
-        their_histogram_seconds_sum 0.75
-        their_histogram_seconds_count 1
         their_histogram_seconds_bucket{le="0.5"} 0
         their_histogram_seconds_bucket{le="1.0"} 1
-        their_histogram_seconds_bucket{le="10000000000000000.0"} 1
+        their_histogram_seconds_bucket{le="1e+16"} 1
         their_histogram_seconds_bucket{le="+Inf"} 1
+        their_histogram_seconds_sum 0.75
+        their_histogram_seconds_count 1
         # HELP their_info_info Informs.
         # TYPE their_info_info gauge
         their_info_info{a="1"} 1
@@ -84,12 +84,12 @@ fn every_type_is_rewritten() {
         # TYPE their_histogram_seconds histogram
         # UNIT their_histogram_seconds seconds
         # HELP their_histogram_seconds Takes.
-        their_histogram_seconds_sum 0.75
-        their_histogram_seconds_count 1
         their_histogram_seconds_bucket{le="0.5"} 0
         their_histogram_seconds_bucket{le="1.0"} 1 # {trace_id="x"} 0.75
-        their_histogram_seconds_bucket{le="10000000000000000.0"} 1
+        their_histogram_seconds_bucket{le="1e+16"} 1
         their_histogram_seconds_bucket{le="+Inf"} 1
+        their_histogram_seconds_sum 0.75
+        their_histogram_seconds_count 1
         # TYPE their_info info
         # HELP their_info Informs.
         their_info_info{a="1"} 1

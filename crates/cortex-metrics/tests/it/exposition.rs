@@ -221,9 +221,9 @@ fn a_family_of_histograms() {
 
 #[test]
 fn an_exposition_is_appended() {
-    let mut text = "before\n".to_owned();
+    let mut text = b"before\n".to_vec();
     Registry::default().encode(Format::OpenMetrics1, &mut text);
-    assert_eq!(text, "before\n# EOF\n");
+    assert_eq!(text, b"before\n# EOF\n");
     let drops = Registry::default();
     drops.register("dropped_families", "", drops.dropped()).unwrap();
     drops.register_collector(|out: &mut Samples<'_>| out.gauge("not a name", "", &[], 1.0));

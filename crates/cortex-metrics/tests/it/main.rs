@@ -15,7 +15,7 @@ mod timer;
 use cortex_metrics::{Format, Registry};
 
 fn encode(registry: &Registry, format: Format) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     registry.encode(format, &mut text);
-    text
+    String::from_utf8(text).unwrap()
 }

@@ -1,0 +1,80 @@
+use std::borrow::Cow;
+
+/// Appends text with backslashes, newlines and, if told so, quotes escaped.
+pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| matches!(c, '\\' | '\n') || (quotes && c == '"')) {
+        let escaped = match rest.as_bytes()[at] {
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            _ => "\\\"",
+        };
+        out.extend([&rest[..at], escaped]);
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+}
+
+/// Undoes [`escape`]; a backslash that escapes nothing stands for itself.
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let mut ahead = chars.clone();
+        match (c, ahead.next()) {
+            ('\\', Some(escaped @ ('\\' | '"'))) => out.push(escaped),
+            ('\\', Some('n')) => out.push('\n'),
+            _ => {
+                out.push(c);
+                continue;
+            }
+        }
+        chars = ahead;
+    }
+    Cow::Owned(out)
+}
+
+/// Appends a label to rendered ones.
+pub(crate) fn push_label(out: &mut String, name: &str, value: &str) {
+    open_label(out, name);
+    escape(out, value, true);
+    out.push('"');
+}
+
+/// Appends a label to rendered ones, up to its value.
+pub(crate) fn open_label(out: &mut String, name: &str) {
+    let separator = if out.is_empty() { "" } else { "," };
+    out.extend([separator, name, "=\""]);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn text_is_escaped() {
+        let escaped = |text, quotes| {
+            let mut out = String::new();
+            escape(&mut out, text, quotes);
+            out
+        };
+        assert_eq!(escaped("a\\b\nc\"d\u{e9}", true), "a\\\\b\\nc\\\"d\u{e9}");
+        assert_eq!(escaped("a\\b\nc\"d", false), "a\\\\b\\nc\"d");
+        assert_eq!(unescape(r"a\b\"), r"a\b\");
+    }
+
+    proptest! {
+        #[test]
+        fn unescape_undoes_escape(text in "[\\\\n\"\na\u{e9}]{0,12}", quotes: bool) {
+            let mut out = String::new();
+            escape(&mut out, &text, quotes);
+            prop_assert!(!out.contains('\n'));
+            prop_assert_eq!(unescape(&out), text);
+        }
+    }
+}

@@ -1,0 +1,341 @@
+use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use cortex_core::Clock;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use parking_lot::{Mutex, RwLock};
+
+use super::cache::Place;
+use super::index::{Entry, Index, Slot};
+use super::lookup::Lookup;
+use crate::cells::walk;
+use crate::encode::Series;
+use crate::metric::Single;
+
+/// A power of two.
+const SHARDS: usize = 32;
+
+/// How many series a scrape reads and writes at a time: for so long, new series wait.
+const BATCH: usize = 256;
+
+/// The series of a family, by their keys.
+///
+/// Locks are taken in this order: `scrape`, `index`, one shard, cells.
+pub(super) struct Map<K, M: Single> {
+    make: Box<dyn Fn() -> M + Send + Sync>,
+    hasher: RandomState,
+    place: Place,
+    /// Goes up when a series was removed: what threads remember is void then.
+    epoch: Alone<AtomicU64>,
+    /// Where lookups go. A creation or a removal locks the index first, then one shard.
+    shards: Box<[Shard<K, M>]>,
+    index: Mutex<Index<M>>,
+    /// How much of the bound is used up: keys, and series that have none.
+    taken: AtomicUsize,
+    max_series: AtomicUsize,
+    overflow_labels: Box<str>,
+    overflow: OnceLock<Overflow<M>>,
+    idle: OnceLock<Idle>,
+    /// Held during a scrape of this family: another one would show some series twice.
+    scrape: Mutex<()>,
+}
+
+/// Alone on its cache lines, and those that processors fetch with them.
+#[repr(align(128))]
+struct Alone<T>(T);
+
+type Shard<K, M> = Alone<RwLock<Table<K, M>>>;
+
+type Table<K, M> = HashTable<(K, Arc<Entry<M>>)>;
+
+struct Overflow<M: Single> {
+    entry: Arc<Entry<M>>,
+    hits: AtomicU64,
+}
+
+struct Idle {
+    after: Duration,
+    clock: Box<dyn Clock>,
+}
+
+impl<K: Clone + Eq + Hash + Send + Sync + 'static, M: Single> Map<K, M> {
+    pub(super) fn new(make: impl Fn() -> M + Send + Sync + 'static, overflow_labels: Box<str>) -> Self {
+        let shard = || Alone(RwLock::default());
+        Self {
+            make: Box::new(make),
+            hasher: RandomState::default(),
+            place: Place::new(),
+            epoch: Alone(AtomicU64::new(0)),
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            index: Mutex::new(Index::new()),
+            taken: AtomicUsize::new(0),
+            max_series: AtomicUsize::new(2_000),
+            overflow_labels,
+            overflow: OnceLock::new(),
+            idle: OnceLock::new(),
+            scrape: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn set_max_series(&self, max: usize) {
+        self.max_series.store(max, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_idle(&self, after: Duration, clock: impl Clock + 'static) {
+        let clock = Box::new(clock);
+        // Told twice, the first time counts.
+        let _ = self.idle.set(Idle { after, clock });
+    }
+
+    #[inline]
+    pub(super) fn with<Q: Lookup<K>, R>(&self, lookup: &Q, f: impl FnOnce(&M) -> R) -> R {
+        let hash = self.hasher.hash_one(lookup);
+        // Acquire, and before the search: who removes a series takes it out first and raises the epoch then.
+        let epoch = self.epoch.0.load(Ordering::Acquire);
+        match self
+            .place
+            .find::<K, M, R, _>(epoch, hash, |key| lookup.is(key), f)
+        {
+            Ok(result) => result,
+            Err(f) => f(&self.find(epoch, hash, lookup).metric),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find<Q: Lookup<K>>(&self, epoch: u64, hash: u64, lookup: &Q) -> Arc<Entry<M>> {
+        let is = |(key, _): &(K, Arc<Entry<M>>)| lookup.is(key);
+        let found = self
+            .shard(hash)
+            .read()
+            .find(hash, is)
+            .map(|(_, entry)| Arc::clone(entry));
+        let Some(entry) = found.or_else(|| self.create(hash, lookup)) else {
+            // Not remembered: labels that somebody makes up must not drive out what a thread uses.
+            let overflow = self.overflow();
+            overflow.hits.fetch_add(1, Ordering::Relaxed);
+            return Arc::clone(&overflow.entry);
+        };
+        if self.has_key(hash, lookup) {
+            let rehash = |key: &K| self.hasher.hash_one(key);
+            self.place.remember(epoch, hash, lookup.key(), &entry, rehash);
+        }
+        entry
+    }
+
+    fn has_key<Q: Lookup<K>>(&self, hash: u64, lookup: &Q) -> bool {
+        self.shard(hash)
+            .read()
+            .find(hash, |(key, _)| lookup.is(key))
+            .is_some()
+    }
+
+    /// Makes the series; nothing if it has to be that of all others.
+    fn create<Q: Lookup<K>>(&self, hash: u64, lookup: &Q) -> Option<Arc<Entry<M>>> {
+        // Asked without the lock first: a flood of new labels must not queue up for it.
+        if self.is_full() {
+            return None;
+        }
+        let rendered = lookup.render();
+        if rendered.text == self.overflow_labels {
+            return None;
+        }
+        // Made and cloned before any lock is taken, because both run code of the user. The key of a series whose
+        // labels were cut is not kept: it may be as long as it likes.
+        let key = (!rendered.is_cut).then(|| lookup.key());
+        let made = Entry {
+            labels: rendered.text,
+            metric: (self.make)(),
+        };
+        let mut index = self.index.lock();
+        let mut shard = self.shard(hash).write();
+        if let Some((_, entry)) = shard.find(hash, |(key, _)| lookup.is(key)) {
+            return Some(Arc::clone(entry));
+        }
+        let there = index.find(&made.labels, &self.hasher);
+        if key.is_none()
+            && let Some(slot) = there
+        {
+            return Some(Arc::clone(&slot.entry));
+        }
+        if self.is_full() {
+            return None;
+        }
+        let entry = match index.find(&made.labels, &self.hasher) {
+            Some(slot) => {
+                slot.keys += 1;
+                slot.hash = None;
+                Arc::clone(&slot.entry)
+            }
+            None => index.insert(made, key.is_some().then_some(hash), &self.hasher),
+        };
+        if let Some(key) = key {
+            shard.insert_unique(hash, (key, Arc::clone(&entry)), |(key, _)| {
+                self.hasher.hash_one(key)
+            });
+        }
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Some(entry)
+    }
+
+    pub(super) fn remove<Q: Lookup<K>>(&self, lookup: &Q) -> bool {
+        let hash = self.hasher.hash_one(lookup);
+        let found = {
+            let shard = self.shard(hash).read();
+            let found = shard.find(hash, |(key, _)| lookup.is(key));
+            found.map(|(_, entry)| Arc::clone(entry))
+        };
+        let mut index = self.index.lock();
+        let found = found.or_else(|| {
+            let slot = index.find(&lookup.render().text, &self.hasher)?;
+            slot.hash.is_none().then(|| Arc::clone(&slot.entry))
+        });
+        found.is_some_and(|entry| self.retire(&mut index, &[entry]))
+    }
+
+    /// Removes the series that `keep` does not want to keep.
+    pub(super) fn retain(&self, mut keep: impl FnMut(&K, &M) -> bool) {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(shard.0.read().iter().cloned());
+        }
+        // No lock is held here: it is the user's code.
+        all.retain(|(key, entry)| !keep(key, &entry.metric));
+        let entries: Vec<_> = all.into_iter().map(|(_, entry)| entry).collect();
+        self.retire(&mut self.index.lock(), &entries);
+    }
+
+    /// Removes series and says whether there was one of them.
+    fn retire(&self, index: &mut Index<M>, entries: &[Arc<Entry<M>>]) -> bool {
+        let mut any = false;
+        for entry in entries {
+            let Some(slot) = index.retire(entry, &self.hasher) else {
+                continue;
+            };
+            any = true;
+            self.forget_keys(&slot);
+            self.taken.fetch_sub(slot.keys, Ordering::Relaxed);
+        }
+        if any {
+            // Last: a thread that sees the new epoch finds none of them any more.
+            self.epoch.0.fetch_add(1, Ordering::Release);
+            if index.is_unsettled() {
+                index.settle(|| &self.overflow().entry.metric);
+            }
+        }
+        any
+    }
+
+    fn forget_keys(&self, slot: &Slot<M>) {
+        let is_other = |(_, entry): &(K, Arc<Entry<M>>)| !Arc::ptr_eq(entry, &slot.entry);
+        if let Some(hash) = slot.hash {
+            let mut shard = self.shard(hash).write();
+            if let Ok(found) = shard.find_entry(hash, |pair| !is_other(pair)) {
+                found.remove();
+            }
+        } else {
+            for shard in &self.shards {
+                shard.0.write().retain(|pair| is_other(pair));
+            }
+        }
+    }
+
+    /// Returns the number of series, without that of all others.
+    pub(super) fn len(&self) -> usize {
+        self.index.lock().len()
+    }
+
+    /// Returns how often the series of all others was found instead of one's own.
+    pub(super) fn overflow_hits(&self) -> u64 {
+        self.overflow
+            .get()
+            .map_or(0, |overflow| overflow.hits.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn retired(&self) -> usize {
+        self.index.lock().retired()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0 && self.overflow.get().is_none()
+    }
+
+    /// Writes all series, and removes those that nobody used for too long.
+    pub(super) fn write(&self, series: &mut Series<'_>) {
+        self.each(|entry, seen| entry.metric.show(&entry.labels, seen, series));
+    }
+
+    /// Runs `f` on every series and what it shows; `f` must not use the family.
+    pub(super) fn each(&self, mut f: impl FnMut(&Entry<M>, &M::Seen)) {
+        let _scrape = self.scrape.lock();
+        let idle = self.idle.get().map(|idle| (idle.clock.now(), idle.after));
+        let len = {
+            let mut index = self.index.lock();
+            index.settle(|| &self.overflow().entry.metric);
+            index.compact();
+            index.slots.len()
+        };
+        // Series that come now are shown the next time: one that was shown, removed and made again may be among them.
+        for start in (0..len).step_by(BATCH) {
+            let mut index = self.index.lock();
+            let batch = start..len.min(start + BATCH);
+            let mut expired = Vec::new();
+            {
+                let walk = walk();
+                for slot in index.slots[batch.clone()].iter_mut().flatten() {
+                    let now = slot.entry.metric.see(&walk);
+                    if idle.is_some_and(|(at, after)| slot.expires(&now, at, after)) {
+                        expired.push(Arc::clone(&slot.entry));
+                    }
+                    slot.seen = now;
+                }
+            }
+            if !expired.is_empty() && index.retired() < self.max_series.load(Ordering::Relaxed) {
+                self.retire(&mut index, &expired);
+            }
+            for slot in index.slots[batch].iter().flatten() {
+                f(&slot.entry, &slot.seen);
+            }
+        }
+        if let Some(overflow) = self.overflow.get() {
+            let seen = overflow.entry.metric.see(&walk());
+            f(&overflow.entry, &seen);
+        }
+    }
+
+    fn overflow(&self) -> &Overflow<M> {
+        self.overflow.get_or_init(|| Overflow {
+            entry: Arc::new(Entry {
+                labels: self.overflow_labels.clone(),
+                metric: (self.make)(),
+            }),
+            hits: AtomicU64::new(0),
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) >= self.max_series.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, hash: u64) -> &RwLock<Table<K, M>> {
+        // The table uses the lowest and the highest bits.
+        let shard = (hash >> 40) as usize & (SHARDS - 1);
+        &self.shards[shard].0
+    }
+}
+
+impl<M: Single> Slot<M> {
+    /// Says whether nobody used the series for so long, nor could do so by a handle.
+    fn expires(&mut self, now: &M::Seen, at: Instant, after: Duration) -> bool {
+        let metric = &self.entry.metric;
+        let since = *self.used.get_or_insert(at);
+        if metric.is_used(&self.seen, now) || metric.is_shared() {
+            self.used = Some(at);
+            return false;
+        }
+        at.saturating_duration_since(since) >= after
+    }
+}

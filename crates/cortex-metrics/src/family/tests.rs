@@ -1,0 +1,423 @@
+use std::sync::Barrier;
+use std::time::Duration;
+
+use cortex_testkit::ManualClock;
+
+use super::{DynamicFamily, Family};
+use crate::{Buckets, Counter, Gauge, Histogram, Instrument, LevelGauge, Registry, labels};
+
+labels! {
+    struct Key { key: String }
+}
+
+fn key(key: impl Into<String>) -> Key {
+    Key { key: key.into() }
+}
+
+fn exposed(family: &Family<Key, Counter>) -> Vec<(String, u64)> {
+    let mut all = Vec::new();
+    family.each(|labels, _, count| all.push((labels.to_owned(), *count)));
+    all
+}
+
+#[test]
+fn series_are_shown_in_the_order_of_creation() {
+    let family = Family::new(Counter::default);
+    for name in ["b", "a", "c", "a"] {
+        family.clone().with(&key(name), Counter::inc);
+    }
+    let shown = [(r#"key="b""#, 1), (r#"key="a""#, 2), (r#"key="c""#, 1)].map(|(k, n)| (k.to_owned(), n));
+    assert_eq!(exposed(&family), shown);
+    assert!(family.remove(&key("b")));
+    assert!(!family.remove(&key("b")));
+    assert_eq!(exposed(&family), shown[1..]);
+    assert!(family.remove(&key("c")));
+    family.with(&key("b"), |_| {});
+    assert_eq!(exposed(&family), [shown[1].clone(), (r#"key="b""#.to_owned(), 0)]);
+    assert_eq!(format!("{family:?}"), "Family { len: 2, .. }");
+    assert!(!family.is_empty());
+}
+
+#[test]
+fn the_bound_keeps_totals_true() {
+    let family = Family::new(Counter::default).max_series(10);
+    assert!(family.has_no_series());
+    for n in 0_u32..1_000 {
+        family.with(&key(n.to_string()), Counter::inc);
+        family.with(&key((n % 10).to_string()), Counter::inc);
+    }
+    assert_eq!(family.len(), 10);
+    let shown = exposed(&family);
+    assert_eq!(shown.iter().map(|(_, n)| n).sum::<u64>(), 2_000);
+    assert_eq!(shown[10], (r#"key="__other__""#.to_owned(), 990));
+    // Room that a removal makes is used.
+    assert!(family.remove(&key("0")));
+    family.with(&key("new"), Counter::inc);
+    assert_eq!(exposed(&family)[9], (r#"key="new""#.to_owned(), 1));
+}
+
+#[test]
+fn a_bound_of_zero_leaves_one_series() {
+    let family = Family::new(Counter::default).max_series(0);
+    family.with(&key("a"), Counter::inc);
+    assert_eq!(
+        (family.len(), family.is_empty(), family.has_no_series()),
+        (0, true, false)
+    );
+    assert_eq!(exposed(&family), [(r#"key="__other__""#.to_owned(), 1)]);
+    assert!(!family.remove(&key("a")));
+}
+
+#[test]
+fn keys_that_read_the_same_share_a_series() {
+    let family = Family::new(Counter::default).max_series(3);
+    let long = "x".repeat(300);
+    family.with(&key(format!("{long}1")), Counter::inc);
+    family.with(&key(format!("{long}2")), Counter::inc);
+    family.with(&key("__other__"), Counter::inc);
+    assert_eq!(family.len(), 1);
+    assert_eq!(
+        exposed(&family).iter().map(|(_, n)| *n).collect::<Vec<_>>(),
+        [2, 1]
+    );
+    // Together they take one place of the bound.
+    family.with(&key("b"), Counter::inc);
+    family.with(&key("c"), Counter::inc);
+    family.with(&key("d"), Counter::inc);
+    assert_eq!(
+        exposed(&family).iter().map(|(_, n)| *n).collect::<Vec<_>>(),
+        [2, 1, 1, 2]
+    );
+    // One removal removes the series for all its keys.
+    assert!(family.remove(&key(format!("{long}2"))));
+    assert!(!family.remove(&key(format!("{long}1"))));
+    family.with(&key(format!("{long}1")), Counter::inc);
+    assert_eq!(
+        exposed(&family).iter().map(|(_, n)| *n).collect::<Vec<_>>(),
+        [1, 1, 1, 2]
+    );
+}
+
+#[test]
+fn concurrent_creation_makes_each_series_once() {
+    const THREADS: usize = 8;
+    let family = Family::new(Counter::default).max_series(100);
+    let barrier = Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                barrier.wait();
+                for n in 0_u32..400 {
+                    family.with(&key((n % 200).to_string()), Counter::inc);
+                }
+            });
+        }
+    });
+    let shown = exposed(&family);
+    assert_eq!(family.len(), 100);
+    assert_eq!(shown.iter().map(|(_, n)| n).sum::<u64>(), 8 * 400);
+    let mut names: Vec<_> = shown.iter().map(|(labels, _)| labels).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 101);
+}
+
+#[test]
+fn creation_and_removal_race_without_a_trace() {
+    let family = Family::new(Counter::default);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for n in 0_u32..2_000 {
+                    family.with(&key((n % 7).to_string()), Counter::inc);
+                }
+            });
+            scope.spawn(|| (0_u32..2_000).for_each(|n| _ = family.remove(&key((n % 7).to_string()))));
+            scope.spawn(|| (0..200).for_each(|_| assert!(exposed(&family).len() <= 8)));
+        }
+    });
+    for n in 0_u32..7 {
+        family.remove(&key(n.to_string()));
+    }
+    assert!(family.is_empty());
+    // What was never shown is with all others.
+    let sum: u64 = exposed(&family).iter().map(|(_, count)| count).sum();
+    assert!(sum <= 4_000);
+}
+
+#[test]
+fn the_closure_may_use_the_family() {
+    let family = Family::new(Counter::default);
+    family.with(&key("a"), |outer| {
+        family.with(&key("a"), Counter::inc);
+        family.with(&key("b"), Counter::inc);
+        assert!(family.remove(&key("a")));
+        outer.inc();
+        assert_eq!(outer.get(), 2);
+    });
+    assert_eq!(family.len(), 1);
+    let handle = family.handle(&key("b"));
+    handle.inc();
+    assert_eq!(family.handle(&key("b")).get(), 2);
+}
+
+/// What the series show, and the sum of them all.
+fn total(family: &Family<Key, Counter>) -> u64 {
+    exposed(family).iter().map(|(_, count)| count).sum()
+}
+
+#[test]
+fn what_was_not_shown_moves_to_the_series_of_all_others() {
+    let family = Family::new(Counter::default);
+    family.with(&key("a"), |count| count.add(5));
+    family.with(&key("b"), |count| count.add(100));
+    assert_eq!(total(&family), 105);
+    family.with(&key("a"), |count| count.add(2));
+    assert!(family.remove(&key("a")));
+    // 5 were shown and end with their series; 2 were not.
+    let shown = [(r#"key="b""#, 100), (r#"key="__other__""#, 2)].map(|(k, n)| (k.to_owned(), n));
+    assert_eq!(exposed(&family), shown);
+    assert_eq!(exposed(&family), shown);
+    assert_eq!(family.retired(), 1); // this thread remembers it
+    family.with(&key("c"), Counter::inc);
+    assert_eq!(total(&family), 103);
+    assert_eq!(family.retired(), 0);
+}
+
+#[test]
+fn a_handle_counts_on_after_its_series_is_gone() {
+    let family = Family::new(Counter::default);
+    let handle = family.handle(&key("a"));
+    handle.add(3);
+    assert!(family.remove(&key("a")));
+    handle.add(4);
+    assert_eq!(exposed(&family), [(r#"key="__other__""#.to_owned(), 7)]);
+    // A new series with the same labels is another.
+    family.with(&key("a"), Counter::inc);
+    handle.add(1);
+    let shown = [(r#"key="a""#, 1), (r#"key="__other__""#, 8)].map(|(k, n)| (k.to_owned(), n));
+    assert_eq!(exposed(&family), shown);
+    assert_eq!(family.retired(), 1);
+    drop(handle);
+    assert_eq!((total(&family), family.retired()), (9, 0));
+}
+
+#[test]
+fn histograms_and_levels_move_too_but_gauges_do_not() {
+    fn shown<M: Instrument>(make: fn() -> M, used: fn(&M)) -> String {
+        let registry = Registry::default();
+        let family = Family::<Key, M>::new(make);
+        registry.register("m", "", family.clone()).unwrap();
+        family.with(&key("a"), used);
+        registry.to_text();
+        family.with(&key("a"), used);
+        assert!(family.remove(&key("a")));
+        registry.to_text()
+    }
+    let make = || Histogram::classic(&Buckets::new([1.0]).unwrap());
+    let histogram = shown(make, |histogram| histogram.observe(0.5));
+    assert!(
+        histogram.contains("m_bucket{key=\"__other__\",le=\"1.0\"} 1\n"),
+        "{histogram}"
+    );
+    assert!(
+        histogram.contains("m_sum{key=\"__other__\"} 0.5\n"),
+        "{histogram}"
+    );
+    // A level that is not shown any more is missed in the total, whether it was seen or not.
+    let level = shown(LevelGauge::default, LevelGauge::inc);
+    assert!(level.ends_with("m{key=\"__other__\"} 2\n"), "{level}");
+    assert_eq!(shown(Gauge::default, Gauge::inc), "");
+}
+
+#[test]
+fn retain_asks_for_every_series() {
+    let family = Family::new(Counter::default);
+    for name in ["a", "b", "c"] {
+        family.with(&key(name), Counter::inc);
+    }
+    family.retain(|labels, count| {
+        family.with(&key("asked"), Counter::inc); // no lock is held
+        labels.key != "b" && count.get() == 1
+    });
+    let names: Vec<_> = exposed(&family).into_iter().map(|(labels, _)| labels).collect();
+    assert_eq!(
+        names,
+        [r#"key="a""#, r#"key="c""#, r#"key="asked""#, r#"key="__other__""#]
+    );
+}
+
+#[test]
+fn series_expire_when_nobody_uses_them() {
+    let clock = std::sync::Arc::new(ManualClock::new());
+    let family =
+        Family::new(Counter::default).expire_after(Duration::from_mins(1), std::sync::Arc::clone(&clock));
+    let handle = family.handle(&key("held"));
+    family.with(&key("used"), Counter::inc);
+    family.with(&key("idle"), Counter::inc);
+    assert_eq!(total(&family), 2);
+    for _ in 0..2 {
+        clock.advance(Duration::from_secs(40));
+        family.with(&key("used"), Counter::inc);
+        exposed(&family);
+    }
+    let names = |family: &Family<Key, Counter>| {
+        exposed(family)
+            .into_iter()
+            .map(|(labels, _)| labels)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&family), [r#"key="held""#, r#"key="used""#]);
+    // It comes back when it is used.
+    family.with(&key("idle"), Counter::inc);
+    drop(handle);
+    clock.advance(Duration::from_secs(61));
+    family.with(&key("idle"), Counter::inc);
+    assert_eq!(names(&family), [r#"key="idle""#]);
+    assert_eq!(exposed(&family), [(r#"key="idle""#.to_owned(), 2)]);
+}
+
+#[test]
+fn a_gauge_that_is_set_to_what_it_was_is_used() {
+    let clock = std::sync::Arc::new(ManualClock::new());
+    let family =
+        Family::new(Gauge::default).expire_after(Duration::from_mins(1), std::sync::Arc::clone(&clock));
+    for _ in 0..3 {
+        family.with(&key("a"), |gauge| gauge.set(7));
+        family.each(|_, _, _| {});
+        clock.advance(Duration::from_secs(70));
+    }
+    assert_eq!(family.len(), 1);
+    family.each(|_, _, _| {});
+    assert_eq!(family.len(), 0);
+}
+
+#[test]
+fn using_a_family_while_using_it_finds_the_same_series() {
+    let family = Family::new(Counter::default);
+    for _ in 0..3 {
+        family.with(&key("a"), |outer| {
+            family.with(&key("a"), Counter::inc);
+            family.with(&key("b"), Counter::inc);
+            outer.inc();
+        });
+    }
+    let shown = [(r#"key="a""#, 6), (r#"key="b""#, 3)].map(|(k, n)| (k.to_owned(), n));
+    assert_eq!(exposed(&family), shown);
+    // A panic inside leaves the family usable.
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        family.with(&key("a"), |_| std::panic::resume_unwind(Box::new(())));
+    }));
+    assert!(caught.is_err());
+    family.with(&key("a"), Counter::inc);
+    assert_eq!(total(&family), 10);
+}
+
+#[test]
+fn a_thread_remembers_many_families_and_series() {
+    let families: Vec<_> = (0..20)
+        .map(|_| Family::new(Counter::default).max_series(5_000))
+        .collect();
+    for family in &families {
+        for n in 0..1_500_u32 {
+            family.with(&key((n % 1_200).to_string()), Counter::inc);
+        }
+    }
+    drop(families.iter().take(10).cloned().collect::<Vec<_>>());
+    let later = Family::new(Gauge::default); // takes a place over
+    later.with(&key("a"), Gauge::inc);
+    assert!(
+        families
+            .iter()
+            .all(|family| total(family) == 1_500 && family.len() == 1_200)
+    );
+    assert_eq!(later.handle(&key("a")).get(), 1);
+}
+
+#[test]
+fn values_of_a_megabyte_are_kept_short() {
+    let family = Family::new(Counter::default).max_series(4);
+    let long = |tail: &str| key("x".repeat(1 << 20) + tail);
+    for tail in ["a", "b", "c"] {
+        family.with(&long(tail), Counter::inc);
+        family.with(&long(tail), Counter::inc);
+    }
+    assert_eq!((family.len(), total(&family)), (1, 6));
+    assert!(family.remove(&long("d")));
+    assert!(family.is_empty());
+    for n in 0..10_u32 {
+        let labels = n.to_string() + &"y".repeat(1 << 20);
+        family.with(&key(labels), Counter::inc);
+    }
+    assert_eq!((family.len(), family.overflow_hits() >= 6), (4, true));
+}
+
+#[test]
+fn names_may_come_at_run_time() {
+    let family = DynamicFamily::new(["a", "b"], Counter::default).max_series(2);
+    let registry = Registry::default();
+    registry.register("m", "", family.clone()).unwrap();
+    for values in [["1", "2"], ["1", "2"], ["\"", "\n"], ["over", "it"]] {
+        family.with(values, Counter::inc);
+    }
+    let expected = "\
+# TYPE m_total counter
+m_total{a=\"1\",b=\"2\"} 2
+m_total{a=\"\\\"\",b=\"\\n\"} 1
+m_total{a=\"__other__\",b=\"__other__\"} 1
+";
+    assert_eq!(registry.to_text(), expected);
+    let long = "x".repeat(300);
+    assert!(family.remove(["1", "2"]));
+    family.with([&long, "z"], Counter::inc);
+    assert_eq!(family.handle([&long[..256], "z"]).get(), 1);
+    family.retain(|[a, _], _| a.starts_with('x'));
+    assert_eq!(
+        (family.len(), family.is_empty(), family.overflow_hits()),
+        (1, false, 1)
+    );
+    assert!(format!("{family:?}").contains("names: [\"a\", \"b\"]"));
+    let bad = DynamicFamily::new(["a b"], Counter::default);
+    assert!(registry.register("bad", "", bad).is_err());
+}
+
+#[test]
+fn removals_lose_nothing_while_others_count() {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 20_000;
+    let family = Family::new(Counter::default);
+    let barrier = Barrier::new(5);
+    // What a scraper has seen of each series when it ended, and of those that live.
+    let mut last: std::collections::HashMap<String, u64> = std::collections::HashMap::new();
+    let mut ended = 0;
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    for n in 0..EACH {
+                        family.with(&key((n % 7).to_string()), Counter::inc);
+                    }
+                })
+            })
+            .collect();
+        barrier.wait();
+        let mut n = 0_u32;
+        while writers.iter().any(|writer| !writer.is_finished()) {
+            let name = key((n % 7).to_string());
+            if let Some(seen) = family
+                .remove(&name)
+                .then(|| last.remove(&format!("key=\"{}\"", name.key)))
+                .flatten()
+            {
+                ended += seen;
+            }
+            for (labels, count) in exposed(&family) {
+                let before = last.insert(labels, count).unwrap_or_default();
+                assert!(count >= before, "a count goes backwards");
+            }
+            n += 1;
+        }
+    });
+    assert_eq!(ended + total(&family), THREADS * EACH);
+}

@@ -1,0 +1,80 @@
+/// A label, or a [`StateSet`](crate::StateSet), that has few values, all known beforehand.
+///
+/// The macro [`label_enum!`](crate::label_enum) declares such an enum; `bool` is one.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_metrics::LabelEnum;
+///
+/// cortex_metrics::label_enum! {
+///     pub enum Method { Get = "GET", Post = "POST", Other = "_OTHER" }
+/// }
+///
+/// assert_eq!(Method::VALUES[Method::Post.index()], "POST");
+/// assert_eq!(bool::VALUES[true.index()], "true");
+/// ```
+pub trait LabelEnum: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
+    /// All values, each different from the others.
+    const VALUES: &'static [&'static str];
+
+    /// Returns where in [`VALUES`](Self::VALUES) this one is.
+    fn index(self) -> usize;
+}
+
+impl LabelEnum for bool {
+    const VALUES: &'static [&'static str] = &["false", "true"];
+
+    #[inline]
+    fn index(self) -> usize {
+        usize::from(self)
+    }
+}
+
+/// Declares an enum whose variants are the values of a label: a [`LabelEnum`](crate::LabelEnum) that is
+/// [`Display`](std::fmt::Display), `Clone`, `Copy`, `Debug`, `PartialEq`, `Eq` and `Hash`.
+///
+/// # Examples
+///
+/// ```
+/// cortex_metrics::label_enum! {
+///     /// What became of a job.
+///     pub enum Outcome {
+///         Done = "done",
+///         /// It panicked.
+///         Failed = "failed",
+///     }
+/// }
+///
+/// assert_eq!(Outcome::Failed.to_string(), "failed");
+/// ```
+#[macro_export]
+macro_rules! label_enum {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident {
+            $($(#[$variant_meta:meta])* $variant:ident = $value:literal),+ $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        $vis enum $name {
+            $($(#[$variant_meta])* $variant),+
+        }
+
+        impl $crate::LabelEnum for $name {
+            const VALUES: &'static [&'static str] = &[$($value),+];
+
+            #[inline]
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(<Self as $crate::LabelEnum>::VALUES[$crate::LabelEnum::index(*self)])
+            }
+        }
+    };
+}

@@ -1,0 +1,212 @@
+//! How each type of metric is read and shown.
+
+use crate::cells::Walk;
+use crate::encode::{Number, Series, Value};
+use crate::metric::{Absorb, Instrument, Kind, Metric, Single};
+use crate::{
+    Counter, CounterF64, Gauge, GaugeF64, Histogram, HistogramSnapshot, LabelEnum, LevelGauge, StateSet,
+};
+
+impl Metric for Counter {}
+impl Instrument for Counter {}
+
+impl Single for Counter {
+    const KIND: Kind = Kind::Counter;
+    const ABSORB: Option<Absorb<Self, u64>> =
+        Some(|counter, before, now| counter.add(now.wrapping_sub(*before)));
+
+    type Seen = u64;
+
+    fn see(&self, walk: &Walk<'_>) -> u64 {
+        self.read(walk)
+    }
+
+    fn show(&self, labels: &str, seen: &u64, series: &mut Series<'_>) {
+        let exemplar = series.has_exemplars().then(|| self.take_exemplar()).flatten();
+        let value = Value::Counter {
+            value: Number::Unsigned(*seen),
+            exemplar: exemplar.as_ref(),
+            created: Some(self.created()),
+        };
+        series.put(labels, &value);
+    }
+
+    fn is_used(&self, before: &u64, now: &u64) -> bool {
+        before != now
+    }
+
+    fn is_shared(&self) -> bool {
+        Self::is_shared(self)
+    }
+}
+
+impl Metric for CounterF64 {}
+impl Instrument for CounterF64 {}
+
+impl Single for CounterF64 {
+    const KIND: Kind = Kind::Counter;
+    const ABSORB: Option<Absorb<Self, f64>> = Some(|counter, before, now| counter.add(now - before));
+
+    type Seen = f64;
+
+    fn see(&self, walk: &Walk<'_>) -> f64 {
+        self.read(walk)
+    }
+
+    fn show(&self, labels: &str, seen: &f64, series: &mut Series<'_>) {
+        let value = Value::Counter {
+            value: Number::Float(*seen),
+            exemplar: None,
+            created: Some(self.created()),
+        };
+        series.put(labels, &value);
+    }
+
+    fn is_used(&self, before: &f64, now: &f64) -> bool {
+        before.to_bits() != now.to_bits()
+    }
+
+    fn is_shared(&self) -> bool {
+        Self::is_shared(self)
+    }
+}
+
+/// A level, and whether somebody set it since it was seen before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Level<T> {
+    pub(crate) value: T,
+    pub(crate) is_touched: bool,
+}
+
+macro_rules! gauges {
+    ($($gauge:ty: $value:ty => $number:path;)*) => {$(
+        impl Metric for $gauge {}
+        impl Instrument for $gauge {}
+
+        impl Single for $gauge {
+            const KIND: Kind = Kind::Gauge;
+            const ABSORB: Option<Absorb<Self, Self::Seen>> = None;
+
+            type Seen = Level<$value>;
+
+            fn see(&self, _walk: &Walk<'_>) -> Self::Seen {
+                let is_touched = self.take_touched();
+                Level { value: self.get(), is_touched }
+            }
+
+            fn show(&self, labels: &str, seen: &Self::Seen, series: &mut Series<'_>) {
+                series.put(labels, &Value::Gauge($number(seen.value)));
+            }
+
+            fn is_used(&self, _before: &Self::Seen, now: &Self::Seen) -> bool {
+                now.is_touched
+            }
+
+            fn is_shared(&self) -> bool {
+                Self::is_shared(self)
+            }
+        }
+    )*};
+}
+
+gauges! {
+    Gauge: i64 => Number::Signed;
+    GaugeF64: f64 => Number::Float;
+}
+
+impl Metric for LevelGauge {}
+impl Instrument for LevelGauge {}
+
+impl Single for LevelGauge {
+    const KIND: Kind = Kind::Gauge;
+    const ABSORB: Option<Absorb<Self, i64>> = Some(|gauge, before, now| gauge.add(now.wrapping_sub(*before)));
+
+    type Seen = i64;
+
+    fn see(&self, walk: &Walk<'_>) -> i64 {
+        self.read(walk)
+    }
+
+    fn show(&self, labels: &str, seen: &i64, series: &mut Series<'_>) {
+        series.put(labels, &Value::Gauge(Number::Signed(*seen)));
+    }
+
+    /// A level that is not zero is in use: whoever raised it will lower it again.
+    fn is_used(&self, before: &i64, now: &i64) -> bool {
+        before != now || *now != 0
+    }
+
+    fn is_shared(&self) -> bool {
+        Self::is_shared(self)
+    }
+
+    fn carry(_seen: i64) -> i64 {
+        0
+    }
+}
+
+impl Metric for Histogram {}
+impl Instrument for Histogram {}
+
+impl Single for Histogram {
+    const KIND: Kind = Kind::Histogram;
+    const ABSORB: Option<Absorb<Self, HistogramSnapshot>> = Some(Self::absorb);
+
+    type Seen = HistogramSnapshot;
+
+    fn see(&self, walk: &Walk<'_>) -> HistogramSnapshot {
+        self.read(walk)
+    }
+
+    fn show(&self, labels: &str, seen: &HistogramSnapshot, series: &mut Series<'_>) {
+        let exemplars = series.has_exemplars().then(|| self.take_exemplars());
+        let value = Value::Histogram {
+            snapshot: seen,
+            exemplars: &exemplars.unwrap_or_default(),
+            created: Some(self.created()),
+        };
+        series.put(labels, &value);
+    }
+
+    fn is_used(&self, before: &HistogramSnapshot, now: &HistogramSnapshot) -> bool {
+        before.count() != now.count()
+    }
+
+    fn is_shared(&self) -> bool {
+        Self::is_shared(self)
+    }
+}
+
+impl<S: LabelEnum> Metric for StateSet<S> {}
+impl<S: LabelEnum> Instrument for StateSet<S> {}
+
+impl<S: LabelEnum> Single for StateSet<S> {
+    const KIND: Kind = Kind::StateSet;
+    const ABSORB: Option<Absorb<Self, Self::Seen>> = None;
+
+    type Seen = Level<u64>;
+
+    fn see(&self, _walk: &Walk<'_>) -> Level<u64> {
+        let is_touched = self.take_touched();
+        Level {
+            value: self.bits(),
+            is_touched,
+        }
+    }
+
+    fn show(&self, labels: &str, seen: &Level<u64>, series: &mut Series<'_>) {
+        let states = S::VALUES.iter().enumerate();
+        let states: Vec<_> = states
+            .map(|(at, name)| (*name, seen.value >> at & 1 == 1))
+            .collect();
+        series.put(labels, &Value::States(&states));
+    }
+
+    fn is_used(&self, _before: &Level<u64>, now: &Level<u64>) -> bool {
+        now.is_touched
+    }
+
+    fn is_shared(&self) -> bool {
+        Self::is_shared(self)
+    }
+}
