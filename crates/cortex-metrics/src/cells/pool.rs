@@ -11,7 +11,7 @@ use super::slab::Slab;
 use super::sync::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, lock};
 
 /// How many threads may have a slab of their own at the same time. Those beyond share one, with locked additions.
-pub(super) const SLOTS: usize = if cfg!(loom) { 2 } else { 1024 };
+pub(super) const SLOTS: usize = if cfg!(cortex_loom) { 2 } else { 1024 };
 
 /// The slabs, who has them, and which places in them are taken.
 ///
@@ -41,7 +41,7 @@ pub(super) struct Lease<'a> {
 }
 
 impl Pool {
-    #[cfg(not(loom))]
+    #[cfg(not(cortex_loom))]
     pub(super) const fn new() -> Self {
         Self {
             slabs: [const { AtomicPtr::new(ptr::null_mut()) }; SLOTS],
@@ -53,7 +53,7 @@ impl Pool {
         }
     }
 
-    #[cfg(loom)]
+    #[cfg(cortex_loom)]
     pub(super) fn new() -> Self {
         Self {
             slabs: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),

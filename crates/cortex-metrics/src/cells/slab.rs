@@ -9,16 +9,16 @@ use super::arena::At;
 use super::sync::{AtomicPtr, AtomicU64, Mutex, Ordering, lock};
 
 /// The chunks of a slab, as a power of two. With the sizes below: 67 million cells, 8 KiB of table per thread.
-pub(super) const CHUNKS: usize = if cfg!(loom) { 2 } else { 1024 };
+pub(super) const CHUNKS: usize = if cfg!(cortex_loom) { 2 } else { 1024 };
 
 /// The cells of the first chunk: a page.
-const FIRST: usize = if cfg!(loom) { 2 } else { 512 };
+const FIRST: usize = if cfg!(cortex_loom) { 2 } else { 512 };
 
 /// After so many chunks they stop to double: 64 Ki cells, half a megabyte.
 const DOUBLINGS: usize = 7;
 
 /// As many cells as fill two cache lines, which processors fetch in pairs.
-const PAD: usize = if cfg!(loom) { 0 } else { 16 };
+const PAD: usize = if cfg!(cortex_loom) { 0 } else { 16 };
 
 /// The cells of one writer, or of all those that share.
 ///
@@ -41,7 +41,7 @@ pub(super) const fn size(chunk: usize) -> usize {
 }
 
 impl Slab {
-    #[cfg(not(loom))]
+    #[cfg(not(cortex_loom))]
     pub(super) const fn new() -> Self {
         Self {
             chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
@@ -49,7 +49,7 @@ impl Slab {
         }
     }
 
-    #[cfg(loom)]
+    #[cfg(cortex_loom)]
     pub(super) fn new() -> Self {
         Self {
             chunks: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
@@ -143,19 +143,19 @@ impl fmt::Debug for Slab {
 }
 
 /// Allocates cells that are zero, without touching large ones: the system hands out zeroed pages.
-#[cfg(not(loom))]
+#[cfg(not(cortex_loom))]
 fn zeros(len: usize) -> Box<[AtomicU64]> {
     let zeros = Box::into_raw(vec![0_u64; len].into_boxed_slice());
     // SAFETY: `AtomicU64` has the size of `u64` and, where it has 64 bits as here, its alignment.
     unsafe { Box::from_raw(zeros as *mut [AtomicU64]) }
 }
 
-#[cfg(loom)]
+#[cfg(cortex_loom)]
 fn zeros(len: usize) -> Box<[AtomicU64]> {
     (0..len).map(|_| AtomicU64::new(0)).collect()
 }
 
-#[cfg(not(loom))]
+#[cfg(not(cortex_loom))]
 const _: () = assert!(
     align_of::<u64>() == align_of::<AtomicU64>(),
     "64-bit targets only"

@@ -1,11 +1,11 @@
 //! The primitives, which the model checker replaces by its own.
 
-#[cfg(loom)]
+#[cfg(cortex_loom)]
 pub(super) use loom::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
-#[cfg(not(loom))]
+#[cfg(not(cortex_loom))]
 pub(super) use std::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},

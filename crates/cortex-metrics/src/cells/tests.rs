@@ -1,4 +1,4 @@
-#[cfg(not(loom))]
+#[cfg(not(cortex_loom))]
 mod real {
     use std::sync::Barrier;
 
@@ -139,8 +139,8 @@ mod real {
     }
 }
 
-/// `RUSTFLAGS="--cfg loom" cargo test -p cortex-metrics --lib --release model`
-#[cfg(loom)]
+/// `RUSTFLAGS="--cfg cortex_loom" cargo test -p cortex-metrics --lib --release model`
+#[cfg(cortex_loom)]
 mod model {
     use loom::sync::Arc;
     use loom::thread;

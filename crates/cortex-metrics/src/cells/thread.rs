@@ -12,9 +12,9 @@ use super::slab::Slab;
 use super::sync::{AtomicU64, Ordering};
 
 /// The one pool of the process.
-#[cfg(not(loom))]
+#[cfg(not(cortex_loom))]
 pub(super) static POOL: Pool = Pool::new();
-#[cfg(loom)]
+#[cfg(cortex_loom)]
 pub(super) static POOL: std::sync::LazyLock<Pool> = std::sync::LazyLock::new(Pool::new);
 
 /// After so many writes to the slab of all, a thread asks again for one of its own.
