@@ -18,6 +18,8 @@ mod histogram_snapshot;
 mod info;
 mod label_enum;
 mod labels;
+#[cfg(feature = "tower")]
+pub mod layer;
 mod metric;
 mod name;
 mod native;
