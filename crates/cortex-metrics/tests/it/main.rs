@@ -8,6 +8,8 @@ mod embedded;
 #[cfg(feature = "axum")]
 mod endpoint;
 mod exposition;
+#[cfg(feature = "tower")]
+mod layer;
 mod parser;
 mod properties;
 mod timer;
