@@ -9,7 +9,7 @@ use crate::{RegisterError, Registry};
 
 /// Measures the requests that a service serves, or that a client sends.
 ///
-/// Clones, and every service made from it, count into the same metrics. The [module](self::super) says what is
+/// Clones, and every service made from it, count into the same metrics. The [module](super) says what is
 /// measured.
 ///
 /// # Performance
