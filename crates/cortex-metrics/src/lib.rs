@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod buckets;
+mod build_info;
 mod cells;
 mod collector;
 mod counter;
@@ -23,14 +24,20 @@ pub mod layer;
 mod metric;
 mod name;
 mod native;
+#[cfg(feature = "process")]
+mod process;
 pub mod prometheus;
 mod registry;
+#[cfg(feature = "tokio")]
+mod runtime;
 mod scope;
 mod single;
 mod state_set;
 mod timer;
 
 pub use self::buckets::{Buckets, BucketsError};
+#[doc(hidden)]
+pub use self::build_info::__build_info;
 pub use self::collector::{Collector, Samples};
 pub use self::counter::{Counter, CounterF64};
 pub use self::encode::{Format, negotiate};
@@ -47,6 +54,10 @@ pub use self::label_enum::LabelEnum;
 pub use self::labels::{LabelValues, Labels};
 pub use self::metric::{Instrument, Metric};
 pub use self::native::{NativeBuckets, NativeBucketsError, NativeSnapshot};
+#[cfg(feature = "process")]
+pub use self::process::ProcessCollector;
 pub use self::registry::Registry;
+#[cfg(feature = "tokio")]
+pub use self::runtime::RuntimeCollector;
 pub use self::state_set::StateSet;
 pub use self::timer::Timer;

@@ -3,6 +3,7 @@
 #![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod collectors;
 mod concurrency;
 mod embedded;
 #[cfg(feature = "axum")]
