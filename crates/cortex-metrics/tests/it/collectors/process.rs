@@ -105,7 +105,7 @@ fn work_shows() {
         assert!(now >= last, "fell from {last} to {now}");
         last = now;
         assert!(
-            SystemClock.now() - start < Duration::from_secs(60),
+            SystemClock.now() - start < Duration::from_mins(1),
             "does not count"
         );
     }

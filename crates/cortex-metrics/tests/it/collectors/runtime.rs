@@ -1,3 +1,5 @@
+#![expect(clippy::float_cmp, reason = "whole numbers, which doubles hold exactly")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Barrier};
 
