@@ -17,14 +17,15 @@ use crate::{Collector, Samples};
 /// | `tokio_worker_busy_seconds_total{worker}` | time a worker did not sleep |
 /// | `tokio_worker_parks_total{worker}` | times a worker went to sleep for want of work |
 ///
-/// A worker adds its busy time when it goes to sleep: one that a task blocks shows neither until that is over.
+/// A worker adds its busy time when it goes to sleep: while a task blocks it, its two counters stand still.
 ///
-/// Where `usize` cannot count to 2^64 atomically (targets without 64-bit atomics), the last two are missing. Built with
+/// The last two are missing on targets without 64-bit atomics. Built with
 /// `RUSTFLAGS="--cfg tokio_unstable"`, which unlocks more of tokio, there are also `tokio_blocking_threads`,
 /// `tokio_idle_blocking_threads`, `tokio_blocking_queue_depth`, `tokio_spawned_tasks_total`,
 /// `tokio_worker_steals_total{worker}` and `tokio_worker_polls_total{worker}`.
 ///
-/// It neither keeps the runtime alive nor needs it: once the runtime is shut down, its last numbers are shown.
+/// It neither keeps the runtime alive nor needs it: once the runtime is shut down, its last numbers are shown. As with
+/// every [`Handle`], up to three file descriptors of the runtime's I/O driver stay open until the collector is dropped.
 ///
 /// # Examples
 ///

@@ -25,7 +25,8 @@ use crate::{Collector, Samples};
 ///
 /// # Performance
 ///
-/// A scrape reads four small files of the kernel. On kernels before 6.2 it also lists the open file descriptors.
+/// A scrape reads three small files and looks at a folder: some 50 us. Kernels before 6.2 cannot count the open file
+/// descriptors, so that they are listed: 2 us each.
 ///
 /// # Examples
 ///
