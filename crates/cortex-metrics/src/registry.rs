@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
+#[cfg(feature = "protobuf")]
+use crate::encode::Protobuf;
 use crate::encode::{Encoder, Header, Series, Text};
 use crate::error::RegisterErrorKind as Problem;
 use crate::gather::Gathered;
@@ -184,6 +186,8 @@ impl Registry {
                 self.encode_with(&mut text);
                 text.finish();
             }
+            #[cfg(feature = "protobuf")]
+            Format::Protobuf => self.encode_with(&mut Protobuf::new(out)),
         }
     }
 

@@ -14,6 +14,9 @@ pub enum Format {
     Text004,
     /// The `OpenMetrics` text format 1.0: adds units and an end mark that tells a whole exposition from a torn one.
     OpenMetrics1,
+    /// The Prometheus protobuf format: `io.prometheus.client.MetricFamily` messages, each after its length.
+    #[cfg(feature = "protobuf")]
+    Protobuf,
 }
 
 impl Format {
@@ -22,6 +25,10 @@ impl Format {
         match self {
             Self::Text004 => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics1 => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            #[cfg(feature = "protobuf")]
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+            }
         }
     }
 }

@@ -6,12 +6,20 @@ mod format;
 mod negotiate;
 mod number;
 mod parse;
+#[cfg(feature = "protobuf")]
+mod protobuf;
 mod text;
+#[cfg(feature = "protobuf")]
+mod wire;
 
 pub(crate) use self::encoder::{Encoder, Header, Labels, Number, Series, Value};
 pub(crate) use self::escape::{escape, open_label, push_label, unescape};
 pub use self::format::Format;
 pub use self::negotiate::negotiate;
+#[cfg(feature = "tower")]
+pub(crate) use self::negotiate::{acceptable, elements, quality};
 pub(crate) use self::number::le;
 pub(crate) use self::parse::{Sample, label_pairs, parse_exemplar, parse_sample};
+#[cfg(feature = "protobuf")]
+pub(crate) use self::protobuf::Protobuf;
 pub(crate) use self::text::Text;

@@ -1,5 +1,7 @@
+use std::cmp::Reverse;
+
 use http::HeaderMap;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, HeaderName};
 
 use super::Format;
 
@@ -8,6 +10,12 @@ use super::Format;
 /// The highest `q` wins; at the same `q` a format that is named wins over one that is only matched by a wildcard, then
 /// the one that is named first. Whoever accepts anything, such as curl or a browser, gets the text format 0.0.4, and
 /// so does whoever accepts nothing that there is: the specification prefers an answer to none.
+///
+/// Protobuf has to be named in full, with `proto=io.prometheus.client.MetricFamily` and `encoding=delimited`.
+///
+/// The parameter `escaping`, by which Prometheus 3 says what to do with names beyond the classic character set, is
+/// accepted and needs no answer: such names do not exist here, so an exposition is the same in every scheme but `dots`,
+/// and a `Content-Type` without the parameter stands for `underscores`, which is what they get.
 ///
 /// # Examples
 ///
@@ -22,26 +30,40 @@ use super::Format;
 /// assert_eq!(negotiate(&headers), Format::OpenMetrics1);
 /// ```
 pub fn negotiate(headers: &HeaderMap) -> Format {
-    let mut text = Preference::default();
-    let mut open_metrics = Preference::default();
-    let lines = headers
-        .get_all(ACCEPT)
-        .into_iter()
-        .filter_map(|line| line.to_str().ok());
-    for (position, range) in lines.flat_map(|line| split_unquoted(line, ',')).enumerate() {
-        let Some(range) = Range::parse(range) else {
+    acceptable(headers).unwrap_or(Format::Text004)
+}
+
+/// Returns the format that a scraper prefers, or nothing if it excludes all there are.
+pub(crate) fn acceptable(headers: &HeaderMap) -> Option<Format> {
+    let mut asked = false;
+    let mut preferences = FORMATS.map(|format| (format, Preference::default()));
+    for (position, element) in elements(headers, &ACCEPT).enumerate() {
+        asked |= !element.trim().is_empty();
+        let Some(range) = Range::parse(element) else {
             continue;
         };
-        text.consider(&range, position, "text", "plain", "0.0.4");
-        open_metrics.consider(&range, position, "application", "openmetrics-text", "1.0.0");
+        for (format, preference) in &mut preferences {
+            preference.consider(&range, position, *format);
+        }
     }
-    // A tie goes to the first of the two: to text when only wildcards matched.
-    if open_metrics.rank() > text.rank() {
-        Format::OpenMetrics1
-    } else {
-        Format::Text004
+    let mut best = None;
+    let mut highest = Preference::default().rank();
+    for (format, preference) in preferences {
+        // A tie goes to the earlier: to text when only wildcards matched.
+        if preference.rank() > highest {
+            (best, highest) = (Some(format), preference.rank());
+        }
     }
+    best.or((!asked).then_some(Format::Text004))
 }
+
+/// All formats of this build; where only wildcards matched, the earlier is taken.
+const FORMATS: [Format; 2 + cfg!(feature = "protobuf") as usize] = [
+    Format::Text004,
+    Format::OpenMetrics1,
+    #[cfg(feature = "protobuf")]
+    Format::Protobuf,
+];
 
 /// What the ranges seen so far say about one format.
 #[derive(Default)]
@@ -53,19 +75,10 @@ struct Preference {
 }
 
 impl Preference {
-    fn consider(&mut self, range: &Range, position: usize, kind: &str, subtype: &str, version: &str) {
-        let specificity = match (
-            range.kind.as_str(),
-            range.subtype.as_str(),
-            range.version.as_deref(),
-        ) {
-            ("*", "*", _) => 1,
-            (k, "*", _) if k == kind => 2,
-            (k, s, None) if (k, s) == (kind, subtype) => 3,
-            (k, s, Some(v)) if (k, s, v) == (kind, subtype, version) => 4,
-            _ => return,
-        };
-        if specificity > self.specificity || (specificity == self.specificity && range.quality > self.quality)
+    fn consider(&mut self, range: &Range, position: usize, format: Format) {
+        let specificity = range.specificity(format);
+        if specificity > self.specificity
+            || (specificity > 0 && specificity == self.specificity && range.quality > self.quality)
         {
             *self = Self {
                 specificity,
@@ -75,11 +88,11 @@ impl Preference {
         }
     }
 
-    /// Orders formats; the higher is preferred, and nothing beats a format that is not accepted by less than nothing.
-    fn rank(&self) -> (u16, bool, std::cmp::Reverse<usize>) {
+    /// Orders formats; the higher is preferred, and nothing is below a format that is not accepted.
+    fn rank(&self) -> (u16, bool, Reverse<usize>) {
         let named = self.quality > 0 && self.specificity > 2;
         let position = if named { self.position } else { 0 };
-        (self.quality, named, std::cmp::Reverse(position))
+        (self.quality, named, Reverse(position))
     }
 }
 
@@ -88,6 +101,8 @@ struct Range {
     kind: String,
     subtype: String,
     version: Option<String>,
+    proto: Option<String>,
+    encoding: Option<String>,
     /// In thousandths.
     quality: u16,
 }
@@ -100,25 +115,78 @@ impl Range {
             kind: kind.trim().to_ascii_lowercase(),
             subtype: subtype.trim().to_ascii_lowercase(),
             version: None,
+            proto: None,
+            encoding: None,
             quality: 1000,
         };
         for parameter in parts {
             let Some((name, value)) = parameter.split_once('=') else {
                 continue;
             };
-            let value = unquote(value.trim());
+            let value = unquote(value.trim()).to_ascii_lowercase();
             match name.trim().to_ascii_lowercase().as_str() {
                 "q" => range.quality = quality(&value)?,
                 "version" => range.version = Some(value),
+                "proto" => range.proto = Some(value),
+                "encoding" => range.encoding = Some(value),
                 _ => {}
             }
         }
         Some(range)
     }
+
+    /// How specifically this range names a format: 0 for not at all.
+    fn specificity(&self, format: Format) -> u8 {
+        let (kind, subtype) = match format {
+            Format::Text004 => ("text", "plain"),
+            Format::OpenMetrics1 => ("application", "openmetrics-text"),
+            #[cfg(feature = "protobuf")]
+            Format::Protobuf => ("application", "vnd.google.protobuf"),
+        };
+        let wild = match (self.kind.as_str(), self.subtype.as_str()) {
+            found if found == (kind, subtype) => return self.parameters(format),
+            ("*", "*") => 1,
+            (k, "*") if k == kind => 2,
+            _ => 0,
+        };
+        match format {
+            // Bytes that no person can read are for those who ask for them by name.
+            #[cfg(feature = "protobuf")]
+            Format::Protobuf => 0,
+            Format::Text004 | Format::OpenMetrics1 => wild,
+        }
+    }
+
+    /// The same, for a range whose type is that of the format.
+    fn parameters(&self, format: Format) -> u8 {
+        let version = match format {
+            Format::Text004 => "0.0.4",
+            Format::OpenMetrics1 => "1.0.0",
+            // Without both of these it is any protobuf message, of any framing.
+            #[cfg(feature = "protobuf")]
+            Format::Protobuf => {
+                let message = self.proto.as_deref() == Some("io.prometheus.client.metricfamily");
+                let framed = self.encoding.as_deref() == Some("delimited");
+                return if message && framed { 4 } else { 0 };
+            }
+        };
+        match self.version.as_deref() {
+            None => 3,
+            Some(found) if found == version => 4,
+            Some(_) => 0,
+        }
+    }
+}
+
+/// Splits all lines of a header that is a list into its elements; lines that are not text are left out.
+pub(crate) fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter();
+    let lines = lines.filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| split_unquoted(line, ','))
 }
 
 /// Reads a quality value in thousandths: 0 to 1 with at most three decimals.
-fn quality(text: &str) -> Option<u16> {
+pub(crate) fn quality(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -179,13 +247,18 @@ mod tests {
         let prometheus = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,\
                           application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;\
                           version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                            application/openmetrics-text;version=0.0.1;q=0.4,\
+                            text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+        let named_first = FORMATS.get(2).copied().unwrap_or(Open);
         let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
         for (line, format) in [
             // nobody asks
             ("", Text),
             (" , ,", Text),
             // real ones
-            (prometheus, Open),
+            (prometheus, named_first),
+            (prometheus_3, Open),
             ("*/*", Text),
             (browser, Text),
             ("text/plain;version=0.0.4;q=1,*/*;q=0.1", Text),
@@ -266,6 +339,63 @@ mod tests {
             ("application/openmetrics-text;version,text/plain;q=0.5", Open),
         ] {
             assert_eq!(accept(&[line]), format, "{line}");
+        }
+    }
+
+    #[cfg(feature = "protobuf")]
+    #[test]
+    fn protobuf_is_named_in_full() {
+        use Format::{OpenMetrics1 as Open, Protobuf, Text004 as Text};
+        let full = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        for (line, format) in [
+            (full.to_owned(), Protobuf),
+            (format!("{full};escaping=allow-utf-8"), Protobuf),
+            (full.to_ascii_uppercase(), Protobuf),
+            (
+                "application/vnd.google.protobuf ; encoding=\"delimited\" ; proto=\"io.prometheus.client.MetricFamily\""
+                    .to_owned(),
+                Protobuf,
+            ),
+            // what it is not
+            ("application/vnd.google.protobuf".to_owned(), Text),
+            ("application/vnd.google.protobuf;encoding=delimited".to_owned(), Text),
+            (
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily".to_owned(),
+                Text,
+            ),
+            (full.replace("delimited", "text"), Text),
+            (full.replace("MetricFamily", "Metric"), Text),
+            (full.replace("application", "text"), Text),
+            // beside others
+            (format!("{full};q=0.4,text/plain;q=0.5"), Text),
+            (format!("{full};q=0.5,text/plain;q=0.4"), Protobuf),
+            (format!("application/openmetrics-text,{full}"), Open),
+            (format!("{full},application/openmetrics-text"), Protobuf),
+            (format!("*/*,{full}"), Protobuf),
+            (format!("*/*,{full};q=0"), Text),
+            (format!("application/*,{full};q=0"), Open),
+            // wildcards do not name it
+            ("application/*,application/openmetrics-text;q=0".to_owned(), Text),
+            (
+                "application/vnd.google.protobuf;q=0,*/*;q=0.1,text/*;q=0".to_owned(),
+                Open,
+            ),
+        ] {
+            assert_eq!(accept(&[&line]), format, "{line}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_acceptable_only_to_who_asks_for_other_things() {
+        let acceptable = |line: &'static str| {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(line))]);
+            super::acceptable(&headers)
+        };
+        assert_eq!(super::acceptable(&HeaderMap::new()), Some(Format::Text004));
+        assert_eq!(acceptable(" ,"), Some(Format::Text004));
+        assert_eq!(acceptable("text/html, */*;q=0.1"), Some(Format::Text004));
+        for line in ["text/html", "*/*;q=0", "text/plain;version=1.0.0", "nonsense"] {
+            assert_eq!(acceptable(line), None, "{line}");
         }
     }
 
