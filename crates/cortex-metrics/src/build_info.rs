@@ -60,13 +60,12 @@ use crate::Info;
 /// # Examples
 ///
 /// ```
-/// use cortex_metrics::{Format, Registry, build_info};
+/// use cortex_metrics::{Registry, build_info};
 ///
 /// let registry = Registry::default();
 /// registry.register("shop_build", "What runs here.", build_info!())?;
 ///
-/// let mut text = String::new();
-/// registry.encode(Format::Text004, &mut text);
+/// let text = registry.to_text();
 /// assert!(text.contains("shop_build_info{package=\""));
 /// assert!(text.contains(concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")));
 /// # Ok::<(), cortex_metrics::RegisterError>(())

@@ -7,7 +7,7 @@ mod cells;
 mod collector;
 mod counter;
 mod encode;
-#[cfg(feature = "axum")]
+#[cfg(feature = "tower")]
 mod endpoint;
 mod error;
 mod exemplar;
@@ -43,6 +43,8 @@ pub use self::counter::{Counter, CounterF64};
 pub use self::encode::{Format, negotiate};
 #[cfg(feature = "axum")]
 pub use self::endpoint::router;
+#[cfg(feature = "tower")]
+pub use self::endpoint::{ResponseFuture, ScrapeBody, ScrapeService};
 pub use self::error::{RegisterError, RegisterErrorKind};
 pub use self::exemplar::ExemplarFilter;
 pub use self::family::{DenseFamily, DenseLabels, DynamicFamily, Family};

@@ -30,14 +30,13 @@ use crate::{Collector, Samples};
 /// # Examples
 ///
 /// ```
-/// use cortex_metrics::{Format, Registry, RuntimeCollector};
+/// use cortex_metrics::{Registry, RuntimeCollector};
 ///
 /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 /// let registry = Registry::default();
 /// registry.register_collector(RuntimeCollector::new("main", runtime.handle()));
 ///
-/// let mut text = String::new();
-/// registry.encode(Format::Text004, &mut text);
+/// let text = registry.to_text();
 /// assert!(text.contains("tokio_workers{runtime=\"main\"} 1.0\n"));
 /// # Ok::<(), std::io::Error>(())
 /// ```

@@ -11,8 +11,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use cortex_metrics::Registry;
 use cortex_metrics::layer::{MetricsLayer, MetricsService, Route};
-use cortex_metrics::{Format, Registry};
 use cortex_testkit::CountingAllocator;
 use http::{Request, Response};
 use http_body::Body;
@@ -64,8 +64,7 @@ fn a_request_allocates_nothing() {
         allocations(&client, "https://user@hello.example:8443/hello/world"),
         0
     );
-    let mut text = String::new();
-    registry.encode(Format::Text004, &mut text);
+    let text = registry.to_text();
     for side in ["http_server", "http_client"] {
         let count = text
             .lines()

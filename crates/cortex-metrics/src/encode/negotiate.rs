@@ -346,7 +346,8 @@ mod tests {
     #[test]
     fn protobuf_is_named_in_full() {
         use Format::{OpenMetrics1 as Open, Protobuf, Text004 as Text};
-        let full = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        let full =
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
         for (line, format) in [
             (full.to_owned(), Protobuf),
             (format!("{full};escaping=allow-utf-8"), Protobuf),
@@ -389,7 +390,7 @@ mod tests {
     fn nothing_is_acceptable_only_to_who_asks_for_other_things() {
         let acceptable = |line: &'static str| {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(line))]);
-            super::acceptable(&headers)
+            acceptable(&headers)
         };
         assert_eq!(super::acceptable(&HeaderMap::new()), Some(Format::Text004));
         assert_eq!(acceptable(" ,"), Some(Format::Text004));

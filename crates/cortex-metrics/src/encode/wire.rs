@@ -94,7 +94,8 @@ pub(crate) fn delimited(out: &mut Vec<u8>, write: impl FnOnce(&mut Message<'_>))
     // The length is known only now: the message moves to make room.
     let (len, end) = (out.len() - start, out.len());
     varint(out, len as u64);
-    out[start..].rotate_right(out.len() - end);
+    let moved = out.len() - end;
+    out[start..].rotate_right(moved);
 }
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {
@@ -128,13 +129,25 @@ mod tests {
     fn fields_are_written_as_the_guide_shows() {
         assert_eq!(written(|message| message.uint(1, 150)), [0x08, 0x96, 0x01]);
         assert_eq!(written(|message| message.text(2, "testing")), b"\x12\x07testing");
-        assert_eq!(written(|message| message.message(3, |inner| inner.uint(1, 150))), [0x1a, 3, 8, 0x96, 1]);
+        assert_eq!(
+            written(|message| message.message(3, |inner| inner.uint(1, 150))),
+            [0x1a, 3, 8, 0x96, 1]
+        );
         let packed = written(|message| message.packed(6, [3, 270, 86942].into_iter()));
         assert_eq!(packed, [0x32, 6, 3, 0x8e, 2, 0x9e, 0xa7, 5]);
         assert_eq!(written(|message| message.sint(1, -2)), [8, 3]);
-        assert_eq!(written(|message| message.packed_signed(1, [-1, 1].into_iter())), [10, 2, 1, 2]);
-        assert_eq!(written(|message| message.double(1, 1.0)), [9, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
-        assert_eq!(written(|message| message.packed_fixed(1, [1].into_iter())), [10, 8, 1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            written(|message| message.packed_signed(1, [-1, 1].into_iter())),
+            [10, 2, 1, 2]
+        );
+        assert_eq!(
+            written(|message| message.double(1, 1.0)),
+            [9, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]
+        );
+        assert_eq!(
+            written(|message| message.packed_fixed(1, [1].into_iter())),
+            [10, 8, 1, 0, 0, 0, 0, 0, 0, 0]
+        );
         assert_eq!(written(|message| message.uint(1, u64::MAX)).len(), 11);
     }
 

@@ -6,10 +6,10 @@ use super::exchange::{End, Ended};
 use super::method::Method;
 use super::origin::{Address, Origin};
 use super::route::Route;
-use crate::{Buckets, Family, Gauge, Histogram, Labels, RegisterError, Registry, labels};
+use crate::{Buckets, Family, Histogram, Instrument, Labels, LevelGauge, RegisterError, Registry, labels};
 
 /// The type of both gauges of active requests.
-pub(super) type Level = Gauge;
+pub(super) type Level = LevelGauge;
 
 labels! {
     struct ServerLabels {
@@ -70,7 +70,7 @@ impl Plan {
         self.bound(Family::new(move || Histogram::classic(&buckets)))
     }
 
-    fn bound<L: Labels, M>(&self, family: Family<L, M>) -> Family<L, M> {
+    fn bound<L: Labels, M: Instrument>(&self, family: Family<L, M>) -> Family<L, M> {
         match self.max_series {
             Some(max) => family.max_series(max),
             None => family,

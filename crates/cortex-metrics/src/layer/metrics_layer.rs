@@ -37,8 +37,7 @@ use crate::{RegisterError, Registry};
 /// hello.oneshot(request).await.unwrap();
 /// # });
 ///
-/// let mut text = String::new();
-/// registry.encode(Format::Text004, &mut text);
+/// let text = registry.to_text();
 /// let labels = r#"http_request_method="GET",http_route="/hello/{name}",http_response_status_code="200""#;
 /// let count = format!("http_server_request_duration_seconds_count{{{labels},error_type=\"\"}} 1\n");
 /// assert!(text.contains(&count), "{text}");

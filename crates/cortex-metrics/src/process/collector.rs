@@ -31,13 +31,12 @@ use crate::{Collector, Samples};
 /// # Examples
 ///
 /// ```
-/// use cortex_metrics::{Format, ProcessCollector, Registry};
+/// use cortex_metrics::{ProcessCollector, Registry};
 ///
 /// let registry = Registry::default();
 /// registry.register_collector(ProcessCollector::new());
 ///
-/// let mut text = String::new();
-/// registry.encode(Format::Text004, &mut text);
+/// let text = registry.to_text();
 /// assert_eq!(text.contains("process_resident_memory_bytes "), cfg!(target_os = "linux"));
 /// ```
 pub struct ProcessCollector {
@@ -147,7 +146,7 @@ fn to_f64(value: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Format, Registry};
+    use crate::Registry;
     use std::fs;
     use std::path::{Path, PathBuf};
 
@@ -214,8 +213,7 @@ mod tests {
     }
 
     fn samples(registry: &Registry) -> Vec<String> {
-        let mut text = String::new();
-        registry.encode(Format::Text004, &mut text);
+        let text = registry.to_text();
         text.lines()
             .filter(|line| !line.starts_with('#'))
             .map(str::to_owned)

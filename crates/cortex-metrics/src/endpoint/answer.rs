@@ -1,0 +1,90 @@
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY,
+};
+use http::{Response, StatusCode};
+
+use super::body::ScrapeBody;
+use super::compress::Encoded;
+use super::flight::Lost;
+use super::limit::Permit;
+use crate::{Counter, Format};
+
+/// Answers with an exposition.
+pub(super) fn exposition(
+    format: Format,
+    encoded: Encoded,
+    permit: Permit,
+    sent: Option<Counter>,
+) -> Response<ScrapeBody> {
+    let mut response = answer(StatusCode::OK, format.content_type(), encoded.bytes, |bytes| {
+        ScrapeBody::new(bytes, Some(permit), sent)
+    });
+    if let Some(coding) = encoded.coding.name() {
+        let coding = HeaderValue::from_static(coding);
+        response.headers_mut().insert(CONTENT_ENCODING, coding);
+    }
+    response
+}
+
+pub(super) fn method_not_allowed() -> Response<ScrapeBody> {
+    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n");
+    let allowed = HeaderValue::from_static("GET, HEAD");
+    response.headers_mut().insert(ALLOW, allowed);
+    response
+}
+
+pub(super) fn not_acceptable() -> Response<ScrapeBody> {
+    let says = "no format of this endpoint is acceptable: see the header Accept\n";
+    refusal(StatusCode::NOT_ACCEPTABLE, says)
+}
+
+/// Too many scrapes are in flight.
+pub(super) fn busy() -> Response<ScrapeBody> {
+    let mut response = refusal(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many scrapes are in flight\n",
+    );
+    let seconds = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
+}
+
+pub(super) fn too_slow() -> Response<ScrapeBody> {
+    let says = "the exposition takes too long; it is still being made\n";
+    refusal(StatusCode::SERVICE_UNAVAILABLE, says)
+}
+
+pub(super) fn lost(lost: &Lost) -> Response<ScrapeBody> {
+    match lost {
+        Lost::Panicked => refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "making the exposition panicked\n",
+        ),
+        Lost::Abandoned => refusal(StatusCode::SERVICE_UNAVAILABLE, "the service is shutting down\n"),
+    }
+}
+
+fn refusal(status: StatusCode, says: &'static str) -> Response<ScrapeBody> {
+    let says = Bytes::from_static(says.as_bytes());
+    answer(status, "text/plain; charset=utf-8", says, |bytes| {
+        ScrapeBody::new(bytes, None, None)
+    })
+}
+
+fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    bytes: Bytes,
+    body: impl FnOnce(Bytes) -> ScrapeBody,
+) -> Response<ScrapeBody> {
+    let length = HeaderValue::from(bytes.len());
+    let mut response = Response::new(body(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_LENGTH, length);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+    response
+}
