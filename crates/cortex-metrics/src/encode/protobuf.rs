@@ -47,6 +47,7 @@ impl Encoder for Protobuf<'_> {
         family.text(1, &format!("{}{suffix}", header.name));
         family.text(2, header.help);
         family.uint(3, kind);
+        family.text(5, header.unit.unwrap_or_default());
     }
 
     fn put(&mut self, labels: Labels<'_>, value: &Value<'_>) {

@@ -13,6 +13,8 @@ mod exposition;
 mod layer;
 mod parser;
 mod properties;
+#[cfg(feature = "protobuf")]
+mod protobuf;
 mod timer;
 
 use cortex_metrics::{Format, Registry};

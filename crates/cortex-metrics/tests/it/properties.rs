@@ -138,15 +138,26 @@ fn expose(registry: &Registry, thing: Thing) {
 
 /// Every series with its value, whatever the metadata around it.
 fn series(families: &[parser::Family]) -> BTreeMap<String, u64> {
-    let samples = families.iter().flat_map(|family| &family.samples);
-    samples
-        .map(|sample| {
-            (
-                format!("{} {:?}", sample.name, sample.labels),
-                sample.value.to_bits(),
-            )
-        })
-        .collect()
+    keyed(families.iter().flat_map(|family| family.samples.clone()))
+}
+
+fn keyed(samples: impl Iterator<Item = parser::Sample>) -> BTreeMap<String, u64> {
+    let keyed = |sample: parser::Sample| {
+        let key = format!("{} {:?}", sample.name, sample.labels);
+        (key, sample.value.to_bits())
+    };
+    samples.map(keyed).collect()
+}
+
+/// Spells a bound in one way, and empty labels, which say nothing, not at all.
+#[cfg(feature = "protobuf")]
+fn respelled(mut sample: parser::Sample) -> parser::Sample {
+    if let Some(le) = sample.labels.get_mut("le")
+        && let Ok(bound) = le.replace("+Inf", "inf").parse::<f64>()
+    {
+        *le = format!("{bound:?}");
+    }
+    sample
 }
 
 fn is_sum_or_count(series: &str) -> bool {
@@ -165,6 +176,12 @@ proptest! {
             .map(|format| parser::parse(format, &encode(&registry, format)));
         // The formats differ in metadata, not in series, but for sums beside a negative bound.
         let (mut text, open_metrics) = (series(&text), series(&open_metrics));
+        #[cfg(feature = "protobuf")]
+        {
+            let families = parser::parse(Format::Text004, &encode(&registry, Format::Text004));
+            let from_text = keyed(families.into_iter().flat_map(|family| family.samples).map(respelled));
+            prop_assert_eq!(keyed(crate::protobuf::samples(&registry).into_iter().map(respelled)), from_text);
+        }
         text.retain(|name, _| !is_sum_or_count(name) || open_metrics.contains_key(name));
         prop_assert_eq!(text, open_metrics);
     }
