@@ -15,7 +15,7 @@ pub(super) enum Coding {
 
 impl Coding {
     /// What this build can do beside the identity, best first.
-    const OFFERS: &'static [Self] = &[
+    pub(super) const OFFERS: &'static [Self] = &[
         #[cfg(feature = "zstd")]
         Self::Zstd,
         #[cfg(feature = "gzip")]

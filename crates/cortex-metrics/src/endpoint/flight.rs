@@ -135,3 +135,102 @@ impl Drop for Landing {
         self.take_off();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    const KEY: Key = Key {
+        format: Format::Text004,
+        coding: Coding::Identity,
+    };
+    const OTHER: Key = Key {
+        format: Format::OpenMetrics1,
+        coding: Coding::Identity,
+    };
+
+    fn encoded(text: &'static str) -> Encoded {
+        Encoded {
+            bytes: text.into(),
+            coding: Coding::Identity,
+        }
+    }
+
+    fn bytes(result: Result<Encoded, Lost>) -> bytes::Bytes {
+        result.unwrap().bytes
+    }
+
+    #[tokio::test]
+    async fn those_of_one_key_share_a_flight() {
+        let flights = Arc::new(Flights::default());
+        let (go, gate) = mpsc::channel::<()>();
+        let first = flights.join(KEY, Duration::ZERO, move || {
+            let _ = gate.recv();
+            encoded("first")
+        });
+        let second = flights.join(KEY, Duration::ZERO, || unreachable!("it is under way"));
+        let other = flights.join(OTHER, Duration::ZERO, || encoded("other"));
+        assert_eq!(bytes(other.encoded().await), "other");
+        drop(go);
+        let (first, second) = (bytes(first.encoded().await), bytes(second.encoded().await));
+        assert_eq!(first, "first");
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        assert!(flights.0.lock().is_empty());
+        let third = flights.join(KEY, Duration::ZERO, || encoded("third"));
+        assert_eq!(bytes(third.encoded().await), "third");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_to_all_and_not_kept() {
+        let flights = Arc::new(Flights::default());
+        let (go, gate) = mpsc::channel::<()>();
+        let age = Duration::from_secs(60);
+        let first = flights.join(KEY, age, move || {
+            let _ = gate.recv();
+            panic!("made by the test")
+        });
+        let second = flights.join(KEY, age, || unreachable!("it is under way"));
+        drop(go);
+        assert_eq!(first.encoded().await.unwrap_err(), Lost::Panicked);
+        assert_eq!(second.encoded().await.unwrap_err(), Lost::Panicked);
+        let third = flights.join(KEY, age, || encoded("third"));
+        assert_eq!(bytes(third.encoded().await), "third");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exposition_is_kept_for_its_age() {
+        let flights = Arc::new(Flights::default());
+        let age = Duration::from_secs(5);
+        let first = flights.join(KEY, age, || encoded("first"));
+        assert_eq!(bytes(first.encoded().await), "first");
+        tokio::time::advance(Duration::from_millis(4_999)).await;
+        let kept = flights.join(KEY, age, || unreachable!("it is young enough"));
+        assert_eq!(bytes(kept.encoded().await), "first");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        // Whoever comes, the one that is too old goes.
+        let other = flights.join(OTHER, age, || encoded("other"));
+        assert_eq!(flights.0.lock().len(), 1);
+        assert_eq!(bytes(other.encoded().await), "other");
+        let second = flights.join(KEY, age, || encoded("second"));
+        assert_eq!(bytes(second.encoded().await), "second");
+    }
+
+    #[test]
+    fn a_runtime_that_is_gone_leaves_nothing_behind() {
+        let flights = Arc::new(Flights::default());
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let ticket = {
+            let _entered = handle.enter();
+            flights.join(KEY, Duration::ZERO, || unreachable!("there are no threads"))
+        };
+        let next = Builder::new_current_thread().build().unwrap();
+        assert_eq!(next.block_on(ticket.encoded()).unwrap_err(), Lost::Abandoned);
+        assert!(flights.0.lock().is_empty());
+    }
+}

@@ -241,3 +241,35 @@ impl fmt::Debug for ScrapeService {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_the_encoder_is_an_error_for_all_and_over_with_it() {
+        let registry = Registry::default();
+        let mut service = ScrapeService::new(&registry);
+        service.render = |_, _| panic!("made by the test");
+        let request = || Request::new(());
+        let (Ok(first), Ok(second)) = tokio::join!(service.call(request()), service.call(request()));
+        for response in [first, second] {
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(response.headers()["cache-control"], "no-store");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, "making the exposition panicked\n");
+        }
+        service.render = render;
+        let Ok(response) = service.call(request()).await;
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn debug_shows_the_settings() {
+        let service = ScrapeService::new(&Registry::default()).strict(true);
+        assert!(format!("{service:?}").contains("strict: true"));
+    }
+}

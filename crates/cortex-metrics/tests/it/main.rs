@@ -6,7 +6,7 @@
 mod collectors;
 mod concurrency;
 mod embedded;
-#[cfg(feature = "axum")]
+#[cfg(feature = "tower")]
 mod endpoint;
 mod exposition;
 #[cfg(feature = "tower")]
