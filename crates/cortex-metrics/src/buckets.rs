@@ -110,8 +110,10 @@ impl Buckets {
     #[inline]
     pub(crate) fn index(&self, value: f64) -> usize {
         if let Some(few) = &self.inner.few {
-            // Compiles to vector instructions.
-            return few.iter().map(|bound| usize::from(*bound < value)).sum();
+            // Without a branch: first which four, then which of them; the last is exceeded by no value.
+            let exceeded = |at: usize| usize::from(few[at % FEW] < value);
+            let four = 4 * (exceeded(3) + exceeded(7) + exceeded(11));
+            return four + exceeded(four) + exceeded(four + 1) + exceeded(four + 2);
         }
         self.inner.bounds.partition_point(|bound| *bound < value)
     }
@@ -120,7 +122,7 @@ impl Buckets {
     pub(crate) fn from_checked(bounds: Vec<f64>) -> Self {
         let tail = |bound| format!("le=\"{}\"}} ", le(bound)).into_boxed_str();
         let tails = bounds.iter().copied().chain([f64::INFINITY]).map(tail).collect();
-        let few = (bounds.len() <= FEW).then(|| {
+        let few = (bounds.len() < FEW).then(|| {
             let mut few = [f64::INFINITY; FEW];
             few[..bounds.len()].copy_from_slice(&bounds);
             few

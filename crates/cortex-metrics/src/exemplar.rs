@@ -94,6 +94,7 @@ impl Exemplars {
         self.armed[slot / 64].load(Ordering::Relaxed) >> (slot % 64) & 1 == 1
     }
 
+    #[inline]
     fn offer_current(&self, slot: usize, value: f64) {
         let context = Context::current();
         let wanted = self.filter == ExemplarFilter::Always || context.flags().contains(Flags::SAMPLED);

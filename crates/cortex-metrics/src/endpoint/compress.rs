@@ -72,7 +72,11 @@ mod tests {
     #[test]
     fn small_ones_stay_as_they_are() {
         for coding in Coding::OFFERS {
-            for (length, expected) in [(0, Coding::Identity), (MIN_SIZE - 1, Coding::Identity), (MIN_SIZE, *coding)] {
+            for (length, expected) in [
+                (0, Coding::Identity),
+                (MIN_SIZE - 1, Coding::Identity),
+                (MIN_SIZE, *coding),
+            ] {
                 let encoded = compress(vec![b'x'; length], *coding);
                 assert_eq!(encoded.coding, expected, "{length}");
             }
@@ -112,7 +116,11 @@ mod tests {
         let mut text = String::new();
         for series in 0..10_000_u32 {
             let value = series.wrapping_mul(2_654_435_761);
-            writeln!(text, "requests_total{{route=\"/product/{{id}}\",shard=\"{series}\"}} {value}").unwrap();
+            writeln!(
+                text,
+                "requests_total{{route=\"/product/{{id}}\",shard=\"{series}\"}} {value}"
+            )
+            .unwrap();
         }
         text.into_bytes()
     }

@@ -31,11 +31,7 @@ impl Gate {
             let _ = enter.send(());
             let _ = wait.lock().unwrap().recv(); // or the test is over
         });
-        Self {
-            scrapes,
-            entered,
-            go,
-        }
+        Self { scrapes, entered, go }
     }
 
     fn scrapes(&self) -> usize {
@@ -177,7 +173,9 @@ async fn codings_can_be_read_back() {
         assert!(bytes.len() < plain.len() / 10);
         let mut back = Vec::new();
         match coding {
-            "gzip" => flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut back).map(drop),
+            "gzip" => flate2::read::MultiGzDecoder::new(&*bytes)
+                .read_to_end(&mut back)
+                .map(drop),
             _ => zstd::stream::copy_decode(&*bytes, &mut back),
         }
         .unwrap();
@@ -329,7 +327,10 @@ async fn the_endpoint_tells_about_itself() {
     assert!(error.to_string().contains("cortex_metrics_scrapes"));
 
     let first = ask(&service, get()).await; // in flight: nobody has read it
-    assert_eq!(ask(&service, get()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        ask(&service, get()).await.status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
     ask(&service, get().method(Method::POST)).await;
     let sent = read(first).await.len();
     let mut gate = Gate::in_front_of(&registry);
@@ -391,7 +392,10 @@ async fn a_slow_reader_counts_and_others_are_answered() {
         assert!(rest.len() > size);
         server.await.unwrap().unwrap();
         let both = (ask(&service, get()).await, ask(&service, get()).await);
-        assert_eq!((both.0.status(), both.1.status()), (StatusCode::OK, StatusCode::OK));
+        assert_eq!(
+            (both.0.status(), both.1.status()),
+            (StatusCode::OK, StatusCode::OK)
+        );
     }
 }
 
@@ -399,7 +403,10 @@ async fn a_slow_reader_counts_and_others_are_answered() {
 async fn a_slow_reader_that_hangs_up_frees_its_place() {
     let service = ScrapeService::new(&large(8 << 20)).max_in_flight(1);
     let (client, server) = slow_reader(&service).await;
-    assert_eq!(ask(&service, get()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        ask(&service, get()).await.status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
     drop(client);
     assert!(server.await.unwrap().is_err());
     assert_eq!(ask(&service, get()).await.status(), StatusCode::OK);
@@ -442,7 +449,12 @@ async fn a_crowd_over_sockets_is_bounded() {
     gate.go.send(()).unwrap();
     let answers = crowd.join_all().await;
     let answered = answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 200"));
-    assert_eq!(answered.filter(|answer| answer.ends_with("jobs_total 1\n")).count(), 8);
+    assert_eq!(
+        answered
+            .filter(|answer| answer.ends_with("jobs_total 1\n"))
+            .count(),
+        8
+    );
     assert_eq!(gate.scrapes(), 1);
     server.abort();
 }
@@ -451,7 +463,10 @@ async fn a_crowd_over_sockets_is_bounded() {
 #[tokio::test]
 async fn the_router_is_the_service_at_its_path() {
     let (registry, service) = one_job();
-    for router in [cortex_metrics::router(&registry), service.max_in_flight(3).into_router()] {
+    for router in [
+        cortex_metrics::router(&registry),
+        service.max_in_flight(3).into_router(),
+    ] {
         for (method, path, status, length) in [
             (Method::GET, "/metrics", StatusCode::OK, "39"),
             (Method::HEAD, "/metrics", StatusCode::OK, "39"),
