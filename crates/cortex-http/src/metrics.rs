@@ -1,8 +1,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use cortex_core::Context;
 use cortex_health::{Health, Status};
-use cortex_metrics::{Buckets, Counter, Family, Gauge, Histogram, RegisterError, Registry, Samples, labels};
+use cortex_metrics::{
+    Buckets, Counter, Family, Histogram, LevelGauge, NativeBuckets, RegisterError, Registry, Samples, labels,
+};
 
 use crate::outcome::Outcome;
 use crate::shared::Shared;
@@ -53,8 +56,8 @@ pub(crate) fn method_name(index: u8) -> &'static str {
 /// The metrics of one service, named by OpenTelemetry's semantic conventions for HTTP servers.
 #[derive(Debug)]
 pub(crate) struct HttpMetrics {
-    pub(crate) active: Gauge,
-    pub(crate) connections: Gauge,
+    pub(crate) active: LevelGauge,
+    pub(crate) connections: LevelGauge,
     pub(crate) accepted: Counter,
     duration: Family<RequestLabels, Histogram>,
     /// A handle per (route, method, status), made on first use: a request hashes no label.
@@ -66,11 +69,13 @@ pub(crate) struct HttpMetrics {
 impl HttpMetrics {
     pub(crate) fn register(registry: &Registry, table: &RouteTable) -> Result<Self, RegisterError> {
         let buckets = Buckets::http_seconds();
-        let duration = Family::new(move || Histogram::classic(&buckets));
+        // Native buckets too: who can read them needs no choice of bounds.
+        let duration = Histogram::builder(&buckets).with_native(NativeBuckets::default());
+        let duration = Family::new(move || duration.clone().build());
         let outcomes = Family::new(Counter::default);
         let this = Self {
-            active: Gauge::default(),
-            connections: Gauge::default(),
+            active: LevelGauge::default(),
+            connections: LevelGauge::default(),
             accepted: Counter::default(),
             cells: (0..table.len() * METHODS.len() * STATUSES.len())
                 .map(|_| OnceLock::new())
@@ -117,7 +122,14 @@ impl HttpMetrics {
         Ok(this)
     }
 
-    pub(crate) fn record(&self, table: &RouteTable, route: u16, method: u8, status: u16, took: Duration) {
+    /// Counts a request of this context.
+    pub(crate) fn record(
+        &self,
+        context: &Context,
+        table: &RouteTable,
+        (route, method, status): (u16, u8, u16),
+        took: Duration,
+    ) {
         let labels = || RequestLabels {
             http_request_method: method_name(method),
             http_route: Arc::clone(table.label(route)),
@@ -129,11 +141,11 @@ impl HttpMetrics {
                     (usize::from(route) * METHODS.len() + usize::from(method)) * STATUSES.len() + index;
                 self.cells[cell]
                     .get_or_init(|| self.duration.handle(&labels()))
-                    .observe_duration(took);
+                    .observe_in(context, took.as_secs_f64());
             }
-            Err(_) => self
-                .duration
-                .with(&labels(), |histogram| histogram.observe_duration(took)),
+            Err(_) => self.duration.with(&labels(), |histogram| {
+                histogram.observe_in(context, took.as_secs_f64())
+            }),
         }
     }
 
@@ -206,15 +218,12 @@ mod tests {
         let (registry, table) = (Registry::default(), RouteTable::new([("/a", "/a")]));
         let metrics = HttpMetrics::register(&registry, &table).unwrap();
         let took = Duration::from_millis(3);
-        metrics.record(&table, 1, method_index(&http::Method::GET), 200, took);
-        metrics.record(&table, 1, method_index(&http::Method::GET), 200, took);
-        metrics.record(
-            &table,
-            0,
-            method_index(&http::Method::from_bytes(b"BREW").unwrap()),
-            418,
-            took,
-        );
+        let context = Context::new();
+        for _ in 0..2 {
+            metrics.record(&context, &table, (1, method_index(&http::Method::GET), 200), took);
+        }
+        let brew = method_index(&http::Method::from_bytes(b"BREW").unwrap());
+        metrics.record(&context, &table, (0, brew, 418), took);
         let text = registry.to_text();
         let count = "http_server_request_duration_seconds_count";
         let known = r#"{http_request_method="GET",http_route="/a",http_response_status_code="200"} 2"#;

@@ -69,7 +69,15 @@ impl Exemplars {
     #[inline]
     pub(crate) fn offer(&self, slot: usize, value: f64) {
         if self.is_armed(slot) {
-            self.offer_current(slot, value);
+            self.keep_of(&Context::current(), slot, value);
+        }
+    }
+
+    /// Keeps a measurement if its slot waits for one and the context is of a trace.
+    #[inline]
+    pub(crate) fn offer_in(&self, slot: usize, value: f64, context: &Context) {
+        if self.is_armed(slot) {
+            self.keep_of(context, slot, value);
         }
     }
 
@@ -95,8 +103,7 @@ impl Exemplars {
     }
 
     #[inline]
-    fn offer_current(&self, slot: usize, value: f64) {
-        let context = Context::current();
+    fn keep_of(&self, context: &Context, slot: usize, value: f64) {
         let wanted = self.filter == ExemplarFilter::Always || context.flags().contains(Flags::SAMPLED);
         if wanted && let (Some(trace), Some(span)) = (context.trace_id(), context.span_id()) {
             self.keep(slot, value, render(trace, span));

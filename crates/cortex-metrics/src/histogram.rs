@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, Context, SystemClock};
 
 use crate::cells::{Block, Shape, Walk, walk};
 use crate::counter::Floor;
@@ -83,6 +83,31 @@ impl Histogram {
             && let Some(exemplars) = &self.inner.exemplars
         {
             exemplars.offer(slot, value);
+        }
+    }
+
+    /// Counts one value on behalf of somebody: its example is of this context's trace, not of the current one's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_core::{Context, Flags, SpanId, TraceId};
+    /// use cortex_metrics::{Buckets, Histogram, Registry};
+    ///
+    /// let latency = Histogram::classic(&Buckets::http_seconds());
+    /// let registry = Registry::default();
+    /// registry.register("latency", "Time taken.", latency.clone())?;
+    /// let (trace, span) = (TraceId::new(7).ok_or("zero")?, SpanId::new(1).ok_or("zero")?);
+    /// latency.observe_in(&Context::new().with_span(trace, span, Flags::SAMPLED), 0.2);
+    /// assert!(registry.to_open_metrics().contains("le=\"0.25\"} 1 # {trace_id=\"0000"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn observe_in(&self, context: &Context, value: f64) {
+        if let Some(slot) = self.record(value)
+            && let Some(exemplars) = &self.inner.exemplars
+        {
+            exemplars.offer_in(slot, value, context);
         }
     }
 

@@ -112,7 +112,12 @@ impl Exchange {
         let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
         if let Some(metrics) = &shared.metrics {
             metrics.active.dec();
-            metrics.record(&shared.table, self.route, self.method, status, took);
+            metrics.record(
+                &self.context,
+                &shared.table,
+                (self.route, self.method, status),
+                took,
+            );
             metrics.ended(outcome);
         }
         let error = (outcome != Outcome::Ok).then(|| outcome.as_str());
