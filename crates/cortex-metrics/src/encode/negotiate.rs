@@ -388,15 +388,15 @@ mod tests {
 
     #[test]
     fn nothing_is_acceptable_only_to_who_asks_for_other_things() {
-        let acceptable = |line: &'static str| {
+        let found = |line: &'static str| {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(line))]);
             acceptable(&headers)
         };
-        assert_eq!(super::acceptable(&HeaderMap::new()), Some(Format::Text004));
-        assert_eq!(acceptable(" ,"), Some(Format::Text004));
-        assert_eq!(acceptable("text/html, */*;q=0.1"), Some(Format::Text004));
+        assert_eq!(acceptable(&HeaderMap::new()), Some(Format::Text004));
+        assert_eq!(found(" ,"), Some(Format::Text004));
+        assert_eq!(found("text/html, */*;q=0.1"), Some(Format::Text004));
         for line in ["text/html", "*/*;q=0", "text/plain;version=1.0.0", "nonsense"] {
-            assert_eq!(acceptable(line), None, "{line}");
+            assert_eq!(found(line), None, "{line}");
         }
     }
 

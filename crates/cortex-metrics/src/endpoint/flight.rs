@@ -188,7 +188,7 @@ mod tests {
     async fn a_panic_is_told_to_all_and_not_kept() {
         let flights = Arc::new(Flights::default());
         let (go, gate) = mpsc::channel::<()>();
-        let age = Duration::from_secs(60);
+        let age = Duration::from_mins(1);
         let first = flights.join(KEY, age, move || {
             let _ = gate.recv();
             panic!("made by the test")
