@@ -22,7 +22,7 @@ pub(super) struct Encoded {
 
 /// Codes an exposition, unless it is too small for that.
 pub(super) fn compress(exposition: Vec<u8>, coding: Coding) -> Encoded {
-    let coded = if exposition.len() < MIN_SIZE {
+    let coded: Option<Vec<u8>> = if exposition.len() < MIN_SIZE {
         None
     } else {
         match coding {
