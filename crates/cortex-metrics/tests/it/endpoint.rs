@@ -126,6 +126,22 @@ async fn answers_in_the_format_asked_for() {
     }
 }
 
+#[cfg(feature = "protobuf")]
+#[tokio::test]
+async fn protobuf_is_for_those_who_name_it() {
+    let (registry, service) = one_job();
+    let asked = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+    let response = ask(&service, get().header("accept", asked)).await;
+    assert_eq!(
+        header(&response, "content-type"),
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+    );
+    let mut expected = Vec::new();
+    registry.encode(cortex_metrics::Format::Protobuf, &mut expected);
+    assert_eq!(header(&response, "content-length"), expected.len().to_string());
+    assert_eq!(read(response).await, expected);
+}
+
 #[tokio::test]
 async fn strict_is_for_those_who_want_an_error() {
     let (_, service) = one_job();
