@@ -1,9 +1,10 @@
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::child::Child;
@@ -31,7 +32,7 @@ fn scrapes(setup: &Setup) -> Result<()> {
     for _ in 0..7 {
         http::get(storefront.at.shop, &format!("/products/{product}"))?.text()?;
     }
-    let (_prometheus, addr) = start(setup, storefront.at.admin)?;
+    let (_prometheus, addr) = start(setup, storefront.at.admin, None)?;
     for (query, expected) in [
         ("up{job=\"shop\"}", 1),
         (
@@ -53,12 +54,12 @@ fn scrapes(setup: &Setup) -> Result<()> {
     Ok(())
 }
 
-/// Starts a server with a configuration and a database of its own, on a port that is free.
-fn start(setup: &Setup, admin: SocketAddr) -> Result<(Child, SocketAddr)> {
+/// Starts a server with a configuration and a database of its own, on a port that is free; it evaluates rules if given.
+pub(super) fn start(setup: &Setup, admin: SocketAddr, rules: Option<&Path>) -> Result<(Child, SocketAddr)> {
     let program = tools::find("prometheus", &setup.path)?;
     let mut child = Child::start("prometheus", |folder| {
         let file = folder.join("prometheus.yml");
-        fs::write(&file, configuration(admin))?;
+        fs::write(&file, configuration(admin, rules))?;
         let mut command = Command::new(program);
         command
             .arg(format!("--config.file={}", file.display()))
@@ -70,10 +71,13 @@ fn start(setup: &Setup, admin: SocketAddr) -> Result<(Child, SocketAddr)> {
     Ok((child, addr))
 }
 
-fn configuration(admin: SocketAddr) -> String {
+fn configuration(admin: SocketAddr, rules: Option<&Path>) -> String {
+    let rules = rules.map_or_else(String::new, |rules| {
+        format!("rule_files: [{:?}]\n", rules.display().to_string())
+    });
     format!(
-        "scrape_configs:\n  - job_name: shop\n    scrape_interval: 1s\n    scrape_timeout: 1s\n    \
-         static_configs:\n      - targets: [\"{admin}\"]\n"
+        "global:\n  evaluation_interval: 1s\n{rules}scrape_configs:\n  - job_name: shop\n    scrape_interval: 1s\n    \
+         scrape_timeout: 1s\n    static_configs:\n      - targets: [\"{admin}\"]\n"
     )
 }
 
@@ -86,15 +90,22 @@ fn port(log: &str) -> Option<SocketAddr> {
 
 /// Asks for the value of a query, once there is one.
 fn value(addr: SocketAddr, query: &str) -> Result<Option<String>> {
-    let path = format!("/api/v1/query?query={}", encode(query));
-    let answer: Value = serde_json::from_str(&http::get(addr, &path)?.text()?)?;
-    let value = answer.pointer("/data/result/0/value/1");
+    let data = ask(addr, &format!("/api/v1/query?query={}", encode(query)))?;
+    let value = data.pointer("/result/0/value/1");
     value
         .map(|value| value.as_str().map(Into::into).context("a value is a string"))
         .transpose()
 }
 
-fn encode(text: &str) -> String {
+/// Asks the API and returns the data of its answer.
+pub(super) fn ask(addr: SocketAddr, path: &str) -> Result<Value> {
+    let response = http::get(addr, path)?;
+    let mut answer: Value = serde_json::from_slice(&response.body)?;
+    ensure!(answer["status"] == "success", "{path}: {}", answer["error"]);
+    Ok(answer["data"].take())
+}
+
+pub(super) fn encode(text: &str) -> String {
     let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),

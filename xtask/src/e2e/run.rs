@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
 use super::scenario::{Scenario, Setup};
-use super::{abuse, arguments, curl, ending, exposition, prometheus};
+use super::{abuse, arguments, curl, ending, exposition, monitoring, prometheus};
 use crate::project::Project;
 use crate::step::{Stopwatch, seconds};
 use crate::tools::{self, Missing, Unknown};
@@ -64,6 +64,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         .chain(curl::SCENARIOS)
         .chain(exposition::SCENARIOS)
         .chain(prometheus::SCENARIOS)
+        .chain(monitoring::SCENARIOS)
         .chain(abuse::SCENARIOS)
         .chain(ending::SCENARIOS)
 }

@@ -28,7 +28,16 @@ pub(super) struct Addresses {
 
 impl Storefront {
     pub(super) fn start(setup: &Setup) -> Result<Self> {
-        let mut child = Child::start("storefront", |folder| Ok(command(setup, folder)))?;
+        Self::start_with(setup, &[])
+    }
+
+    /// Starts one with more arguments.
+    pub(super) fn start_with(setup: &Setup, arguments: &[&str]) -> Result<Self> {
+        let mut child = Child::start("storefront", |folder| {
+            let mut command = command(setup, folder);
+            command.args(arguments);
+            Ok(command)
+        })?;
         let at = child.ready("its announcement", |child| {
             // It is renamed into place, so it is whole as soon as it is there.
             match fs::read_to_string(child.file("announce")) {

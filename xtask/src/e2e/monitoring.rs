@@ -1,0 +1,273 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use xshell::Shell;
+
+use super::dashboard::Dashboard;
+use super::http;
+use super::prometheus;
+use super::promql::{Selector, Used};
+use super::scenario::{Scenario, Setup};
+use super::storefront::Storefront;
+use super::wait::until;
+use crate::{project, tools};
+
+pub(super) const SCENARIOS: [Scenario; 2] = [
+    Scenario {
+        name: "metrics: promtool accepts and tests the rules",
+        programs: &["promtool"],
+        test: promtool,
+    },
+    Scenario {
+        name: "metrics: prometheus answers the rules and the dashboard",
+        programs: &["prometheus"],
+        test: answers,
+    },
+];
+
+/// What the rules and the dashboard ask for and the storefront does not show yet. What it shows leaves the list.
+const NOT_YET: [&str; 12] = [
+    "cortex_metrics_scrapes_total",
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "tokio_alive_tasks",
+    "tokio_global_queue_depth",
+    "tokio_worker_busy_seconds_total",
+    "tokio_worker_parks_total",
+    "tokio_workers",
+];
+
+/// What Prometheus makes only while an alert waits or fires.
+const ALERTS: &str = "ALERTS";
+
+/// The rules are rules, behave as their tests say, and every query of the dashboard parses.
+fn promtool(setup: &Setup) -> Result<()> {
+    let program = tools::find("promtool", &setup.path)?;
+    let run = |arguments: &[&str], file: &Path| {
+        let output = Command::new(&program).args(arguments).arg(file).output()?;
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "promtool {}:\n{said}",
+            arguments.join(" ")
+        );
+        // It says so after it has read something: a file without rules is well formed, too.
+        ensure!(
+            said.contains("SUCCESS"),
+            "promtool {}:\n{said}",
+            arguments.join(" ")
+        );
+        anyhow::Ok(said.into_owned())
+    };
+    run(&["check", "rules"], &file("rules.yml")?)?;
+    run(&["test", "rules"], &file("rules_test.yml")?)?;
+    let dashboard = Dashboard::read(&file("dashboard.json")?)?;
+    let folder = Shell::new()?.create_temp_dir()?;
+    let queries = folder.path().join("dashboard.yml");
+    fs::write(&queries, dashboard.as_rules())?;
+    let said = run(&["check", "rules"], &queries)?;
+    let count = format!("{} rules found", dashboard.questions.len());
+    ensure!(said.contains(&count), "not {count}:\n{said}");
+    Ok(())
+}
+
+/// A server that scrapes the storefront evaluates every rule, has every metric and label that is asked for, and has an
+/// answer to every question of the dashboard.
+fn answers(setup: &Setup) -> Result<()> {
+    let storefront = Storefront::start_with(setup, &["--payment-failures", "1"])?;
+    use_everything(&storefront)?;
+    let rules = file("rules.yml")?;
+    let (_prometheus, addr) = prometheus::start(setup, storefront.at.admin, Some(&rules))?;
+    let dashboard = Dashboard::read(&file("dashboard.json")?)?;
+    // A rate needs two scrapes, and what is recorded from it a little more.
+    until(Duration::from_secs(40), "the answers", || {
+        check(addr, &dashboard).map(Some)
+    })
+}
+
+/// Makes every kind of series: a request that is served, one that fails, and a connection that is none.
+fn use_everything(storefront: &Storefront) -> Result<()> {
+    let shop = storefront.at.shop;
+    let order = format!("{{\"product\": {}, \"quantity\": 1}}", storefront.product()?);
+    let head = "POST /checkout\ncontent-type: application/json";
+    let paid = http::request(shop, head, order.as_bytes())?;
+    ensure!(
+        paid.status == 502,
+        "a payment that fails is answered {}",
+        paid.status
+    );
+    let mut stream = http::connect(shop)?;
+    stream.write_all(b"this is not HTTP\r\n\r\n")?;
+    http::to_end(&mut stream)?;
+    Ok(())
+}
+
+fn check(addr: SocketAddr, dashboard: &Dashboard) -> Result<()> {
+    let mut asked = Vec::new();
+    let names = strings(&prometheus::ask(addr, "/api/v1/label/__name__/values")?);
+    let groups = prometheus::ask(addr, "/api/v1/rules")?;
+    for rule in items(&groups["groups"]).flat_map(|group| items(&group["rules"])) {
+        let name = rule["name"].as_str().context("a rule without a name")?;
+        let query = rule["query"].as_str().context("a rule without a query")?;
+        ensure!(
+            rule["health"] == "ok",
+            "the rule {name} is {}: {}",
+            rule["health"],
+            rule["lastError"]
+        );
+        let recorded = rule["type"] == "recording";
+        ensure!(!recorded || names.contains(name), "nothing is recorded as {name}");
+        asked.push((name, query));
+    }
+    ensure!(!asked.is_empty(), "no rule is loaded");
+    let questions = dashboard.questions.iter();
+    asked.extend(questions.map(|question| (&*question.place, &*question.query)));
+    let mut not_yet: BTreeSet<_> = NOT_YET.into();
+    for (place, query) in asked {
+        let used = Used::of(query);
+        names_exist(&used, &names, &mut not_yet).with_context(|| place.to_owned())?;
+        labels_exist(&used, |name| labels(addr, name)).with_context(|| place.to_owned())?;
+    }
+    ensure!(
+        not_yet.is_empty(),
+        "nobody asks for {not_yet:?}: take them off the list"
+    );
+    for question in &dashboard.questions {
+        let path = format!("/api/v1/query?query={}", prometheus::encode(&question.query));
+        let answer = prometheus::ask(addr, &path).with_context(|| question.place.clone())?;
+        let is_answered = items(&answer["result"]).next().is_some();
+        let may_be_empty = Used::of(&question.query).names().any(may_be_missing);
+        ensure!(
+            is_answered || may_be_empty,
+            "{}: no answer to {}",
+            question.place,
+            question.query
+        );
+    }
+    Ok(())
+}
+
+/// Fails for a metric that nobody shows, or that is shown although it is said not to be.
+fn names_exist(used: &Used, names: &BTreeSet<String>, not_yet: &mut BTreeSet<&str>) -> Result<()> {
+    for name in used.names() {
+        let listed = NOT_YET.contains(&name);
+        not_yet.remove(name);
+        match (names.contains(name), listed) {
+            (true, true) => bail!("{name} is shown now: take it off the list"),
+            (false, false) if name != ALERTS => bail!("nobody shows {name}"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Fails for a label that a metric does not have: what matches or groups by it is silently empty.
+fn labels_exist(used: &Used, labels: impl Fn(&str) -> Result<BTreeSet<String>>) -> Result<()> {
+    let (mut all, mut known) = (BTreeSet::new(), true);
+    for Selector { name, labels: asked } in &used.selectors {
+        // What is not there has no labels yet, and what has no name may have any.
+        let Some(name) = name.as_deref().filter(|name| !may_be_missing(name)) else {
+            known = false;
+            continue;
+        };
+        let has = labels(name)?;
+        for label in asked {
+            ensure!(has.contains(label), "{name} has no label {label}");
+        }
+        all.extend(has);
+    }
+    for label in used.grouping.iter().filter(|_| known) {
+        ensure!(all.contains(label), "no metric has the label {label}");
+    }
+    Ok(())
+}
+
+fn may_be_missing(name: &str) -> bool {
+    name == ALERTS || NOT_YET.contains(&name)
+}
+
+fn labels(addr: SocketAddr, name: &str) -> Result<BTreeSet<String>> {
+    let path = format!("/api/v1/labels?match%5B%5D={}", prometheus::encode(name));
+    Ok(strings(&prometheus::ask(addr, &path)?))
+}
+
+fn strings(value: &Value) -> BTreeSet<String> {
+    items(value).filter_map(Value::as_str).map(Into::into).collect()
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn file(name: &str) -> Result<PathBuf> {
+    Ok(project::root()?.with_file_name("docs/monitoring").join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+        names.map(Into::into).into()
+    }
+
+    fn names(query: &str) -> Result<()> {
+        let (shown, mut not_yet) = (set(["up", "process_threads"]), NOT_YET.into());
+        names_exist(&Used::of(query), &shown, &mut not_yet)
+    }
+
+    #[test]
+    fn a_metric_that_nobody_shows_is_found() {
+        names("up + tokio_workers and ALERTS{a=\"b\"}").unwrap();
+        let error = |query| names(query).unwrap_err().to_string();
+        assert_eq!(error("sum(rate(upp[5m]))"), "nobody shows upp");
+        assert_eq!(
+            error("process_threads"),
+            "process_threads is shown now: take it off the list"
+        );
+    }
+
+    #[test]
+    fn a_label_that_no_metric_has_is_found() {
+        let labels = |query| labels_exist(&Used::of(query), |_| Ok(set(["job", "le"])));
+        labels("sum by (le) (a{job=\"b\"})").unwrap();
+        labels("{anything=\"b\"}").unwrap();
+        labels("sum by (runtime) (tokio_workers)").unwrap();
+        let error = |query| labels(query).unwrap_err().to_string();
+        assert_eq!(error("a{jop=\"b\"}"), "a has no label jop");
+        assert_eq!(error("tokio_workers + a{jop=\"b\"}"), "a has no label jop");
+        assert_eq!(error("sum by (route) (a)"), "no metric has the label route");
+    }
+
+    #[test]
+    fn every_alert_is_tested_both_ways() {
+        let text = |name| fs::read_to_string(file(name).unwrap()).unwrap();
+        let (rules, tests) = (text("rules.yml"), text("rules_test.yml"));
+        let alerts: Vec<_> = rules
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("- alert: "))
+            .collect();
+        assert!(alerts.len() >= 10, "{alerts:?}");
+        for alert in alerts {
+            let cases: Vec<_> = tests
+                .split("- alertname: ")
+                .skip(1)
+                .filter(|case| case.lines().next() == Some(alert))
+                .collect();
+            let silent = cases.iter().any(|case| case.contains("exp_alerts: []"));
+            let fires = cases.iter().any(|case| case.contains("exp_labels: "));
+            assert!(fires && silent, "{alert}: fires {fires}, is silent {silent}");
+        }
+    }
+}
