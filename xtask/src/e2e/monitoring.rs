@@ -86,12 +86,12 @@ fn promtool(setup: &Setup) -> Result<()> {
 /// answer to every question of the dashboard.
 fn answers(setup: &Setup) -> Result<()> {
     let storefront = Storefront::start_with(setup, &["--payment-failures", "1"])?;
-    use_everything(&storefront)?;
     let rules = file("rules.yml")?;
     let (_prometheus, addr) = prometheus::start(setup, storefront.at.admin, Some(&rules))?;
     let dashboard = Dashboard::read(&file("dashboard.json")?)?;
-    // A rate needs two scrapes, and what is recorded from it a little more.
+    // A rate needs two scrapes and something that happens between them, and what is recorded from it a little more.
     until(Duration::from_secs(40), "the answers", || {
+        use_everything(&storefront)?;
         check(addr, &dashboard).map(Some)
     })
 }
