@@ -7,8 +7,16 @@ pub mod architecture {}
 
 /// Task by task.
 pub mod guides {
+    #[doc = include_str!("../guides/cardinality.md")]
+    pub mod cardinality {}
     #[doc = include_str!("../guides/first-service.md")]
     pub mod first_service {}
+    #[doc = include_str!("../guides/metric-names.md")]
+    pub mod metric_names {}
+    #[doc = include_str!("../guides/metric-types.md")]
+    pub mod metric_types {}
+    #[doc = include_str!("../guides/monitoring.md")]
+    pub mod monitoring {}
     #[doc = include_str!("../guides/observe.md")]
     pub mod observe {}
     #[doc = include_str!("../guides/probes.md")]

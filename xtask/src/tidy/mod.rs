@@ -10,6 +10,7 @@ mod files;
 mod finding;
 mod licences;
 mod manifests;
+mod pages;
 mod run;
 mod tiers;
 mod tree;

@@ -5,13 +5,13 @@ use cargo_metadata::{CargoOpt, MetadataCommand};
 
 use super::finding::Finding;
 use super::tree::Tree;
-use super::{budget, changelog, facade, features, files, licences, manifests, tiers};
+use super::{budget, changelog, facade, features, files, licences, manifests, pages, tiers};
 use crate::project::Project;
 
 /// A rule that only looks at the tree.
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [(&str, Rule); 7] = [
+const RULES: [(&str, Rule); 8] = [
     ("tiers", tiers::check),
     ("facade", facade::check),
     ("features", features::check),
@@ -19,6 +19,7 @@ const RULES: [(&str, Rule); 7] = [
     ("manifests", manifests::check),
     ("changelog", changelog::check),
     ("licences", licences::check),
+    ("pages", pages::check),
 ];
 
 /// Checks every rule and prints what breaks one; the code is 1 if something does.

@@ -33,6 +33,8 @@ pub(super) struct Package {
     pub(super) readme: bool,
     /// Every Rust file.
     pub(super) files: Vec<File>,
+    /// Every page in Markdown.
+    pub(super) pages: Vec<File>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -88,8 +90,9 @@ impl Tree {
             }
             let folder = project::folder(metadata, package)?;
             let at = root.join(&folder);
-            let mut files = Vec::new();
-            rust_files(&at, &folder, &mut files)?;
+            let (mut files, mut pages) = (Vec::new(), Vec::new());
+            files_of("rs", &at, &folder, &mut files)?;
+            files_of("md", &at, &folder, &mut pages)?;
             tree.packages.push(Package {
                 name: package.name.to_string(),
                 manifest: read(&at.join("Cargo.toml"))?,
@@ -105,6 +108,7 @@ impl Tree {
                 readme: at.join("README.md").is_file(),
                 folder,
                 files,
+                pages,
             });
         }
         for name in ["Cargo.toml", "CHANGELOG.md", "deny.toml", ".cargo/config.toml"] {
@@ -155,7 +159,7 @@ fn dependency(dependency: &cargo_metadata::Dependency) -> Dependency {
     }
 }
 
-fn rust_files(at: &Path, relative: &Path, files: &mut Vec<File>) -> Result<()> {
+fn files_of(kind: &str, at: &Path, relative: &Path, files: &mut Vec<File>) -> Result<()> {
     let list = || at.read_dir()?.collect::<std::io::Result<Vec<_>>>();
     let mut entries = list().with_context(|| format!("failed to list {}", at.display()))?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
@@ -163,9 +167,9 @@ fn rust_files(at: &Path, relative: &Path, files: &mut Vec<File>) -> Result<()> {
         let (at, relative) = (entry.path(), relative.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
             if entry.file_name() != "target" {
-                rust_files(&at, &relative, files)?;
+                files_of(kind, &at, &relative, files)?;
             }
-        } else if at.extension().is_some_and(|extension| extension == "rs") {
+        } else if at.extension().is_some_and(|extension| extension == kind) {
             files.push(File {
                 path: relative,
                 text: read(&at)?,
@@ -230,6 +234,15 @@ pub(super) mod fixture {
             self
         }
 
+        /// Adds a page by its path in the package.
+        pub(in super::super) fn page(mut self, path: &str, text: &str) -> Self {
+            self.pages.push(File {
+                path: self.folder.join(path),
+                text: text.into(),
+            });
+            self
+        }
+
         /// Adds a file by its path in the package.
         pub(in super::super) fn file(mut self, path: &str, text: &str) -> Self {
             self.files.push(File {
@@ -260,6 +273,13 @@ mod tests {
             xtask
                 .sources()
                 .any(|file| file.path == this && file.text.contains("reads_this_workspace"))
+        );
+        let page = Path::new("docs/guides/observe.md");
+        assert!(
+            package("cortex-docs")
+                .pages
+                .iter()
+                .any(|file| file.path == page && file.text.starts_with("# "))
         );
         assert!(package("cortex-metrics").tests.contains(&"it".to_owned()));
         let testkit = Dependency {
