@@ -79,7 +79,21 @@ fn promtool(setup: &Setup) -> Result<()> {
     let said = run(&["check", "rules"], &queries)?;
     let count = format!("{} rules found", dashboard.questions.len());
     ensure!(said.contains(&count), "not {count}:\n{said}");
+    let configuration = folder.path().join("prometheus.yml");
+    let rules = file("rules.yml")?.display().to_string();
+    let text = snippet(&fs::read_to_string(guide()?)?)?.replace("docs/monitoring/rules.yml", &rules);
+    ensure!(text.contains(&rules), "the guide's configuration loads no rules");
+    fs::write(&configuration, text)?;
+    run(&["check", "config"], &configuration)?;
     Ok(())
+}
+
+/// Finds the configuration of Prometheus, which is the first YAML of the guide.
+fn snippet(guide: &str) -> Result<&str> {
+    let snippet = guide
+        .split_once("```yaml\n")
+        .and_then(|(_, rest)| rest.split_once("```"));
+    Ok(snippet.context("the guide shows no YAML")?.0)
 }
 
 /// A server that scrapes the storefront evaluates every rule, has every metric and label that is asked for, and has an
@@ -210,6 +224,10 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
+fn guide() -> Result<PathBuf> {
+    Ok(project::root()?.with_file_name("docs/guides/monitoring.md"))
+}
+
 fn file(name: &str) -> Result<PathBuf> {
     Ok(project::root()?.with_file_name("docs/monitoring").join(name))
 }
@@ -251,7 +269,17 @@ mod tests {
     }
 
     #[test]
-    fn every_alert_is_tested_both_ways() {
+    fn finds_the_snippet() {
+        assert_eq!(
+            snippet("a\n```sh\nb\n```\n```yaml\nc: d\n```\n```yaml\ne: f\n```").unwrap(),
+            "c: d\n"
+        );
+        assert!(snippet("```yaml\ncut off").is_err());
+    }
+
+    #[test]
+    fn every_alert_is_tested_both_ways_and_explained() {
+        let guide = fs::read_to_string(guide().unwrap()).unwrap();
         let text = |name| fs::read_to_string(file(name).unwrap()).unwrap();
         let (rules, tests) = (text("rules.yml"), text("rules_test.yml"));
         let alerts: Vec<_> = rules
@@ -260,6 +288,10 @@ mod tests {
             .collect();
         assert!(alerts.len() >= 10, "{alerts:?}");
         for alert in alerts {
+            assert!(
+                guide.contains(&format!("\n| `{alert}` |")),
+                "{alert} is not in the guide"
+            );
             let cases: Vec<_> = tests
                 .split("- alertname: ")
                 .skip(1)
