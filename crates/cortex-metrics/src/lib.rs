@@ -24,6 +24,8 @@ pub mod layer;
 mod metric;
 mod name;
 mod native;
+#[cfg(feature = "otlp")]
+mod otlp;
 #[cfg(feature = "process")]
 mod process;
 pub mod prometheus;
@@ -56,6 +58,8 @@ pub use self::label_enum::LabelEnum;
 pub use self::labels::{LabelValues, Labels};
 pub use self::metric::{Instrument, Metric};
 pub use self::native::{NativeBuckets, NativeBucketsError, NativeSnapshot};
+#[cfg(feature = "otlp")]
+pub use self::otlp::{OtlpBody, OtlpError, OtlpErrorKind, OtlpExporter, OtlpHandle, OtlpStats};
 #[cfg(feature = "process")]
 pub use self::process::ProcessCollector;
 pub use self::registry::Registry;

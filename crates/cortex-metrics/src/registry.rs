@@ -208,7 +208,7 @@ impl Registry {
     }
 
     /// Gives everything that is registered to an encoder.
-    fn encode_with(&self, encoder: &mut dyn Encoder) {
+    pub(crate) fn encode_with(&self, encoder: &mut dyn Encoder) {
         cells::reclaim();
         let state = Arc::clone(&self.shared.state.read());
         for family in &state.families {

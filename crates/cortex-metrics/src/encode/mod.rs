@@ -9,7 +9,7 @@ mod parse;
 #[cfg(feature = "protobuf")]
 mod protobuf;
 mod text;
-#[cfg(feature = "protobuf")]
+#[cfg(any(feature = "otlp", feature = "protobuf"))]
 mod wire;
 
 pub(crate) use self::encoder::{Encoder, Header, Labels, Number, Series, Value};
@@ -23,3 +23,5 @@ pub(crate) use self::parse::{Sample, label_pairs, parse_exemplar, parse_sample};
 #[cfg(feature = "protobuf")]
 pub(crate) use self::protobuf::Protobuf;
 pub(crate) use self::text::Text;
+#[cfg(feature = "otlp")]
+pub(crate) use self::wire::Message;

@@ -63,11 +63,13 @@ impl<'a> Message<'a> {
         }
     }
 
+    #[cfg(feature = "protobuf")]
     /// Writes repeated signed numbers as zigzag varints.
     pub(crate) fn packed_signed(&mut self, field: u32, values: impl Iterator<Item = i64> + Clone) {
         self.packed(field, values.map(zigzag));
     }
 
+    #[cfg(feature = "otlp")]
     /// Writes repeated numbers of eight bytes.
     pub(crate) fn packed_fixed(&mut self, field: u32, values: impl Iterator<Item = u64> + Clone) {
         if values.clone().next().is_some() {
