@@ -132,7 +132,7 @@ impl OtlpExporter {
     /// # Ok::<(), cortex_metrics::OtlpError>(())
     /// ```
     pub fn from_env(registry: &Registry) -> Result<Self, OtlpError> {
-        let env = Env::read(|name| std::env::var_os(name))?;
+        let env = Env::read(std::env::var_os)?;
         let mut exporter = Self::http(registry);
         exporter.endpoint = env.endpoint.unwrap_or(exporter.endpoint);
         exporter.gzip = env.gzip;
@@ -336,8 +336,10 @@ impl fmt::Debug for OtlpExporter {
 fn endpoint(url: &str) -> Result<Uri, OtlpError> {
     let is_valid = |uri: &Uri| {
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        is_http && !authority.contains('@') && uri.host().is_some_and(|host| !host.is_empty())
+        let host = uri.host().filter(|host| !host.is_empty());
+        // None if there is a user name in between.
+        let port = host.and_then(|host| uri.authority()?.as_str().strip_prefix(host));
+        is_http && port.is_some_and(|port| port.is_empty() || uri.port_u16().is_some())
     };
     url.parse().ok().filter(is_valid).ok_or_else(|| {
         let endpoint = without_user(url).to_owned();

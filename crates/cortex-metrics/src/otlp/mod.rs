@@ -12,6 +12,8 @@ mod inbox;
 mod point;
 mod pusher;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod unit;
 mod worker;

@@ -87,7 +87,7 @@ pub(super) fn write_exponential(
             .iter()
             .all(|(_, buckets)| width(buckets, *shift) <= MAX_BUCKETS)
     };
-    let shift = (0..)
+    let shift = (0..=31)
         .find(fits)
         .expect("invariant: all fit into two buckets at last");
     point.sint(6, i64::from(native.schema()) - i64::from(shift));

@@ -11,6 +11,8 @@ mod endpoint;
 mod exposition;
 #[cfg(feature = "tower")]
 mod layer;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod parser;
 mod properties;
 #[cfg(feature = "protobuf")]
