@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use cortex_metrics::{Counter, OtlpBody, OtlpErrorKind, OtlpExporter, Registry, Samples};
+use cortex_core::{Clock, SystemClock};
+use cortex_metrics::{Counter, OtlpBody, OtlpErrorKind, OtlpExporter, Registry};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
@@ -356,20 +358,42 @@ async fn a_dropped_handle_ends_the_task_and_sends_nothing() {
     assert_eq!(requests, [(0, 0)]);
 }
 
+/// A clock that fails once.
+#[derive(Default)]
+struct Fragile {
+    has_failed: AtomicBool,
+}
+
+impl Clock for Fragile {
+    fn now(&self) -> std::time::Instant {
+        SystemClock.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        if !self.has_failed.swap(true, Ordering::Relaxed) {
+            std::panic::resume_unwind(Box::new("without a message on stderr"));
+        }
+        SystemClock.wall()
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_family_that_panics_does_not_end_the_task() {
+async fn a_panic_does_not_end_the_task() {
     let (registry, _) = registry();
-    let family = cortex_metrics::DynamicFamily::new(["a"], || -> Counter {
-        std::panic::resume_unwind(Box::new("without a message on stderr"))
-    });
-    family.max_series(0);
-    registry.register_collector(|_: &mut Samples<'_>| {
-        std::panic::resume_unwind(Box::new("caught by the registry"));
-    });
     let collector = Collector::new([]);
-    let handle = collector.exporter(&registry).start().unwrap();
+    let handle = collector
+        .exporter(&registry)
+        .clock(Fragile::default())
+        .start()
+        .unwrap();
+    let error = handle.flush().await.unwrap_err();
+    assert_eq!(*error.kind(), OtlpErrorKind::Encode);
     handle.flush().await.unwrap();
-    assert_eq!((handle.stats().pushed, registry.dropped().get()), (1, 1));
+    let stats = handle.stats();
+    assert_eq!(
+        (stats.pushed, stats.failed, collector.requests().len()),
+        (1, 1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]

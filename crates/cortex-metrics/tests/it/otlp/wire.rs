@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cortex_metrics::{Buckets, Histogram, OtlpErrorKind, OtlpExporter, Registry};
@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
+use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -158,7 +159,9 @@ async fn a_push_arrives() {
     jobs.add(3);
     latency.observe(0.2);
     let mut collector = Collector::start([]).await;
-    let clock = ManualClock::default();
+    let clock = ManualClock::new();
+    let now = SystemTime::UNIX_EPOCH + seconds(1_900_000_000);
+    clock.set_wall(now);
     let handle = collector
         .exporter(&registry)
         .header("authorization", "Bearer x")
@@ -194,6 +197,11 @@ async fn a_push_arrives() {
         .map(|metric| &metric.name)
         .collect();
     assert_eq!(names, ["jobs", "latency_seconds"]);
+    let Some(Data::Sum(sum)) = &resource.scope_metrics[0].metrics[0].data else {
+        panic!("it is a counter");
+    };
+    assert_eq!(sum.data_points[0].value, Some(Value::AsInt(3)));
+    assert_eq!(sum.data_points[0].time_unix_nano, 1_900_000_000_000_000_000);
     assert_eq!(handle.stats().accepted_points, 2);
 }
 
