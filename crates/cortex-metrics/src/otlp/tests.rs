@@ -215,7 +215,9 @@ fn what_otlp_does_not_have_is_a_gauge() {
     registry
         .register("build", "", Info::new([("version", "1"), ("none", "")]))
         .unwrap();
-    registry.register("lamp", "", StateSet::new(Lamp::Green)).unwrap();
+    let lamp = StateSet::new(Lamp::Red);
+    lamp.set(Lamp::Green);
+    registry.register("lamp", "", lamp).unwrap();
     let metrics = metrics(&registry);
 
     assert_eq!(metrics[0].name, "build_info");
@@ -275,12 +277,12 @@ fn units_stay_in_names_unless_trimmed() {
     let gauge = |name, unit| {
         registry
             .register_with_unit(name, "", unit, Gauge::default())
-            .unwrap()
+            .unwrap();
     };
     let counter = |name, unit| {
         registry
             .register_with_unit(name, "", unit, Counter::default())
-            .unwrap()
+            .unwrap();
     };
     gauge("up_seconds", "seconds");
     counter("sent_bytes_total", "bytes");
@@ -469,7 +471,9 @@ proptest! {
     #[test]
     fn classic_counts_are_those_of_the_snapshot(values in prop::collection::vec(0.0..100.0_f64, 0..50)) {
         let sizes = Histogram::classic(&Buckets::new([0.1, 1.0, 10.0, 50.0]).unwrap());
-        values.iter().for_each(|value| sizes.observe(*value));
+        for value in &values {
+            sizes.observe(*value);
+        }
         let snapshot = sizes.snapshot();
         let metric = one(&registry("sizes", sizes));
         let point = histogram(&metric);
@@ -489,7 +493,9 @@ proptest! {
             .iter()
             .map(|(exponent, negative)| 2_f64.powf(*exponent) * if *negative { -1.0 } else { 1.0 })
             .collect();
-        values.iter().for_each(|value| sizes.observe(*value));
+        for value in &values {
+            sizes.observe(*value);
+        }
         let metric = one(&registry("sizes", sizes));
         let point = exponential(&metric);
         prop_assert_eq!(point.count, values.len() as u64);
@@ -502,8 +508,8 @@ proptest! {
             };
             prop_assert!(side.bucket_counts.len() <= 1024);
             prop_assert_eq!(side.bucket_counts.iter().sum::<u64>(), of_side.len() as u64);
-            for (at, count) in side.bucket_counts.iter().enumerate() {
-                let index = f64::from(side.offset) + at as f64;
+            for (index, count) in (side.offset..).zip(&side.bucket_counts) {
+                let index = f64::from(index);
                 // Bounds are rounded here, and not on both sides in the same way: a value at one may be in either.
                 let (above, up_to) = (base.powf(index), base.powf(index + 1.0));
                 let inside = |slack: f64| {
