@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod contend;
 mod cpu;
 mod drive;
 mod load;
 mod record;
 mod rounds;
 
+pub use self::contend::{Team, contend};
 pub use self::cpu::{Tasks, pin_current_thread};
 pub use self::drive::drive;
 pub use self::load::Load;
