@@ -303,7 +303,7 @@ mod tests {
                 move || {
                     (0..turns).for_each(|n| {
                         black_box(n);
-                    })
+                    });
                 }
             };
             contend(1, work, |team| team.measure(10_000)).unwrap()

@@ -14,7 +14,9 @@ pub(crate) fn measure(bench: &mut Bench<'_>, macros: &Macros) -> io::Result<()> 
     bench.of("cortex", &nothing, inc, || counter.get())?;
 
     let counter = prometheus_client::metrics::counter::Counter::<u64>::default();
-    let inc = |&(): &()| drop(black_box(&counter).inc());
+    let inc = |&(): &()| {
+        black_box(&counter).inc();
+    };
     bench.of("prometheus-client", &nothing, inc, || counter.get())?;
 
     let counter = foundations_metrics::ThreadLocalCounter::<u64>::default();
@@ -31,8 +33,8 @@ pub(crate) fn measure(bench: &mut Bench<'_>, macros: &Macros) -> io::Result<()> 
 
     let counter = measured::Counter::new();
     let inc = |&(): &()| black_box(&counter).inc();
-    let counted = || counter.get_metric().count.load(Ordering::Relaxed);
-    bench.of("measured", &nothing, inc, counted)?;
+    let sum = || counter.get_metric().count.load(Ordering::Relaxed);
+    bench.of("measured", &nothing, inc, sum)?;
 
     let counter = metrics::counter!("counter");
     let inc = |&(): &()| black_box(&counter).increment(1);

@@ -282,7 +282,7 @@ fn measured(group: &mut BenchmarkGroup<'_, WallTime>, count: u32) -> Outcome {
         metrics.http_requests_total.inc_by(labels, counted);
     }
     let mut encoder = BufferedTextEncoder::new();
-    let mut out = Default::default();
+    let mut out = bytes::Bytes::new();
     let encode = || {
         let Ok(()) = metrics.collect_group_into(&mut encoder);
         out = encoder.finish();

@@ -13,6 +13,9 @@ use crate::bench::Bench;
 use crate::labels::{LabelSet, METHODS, NAMES, ROUTES, STATUSES, label_sets};
 use crate::peers::{Macros, OpenTelemetry};
 
+type ClientCounter = prometheus_client::metrics::counter::Counter;
+type FastCounter = fastmetrics::metrics::counter::Counter<u64>;
+
 cortex_metrics::labels! {
     #[derive(Copy)]
     struct Ours {
@@ -60,8 +63,8 @@ pub(crate) fn measure(bench: &mut Bench<'_>, macros: &Macros) -> io::Result<()> 
     });
     let family = cortex_metrics::Family::new(cortex_metrics::Counter::default);
     let inc = |set: &Ours| black_box(&family).with(set, cortex_metrics::Counter::inc);
-    let counted = || sets.iter().map(|labels| family.handle(labels).get()).sum();
-    bench.of("cortex", &sets, inc, counted)?;
+    let sum = || sets.iter().map(|labels| family.handle(labels).get()).sum();
+    bench.of("cortex", &sets, inc, sum)?;
 
     typed_peers(bench)?;
 
@@ -69,12 +72,12 @@ pub(crate) fn measure(bench: &mut Bench<'_>, macros: &Macros) -> io::Result<()> 
     let options = prometheus::Opts::new("family", "Help.");
     let family = prometheus::IntCounterVec::new(options, &NAMES).expect("the names are right");
     let inc = |set: &[&str; 3]| black_box(&family).with_label_values(set).inc();
-    let counted = || {
+    let sum = || {
         sets.iter()
             .map(|values| family.with_label_values(values).get())
             .sum()
     };
-    bench.of("tikv", &sets, inc, counted)?;
+    bench.of("tikv", &sets, inc, sum)?;
 
     // The values are known, which makes its labels fixed: an array and no map.
     let sets = label_sets(|labels| labels);
@@ -85,14 +88,14 @@ pub(crate) fn measure(bench: &mut Bench<'_>, macros: &Macros) -> io::Result<()> 
         status: reader(&STATUSES.map(|(_, text)| text)),
     });
     let inc = |set: &LabelSet| black_box(&family).inc(Known::from(*set));
-    let counted = || {
+    let sum = || {
         let count = |labels: &LabelSet| {
             let id = family.with_labels(Known::from(*labels));
             family.get_metric(id).count.load(Ordering::Relaxed)
         };
         sets.iter().map(count).sum()
     };
-    bench.of("measured", &sets, inc, counted)?;
+    bench.of("measured", &sets, inc, sum)?;
 
     let inc = |set: &LabelSet| {
         let [method, route, status] = set.values();
@@ -121,26 +124,24 @@ fn typed_peers(bench: &mut Bench<'_>) -> io::Result<()> {
         status: labels.status,
     });
 
-    type Counter = prometheus_client::metrics::counter::Counter;
-    let family = prometheus_client::metrics::family::Family::<Theirs, Counter>::default();
+    let family = prometheus_client::metrics::family::Family::<Theirs, ClientCounter>::default();
     let inc = |set: &Theirs| {
         black_box(&family).get_or_create(set).inc();
     };
-    let counted = || sets.iter().map(|labels| family.get_or_create(labels).get()).sum();
-    bench.of("prometheus-client", &sets, inc, counted)?;
+    let sum = || sets.iter().map(|labels| family.get_or_create(labels).get()).sum();
+    bench.of("prometheus-client", &sets, inc, sum)?;
 
     let family = foundations_metrics::Family::<Theirs, foundations_metrics::ThreadLocalCounter>::default();
     let inc = |set: &Theirs| black_box(&family).get_or_create(set).inc();
-    let counted = || sets.iter().map(|labels| family.get_or_create(labels).get()).sum();
-    bench.of("foundations", &sets, inc, counted)?;
+    let sum = || sets.iter().map(|labels| family.get_or_create(labels).get()).sum();
+    bench.of("foundations", &sets, inc, sum)?;
 
-    type FastCounter = fastmetrics::metrics::counter::Counter<u64>;
     let family = fastmetrics::metrics::family::Family::<Theirs, FastCounter>::default();
     let inc = |set: &Theirs| black_box(&family).with_or_new(set, FastCounter::inc);
-    let counted = || {
+    let sum = || {
         sets.iter()
             .map(|labels| family.with_or_new(labels, FastCounter::total))
             .sum()
     };
-    bench.of("fastmetrics", &sets, inc, counted)
+    bench.of("fastmetrics", &sets, inc, sum)
 }

@@ -14,6 +14,9 @@ use crate::bench::Bench;
 use crate::labels::{NAMES, label_sets};
 use crate::peers::{Macros, OpenTelemetry};
 
+type ClientCounter = prometheus_client::metrics::counter::Counter;
+type FastCounter = fastmetrics::metrics::counter::Counter<u64>;
+
 #[derive(Clone, PartialEq, Eq, Hash, FastLabels, Serialize)]
 struct Owned {
     method: String,
@@ -54,33 +57,33 @@ pub(crate) fn measure(bench: &mut Bench<'_>, macros: &Macros) -> io::Result<()> 
         let values = set.each_ref().map(String::as_str);
         black_box(&family).with(values, cortex_metrics::Counter::inc);
     };
-    let counted = || {
+    let sum = || {
         sets.iter()
             .map(|values| family.handle(values.each_ref().map(String::as_str)).get())
             .sum()
     };
-    bench.of("cortex", &sets, inc, counted)?;
+    bench.of("cortex", &sets, inc, sum)?;
 
     let options = prometheus::Opts::new("family_dynamic", "Help.");
     let family = prometheus::IntCounterVec::new(options, &NAMES).expect("the names are right");
     let inc = |set: &[String; 3]| black_box(&family).with_label_values(set).inc();
-    let counted = || {
+    let sum = || {
         sets.iter()
             .map(|values| family.with_label_values(values).get())
             .sum()
     };
-    bench.of("tikv", &sets, inc, counted)?;
+    bench.of("tikv", &sets, inc, sum)?;
 
     let family = measured::CounterVec::with_label_set(InternedSet::default());
     let inc = |set: &[String; 3]| black_box(&family).inc(Interned::from(set));
-    let counted = || {
+    let sum = || {
         let count = |values| {
             let id = family.with_labels(Interned::from(values));
             family.get_metric(id).count.load(Ordering::Relaxed)
         };
         sets.iter().map(count).sum()
     };
-    bench.of("measured", &sets, inc, counted)?;
+    bench.of("measured", &sets, inc, sum)?;
 
     owning_peers(bench)?;
 
@@ -119,13 +122,13 @@ fn owning_peers(bench: &mut Bench<'_>) -> io::Result<()> {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect::<Vec<_>>()
     });
-    type Counter = prometheus_client::metrics::counter::Counter;
-    let family = prometheus_client::metrics::family::Family::<Vec<(String, String)>, Counter>::default();
+    let family =
+        prometheus_client::metrics::family::Family::<Vec<(String, String)>, ClientCounter>::default();
     let inc = |set: &Vec<(String, String)>| {
         black_box(&family).get_or_create(set).inc();
     };
-    let counted = || sets.iter().map(|labels| family.get_or_create(labels).get()).sum();
-    bench.of("prometheus-client", &sets, inc, counted)?;
+    let sum = || sets.iter().map(|labels| family.get_or_create(labels).get()).sum();
+    bench.of("prometheus-client", &sets, inc, sum)?;
 
     let sets = label_sets(|labels| {
         let [method, route, status] = labels.values().map(String::from);
@@ -137,16 +140,15 @@ fn owning_peers(bench: &mut Bench<'_>) -> io::Result<()> {
     });
     let family = foundations_metrics::Family::<Owned, foundations_metrics::ThreadLocalCounter>::default();
     let inc = |set: &Owned| black_box(&family).get_or_create(set).inc();
-    let counted = || sets.iter().map(|labels| family.get_or_create(labels).get()).sum();
-    bench.of("foundations", &sets, inc, counted)?;
+    let sum = || sets.iter().map(|labels| family.get_or_create(labels).get()).sum();
+    bench.of("foundations", &sets, inc, sum)?;
 
-    type FastCounter = fastmetrics::metrics::counter::Counter<u64>;
     let family = fastmetrics::metrics::family::Family::<Owned, FastCounter>::default();
     let inc = |set: &Owned| black_box(&family).with_or_new(set, FastCounter::inc);
-    let counted = || {
+    let sum = || {
         sets.iter()
             .map(|labels| family.with_or_new(labels, FastCounter::total))
             .sum()
     };
-    bench.of("fastmetrics", &sets, inc, counted)
+    bench.of("fastmetrics", &sets, inc, sum)
 }

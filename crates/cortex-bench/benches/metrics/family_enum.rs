@@ -93,26 +93,26 @@ pub(crate) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
         let labels = OurLabels { outcome: *set };
         black_box(&family).with(labels, cortex_metrics::Counter::inc);
     };
-    let counted = || {
+    let sum = || {
         let counts = ALL.map(|outcome| family.handle(OurLabels { outcome }).get());
         counts.iter().sum()
     };
-    bench.of("cortex", &outcomes, inc, counted)?;
+    bench.of("cortex", &outcomes, inc, sum)?;
 
     let family = LowCardinalityFamily::<Theirs, ThreadLocalCounter>::default();
     let inc = |set: &Theirs| black_box(&family).get_or_create(set).inc();
-    let counted = || {
+    let sum = || {
         let counts = ALL.map(|outcome| family.get_or_create(&outcome.into()).get());
         counts.iter().sum()
     };
-    bench.of("foundations", &theirs, inc, counted)?;
+    bench.of("foundations", &theirs, inc, sum)?;
 
     let set = TheirLabelSet {
         outcome: StaticLabelSet::new(),
     };
     let family = measured::CounterVec::dense_with_label_set(set);
     let inc = |set: &Theirs| black_box(&family).inc(TheirLabels { outcome: *set });
-    let counted = || {
+    let sum = || {
         let count = |outcome: Ours| {
             let id = family.with_labels(TheirLabels {
                 outcome: outcome.into(),
@@ -121,5 +121,5 @@ pub(crate) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
         };
         ALL.map(count).iter().sum()
     };
-    bench.of("measured", &theirs, inc, counted)
+    bench.of("measured", &theirs, inc, sum)
 }

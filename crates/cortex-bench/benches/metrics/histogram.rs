@@ -3,6 +3,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use cortex_metrics::{Buckets, NativeBuckets};
+use fastmetrics::metrics::histogram::HistogramSnapshot;
 use measured::metric::histogram::Thresholds;
 use prometheus_client::encoding::prometheus_protobuf;
 use prometheus_client::metrics::histogram::NativeHistogramConfig;
@@ -25,7 +26,7 @@ fn count_of(histogram: &prometheus_client::metrics::histogram::Histogram) -> u64
     let families = prometheus_protobuf::encode(&registry).expect("it can be encoded");
     let histogram = families[0].metric[0].histogram.as_ref();
     histogram
-        .and_then(|histogram| histogram.sample_count)
+        .map(|histogram| histogram.sample_count)
         .expect("it has a count")
 }
 
@@ -35,8 +36,8 @@ pub(crate) fn classic(bench: &mut Bench<'_>, macros: &Macros) -> io::Result<()> 
 
     let histogram = cortex_metrics::Histogram::classic(&Buckets::new(BOUNDS).expect("they rise"));
     let observe = |value: &f64| black_box(&histogram).observe(*value);
-    let counted = || histogram.snapshot().count();
-    bench.of("cortex", &values, observe, counted)?;
+    let sum = || histogram.snapshot().count();
+    bench.of("cortex", &values, observe, sum)?;
 
     let histogram = prometheus_client::metrics::histogram::Histogram::new(BOUNDS);
     let observe = |value: &f64| black_box(&histogram).observe(*value);
@@ -60,24 +61,24 @@ pub(crate) fn classic(bench: &mut Bench<'_>, macros: &Macros) -> io::Result<()> 
 
     let histogram = fastmetrics::metrics::histogram::Histogram::new(BOUNDS);
     let observe = |value: &f64| black_box(&histogram).observe(*value);
-    let counted = || histogram.with_snapshot(|snapshot| snapshot.count());
-    bench.of("fastmetrics", &values, observe, counted)?;
+    let sum = || histogram.with_snapshot(HistogramSnapshot::count);
+    bench.of("fastmetrics", &values, observe, sum)?;
 
     let histogram = measured::Histogram::with_metadata(Thresholds::with_buckets(BOUNDS));
     let observe = |value: &f64| black_box(&histogram).observe(*value);
-    let counted = || {
+    let sum = || {
         let metric = histogram.get_metric();
         let state = metric.inner.write();
         let counts = state.buckets.iter().chain([&state.inf]);
         counts.map(|count| count.load(Ordering::Relaxed)).sum()
     };
-    bench.of("measured", &values, observe, counted)?;
+    bench.of("measured", &values, observe, sum)?;
 
     // It keeps every value until the next upkeep sorts them into buckets: that work is not in its time.
     let histogram = metrics::histogram!("histogram");
     let observe = |value: &f64| black_box(&histogram).record(*value);
-    let counted = || macros.counted("histogram_count");
-    bench.of_with_upkeep("metrics", &values, observe, counted, || macros.upkeep())?;
+    let sum = || macros.counted("histogram_count");
+    bench.of_with_upkeep("metrics", &values, observe, sum, || macros.upkeep())?;
 
     let pipeline = OpenTelemetry::new();
     let meter = pipeline.meter();

@@ -8,7 +8,9 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::data::{
+    AggregatedMetrics, HistogramDataPoint, MetricData, ResourceMetrics, ScopeMetrics, SumDataPoint,
+};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{Aggregation, PeriodicReader, SdkMeterProvider, Stream, Temporality};
 
@@ -96,7 +98,7 @@ impl OpenTelemetry {
     ) -> Self {
         let counted = Arc::default();
         let reader = PeriodicReader::builder(Sum(Arc::clone(&counted)))
-            .with_interval(Duration::from_secs(24 * 60 * 60))
+            .with_interval(Duration::from_hours(24))
             .build();
         Self {
             provider: with(SdkMeterProvider::builder().with_reader(reader)).build(),
@@ -124,13 +126,13 @@ impl PushMetricExporter for Sum {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let data = metrics
             .scope_metrics()
-            .flat_map(|scope| scope.metrics())
+            .flat_map(ScopeMetrics::metrics)
             .map(|metric| match metric.data() {
                 AggregatedMetrics::U64(MetricData::Sum(sum)) => {
-                    sum.data_points().map(|point| point.value()).sum::<u64>()
+                    sum.data_points().map(SumDataPoint::value).sum::<u64>()
                 }
                 AggregatedMetrics::F64(MetricData::Histogram(all)) => {
-                    all.data_points().map(|point| point.count()).sum()
+                    all.data_points().map(HistogramDataPoint::count).sum()
                 }
                 AggregatedMetrics::F64(MetricData::ExponentialHistogram(all)) => {
                     all.data_points().map(|point| point.count() as u64).sum()
