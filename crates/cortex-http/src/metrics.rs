@@ -144,7 +144,7 @@ impl HttpMetrics {
                     .observe_in(context, took.as_secs_f64());
             }
             Err(_) => self.duration.with(&labels(), |histogram| {
-                histogram.observe_in(context, took.as_secs_f64())
+                histogram.observe_in(context, took.as_secs_f64());
             }),
         }
     }

@@ -5,7 +5,7 @@ use axum::Router;
 use cortex_compress::{Compress, CompressionLayer};
 use cortex_core::{Clock, SystemClock};
 use cortex_health::Health;
-use cortex_metrics::{Registry, Samples};
+use cortex_metrics::{RegisterError, Registry, Samples};
 use cortex_trace::Tracer;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
@@ -198,7 +198,9 @@ impl Server {
         let admin = match admin {
             None => None,
             Some(Admin { addr, detail }) => {
-                let (router, table) = routes(&health, detail, registry.as_ref()).into_parts();
+                let (router, table) = routes(&health, detail, registry.as_ref())
+                    .map_err(|error| taken(&error))?
+                    .into_parts();
                 let app = CompressionLayer::new().layer(router);
                 let limits = Limits::new().connections(256).checked()?;
                 let shared = Shared::new(table, limits, Tracer::propagate_only(), AccessLog::off(), clock);
@@ -266,13 +268,15 @@ impl Server {
         let mut shared = Shared::new(table, limits, self.tracer, self.access, self.clock);
         if let Some(registry) = &self.registry {
             let metrics = HttpMetrics::register(registry, &shared.table);
-            shared.metrics = Some(metrics.map_err(|error| {
-                let message = format!("{error}; give each server a sub-registry of its own");
-                Error::new(ErrorKind::Metrics, message, None)
-            })?);
+            shared.metrics = Some(metrics.map_err(|error| taken(&error))?);
         }
         Ok((self.compression.layer(router), Arc::new(shared)))
     }
+}
+
+fn taken(error: &RegisterError) -> Error {
+    let message = format!("{error}; give each server a sub-registry of its own");
+    Error::new(ErrorKind::Metrics, message, None)
 }
 
 impl Shared {

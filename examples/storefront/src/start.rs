@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cortex::health::{Check, Health};
 use cortex::http::{AccessLog, Admin, Server};
-use cortex::metrics::Registry;
+use cortex::metrics::{ProcessCollector, Registry, RuntimeCollector, build_info};
 use cortex::trace::{JsonLogs, OtlpJsonFile, ParentBased, Probability, Tracer};
 use serde_json::json;
 
@@ -31,6 +31,9 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
         .map_err(|error| format!("--log: {error}"))?;
     let tracer = tracer(&config)?;
     let registry = Registry::default();
+    registry.register("storefront_build", "What runs here", build_info!())?;
+    registry.register_collector(ProcessCollector::new());
+    registry.register_collector(RuntimeCollector::new("main", &tokio::runtime::Handle::current()));
 
     let payments = Payments {
         failures: config.payment_failures,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use xshell::Shell;
 
@@ -30,22 +30,6 @@ pub(super) const SCENARIOS: [Scenario; 2] = [
         programs: &["prometheus"],
         test: answers,
     },
-];
-
-/// What the rules and the dashboard ask for and the storefront does not show yet. What it shows leaves the list.
-const NOT_YET: [&str; 12] = [
-    "cortex_metrics_scrapes_total",
-    "process_cpu_seconds_total",
-    "process_max_fds",
-    "process_open_fds",
-    "process_resident_memory_bytes",
-    "process_start_time_seconds",
-    "process_threads",
-    "tokio_alive_tasks",
-    "tokio_global_queue_depth",
-    "tokio_worker_busy_seconds_total",
-    "tokio_worker_parks_total",
-    "tokio_workers",
 ];
 
 /// What Prometheus makes only while an alert waits or fires.
@@ -101,7 +85,7 @@ fn snippet(guide: &str) -> Result<&str> {
 fn answers(setup: &Setup) -> Result<()> {
     let storefront = Storefront::start_with(setup, &["--payment-failures", "1"])?;
     let rules = file("rules.yml")?;
-    let (_prometheus, addr) = prometheus::start(setup, storefront.at.admin, Some(&rules))?;
+    let (_prometheus, addr) = prometheus::start(setup, storefront.at.admin, Some(&rules), &[])?;
     let dashboard = Dashboard::read(&file("dashboard.json")?)?;
     // A rate needs two scrapes and something that happens between them, and what is recorded from it a little more.
     until(Duration::from_secs(40), "the answers", || {
@@ -147,16 +131,11 @@ fn check(addr: SocketAddr, dashboard: &Dashboard) -> Result<()> {
     ensure!(!asked.is_empty(), "no rule is loaded");
     let questions = dashboard.questions.iter();
     asked.extend(questions.map(|question| (&*question.place, &*question.query)));
-    let mut not_yet: BTreeSet<_> = NOT_YET.into();
     for (place, query) in asked {
         let used = Used::of(query);
-        names_exist(&used, &names, &mut not_yet).with_context(|| place.to_owned())?;
+        names_exist(&used, &names).with_context(|| place.to_owned())?;
         labels_exist(&used, |name| labels(addr, name)).with_context(|| place.to_owned())?;
     }
-    ensure!(
-        not_yet.is_empty(),
-        "nobody asks for {not_yet:?}: take them off the list"
-    );
     for question in &dashboard.questions {
         let path = format!("/api/v1/query?query={}", prometheus::encode(&question.query));
         let answer = prometheus::ask(addr, &path).with_context(|| question.place.clone())?;
@@ -172,16 +151,10 @@ fn check(addr: SocketAddr, dashboard: &Dashboard) -> Result<()> {
     Ok(())
 }
 
-/// Fails for a metric that nobody shows, or that is shown although it is said not to be.
-fn names_exist(used: &Used, names: &BTreeSet<String>, not_yet: &mut BTreeSet<&str>) -> Result<()> {
+/// Fails for a metric that nobody shows.
+fn names_exist(used: &Used, names: &BTreeSet<String>) -> Result<()> {
     for name in used.names() {
-        let listed = NOT_YET.contains(&name);
-        not_yet.remove(name);
-        match (names.contains(name), listed) {
-            (true, true) => bail!("{name} is shown now: take it off the list"),
-            (false, false) if name != ALERTS => bail!("nobody shows {name}"),
-            _ => {}
-        }
+        ensure!(names.contains(name) || name == ALERTS, "nobody shows {name}");
     }
     Ok(())
 }
@@ -208,7 +181,7 @@ fn labels_exist(used: &Used, labels: impl Fn(&str) -> Result<BTreeSet<String>>) 
 }
 
 fn may_be_missing(name: &str) -> bool {
-    name == ALERTS || NOT_YET.contains(&name)
+    name == ALERTS
 }
 
 fn labels(addr: SocketAddr, name: &str) -> Result<BTreeSet<String>> {
@@ -241,19 +214,14 @@ mod tests {
     }
 
     fn names(query: &str) -> Result<()> {
-        let (shown, mut not_yet) = (set(["up", "process_threads"]), NOT_YET.into());
-        names_exist(&Used::of(query), &shown, &mut not_yet)
+        names_exist(&Used::of(query), &set(["up", "process_threads"]))
     }
 
     #[test]
     fn a_metric_that_nobody_shows_is_found() {
-        names("up + tokio_workers and ALERTS{a=\"b\"}").unwrap();
+        names("up + process_threads and ALERTS{a=\"b\"}").unwrap();
         let error = |query| names(query).unwrap_err().to_string();
         assert_eq!(error("sum(rate(upp[5m]))"), "nobody shows upp");
-        assert_eq!(
-            error("process_threads"),
-            "process_threads is shown now: take it off the list"
-        );
     }
 
     #[test]
@@ -261,10 +229,10 @@ mod tests {
         let labels = |query| labels_exist(&Used::of(query), |_| Ok(set(["job", "le"])));
         labels("sum by (le) (a{job=\"b\"})").unwrap();
         labels("{anything=\"b\"}").unwrap();
-        labels("sum by (runtime) (tokio_workers)").unwrap();
+        labels("sum by (severity) (ALERTS)").unwrap();
         let error = |query| labels(query).unwrap_err().to_string();
         assert_eq!(error("a{jop=\"b\"}"), "a has no label jop");
-        assert_eq!(error("tokio_workers + a{jop=\"b\"}"), "a has no label jop");
+        assert_eq!(error("ALERTS + a{jop=\"b\"}"), "a has no label jop");
         assert_eq!(error("sum by (route) (a)"), "no metric has the label route");
     }
 

@@ -14,11 +14,18 @@ use super::storefront::Storefront;
 use super::wait::until;
 use crate::tools;
 
-pub(super) const SCENARIOS: [Scenario; 1] = [Scenario {
-    name: "prometheus scrapes and answers",
-    programs: &["prometheus"],
-    test: scrapes,
-}];
+pub(super) const SCENARIOS: [Scenario; 2] = [
+    Scenario {
+        name: "prometheus scrapes and answers",
+        programs: &["prometheus"],
+        test: scrapes,
+    },
+    Scenario {
+        name: "metrics: prometheus reads native histograms and exemplars",
+        programs: &["prometheus"],
+        test: native,
+    },
+];
 
 /// What Prometheus counts is what was asked for: by route, and for every page.
 fn scrapes(setup: &Setup) -> Result<()> {
@@ -32,7 +39,7 @@ fn scrapes(setup: &Setup) -> Result<()> {
     for _ in 0..7 {
         http::get(storefront.at.shop, &format!("/products/{product}"))?.text()?;
     }
-    let (_prometheus, addr) = start(setup, storefront.at.admin, None)?;
+    let (_prometheus, addr) = start(setup, storefront.at.admin, None, &[])?;
     for (query, expected) in [
         ("up{job=\"shop\"}", 1),
         (
@@ -54,8 +61,54 @@ fn scrapes(setup: &Setup) -> Result<()> {
     Ok(())
 }
 
+/// A server that asks for protobuf finds native buckets, and the trace of a request that was sampled.
+fn native(setup: &Setup) -> Result<()> {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let storefront = Storefront::start(setup)?;
+    let features = ["native-histograms", "exemplar-storage"];
+    let (_prometheus, addr) = start(setup, storefront.at.admin, None, &features)?;
+    let head = format!("GET /catalogue\ntraceparent: 00-{TRACE}-00f067aa0ba902b7-01");
+    for _ in 0..3 {
+        http::request(storefront.at.shop, &head, b"")?.text()?;
+    }
+    let catalogue = "http_server_request_duration_seconds{http_route=\"/catalogue\"}";
+    let within = Duration::from_secs(20);
+    for (function, expected) in [("histogram_count", "3"), ("histogram_fraction", "1")] {
+        let bounds = if function == "histogram_fraction" {
+            "0, 60, "
+        } else {
+            ""
+        };
+        // Such a function knows nothing of classic buckets: an answer is of native ones.
+        let query = format!("sum({function}({bounds}{catalogue}))");
+        until(within, &query, || {
+            Ok(value(addr, &query)?.filter(|value| value == expected))
+        })?;
+    }
+    let path = format!(
+        "/api/v1/query_exemplars?query={}&start=0&end=4102444800",
+        encode("http_server_request_duration_seconds")
+    );
+    until(within, "the exemplar", || {
+        let data = ask(addr, &path)?;
+        let found = data
+            .pointer("/0/exemplars/0/labels/trace_id")
+            .and_then(Value::as_str);
+        Ok(found.map(str::to_owned))
+    })
+    .and_then(|found| {
+        ensure!(found == TRACE, "the exemplar is of the trace {found}");
+        Ok(())
+    })
+}
+
 /// Starts a server with a configuration and a database of its own, on a port that is free; it evaluates rules if given.
-pub(super) fn start(setup: &Setup, admin: SocketAddr, rules: Option<&Path>) -> Result<(Child, SocketAddr)> {
+pub(super) fn start(
+    setup: &Setup,
+    admin: SocketAddr,
+    rules: Option<&Path>,
+    features: &[&str],
+) -> Result<(Child, SocketAddr)> {
     let program = tools::find("prometheus", &setup.path)?;
     let mut child = Child::start("prometheus", |folder| {
         let file = folder.join("prometheus.yml");
@@ -65,6 +118,9 @@ pub(super) fn start(setup: &Setup, admin: SocketAddr, rules: Option<&Path>) -> R
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg("--web.listen-address=127.0.0.1:0");
+        if !features.is_empty() {
+            command.arg(format!("--enable-feature={}", features.join(",")));
+        }
         Ok(command)
     })?;
     let addr = child.ready("its port", |child| Ok(port(&child.stderr()?)))?;
