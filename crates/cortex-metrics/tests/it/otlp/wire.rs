@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io::Read as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -232,6 +231,8 @@ async fn a_connection_that_was_closed_is_replaced() {
 #[cfg(feature = "gzip")]
 #[tokio::test]
 async fn a_push_can_be_compressed() {
+    use std::io::Read as _;
+
     let (registry, _) = registry();
     let mut collector = Collector::start([]).await;
     let handle = collector.exporter(&registry).gzip(true).start().unwrap();
