@@ -21,6 +21,7 @@ pub(crate) fn all(project: &Project) -> Vec<Step> {
         deny(),
         clippy(),
         test(project),
+        model(project),
         doc(project),
         features(project),
         examples(project),
@@ -131,6 +132,18 @@ fn clippy() -> Vec<Step> {
         "clippy",
         line,
         "repair it, or #[expect(lint, reason = \"..\")] it",
+    )]
+}
+
+/// Lock-free code in every order that its threads may run in. A cfg of our own: `cfg(loom)` would change tokio, too.
+fn model(project: &Project) -> Vec<Step> {
+    let line = Line::new("cargo test --package cortex-metrics --lib --release --quiet model")
+        .env("RUSTFLAGS", "--cfg cortex_loom")
+        .target(&project.target, "model");
+    vec![Step::new(
+        "model",
+        line,
+        "loom printed the threads' order that fails",
     )]
 }
 
