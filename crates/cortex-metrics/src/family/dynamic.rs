@@ -36,7 +36,7 @@ pub struct DynamicFamily<M: Instrument, const N: usize> {
 
 struct Inner<M: Instrument, const N: usize> {
     names: [String; N],
-    map: Map<[Box<str>; N], M>,
+    map: Map<Values<N>, M>,
 }
 
 impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
@@ -92,7 +92,7 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
     pub fn retain(&self, mut keep: impl FnMut([&str; N], &M) -> bool) {
         self.inner
             .map
-            .retain(|key, metric| keep(key.each_ref().map(|value| &**value), metric));
+            .retain(|key, metric| keep(key.0.each_ref().map(|value| &**value), metric));
     }
 
     /// Returns the number of series, without that of all others.
@@ -152,25 +152,39 @@ impl<M: Instrument, const N: usize> Encode for DynamicFamily<M, N> {
     }
 }
 
+/// The key of a series.
+#[derive(Clone, PartialEq, Eq)]
+struct Values<const N: usize>([Box<str>; N]);
+
+impl<const N: usize> Hash for Values<N> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|value| hash(value, state));
+    }
+}
+
 struct ByValues<'a, const N: usize> {
     names: &'a [String; N],
     values: [&'a str; N],
 }
 
 impl<const N: usize> Hash for ByValues<'_, N> {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.values.hash(state); // as `[Box<str>; N]` hashes
+        self.values.iter().for_each(|value| hash(value, state));
     }
 }
 
-impl<const N: usize> Lookup<[Box<str>; N]> for ByValues<'_, N> {
+impl<const N: usize> Lookup<Values<N>> for ByValues<'_, N> {
     #[inline]
-    fn is(&self, key: &[Box<str>; N]) -> bool {
-        self.values.iter().zip(key).all(|(value, key)| **key == **value)
+    fn is(&self, key: &Values<N>) -> bool {
+        self.values
+            .iter()
+            .zip(&key.0)
+            .all(|(value, key)| equal(value, key))
     }
 
-    fn key(&self) -> [Box<str>; N] {
-        self.values.map(Box::from)
+    fn key(&self) -> Values<N> {
+        Values(self.values.map(Box::from))
     }
 
     fn render(&self) -> Rendered {
@@ -179,5 +193,51 @@ impl<const N: usize> Lookup<[Box<str>; N]> for ByValues<'_, N> {
                 out.push(value);
             }
         })
+    }
+}
+
+/// Hashes the value, and where it ends.
+#[inline]
+fn hash<H: Hasher>(value: &str, state: &mut H) {
+    state.write_usize(value.len());
+    state.write(value.as_bytes());
+}
+
+/// Compares two values: most are so short that two loads each do, and a call of `memcmp` costs more.
+#[inline]
+fn equal(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    match one.len() {
+        4..8 => one.first_chunk::<4>() == other.first_chunk() && one.last_chunk::<4>() == other.last_chunk(),
+        8..=16 => {
+            one.first_chunk::<8>() == other.first_chunk() && one.last_chunk::<8>() == other.last_chunk()
+        }
+        0..4 => one.iter().zip(other).all(|(one, other)| one == other),
+        _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_every_length_are_compared() {
+        let text: String = ('a'..='z').chain('A'..='Z').collect();
+        for len in 0..40 {
+            let one = &text[..len];
+            assert!(equal(one, &one.to_owned()), "{len}");
+            assert!(!equal(one, &text[..=len]), "{len}");
+            for at in 0..len {
+                let other: String = one
+                    .char_indices()
+                    .map(|(n, c)| if n == at { '-' } else { c })
+                    .collect();
+                assert!(!equal(one, &other), "{len} at {at}");
+            }
+        }
     }
 }
