@@ -16,7 +16,7 @@ pub(super) const SCENARIOS: [Scenario; 3] = [
         test: promtool,
     },
     Scenario {
-        name: "python parses OpenMetrics",
+        name: "metrics: python parses OpenMetrics with exemplars",
         programs: &["prometheus_client"],
         test: |setup| {
             python(
@@ -27,7 +27,7 @@ pub(super) const SCENARIOS: [Scenario; 3] = [
         },
     },
     Scenario {
-        name: "python parses text 0.0.4",
+        name: "metrics: python parses text 0.0.4",
         programs: &["prometheus_client"],
         test: |setup| python(setup, "text/plain; version=0.0.4", "text"),
     },
@@ -35,7 +35,7 @@ pub(super) const SCENARIOS: [Scenario; 3] = [
 
 const REQUESTS: usize = 3;
 
-/// Parses what is on standard input, strictly, and prints how often the catalogue was asked for.
+/// Parses what is on standard input, strictly, and prints how often the catalogue was asked for, and the traces there are.
 const PARSE: &str = r#"
 import sys
 if sys.argv[1] == "openmetrics":
@@ -50,8 +50,16 @@ count = sum(
     if sample.name == "http_server_request_duration_seconds_count"
     and sample.labels.get("http_route") == "/catalogue"
 )
-print(int(count))
+traces = {
+    sample.exemplar.labels["trace_id"]
+    for family in families
+    for sample in family.samples
+    if sample.exemplar
+}
+print(int(count), *traces)
 "#;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 fn promtool(setup: &Setup) -> Result<()> {
     let (_storefront, text) = scrape(setup, "text/plain; version=0.0.4")?;
@@ -63,10 +71,12 @@ fn promtool(setup: &Setup) -> Result<()> {
 fn python(setup: &Setup, accept: &str, parser: &str) -> Result<()> {
     let (_storefront, text) = scrape(setup, accept)?;
     let said = pipe(&setup.python, &["-c", PARSE, parser], &text)?;
-    ensure!(
-        said.trim() == REQUESTS.to_string(),
-        "counted {said} of {REQUESTS} requests"
-    );
+    // The older format has no exemplars.
+    let expected = match parser {
+        "openmetrics" => format!("{REQUESTS} {TRACE}"),
+        _ => REQUESTS.to_string(),
+    };
+    ensure!(said.trim() == expected, "read {said}, not {expected}");
     Ok(())
 }
 
@@ -74,7 +84,8 @@ fn python(setup: &Setup, accept: &str, parser: &str) -> Result<()> {
 fn scrape(setup: &Setup, accept: &str) -> Result<(Storefront, String)> {
     let storefront = Storefront::start(setup)?;
     for _ in 0..REQUESTS {
-        http::get(storefront.at.shop, "/catalogue")?.text()?;
+        let head = format!("GET /catalogue\ntraceparent: 00-{TRACE}-00f067aa0ba902b7-01");
+        http::request(storefront.at.shop, &head, b"")?.text()?;
     }
     let response = http::request(
         storefront.at.admin,

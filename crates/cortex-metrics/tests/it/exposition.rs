@@ -1,5 +1,6 @@
 use cortex_metrics::{
-    Buckets, Counter, Family, Format, Gauge, GaugeF64, Histogram, Info, Registry, Samples, labels,
+    Buckets, Counter, CounterF64, DenseFamily, Family, Format, Gauge, GaugeF64, Histogram, Info, LevelGauge,
+    Registry, Samples, StateSet, labels,
 };
 use expect_test::{Expect, expect};
 
@@ -127,6 +128,121 @@ fn every_type() {
             # EOF
         "##]],
     );
+}
+
+cortex_metrics::label_enum! {
+    enum Light { Red = "red", Green = "gr\"een" }
+}
+
+cortex_metrics::dense_labels! {
+    struct Crossing { light: Light, night: bool }
+}
+
+#[test]
+fn states_levels_and_dense_families() {
+    let registry = Registry::default();
+    let sub = registry.sub_registry("", [("zone", "z")]).unwrap();
+    let light = Family::<Route, _>::new(|| StateSet::new(Light::Green));
+    sub.register("light", "Lights.", light.clone()).unwrap();
+    let labels = Route {
+        method: "GET",
+        route: "/".to_owned(),
+    };
+    light.with(&labels, |light| light.put(Light::Red, true));
+    let level = LevelGauge::default();
+    level.add(-3);
+    registry.register("level", "", level).unwrap();
+    let spent = CounterF64::default();
+    spent.add(0.5);
+    registry.register("spent", "", spent).unwrap();
+    let crossed = DenseFamily::new(Counter::default);
+    sub.register("crossed", "", crossed.clone()).unwrap();
+    for (light, night) in [(Light::Green, true), (Light::Red, false), (Light::Green, true)] {
+        crossed.with(Crossing { light, night }, Counter::inc);
+    }
+    assert_eq!(
+        crossed
+            .handle(Crossing {
+                light: Light::Green,
+                night: true
+            })
+            .get(),
+        2
+    );
+    let all = DenseFamily::<Crossing, _>::new(Gauge::default).expose_all();
+    registry.register("all", "", all).unwrap();
+    check(
+        &registry,
+        &expect![[r##"
+        # HELP light Lights.
+        # TYPE light gauge
+        light{zone="z",method="GET",route="/",light="red"} 1
+        light{zone="z",method="GET",route="/",light="gr\"een"} 1
+        # TYPE level gauge
+        level -3
+        # TYPE spent_total counter
+        spent_total 0.5
+        # TYPE crossed_total counter
+        crossed_total{zone="z",light="red",night="false"} 1
+        crossed_total{zone="z",light="gr\"een",night="true"} 2
+        # TYPE all gauge
+        all{light="red",night="false"} 0
+        all{light="red",night="true"} 0
+        all{light="gr\"een",night="false"} 0
+        all{light="gr\"een",night="true"} 0
+    "##]],
+        &expect![[r##"
+        # TYPE light stateset
+        # HELP light Lights.
+        light{zone="z",method="GET",route="/",light="red"} 1
+        light{zone="z",method="GET",route="/",light="gr\"een"} 1
+        # TYPE level gauge
+        level -3
+        # TYPE spent counter
+        spent_total 0.5
+        # TYPE crossed counter
+        crossed_total{zone="z",light="red",night="false"} 1
+        crossed_total{zone="z",light="gr\"een",night="true"} 2
+        # TYPE all gauge
+        all{light="red",night="false"} 0
+        all{light="red",night="true"} 0
+        all{light="gr\"een",night="false"} 0
+        all{light="gr\"een",night="true"} 0
+        # EOF
+    "##]],
+    );
+    let error = |name: &str, labels: [(&str, &str); 1]| {
+        let sub = registry.sub_registry("", labels).unwrap();
+        sub.register(name, "", StateSet::new(true))
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(
+        error("on", [("on", "1")])
+            .contains("belongs to the buckets of a histogram or to the states of a set")
+    );
+    let unit = registry
+        .register_with_unit("on", "", "seconds", StateSet::new(true))
+        .unwrap_err();
+    assert!(unit.to_string().contains("has no unit"), "{unit}");
+}
+
+#[test]
+fn times_of_creation_are_shown_if_asked_for() {
+    let registry = Registry::default();
+    let histogram = Histogram::classic(&Buckets::new([1.0]).unwrap());
+    registry.register("h", "", histogram).unwrap();
+    registry.register("c", "", Counter::default()).unwrap();
+    assert!(!encode(&registry, Format::OpenMetrics1).contains("_created"));
+    registry.expose_created();
+    let exposed = encode(&registry, Format::OpenMetrics1);
+    parser::parse(Format::OpenMetrics1, &exposed);
+    for name in ["h_created ", "c_created "] {
+        let line = exposed.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let seconds: f64 = line.parse().unwrap();
+        assert!(seconds > 1.7e9 && seconds < 5e9, "{exposed}");
+    }
+    assert!(!encode(&registry, Format::Text004).contains("_created"));
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(crate) fn parse(format: Format, text: &str) -> Vec<Family> {
             let (name, kind) = rest.split_once(' ').expect("a type has a name");
             let kinds: &[&str] = match format {
                 Format::Text004 => &["counter", "gauge", "histogram", "untyped"],
-                _ => &["counter", "gauge", "histogram", "info", "unknown"],
+                _ => &["counter", "gauge", "histogram", "info", "stateset", "unknown"],
             };
             assert!(kinds.contains(&kind), "{line}");
             assert!(is_name(name), "{line}");
@@ -113,13 +113,18 @@ fn belongs(family: &Family, sample: &Sample, open_metrics: bool) -> bool {
         assert!(good, "{sample:?}");
     }
     match (family.kind.as_str(), open_metrics) {
-        ("counter", true) => suffix == "_total",
+        ("counter", true) => matches!(suffix, "_total" | "_created"),
         ("counter", false) => suffix.is_empty() && sample.name.ends_with("_total") && sample.value >= 0.0,
         ("histogram", _) => match suffix {
             "_bucket" => sample.labels.contains_key("le"),
             "_sum" | "_count" => !sample.labels.contains_key("le"),
+            "_created" => open_metrics,
             _ => false,
         },
+        ("stateset", _) => {
+            let is_bool = [0_f64, 1.0].map(f64::to_bits).contains(&sample.value.to_bits());
+            suffix.is_empty() && is_bool && sample.labels.contains_key(&family.name)
+        }
         ("info", _) => suffix == "_info" && sample.value.to_bits() == 1_f64.to_bits(),
         _ => suffix.is_empty(),
     }
