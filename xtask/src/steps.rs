@@ -159,7 +159,7 @@ fn doc(project: &Project) -> Vec<Step> {
     vec![Step::new("doc", line, "the lines above name the doc comment")]
 }
 
-/// Every combination of features compiles without warnings, and no crate leans on what a sibling switches on.
+/// Every combination of two features compiles without warnings, and no crate leans on what a sibling switches on.
 ///
 /// Without `--no-dev-deps`, which rewrites manifests while it runs: resolver 3 does not mix the features of
 /// dev-dependencies in when only libraries are built.
@@ -174,7 +174,11 @@ fn features(project: &Project) -> Vec<Step> {
     // cargo's own `-Zfeature-unification=package` builds one dependency in two ways and mixes them up (1.95).
     let alone = Line::new("cargo hack check --workspace --quiet").needs(&["cargo-hack"]);
     vec![
-        Step::new("features/crates", deny(hack().each("-p", crates)), hint),
+        Step::new(
+            "features/crates",
+            deny(hack().arg("--depth").arg("2").each("-p", crates)),
+            hint,
+        ),
         Step::new(
             "features/facade",
             deny(hack().arg("--depth").arg("2").each("-p", [FACADE])),

@@ -229,7 +229,7 @@ mod tests {
         let text: String = ('a'..='z').chain('A'..='Z').collect();
         for len in 0..40 {
             let one = &text[..len];
-            assert!(equal(one, &one.to_owned()), "{len}");
+            assert!(equal(one, &String::from(one)), "{len}");
             assert!(!equal(one, &text[..=len]), "{len}");
             for at in 0..len {
                 let other: String = one
