@@ -5,6 +5,7 @@ use cortex_core::{Clock, Context, Flags, SpanId, SystemClock, TraceId};
 use parking_lot::Mutex;
 
 use crate::encode::push_label;
+use crate::name::is_label_name;
 
 /// Whose traces a metric keeps as examples.
 ///
@@ -85,7 +86,10 @@ impl Exemplars {
     pub(crate) fn offer_labels(&self, slot: usize, value: f64, labels: &[(&str, &str)]) -> bool {
         let chars = |(name, value): &(&str, &str)| name.chars().count() + value.chars().count();
         let fit = labels.iter().map(chars).sum::<usize>() <= MAX_CHARS
-            && labels.iter().all(|(name, _)| crate::name::is_label_name(name));
+            && labels.iter().enumerate().all(|(at, (name, _))| {
+                let repeats = labels[..at].iter().any(|(before, _)| before == name);
+                !repeats && is_label_name(name)
+            });
         if fit && self.is_armed(slot) {
             let mut rendered = String::new();
             for (name, value) in labels {
@@ -201,6 +205,7 @@ mod tests {
         let exemplars = Exemplars::new(ExemplarFilter::Sampled).unwrap();
         assert!(!exemplars.offer_labels(0, 1.0, &[("order", &"7".repeat(124))]));
         assert!(!exemplars.offer_labels(0, 1.0, &[("__order", "7")]));
+        assert!(!exemplars.offer_labels(0, 1.0, &[("order", "7"), ("order", "8")]));
         assert_eq!(exemplars.take(), []);
         assert!(exemplars.offer_labels(0, 1.0, &[("order", &"\u{e9}".repeat(123))]));
         assert!(exemplars.offer_labels(0, 2.0, &[("order", "8")]));

@@ -169,7 +169,9 @@ impl Single for Histogram {
     }
 
     fn is_used(&self, before: &HistogramSnapshot, now: &HistogramSnapshot) -> bool {
-        before.count() != now.count()
+        before.counts() != now.counts()
+            || before.count() != now.count()
+            || before.sum().to_bits() != now.sum().to_bits()
     }
 
     fn is_shared(&self) -> bool {

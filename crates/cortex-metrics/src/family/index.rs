@@ -1,5 +1,6 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
@@ -153,8 +154,11 @@ impl<M: Single> Index<M> {
         let mut over = Vec::new();
         self.retired.retain_mut(|retired| {
             // First: once nobody else has it, it does not change any more.
-            let is_had = Arc::strong_count(&retired.entry) > 1 || retired.entry.metric.is_shared();
-            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            let is_known = Arc::strong_count(&retired.entry) > 1;
+            // Who cloned the metric had the entry: its clone is seen by who sees it let go of the entry.
+            fence(Ordering::Acquire);
+            let is_had = is_known || retired.entry.metric.is_shared();
+            fence(Ordering::Acquire);
             let now = retired.entry.metric.see(&walk());
             if M::ABSORB.is_some() && retired.entry.metric.is_used(&retired.seen, &now) {
                 over.push((std::mem::replace(&mut retired.seen, now.clone()), now));

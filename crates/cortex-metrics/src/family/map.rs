@@ -135,12 +135,19 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, M: Single> Map<K, M> {
 
     /// Makes the series; nothing if it has to be that of all others.
     fn create<Q: Lookup<K>>(&self, hash: u64, lookup: &Q) -> Option<Arc<Entry<M>>> {
-        // Asked without the lock first: a flood of new labels must not queue up for it.
-        if self.is_full() {
+        // Rendered before any lock is taken: it runs code of the user.
+        let rendered = lookup.render();
+        if !rendered.text.is_empty() && rendered.text == self.overflow_labels {
             return None;
         }
-        let rendered = lookup.render();
-        if rendered.text == self.overflow_labels {
+        // A series whose labels were cut has no key to find it by.
+        if rendered.is_cut
+            && let Some(slot) = self.index.lock().find(&rendered.text, &self.hasher)
+        {
+            return Some(Arc::clone(&slot.entry));
+        }
+        // Asked without the lock first: a flood of new labels must not queue up for it.
+        if self.is_full() {
             return None;
         }
         // Made and cloned before any lock is taken, because both run code of the user. The key of a series whose

@@ -343,6 +343,14 @@ fn values_of_a_megabyte_are_kept_short() {
         family.with(&long(tail), Counter::inc);
     }
     assert_eq!((family.len(), total(&family)), (1, 6));
+    // It is found again when the bound is reached.
+    for name in ["b", "c", "d", "e"] {
+        family.with(&key(name), Counter::inc);
+    }
+    let hits = family.overflow_hits();
+    family.with(&long("a"), Counter::inc);
+    assert_eq!((hits, family.overflow_hits(), exposed(&family)[0].1), (1, 1, 7));
+    family.retain(|_, _| false);
     assert!(family.remove(&long("d")));
     assert!(family.is_empty());
     for n in 0..10_u32 {
@@ -350,6 +358,16 @@ fn values_of_a_megabyte_are_kept_short() {
         family.with(&key(labels), Counter::inc);
     }
     assert_eq!((family.len(), family.overflow_hits() >= 6), (4, true));
+}
+
+#[test]
+fn a_family_without_labels_is_one_series() {
+    let family = Family::<(), _>::new(Counter::default);
+    (0..3).for_each(|_| family.with(&(), Counter::inc));
+    assert_eq!(
+        (family.len(), family.overflow_hits(), family.handle(&()).get()),
+        (1, 0, 3)
+    );
 }
 
 #[test]

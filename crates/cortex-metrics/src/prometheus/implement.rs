@@ -63,8 +63,13 @@ impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
         let snapshot = self.snapshot();
         let bounds = snapshot.bounds().iter().copied().chain([f64::INFINITY]);
-        let buckets: Vec<_> = bounds.zip(snapshot.counts().iter().copied()).collect();
-        encoder.encode_histogram::<NoLabelSet>(snapshot.sum(), snapshot.count(), &buckets, None)
+        let mut buckets: Vec<_> = bounds.zip(snapshot.counts().iter().copied()).collect();
+        if buckets.is_empty() {
+            buckets.push((f64::INFINITY, snapshot.count())); // native ones cannot be shown there
+        }
+        // Not that of native buckets, which may be one ahead: it has to be that of +Inf.
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(snapshot.sum(), count, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {
