@@ -31,7 +31,7 @@ impl LabelEnum for bool {
     }
 }
 
-/// Declares an enum whose variants are the values of a label: a [`LabelEnum`](crate::LabelEnum) that is
+/// Declares an enum whose variants are the values of a label, no two the same: a [`LabelEnum`](crate::LabelEnum) that is
 /// [`Display`](std::fmt::Display), `Clone`, `Copy`, `Debug`, `PartialEq`, `Eq` and `Hash`.
 ///
 /// # Examples
@@ -62,6 +62,8 @@ macro_rules! label_enum {
             $($(#[$variant_meta])* $variant),+
         }
 
+        const _: () = $crate::__assert_distinct(&[$($value),+]);
+
         impl $crate::LabelEnum for $name {
             const VALUES: &'static [&'static str] = &[$($value),+];
 
@@ -77,4 +79,58 @@ macro_rules! label_enum {
             }
         }
     };
+}
+
+/// Fails to compile for values that would show one series twice.
+///
+/// # Panics
+///
+/// Two values are the same, or one is longer than a label's value may be.
+#[doc(hidden)]
+pub const fn __assert_distinct(values: &[&str]) {
+    let mut at = 0;
+    while at < values.len() {
+        assert!(
+            values[at].len() <= crate::LabelValues::MAX_BYTES,
+            "a value of a label has at most 256 bytes"
+        );
+        let mut other = 0;
+        while other < at {
+            assert!(
+                !is_same(values[at].as_bytes(), values[other].as_bytes()),
+                "two values of a label are the same"
+            );
+            other += 1;
+        }
+        at += 1;
+    }
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn values_must_differ_and_be_short() {
+        __assert_distinct(&["", "a", "b", "ab"]);
+        for values in [&["a", "b", "a"][..], &["", ""], &[&"x".repeat(257)]] {
+            assert!(catch_unwind(|| __assert_distinct(values)).is_err(), "{values:?}");
+        }
+    }
 }

@@ -54,6 +54,8 @@ pub use self::gauge::{Gauge, GaugeF64, LevelGauge};
 pub use self::histogram::{Histogram, HistogramBuilder};
 pub use self::histogram_snapshot::HistogramSnapshot;
 pub use self::info::Info;
+#[doc(hidden)]
+pub use self::label_enum::__assert_distinct;
 pub use self::label_enum::LabelEnum;
 pub use self::labels::{LabelValues, Labels};
 pub use self::metric::{Instrument, Metric};

@@ -61,12 +61,42 @@ impl Kind {
     }
 }
 
+/// How far a family has grown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth {
+    pub(crate) series: usize,
+    /// How often the series of all others was found.
+    pub(crate) overflow_hits: u64,
+    /// Removed, but still in memory.
+    pub(crate) retired: usize,
+}
+
+impl Growth {
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            series: self.series + other.series,
+            overflow_hits: self.overflow_hits + other.overflow_hits,
+            retired: self.retired + other.retired,
+        }
+    }
+}
+
 /// How a metric is written.
 pub(crate) trait Encode: Debug + Send + Sync + 'static {
     fn kind(&self) -> Kind;
 
     fn label_names(&self) -> Vec<&str> {
         Vec::new()
+    }
+
+    /// Whether there is no series.
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// What there is to say of a family that grows; nothing of a single metric.
+    fn growth(&self) -> Option<Growth> {
+        None
     }
 
     /// Writes all series.

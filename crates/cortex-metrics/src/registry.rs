@@ -11,7 +11,7 @@ use crate::encode::Protobuf;
 use crate::encode::{Encoder, Header, Series, Text};
 use crate::error::RegisterErrorKind as Problem;
 use crate::gather::Gathered;
-use crate::metric::{Encode, Kind};
+use crate::metric::{Encode, Growth, Kind};
 use crate::name::{Names, family_name, is_label_name, is_metric_name, is_unit};
 use crate::scope::Scope;
 use crate::{Collector, Counter, Format, Metric, RegisterError, Samples, cells};
@@ -161,6 +161,43 @@ impl Registry {
         })
     }
 
+    /// Exposes how far families have grown, so that an alert can tell of a label with too many values:
+    /// `cortex_metrics_series{family}`, `cortex_metrics_overflow_total{family}` (what the bound sent to the series of all
+    /// others), `cortex_metrics_retired_series{family}` (removed, but still in memory), and
+    /// `cortex_metrics_dropped_families_total`.
+    ///
+    /// # Errors
+    ///
+    /// The last name is taken, such as by a call before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_metrics::{Counter, DynamicFamily, Registry};
+    ///
+    /// let registry = Registry::default();
+    /// let hits = DynamicFamily::new(["path"], Counter::default).max_series(1);
+    /// registry.register("hits", "", hits.clone())?;
+    /// registry.expose_self()?;
+    /// hits.with(["/a"], Counter::inc);
+    /// hits.with(["/b"], Counter::inc);
+    /// assert!(registry.to_text().contains("cortex_metrics_overflow_total{family=\"hits\"} 1.0\n"));
+    /// # Ok::<(), cortex_metrics::RegisterError>(())
+    /// ```
+    pub fn expose_self(&self) -> Result<(), RegisterError> {
+        let help =
+            "Families left out of expositions: invalid, clashing, panicking, or of a type the format lacks.";
+        self.register("cortex_metrics_dropped_families", help, self.dropped())?;
+        let shared = Arc::downgrade(&self.shared); // a registry that holds itself would never be freed
+        self.register_collector(move |out: &mut Samples<'_>| {
+            if let Some(shared) = shared.upgrade() {
+                let state = Arc::clone(&shared.state.read());
+                state.families.iter().for_each(|family| family.tell_growth(out));
+            }
+        });
+        Ok(())
+    }
+
     /// Adds lines to `OpenMetrics` expositions that tell since when each counter and histogram counts.
     ///
     /// Off unless told otherwise: a Prometheus without the feature `created-timestamp-zero-ingestion` keeps each such
@@ -179,12 +216,12 @@ impl Registry {
             Format::Text004 => {
                 let mut text = Text::prometheus(out);
                 self.encode_with(&mut text);
-                text.finish();
+                self.shared.dropped.add(text.finish());
             }
             Format::OpenMetrics1 => {
                 let mut text = Text::open_metrics(out, self.shared.created.load(Ordering::Relaxed));
                 self.encode_with(&mut text);
-                text.finish();
+                self.shared.dropped.add(text.finish());
             }
             #[cfg(feature = "protobuf")]
             Format::Protobuf => self.encode_with(&mut Protobuf::new(out)),
@@ -211,10 +248,14 @@ impl Registry {
     pub(crate) fn encode_with(&self, encoder: &mut dyn Encoder) {
         cells::reclaim();
         let state = Arc::clone(&self.shared.state.read());
-        for family in &state.families {
-            family.write(encoder);
-        }
         let mut gathered = Gathered::new(&state.names);
+        for family in &state.families {
+            // What runs of the user's is little: what makes a metric, and tells the time.
+            if catch_unwind(AssertUnwindSafe(|| family.write(encoder))).is_err() {
+                encoder.abandon();
+                gathered.drop_families(1);
+            }
+        }
         for Source { scope, source } in &state.collectors {
             let mut samples = Samples::new(scope);
             // What it gave before a panic goes with the samples.
@@ -236,8 +277,9 @@ impl Registry {
         self.shared.dropped.add(gathered.dropped());
     }
 
-    /// Returns the counter of families that were left out of an exposition: invalid, clashing with others, or given by
-    /// a collector that panicked. It is not exposed until it is registered like any other.
+    /// Returns the counter of families that were left out of an exposition: invalid, clashing with others, shown by code
+    /// that panicked, or with native buckets only in a format that knows none. It is exposed by
+    /// [`expose_self`](Self::expose_self), or when it is registered like any other.
     pub fn dropped(&self) -> Counter {
         self.shared.dropped.clone()
     }
@@ -367,6 +409,31 @@ impl Registered {
                 metric,
             }],
         })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "small, and 2^53 hits are many")]
+    fn tell_growth(&self, out: &mut Samples<'_>) {
+        let grown = self.members.iter().filter_map(|member| member.metric.growth());
+        let Some(growth) = grown.reduce(Growth::and) else {
+            return;
+        };
+        let family = [("family", &*self.name)];
+        let series = "Series of a family, without that of all others.";
+        out.gauge("cortex_metrics_series", series, &family, growth.series as f64);
+        let overflow = "Uses of a family's series of all others, because of its bound.";
+        out.counter(
+            "cortex_metrics_overflow",
+            overflow,
+            &family,
+            growth.overflow_hits as f64,
+        );
+        let retired = "Series of a family that were removed, but that somebody may still use.";
+        out.gauge(
+            "cortex_metrics_retired_series",
+            retired,
+            &family,
+            growth.retired as f64,
+        );
     }
 
     fn write(&self, encoder: &mut dyn Encoder) {

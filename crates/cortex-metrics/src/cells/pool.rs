@@ -26,8 +26,8 @@ pub(super) struct Pool {
     /// Where threads write that have no slab: never leased, so no cell has both plain stores and locked additions.
     shared: Slab,
     /// Held by whoever sums cells. It orders scrapes, so that a counter never goes backwards from one to the next, and
-    /// keeps cells from being moved meanwhile.
-    readers: Mutex<()>,
+    /// keeps cells from being moved meanwhile. It has the slabs that are in use, to be visited for each number.
+    readers: Mutex<Vec<usize>>,
     arena: Mutex<Option<Arena>>,
 }
 
@@ -48,7 +48,7 @@ impl Pool {
             made: AtomicUsize::new(0),
             slots: Mutex::new(BTreeSet::new()),
             shared: Slab::new(),
-            readers: Mutex::new(()),
+            readers: Mutex::new(Vec::new()),
             arena: Mutex::new(None),
         }
     }
@@ -60,7 +60,7 @@ impl Pool {
             made: AtomicUsize::new(0),
             slots: Mutex::new(BTreeSet::new()),
             shared: Slab::new(),
-            readers: Mutex::new(()),
+            readers: Mutex::new(Vec::new()),
             arena: Mutex::new(None),
         }
     }
@@ -116,10 +116,11 @@ impl Pool {
 
     /// Keeps everything where it is, to sum cells.
     pub(super) fn read(&self) -> Readers<'_> {
-        Readers {
-            pool: self,
-            _lock: lock(&self.readers),
-        }
+        let mut used = lock(&self.readers);
+        used.clear();
+        let made = self.made.load(Ordering::Acquire);
+        used.extend((0..made).filter(|slot| self.slab(*slot).has_chunks()));
+        Readers { pool: self, used }
     }
 
     /// Moves what threads have counted that are gone to the slab of all, and frees their memory, so that the price of
@@ -196,16 +197,14 @@ impl Drop for Lease<'_> {
 #[derive(Debug)]
 pub(super) struct Readers<'a> {
     pool: &'a Pool,
-    _lock: MutexGuard<'a, ()>,
+    used: MutexGuard<'a, Vec<usize>>,
 }
 
 impl Readers<'_> {
-    /// Returns all slabs, always in the same order: a float's sum depends on it.
+    /// Returns the slabs that were in use when this began, always in the same order: a float's sum depends on it.
     pub(super) fn slabs(&self) -> impl Iterator<Item = &Slab> {
-        let made = self.pool.made.load(Ordering::Acquire);
-        (0..made)
-            .map(|slot| self.pool.slab(slot))
-            .chain([&self.pool.shared])
+        let used = self.used.iter().map(|slot| self.pool.slab(*slot));
+        used.chain([&self.pool.shared])
     }
 }
 

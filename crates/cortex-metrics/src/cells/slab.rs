@@ -6,7 +6,7 @@
 use std::{fmt, ptr, slice};
 
 use super::arena::At;
-use super::sync::{AtomicPtr, AtomicU64, Mutex, Ordering, lock};
+use super::sync::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 
 /// The chunks of a slab, as a power of two. With the sizes below: 67 million cells, 8 KiB of table per thread.
 pub(super) const CHUNKS: usize = if cfg!(cortex_loom) { 2 } else { 1024 };
@@ -26,6 +26,8 @@ const PAD: usize = if cfg!(cortex_loom) { 0 } else { 16 };
 pub(super) struct Slab {
     /// Null, or the first of the chunk's cells, which are valid until `clear`.
     chunks: [AtomicPtr<AtomicU64>; CHUNKS],
+    /// How many of them there are, for who wants to know without the lock.
+    made: AtomicUsize,
     /// What was allocated, with the padding.
     owned: Mutex<Vec<(usize, *mut [AtomicU64])>>,
 }
@@ -45,6 +47,7 @@ impl Slab {
     pub(super) const fn new() -> Self {
         Self {
             chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
+            made: AtomicUsize::new(0),
             owned: Mutex::new(Vec::new()),
         }
     }
@@ -53,6 +56,7 @@ impl Slab {
     pub(super) fn new() -> Self {
         Self {
             chunks: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+            made: AtomicUsize::new(0),
             owned: Mutex::new(Vec::new()),
         }
     }
@@ -97,6 +101,7 @@ impl Slab {
         let first = unsafe { first.add(skip) };
         owned.push((chunk, memory));
         self.chunks[chunk].store(first, Ordering::Release);
+        self.made.store(owned.len(), Ordering::Release);
     }
 
     /// Gives every cell that is not zero to `f`, and frees the memory.
@@ -119,11 +124,12 @@ impl Slab {
             // SAFETY: it came from `Box::into_raw`, and by the contract of this function nobody has a reference.
             drop(unsafe { Box::from_raw(memory) });
         }
+        self.made.store(0, Ordering::Release);
     }
 
-    /// Whether there is memory that `clear` would free.
+    /// Whether somebody wrote to it since it was made or cleared.
     pub(super) fn has_chunks(&self) -> bool {
-        !lock(&self.owned).is_empty()
+        self.made.load(Ordering::Acquire) > 0
     }
 }
 
@@ -137,8 +143,8 @@ impl Drop for Slab {
 impl fmt::Debug for Slab {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slab")
-            .field("chunks", &lock(&self.owned).len())
-            .finish()
+            .field("made", &self.made.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
     }
 }
 

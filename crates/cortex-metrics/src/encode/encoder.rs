@@ -15,6 +15,9 @@ pub(crate) trait Encoder {
     /// Ends the family.
     fn end(&mut self);
 
+    /// Takes back what there is of the family.
+    fn abandon(&mut self);
+
     /// Whether exemplars would be written: a scrape that cannot show them must not use them up.
     fn has_exemplars(&self) -> bool;
 }

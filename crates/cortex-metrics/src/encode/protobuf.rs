@@ -114,6 +114,8 @@ impl Encoder for Protobuf<'_> {
         });
     }
 
+    fn abandon(&mut self) {} // written by `end` only
+
     fn has_exemplars(&self) -> bool {
         true
     }

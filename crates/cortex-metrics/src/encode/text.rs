@@ -18,6 +18,9 @@ pub(crate) struct Text<'a> {
     /// Where the family starts, and where its series do.
     start: usize,
     body: usize,
+    /// Whether it has series that the format cannot show, and how many families have no others.
+    hides: bool,
+    hidden: u64,
 }
 
 /// What the lines of a family start with: its name with a suffix, the brace, the labels of the sub-registry.
@@ -71,14 +74,17 @@ impl<'a> Text<'a> {
             prefix: Prefix::default(),
             start: 0,
             body: 0,
+            hides: false,
+            hidden: 0,
         }
     }
 
-    /// Ends the exposition.
-    pub(crate) fn finish(mut self) {
+    /// Ends the exposition and returns how many families it could not show.
+    pub(crate) fn finish(mut self) -> u64 {
         if self.is_open_metrics() {
             self.push(&["# EOF\n"]);
         }
+        self.hidden
     }
 
     fn is_open_metrics(&self) -> bool {
@@ -168,6 +174,7 @@ impl<'a> Text<'a> {
         created: Option<SystemTime>,
     ) {
         if snapshot.counts().is_empty() {
+            self.hides = true;
             return; // neither format knows native buckets
         }
         let mut number = itoa::Buffer::new();
@@ -237,6 +244,7 @@ impl<'a> Text<'a> {
 impl Encoder for Text<'_> {
     fn begin(&mut self, header: &Header<'_>) {
         self.start = self.out.len();
+        self.hides = false;
         header.name.clone_into(&mut self.name);
         self.prefix = Prefix::default();
         if self.is_open_metrics() {
@@ -286,7 +294,12 @@ impl Encoder for Text<'_> {
     fn end(&mut self) {
         if self.out.len() == self.body {
             self.out.truncate(self.start); // no series: neither a header
+            self.hidden += u64::from(self.hides);
         }
+    }
+
+    fn abandon(&mut self) {
+        self.out.truncate(self.start);
     }
 
     fn has_exemplars(&self) -> bool {

@@ -52,6 +52,7 @@ impl ScrapeMetrics {
             "Scrapes whose answer is being made or sent.",
             metrics.in_flight.clone(),
         )?;
+        registry.expose_self()?;
         Ok(metrics)
     }
 }

@@ -40,25 +40,27 @@ pub(super) struct Place {
 #[derive(Debug)]
 struct Places {
     free: Vec<usize>,
-    count: usize,
-    owners: u64,
+    /// Who has each place; 0 if nobody does.
+    owners: Vec<u64>,
+    last: u64,
 }
 
 static PLACES: Mutex<Places> = Mutex::new(Places {
     free: Vec::new(),
-    count: 0,
-    owners: 0,
+    owners: Vec::new(),
+    last: 0,
 });
 
 impl Place {
     pub(super) fn new() -> Self {
         let mut places = PLACES.lock();
         let at = places.free.pop().unwrap_or_else(|| {
-            places.count += 1;
-            places.count - 1
+            places.owners.push(0);
+            places.owners.len() - 1
         });
-        places.owners += 1;
-        let owner = places.owners;
+        places.last += 1;
+        let owner = places.last;
+        places.owners[at] = owner;
         Self { at, owner }
     }
 
@@ -141,6 +143,15 @@ impl Place {
         if caches.len() <= self.at {
             caches.resize_with(self.at + 1, || None);
         }
+        // What is remembered of families that are gone is only in the way, and this is done rarely enough to look.
+        let mut left = Vec::new();
+        {
+            let places = PLACES.lock();
+            for (slot, owner) in caches.iter_mut().zip(&places.owners) {
+                left.extend(slot.take_if(|slot| slot.owner != *owner));
+            }
+        }
+        drop(left); // the user's code, and not under the lock
         let cache: Cache<K, M> = Cache {
             epoch,
             table: HashTable::new(),
@@ -154,6 +165,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        PLACES.lock().free.push(self.at);
+        let mut places = PLACES.lock();
+        places.owners[self.at] = 0;
+        places.free.push(self.at);
     }
 }

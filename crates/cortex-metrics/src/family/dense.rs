@@ -201,6 +201,10 @@ impl<L: DenseLabels, M: Instrument> Encode for DenseFamily<L, M> {
         L::NAMES.to_vec()
     }
 
+    fn is_empty(&self) -> bool {
+        self.inner.series.iter().all(|metric| metric.get().is_none())
+    }
+
     fn write(&self, series: &mut Series<'_>) {
         for (index, metric) in self.inner.series.iter().enumerate() {
             if let Some(metric) = metric.get() {

@@ -9,7 +9,7 @@ use super::lookup::Lookup;
 use super::map::Map;
 use crate::encode::Series;
 use crate::labels::{Rendered, cut, render_overflow, render_with};
-use crate::metric::{Encode, Kind};
+use crate::metric::{Encode, Growth, Kind};
 use crate::{Instrument, Metric};
 
 /// A [`Family`](crate::Family) whose labels' names are only known when it is made, and whose values are any strings.
@@ -145,6 +145,14 @@ impl<M: Instrument, const N: usize> Encode for DynamicFamily<M, N> {
 
     fn label_names(&self) -> Vec<&str> {
         self.inner.names.iter().map(String::as_str).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.inner.map.is_empty()
+    }
+
+    fn growth(&self) -> Option<Growth> {
+        Some(self.inner.map.growth())
     }
 
     fn write(&self, series: &mut Series<'_>) {

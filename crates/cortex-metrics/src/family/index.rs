@@ -151,7 +151,6 @@ impl<M: Single> Index<M> {
 
     /// Adds to `overflow` what was added to removed series since they were seen, and forgets those that nobody has.
     pub(super) fn settle<'a>(&mut self, overflow: impl Fn() -> &'a M) {
-        let mut over = Vec::new();
         self.retired.retain_mut(|retired| {
             // First: once nobody else has it, it does not change any more.
             let is_known = Arc::strong_count(&retired.entry) > 1;
@@ -160,16 +159,15 @@ impl<M: Single> Index<M> {
             let is_had = is_known || retired.entry.metric.is_shared();
             fence(Ordering::Acquire);
             let now = retired.entry.metric.see(&walk());
-            if M::ABSORB.is_some() && retired.entry.metric.is_used(&retired.seen, &now) {
-                over.push((std::mem::replace(&mut retired.seen, now.clone()), now));
+            if let Some(absorb) = M::ABSORB
+                && retired.entry.metric.is_used(&retired.seen, &now)
+            {
+                let overflow = overflow(); // may panic: nothing is taken as seen before
+                absorb(overflow, &retired.seen, &now);
+                retired.seen = now;
             }
             is_had
         });
         self.kept = self.retired.len();
-        if let Some(absorb) = M::ABSORB {
-            for (before, now) in over {
-                absorb(overflow(), &before, &now);
-            }
-        }
     }
 }

@@ -13,7 +13,7 @@ use super::index::{Entry, Index, Slot};
 use super::lookup::Lookup;
 use crate::cells::walk;
 use crate::encode::Series;
-use crate::metric::Single;
+use crate::metric::{Growth, Single};
 
 /// A power of two.
 const SHARDS: usize = 32;
@@ -264,6 +264,15 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, M: Single> Map<K, M> {
 
     pub(super) fn retired(&self) -> usize {
         self.index.lock().retired()
+    }
+
+    pub(super) fn growth(&self) -> Growth {
+        let index = self.index.lock();
+        Growth {
+            series: index.len(),
+            overflow_hits: self.overflow_hits(),
+            retired: index.retired(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -9,7 +9,7 @@ use super::lookup::Lookup;
 use super::map::Map;
 use crate::encode::Series;
 use crate::labels::{Rendered, render, render_overflow};
-use crate::metric::{Encode, Kind};
+use crate::metric::{Encode, Growth, Kind};
 use crate::{Instrument, Labels, Metric};
 
 /// One metric per combination of label values, made when it is first used, up to a bound.
@@ -158,13 +158,10 @@ impl<L: Labels, M: Instrument> Family<L, M> {
         self.map.retired()
     }
 
+    #[cfg(test)]
     /// Runs `f` on the rendered labels of every series and what it shows.
     pub(crate) fn each(&self, mut f: impl FnMut(&str, &M, &M::Seen)) {
         self.map.each(|entry, seen| f(&entry.labels, &entry.metric, seen));
-    }
-
-    pub(crate) fn has_no_series(&self) -> bool {
-        self.map.is_empty()
     }
 }
 
@@ -193,6 +190,14 @@ impl<L: Labels, M: Instrument> Encode for Family<L, M> {
 
     fn label_names(&self) -> Vec<&str> {
         L::NAMES.to_vec()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    fn growth(&self) -> Option<Growth> {
+        Some(self.map.growth())
     }
 
     fn write(&self, series: &mut Series<'_>) {

@@ -12,7 +12,7 @@ use crate::metric::Kind;
 const CUMULATIVE: u64 = 2;
 
 /// What a request says beside the numbers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Frame {
     /// The attributes of the resource.
     pub(super) resource: Vec<(String, String)>,
@@ -43,6 +43,7 @@ impl Frame {
             points: Vec::new(),
             exponential: Vec::new(),
             count: 0,
+            counted: 0,
         };
         registry.encode_with(&mut families);
         let mut bytes = Vec::with_capacity(families.metrics.len() + 1024);
@@ -83,6 +84,8 @@ struct Families {
     /// Apart from the classic ones, since they are of another type.
     exponential: Vec<u8>,
     count: u64,
+    /// How many there were before the family.
+    counted: u64,
 }
 
 impl Families {
@@ -119,6 +122,7 @@ impl Families {
 
 impl Encoder for Families {
     fn begin(&mut self, header: &Header<'_>) {
+        self.counted = self.count;
         header.name.clone_into(&mut self.name);
         self.kind = header.kind;
         self.points.clear();
@@ -199,6 +203,10 @@ impl Encoder for Families {
                 });
             });
         }
+    }
+
+    fn abandon(&mut self) {
+        self.count = self.counted;
     }
 
     fn has_exemplars(&self) -> bool {

@@ -7,7 +7,7 @@ use cortex_core::{Clock, SystemClock};
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::Body;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tower_service::Service;
 
 use super::encode::Frame;
@@ -301,6 +301,7 @@ impl OtlpExporter {
                     frame: Arc::new(self.frame),
                     clock: self.clock,
                     gzip: self.gzip,
+                    turn: Arc::new(Semaphore::new(1)),
                 },
                 transport,
                 endpoint,

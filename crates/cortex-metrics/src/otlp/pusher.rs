@@ -5,6 +5,7 @@ use bytes::Bytes;
 use cortex_core::Clock;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
@@ -32,6 +33,8 @@ pub(super) struct Source {
     pub(super) frame: Arc<Frame>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) gzip: bool,
+    /// One permit: an encoding that hangs costs one thread, however often it is asked for again.
+    pub(super) turn: Arc<Semaphore>,
 }
 
 /// The numbers of one moment, ready to be sent.
@@ -76,7 +79,14 @@ impl Source {
     /// Reads the numbers on a thread that may be blocked: collectors may take their time.
     pub(super) async fn read(&self, until: Instant) -> Result<Payload, OtlpError> {
         let source = self.clone();
-        let encoding = spawn_blocking(move || source.encode());
+        let encoding = async {
+            let permit = Arc::clone(&source.turn).acquire_owned().await;
+            spawn_blocking(move || {
+                let _permit = permit; // until it is encoded, also if nobody waits any more
+                source.encode()
+            })
+            .await
+        };
         match timeout_at(until, encoding).await {
             Ok(encoded) => encoded.map_err(|error| OtlpError::caused(Kind::Encode, error.into())),
             Err(_) => Err(OtlpError::new(Kind::TimedOut)),
@@ -120,4 +130,41 @@ fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
 #[cfg(not(feature = "gzip"))]
 fn gzip(_: &[u8]) -> Option<Vec<u8>> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use cortex_core::SystemClock;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::Samples;
+
+    #[tokio::test]
+    async fn a_collector_that_hangs_costs_one_thread() {
+        let ((entered, enters), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
+        let released = Mutex::new(released);
+        let registry = Registry::default();
+        registry.register_collector(move |_: &mut Samples<'_>| {
+            entered.send(()).unwrap();
+            let _ = released.lock().recv();
+        });
+        let source = Source {
+            registry,
+            frame: Arc::default(),
+            clock: Arc::new(SystemClock),
+            gzip: false,
+            turn: Arc::new(Semaphore::new(1)),
+        };
+        for _ in 0..3 {
+            let error = source.read(Instant::now()).await.unwrap_err();
+            assert!(matches!(error.kind(), Kind::TimedOut), "{error}");
+        }
+        drop(release); // neither the first one nor any after it hangs now
+        let late = Instant::now() + Duration::from_mins(1);
+        source.read(late).await.unwrap();
+        assert_eq!(enters.try_iter().count(), 2);
+    }
 }

@@ -5,120 +5,142 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 
-use crate::encode::label_pairs;
-use crate::metric::Kind;
-use crate::{Counter, CounterF64, Family, Gauge, GaugeF64, Histogram, Info, Instrument, Labels, LevelGauge};
+use crate::encode::{Encoder, Header, Labels as Rendered, Number, Series, Value, label_pairs, push_label};
+use crate::metric::{Encode, Kind};
+use crate::{
+    Counter, CounterF64, DenseFamily, DenseLabels, DynamicFamily, Family, Gauge, GaugeF64, Histogram,
+    HistogramSnapshot, Info, Instrument, LabelEnum, Labels, LevelGauge, StateSet,
+};
 
-impl EncodeMetric for Counter {
-    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
-        encoder.encode_counter::<NoLabelSet, _, u64>(&self.get(), None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Counter
-    }
-}
-
-impl EncodeMetric for CounterF64 {
-    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
-        encoder.encode_counter::<NoLabelSet, _, u64>(&self.get(), None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Counter
-    }
-}
-
-impl EncodeMetric for LevelGauge {
-    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
-        encoder.encode_gauge(&self.get())
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Gauge
-    }
-}
-
-impl EncodeMetric for Gauge {
-    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
-        encoder.encode_gauge(&self.get())
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Gauge
-    }
-}
-
-impl EncodeMetric for GaugeF64 {
-    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
-        encoder.encode_gauge(&self.get())
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Gauge
-    }
-}
-
-impl EncodeMetric for Histogram {
-    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
-        let snapshot = self.snapshot();
-        let bounds = snapshot.bounds().iter().copied().chain([f64::INFINITY]);
-        let mut buckets: Vec<_> = bounds.zip(snapshot.counts().iter().copied()).collect();
-        if buckets.is_empty() {
-            buckets.push((f64::INFINITY, snapshot.count())); // native ones cannot be shown there
-        }
-        // Not that of native buckets, which may be one ahead: it has to be that of +Inf.
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        encoder.encode_histogram::<NoLabelSet>(snapshot.sum(), count, &buckets, None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Histogram
-    }
-}
-
-impl EncodeMetric for Info {
-    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
-        encoder.encode_info(&Rendered(self.rendered()))
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Info
-    }
-}
-
-impl<L: Labels, M: Instrument + EncodeMetric> EncodeMetric for Family<L, M> {
-    fn encode(&self, mut encoder: MetricEncoder) -> Result<(), Error> {
-        let mut result = Ok(());
-        self.each(|labels, metric, _| {
-            if result.is_ok() {
-                result = encoder
-                    .encode_family(&Rendered(labels))
-                    .and_then(|encoder| metric.encode(encoder));
+macro_rules! encode_metric {
+    ($([$($generics:tt)*] $type:ty;)*) => {$(
+        impl<$($generics)*> EncodeMetric for $type {
+            fn encode(&self, encoder: MetricEncoder) -> Result<(), Error> {
+                encode(self, encoder)
             }
-        });
-        result
+
+            fn metric_type(&self) -> MetricType {
+                metric_type(Encode::kind(self))
+            }
+
+            fn is_empty(&self) -> bool {
+                is_empty(self)
+            }
+        }
+    )*};
+}
+
+encode_metric! {
+    [] Counter;
+    [] CounterF64;
+    [] Gauge;
+    [] GaugeF64;
+    [] LevelGauge;
+    [] Histogram;
+    [] Info;
+    [S: LabelEnum] StateSet<S>;
+    [L: Labels, M: Instrument] Family<L, M>;
+    [L: DenseLabels, M: Instrument] DenseFamily<L, M>;
+    [M: Instrument, const N: usize] DynamicFamily<M, N>;
+}
+
+fn metric_type(kind: Kind) -> MetricType {
+    match kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge | Kind::StateSet => MetricType::Gauge,
+        Kind::Histogram => MetricType::Histogram,
+        Kind::Info => MetricType::Info,
+        Kind::Unknown => MetricType::Unknown,
+    }
+}
+
+/// Gives what our own formats would show to the encoder of the other crate.
+fn encode(metric: &dyn Encode, encoder: MetricEncoder<'_>) -> Result<(), Error> {
+    let mut theirs = Theirs {
+        encoder,
+        result: Ok(()),
+    };
+    metric.write(&mut Series::new(&mut theirs, ""));
+    theirs.result
+}
+
+fn is_empty(metric: &dyn Encode) -> bool {
+    metric.is_empty()
+}
+
+/// Their encoder as one of ours.
+struct Theirs<'a> {
+    encoder: MetricEncoder<'a>,
+    result: Result<(), Error>,
+}
+
+impl Encoder for Theirs<'_> {
+    fn begin(&mut self, _header: &Header<'_>) {}
+
+    fn put(&mut self, labels: Rendered<'_>, value: &Value<'_>) {
+        if self.result.is_err() {
+            return;
+        }
+        self.result = match *value {
+            // The name of the metric, which would be the label's, is not known here.
+            Value::States(states) => states.iter().try_for_each(|(state, on)| {
+                let mut own = labels.own.to_owned();
+                push_label(&mut own, "state", state);
+                let on = Value::Gauge(Number::Unsigned(u64::from(*on)));
+                self.series(&own, &on)
+            }),
+            _ => self.series(labels.own, value),
+        };
     }
 
-    fn metric_type(&self) -> MetricType {
-        match M::KIND {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge => MetricType::Gauge,
-            Kind::Histogram => MetricType::Histogram,
-            Kind::Info => MetricType::Info,
-            Kind::StateSet | Kind::Unknown => MetricType::Unknown,
+    fn end(&mut self) {}
+
+    fn abandon(&mut self) {}
+
+    fn has_exemplars(&self) -> bool {
+        false // theirs cannot be made
+    }
+}
+
+impl Theirs<'_> {
+    fn series(&mut self, labels: &str, value: &Value<'_>) -> Result<(), Error> {
+        match (labels, value) {
+            (_, Value::Info) => self.encoder.encode_info(&Pairs(labels)),
+            ("", value) => write(&mut self.encoder, value),
+            (labels, value) => write(&mut self.encoder.encode_family(&Pairs(labels))?, value),
         }
     }
+}
 
-    fn is_empty(&self) -> bool {
-        self.has_no_series()
+fn write(encoder: &mut MetricEncoder<'_>, value: &Value<'_>) -> Result<(), Error> {
+    match *value {
+        Value::Counter { value, .. } => match value {
+            Number::Unsigned(value) => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
+            other => encoder.encode_counter::<NoLabelSet, _, u64>(&other.to_float(), None),
+        },
+        Value::Gauge(Number::Unsigned(value)) => encoder.encode_gauge(&value),
+        Value::Gauge(Number::Signed(value)) => encoder.encode_gauge(&value),
+        Value::Gauge(Number::Float(value)) => encoder.encode_gauge(&value),
+        Value::Histogram { snapshot, .. } => write_histogram(encoder, snapshot),
+        Value::Unknown(_) | Value::Info | Value::States(_) => Err(Error),
     }
+}
+
+fn write_histogram(encoder: &mut MetricEncoder<'_>, snapshot: &HistogramSnapshot) -> Result<(), Error> {
+    let bounds = snapshot.bounds().iter().copied().chain([f64::INFINITY]);
+    let mut buckets: Vec<_> = bounds.zip(snapshot.counts().iter().copied()).collect();
+    if buckets.is_empty() {
+        buckets.push((f64::INFINITY, snapshot.count())); // native ones cannot be shown there
+    }
+    // Not that of native buckets, which may be one ahead: it has to be that of +Inf.
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    encoder.encode_histogram::<NoLabelSet>(snapshot.sum(), count, &buckets, None)
 }
 
 /// Labels that are rendered already, taken apart again for an encoder that may not write text.
-struct Rendered<'a>(&'a str);
+struct Pairs<'a>(&'a str);
 
-impl EncodeLabelSet for Rendered<'_> {
+impl EncodeLabelSet for Pairs<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), Error> {
         for (name, value) in label_pairs(self.0).ok_or(Error)? {
             (name, value.as_ref()).encode(encoder.encode_label())?;

@@ -14,7 +14,8 @@ use cortex_metrics::prometheus::prometheus_client::metrics::histogram::Histogram
 use cortex_metrics::prometheus::prometheus_client::metrics::info::Info as TheirInfo;
 use cortex_metrics::prometheus::prometheus_client::registry::{Registry as Theirs, Unit};
 use cortex_metrics::{
-    Buckets, Counter, Family, Format, Gauge, GaugeF64, Histogram, Info, Registry, Samples, labels,
+    Buckets, Counter, DynamicFamily, Family, Format, Gauge, GaugeF64, Histogram, Info, LevelGauge,
+    NativeBuckets, Registry, Samples, StateSet, labels,
 };
 use expect_test::expect;
 
@@ -329,6 +330,19 @@ fn ours_can_be_registered_there() {
     theirs.register("histograms", "Hs", histograms.clone());
     theirs.register("empty", "Not shown", Family::<Key, _>::new(Counter::default));
     histograms.with(&Key { key: "a" }, |histogram| histogram.observe(2.0));
+    let buckets = Buckets::new([1.0]).unwrap();
+    let mixed = Histogram::builder(&buckets)
+        .with_native(NativeBuckets::default())
+        .build();
+    let native = Histogram::native(NativeBuckets::default());
+    for (name, histogram) in [("mixed", mixed), ("native", native)] {
+        theirs.register(name, "N", histogram.clone());
+        histogram.observe(2.0);
+    }
+    let dynamic = DynamicFamily::new(["key"], LevelGauge::default);
+    theirs.register("dynamic", "D", dynamic.clone());
+    dynamic.with(["a"], LevelGauge::inc);
+    theirs.register("state", "S", StateSet::new(true));
     let mut written = String::new();
     text::encode(&mut written, &theirs).unwrap();
     expect![[r##"
@@ -364,6 +378,24 @@ fn ours_can_be_registered_there() {
         histograms_count{zone="z",key="a"} 1
         histograms_bucket{zone="z",le="1.0",key="a"} 0
         histograms_bucket{zone="z",le="+Inf",key="a"} 1
+        # HELP mixed N.
+        # TYPE mixed histogram
+        mixed_sum{zone="z"} 2.0
+        mixed_count{zone="z"} 1
+        mixed_bucket{zone="z",le="1.0"} 0
+        mixed_bucket{zone="z",le="+Inf"} 1
+        # HELP native N.
+        # TYPE native histogram
+        native_sum{zone="z"} 2.0
+        native_count{zone="z"} 1
+        native_bucket{zone="z",le="+Inf"} 1
+        # HELP dynamic D.
+        # TYPE dynamic gauge
+        dynamic{zone="z",key="a"} 1
+        # HELP state S.
+        # TYPE state gauge
+        state{zone="z",state="false"} 0
+        state{zone="z",state="true"} 1
         # EOF
     "##]]
     .assert_eq(&written);

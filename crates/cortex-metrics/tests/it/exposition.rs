@@ -1,6 +1,6 @@
 use cortex_metrics::{
     Buckets, Counter, CounterF64, DenseFamily, Family, Format, Gauge, GaugeF64, Histogram, Info, LevelGauge,
-    Registry, Samples, StateSet, labels,
+    NativeBuckets, Registry, Samples, StateSet, labels,
 };
 use expect_test::{Expect, expect};
 
@@ -243,6 +243,24 @@ fn times_of_creation_are_shown_if_asked_for() {
         assert!(seconds > 1.7e9 && seconds < 5e9, "{exposed}");
     }
     assert!(!encode(&registry, Format::Text004).contains("_created"));
+}
+
+#[test]
+fn what_a_format_cannot_show_is_counted() {
+    let registry = Registry::default();
+    let native = Histogram::native(NativeBuckets::default());
+    registry.register("h", "Hidden.", native).unwrap();
+    registry.expose_self().unwrap();
+    for expected in 0..2 {
+        let line = format!("\ncortex_metrics_dropped_families_total {expected}\n");
+        let exposed = encode(&registry, Format::OpenMetrics1);
+        parser::parse(Format::OpenMetrics1, &exposed);
+        assert!(
+            exposed.contains(&line) && !exposed.contains("Hidden"),
+            "{exposed}"
+        );
+    }
+    assert!(registry.expose_self().is_err());
 }
 
 #[test]
