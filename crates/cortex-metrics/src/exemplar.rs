@@ -52,6 +52,7 @@ const SLOTS: usize = 128;
 pub(crate) struct Exemplars {
     filter: ExemplarFilter,
     armed: [AtomicU64; SLOTS / 64],
+    refused: AtomicU64,
     /// Only those that are there: most buckets never have one.
     kept: Mutex<Vec<(usize, Exemplar)>>,
 }
@@ -62,6 +63,7 @@ impl Exemplars {
         (filter != ExemplarFilter::Off).then(|| Self {
             filter,
             armed: std::array::from_fn(|_| AtomicU64::new(u64::MAX)),
+            refused: AtomicU64::new(0),
             kept: Mutex::default(),
         })
     }
@@ -82,22 +84,27 @@ impl Exemplars {
         }
     }
 
-    /// Keeps a measurement with labels of its own if its slot waits for one; says whether the labels fit.
-    pub(crate) fn offer_labels(&self, slot: usize, value: f64, labels: &[(&str, &str)]) -> bool {
+    /// Keeps a measurement with labels of its own if its slot waits for one; counts labels that cannot be shown.
+    pub(crate) fn offer_labels(&self, slot: usize, value: f64, labels: &[(&str, &str)]) {
         let chars = |(name, value): &(&str, &str)| name.chars().count() + value.chars().count();
         let fit = labels.iter().map(chars).sum::<usize>() <= MAX_CHARS
             && labels.iter().enumerate().all(|(at, (name, _))| {
                 let repeats = labels[..at].iter().any(|(before, _)| before == name);
                 !repeats && is_label_name(name)
             });
-        if fit && self.is_armed(slot) {
+        if !fit {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        } else if self.is_armed(slot) {
             let mut rendered = String::new();
             for (name, value) in labels {
                 push_label(&mut rendered, name, value);
             }
             self.keep(slot, value, rendered);
         }
-        fit
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -203,12 +210,18 @@ mod tests {
     #[test]
     fn labels_of_its_own_have_a_bound() {
         let exemplars = Exemplars::new(ExemplarFilter::Sampled).unwrap();
-        assert!(!exemplars.offer_labels(0, 1.0, &[("order", &"7".repeat(124))]));
-        assert!(!exemplars.offer_labels(0, 1.0, &[("__order", "7")]));
-        assert!(!exemplars.offer_labels(0, 1.0, &[("order", "7"), ("order", "8")]));
-        assert_eq!(exemplars.take(), []);
-        assert!(exemplars.offer_labels(0, 1.0, &[("order", &"\u{e9}".repeat(123))]));
-        assert!(exemplars.offer_labels(0, 2.0, &[("order", "8")]));
+        let long = "7".repeat(124);
+        for labels in [
+            &[("order", &*long)][..],
+            &[("__order", "7")],
+            &[("order", "7"), ("order", "8")],
+        ] {
+            exemplars.offer_labels(0, 1.0, labels);
+        }
+        assert_eq!((exemplars.take().len(), exemplars.refused()), (0, 3));
+        exemplars.offer_labels(0, 1.0, &[("order", &"\u{e9}".repeat(123))]);
+        exemplars.offer_labels(0, 2.0, &[("order", "8")]);
+        assert_eq!(exemplars.refused(), 3);
         assert_eq!(values(&exemplars), [(0, 1.0_f64.to_bits())]);
     }
 }

@@ -114,8 +114,8 @@ impl Histogram {
     /// Counts one value that shall be the example of its bucket, found again by these labels: an order's number, a
     /// file's name.
     ///
-    /// The example is left out if the labels' names and values have more than 128 characters together or a name is
-    /// invalid; the value is counted anyway.
+    /// The example is left out, and counted in [`dropped_exemplars`](Self::dropped_exemplars), if the labels' names and
+    /// values have more than 128 characters together, or a name is invalid or there twice; the value is counted anyway.
     ///
     /// # Examples
     ///
@@ -157,6 +157,11 @@ impl Histogram {
     /// Returns how many values were left out because they were negative, infinite or `NaN`.
     pub fn dropped(&self) -> u64 {
         self.inner.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many examples were left out because their labels could not be shown.
+    pub fn dropped_exemplars(&self) -> u64 {
+        self.inner.exemplars.as_ref().map_or(0, Exemplars::refused)
     }
 
     /// Counts a value and returns the slot of its exemplar.
