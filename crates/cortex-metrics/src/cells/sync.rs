@@ -6,12 +6,16 @@ pub(super) use loom::sync::{
     atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
 #[cfg(not(cortex_loom))]
-pub(super) use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
-};
+pub(super) use parking_lot::{Mutex, MutexGuard};
+#[cfg(not(cortex_loom))]
+pub(super) use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-/// Locks; a panic while the lock was held left nothing half done, because no code that can panic runs under these.
+#[cfg(not(cortex_loom))]
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock()
+}
+
+#[cfg(cortex_loom)]
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("invariant: nothing panics under these locks")
 }
