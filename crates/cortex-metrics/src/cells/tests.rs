@@ -211,6 +211,27 @@ mod model {
     }
 
     #[test]
+    fn model_threads_without_a_slot_share() {
+        loom::model(|| {
+            let pool = Arc::new(Pool::new());
+            let at = pool.take(Shape::sum_and(1));
+            let add = move |pool: &Pool| {
+                let cells = Cells::Shared(pool.shared().get_or_make(at));
+                cells.add(0, 1);
+                cells.add_float(1, 0.5);
+            };
+            let other = {
+                let pool = Arc::clone(&pool);
+                thread::spawn(move || add(&pool))
+            };
+            add(&pool);
+            other.join().unwrap();
+            let sum = f64::from_bits(pool.shared().get(at).unwrap()[1].load(Ordering::Relaxed));
+            assert_eq!((read(&pool, at), sum.to_bits()), (2, 1.0_f64.to_bits()));
+        });
+    }
+
+    #[test]
     fn model_reclaiming_while_a_thread_starts_and_another_reads() {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
