@@ -80,30 +80,30 @@ impl Cells<'_> {
 }
 
 /// Runs `write` on the cells of this thread.
+///
+/// The cells are lent for so long only: when the thread ends, somebody else may get them.
 #[inline]
-pub(super) fn with(at: At, write: impl Fn(Cells<'_>)) {
+pub(super) fn with(at: At, write: impl FnOnce(Cells<'_>)) {
     let slab = SLAB.get();
     // SAFETY: not null means that this thread leases the slab; slabs of the static pool are never freed.
     if let Some(cells) = unsafe { slab.as_ref() }.and_then(|slab| slab.get(at)) {
         write(Cells::Own(cells));
     } else {
-        prepare(at, &write);
+        // By value: if `write` were handed over, what it adds would have to go through memory on the way above, too.
+        write(prepare(at));
     }
 }
 
 #[cold]
 #[inline(never)]
-fn prepare(at: At, write: &dyn Fn(Cells<'_>)) {
+fn prepare(at: At) -> Cells<'static> {
     let leased = TENANT.try_with(|tenant| tenant.try_borrow_mut().ok().and_then(|mut tenant| tenant.slab()));
-    match leased {
-        Ok(Some(slab)) => {
-            let cells = slab.get_or_make(at);
-            SLAB.set(slab);
-            write(Cells::Own(cells));
-        }
-        // No slab is free, or the thread is ending.
-        _ => write(Cells::Shared(POOL.shared().get_or_make(at))),
+    if let Ok(Some(slab)) = leased {
+        SLAB.set(slab);
+        return Cells::Own(slab.get_or_make(at));
     }
+    // No slab is free, or the thread is ending.
+    Cells::Shared(POOL.shared().get_or_make(at))
 }
 
 impl Tenant {
