@@ -1,16 +1,18 @@
 //! What each thread remembers of the families it used, so that finding a series takes no lock.
 
+#![expect(
+    unsafe_code,
+    reason = "asking a cache for its type takes as long as finding a series in it"
+)]
+
 use std::any::Any;
 use std::cell::RefCell;
-use std::sync::Arc;
 
-use hashbrown::HashTable;
 use parking_lot::Mutex;
 
-use super::index::Entry;
-
-/// How many series of one family a thread remembers; then it starts anew.
-const CAPACITY: usize = 1024;
+use super::keyed::Keyed;
+use super::lookup::Lookup;
+use super::memory::Memory;
 
 thread_local! {
     /// At the place of each family. Borrowed while the user's code runs on what was found, so that this code, when it
@@ -25,7 +27,7 @@ struct Slot {
 
 struct Cache<K, M> {
     epoch: u64,
-    table: HashTable<(K, Arc<Entry<M>>)>,
+    memory: Memory<K, M>,
 }
 
 /// Where threads keep what they remember of a family.
@@ -68,11 +70,10 @@ impl Place {
     ///
     /// Gives `f` back if there is none.
     #[inline]
-    pub(super) fn find<K: 'static, M: 'static, R, F: FnOnce(&M) -> R>(
+    pub(super) fn find<K: 'static, M: 'static, Q: Lookup<K>, R, F: FnOnce(&M) -> R>(
         &self,
         epoch: u64,
-        hash: u64,
-        is: impl Fn(&K) -> bool,
+        lookup: &Q,
         f: F,
     ) -> Result<R, F> {
         let mut f = Some(f);
@@ -82,7 +83,7 @@ impl Place {
             if cache.epoch != epoch {
                 return None;
             }
-            let (_, entry) = cache.table.find(hash, |(key, _)| is(key))?;
+            let entry = cache.memory.find(lookup)?;
             f.take().map(|f| f(&entry.metric))
         });
         match (found, f) {
@@ -93,14 +94,7 @@ impl Place {
     }
 
     /// Remembers a series that was found when the family was in this epoch.
-    pub(super) fn remember<K: 'static, M: Send + Sync + 'static>(
-        &self,
-        epoch: u64,
-        hash: u64,
-        key: K,
-        entry: &Arc<Entry<M>>,
-        rehash: impl Fn(&K) -> u64,
-    ) {
+    pub(super) fn remember<K: 'static, M: Send + Sync + 'static>(&self, epoch: u64, found: Keyed<K, M>) {
         // Where a thread ends, or the user's code runs on another series, nothing is remembered.
         let _ = CACHES.try_with(|caches| {
             let Ok(mut caches) = caches.try_borrow_mut() else {
@@ -112,16 +106,13 @@ impl Place {
             let Some(cache) = self.cache::<K, M>(&mut caches) else {
                 return;
             };
-            if cache.epoch < epoch || cache.table.len() >= CAPACITY {
+            if cache.epoch < epoch {
                 // What a removal before this epoch left must go, even if it is only one of many.
-                cache.table.clear();
+                cache.memory = Memory::new();
                 cache.epoch = epoch;
             }
             if cache.epoch == epoch {
-                let entry = Arc::clone(entry);
-                cache
-                    .table
-                    .insert_unique(hash, (key, entry), |(key, _)| rehash(key));
+                cache.memory.insert(found);
             }
         });
     }
@@ -135,7 +126,16 @@ impl Place {
         if slot.owner != self.owner {
             return None;
         }
-        slot.cache.downcast_mut()
+        debug_assert!(slot.cache.is::<Cache<K, M>>(), "one family, one type");
+        let cache: *mut dyn Any = &raw mut *slot.cache;
+        #[expect(
+            clippy::cast_ptr_alignment,
+            reason = "the pointer came from a box of that type"
+        )]
+        let cache = cache.cast::<Cache<K, M>>();
+        // SAFETY: an owner's number is given once, to the place of one family, and that family asks for one type only:
+        // `make` put a cache of that type here. It lives as long as it is borrowed, and alone, because `caches` is.
+        Some(unsafe { &mut *cache })
     }
 
     #[cold]
@@ -154,7 +154,7 @@ impl Place {
         drop(left); // the user's code, and not under the lock
         let cache: Cache<K, M> = Cache {
             epoch,
-            table: HashTable::new(),
+            memory: Memory::new(),
         };
         caches[self.at] = Some(Slot {
             owner: self.owner,

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +6,7 @@ use cortex_core::Clock;
 
 use super::lookup::Lookup;
 use super::map::Map;
+use super::words::{Mixer, Words};
 use crate::encode::Series;
 use crate::labels::{Rendered, cut, render_overflow, render_with};
 use crate::metric::{Encode, Growth, Kind};
@@ -36,6 +36,7 @@ pub struct DynamicFamily<M: Instrument, const N: usize> {
 
 struct Inner<M: Instrument, const N: usize> {
     names: [String; N],
+    mixer: Mixer,
     map: Map<Values<N>, M>,
 }
 
@@ -48,7 +49,11 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
         let names = names.map(Into::into);
         let map = Map::new(make, render_overflow(&names));
         Self {
-            inner: Arc::new(Inner { names, map }),
+            inner: Arc::new(Inner {
+                names,
+                mixer: Mixer::new(),
+                map,
+            }),
         }
     }
 
@@ -71,7 +76,7 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
     /// No lock is held while `f` runs: it may use the family again.
     #[inline]
     pub fn with<R>(&self, values: [&str; N], f: impl FnOnce(&M) -> R) -> R {
-        self.inner.map.with(&self.lookup(values), f)
+        self.inner.map.with(self.lookup(values), f)
     }
 
     /// Returns the metric with these values, to be used without looking it up again; see
@@ -90,9 +95,7 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
 
     /// Removes the series for which `keep` returns false, as [`Family::remove`](crate::Family::remove) does.
     pub fn retain(&self, mut keep: impl FnMut([&str; N], &M) -> bool) {
-        self.inner
-            .map
-            .retain(|key, metric| keep(key.0.each_ref().map(|value| &**value), metric));
+        self.inner.map.retain(|key, metric| keep(key.texts(), metric));
     }
 
     /// Returns the number of series, without that of all others.
@@ -112,9 +115,13 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
 
     #[inline]
     fn lookup<'a>(&'a self, values: [&'a str; N]) -> ByValues<'a, N> {
+        let values = values.map(cut);
+        let words = values.map(Words::of);
         ByValues {
             names: &self.inner.names,
-            values: values.map(cut),
+            values,
+            words,
+            hash: self.inner.mixer.hash(values.into_iter().zip(words)),
         }
     }
 }
@@ -161,38 +168,59 @@ impl<M: Instrument, const N: usize> Encode for DynamicFamily<M, N> {
 }
 
 /// The key of a series.
-#[derive(Clone, PartialEq, Eq)]
-struct Values<const N: usize>([Box<str>; N]);
+#[derive(Clone)]
+struct Values<const N: usize> {
+    words: [Words; N],
+    /// All values, one after the other.
+    text: Box<str>,
+}
 
-impl<const N: usize> Hash for Values<N> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.iter().for_each(|value| hash(value, state));
+impl<const N: usize> Values<N> {
+    fn texts(&self) -> [&str; N] {
+        let mut rest = &*self.text;
+        self.words.map(|words| {
+            let (text, after) = rest.split_at(words.len());
+            rest = after;
+            text
+        })
     }
 }
 
 struct ByValues<'a, const N: usize> {
     names: &'a [String; N],
     values: [&'a str; N],
+    words: [Words; N],
+    hash: u64,
 }
 
-impl<const N: usize> Hash for ByValues<'_, N> {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.values.iter().for_each(|value| hash(value, state));
+impl<const N: usize> ByValues<'_, N> {
+    /// Whether the values that are longer than their words are those of the key, whose words are the same.
+    fn is_text(&self, key: &Values<N>) -> bool {
+        let mut rest = key.text.as_bytes();
+        self.values.iter().zip(&self.words).all(|(value, words)| {
+            let (text, after) = rest.split_at(words.len());
+            rest = after;
+            words.are_whole() || text == value.as_bytes()
+        })
     }
 }
 
 impl<const N: usize> Lookup<Values<N>> for ByValues<'_, N> {
     #[inline]
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    #[inline]
     fn is(&self, key: &Values<N>) -> bool {
-        self.values
-            .iter()
-            .zip(&key.0)
-            .all(|(value, key)| equal(value, key))
+        self.words == key.words && (self.words.iter().all(Words::are_whole) || self.is_text(key))
     }
 
     fn key(&self) -> Values<N> {
-        Values(self.values.map(Box::from))
+        Values {
+            words: self.words,
+            text: self.values.concat().into(),
+        }
     }
 
     fn render(&self) -> Rendered {
@@ -204,47 +232,29 @@ impl<const N: usize> Lookup<Values<N>> for ByValues<'_, N> {
     }
 }
 
-/// Hashes the value, and where it ends.
-#[inline]
-fn hash<H: Hasher>(value: &str, state: &mut H) {
-    state.write_usize(value.len());
-    state.write(value.as_bytes());
-}
-
-/// Compares two values: most are so short that two loads each do, and a call of `memcmp` costs more.
-#[inline]
-fn equal(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    if one.len() != other.len() {
-        return false;
-    }
-    match one.len() {
-        4..8 => one.first_chunk::<4>() == other.first_chunk() && one.last_chunk::<4>() == other.last_chunk(),
-        8..=16 => {
-            one.first_chunk::<8>() == other.first_chunk() && one.last_chunk::<8>() == other.last_chunk()
-        }
-        0..4 => one.iter().zip(other).all(|(one, other)| one == other),
-        _ => one == other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Counter;
 
     #[test]
-    fn values_of_every_length_are_compared() {
+    fn values_of_every_length_are_told_apart() {
         let text: String = ('a'..='z').chain('A'..='Z').collect();
+        let family = DynamicFamily::new(["one", "two"], Counter::default);
         for len in 0..40 {
-            let one = &text[..len];
-            assert!(equal(one, &String::from(one)), "{len}");
-            assert!(!equal(one, &text[..=len]), "{len}");
-            for at in 0..len {
-                let other: String = one
-                    .char_indices()
-                    .map(|(n, c)| if n == at { '-' } else { c })
-                    .collect();
-                assert!(!equal(one, &other), "{len} at {at}");
+            let (one, two) = (&text[..len], &text[len..]);
+            let key = family.lookup([one, two]).key();
+            assert_eq!(key.texts(), [one, two]);
+            let is = |values: [&str; 2]| family.lookup(values).is(&key);
+            assert!(is([&String::from(one), two]), "{len}");
+            assert!(
+                !is([&text[..=len], two]) && !is([&text[..=len], &text[len + 1..]]),
+                "{len}"
+            );
+            for at in 0..text.len() {
+                let mut other = text.clone();
+                other.replace_range(at..=at, "-");
+                assert!(!is([&other[..len], &other[len..]]), "{len} at {at}");
             }
         }
     }

@@ -1,13 +1,14 @@
-use std::hash::Hash;
-
 use crate::labels::Rendered;
 
 /// What a series is looked up by: its key, or something that stands for one without owning it.
-pub(super) trait Lookup<K>: Hash {
+pub(super) trait Lookup<K> {
+    /// Returns the hash, which is that of every lookup for the same key.
+    fn hash(&self) -> u64;
+
     /// Whether it stands for this key.
     fn is(&self, key: &K) -> bool;
 
-    /// Makes the key it stands for, which has the same hash.
+    /// Makes the key it stands for.
     fn key(&self) -> K;
 
     /// Renders the labels.

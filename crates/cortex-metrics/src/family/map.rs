@@ -1,4 +1,3 @@
-use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::cache::Place;
 use super::index::{Entry, Index, Slot};
+use super::keyed::Keyed;
 use super::lookup::Lookup;
 use crate::cells::walk;
 use crate::encode::Series;
@@ -49,7 +49,7 @@ struct Alone<T>(T);
 
 type Shard<K, M> = Alone<RwLock<Table<K, M>>>;
 
-type Table<K, M> = HashTable<(K, Arc<Entry<M>>)>;
+type Table<K, M> = HashTable<Keyed<K, M>>;
 
 struct Overflow<M: Single> {
     entry: Arc<Entry<M>>,
@@ -61,7 +61,7 @@ struct Idle {
     clock: Box<dyn Clock>,
 }
 
-impl<K: Clone + Eq + Hash + Send + Sync + 'static, M: Single> Map<K, M> {
+impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
     pub(super) fn new(make: impl Fn() -> M + Send + Sync + 'static, overflow_labels: Box<str>) -> Self {
         let shard = || Alone(RwLock::default());
         Self {
@@ -90,51 +90,58 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, M: Single> Map<K, M> {
         let _ = self.idle.set(Idle { after, clock });
     }
 
+    /// Returns who hashes what is looked up.
     #[inline]
-    pub(super) fn with<Q: Lookup<K>, R>(&self, lookup: &Q, f: impl FnOnce(&M) -> R) -> R {
-        let hash = self.hasher.hash_one(lookup);
+    pub(super) fn hasher(&self) -> &RandomState {
+        &self.hasher
+    }
+
+    #[inline]
+    pub(super) fn with<Q: Lookup<K>, R>(&self, lookup: Q, f: impl FnOnce(&M) -> R) -> R {
         // Acquire, and before the search: who removes a series takes it out first and raises the epoch then.
         let epoch = self.epoch.0.load(Ordering::Acquire);
-        match self
-            .place
-            .find::<K, M, R, _>(epoch, hash, |key| lookup.is(key), f)
-        {
+        match self.place.find::<K, M, Q, R, _>(epoch, &lookup, f) {
             Ok(result) => result,
-            Err(f) => f(&self.find(epoch, hash, lookup).metric),
+            Err(f) => f(&self.find(epoch, lookup).metric),
         }
     }
 
+    /// Finds or makes the series.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a reference would keep what is looked up in memory on the way that is not cold, too"
+    )]
     #[cold]
     #[inline(never)]
-    fn find<Q: Lookup<K>>(&self, epoch: u64, hash: u64, lookup: &Q) -> Arc<Entry<M>> {
-        let is = |(key, _): &(K, Arc<Entry<M>>)| lookup.is(key);
-        let found = self
-            .shard(hash)
-            .read()
-            .find(hash, is)
-            .map(|(_, entry)| Arc::clone(entry));
-        let Some(entry) = found.or_else(|| self.create(hash, lookup)) else {
+    fn find<Q: Lookup<K>>(&self, epoch: u64, lookup: Q) -> Arc<Entry<M>> {
+        let lookup = &lookup;
+        let Some(entry) = self.known(lookup).or_else(|| self.create(lookup)) else {
             // Not remembered: labels that somebody makes up must not drive out what a thread uses.
             let overflow = self.overflow();
             overflow.hits.fetch_add(1, Ordering::Relaxed);
             return Arc::clone(&overflow.entry);
         };
-        if self.has_key(hash, lookup) {
-            let rehash = |key: &K| self.hasher.hash_one(key);
-            self.place.remember(epoch, hash, lookup.key(), &entry, rehash);
+        if self.known(lookup).is_some() {
+            let keyed = Keyed {
+                hash: lookup.hash(),
+                key: lookup.key(),
+                entry: Arc::clone(&entry),
+            };
+            self.place.remember(epoch, keyed);
         }
         entry
     }
 
-    fn has_key<Q: Lookup<K>>(&self, hash: u64, lookup: &Q) -> bool {
-        self.shard(hash)
-            .read()
-            .find(hash, |(key, _)| lookup.is(key))
-            .is_some()
+    /// Returns the series if it has this key.
+    fn known<Q: Lookup<K>>(&self, lookup: &Q) -> Option<Arc<Entry<M>>> {
+        let hash = lookup.hash();
+        let shard = self.shard(hash).read();
+        let found = shard.find(hash, |keyed| keyed.is(lookup));
+        found.map(|keyed| Arc::clone(&keyed.entry))
     }
 
     /// Makes the series; nothing if it has to be that of all others.
-    fn create<Q: Lookup<K>>(&self, hash: u64, lookup: &Q) -> Option<Arc<Entry<M>>> {
+    fn create<Q: Lookup<K>>(&self, lookup: &Q) -> Option<Arc<Entry<M>>> {
         // Rendered before any lock is taken: it runs code of the user.
         let rendered = lookup.render();
         if !rendered.text.is_empty() && rendered.text == self.overflow_labels {
@@ -157,10 +164,11 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, M: Single> Map<K, M> {
             labels: rendered.text,
             metric: (self.make)(),
         };
+        let hash = lookup.hash();
         let mut index = self.index.lock();
         let mut shard = self.shard(hash).write();
-        if let Some((_, entry)) = shard.find(hash, |(key, _)| lookup.is(key)) {
-            return Some(Arc::clone(entry));
+        if let Some(keyed) = shard.find(hash, |keyed| keyed.is(lookup)) {
+            return Some(Arc::clone(&keyed.entry));
         }
         let there = index.find(&made.labels, &self.hasher);
         if key.is_none()
@@ -180,21 +188,15 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, M: Single> Map<K, M> {
             None => index.insert(made, key.is_some().then_some(hash), &self.hasher),
         };
         if let Some(key) = key {
-            shard.insert_unique(hash, (key, Arc::clone(&entry)), |(key, _)| {
-                self.hasher.hash_one(key)
-            });
+            let entry = Arc::clone(&entry);
+            shard.insert_unique(hash, Keyed { hash, key, entry }, |keyed| keyed.hash);
         }
         self.taken.fetch_add(1, Ordering::Relaxed);
         Some(entry)
     }
 
     pub(super) fn remove<Q: Lookup<K>>(&self, lookup: &Q) -> bool {
-        let hash = self.hasher.hash_one(lookup);
-        let found = {
-            let shard = self.shard(hash).read();
-            let found = shard.find(hash, |(key, _)| lookup.is(key));
-            found.map(|(_, entry)| Arc::clone(entry))
-        };
+        let found = self.known(lookup);
         let mut index = self.index.lock();
         let found = found.or_else(|| {
             let slot = index.find(&lookup.render().text, &self.hasher)?;
@@ -207,7 +209,12 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, M: Single> Map<K, M> {
     pub(super) fn retain(&self, mut keep: impl FnMut(&K, &M) -> bool) {
         let mut all = Vec::new();
         for shard in &self.shards {
-            all.extend(shard.0.read().iter().cloned());
+            let shard = shard.0.read();
+            all.extend(
+                shard
+                    .iter()
+                    .map(|keyed| (keyed.key.clone(), Arc::clone(&keyed.entry))),
+            );
         }
         // No lock is held here: it is the user's code.
         all.retain(|(key, entry)| !keep(key, &entry.metric));
@@ -237,15 +244,15 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, M: Single> Map<K, M> {
     }
 
     fn forget_keys(&self, slot: &Slot<M>) {
-        let is_other = |(_, entry): &(K, Arc<Entry<M>>)| !Arc::ptr_eq(entry, &slot.entry);
+        let is_other = |keyed: &Keyed<K, M>| !Arc::ptr_eq(&keyed.entry, &slot.entry);
         if let Some(hash) = slot.hash {
             let mut shard = self.shard(hash).write();
-            if let Ok(found) = shard.find_entry(hash, |pair| !is_other(pair)) {
+            if let Ok(found) = shard.find_entry(hash, |keyed| !is_other(keyed)) {
                 found.remove();
             }
         } else {
             for shard in &self.shards {
-                shard.0.write().retain(|pair| is_other(pair));
+                shard.0.write().retain(|keyed| is_other(keyed));
             }
         }
     }

@@ -4,11 +4,14 @@ mod cache;
 mod dense;
 mod dynamic;
 mod index;
+mod keyed;
 mod lookup;
 mod map;
+mod memory;
 #[cfg(test)]
 mod tests;
 mod typed;
+mod words;
 
 pub use self::dense::{DenseFamily, DenseLabels};
 pub use self::dynamic::DynamicFamily;

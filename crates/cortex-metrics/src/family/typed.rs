@@ -1,5 +1,5 @@
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// No lock is held while `f` runs: it may use the family again.
     #[inline]
     pub fn with<R>(&self, labels: &L, f: impl FnOnce(&M) -> R) -> R {
-        self.map.with(&ByKey(labels), f)
+        self.map.with(self.lookup(labels), f)
     }
 
     /// Returns the metric with these labels, which is made if need be, to be used without looking it up again.
@@ -109,7 +109,7 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     ///
     /// What was added to it since the last scrape is added to the series of all others.
     pub fn remove(&self, labels: &L) -> bool {
-        self.map.remove(&ByKey(labels))
+        self.map.remove(&self.lookup(labels))
     }
 
     /// Removes the series for which `keep` returns false, as [`remove`](Self::remove) does.
@@ -156,6 +156,14 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// that used them did not use the family since.
     pub fn retired(&self) -> usize {
         self.map.retired()
+    }
+
+    #[inline]
+    fn lookup<'a>(&'a self, labels: &'a L) -> ByKey<'a, L> {
+        ByKey {
+            labels,
+            hash: self.map.hasher().hash_one(labels),
+        }
     }
 
     #[cfg(test)]
@@ -205,25 +213,27 @@ impl<L: Labels, M: Instrument> Encode for Family<L, M> {
     }
 }
 
-struct ByKey<'a, L>(&'a L);
-
-impl<L: Hash> Hash for ByKey<'_, L> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
+struct ByKey<'a, L> {
+    labels: &'a L,
+    hash: u64,
 }
 
 impl<L: Labels> Lookup<L> for ByKey<'_, L> {
     #[inline]
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    #[inline]
     fn is(&self, key: &L) -> bool {
-        self.0 == key
+        self.labels == key
     }
 
     fn key(&self) -> L {
-        self.0.clone()
+        self.labels.clone()
     }
 
     fn render(&self) -> Rendered {
-        render(self.0)
+        render(self.labels)
     }
 }
