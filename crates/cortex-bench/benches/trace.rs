@@ -47,7 +47,13 @@ fn received(traceparent: &'static str, tracestate: Option<&'static str>) -> Head
         headers.insert(name, HeaderValue::from_static(value));
     }
     if let Some(tracestate) = tracestate {
-        headers.insert("tracestate", HeaderValue::from_static(tracestate));
+        // A slice of the head as it was read from the socket, which is what a server hands out.
+        let head = bytes::Bytes::from(format!("tracestate: {tracestate}\r\n"));
+        let value = head.slice("tracestate: ".len()..head.len() - 2);
+        headers.insert(
+            "tracestate",
+            HeaderValue::from_maybe_shared(value).expect("it is valid"),
+        );
     }
     headers
 }

@@ -1,8 +1,7 @@
 use cortex_core::{Context, Flags, SpanId, TraceId};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 
-use super::TraceState;
-use super::traceparent;
+use super::{Extractor, Injector, TraceState, traceparent};
 
 /// What the caller said about itself: its trace, its span, its flags, and the state of the tracing systems involved.
 ///
@@ -31,6 +30,7 @@ pub struct Remote {
     span_id: SpanId,
     flags: Flags,
     tracestate: TraceState,
+    is_undecided: bool,
 }
 
 impl Remote {
@@ -41,7 +41,36 @@ impl Remote {
             span_id,
             flags: Flags::from_wire(flags.to_wire()), // nobody elsewhere records in this process
             tracestate,
+            is_undecided: false,
         }
+    }
+
+    /// Makes a parent that left it to its callees whether the trace is sampled, as one that speaks B3 may.
+    ///
+    /// ```
+    /// use cortex_trace::propagation::Propagators;
+    ///
+    /// let b3: Propagators = "b3".parse()?;
+    /// let remote = b3.extract(&[("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1")]);
+    /// assert!(remote.is_some_and(|remote| remote.is_undecided()));
+    /// # Ok::<(), cortex_trace::propagation::InvalidPropagators>(())
+    /// ```
+    #[must_use]
+    pub fn undecided(self) -> Self {
+        Self {
+            flags: if self.flags.contains(Flags::RANDOM) {
+                Flags::RANDOM
+            } else {
+                Flags::NONE
+            },
+            is_undecided: true,
+            ..self
+        }
+    }
+
+    /// Says whether the caller left it open whether the trace is sampled, so that a sampler decides as at a root.
+    pub const fn is_undecided(&self) -> bool {
+        self.is_undecided
     }
 
     /// Returns the trace that the caller's operation belongs to.
@@ -72,11 +101,13 @@ impl Remote {
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Reads the caller's trace context from request headers; `None` if it is missing or invalid, which starts a new trace.
+/// Reads the caller's `traceparent` and `tracestate`, as [`Propagators`](super::Propagators) of W3C Trace Context alone
+/// do; `None` if they are missing or invalid, which starts a new trace.
 ///
 /// # Performance
 ///
-/// Allocates only if there is a `tracestate`, and then once.
+/// Allocates nothing, unless the `tracestate` has several lines, white space or duplicates, or comes from a carrier
+/// other than [`HeaderMap`](http::HeaderMap).
 ///
 /// # Examples
 ///
@@ -89,31 +120,32 @@ static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// assert_eq!(extract(&headers), None);
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
-pub fn extract(headers: &HeaderMap) -> Option<Remote> {
+pub fn extract<E: Extractor + ?Sized>(carrier: &E) -> Option<Remote> {
     // `traceparent` is not a list field: two lines, even equal ones, leave open which is meant (RFC 9110, section 5.3).
-    let mut lines = headers.get_all(&TRACEPARENT).iter();
+    let mut lines = carrier.values(&TRACEPARENT);
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return None;
     };
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header
     //# If the vendor failed to parse traceparent, it MUST NOT attempt to parse tracestate.
     let parent = traceparent::parse(line.as_bytes())?;
-    //= https://www.w3.org/TR/trace-context-2/#tracestate-header
-    //# Note that the opposite is not true: failure to parse tracestate MUST NOT affect the parsing of traceparent.
-    let lines = headers.get_all(&TRACESTATE).iter().map(HeaderValue::as_bytes);
     Some(Remote {
         trace_id: parent.trace_id,
         span_id: parent.span_id,
         flags: parent.flags,
+        //= https://www.w3.org/TR/trace-context-2/#tracestate-header
+        //# Note that the opposite is not true: failure to parse tracestate MUST NOT affect the parsing of traceparent.
         //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
         //# If the tracestate header cannot be parsed the vendor MAY discard the entire header.
-        tracestate: TraceState::from_lines(lines).unwrap_or_default(),
+        tracestate: TraceState::from_lines(carrier.values(&TRACESTATE)).unwrap_or_default(),
+        is_undecided: false,
     })
 }
 
-/// Writes the trace context of the current operation into request headers, in place of what stood there.
+/// Writes the `traceparent` and `tracestate` of the current operation, in place of what stood there, as
+/// [`Propagators`](super::Propagators) of W3C Trace Context alone do.
 ///
-/// A context without a trace leaves the headers as they are. A `tracestate` that is absent or empty is not sent, and
+/// A context without a trace leaves the carrier as it is. A `tracestate` that is absent or empty is not sent, and
 /// one that was there goes: it belonged to another parent.
 ///
 /// # Examples
@@ -133,29 +165,34 @@ pub fn extract(headers: &HeaderMap) -> Option<Remote> {
 /// assert_eq!(extract(&headers).map(|remote| remote.span_id()), context.span_id());
 /// # Ok::<(), &str>(())
 /// ```
-pub fn inject(context: &Context, tracestate: Option<&TraceState>, headers: &mut HeaderMap) {
+pub fn inject<I: Injector + ?Sized>(context: &Context, tracestate: Option<&TraceState>, carrier: &mut I) {
     let (Some(trace_id), Some(span_id)) = (context.trace_id(), context.span_id()) else {
         return;
     };
     //= https://www.w3.org/TR/trace-context-2/#versioning-of-traceparent
     //# Vendors MUST use these fields to construct the new traceparent field according to the highest version of the specification known to the implementation (in this specification it is 00).
-    let value = traceparent::to_header(trace_id, span_id, context.flags());
+    let value = traceparent::format(trace_id, span_id, context.flags());
     //= https://www.w3.org/TR/trace-context-2/#header-name
     //# In order to increase interoperability across multiple protocols and encourage successful integration, tracing systems SHOULD encode the header name as ASCII lowercase.
-    headers.insert(TRACEPARENT.clone(), value);
+    carrier.set(&TRACEPARENT, as_text(&value));
     //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
     //# The tracestate header SHOULD be sent as a single field when possible, but MAY be split into multiple header fields.
-    match tracestate.and_then(TraceState::to_header) {
-        Some(value) => drop(headers.insert(TRACESTATE.clone(), value)),
+    match tracestate.and_then(TraceState::as_header) {
+        Some(value) => carrier.set_shared(&TRACESTATE, value),
         //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
         //# Vendors MUST accept empty tracestate headers but SHOULD avoid sending them.
-        None => drop(headers.remove(&TRACESTATE)),
+        None => carrier.remove(&TRACESTATE),
     }
+}
+
+pub(super) fn as_text(written: &[u8]) -> &str {
+    str::from_utf8(written).expect("invariant: hex digits and separators")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -1,14 +1,27 @@
-//! Trace context on the wire: W3C Trace Context Level 2, `traceparent` and `tracestate`.
+//! Trace context on the wire: W3C Trace Context Level 2, and B3 and Jaeger for those who speak them.
 //!
 //! Reading: [`extract`] gives a [`Remote`], which can only start a span. Writing: [`inject`] takes the
-//! [`Context`](cortex_core::Context) of the current operation, so that what goes out is never what came in.
+//! [`Context`](cortex_core::Context) of the current operation, so that what goes out is never what came in. Both work on
+//! HTTP headers and on whatever else can be an [`Extractor`] or an [`Injector`]; [`Environment`] is that of a process.
+//!
+//! [`Propagators`] are the formats that a service speaks, `traceparent` and `tracestate` unless it says so.
 //!
 //! The headers hold no personal data of their own; whether strangers see them is the caller's decision: inject into
 //! requests to your own services, and not into every request.
 
+mod b3;
+mod canonical;
+mod carrier;
+mod environment;
 mod headers;
+mod jaeger;
+mod propagators;
 mod traceparent;
 mod tracestate;
 
+pub use self::carrier::{Extractor, FieldValue, Injector};
+pub use self::environment::Environment;
 pub use self::headers::{Remote, extract, inject};
+pub(crate) use self::propagators::Caller;
+pub use self::propagators::{InvalidPropagators, Propagator, Propagators};
 pub use self::tracestate::{InvalidTraceState, TraceState};

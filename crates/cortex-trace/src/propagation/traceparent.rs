@@ -1,10 +1,9 @@
 //! The `traceparent` header field value, byte by byte.
 
 use cortex_core::{Flags, SpanId, TraceId};
-use http::HeaderValue;
 
 /// The length of version `00`, and the part of a higher version that this version understands.
-const LENGTH: usize = 55;
+pub(super) const LENGTH: usize = 55;
 
 /// What a valid `traceparent` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +50,7 @@ pub(super) fn parse(value: &[u8]) -> Option<Traceparent> {
 }
 
 /// Writes version `00`.
-fn format(trace_id: TraceId, span_id: SpanId, flags: Flags) -> [u8; LENGTH] {
+pub(super) fn format(trace_id: TraceId, span_id: SpanId, flags: Flags) -> [u8; LENGTH] {
     let mut value = *b"00-................................-................-0.";
     value[3..35].copy_from_slice(&trace_id.to_hex());
     value[36..52].copy_from_slice(&span_id.to_hex());
@@ -59,11 +58,6 @@ fn format(trace_id: TraceId, span_id: SpanId, flags: Flags) -> [u8; LENGTH] {
     //# The behavior of other flags, such as (00000100) is not defined and is reserved for future use. Vendors MUST set those to zero.
     value[54] = b'0' + flags.to_wire(); // two bits: one digit, 0 to 3
     value
-}
-
-pub(super) fn to_header(trace_id: TraceId, span_id: SpanId, flags: Flags) -> HeaderValue {
-    let value = format(trace_id, span_id, flags);
-    HeaderValue::from_bytes(&value).expect("invariant: hex digits and dashes are a header value")
 }
 
 /// Cuts off the optional white space of RFC 9110, spaces and tabs.
@@ -90,6 +84,17 @@ impl Digits {
         }
         read
     }
+}
+
+/// Reads 1 to 32 lowercase hex digits.
+pub(super) fn hex(digits: &[u8]) -> Option<u128> {
+    let (mut read, mut errors) = (0, 0);
+    for digit in digits {
+        let nibble = NIBBLES[usize::from(*digit)];
+        errors |= nibble;
+        read = read << 4 | u128::from(nibble & 0x0f);
+    }
+    ((1..=32).contains(&digits.len()) && errors & INVALID == 0).then_some(read)
 }
 
 /// Marks a byte that is no lowercase hex digit.

@@ -69,6 +69,8 @@ pub struct SampleParams<'a> {
     pub name: &'a str,
     /// The span's kind.
     pub kind: SpanKind,
+    /// Whether a caller that named no trace wants one to be sampled, as one that speaks B3 may.
+    pub decided: Option<bool>,
 }
 
 impl<'a> SampleParams<'a> {
@@ -79,6 +81,7 @@ impl<'a> SampleParams<'a> {
             trace_id,
             name,
             kind,
+            decided: None,
         }
     }
 

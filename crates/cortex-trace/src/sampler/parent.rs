@@ -36,7 +36,12 @@ impl<S: Sampler> ParentBased<S> {
 impl<S: Sampler> Sampler for ParentBased<S> {
     fn sample(&self, params: &SampleParams<'_>) -> Decision {
         match params.parent {
-            None => self.root.sample(params),
+            None => match params.decided {
+                None => self.root.sample(params),
+                Some(true) => Decision::RecordAndSample { threshold: None },
+                Some(false) => Decision::Drop,
+            },
+            Some(parent) if parent.is_undecided() => self.root.sample(params),
             Some(parent) if parent.flags().contains(Flags::SAMPLED) => {
                 let threshold = ot::threshold(parent.tracestate());
                 Decision::RecordAndSample {
@@ -83,6 +88,26 @@ mod tests {
             after(Flags::SAMPLED, "ot=th:e"),
             Decision::RecordAndSample { threshold: None }
         );
+    }
+
+    #[test]
+    fn asks_the_root_where_the_caller_left_it_open() {
+        let id = TraceId::new(1).unwrap();
+        let remote =
+            Remote::new(id, SpanId::new(1).unwrap(), Flags::SAMPLED, "".parse().unwrap()).undecided();
+        let params = SampleParams::new(id, "GET", SpanKind::Server).parent(&remote);
+        assert_eq!(ParentBased::root(AlwaysOff).sample(&params), Decision::Drop);
+        assert_ne!(ParentBased::root(AlwaysOn).sample(&params), Decision::Drop);
+    }
+
+    #[test]
+    fn follows_a_decision_that_names_no_trace() {
+        let mut params = SampleParams::new(TraceId::new(1).unwrap(), "GET", SpanKind::Server);
+        params.decided = Some(false);
+        assert_eq!(ParentBased::root(AlwaysOn).sample(&params), Decision::Drop);
+        params.decided = Some(true);
+        let sampled = Decision::RecordAndSample { threshold: None };
+        assert_eq!(ParentBased::root(AlwaysOff).sample(&params), sampled);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use cortex_core::Context;
 
 use super::{Span, SpanKind};
 use crate::Tracer;
-use crate::propagation::{Remote, TraceState};
+use crate::propagation::{Caller, Remote, TraceState};
 
 /// Describes a span before it starts.
 ///
@@ -101,7 +101,7 @@ impl<'a> SpanBuilder<'a> {
             tracer, name, kind, ..
         } = self;
         let mut started = match self.parent {
-            Parent::Remote(remote) => tracer.start_root(Some(remote), &name, kind),
+            Parent::Remote(remote) => tracer.start_root(Caller::Remote(remote), &name, kind),
             Parent::Local(parent) => tracer.start_below(parent, self.tracestate, &name, kind),
             Parent::Current => tracer.start_below(Context::current(), self.tracestate, &name, kind),
         };
@@ -109,6 +109,7 @@ impl<'a> SpanBuilder<'a> {
         Span {
             context: started.context,
             tracestate: started.tracestate,
+            propagators: tracer.propagators(),
             recording,
         }
     }

@@ -2,12 +2,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use cortex_core::Context;
-use http::{HeaderMap, Method, Uri};
+use http::{Method, Uri};
 
 use super::recording::Recording;
 use super::{Attribute, SpanKind, Value, semantics};
 use crate::Tracer;
-use crate::propagation::{self, TraceState};
+use crate::propagation::{Injector, Propagators, TraceState};
 
 /// A piece of work that is under way; it ends when this is dropped.
 ///
@@ -43,6 +43,7 @@ use crate::propagation::{self, TraceState};
 pub struct Span {
     pub(super) context: Context,
     pub(super) tracestate: TraceState,
+    pub(super) propagators: Propagators,
     pub(super) recording: Option<Box<Recording>>,
 }
 
@@ -68,13 +69,14 @@ impl Span {
         work()
     }
 
-    /// Writes this span's trace context into the headers of an outgoing request.
+    /// Writes this span's trace context into the headers of an outgoing request, or of whatever else leaves the
+    /// process, in the formats of its [`Tracer`](crate::Tracer).
     ///
     /// # Examples
     ///
     /// ```
     /// use cortex_trace::Tracer;
-    /// use http::{HeaderMap, Method, Uri};
+    /// use http::{Method, Uri};
     ///
     /// let tracer = Tracer::propagate_only();
     /// let span = tracer.client(&Method::GET, &Uri::from_static("http://stock.internal/items/7"));
@@ -82,8 +84,8 @@ impl Span {
     /// span.inject(&mut headers);
     /// assert!(headers.contains_key("traceparent"));
     /// ```
-    pub fn inject(&self, headers: &mut HeaderMap) {
-        propagation::inject(&self.context, self.tracestate(), headers);
+    pub fn inject<I: Injector + ?Sized>(&self, carrier: &mut I) {
+        self.propagators.inject(&self.context, self.tracestate(), carrier);
     }
 
     /// Sets an attribute, in place of one with the same key. At most 128 are kept, texts up to 4096 bytes.

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use super::recording::Recording;
 use super::{SpanKind, Value, semantics};
 use crate::Tracer;
-use crate::propagation::{self, TraceState};
+use crate::propagation::TraceState;
 
 /// What is known of a request when it starts.
 ///
@@ -99,7 +99,7 @@ struct ServerRecording {
 impl ServerSpan {
     pub(crate) fn start(tracer: &Tracer, headers: &HeaderMap, start: ServerStart<'_>) -> Self {
         let method = semantics::method_in_name(start.method);
-        let mut started = tracer.start_root(propagation::extract(headers), method, SpanKind::Server);
+        let mut started = tracer.start_root(tracer.propagators().listen(headers), method, SpanKind::Server);
         let recording = started.record(tracer, Cow::Borrowed(method), SpanKind::Server, Some(start.start));
         let recording = recording.map(|mut recording| {
             semantics::record_method(&mut recording, start.method);

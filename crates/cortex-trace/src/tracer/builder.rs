@@ -6,6 +6,7 @@ use cortex_core::{Clock, SystemClock};
 use super::Tracer;
 use super::handle::Inner;
 use crate::export::{Exporter, Limits, Pipeline};
+use crate::propagation::Propagators;
 use crate::sampler::{AlwaysOn, ParentBased, Sampler};
 use crate::{Attribute, BuildError, BuildErrorKind, Value};
 
@@ -44,6 +45,7 @@ pub struct TracerBuilder {
     exporters: Vec<Box<dyn Exporter>>,
     limits: Limits,
     restart: bool,
+    propagators: Propagators,
 }
 
 impl TracerBuilder {
@@ -57,6 +59,7 @@ impl TracerBuilder {
             exporters: Vec::new(),
             limits: Limits::default(),
             restart: false,
+            propagators: Propagators::default(),
         }
     }
 
@@ -89,6 +92,23 @@ impl TracerBuilder {
     /// sampling decision nor its `tracestate`: for a service at the border, whose callers are strangers.
     pub const fn restart_traces(mut self) -> Self {
         self.restart = true;
+        self
+    }
+
+    /// Sets the formats in which trace context is received and sent; those of W3C without it.
+    ///
+    /// ```
+    /// use cortex_trace::Tracer;
+    /// use http::{HeaderMap, Method, Uri};
+    ///
+    /// let tracer = Tracer::builder("shop").propagators("tracecontext,b3".parse()?).build()?;
+    /// let mut headers = HeaderMap::new();
+    /// tracer.client(&Method::GET, &Uri::from_static("http://stock.internal/7")).inject(&mut headers);
+    /// assert!(headers.contains_key("traceparent") && headers.contains_key("b3"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn propagators(mut self, propagators: Propagators) -> Self {
+        self.propagators = propagators;
         self
     }
 
@@ -131,6 +151,7 @@ impl TracerBuilder {
             sampler: Some(self.sampler),
             clock: self.clock,
             restart: self.restart,
+            propagators: self.propagators,
             pipeline,
         }))
     }

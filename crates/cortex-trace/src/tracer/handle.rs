@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Uri};
 
 use super::TracerBuilder;
 use crate::export::Pipeline;
+use crate::propagation::Propagators;
 use crate::sampler::Sampler;
 use crate::span::{ServerSpan, ServerStart, Span, SpanBuilder, SpanData};
 use crate::{FlushError, Stats};
@@ -43,6 +44,7 @@ pub(super) struct Inner {
     pub(super) sampler: Option<Box<dyn Sampler>>,
     pub(super) clock: Box<dyn Clock>,
     pub(super) restart: bool,
+    pub(super) propagators: Propagators,
     pub(super) pipeline: Pipeline,
 }
 
@@ -73,10 +75,27 @@ impl Tracer {
     /// # Ok::<(), http::header::InvalidHeaderValue>(())
     /// ```
     pub fn propagate_only() -> Self {
+        Self::propagate_only_with(Propagators::default())
+    }
+
+    /// Makes a tracer that records nothing and passes the caller's trace on in other formats than those of W3C.
+    ///
+    /// A decision that a B3 caller left open goes out as not sampled.
+    ///
+    /// ```
+    /// use cortex_trace::Tracer;
+    /// use cortex_trace::propagation::Propagators;
+    ///
+    /// let tracer = Tracer::propagate_only_with("b3multi".parse()?);
+    /// assert_eq!(tracer.propagators().to_string(), "b3multi");
+    /// # Ok::<(), cortex_trace::propagation::InvalidPropagators>(())
+    /// ```
+    pub fn propagate_only_with(propagators: Propagators) -> Self {
         Self::new(Inner {
             sampler: None,
             clock: Box::new(SystemClock),
             restart: false,
+            propagators,
             pipeline: Pipeline::default(),
         })
     }
@@ -122,6 +141,11 @@ impl Tracer {
     /// User names, passwords and signatures in the address are not recorded.
     pub fn client(&self, method: &Method, uri: &Uri) -> Span {
         Span::client(self, method, uri)
+    }
+
+    /// Returns the formats in which this tracer reads and sends trace context.
+    pub fn propagators(&self) -> Propagators {
+        self.inner.propagators
     }
 
     /// Returns what became of the finished spans, summed over all exporters: a span that goes to two counts twice.

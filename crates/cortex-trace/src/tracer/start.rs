@@ -8,7 +8,7 @@ use cortex_core::{Context, Flags, SpanId};
 use super::Tracer;
 use crate::export::is_worker;
 use crate::id;
-use crate::propagation::{Remote, TraceState};
+use crate::propagation::{Caller, Remote, TraceState};
 use crate::sampler::{Decision, SampleParams, published};
 use crate::span::{Link, Recording, SpanData, SpanKind, Status};
 
@@ -31,7 +31,7 @@ impl Tracer {
         kind: SpanKind,
     ) -> Started {
         let (Some(trace_id), Some(parent_id)) = (parent.trace_id(), parent.span_id()) else {
-            return self.start_root(None, name, kind);
+            return self.start_root(Caller::Silent, name, kind);
         };
         let context = if self.sampler().is_none() {
             parent
@@ -54,9 +54,14 @@ impl Tracer {
     }
 
     /// Starts the first span of a trace in this process.
-    pub(crate) fn start_root(&self, remote: Option<Remote>, name: &str, kind: SpanKind) -> Started {
+    pub(crate) fn start_root(&self, caller: Caller, name: &str, kind: SpanKind) -> Started {
+        let (remote, decided) = match caller {
+            Caller::Remote(remote) => (Some(remote), None),
+            Caller::Decided(sampled) => (None, Some(sampled).filter(|_| !self.restarts_traces())),
+            Caller::Silent => (None, None),
+        };
         let Some(sampler) = self.sampler() else {
-            return pass_through(remote);
+            return pass_through(remote, decided);
         };
         //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
         //# Vendors SHOULD clean up tracestate collection on traceparent restart.
@@ -76,6 +81,7 @@ impl Tracer {
         };
         let mut params = SampleParams::new(trace_id, name, kind);
         params.parent = remote.as_ref();
+        params.decided = decided;
         // An exporter that makes spans about its own work would never run out of it.
         let decision = if is_worker() {
             Decision::Drop
@@ -101,7 +107,7 @@ impl Tracer {
 
 //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
 //# If the value of the traceparent field wasn't changed before propagation, tracestate MUST NOT be modified as well.
-fn pass_through(remote: Option<Remote>) -> Started {
+fn pass_through(remote: Option<Remote>, decided: Option<bool>) -> Started {
     let (trace_id, span_id, flags, tracestate) = match remote {
         Some(remote) => (
             remote.trace_id(),
@@ -109,7 +115,19 @@ fn pass_through(remote: Option<Remote>) -> Started {
             remote.flags(),
             remote.into_tracestate(),
         ),
-        None => (id::trace_id(), id::span_id(), Flags::RANDOM, TraceState::EMPTY),
+        None => {
+            let sampled = if decided == Some(true) {
+                Flags::SAMPLED
+            } else {
+                Flags::NONE
+            };
+            (
+                id::trace_id(),
+                id::span_id(),
+                Flags::RANDOM | sampled,
+                TraceState::EMPTY,
+            )
+        }
     };
     Started {
         context: Context::current().with_span(trace_id, span_id, flags),
@@ -147,7 +165,7 @@ impl Started {
             trace_id: remote.trace_id(),
             span_id: remote.span_id(),
             flags: remote.flags(),
-            tracestate: remote.into_tracestate(),
+            tracestate: remote.tracestate().detached(),
         });
         let data = SpanData {
             trace_id,
@@ -155,7 +173,7 @@ impl Started {
             parent_span_id: self.parent,
             parent_is_remote: self.parent_is_remote,
             flags: self.context.flags(),
-            tracestate: self.tracestate.clone(),
+            tracestate: self.tracestate.detached(), // it waits for an exporter, and the head of the request must not
             name,
             kind,
             start,
