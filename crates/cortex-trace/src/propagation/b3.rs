@@ -4,8 +4,8 @@ use cortex_core::{Context, Flags, SpanId, TraceId};
 use http::HeaderName;
 
 use super::headers::as_text;
-use super::traceparent::{hex, trim};
-use super::{Caller, Extractor, Injector, Remote, TraceState};
+use super::traceparent::trim;
+use super::{Caller, Extractor, Injector, Remote, TraceState, hex};
 
 static B3: HeaderName = HeaderName::from_static("b3");
 static TRACE_ID: HeaderName = HeaderName::from_static("x-b3-traceid");
@@ -71,7 +71,7 @@ fn single(value: &[u8]) -> Option<Caller> {
     match (span_id, more) {
         (None, _) => decision(trace_id).map(Caller::Decided),
         (Some(span_id), None) => {
-            let parent_is_fine = parent.is_none_or(|id| id.len() == 16 && hex(id).is_some());
+            let parent_is_fine = parent.is_none_or(|id| id.len() == 16 && hex::read(id).is_some());
             let decided = match sampling {
                 Some(state) => Some(decision(state)?),
                 None => None,
@@ -120,8 +120,8 @@ fn remote(trace_id: &[u8], span_id: &[u8], decided: Option<bool>) -> Option<Call
     if !matches!(trace_id.len(), 16 | 32) || span_id.len() != 16 {
         return None;
     }
-    let trace_id = TraceId::new(hex(trace_id)?)?;
-    let span_id = SpanId::new(u64::try_from(hex(span_id)?).ok()?)?;
+    let trace_id = TraceId::new(hex::read(trace_id)?)?;
+    let span_id = SpanId::new(u64::try_from(hex::read(span_id)?).ok()?)?;
     let flags = match decided {
         Some(true) => Flags::SAMPLED,
         Some(false) | None => Flags::NONE,

@@ -170,7 +170,7 @@ impl Injector for HeaderMap {
     #[inline]
     fn set(&mut self, field: &HeaderName, value: &str) {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.insert(field.clone(), value);
+            self.insert(field, value);
         }
     }
 
@@ -181,7 +181,7 @@ impl Injector for HeaderMap {
 
     #[inline]
     fn set_shared(&mut self, field: &HeaderName, value: &HeaderValue) {
-        self.insert(field.clone(), value.clone());
+        self.insert(field, value.clone());
     }
 }
 

@@ -135,9 +135,7 @@ pub fn extract<E: Extractor + ?Sized>(carrier: &E) -> Option<Remote> {
         flags: parent.flags,
         //= https://www.w3.org/TR/trace-context-2/#tracestate-header
         //# Note that the opposite is not true: failure to parse tracestate MUST NOT affect the parsing of traceparent.
-        //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
-        //# If the tracestate header cannot be parsed the vendor MAY discard the entire header.
-        tracestate: TraceState::from_lines(carrier.values(&TRACESTATE)).unwrap_or_default(),
+        tracestate: TraceState::received(carrier.values(&TRACESTATE)),
         is_undecided: false,
     })
 }

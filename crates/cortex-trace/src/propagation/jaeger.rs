@@ -6,8 +6,8 @@ use cortex_core::{Context, Flags, SpanId, TraceId};
 use http::HeaderName;
 
 use super::headers::as_text;
-use super::traceparent::{hex, trim};
-use super::{Extractor, Injector, Remote, TraceState};
+use super::traceparent::trim;
+use super::{Extractor, Injector, Remote, TraceState, hex};
 
 static UBER_TRACE_ID: HeaderName = HeaderName::from_static("uber-trace-id");
 
@@ -52,7 +52,7 @@ fn parse(value: &[u8]) -> Option<Remote> {
         parts
             .next()
             .filter(|part| part.len() <= digits)
-            .and_then(|part| hex(part.as_bytes()))
+            .and_then(|part| hex::read(part.as_bytes()))
     };
     let (trace_id, span_id, _parent, flags) = (number(32)?, number(16)?, number(16)?, number(2)?);
     if parts.next().is_some() {

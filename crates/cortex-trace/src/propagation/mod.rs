@@ -14,6 +14,7 @@ mod canonical;
 mod carrier;
 mod environment;
 mod headers;
+mod hex;
 mod jaeger;
 mod propagators;
 mod traceparent;

@@ -2,6 +2,8 @@
 
 use cortex_core::{Flags, SpanId, TraceId};
 
+use super::hex;
+
 /// The length of version `00`, and the part of a higher version that this version understands.
 pub(super) const LENGTH: usize = 55;
 
@@ -18,13 +20,12 @@ pub(super) fn parse(value: &[u8]) -> Option<Traceparent> {
     //= https://www.w3.org/TR/trace-context-2/#versioning-of-traceparent
     //# If the size of the header is shorter than 55 characters, the vendor should not parse the header and should restart the trace.
     let (known, rest) = trim(value).split_first_chunk::<LENGTH>()?;
-    let mut digits = Digits { errors: 0 };
-    let version = digits.read::<0, 2>(known);
-    let high = digits.read::<3, 16>(known);
-    let low = digits.read::<19, 16>(known);
-    let span_id = digits.read::<36, 16>(known);
-    let flags = digits.read::<53, 2>(known);
-    if digits.errors & INVALID != 0 || [known[2], known[35], known[52]] != [b'-'; 3] {
+    let ([high, low], [span_id]) = (
+        hex::words(part::<3, 32>(known))?,
+        hex::words(part::<36, 16>(known))?,
+    );
+    let (version, flags) = (hex::byte(part::<0, 2>(known))?, hex::byte(part::<53, 2>(known))?);
+    if [known[2], known[35], known[52]] != [b'-'; 3] {
         return None;
     }
     match (version, rest) {
@@ -45,19 +46,35 @@ pub(super) fn parse(value: &[u8]) -> Option<Traceparent> {
         span_id: SpanId::new(span_id)?,
         //= https://www.w3.org/TR/trace-context-2/#trace-flags
         //# As this is a bit field, the flags cannot be interpreted by a simple equality comparison.
-        flags: Flags::from_wire(u8::try_from(flags).ok()?),
+        flags: Flags::from_wire(flags),
     })
+}
+
+#[inline]
+fn part<const AT: usize, const COUNT: usize>(value: &[u8; LENGTH]) -> &[u8; COUNT] {
+    const { assert!(AT + COUNT <= LENGTH) }
+    value[AT..].first_chunk().expect("invariant: it is long enough")
 }
 
 /// Writes version `00`.
 pub(super) fn format(trace_id: TraceId, span_id: SpanId, flags: Flags) -> [u8; LENGTH] {
     let mut value = *b"00-................................-................-0.";
-    value[3..35].copy_from_slice(&trace_id.to_hex());
-    value[36..52].copy_from_slice(&span_id.to_hex());
+    let (high, low) = halves(trace_id);
+    value[3..19].copy_from_slice(&hex::write(high));
+    value[19..35].copy_from_slice(&hex::write(low));
+    value[36..52].copy_from_slice(&hex::write(span_id.get()));
     //= https://www.w3.org/TR/trace-context-2/#other-flags
     //# The behavior of other flags, such as (00000100) is not defined and is reserved for future use. Vendors MUST set those to zero.
     value[54] = b'0' + flags.to_wire(); // two bits: one digit, 0 to 3
     value
+}
+
+fn halves(trace_id: TraceId) -> (u64, u64) {
+    let [a, b, c, d, e, f, g, h, low @ ..] = trace_id.get().to_be_bytes();
+    (
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        u64::from_be_bytes(low),
+    )
 }
 
 /// Cuts off the optional white space of RFC 9110, spaces and tabs.
@@ -67,50 +84,6 @@ pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     }
     value
 }
-
-/// Reads hex digits and collects what is wrong, so that there is one branch at the end and none per digit.
-struct Digits {
-    errors: u8,
-}
-
-impl Digits {
-    /// Reads `COUNT` digits from `AT` on; both are constants, so that the loop is unrolled.
-    fn read<const AT: usize, const COUNT: usize>(&mut self, value: &[u8; LENGTH]) -> u64 {
-        let mut read = 0;
-        for digit in &value[AT..AT + COUNT] {
-            let nibble = NIBBLES[usize::from(*digit)];
-            self.errors |= nibble;
-            read = read << 4 | u64::from(nibble & 0x0f);
-        }
-        read
-    }
-}
-
-/// Reads 1 to 32 lowercase hex digits.
-pub(super) fn hex(digits: &[u8]) -> Option<u128> {
-    let (mut read, mut errors) = (0, 0);
-    for digit in digits {
-        let nibble = NIBBLES[usize::from(*digit)];
-        errors |= nibble;
-        read = read << 4 | u128::from(nibble & 0x0f);
-    }
-    ((1..=32).contains(&digits.len()) && errors & INVALID == 0).then_some(read)
-}
-
-/// Marks a byte that is no lowercase hex digit.
-const INVALID: u8 = 0x80;
-
-//= https://www.w3.org/TR/trace-context-2/#traceparent-header-field-values
-//# HEXDIGLC = DIGIT / "a" / "b" / "c" / "d" / "e" / "f" ; lowercase hex character
-const NIBBLES: [u8; 256] = {
-    let mut table = [INVALID; 256];
-    let mut nibble = 0;
-    while nibble < 16 {
-        table[b"0123456789abcdef"[nibble as usize] as usize] = nibble;
-        nibble += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {

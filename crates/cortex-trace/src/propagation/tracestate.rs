@@ -114,26 +114,27 @@ impl TraceState {
         Self::from_list(kept.join(","))
     }
 
-    /// Reads the lines of a header, joined in their order.
-    //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
-    //# When receiving multiple tracestate header fields, they MUST be combined into a single header according to RFC9110.
-    pub(super) fn from_lines<'a>(
-        mut lines: impl Iterator<Item = FieldValue<'a>>,
-    ) -> Result<Self, InvalidTraceState> {
+    /// Reads the lines of a header; what does not follow the grammar is no list at all.
+    #[inline]
+    pub(super) fn received<'a>(mut lines: impl Iterator<Item = FieldValue<'a>>) -> Self {
         let Some(first) = lines.next() else {
-            return Ok(Self::EMPTY);
+            return Self::EMPTY;
         };
         let second = lines.next();
         if second.is_none() && canonical::is_canonical(first.as_bytes()) {
-            let members = first.to_header_value();
-            return Ok(Self {
-                members: Some(members.expect("invariant: checked to be visible ASCII and spaces")),
-            });
+            return Self {
+                members: first.to_header_value(),
+            };
         }
-        Self::joined([first].into_iter().chain(second).chain(lines))
+        //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
+        //# If the tracestate header cannot be parsed the vendor MAY discard the entire header.
+        Self::joined([first].into_iter().chain(second).chain(lines)).unwrap_or_default()
     }
 
-    /// Reads everything that the grammar allows: white space, empty members, duplicates.
+    /// Reads the lines of a header, joined in their order.
+    //= https://www.w3.org/TR/trace-context-2/#tracestate-header-field-values
+    //# When receiving multiple tracestate header fields, they MUST be combined into a single header according to RFC9110.
+    #[cold]
     fn joined<'a>(lines: impl Iterator<Item = FieldValue<'a>>) -> Result<Self, InvalidTraceState> {
         let mut kept = [b"".as_slice(); MEMBERS];
         let (mut received, mut count) = (0, 0);
@@ -205,7 +206,7 @@ impl FromStr for TraceState {
 
     /// Reads a header value: white space around members and empty members are skipped, of equal keys the first stays.
     fn from_str(s: &str) -> Result<Self, InvalidTraceState> {
-        Self::from_lines(std::iter::once(FieldValue::from(s)))
+        Self::joined(std::iter::once(FieldValue::from(s)))
     }
 }
 
@@ -345,10 +346,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Reads one line both ways: as it is received, and from text.
     fn parse(value: &[u8]) -> Option<String> {
-        TraceState::from_lines(std::iter::once(FieldValue::from(value)))
-            .ok()
-            .map(|state| state.to_string())
+        let line = FieldValue::from(value);
+        let joined = TraceState::joined(std::iter::once(line)).ok();
+        let received = TraceState::received(std::iter::once(line));
+        assert_eq!(received, joined.clone().unwrap_or_default(), "{line:?}");
+        joined.map(|state| state.to_string())
     }
 
     /// The same grammar, written the obvious way, on text and with sets.
