@@ -4,3 +4,4 @@ mod bounds;
 mod lifecycle;
 mod requests;
 mod support;
+mod w3c;

@@ -9,5 +9,6 @@ mod file;
 #[cfg(feature = "logs")]
 mod logs;
 mod pipeline;
+mod propagation;
 mod spans;
 mod support;

@@ -1,0 +1,219 @@
+//! Trace context over other carriers and in other formats, from one tracer to the next.
+
+use std::collections::{BTreeMap, HashMap};
+
+use cortex_core::{Clock, Flags};
+use cortex_trace::propagation::{Environment, Extractor, Injector, Propagators, extract};
+use cortex_trace::{AlwaysOff, AlwaysOn, ParentBased, ServerEnd, ServerSpan, ServerStart, SpanKind, Tracer};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::support::{AGES, Fixture};
+
+fn speaking(propagators: &str) -> Fixture {
+    let propagators: Propagators = propagators.parse().unwrap();
+    Fixture::with(|builder| builder.propagators(propagators))
+}
+
+fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+    let lines = lines
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+    lines.collect()
+}
+
+fn receive(tracer: &Tracer, headers: &HeaderMap, clock: &impl Clock) -> ServerSpan {
+    let start = ServerStart {
+        method: &Method::GET,
+        path: "/",
+        start: clock.now(),
+    };
+    tracer.server(headers, start)
+}
+
+/// Sends through a carrier, and receives what was sent.
+fn round_trip<C: Injector + Extractor>(mut carrier: C) {
+    let fixture = Fixture::new();
+    let state = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE".parse().unwrap();
+    let root = fixture.tracer.span("publish").start();
+    let sent = fixture.tracer.span("send").kind(SpanKind::Producer);
+    let sent = sent.parent(root.context()).tracestate(state).start();
+    sent.inject(&mut carrier);
+    let remote = extract(&carrier).unwrap();
+    assert_eq!(Some(remote.span_id()), sent.context().span_id());
+    assert_eq!(remote.flags(), Flags::SAMPLED | Flags::RANDOM);
+    assert_eq!(Some(remote.tracestate()), sent.tracestate());
+    let received = fixture
+        .tracer
+        .span("receive")
+        .kind(SpanKind::Consumer)
+        .remote(remote)
+        .start();
+    assert_eq!(received.context().trace_id(), root.context().trace_id());
+}
+
+#[test]
+fn every_carrier_carries() {
+    round_trip(HeaderMap::new());
+    round_trip(HashMap::<String, String>::new());
+    round_trip(BTreeMap::<Box<str>, Vec<u8>>::new());
+    round_trip(Vec::<(String, String)>::new());
+    // A message with headers of somebody else, and those of a former journey.
+    round_trip(vec![
+        ("Content-Type".to_owned(), "text/plain".to_owned()),
+        ("Traceparent".to_owned(), "stale".to_owned()),
+        ("traceparent".to_owned(), "stale".to_owned()),
+    ]);
+}
+
+#[test]
+fn a_program_continues_the_trace_of_who_started_it() {
+    let fixture = Fixture::new();
+    let span = fixture.tracer.span("run job").start();
+    let mut command = std::process::Command::new("job");
+    span.inject(&mut command);
+    let variables = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let remote = extract(&Environment::new(variables)).unwrap();
+    assert_eq!(Some(remote.span_id()), span.context().span_id());
+}
+
+#[test]
+fn a_tracer_speaks_the_formats_it_is_told() {
+    let (b3, multi, jaeger) = (
+        speaking("b3"),
+        speaking("b3multi"),
+        speaking("jaeger,tracecontext"),
+    );
+    let mut carried = HeaderMap::new();
+    let root = b3.tracer.span("root").start();
+    root.inject(&mut carried);
+    assert!(carried.contains_key("b3") && !carried.contains_key("traceparent"));
+
+    // One hop after the other, each in the format of the next.
+    let mut trace = vec![root.context()];
+    for (fixture, expected) in [(&multi, "x-b3-traceid"), (&jaeger, "b3")] {
+        let server = receive(&b3.tracer, &carried, &b3.clock);
+        trace.push(server.context());
+        let call = fixture.tracer.span("call").parent(server.context()).start();
+        carried.clear();
+        call.inject(&mut carried);
+        trace.push(call.context());
+        assert_eq!(carried.contains_key(expected), expected == "x-b3-traceid");
+    }
+    assert!(carried.contains_key("uber-trace-id") && carried.contains_key("traceparent"));
+    assert_eq!(
+        receive(&b3.tracer, &carried, &b3.clock).context().trace_id() == root.context().trace_id(),
+        false
+    );
+    let server = receive(&jaeger.tracer, &carried, &jaeger.clock);
+    trace.push(server.context());
+    let first = root.context().trace_id();
+    assert!(
+        trace
+            .iter()
+            .all(|context| context.trace_id() == first && context.flags().contains(Flags::SAMPLED))
+    );
+}
+
+#[test]
+fn a_b3_caller_may_decide_without_a_trace_or_leave_it_open() {
+    const IDS: &str = "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1";
+    for (value, by_always, by_never) in [
+        ("0", false, false),
+        ("1", true, true),
+        ("d", true, true),
+        (IDS, true, false),
+        (&format!("{IDS}-0"), false, false),
+        (&format!("{IDS}-1"), true, true),
+        (&format!("{IDS}-d"), true, true),
+        ("hello", true, false),
+    ] {
+        let propagators: Propagators = "b3".parse().unwrap();
+        let received = headers(&[("b3", value)]);
+        let always = Fixture::with(|b| b.propagators(propagators).sampler(ParentBased::root(AlwaysOn)));
+        let never = Fixture::with(|b| b.propagators(propagators).sampler(ParentBased::root(AlwaysOff)));
+        for (fixture, expected) in [(&always, by_always), (&never, by_never)] {
+            let span = receive(&fixture.tracer, &received, &fixture.clock);
+            assert_eq!(span.is_recording(), expected, "{value}");
+            assert_eq!(
+                span.context().flags().contains(Flags::SAMPLED),
+                expected,
+                "{value}"
+            );
+            let continues = span
+                .context()
+                .trace_id()
+                .is_some_and(|id| IDS.starts_with(&id.to_string()));
+            assert_eq!(continues, value.len() > 5, "{value}");
+        }
+    }
+}
+
+#[test]
+fn strangers_decide_nothing_at_the_border() {
+    for value in ["0", "1"] {
+        let restarting = Fixture::with(|builder| {
+            let builder = builder.propagators("b3".parse().unwrap()).restart_traces();
+            builder.sampler(ParentBased::root(AlwaysOn))
+        });
+        let span = receive(&restarting.tracer, &headers(&[("b3", value)]), &restarting.clock);
+        assert!(span.is_recording(), "{value}");
+    }
+}
+
+#[test]
+fn a_tracer_that_only_propagates_does_so_in_its_formats() {
+    let tracer = Tracer::propagate_only_with("b3".parse().unwrap());
+    let clock = cortex_testkit::ManualClock::new();
+    for (value, sampled) in [
+        ("80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1", '1'),
+        ("80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-0", '0'),
+        ("1", '1'),
+        ("0", '0'),
+    ] {
+        let server = receive(&tracer, &headers(&[("b3", value)]), &clock);
+        let mut sent = HeaderMap::new();
+        tracer
+            .span("call")
+            .parent(server.context())
+            .start()
+            .inject(&mut sent);
+        let sent = sent["b3"].to_str().unwrap();
+        assert!(sent.ends_with(sampled), "{value}: {sent}");
+        assert!(value.len() == 1 || sent == value, "{value}: {sent}");
+    }
+}
+
+#[test]
+fn what_is_recorded_does_not_keep_the_head_of_the_request() {
+    let head = bytes::Bytes::from(format!("a=1,b=2{}", "x".repeat(64 << 10)));
+    let mut received = headers(&[(
+        "traceparent",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    )]);
+    received.insert(
+        "tracestate",
+        HeaderValue::from_maybe_shared(head.slice(..7)).unwrap(),
+    );
+
+    let fixture = Fixture::new();
+    let span = receive(&fixture.tracer, &received, &fixture.clock);
+    span.finish(ServerEnd {
+        status: 200,
+        end: fixture.clock.now(),
+        error: None,
+    });
+    let restarting = Fixture::with(|builder| builder.restart_traces());
+    drop(receive(&restarting.tracer, &received, &restarting.clock));
+
+    let (kept, linked) = (fixture.one(), restarting.one());
+    assert_eq!(kept.tracestate.to_string(), "a=1,b=2");
+    assert_eq!(linked.links[0].tracestate.to_string(), "a=1,b=2");
+    drop(received);
+    assert!(
+        head.is_unique(),
+        "a span that waits for its exporter shares the memory of the request"
+    );
+    fixture.tracer.shutdown_blocking(AGES).unwrap();
+}
