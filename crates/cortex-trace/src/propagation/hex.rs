@@ -30,7 +30,7 @@ pub(super) fn words<const DIGITS: usize, const WORDS: usize>(digits: &[u8; DIGIT
 
 /// Reads two digits.
 #[inline]
-pub(super) fn byte(digits: &[u8; 2]) -> Option<u8> {
+pub(super) fn byte(digits: [u8; 2]) -> Option<u8> {
     let nibble = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),
@@ -115,7 +115,7 @@ mod tests {
         for digits in 0..=u16::MAX {
             let digits = digits.to_be_bytes();
             let expected = read(&digits).map(|number| u8::try_from(number).unwrap());
-            assert_eq!(byte(&digits), expected, "{digits:?}");
+            assert_eq!(byte(digits), expected, "{digits:?}");
         }
     }
 

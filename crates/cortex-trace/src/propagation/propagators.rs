@@ -97,13 +97,13 @@ impl Propagators {
     }
 
     /// Says whether a format is in the set.
-    pub fn contains(&self, propagator: Propagator) -> bool {
+    pub fn contains(self, propagator: Propagator) -> bool {
         self.set.contains(&Some(propagator))
     }
 
     /// Returns the formats in their order.
-    pub fn iter(&self) -> impl Iterator<Item = Propagator> {
-        self.set.iter().map_while(|propagator| *propagator)
+    pub fn iter(self) -> impl Iterator<Item = Propagator> {
+        self.set.into_iter().map_while(|propagator| propagator)
     }
 
     /// Reads what the caller said about itself, in the first format that names a trace.
@@ -118,7 +118,7 @@ impl Propagators {
     /// assert!(Propagators::default().extract(&message).is_some());
     /// assert!(Propagators::NONE.extract(&message).is_none());
     /// ```
-    pub fn extract<E: Extractor + ?Sized>(&self, carrier: &E) -> Option<Remote> {
+    pub fn extract<E: Extractor + ?Sized>(self, carrier: &E) -> Option<Remote> {
         match self.listen(carrier) {
             Caller::Remote(remote) => Some(remote),
             Caller::Decided(_) | Caller::Silent => None,
@@ -144,7 +144,7 @@ impl Propagators {
     /// # Ok::<(), &str>(())
     /// ```
     pub fn inject<I: Injector + ?Sized>(
-        &self,
+        self,
         context: &Context,
         tracestate: Option<&TraceState>,
         carrier: &mut I,
@@ -161,7 +161,7 @@ impl Propagators {
     }
 
     /// Reads what [`extract`](Self::extract) reads, and a decision of a caller that names no trace.
-    pub(crate) fn listen<E: Extractor + ?Sized>(&self, carrier: &E) -> Caller {
+    pub(crate) fn listen<E: Extractor + ?Sized>(self, carrier: &E) -> Caller {
         let mut decided = Caller::Silent;
         for propagator in self.iter() {
             let caller = match propagator {

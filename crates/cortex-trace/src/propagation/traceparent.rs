@@ -24,7 +24,10 @@ pub(super) fn parse(value: &[u8]) -> Option<Traceparent> {
         hex::words(part::<3, 32>(known))?,
         hex::words(part::<36, 16>(known))?,
     );
-    let (version, flags) = (hex::byte(part::<0, 2>(known))?, hex::byte(part::<53, 2>(known))?);
+    let (version, flags) = (
+        hex::byte(*part::<0, 2>(known))?,
+        hex::byte(*part::<53, 2>(known))?,
+    );
     if [known[2], known[35], known[52]] != [b'-'; 3] {
         return None;
     }
@@ -70,10 +73,10 @@ pub(super) fn format(trace_id: TraceId, span_id: SpanId, flags: Flags) -> [u8; L
 }
 
 fn halves(trace_id: TraceId) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, low @ ..] = trace_id.get().to_be_bytes();
+    let half = |bits: u128| u64::try_from(bits).expect("invariant: 64 bits");
     (
-        u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_be_bytes(low),
+        half(trace_id.get() >> 64),
+        half(trace_id.get() & u128::from(u64::MAX)),
     )
 }
 

@@ -108,27 +108,25 @@ impl Tracer {
 //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
 //# If the value of the traceparent field wasn't changed before propagation, tracestate MUST NOT be modified as well.
 fn pass_through(remote: Option<Remote>, decided: Option<bool>) -> Started {
-    let (trace_id, span_id, flags, tracestate) = match remote {
-        Some(remote) => (
+    let of_our_own = || {
+        let sampled = if decided == Some(true) {
+            Flags::SAMPLED
+        } else {
+            Flags::NONE
+        };
+        let flags = Flags::RANDOM | sampled;
+        (id::trace_id(), id::span_id(), flags, TraceState::EMPTY)
+    };
+    let of_the_caller = |remote: Remote| {
+        let flags = remote.flags();
+        (
             remote.trace_id(),
             remote.span_id(),
-            remote.flags(),
+            flags,
             remote.into_tracestate(),
-        ),
-        None => {
-            let sampled = if decided == Some(true) {
-                Flags::SAMPLED
-            } else {
-                Flags::NONE
-            };
-            (
-                id::trace_id(),
-                id::span_id(),
-                Flags::RANDOM | sampled,
-                TraceState::EMPTY,
-            )
-        }
+        )
     };
+    let (trace_id, span_id, flags, tracestate) = remote.map_or_else(of_our_own, of_the_caller);
     Started {
         context: Context::current().with_span(trace_id, span_id, flags),
         tracestate,
