@@ -76,7 +76,7 @@ impl Span {
     ///
     /// ```
     /// use cortex_trace::Tracer;
-    /// use http::{Method, Uri};
+    /// use http::{HeaderMap, Method, Uri};
     ///
     /// let tracer = Tracer::propagate_only();
     /// let span = tracer.client(&Method::GET, &Uri::from_static("http://stock.internal/items/7"));

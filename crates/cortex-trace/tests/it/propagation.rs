@@ -83,16 +83,26 @@ fn a_program_continues_the_trace_of_who_started_it() {
 #[test]
 fn a_tracer_speaks_the_formats_it_is_told() {
     for (sender, receiver, sent, understood) in [
-        ("", "tracecontext", "traceparent", true),
-        ("", "b3", "traceparent", false),
+        ("", "tracecontext", "traceparent tracestate", true),
+        ("", "b3", "traceparent tracestate", false),
         ("b3", "b3", "b3", true),
         ("b3", "b3multi", "b3", true),
         ("b3multi", "b3", "x-b3-sampled x-b3-spanid x-b3-traceid", true),
         ("jaeger", "", "uber-trace-id", false),
-        ("jaeger,tracecontext", "jaeger", "traceparent uber-trace-id", true),
-        ("tracecontext", "b3,jaeger,tracecontext", "traceparent", true),
+        (
+            "jaeger,tracecontext",
+            "jaeger",
+            "traceparent tracestate uber-trace-id",
+            true,
+        ),
+        (
+            "tracecontext",
+            "b3,jaeger,tracecontext",
+            "traceparent tracestate",
+            true,
+        ),
         ("none", "tracecontext,b3,jaeger", "", false),
-        ("tracecontext,b3", "none", "b3 traceparent", false),
+        ("tracecontext,b3", "none", "b3 traceparent tracestate", false),
     ] {
         let (sending, receiving) = (speaking(sender), speaking(receiver));
         let mut carried = HeaderMap::new();

@@ -1,0 +1,266 @@
+#![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
+
+use axum::routing::get;
+use cortex_core::Context;
+use cortex_http::{Limits, Routes, Running, Server};
+use cortex_trace::propagation::{TraceState, extract};
+use cortex_trace::{Decision, ParentBased, SampleParams, Sampler, SpanKind, Tracer};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::read_to_end;
+
+pub(super) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+pub(super) const CALLER: &str = "00f067aa0ba902b7";
+pub(super) const PARENT: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// A request, and what the service does with it.
+pub(super) struct Row {
+    clause: &'static str,
+    /// Header lines as they are on the wire, without their ends.
+    pub(super) lines: Vec<Vec<u8>>,
+    trace: Trace,
+    /// The one `tracestate` of the outgoing request.
+    state: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Trace {
+    /// The caller's trace goes on, with these flags.
+    Continues(u8),
+    /// A trace of our own starts.
+    New,
+}
+
+pub(super) use Trace::{Continues, New};
+
+pub(super) fn row<L: AsRef<[u8]>>(clause: &'static str, lines: &[L], trace: Trace, state: &str) -> Row {
+    Row {
+        clause,
+        lines: lines.iter().map(|line| line.as_ref().to_vec()).collect(),
+        trace,
+        state: (!state.is_empty()).then(|| state.to_owned()),
+    }
+}
+
+/// A request with this `traceparent` and `tracestate: a=1`, which goes where the trace goes.
+pub(super) fn parent(clause: &'static str, value: &str, trace: Trace) -> Row {
+    let state = if trace == New { "" } else { "a=1" };
+    let lines = [format!("traceparent: {value}"), "tracestate: a=1".to_owned()];
+    row(clause, &lines, trace, state)
+}
+
+/// A request with a valid `traceparent`, and these values of `tracestate`.
+pub(super) fn states<L: AsRef<[u8]>>(clause: &'static str, values: &[L], state: &str) -> Row {
+    let mut lines = vec![PARENT.as_bytes().to_vec()];
+    lines.extend(
+        values
+            .iter()
+            .map(|value| [b"tracestate: ", value.as_ref()].concat()),
+    );
+    row(clause, &lines, Continues(1), state)
+}
+
+/// What an outgoing request would carry.
+#[derive(Debug)]
+pub(super) struct Sent {
+    text: String,
+}
+
+impl Sent {
+    pub(super) fn values(&self, name: &str) -> Vec<&str> {
+        let fields = self.text.lines().filter_map(|line| line.split_once(": "));
+        fields
+            .filter(|(field, _)| *field == name)
+            .map(|(_, value)| value)
+            .collect()
+    }
+
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        let values = self.values(name);
+        assert!(values.len() < 2, "{name} is sent once: {self:?}");
+        values.first().copied()
+    }
+
+    /// Checks the form of the `traceparent`, and returns trace id, parent id and flags.
+    pub(super) fn traceparent(&self) -> (&str, &str, u8) {
+        let value = self.value("traceparent").unwrap();
+        assert_eq!(value.len(), 55, "{value}");
+        let parts: Vec<&str> = value.split('-').collect();
+        let ["00", trace, parent, flags] = parts.as_slice() else {
+            panic!("not version 00: {value}")
+        };
+        let is_id = |id: &str, digits: usize| {
+            id.len() == digits
+                && id.chars().all(|c| "0123456789abcdef".contains(c))
+                && id.chars().any(|c| c != '0')
+        };
+        assert!(
+            is_id(trace, 32) && is_id(parent, 16) && flags.len() == 2,
+            "{value}"
+        );
+        (trace, parent, u8::from_str_radix(flags, 16).unwrap())
+    }
+}
+
+pub(super) struct Service {
+    running: Running,
+}
+
+impl Service {
+    pub(super) async fn open(tracer: Tracer) -> Self {
+        Self::with(tracer, Limits::new().header_bytes(256 << 10)).await
+    }
+
+    pub(super) async fn with(tracer: Tracer, limits: Limits) -> Self {
+        let calling = tracer.clone();
+        let handler = move |headers: HeaderMap| {
+            let tracer = calling.clone();
+            async move { call(&tracer, &headers) }
+        };
+        let server = Server::new(Routes::new().route("/", get(handler)))
+            .tracer(tracer)
+            .limits(limits);
+        Self {
+            running: server.start("127.0.0.1:0").await.unwrap(),
+        }
+    }
+
+    /// Sends raw header lines over HTTP/1.1, and returns the whole answer.
+    pub(super) async fn answer(&self, lines: &[impl AsRef<[u8]>]) -> String {
+        let mut request = b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n".to_vec();
+        for line in lines {
+            request.extend_from_slice(line.as_ref());
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"\r\n");
+        let mut socket = TcpStream::connect(self.running.local_addr()).await.unwrap();
+        socket.write_all(&request).await.unwrap();
+        read_to_end(&mut socket).await
+    }
+
+    pub(super) async fn sent(&self, lines: &[impl AsRef<[u8]>]) -> Sent {
+        let answer = self.answer(lines).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        Sent {
+            text: body.to_owned(),
+        }
+    }
+
+    /// Sends the same fields over HTTP/2; `None` if they are no fields of HTTP/2.
+    async fn sent_by_http2(&self, lines: &[Vec<u8>]) -> Option<Sent> {
+        let mut request = http::Request::get("http://test/")
+            .body(axum::body::Body::empty())
+            .unwrap();
+        for line in lines {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            let value = HeaderValue::from_bytes(value).ok()?;
+            request
+                .headers_mut()
+                .append(HeaderName::from_bytes(name).ok()?, value);
+        }
+        let size: usize = lines.iter().map(Vec::len).sum();
+        if size > 8 << 10 {
+            return None; // more than the one frame that the client may be allowed for it
+        }
+        let io = TokioIo::new(TcpStream::connect(self.running.local_addr()).await.unwrap());
+        let (mut client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+            .await
+            .unwrap();
+        let connection = tokio::spawn(connection);
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!(
+            (response.status(), response.version()),
+            (http::StatusCode::OK, http::Version::HTTP_2)
+        );
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        drop(client);
+        connection.await.unwrap().unwrap();
+        Some(Sent {
+            text: String::from_utf8(body.to_vec()).unwrap(),
+        })
+    }
+
+    /// Checks every row over HTTP/1.1 and over HTTP/2.
+    pub(super) async fn check(&self, rows: &[Row]) {
+        for row in rows {
+            let sent = self.sent(&row.lines).await;
+            row.check(&sent, "HTTP/1.1");
+            if let Some(sent) = self.sent_by_http2(&row.lines).await {
+                row.check(&sent, "HTTP/2");
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        self.running.shutdown();
+        assert_eq!(self.running.join().await.code(), 0);
+    }
+}
+
+impl Row {
+    fn check(&self, sent: &Sent, protocol: &str) {
+        let lines: Vec<_> = self.lines.iter().map(|line| shortened(line)).collect();
+        let case = format!("{}, {protocol}: {lines:#?}", self.clause);
+        let (trace, parent_id, flags) = sent.traceparent();
+        assert_ne!(parent_id, CALLER, "{case}");
+        match self.trace {
+            Continues(expected) => assert_eq!((trace, flags), (TRACE, expected), "{case}"),
+            // Of this tracer: recorded, with random bits.
+            New => assert!(trace != TRACE && flags == 3, "{case}: {sent:?}"),
+        }
+        assert_eq!(sent.value("tracestate"), self.state.as_deref(), "{case}");
+    }
+}
+
+pub(super) fn shortened(line: &[u8]) -> String {
+    let start = &line[..line.len().min(200)];
+    format!("{} ({} bytes)", start.escape_ascii(), line.len())
+}
+
+/// What the handler of every service here does: makes a client span, and tells what it would send.
+fn call(tracer: &Tracer, received: &HeaderMap) -> String {
+    // A span of its own takes the caller's list through the sampler, as the span of the request did.
+    let handed_down = |remote| {
+        tracer
+            .span("received")
+            .remote(remote)
+            .start()
+            .tracestate()
+            .cloned()
+    };
+    let state: TraceState = extract(received).and_then(handed_down).unwrap_or_default();
+    let call = tracer
+        .span("GET")
+        .kind(SpanKind::Client)
+        .parent(Context::current());
+    let mut headers = HeaderMap::new();
+    call.tracestate(state).start().inject(&mut headers);
+    let lines = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()));
+    lines.collect()
+}
+
+/// Follows its callers, and records every trace that starts here, without a threshold that would stand in `tracestate`.
+pub(super) fn following() -> Tracer {
+    struct Keep;
+    impl Sampler for Keep {
+        fn sample(&self, _: &SampleParams<'_>) -> Decision {
+            Decision::RecordAndSample { threshold: None }
+        }
+    }
+    let sampler = ParentBased::root(Keep);
+    Tracer::builder("w3c").sampler(sampler).build().unwrap()
+}
+
+pub(super) async fn check(rows: &[Row]) {
+    let service = Service::open(following()).await;
+    service.check(rows).await;
+    service.close().await;
+}
