@@ -90,6 +90,9 @@ impl Error for BuildError {
 #[derive(Clone, Debug)]
 pub struct ExportError {
     cause: Cause,
+    /// How many failed and how many were rejected; `None` if all failed.
+    lost: Option<(u64, u64)>,
+    logs: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -103,12 +106,56 @@ impl ExportError {
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             cause: Cause::Error(Arc::from(cause.into())),
+            lost: None,
+            logs: false,
         }
+    }
+
+    /// Says that not the whole batch is lost: `failed` did not get there, `rejected` were refused, the rest was taken.
+    ///
+    /// ```
+    /// use cortex_trace::{ExportError, Exporter, SpanData, Tracer};
+    /// use std::time::Duration;
+    ///
+    /// struct Picky;
+    /// impl Exporter for Picky {
+    ///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+    ///         Err(ExportError::new("the name is too long").only(0, 1))
+    ///     }
+    /// }
+    ///
+    /// let tracer = Tracer::builder("shop").export(Picky).build()?;
+    /// tracer.span("restock").start().end();
+    /// tracer.flush_blocking(Duration::from_secs(60))?;
+    /// assert_eq!((tracer.stats().rejected, tracer.stats().failed), (1, 0));
+    /// assert_eq!(tracer.last_errors().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn only(mut self, failed: u64, rejected: u64) -> Self {
+        self.lost = Some((failed, rejected));
+        self
+    }
+
+    /// Returns how many of a batch of `all` failed, and how many were rejected.
+    pub(crate) fn lost(&self, all: u64) -> (u64, u64) {
+        let (failed, rejected) = self.lost.unwrap_or((all, 0));
+        let failed = failed.min(all);
+        (failed, rejected.min(all - failed))
+    }
+
+    /// Says that this is about logs.
+    #[cfg(all(feature = "otlp", feature = "logs"))]
+    pub(crate) const fn of_logs(mut self) -> Self {
+        self.logs = true;
+        self
     }
 
     pub(crate) fn panicked(message: &str) -> Self {
         Self {
             cause: Cause::Panic(Arc::from(Box::<dyn Error + Send + Sync>::from(message))),
+            lost: None,
+            logs: false,
         }
     }
 
@@ -126,10 +173,11 @@ impl From<io::Error> for ExportError {
 
 impl fmt::Display for ExportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.cause {
-            Cause::Error(_) => "export spans",
-            Cause::Panic(_) => "export spans: the exporter panicked",
-        })
+        f.write_str(if self.logs { "export logs" } else { "export spans" })?;
+        match self.cause {
+            Cause::Error(_) => Ok(()),
+            Cause::Panic(_) => f.write_str(": the exporter panicked"),
+        }
     }
 }
 
@@ -172,6 +220,7 @@ pub struct FlushError {
     pub(crate) late: Vec<&'static str>,
     pub(crate) failed: Vec<(&'static str, ExportError)>,
     pub(crate) thread: Option<Arc<io::Error>>,
+    pub(crate) logs: bool,
 }
 
 impl FlushError {
@@ -193,7 +242,7 @@ impl FlushError {
 
 impl fmt::Display for FlushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("flush spans")?;
+        f.write_str(if self.logs { "flush logs" } else { "flush spans" })?;
         let mut separator = ": ";
         for (name, error) in &self.failed {
             let (Cause::Error(cause) | Cause::Panic(cause)) = &error.cause;
@@ -264,6 +313,7 @@ mod tests {
                 ("console", ExportError::panicked("closed")),
             ],
             thread: Some(Arc::new(io::Error::other("too many"))),
+            logs: false,
         };
         assert_eq!(
             error.to_string(),

@@ -35,6 +35,14 @@ pub(crate) fn span_id() -> SpanId {
     })
 }
 
+/// Makes a random number from 0 up to but not 1, for what need not be secret.
+#[cfg(feature = "otlp")]
+pub(crate) fn fraction() -> f64 {
+    const BITS: u32 = 53; // as many as a double has
+    #[expect(clippy::cast_precision_loss, reason = "they fit")]
+    with_generator(|generator| (generator.next() >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64)
+}
+
 fn with_generator<R>(draw: impl FnOnce(&mut Generator) -> R) -> R {
     let mut generator = GENERATOR.take().unwrap_or_else(Generator::from_system);
     let drawn = draw(&mut generator);

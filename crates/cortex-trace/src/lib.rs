@@ -4,10 +4,12 @@
 mod error;
 mod export;
 mod id;
-#[cfg(any(feature = "file", feature = "logs"))]
+#[cfg(any(feature = "file", feature = "logs", feature = "otlp"))]
 mod json;
 #[cfg(feature = "logs")]
 mod log;
+#[cfg(feature = "otlp")]
+mod otlp;
 pub mod propagation;
 mod sampler;
 mod span;
@@ -18,9 +20,13 @@ pub use self::error::{BuildError, BuildErrorKind, ExportError, FlushError};
 pub use self::export::Console;
 #[cfg(feature = "file")]
 pub use self::export::OtlpJsonFile;
-pub use self::export::{Exporter, Stats};
+pub use self::export::{Abort, Exporter, Stats};
 #[cfg(feature = "logs")]
 pub use self::log::{Filter, FilterError, InstallError, JsonLogs};
+#[cfg(feature = "otlp")]
+pub use self::otlp::{Otlp, OtlpError, OtlpErrorKind};
+#[cfg(all(feature = "otlp", feature = "logs"))]
+pub use self::otlp::{OtlpLogs, OtlpLogsBuilder};
 pub use self::sampler::{
     AlwaysOff, AlwaysOn, Decision, InvalidProbability, ParentBased, Probability, SampleParams, Sampler,
     Threshold,

@@ -3,6 +3,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::Abort;
 use crate::{ExportError, FlushError};
 
 /// Several workers being asked for the same, and somebody who waits for all of them.
@@ -10,6 +11,8 @@ use crate::{ExportError, FlushError};
 pub(crate) struct Completion {
     progress: Mutex<Progress>,
     done: Condvar,
+    /// What to tell those who are late.
+    aborts: Vec<Abort>,
 }
 
 #[derive(Debug)]
@@ -20,13 +23,14 @@ struct Progress {
 }
 
 impl Completion {
-    pub(super) fn new(pending: Vec<&'static str>) -> Arc<Self> {
+    pub(super) fn new(pending: Vec<&'static str>, aborts: Vec<Abort>) -> Arc<Self> {
         Arc::new(Self {
             progress: Mutex::new(Progress {
                 pending,
                 failed: Vec::new(),
             }),
             done: Condvar::new(),
+            aborts,
         })
     }
 
@@ -50,7 +54,14 @@ impl Completion {
             .done
             .wait_timeout_while(self.progress(), timeout, |progress| !progress.pending.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
-        progress.result()
+        let result = progress.result();
+        drop(progress);
+        if result.as_ref().is_err_and(FlushError::is_timeout) {
+            for abort in &self.aborts {
+                abort.raise(); // nothing to those who are done
+            }
+        }
+        result
     }
 
     /// Waits until all have answered or the time is up.
@@ -109,6 +120,7 @@ impl Progress {
             late: self.pending.clone(),
             failed: self.failed.clone(),
             thread: None,
+            logs: false,
         })
     }
 }

@@ -1,3 +1,4 @@
+use super::Abort;
 use crate::{ExportError, Resource, SpanData};
 
 /// Takes finished spans somewhere.
@@ -41,11 +42,18 @@ pub trait Exporter: Send + 'static {
         let _ = resource;
     }
 
+    /// Learns how it is told that the time for a shutdown is up; called once, before everything else. An exporter that
+    /// waits, as one that retries does, should give up then.
+    fn set_abort(&mut self, abort: Abort) {
+        drop(abort);
+    }
+
     /// Exports a batch, which is never empty. It is not offered again: an exporter that wants to retry does so here.
     ///
     /// # Errors
     ///
-    /// The batch was not exported; all its spans count as failed.
+    /// The batch was not exported; all its spans count as failed, unless the error says that only
+    /// [some are lost](ExportError::only).
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError>;
 
     /// Sends on whatever is held back.

@@ -1,18 +1,22 @@
 //! What becomes of finished spans: a queue and a thread per destination, and the destinations.
 
+mod abort;
+#[cfg(feature = "logs")]
+mod complaint;
 mod completion;
 #[cfg(feature = "console")]
 mod console;
 mod exporter;
 #[cfg(feature = "file")]
 mod file;
-#[cfg(feature = "file")]
-mod otlp_json;
+#[cfg(any(feature = "file", feature = "otlp"))]
+pub(crate) mod otlp_json;
 mod pipeline;
 mod queue;
 mod stats;
 mod worker;
 
+pub use self::abort::Abort;
 #[cfg(feature = "console")]
 pub use self::console::Console;
 pub use self::exporter::Exporter;
@@ -21,4 +25,6 @@ pub use self::file::OtlpJsonFile;
 pub(crate) use self::pipeline::Pipeline;
 pub(crate) use self::queue::Limits;
 pub use self::stats::Stats;
+#[cfg(feature = "otlp")]
+pub(crate) use self::worker::Consumer;
 pub(crate) use self::worker::is_worker;

@@ -1,6 +1,8 @@
-//! The OTLP/JSON encoding of finished spans: protobuf's JSON mapping with ids in hex, as OTLP 1.x defines it.
+//! The OTLP/JSON encoding of finished spans and log records: protobuf's JSON mapping with ids in hex, as OTLP 1.x defines it.
 
 use std::time::SystemTime;
+
+use cortex_core::Flags;
 
 use crate::json;
 use crate::propagation::TraceState;
@@ -11,7 +13,7 @@ const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
 /// Writes one line with one `resourceSpans`, and its end.
-pub(super) fn line(out: &mut String, resource: &Resource, batch: &[SpanData]) {
+pub(crate) fn line(out: &mut String, resource: &Resource, batch: &[SpanData]) {
     out.push_str(r#"{"resourceSpans":[{"resource":{"#);
     attributes(out, resource.attributes());
     out.push_str(r#"},"scopeSpans":[{"scope":{"name":"cortex-trace","version":""#);
@@ -19,6 +21,11 @@ pub(super) fn line(out: &mut String, resource: &Resource, batch: &[SpanData]) {
     out.push_str(r#""},"spans":["#);
     list(out, batch, span);
     out.push_str("]}]}]}\n");
+}
+
+/// Returns the flags of a span or a link, where it is always known whether the other end is remote.
+pub(crate) fn flags(flags: Flags, is_remote: bool) -> u32 {
+    u32::from(flags.to_wire()) | HAS_IS_REMOTE | if is_remote { IS_REMOTE } else { 0 }
 }
 
 fn span(out: &mut String, span: &SpanData) {
@@ -33,9 +40,8 @@ fn span(out: &mut String, span: &SpanData) {
         out.push('"');
     }
     tracestate(out, &span.tracestate);
-    let remote = if span.parent_is_remote { IS_REMOTE } else { 0 };
     out.push_str(r#","flags":"#);
-    json::plain(out, u32::from(span.flags.to_wire()) | HAS_IS_REMOTE | remote);
+    json::plain(out, flags(span.flags, span.parent_is_remote));
     out.push_str(r#","name":"#);
     json::string(out, &span.name);
     out.push_str(r#","kind":"#);
@@ -73,7 +79,7 @@ fn span(out: &mut String, span: &SpanData) {
             out.push('"');
             tracestate(out, &link.tracestate);
             out.push_str(r#","flags":"#);
-            json::plain(out, u32::from(link.flags.to_wire()) | HAS_IS_REMOTE | IS_REMOTE);
+            json::plain(out, flags(link.flags, true));
             out.push('}');
         });
         out.push(']');
@@ -114,7 +120,7 @@ fn tracestate(out: &mut String, state: &TraceState) {
     }
 }
 
-fn time(out: &mut String, key: &str, time: SystemTime) {
+pub(crate) fn time(out: &mut String, key: &str, time: SystemTime) {
     let nanos = time
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
@@ -126,7 +132,7 @@ fn time(out: &mut String, key: &str, time: SystemTime) {
     out.push('"');
 }
 
-fn count(out: &mut String, key: &str, count: u32) {
+pub(crate) fn count(out: &mut String, key: &str, count: u32) {
     if count > 0 {
         out.push_str(",\"");
         out.push_str(key);
@@ -135,7 +141,7 @@ fn count(out: &mut String, key: &str, count: u32) {
     }
 }
 
-fn attributes(out: &mut String, attributes: &[Attribute]) {
+pub(crate) fn attributes(out: &mut String, attributes: &[Attribute]) {
     out.push_str(r#""attributes":["#);
     list(out, attributes, |out, attribute| {
         out.push_str(r#"{"key":"#);
@@ -147,7 +153,7 @@ fn attributes(out: &mut String, attributes: &[Attribute]) {
     out.push(']');
 }
 
-fn value(out: &mut String, value: &Value) {
+pub(crate) fn value(out: &mut String, value: &Value) {
     match value {
         Value::Bool(value) => {
             out.push_str(r#""boolValue":"#);
@@ -175,7 +181,7 @@ fn value(out: &mut String, value: &Value) {
     }
 }
 
-fn list<T>(out: &mut String, items: &[T], write: impl Fn(&mut String, &T)) {
+pub(crate) fn list<T>(out: &mut String, items: &[T], write: impl Fn(&mut String, &T)) {
     for (at, item) in items.iter().enumerate() {
         if at > 0 {
             out.push(',');

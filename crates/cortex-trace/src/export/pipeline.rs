@@ -3,13 +3,20 @@ use std::sync::Arc;
 
 use super::completion::Completion;
 use super::queue::{Limits, Queue};
-use super::{Exporter, Stats, worker};
-use crate::{Resource, SpanData};
+use super::worker::{self, Consumer};
+use super::{Abort, Exporter, Stats};
+use crate::{ExportError, Resource, SpanData};
 
-/// All destinations of a tracer. Dropping it tells the workers to finish, and does not wait for them.
-#[derive(Debug, Default)]
-pub(crate) struct Pipeline {
-    queues: Vec<Arc<Queue>>,
+/// All destinations of a tracer, or of logs. Dropping it tells the workers to finish, and does not wait for them.
+#[derive(Debug)]
+pub(crate) struct Pipeline<T = SpanData> {
+    queues: Vec<Arc<Queue<T>>>,
+}
+
+impl<T> Default for Pipeline<T> {
+    fn default() -> Self {
+        Self { queues: Vec::new() }
+    }
 }
 
 impl Pipeline {
@@ -19,8 +26,19 @@ impl Pipeline {
         resource: &Resource,
         limits: Limits,
     ) -> io::Result<Self> {
+        Self::start_consumers(exporters, resource, limits)
+    }
+}
+
+impl<T: Clone + Send + 'static> Pipeline<T> {
+    /// Starts a worker per destination.
+    pub(crate) fn start_consumers(
+        consumers: Vec<impl Consumer<T>>,
+        resource: &Resource,
+        limits: Limits,
+    ) -> io::Result<Self> {
         let mut pipeline = Self::default(); // dropped on an error, which ends the workers that have started
-        for exporter in exporters {
+        for exporter in consumers {
             let queue = Arc::new(Queue::new(exporter.name(), limits));
             std::thread::Builder::new()
                 .name("cortex-trace-export".into())
@@ -33,8 +51,8 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Hands a finished span to every destination.
-    pub(crate) fn submit(&self, span: SpanData) {
+    /// Hands a finished span, or whatever this is for, to every destination.
+    pub(crate) fn submit(&self, span: T) {
         let Some((last, others)) = self.queues.split_last() else {
             return;
         };
@@ -48,18 +66,26 @@ impl Pipeline {
         self.queues.iter().map(|queue| (queue.name, queue.stats()))
     }
 
+    pub(crate) fn last_errors(&self) -> impl Iterator<Item = (&'static str, ExportError)> {
+        self.queues
+            .iter()
+            .filter_map(|queue| Some((queue.name, queue.last_error()?)))
+    }
+
     /// Asks every worker to flush.
     pub(crate) fn flush(&self) -> Arc<Completion> {
-        self.ask(Queue::flush)
+        self.ask(Queue::flush, Vec::new())
     }
 
-    /// Asks every worker to end.
+    /// Asks every worker to end; one that is late is told to abort.
     pub(crate) fn shutdown(&self) -> Arc<Completion> {
-        self.ask(Queue::shutdown)
+        let aborts = self.queues.iter().map(|queue| queue.abort.clone());
+        self.ask(Queue::shutdown, aborts.collect())
     }
 
-    fn ask(&self, what: impl Fn(&Queue, Arc<Completion>)) -> Arc<Completion> {
-        let completion = Completion::new(self.queues.iter().map(|queue| queue.name).collect());
+    fn ask(&self, what: impl Fn(&Queue<T>, Arc<Completion>), aborts: Vec<Abort>) -> Arc<Completion> {
+        let names = self.queues.iter().map(|queue| queue.name).collect();
+        let completion = Completion::new(names, aborts);
         for queue in &self.queues {
             what(queue, Arc::clone(&completion));
         }
@@ -67,7 +93,7 @@ impl Pipeline {
     }
 }
 
-impl Drop for Pipeline {
+impl<T> Drop for Pipeline<T> {
     fn drop(&mut self) {
         for queue in &self.queues {
             queue.close();

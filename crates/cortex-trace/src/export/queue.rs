@@ -2,9 +2,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Stats;
 use super::completion::{Completion, lock};
-use crate::{ExportError, SpanData};
+use super::{Abort, Stats};
+use crate::ExportError;
 
 /// How much an exporter may lag behind.
 #[derive(Clone, Copy, Debug)]
@@ -24,20 +24,22 @@ impl Default for Limits {
     }
 }
 
-/// What lies between the spans that end and one exporter.
+/// What lies between the items that are made and one exporter.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct Queue<T> {
     pub(super) name: &'static str,
+    /// Tells the exporter that nobody waits any longer for its end.
+    pub(super) abort: Abort,
     limits: Limits,
-    state: Mutex<State>,
+    state: Mutex<State<T>>,
     /// Wakes the worker.
     wake: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    items: VecDeque<Item>,
-    /// How many of `items` are spans.
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<Item<T>>,
+    /// How many of `items` are to be exported.
     spans: usize,
     /// Nothing is taken any more.
     closed: bool,
@@ -45,15 +47,26 @@ struct State {
     enders: Vec<Arc<Completion>>,
     end: Option<Result<(), ExportError>>,
     stats: Stats,
+    last_error: Option<ExportError>,
+}
+
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self {
+            items: VecDeque::new(),
+            spans: 0,
+            closed: false,
+            enders: Vec::new(),
+            end: None,
+            stats: Stats::default(),
+            last_error: None,
+        }
+    }
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all items are spans: a box would cost each of them an allocation"
-)]
-enum Item {
-    Span(SpanData),
+enum Item<T> {
+    Span(T),
     /// Everything before it is exported when it comes out.
     Flush(Arc<Completion>),
 }
@@ -65,18 +78,19 @@ pub(super) enum Task {
     End,
 }
 
-impl Queue {
+impl<T> Queue<T> {
     pub(super) fn new(name: &'static str, limits: Limits) -> Self {
         Self {
             name,
+            abort: Abort::new(),
             limits,
             state: Mutex::default(),
             wake: Condvar::new(),
         }
     }
 
-    /// Takes a span, or drops it and counts that. Never waits for the exporter.
-    pub(super) fn push(&self, span: SpanData) {
+    /// Takes an item, or drops it and counts that. Never waits for the exporter.
+    pub(super) fn push(&self, span: T) {
         let mut state = self.state();
         state.stats.enqueued += 1;
         if state.closed {
@@ -134,11 +148,11 @@ impl Queue {
     }
 
     /// Waits for the worker's next task, and fills `batch` if that is to export it.
-    pub(super) fn next(&self, batch: &mut Vec<SpanData>) -> Task {
-        let nothing_to_do = |state: &mut State| state.items.is_empty() && !state.closed;
+    pub(super) fn next(&self, batch: &mut Vec<T>) -> Task {
+        let nothing_to_do = |state: &mut State<T>| state.items.is_empty() && !state.closed;
         let state = self.wake.wait_while(self.state(), nothing_to_do);
         let state = state.unwrap_or_else(PoisonError::into_inner);
-        let may_wait = |state: &mut State| {
+        let may_wait = |state: &mut State<T>| {
             state.spans < self.limits.batch && state.items.len() == state.spans && !state.closed
         };
         let (mut state, _) = self
@@ -169,8 +183,18 @@ impl Queue {
         state.stats.in_flight -= spans;
         match result {
             Ok(()) => state.stats.exported += spans,
-            Err(_) => state.stats.failed += spans,
+            Err(error) => {
+                let (failed, rejected) = error.lost(spans);
+                state.stats.failed += failed;
+                state.stats.rejected += rejected;
+                state.stats.exported += spans - failed - rejected;
+                state.last_error = Some(error.clone());
+            }
         }
+    }
+
+    pub(super) fn last_error(&self) -> Option<ExportError> {
+        self.state().last_error.clone()
     }
 
     pub(super) fn count_panic(&self) {
@@ -197,7 +221,7 @@ impl Queue {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
         lock(&self.state)
     }
 }

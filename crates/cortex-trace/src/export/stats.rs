@@ -1,6 +1,6 @@
 use std::ops::AddAssign;
 
-/// What became of finished spans: `enqueued = exported + failed + dropped() + in_flight`, at every moment.
+/// What became of finished spans: `enqueued = exported + rejected + failed + dropped() + in_flight`, at every moment.
 ///
 /// # Examples
 ///
@@ -19,6 +19,8 @@ pub struct Stats {
     pub enqueued: u64,
     /// Spans that the exporter took.
     pub exported: u64,
+    /// Spans that the destination refused out of batches that it took: a partial success of OTLP.
+    pub rejected: u64,
     /// Spans that the exporter failed to take.
     pub failed: u64,
     /// Spans that found the queue full.
@@ -42,6 +44,7 @@ impl AddAssign for Stats {
     fn add_assign(&mut self, other: Self) {
         self.enqueued += other.enqueued;
         self.exported += other.exported;
+        self.rejected += other.rejected;
         self.failed += other.failed;
         self.dropped_queue_full += other.dropped_queue_full;
         self.dropped_after_shutdown += other.dropped_after_shutdown;

@@ -4,9 +4,11 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::Exporter;
+#[cfg(feature = "logs")]
+use super::complaint::Complaints;
 use super::queue::{Queue, Task};
-use crate::{ExportError, Resource};
+use super::{Abort, Exporter};
+use crate::{ExportError, Resource, SpanData};
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
@@ -17,20 +19,56 @@ pub(crate) fn is_worker() -> bool {
     IS_WORKER.get()
 }
 
+/// Where a worker takes what it gets: an exporter of spans, or of something else.
+pub(crate) trait Consumer<T>: Send + 'static {
+    fn name(&self) -> &'static str;
+    fn begin(&mut self, resource: &Resource, abort: Abort);
+    fn export(&mut self, batch: &[T]) -> Result<(), ExportError>;
+    fn flush(&mut self) -> Result<(), ExportError>;
+    fn shutdown(&mut self) -> Result<(), ExportError>;
+}
+
+impl Consumer<SpanData> for Box<dyn Exporter> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn begin(&mut self, resource: &Resource, abort: Abort) {
+        (**self).set_abort(abort);
+        (**self).set_resource(resource);
+    }
+
+    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        (**self).export(batch)
+    }
+
+    fn flush(&mut self) -> Result<(), ExportError> {
+        (**self).flush()
+    }
+
+    fn shutdown(&mut self) -> Result<(), ExportError> {
+        (**self).shutdown()
+    }
+}
+
 /// Exports what comes out of the queue until that is closed and empty.
-pub(super) fn run(queue: &Queue, mut exporter: Box<dyn Exporter>, resource: &Resource) {
+pub(super) fn run<T>(queue: &Queue<T>, mut exporter: impl Consumer<T>, resource: &Resource) {
     IS_WORKER.set(true);
     let named = guarded(queue, || {
-        exporter.set_resource(resource);
+        exporter.begin(resource, queue.abort.clone());
         Ok(())
     });
     let mut batch = Vec::new();
+    #[cfg(feature = "logs")]
+    let mut complaints = Complaints::default();
     loop {
         match queue.next(&mut batch) {
             Task::Export => {
                 let result = guarded(queue, || exporter.export(&batch));
                 queue.exported(batch.len(), &result);
                 batch.clear();
+                #[cfg(feature = "logs")]
+                complaints.consider(queue);
             }
             Task::Flush(completion) => {
                 let result = guarded(queue, || exporter.flush());
@@ -49,7 +87,7 @@ pub(super) fn run(queue: &Queue, mut exporter: Box<dyn Exporter>, resource: &Res
 }
 
 /// Runs foreign code; a panic becomes an error and is counted.
-fn guarded(queue: &Queue, call: impl FnOnce() -> Result<(), ExportError>) -> Result<(), ExportError> {
+fn guarded<T>(queue: &Queue<T>, call: impl FnOnce() -> Result<(), ExportError>) -> Result<(), ExportError> {
     // What a panic leaves half done belongs to the exporter, which gets the next batch all the same.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         queue.count_panic();

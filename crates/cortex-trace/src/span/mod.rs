@@ -12,5 +12,7 @@ pub use self::builder::SpanBuilder;
 pub use self::data::{Attribute, Link, SpanData, SpanEvent, SpanKind, Status};
 pub use self::local::Span;
 pub(crate) use self::recording::Recording;
+#[cfg(all(feature = "otlp", feature = "logs"))]
+pub(crate) use self::recording::{TEXT, put};
 pub use self::server::{ServerEnd, ServerSpan, ServerStart};
 pub use self::value::Value;

@@ -8,7 +8,7 @@ use crate::Tracer;
 const ATTRIBUTES: usize = 128;
 const EVENTS: usize = 128;
 /// The most bytes of a text.
-const TEXT: usize = 4096;
+pub(crate) const TEXT: usize = 4096;
 
 /// A span that is being recorded, and the tracer that gets it.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ fn after(time: SystemTime, duration: Duration) -> SystemTime {
 }
 
 /// Sets an attribute, in place of one with the same key; returns how many were dropped.
-fn put(attributes: &mut Vec<Attribute>, attribute: Attribute) -> u32 {
+pub(crate) fn put(attributes: &mut Vec<Attribute>, attribute: Attribute) -> u32 {
     let Attribute { key, value } = attribute;
     let key = cut(key);
     let value = match value {

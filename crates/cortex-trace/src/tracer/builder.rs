@@ -83,8 +83,7 @@ impl TracerBuilder {
 
     /// Adds an attribute that describes the service as a whole, such as `service.version`.
     pub fn resource(mut self, key: &'static str, value: impl Into<Value>) -> Self {
-        self.resource.attributes.retain(|attribute| attribute.key != key);
-        self.resource.attributes.push(Attribute::new(key, value));
+        self.resource.set(key, value.into());
         self
     }
 
@@ -191,6 +190,19 @@ pub struct Resource {
 }
 
 impl Resource {
+    #[cfg(all(feature = "otlp", feature = "logs"))]
+    pub(crate) fn of_service(name: String) -> Self {
+        Self {
+            attributes: vec![Attribute::new("service.name", name)],
+        }
+    }
+
+    /// Sets an attribute, in place of one with the same key.
+    pub(crate) fn set(&mut self, key: &'static str, value: Value) {
+        self.attributes.retain(|attribute| attribute.key != key);
+        self.attributes.push(Attribute::new(key, value));
+    }
+
     /// Returns the name of the service.
     pub fn service_name(&self) -> std::borrow::Cow<'_, str> {
         self.attributes

@@ -11,7 +11,7 @@ use crate::export::Pipeline;
 use crate::propagation::Propagators;
 use crate::sampler::Sampler;
 use crate::span::{ServerSpan, ServerStart, Span, SpanBuilder, SpanData};
-use crate::{FlushError, Stats};
+use crate::{ExportError, FlushError, Stats};
 
 /// Starts spans, decides which are recorded, and hands the finished ones to the exporters.
 ///
@@ -155,7 +155,7 @@ impl Tracer {
     /// let stats = tracer.stats();
     /// assert_eq!(
     ///     stats.enqueued,
-    ///     stats.exported + stats.failed + stats.dropped() + stats.in_flight
+    ///     stats.exported + stats.rejected + stats.failed + stats.dropped() + stats.in_flight
     /// );
     /// ```
     pub fn stats(&self) -> Stats {
@@ -169,6 +169,13 @@ impl Tracer {
     /// Returns the name of every exporter and what became of the spans for it.
     pub fn stats_by_exporter(&self) -> impl Iterator<Item = (&'static str, Stats)> {
         self.inner.pipeline.stats()
+    }
+
+    /// Returns the name of every exporter that has failed, and how it did for the last time.
+    ///
+    /// With the feature `logs`, lost spans are also told through `tracing`, once a minute at most.
+    pub fn last_errors(&self) -> impl Iterator<Item = (&'static str, ExportError)> {
+        self.inner.pipeline.last_errors()
     }
 
     /// Waits until every span that has ended by now is exported and every exporter has flushed.
@@ -202,7 +209,8 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// An exporter was not done after `timeout`, or failed to shut down; a late one goes on in the background.
+    /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort), and ends in the
+    /// background.
     ///
     /// # Cancel safety
     ///
@@ -215,7 +223,8 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// An exporter was not done after `timeout`, or failed to shut down; a late one goes on in the background.
+    /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort), and ends in the
+    /// background.
     pub fn shutdown_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
         self.inner.pipeline.shutdown().wait(timeout)
     }

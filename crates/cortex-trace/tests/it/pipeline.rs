@@ -113,7 +113,7 @@ fn end_spans(tracer: &Tracer, count: usize) {
 fn assert_adds_up(stats: Stats) -> Stats {
     assert_eq!(
         stats.enqueued,
-        stats.exported + stats.failed + stats.dropped() + stats.in_flight,
+        stats.exported + stats.rejected + stats.failed + stats.dropped() + stats.in_flight,
         "{stats:?}"
     );
     stats

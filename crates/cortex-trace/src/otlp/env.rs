@@ -1,0 +1,272 @@
+//! What the environment says about exporters.
+//!
+//! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::error::{OtlpError, OtlpErrorKind as Kind};
+use super::settings::{Encoding, Protocol, Settings, Signal};
+
+/// The variables of one signal, which go before those of all.
+struct Names {
+    endpoint: &'static str,
+    protocol: &'static str,
+    headers: &'static str,
+    timeout: &'static str,
+    compression: &'static str,
+}
+
+const ALL: Names = Names {
+    endpoint: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    protocol: "OTEL_EXPORTER_OTLP_PROTOCOL",
+    headers: "OTEL_EXPORTER_OTLP_HEADERS",
+    timeout: "OTEL_EXPORTER_OTLP_TIMEOUT",
+    compression: "OTEL_EXPORTER_OTLP_COMPRESSION",
+};
+
+const TRACES: Names = Names {
+    endpoint: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    protocol: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    headers: "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    timeout: "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+    compression: "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+};
+
+const LOGS: Names = Names {
+    endpoint: "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+    protocol: "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL",
+    headers: "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+    timeout: "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT",
+    compression: "OTEL_EXPORTER_OTLP_LOGS_COMPRESSION",
+};
+
+/// Reads what the variables say about a signal.
+pub(super) fn read(
+    signal: Signal,
+    variable: impl Fn(&'static str) -> Option<OsString>,
+) -> Result<Settings, OtlpError> {
+    let get = |name| match variable(name).map(OsString::into_string) {
+        Some(Err(_)) => Err(invalid(name)),
+        // The specification wants an empty one taken for none.
+        Some(Ok(value)) if !value.trim().is_empty() => Ok(Some((name, value.trim().to_owned()))),
+        Some(Ok(_)) | None => Ok(None),
+    };
+    let names = match signal {
+        Signal::Traces => TRACES,
+        Signal::Logs => LOGS,
+    };
+    let first = |special, general| Ok(get(special)?.or(get(general)?));
+
+    let protocol = match first(names.protocol, ALL.protocol)? {
+        None => Protocol::Http(Encoding::Protobuf),
+        Some((name, value)) => protocol(&value).ok_or_else(|| invalid(name))?,
+    };
+    // Only the general one is a base.
+    let mut settings = if let Some((name, url)) = get(names.endpoint)? {
+        Settings::exact(protocol, &url).map_err(|error| of(name, error))?
+    } else if let Some((name, base)) = get(ALL.endpoint)? {
+        Settings::new(signal, protocol, &base).map_err(|error| of(name, error))?
+    } else {
+        Settings::new(signal, protocol, protocol.endpoint())?
+    };
+    if let Some((name, value)) = first(names.headers, ALL.headers)? {
+        for (header, value) in pairs(&value).ok_or_else(|| invalid(name))? {
+            settings.header(&header, &value).map_err(|_| invalid(name))?;
+        }
+    }
+    if let Some((name, value)) = first(names.timeout, ALL.timeout)? {
+        let millis = value.parse().ok().filter(|millis| *millis > 0);
+        settings.timeout = Duration::from_millis(millis.ok_or_else(|| invalid(name))?);
+    }
+    if let Some((name, value)) = first(names.compression, ALL.compression)? {
+        settings.gzip = match &*value {
+            "none" => false,
+            "gzip" if cfg!(feature = "gzip") => true,
+            _ => return Err(invalid(name)),
+        };
+    }
+    Ok(settings)
+}
+
+fn protocol(value: &str) -> Option<Protocol> {
+    match value {
+        "grpc" => Some(Protocol::Grpc),
+        "http/protobuf" => Some(Protocol::Http(Encoding::Protobuf)),
+        "http/json" => Some(Protocol::Http(Encoding::Json)),
+        _ => None,
+    }
+}
+
+fn invalid(name: &'static str) -> OtlpError {
+    OtlpError::new(Kind::InvalidVariable { name })
+}
+
+/// Names the variable, and keeps what is wrong with it.
+fn of(name: &'static str, source: OtlpError) -> OtlpError {
+    OtlpError::caused(Kind::InvalidVariable { name }, source)
+}
+
+/// Reads `key=value` pairs between commas, with values in percent encoding.
+fn pairs(value: &str) -> Option<Vec<(String, String)>> {
+    let pairs = value.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            let key = key.trim();
+            (!key.is_empty()).then_some((key.to_owned(), decode(value.trim())?))
+        })
+        .collect()
+}
+
+/// Decodes percent encoding; nothing if it is malformed.
+pub(super) fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte != b'%' {
+            bytes.push(*byte);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        let digit = |at: usize| char::from(digits[at]).to_digit(16);
+        bytes.push(u8::try_from(digit(0)? << 4 | digit(1)?).ok()?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_both(variables: &[(&str, &str)]) -> Result<(Settings, Settings), OtlpErrorKind> {
+        let find = |name| variables.iter().find(|(known, _)| *known == name);
+        let get = |name| find(name).map(|(_, value)| OsString::from(value));
+        let settings = |signal| read(signal, get).map_err(|error| error.kind().clone());
+        Ok((settings(Signal::Traces)?, settings(Signal::Logs)?))
+    }
+
+    use crate::otlp::OtlpErrorKind;
+
+    fn urls(variables: &[(&str, &str)]) -> (String, String) {
+        let (traces, logs) = read_both(variables).unwrap();
+        (traces.url.to_string(), logs.url.to_string())
+    }
+
+    fn strings(traces: &str, logs: &str) -> (String, String) {
+        (traces.to_owned(), logs.to_owned())
+    }
+
+    #[test]
+    fn nothing_said_means_the_collector_on_this_machine() {
+        for variables in [vec![], vec![("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]] {
+            let (traces, logs) = read_both(&variables).unwrap();
+            assert_eq!(traces.url, "http://localhost:4318/v1/traces");
+            assert_eq!(logs.url, "http://localhost:4318/v1/logs");
+            assert_eq!(traces.protocol, Protocol::Http(Encoding::Protobuf));
+            assert_eq!(traces.timeout, Duration::from_secs(10));
+            assert!(!traces.gzip && logs.headers.len() == 1);
+        }
+        let grpc = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+        assert_eq!(
+            urls(&grpc),
+            strings("http://localhost:4317/", "http://localhost:4317/")
+        );
+    }
+
+    #[test]
+    fn only_the_general_endpoint_is_a_base() {
+        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/otlp/");
+        assert_eq!(
+            urls(&[base]),
+            strings("http://c:4318/otlp/v1/traces", "http://c:4318/otlp/v1/logs")
+        );
+        let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t:4318/");
+        assert_eq!(
+            urls(&[base, whole]),
+            strings("http://t:4318/", "http://c:4318/otlp/v1/logs")
+        );
+        let whole = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://l");
+        assert_eq!(
+            urls(&[base, whole]),
+            strings("http://c:4318/otlp/v1/traces", "http://l/")
+        );
+    }
+
+    #[test]
+    fn what_is_said_of_one_signal_goes_first() {
+        let (traces, logs) = read_both(&[
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=general"),
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+                "authorization=Basic%20eA%3D%3D, b = c=d ,",
+            ),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
+            ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "100"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+        ])
+        .unwrap();
+        assert_eq!(traces.protocol, Protocol::Http(Encoding::Json));
+        assert_eq!(logs.protocol, Protocol::Grpc);
+        assert_eq!(
+            (&traces.headers["authorization"], &traces.headers["b"]),
+            (&"Basic eA==".parse().unwrap(), &"c=d".parse().unwrap())
+        );
+        assert!(!traces.headers.contains_key("a") && logs.headers["a"] == "general");
+        assert_eq!(traces.timeout, Duration::from_secs(5));
+        assert_eq!(logs.timeout, Duration::from_millis(100));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_told() {
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "thrift"),
+            ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "GRPC"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c"),
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://user@c"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "10s"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "secret"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "=secret"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a b=secret"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=%4"),
+            ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "a=%+4"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=%0a"),
+        ] {
+            let error = read_both(&[(name, value)]).err().unwrap();
+            assert!(
+                matches!(error, OtlpErrorKind::InvalidVariable { name: told } if told == name),
+                "{name}: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn gzip_is_supported_with_its_feature() {
+        let settings = read_both(&[("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip")]);
+        match settings {
+            Ok((traces, logs)) => assert!(cfg!(feature = "gzip") && traces.gzip && !logs.gzip),
+            Err(_) => assert!(cfg!(not(feature = "gzip"))),
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn text_that_is_none_is_told() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let name = "OTEL_EXPORTER_OTLP_LOGS_HEADERS";
+        let error = read(Signal::Logs, |asked| {
+            (asked == name).then(|| OsString::from_vec(vec![0xff]))
+        });
+        assert_eq!(
+            error.err().map(|error| error.kind().clone()),
+            Some(OtlpErrorKind::InvalidVariable { name })
+        );
+    }
+}

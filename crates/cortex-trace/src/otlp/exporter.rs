@@ -1,0 +1,245 @@
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use super::channel::Channel;
+use super::env;
+use super::error::OtlpError;
+use super::sender::Patience;
+use super::settings::{Encoding, Protocol, Settings, Signal};
+use crate::{Abort, ExportError, Exporter, Resource, SpanData};
+
+/// Sends spans to an OpenTelemetry collector over OTLP: HTTP with protobuf or JSON, or gRPC.
+///
+/// A request that the collector cannot take now, or that does not reach it, is sent again after a growing, random time,
+/// or after the one that the collector asks for, up to a minute; other answers are final. HTTP statuses 429, 502, 503
+/// and 504 and the gRPC codes that the specification lists are such answers. What a collector says it has not taken out
+/// of a request that it took is never sent again, and counts as [`rejected`](crate::Stats::rejected). A batch that is
+/// too large for collectors is sent in parts.
+///
+/// It lives on the thread that the tracer gives it, in a tokio runtime of its own: flushing and shutting down work on
+/// any runtime or none. A collector that hangs costs this thread and, once the queue is full, spans that are counted.
+/// An answer of any size costs 64 KiB. Redirects are not followed. There is no TLS: `https` is refused, so use a
+/// collector on this machine, or in this pod, to get to one far away.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{Otlp, Tracer};
+///
+/// let tracer = Tracer::builder("shop")
+///     .export(Otlp::http("http://localhost:4318")?)
+///     .build()?;
+/// assert_eq!(tracer.stats().enqueued, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// As the environment says, with `OTEL_EXPORTER_OTLP_ENDPOINT` and its like:
+///
+/// ```
+/// use cortex_trace::Otlp;
+/// use std::time::Duration;
+///
+/// let otlp = Otlp::from_env()?.header("x-tenant", "shop")?.timeout(Duration::from_secs(3));
+/// assert!(format!("{otlp:?}").contains("/v1/traces"));
+/// # Ok::<(), cortex_trace::OtlpError>(())
+/// ```
+#[must_use = "it is an exporter: give it to a tracer"]
+pub struct Otlp {
+    traces: Settings,
+    logs: Settings,
+    patience: Patience,
+    resource: Resource,
+    abort: Abort,
+    channel: Option<Channel>,
+}
+
+impl Otlp {
+    /// Makes an exporter over HTTP with protobuf, to a collector such as `http://localhost:4318`; the path `/v1/traces`
+    /// is appended, and `/v1/logs` for logs.
+    ///
+    /// # Errors
+    ///
+    /// The URL is not valid, or is `https`.
+    pub fn http(url: &str) -> Result<Self, OtlpError> {
+        Self::new(Protocol::Http(Encoding::Protobuf), url)
+    }
+
+    /// Makes an exporter over HTTP with JSON; as [`http`](Self::http) otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The URL is not valid, or is `https`.
+    pub fn http_json(url: &str) -> Result<Self, OtlpError> {
+        Self::new(Protocol::Http(Encoding::Json), url)
+    }
+
+    /// Makes an exporter over gRPC, to a collector such as `http://localhost:4317`.
+    ///
+    /// # Errors
+    ///
+    /// The URL is not valid, or is `https`.
+    pub fn grpc(url: &str) -> Result<Self, OtlpError> {
+        Self::new(Protocol::Grpc, url)
+    }
+
+    fn new(protocol: Protocol, url: &str) -> Result<Self, OtlpError> {
+        Ok(Self::with(
+            Settings::new(Signal::Traces, protocol, url)?,
+            Settings::new(Signal::Logs, protocol, url)?,
+        ))
+    }
+
+    /// Makes an exporter as the environment says: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT` and
+    /// `_COMPRESSION`, or those that start with `OTEL_EXPORTER_OTLP_TRACES_` and `OTEL_EXPORTER_OTLP_LOGS_` instead.
+    ///
+    /// Without them it is HTTP with protobuf to `http://localhost:4318`. A timeout is that of one request: how long a
+    /// batch may be tried is [`retry_for`](Self::retry_for). What is set afterwards goes before them.
+    ///
+    /// # Errors
+    ///
+    /// One of them is malformed, or asks for what there is not, such as TLS, or gzip without the feature of that name;
+    /// the error names it.
+    pub fn from_env() -> Result<Self, OtlpError> {
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+
+    /// Does what [`from_env`](Self::from_env) does, with variables from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// A variable is malformed, or asks for what there is not; the error names it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_trace::Otlp;
+    /// use std::ffi::OsString;
+    ///
+    /// let otlp = Otlp::from_variables(|name| match name {
+    ///     "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(OsString::from("http://collector:4317")),
+    ///     "OTEL_EXPORTER_OTLP_PROTOCOL" => Some(OsString::from("grpc")),
+    ///     _ => None,
+    /// })?;
+    /// assert!(format!("{otlp:?}").contains("http://collector:4317/"));
+    /// # Ok::<(), cortex_trace::OtlpError>(())
+    /// ```
+    pub fn from_variables(variable: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, OtlpError> {
+        Ok(Self::with(
+            env::read(Signal::Traces, &variable)?,
+            env::read(Signal::Logs, &variable)?,
+        ))
+    }
+
+    fn with(traces: Settings, logs: Settings) -> Self {
+        Self {
+            traces,
+            logs,
+            patience: Patience {
+                first: Duration::from_secs(1),
+                all: Duration::from_mins(1),
+            },
+            resource: Resource::default(),
+            abort: Abort::new(),
+            channel: None,
+        }
+    }
+
+    /// Adds a header to requests, or replaces it: one that says who sends, for example.
+    ///
+    /// # Errors
+    ///
+    /// HTTP allows no such name or value.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, OtlpError> {
+        self.traces.header(name, value)?;
+        self.logs.header(name, value)?;
+        Ok(self)
+    }
+
+    /// Sets how long one request may take, up to the end of its answer; 10 seconds unless set, and at least a
+    /// millisecond.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        let timeout = timeout.max(Duration::from_millis(1));
+        self.traces.timeout = timeout;
+        self.logs.timeout = timeout;
+        self
+    }
+
+    /// Sets how long a batch may take with all its requests before it is given up; a minute unless set.
+    pub fn retry_for(mut self, time: Duration) -> Self {
+        self.patience.all = time;
+        self
+    }
+
+    /// Sets the wait before a request is sent for the second time, which doubles every time up to 30 seconds; a second
+    /// unless set, and at least a millisecond.
+    pub fn backoff(mut self, first: Duration) -> Self {
+        self.patience.first = first.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Sets whether requests are compressed with gzip; off unless set.
+    #[cfg(feature = "gzip")]
+    pub const fn gzip(mut self, gzip: bool) -> Self {
+        self.traces.gzip = gzip;
+        self.logs.gzip = gzip;
+        self
+    }
+
+    /// Makes what sends logs to the same collector.
+    #[cfg(feature = "logs")]
+    pub(super) fn logs(self) -> Channel {
+        Channel::new(self.logs, self.patience)
+    }
+}
+
+impl Exporter for Otlp {
+    fn name(&self) -> &'static str {
+        "otlp"
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.resource.clone_from(resource);
+    }
+
+    fn set_abort(&mut self, abort: Abort) {
+        self.abort = abort;
+    }
+
+    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        let channel = self.channel.get_or_insert_with(|| {
+            let mut channel = Channel::new(self.traces.clone(), self.patience);
+            channel.set_abort(self.abort.clone());
+            channel.set_resource(&self.resource);
+            channel
+        });
+        channel.export(batch)
+    }
+
+    fn shutdown(&mut self) -> Result<(), ExportError> {
+        self.channel = None; // closes the connection
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Otlp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Otlp")
+            .field("traces", &self.traces)
+            .field("logs", &self.logs)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("protocol", &self.protocol)
+            .field("url", &format_args!("{}", self.url))
+            .field("headers", &self.headers) // whose values are marked as secrets
+            .field("timeout", &self.timeout)
+            .field("gzip", &self.gzip)
+            .finish()
+    }
+}

@@ -1,0 +1,143 @@
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt::{self, Write};
+use std::time::SystemTime;
+
+use cortex_core::Context;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
+
+use crate::span::{Attribute, TEXT, Value, put};
+
+/// An event of `tracing` on its way to a collector.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) time: SystemTime,
+    pub(super) level: Level,
+    pub(super) target: Cow<'static, str>,
+    /// The field `message`.
+    pub(super) body: Option<Value>,
+    pub(super) attributes: Vec<Attribute>,
+    pub(super) dropped_attributes: u32,
+    /// Whose trace it is part of.
+    pub(super) context: Context,
+}
+
+impl Record {
+    /// Reads an event, with the bounds that events of spans have.
+    pub(super) fn new(event: &Event<'_>, time: SystemTime) -> Self {
+        let metadata = event.metadata();
+        let mut record = Self {
+            time,
+            level: *metadata.level(),
+            target: Cow::Borrowed(metadata.target()),
+            body: None,
+            attributes: Vec::new(),
+            dropped_attributes: 0,
+            context: Context::current(),
+        };
+        event.record(&mut record);
+        record
+    }
+
+    /// Returns the number and the name of the severity.
+    pub(super) fn severity(&self) -> (u64, &'static str) {
+        match self.level {
+            Level::TRACE => (1, "TRACE"),
+            Level::DEBUG => (5, "DEBUG"),
+            Level::INFO => (9, "INFO"),
+            Level::WARN => (13, "WARN"),
+            Level::ERROR => (17, "ERROR"),
+        }
+    }
+
+    fn set(&mut self, field: &Field, value: Value) {
+        let attribute = Attribute {
+            key: Cow::Borrowed(field.name()),
+            value,
+        };
+        match field.name() {
+            "message" => {
+                let mut body = Vec::new(); // cut as attributes are
+                put(&mut body, attribute);
+                self.body = body.pop().map(|body| body.value);
+            }
+            // What bridges the `log` crate tells in a field where its record comes from.
+            "log.target" => self.target = Cow::Owned(attribute.value.to_string()),
+            _ => {
+                let dropped = put(&mut self.attributes, attribute);
+                self.dropped_attributes = self.dropped_attributes.saturating_add(dropped);
+            }
+        }
+    }
+
+    fn set_display(&mut self, field: &Field, value: impl fmt::Display) {
+        let mut text = Bounded(String::new());
+        // What fails is longer than the bound, or a `Display` that gives up: what there is, is kept.
+        let _ = write!(text, "{value}");
+        self.set(field, Value::from(text.0));
+    }
+}
+
+impl Visit for Record {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value.into());
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.set(field, value.into());
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.set(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value.into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set_display(field, value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.set_display(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.set_display(field, format_args!("{value:?}"));
+    }
+}
+
+/// Takes text up to the limit and stops whoever writes more.
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = text.floor_char_boundary(TEXT - self.0.len());
+        self.0.push_str(&text[..end]);
+        if end < text.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounded_text_stops_between_two_characters() {
+        let mut text = Bounded("x".repeat(TEXT - 1));
+        assert!(text.write_str("").is_ok());
+        assert!(text.write_str("é").is_err());
+        assert!(text.write_str("yz").is_err());
+        assert_eq!((text.0.len(), text.0.ends_with("xy")), (TEXT, true));
+    }
+}

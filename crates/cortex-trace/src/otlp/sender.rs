@@ -1,0 +1,363 @@
+//! Sends a request until it is taken, refused for good, or out of time.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cortex_core::{Clock, SystemClock};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, TE};
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::answer::{Failure, Rejection, Retry, judge};
+use super::backoff::Backoff;
+use super::error::{OtlpError, OtlpErrorKind as Kind};
+use super::grpc;
+use super::settings::{Encoding, Protocol, Settings};
+use super::transport::{Payload, Transport};
+use crate::export::Abort;
+
+/// How long a batch may be tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// The wait before the second attempt.
+    pub(super) first: Duration,
+    /// The time for all attempts.
+    pub(super) all: Duration,
+}
+
+/// The way to one collector.
+#[derive(Debug)]
+pub(super) struct Sender<T> {
+    transport: T,
+    /// Everything of a request but its body.
+    template: Request<Payload>,
+    protocol: Protocol,
+    timeout: Duration,
+    gzip: bool,
+    patience: Patience,
+    abort: Abort,
+    /// Until then the collector asked to be left alone.
+    not_before: Option<Instant>,
+}
+
+impl<T: Transport> Sender<T> {
+    pub(super) fn new(
+        transport: T,
+        settings: &Settings,
+        method: &str,
+        patience: Patience,
+        abort: Abort,
+    ) -> Self {
+        let url = match settings.protocol {
+            Protocol::Http(_) => settings.url.clone(),
+            Protocol::Grpc => settings.method(method),
+        };
+        Self {
+            transport,
+            template: template(settings, url),
+            protocol: settings.protocol,
+            timeout: settings.timeout,
+            gzip: settings.gzip,
+            patience,
+            abort,
+            not_before: None,
+        }
+    }
+
+    /// Returns when a batch that begins now is given up.
+    pub(super) fn deadline(&self) -> Instant {
+        after(self.patience.all)
+    }
+
+    /// Sends a request, again and again if need be; a success may have a rejection of some items in it.
+    pub(super) async fn send(
+        &mut self,
+        message: Vec<u8>,
+        until: Instant,
+    ) -> Result<Option<Rejection>, OtlpError> {
+        if let Some(at) = self.not_before {
+            if at >= until {
+                return Err(OtlpError::new(Kind::Throttled));
+            }
+            self.wait(at).await?;
+            self.not_before = None;
+        }
+        let message = self.pack(message);
+        let mut backoff = Backoff::new(self.patience.first);
+        loop {
+            let attempt = self.attempt(message.clone(), until);
+            let failure = match unless(&self.abort, attempt).await? {
+                Ok(rejection) => return Ok(rejection),
+                Err(failure) => failure,
+            };
+            let wait = match failure.retry {
+                Retry::Never => return Err(failure.error),
+                Retry::Later => backoff.next(),
+                Retry::After(wait) => {
+                    self.not_before = Some(after(wait));
+                    wait.max(backoff.next()) // a collector that says 0 all the time is not to be hammered
+                }
+            };
+            let at = after(wait);
+            if at >= until {
+                return Err(failure.error);
+            }
+            self.wait(at).await?;
+            self.not_before = None;
+        }
+    }
+
+    async fn attempt(&self, message: Bytes, until: Instant) -> Result<Option<Rejection>, Failure> {
+        let transient = |error| Failure {
+            error,
+            retry: Retry::Later,
+        };
+        let mut request = self.template.clone();
+        request.body_mut().0 = message;
+        let deadline = after(self.timeout).min(until);
+        match timeout_at(deadline, self.transport.send(request)).await {
+            Ok(Ok(answer)) => judge(&answer, self.protocol, SystemClock.wall()),
+            Ok(Err(error)) => Err(transient(OtlpError::caused(Kind::Transport, error))),
+            Err(_) => Err(transient(OtlpError::new(Kind::TimedOut))),
+        }
+    }
+
+    async fn wait(&self, at: Instant) -> Result<(), OtlpError> {
+        unless(&self.abort, sleep_until(at)).await
+    }
+
+    fn pack(&self, message: Vec<u8>) -> Bytes {
+        let message = if self.gzip { gzip(&message) } else { message };
+        match self.protocol {
+            Protocol::Http(_) => message.into(),
+            Protocol::Grpc => grpc::frame(&message, self.gzip).into(),
+        }
+    }
+}
+
+/// Waits for the future, unless the abort is raised first.
+async fn unless<F: Future>(abort: &Abort, future: F) -> Result<F::Output, OtlpError> {
+    let (mut future, mut raised) = (pin!(future), pin!(abort.raised()));
+    poll_fn(|cx| {
+        if raised.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(OtlpError::new(Kind::Aborted)));
+        }
+        future.as_mut().poll(cx).map(Ok)
+    })
+    .await
+}
+
+fn template(settings: &Settings, url: Uri) -> Request<Payload> {
+    let mut request = Request::new(Payload::default());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = url;
+    let headers = request.headers_mut();
+    headers.clone_from(&settings.headers);
+    let content_type = match settings.protocol {
+        Protocol::Http(Encoding::Protobuf) => "application/x-protobuf",
+        Protocol::Http(Encoding::Json) => "application/json",
+        Protocol::Grpc => "application/grpc",
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let encoding = match settings.protocol {
+        Protocol::Http(_) => CONTENT_ENCODING,
+        Protocol::Grpc => {
+            *request.version_mut() = http::Version::HTTP_2;
+            let headers = request.headers_mut();
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            let timeout = grpc::timeout(settings.timeout).parse();
+            let timeout = timeout.expect("invariant: digits and a letter");
+            headers.insert(HeaderName::from_static("grpc-timeout"), timeout);
+            HeaderName::from_static("grpc-encoding")
+        }
+    };
+    if settings.gzip {
+        request
+            .headers_mut()
+            .insert(encoding, HeaderValue::from_static("gzip"));
+    }
+    request
+}
+
+/// Returns the time so long from now.
+fn after(duration: Duration) -> Instant {
+    const FAR: Duration = Duration::from_hours(24 * 365 * 30);
+    Instant::now() + duration.min(FAR)
+}
+
+#[cfg(feature = "gzip")]
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let compressed = encoder.write_all(bytes).and_then(|()| encoder.finish());
+    compressed.expect("invariant: writing to a Vec does not fail")
+}
+
+#[cfg(not(feature = "gzip"))]
+fn gzip(_: &[u8]) -> Vec<u8> {
+    unreachable!("nothing switches it on without the feature")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+
+    use http::StatusCode;
+    use http::header::RETRY_AFTER;
+
+    use super::super::answer::Answer;
+    use super::super::transport::BoxError;
+    use super::*;
+
+    /// Answers as it was told, then not at all; notes when it was asked.
+    struct Script {
+        answers: RefCell<VecDeque<Reply>>,
+        asked: RefCell<Vec<Duration>>,
+        start: Instant,
+    }
+
+    #[derive(Clone, Copy)]
+    enum Reply {
+        Status(u16, Option<&'static str>),
+        Broken,
+        Never,
+    }
+
+    impl Transport for Script {
+        async fn send(&self, request: Request<Payload>) -> Result<Answer, BoxError> {
+            assert_eq!(request.body().0, "message");
+            self.asked.borrow_mut().push(self.start.elapsed());
+            let next = self.answers.borrow_mut().pop_front();
+            match next {
+                Some(Reply::Status(status, retry_after)) => Ok(Answer {
+                    status: StatusCode::from_u16(status)?,
+                    headers: retry_after
+                        .map(|after| (RETRY_AFTER, HeaderValue::from_static(after)))
+                        .into_iter()
+                        .collect(),
+                    ..Answer::default()
+                }),
+                Some(Reply::Broken) => Err("broken pipe".into()),
+                Some(Reply::Never) | None => std::future::pending().await,
+            }
+        }
+    }
+
+    const PATIENCE: Patience = Patience {
+        first: Duration::from_secs(1),
+        all: Duration::from_mins(1),
+    };
+
+    fn sender(answers: impl IntoIterator<Item = Reply>) -> Sender<Script> {
+        let settings = Settings::exact(Protocol::Http(Encoding::Protobuf), "http://c/v1/traces").unwrap();
+        let script = Script {
+            answers: RefCell::new(answers.into_iter().collect()),
+            asked: RefCell::default(),
+            start: Instant::now(),
+        };
+        Sender::new(script, &settings, "", PATIENCE, Abort::new())
+    }
+
+    async fn send(sender: &mut Sender<Script>) -> Result<Option<Rejection>, OtlpErrorKind> {
+        let until = sender.deadline();
+        let sent = sender.send(b"message".to_vec(), until).await;
+        sent.map_err(|error| error.kind().clone())
+    }
+
+    use crate::otlp::OtlpErrorKind;
+
+    fn seconds(sender: &Sender<Script>) -> Vec<u64> {
+        // Rounded, as timers have milliseconds.
+        let asked = sender.transport.asked.borrow();
+        asked
+            .iter()
+            .map(|at| (at.as_millis() as u64 + 500) / 1000)
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_as_long_as_it_was_told() {
+        let busy = |after| Reply::Status(503, Some(after));
+        let mut sender = sender([busy("20"), busy("7"), Reply::Status(200, None)]);
+        assert_eq!(send(&mut sender).await, Ok(None));
+        assert_eq!(seconds(&sender), [0, 20, 27]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_longer_and_longer_otherwise_and_gives_up_in_time() {
+        let mut sender = sender([Reply::Broken; 99]);
+        assert_eq!(send(&mut sender).await, Err(OtlpErrorKind::Transport));
+        let asked = sender.transport.asked.borrow().clone();
+        let waits: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        for (at, wait) in waits.iter().enumerate() {
+            let whole = Duration::from_secs(1 << at).min(Duration::from_secs(30));
+            let slack = Duration::from_millis(2);
+            assert!((whole / 2..=whole + slack).contains(wait), "{waits:?}");
+        }
+        assert!(
+            waits.len() >= 5 && asked.last() < Some(&PATIENCE.all),
+            "{asked:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_hangs_is_given_up_and_all_of_them_too() {
+        let mut sender = sender([Reply::Never, Reply::Status(200, None)]);
+        assert_eq!(send(&mut sender).await, Ok(None));
+        assert_eq!(sender.transport.start.elapsed().as_secs(), 10);
+        assert_eq!(send(&mut sender).await, Err(OtlpErrorKind::TimedOut));
+        assert!(sender.transport.start.elapsed() < Duration::from_secs(71));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_final_is_sent_once() {
+        for status in [301, 400, 500] {
+            let mut sender = sender([Reply::Status(status, Some("1")), Reply::Status(200, None)]);
+            let error = send(&mut sender).await.unwrap_err();
+            assert!(matches!(error, OtlpErrorKind::Refused { .. }), "{error:?}");
+            assert_eq!(seconds(&sender), [0]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_collector_that_wants_to_be_left_alone_is() {
+        let mut sender = sender([Reply::Status(429, Some("3600")), Reply::Status(200, None)]);
+        let error = send(&mut sender).await.unwrap_err();
+        assert!(matches!(error, OtlpErrorKind::Refused { .. }), "{error:?}");
+        assert_eq!(send(&mut sender).await, Err(OtlpErrorKind::Throttled));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(send(&mut sender).await, Ok(None)); // after the rest of one minute, the most that is heeded
+        assert_eq!(seconds(&sender), [0, 60]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_hammered() {
+        let mut sender = sender([Reply::Status(503, Some("0")); 99]);
+        assert!(send(&mut sender).await.is_err());
+        assert!(sender.transport.asked.borrow().len() < 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_abort_ends_every_wait() {
+        for replies in [[Reply::Never], [Reply::Broken], [Reply::Status(503, Some("30"))]] {
+            let mut sender = sender(replies);
+            let abort = sender.abort.clone();
+            let (sent, ()) = tokio::join!(send(&mut sender), async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                abort.raise();
+            });
+            assert_eq!(sent, Err(OtlpErrorKind::Aborted));
+            assert!(sender.transport.start.elapsed() < Duration::from_millis(102));
+            assert_eq!(send(&mut sender).await, Err(OtlpErrorKind::Aborted));
+            assert_eq!(seconds(&sender), [0]);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! How requests get to the collector.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Request};
+use http_body::{Body, Frame, SizeHint};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use super::answer::Answer;
+use super::settings::Protocol;
+
+/// The most that is read of an answer; a collector needs less than a hundred bytes.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// The most that the headers of an answer may take.
+const MAX_HEADERS: u16 = 64 << 10;
+
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Sends one request and waits for the answer.
+pub(super) trait Transport {
+    async fn send(&self, request: Request<Payload>) -> Result<Answer, BoxError>;
+}
+
+/// The client: HTTP/1.1, or HTTP/2 for gRPC, without TLS. It keeps one connection and follows no redirect.
+#[derive(Debug)]
+pub(super) struct Plain {
+    client: Client<HttpConnector, Payload>,
+    protocol: Protocol,
+}
+
+impl Plain {
+    pub(super) fn new(protocol: Protocol, timeout: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(timeout));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(1)
+            .http1_max_buf_size(MAX_HEADERS.into())
+            .http2_max_header_list_size(MAX_HEADERS.into())
+            .http2_only(protocol == Protocol::Grpc)
+            .build(connector);
+        Self { client, protocol }
+    }
+}
+
+impl Transport for Plain {
+    async fn send(&self, request: Request<Payload>) -> Result<Answer, BoxError> {
+        let (head, body) = self.client.request(request).await?.into_parts();
+        let (body, trailers) = match (read(body).await, self.protocol) {
+            (Ok(read), _) => read,
+            // The status has said it all: to send again what was taken would double it.
+            (Err(_), Protocol::Http(_)) => Default::default(),
+            (Err(error), Protocol::Grpc) => return Err(error.into()), // the status would have come last
+        };
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+            trailers,
+        })
+    }
+}
+
+/// Reads a body and what follows it, but no more than is allowed.
+async fn read<B: Body>(body: B) -> Result<(Vec<u8>, HeaderMap), B::Error> {
+    let mut body = pin!(body);
+    let (mut bytes, mut trailers) = (Vec::new(), HeaderMap::new());
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let mut data = match frame?.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().unwrap_or_default();
+                continue;
+            }
+        };
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            let len = chunk.len().min(MAX_ANSWER - bytes.len());
+            bytes.extend_from_slice(&chunk[..len]);
+            if bytes.len() == MAX_ANSWER {
+                return Ok((bytes, trailers));
+            }
+            data.advance(len);
+        }
+    }
+    Ok((bytes, trailers))
+}
+
+/// The body of a request: one chunk, whose size is known, so that it is sent with a `Content-Length`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Payload(pub(super) Bytes);
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = std::mem::take(&mut self.0);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
