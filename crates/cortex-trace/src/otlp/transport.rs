@@ -21,7 +21,7 @@ use super::settings::Protocol;
 const MAX_ANSWER: usize = 64 << 10;
 
 /// The most that the headers of an answer may take.
-const MAX_HEADERS: u16 = 64 << 10;
+const MAX_HEADERS: u32 = 64 << 10;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -44,8 +44,8 @@ impl Plain {
         connector.set_connect_timeout(Some(timeout));
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(1)
-            .http1_max_buf_size(MAX_HEADERS.into())
-            .http2_max_header_list_size(MAX_HEADERS.into())
+            .http1_max_buf_size(MAX_HEADERS as usize)
+            .http2_max_header_list_size(MAX_HEADERS)
             .http2_only(protocol == Protocol::Grpc)
             .build(connector);
         Self { client, protocol }

@@ -185,7 +185,8 @@ mod tests {
             let inner = Fields(Fields(&out).bytes(3).unwrap());
             prop_assert_eq!(inner.number(1), number);
             prop_assert_eq!(inner.bytes(2), Some(text.as_bytes()));
-            prop_assert_eq!(inner.bytes(4), (fixed != 0).then_some(&fixed.to_le_bytes()[..]));
+            let expected = fixed.to_le_bytes();
+            prop_assert_eq!(inner.bytes(4), (fixed != 0).then_some(&expected[..]));
             prop_assert_eq!(inner.bytes(5), Some(&0.5_f64.to_le_bytes()[..]));
         }
 

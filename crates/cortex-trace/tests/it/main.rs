@@ -8,6 +8,8 @@ mod console;
 mod file;
 #[cfg(feature = "logs")]
 mod logs;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod pipeline;
 mod propagation;
 mod spans;
