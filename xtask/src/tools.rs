@@ -49,7 +49,8 @@ fn package(program: &str) -> &str {
     match program {
         "promtool" => "prometheus",
         "llvm-cov-22" | "llvm-profdata-22" => "llvm-22",
-        "prometheus_client" => "python",
+        "opentelemetry_proto" | "prometheus_client" => "python",
+        "rotel-agent" => "rotel",
         "typos" | "taplo" => "text",
         program => program,
     }
@@ -136,8 +137,10 @@ mod tests {
             "curl",
             "llvm-cov-22",
             "prometheus",
+            "opentelemetry_proto",
             "prometheus_client",
             "promtool",
+            "rotel-agent",
             "taplo",
             "typos",
         ] {

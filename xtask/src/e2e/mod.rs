@@ -14,6 +14,7 @@ mod promql;
 mod run;
 mod scenario;
 mod storefront;
+mod trace;
 mod wait;
 
 pub(crate) use self::run::run;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
 use super::scenario::{Scenario, Setup};
-use super::{abuse, arguments, curl, ending, exposition, monitoring, prometheus};
+use super::{abuse, arguments, curl, ending, exposition, monitoring, prometheus, trace};
 use crate::project::Project;
 use crate::step::{Stopwatch, seconds};
 use crate::tools::{self, Missing, Unknown};
@@ -22,7 +22,12 @@ pub(crate) fn run(project: &Project, filter: Option<&str>) -> Result<ExitCode> {
     let path = tools::path()?;
     let python = present(&scenarios, &path)?;
     let setup = Setup {
-        storefront: build(project)?,
+        storefront: build(project, "--package storefront")?.join("storefront"),
+        otlp: build(
+            project,
+            "--package cortex-trace --features logs,otlp --example otlp",
+        )?
+        .join("examples/otlp"),
         path,
         python,
     };
@@ -67,6 +72,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         .chain(monitoring::SCENARIOS)
         .chain(abuse::SCENARIOS)
         .chain(ending::SCENARIOS)
+        .chain(trace::SCENARIOS)
 }
 
 fn select(filter: Option<&str>) -> Result<Vec<Scenario>> {
@@ -90,8 +96,8 @@ fn select(filter: Option<&str>) -> Result<Vec<Scenario>> {
 fn present(scenarios: &[Scenario], path: &OsString) -> Result<PathBuf> {
     let mut python = PathBuf::new();
     for program in scenarios.iter().flat_map(|scenario| scenario.programs) {
-        if *program == "prometheus_client" {
-            python = find_python(path)?;
+        if is_python(program) {
+            python = find_python(program, path)?;
         } else {
             tools::find(program, path)?;
         }
@@ -99,25 +105,36 @@ fn present(scenarios: &[Scenario], path: &OsString) -> Result<PathBuf> {
     Ok(python)
 }
 
-fn find_python(path: &OsString) -> Result<PathBuf> {
-    let missing = || Missing::new("prometheus_client");
+/// Says whether this is a package of Python and not a program.
+fn is_python(program: &str) -> bool {
+    matches!(program, "opentelemetry_proto" | "prometheus_client")
+}
+
+fn find_python(package: &str, path: &OsString) -> Result<PathBuf> {
+    let missing = || Missing::new(package);
+    let module = match package {
+        "opentelemetry_proto" => "opentelemetry.proto",
+        package => package,
+    };
     let python = tools::find("python3", path).map_err(|_| missing())?;
     let output = Command::new(&python)
-        .args(["-c", "import prometheus_client"])
+        .args(["-c", &format!("import {module}")])
         .output();
     let works = output.is_ok_and(|output| output.status.success());
     ensure!(works, missing());
     Ok(python)
 }
 
-fn build(project: &Project) -> Result<PathBuf> {
+/// Builds what `cargo build` is told to, and returns the folder that it is in.
+fn build(project: &Project, what: &str) -> Result<PathBuf> {
     let sh = Shell::new()?;
     sh.change_dir(&project.root);
-    cmd!(sh, "cargo build --quiet --package storefront")
+    let what: Vec<_> = what.split_whitespace().collect();
+    cmd!(sh, "cargo build --quiet {what...}")
         .quiet()
         .run()
-        .context("the storefront does not build")?;
-    Ok(project.target.join("debug/storefront"))
+        .with_context(|| format!("{} does not build", what.join(" ")))?;
+    Ok(project.target.join("debug"))
 }
 
 #[cfg(test)]

@@ -16,8 +16,10 @@ pub(super) struct Scenario {
 pub(super) struct Setup {
     /// The storefront's binary.
     pub(super) storefront: PathBuf,
+    /// The example of cortex-trace that sends to a collector.
+    pub(super) otlp: PathBuf,
     /// Where programs are looked for.
     pub(super) path: OsString,
-    /// A Python that has `prometheus_client`, if a scenario needs it.
+    /// A Python that has the packages that the scenarios need.
     pub(super) python: PathBuf,
 }

@@ -84,10 +84,10 @@ fn refused(answer: &Answer, now: SystemTime) -> Failure {
 /// Reads an `ExportTraceServiceResponse`, which one of logs looks like; one that is malformed says nothing, since the
 /// status said enough.
 pub(super) fn rejection(body: &[u8]) -> Option<Rejection> {
-    let partial = Fields(Fields(body).bytes(1)?);
+    let partial = Fields(body).bytes(1)?;
     // An int64.
-    let items = u64::try_from(partial.number(1).cast_signed()).unwrap_or(0);
-    let message = partial.bytes(2).map(cut).unwrap_or_default();
+    let items = u64::try_from(Fields(partial).number(1).cast_signed()).unwrap_or(0);
+    let message = Fields(partial).bytes(2).map(cut).unwrap_or_default();
     // None rejected, but a message, is a warning about what was taken.
     (items > 0).then_some(Rejection { items, message })
 }

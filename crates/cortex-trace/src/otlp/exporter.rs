@@ -101,7 +101,7 @@ impl Otlp {
     /// One of them is malformed, or asks for what there is not, such as TLS, or gzip without the feature of that name;
     /// the error names it.
     pub fn from_env() -> Result<Self, OtlpError> {
-        Self::from_variables(|name| std::env::var_os(name))
+        Self::from_variables(std::env::var_os)
     }
 
     /// Does what [`from_env`](Self::from_env) does, with variables from elsewhere.

@@ -14,7 +14,7 @@ use super::wire::Fields;
 const UNKNOWN: u32 = 2;
 const RESOURCE_EXHAUSTED: u32 = 8;
 
-/// CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE and DATA_LOSS, as the specification lists them.
+/// `CANCELLED`, `DEADLINE_EXCEEDED`, `ABORTED`, `OUT_OF_RANGE`, `UNAVAILABLE` and `DATA_LOSS`, as the specification lists them.
 const RETRYABLE: [u32; 6] = [1, 4, 10, 11, 14, 15];
 
 /// Puts the prefix in front of a message: whether it is compressed, and its length.
@@ -90,9 +90,9 @@ fn retry_delay(status: &[u8]) -> Option<Duration> {
         let is_retry_info = number == 3 && Fields(any).bytes(1) == Some(RETRY_INFO);
         is_retry_info.then(|| Fields(any).bytes(2).unwrap_or_default())
     })?;
-    let delay = Fields(Fields(info).bytes(1).unwrap_or_default());
-    let seconds = u64::try_from(delay.number(1).cast_signed()).unwrap_or(0);
-    let nanos = u32::try_from(delay.number(2))
+    let delay = Fields(info).bytes(1).unwrap_or_default();
+    let seconds = u64::try_from(Fields(delay).number(1).cast_signed()).unwrap_or(0);
+    let nanos = u32::try_from(Fields(delay).number(2))
         .ok()
         .filter(|nanos| *nanos < 1_000_000_000);
     Some(bounded(Duration::new(seconds, nanos.unwrap_or(0))))
@@ -115,7 +115,7 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
         held += 6;
         if held >= 8 {
             held -= 8;
-            bytes.push((bits >> held) as u8);
+            bytes.push(u8::try_from(bits >> held).ok()?); // never more, since what was read is cleared
             bits &= (1 << held) - 1;
         }
     }

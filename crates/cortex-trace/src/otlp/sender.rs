@@ -279,7 +279,7 @@ mod tests {
         let asked = sender.transport.asked.borrow();
         asked
             .iter()
-            .map(|at| (at.as_millis() as u64 + 500) / 1000)
+            .map(|at| (*at + Duration::from_millis(500)).as_secs())
             .collect()
     }
 
@@ -296,7 +296,10 @@ mod tests {
         let mut sender = sender([Reply::Broken; 99]);
         assert_eq!(send(&mut sender).await, Err(OtlpErrorKind::Transport));
         let asked = sender.transport.asked.borrow().clone();
-        let waits: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let waits: Vec<_> = asked
+            .windows(2)
+            .map(|pair| pair[1].saturating_sub(pair[0]))
+            .collect();
         for (at, wait) in waits.iter().enumerate() {
             let whole = Duration::from_secs(1 << at).min(Duration::from_secs(30));
             let slack = Duration::from_millis(2);

@@ -102,7 +102,7 @@ pub(super) enum Field<'a> {
 }
 
 /// Reads the fields of a message up to its end, or up to where it is malformed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -182,12 +182,12 @@ mod tests {
                 inner.fixed32(4, fixed);
                 inner.double(5, 0.5);
             });
-            let inner = Fields(Fields(&out).bytes(3).unwrap());
-            prop_assert_eq!(inner.number(1), number);
-            prop_assert_eq!(inner.bytes(2), Some(text.as_bytes()));
+            let inner = Fields(&out).bytes(3).unwrap();
+            prop_assert_eq!(Fields(inner).number(1), number);
+            prop_assert_eq!(Fields(inner).bytes(2), Some(text.as_bytes()));
             let expected = fixed.to_le_bytes();
-            prop_assert_eq!(inner.bytes(4), (fixed != 0).then_some(&expected[..]));
-            prop_assert_eq!(inner.bytes(5), Some(&0.5_f64.to_le_bytes()[..]));
+            prop_assert_eq!(Fields(inner).bytes(4), (fixed != 0).then_some(&expected[..]));
+            prop_assert_eq!(Fields(inner).bytes(5), Some(&0.5_f64.to_le_bytes()[..]));
         }
 
         #[test]
