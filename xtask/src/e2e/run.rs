@@ -129,11 +129,11 @@ fn find_python(package: &str, path: &OsString) -> Result<PathBuf> {
 fn build(project: &Project, what: &str) -> Result<PathBuf> {
     let sh = Shell::new()?;
     sh.change_dir(&project.root);
-    let what: Vec<_> = what.split_whitespace().collect();
-    cmd!(sh, "cargo build --quiet {what...}")
+    let arguments = what.split_whitespace();
+    cmd!(sh, "cargo build --quiet {arguments...}")
         .quiet()
         .run()
-        .with_context(|| format!("{} does not build", what.join(" ")))?;
+        .with_context(|| format!("{what} does not build"))?;
     Ok(project.target.join("debug"))
 }
 

@@ -90,8 +90,8 @@ fn collector(setup: &Setup) -> Result<()> {
 
 /// Says whether a collector has shown both spans and the log record of a trace.
 fn is_complete(said: &str, trace: &str) -> bool {
-    let shown = said.split(&format!("    Trace ID       : {trace}\n"));
-    let parts: Vec<_> = shown.skip(1).collect();
+    let id = format!("    Trace ID       : {trace}\n");
+    let parts: Vec<_> = said.split(&id).skip(1).collect();
     let [count, restock, record] = &parts[..] else {
         return false;
     };
@@ -163,7 +163,7 @@ fn decoded(setup: &Setup) -> Result<()> {
         command.args(["-c", RECEIVE]);
         Ok(command)
     })?;
-    let lines = |child: &Child| Ok(fs::read_to_string(child.file("stdout"))?);
+    let lines = |child: &Child| fs::read_to_string(child.file("stdout"));
     let port = receiver.ready("its port", |child| {
         let said = lines(child)?;
         Ok(said
