@@ -25,6 +25,6 @@ pub use self::file::OtlpJsonFile;
 pub(crate) use self::pipeline::Pipeline;
 pub(crate) use self::queue::Limits;
 pub use self::stats::Stats;
-#[cfg(feature = "otlp")]
+#[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::worker::Consumer;
 pub(crate) use self::worker::is_worker;

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use serde_json::Value as Json;
 use std::time::{Duration, SystemTime};
 
-use super::collector::{Collector, Received, Speaks};
+use super::collector::{Collector, Speaks};
 use crate::support::AGES;
 
 /// Makes spans that have everything and sends them.
@@ -157,7 +157,9 @@ fn values(attributes: &[KeyValue]) -> Vec<(&str, Value)> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    bytes
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 #[test]
@@ -233,7 +235,8 @@ fn gzip() {
     for speaks in [Speaks::Http, Speaks::Grpc] {
         let collector = Collector::start(speaks, []);
         everything(collector.exporter().gzip(true));
-        let Received { headers, body, .. } = collector.next();
+        let received = collector.next();
+        let (headers, body) = (received.headers, received.body);
         let message = match speaks {
             Speaks::Http => {
                 assert_eq!(headers["content-encoding"], "gzip");
