@@ -1,6 +1,6 @@
 //! Collectors that refuse, hang, die and flood.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use cortex_core::Context;
@@ -178,22 +178,38 @@ fn a_collector_that_hangs_costs_its_timeout() {
 #[test]
 fn nobody_there_is_counted() {
     for speaks in BOTH {
-        let url = nobody();
+        let nobody = Nobody::new();
+        let url = nobody.url();
         let otlp = match speaks {
             Speaks::Http => Otlp::http(&url),
             Speaks::Grpc => Otlp::grpc(&url),
         };
-        let otlp = otlp.unwrap().backoff(Duration::from_millis(1));
-        let (stats, error) = send(otlp.retry_for(Duration::from_millis(20)));
+        // The second attempt would come too late, so that there is none, and no wait.
+        let otlp = otlp.unwrap().backoff(Duration::from_hours(1));
+        let (stats, error) = send(otlp.retry_for(Duration::from_secs(10)));
         assert_eq!((stats.exported, stats.failed), (0, 4));
         assert_eq!(error, Some(OtlpErrorKind::Transport));
     }
 }
 
-/// Returns the URL of a port where nobody listens any more.
-pub(super) fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+/// A port where nobody listens, and nobody else can: it is one end of a connection.
+pub(super) struct Nobody {
+    end: TcpStream,
+    _other: TcpListener,
+}
+
+impl Nobody {
+    pub(super) fn new() -> Self {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            end: TcpStream::connect(other.local_addr().unwrap()).unwrap(),
+            _other: other,
+        }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.end.local_addr().unwrap())
+    }
 }
 
 #[test]

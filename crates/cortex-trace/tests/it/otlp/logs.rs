@@ -177,12 +177,9 @@ fn sending_does_not_feed_itself() {
     tracing::info!(target: "shop", "once");
     let before = logs.stats().enqueued;
     logs.flush_blocking(AGES).unwrap();
+    let nobody = super::faults::Nobody::new();
     let tracer = Tracer::builder("shop")
-        .export(
-            Otlp::http(&super::faults::nobody())
-                .unwrap()
-                .retry_for(Duration::ZERO),
-        )
+        .export(Otlp::http(&nobody.url()).unwrap().retry_for(Duration::ZERO))
         .build()
         .unwrap();
     tracer.span("work").start().end();

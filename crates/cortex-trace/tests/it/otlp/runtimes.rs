@@ -5,7 +5,7 @@ use std::time::Duration;
 use cortex_trace::{Otlp, Tracer};
 
 use super::collector::{Collector, Reply, Speaks, assert_adds_up};
-use super::faults::nobody;
+use super::faults::Nobody;
 use crate::support::{AGES, block_on};
 
 /// Short, because it is waited for.
@@ -14,9 +14,10 @@ const DEADLINE: Duration = Duration::from_millis(50);
 async fn flush_and_shutdown() {
     for speaks in [Speaks::Http, Speaks::Grpc] {
         let hanging = Collector::start(speaks, vec![Reply::Hang; 99]);
+        let nobody = Nobody::new();
         let dead = match speaks {
-            Speaks::Http => Otlp::http(&nobody()),
-            Speaks::Grpc => Otlp::grpc(&nobody()),
+            Speaks::Http => Otlp::http(&nobody.url()),
+            Speaks::Grpc => Otlp::grpc(&nobody.url()),
         };
         for otlp in [hanging.exporter(), dead.unwrap()] {
             let tracer = Tracer::builder("shop").export(otlp).build().unwrap();
