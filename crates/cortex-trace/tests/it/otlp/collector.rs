@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,6 +53,7 @@ pub(super) struct Collector {
     speaks: Speaks,
     address: SocketAddr,
     received: Receiver<Received>,
+    connections: Arc<AtomicUsize>,
     /// Ends the thread.
     _end: oneshot::Sender<()>,
 }
@@ -66,6 +68,8 @@ impl Collector {
     pub(super) fn start(speaks: Speaks, replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies = Arc::new(Mutex::new(replies.into_iter().collect::<VecDeque<_>>()));
         let (sender, received) = channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = Arc::clone(&connections);
         let (started, address) = channel();
         let (end, ended) = oneshot::channel();
         std::thread::spawn(move || {
@@ -78,6 +82,7 @@ impl Collector {
                 let serve = async {
                     loop {
                         let (stream, _) = listener.accept().await.unwrap();
+                        accepted.fetch_add(1, Ordering::SeqCst);
                         tokio::spawn(serve(stream, speaks, sender.clone(), Arc::clone(&replies)));
                     }
                 };
@@ -88,6 +93,7 @@ impl Collector {
             speaks,
             address: address.recv_timeout(AGES).unwrap(),
             received,
+            connections,
             _end: end,
         }
     }
@@ -103,6 +109,10 @@ impl Collector {
             Speaks::Grpc => Otlp::grpc(&self.url()),
         };
         otlp.unwrap().backoff(std::time::Duration::from_millis(1))
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub(super) fn next(&self) -> Received {
