@@ -13,6 +13,7 @@ mod otlp;
 pub mod propagation;
 mod sampler;
 mod span;
+mod tail;
 mod tracer;
 
 pub use self::error::{BuildError, BuildErrorKind, ExportError, FlushError};
@@ -28,11 +29,13 @@ pub use self::otlp::{Otlp, OtlpError, OtlpErrorKind};
 #[cfg(all(feature = "otlp", feature = "logs"))]
 pub use self::otlp::{OtlpLogs, OtlpLogsBuilder};
 pub use self::sampler::{
-    AlwaysOff, AlwaysOn, Decision, InvalidProbability, ParentBased, Probability, SampleParams, Sampler,
-    Threshold,
+    Adaptive, AlwaysOff, AlwaysOn, Decision, FollowParent, InvalidProbability, InvalidSampler,
+    InvalidSamplerKind, ParentBased, Probability, RateBound, Rules, SampleParams, Sampler, SamplingIntent,
+    Threshold, from_env_values as sampler_from_env_values,
 };
 pub use self::span::{
     Attribute, Link, ServerEnd, ServerSpan, ServerStart, Span, SpanBuilder, SpanData, SpanEvent, SpanKind,
     Status, Value,
 };
+pub use self::tail::{Segment, Tail, TailStats};
 pub use self::tracer::{Resource, Tracer, TracerBuilder};

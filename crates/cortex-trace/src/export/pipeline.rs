@@ -1,6 +1,8 @@
 use std::io;
 use std::sync::Arc;
 
+use cortex_core::Flags;
+
 use super::completion::Completion;
 use super::queue::{Limits, Queue};
 use super::worker::{self, Consumer};
@@ -27,6 +29,13 @@ impl Pipeline {
         limits: Limits,
     ) -> io::Result<Self> {
         Self::start_consumers(exporters, resource, limits)
+    }
+
+    /// Hands a finished span to every destination, if it is sampled: what is only recorded is nobody's business.
+    pub(crate) fn submit_sampled(&self, span: SpanData) {
+        if span.flags.contains(Flags::SAMPLED) {
+            self.submit(span);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Decision, SampleParams, Sampler, Threshold};
+use super::{SampleParams, Sampler, SamplingIntent};
 
 /// Records every trace.
 ///
@@ -15,10 +15,8 @@ use super::{Decision, SampleParams, Sampler, Threshold};
 pub struct AlwaysOn;
 
 impl Sampler for AlwaysOn {
-    fn sample(&self, _: &SampleParams<'_>) -> Decision {
-        Decision::RecordAndSample {
-            threshold: Some(Threshold::ALWAYS),
-        }
+    fn intent(&self, _: &SampleParams<'_>) -> SamplingIntent {
+        SamplingIntent::ALWAYS
     }
 }
 
@@ -37,7 +35,7 @@ impl Sampler for AlwaysOn {
 pub struct AlwaysOff;
 
 impl Sampler for AlwaysOff {
-    fn sample(&self, _: &SampleParams<'_>) -> Decision {
-        Decision::Drop
+    fn intent(&self, _: &SampleParams<'_>) -> SamplingIntent {
+        SamplingIntent::Never
     }
 }

@@ -31,9 +31,9 @@ pub(super) fn threshold(tracestate: &TraceState) -> Option<Threshold> {
 pub(crate) fn published(received: &TraceState, decision: Decision, trace_id: TraceId) -> TraceState {
     let threshold = match decision {
         Decision::RecordAndSample { threshold } => threshold,
-        Decision::Drop if received.is_empty() => return TraceState::EMPTY,
+        Decision::Drop | Decision::RecordOnly if received.is_empty() => return TraceState::EMPTY,
         // It passes only if it agrees with the flag.
-        Decision::Drop => {
+        Decision::Drop | Decision::RecordOnly => {
             threshold(received).filter(|threshold| !threshold.keeps(randomness(Some(received), trace_id)))
         }
     };

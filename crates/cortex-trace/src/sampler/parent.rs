@@ -1,10 +1,48 @@
-use cortex_core::Flags;
+use std::fmt;
+use std::sync::Arc;
 
-use super::{Decision, SampleParams, Sampler, ot};
+use cortex_core::{Flags, TraceId};
 
-/// Follows the caller's decision, and asks another sampler only where a trace starts, so that traces are whole.
+use super::{SampleParams, Sampler, SamplingIntent, ot};
+
+/// Follows the parent's decision: keeps what it kept.
 ///
-/// The caller's threshold passes if it agrees with the caller's flag, and goes if it does not.
+/// The parent's threshold passes if it agrees with the parent's flag, and goes if it does not. Where there is no parent
+/// nothing is kept. [`ParentBased`] does this unless told otherwise; on its own it is for compositions.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{AlwaysOn, FollowParent, ParentBased, RateBound};
+///
+/// // Strangers may set the flag on every request: 100 such traces a second are followed, no more.
+/// let sampler = ParentBased::root(AlwaysOn).remote_sampled(RateBound::new(FollowParent, 100));
+/// # drop(cortex_trace::Tracer::builder("shop").sampler(sampler).build()?);
+/// # Ok::<(), cortex_trace::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FollowParent;
+
+impl Sampler for FollowParent {
+    fn intent(&self, params: &SampleParams<'_>) -> SamplingIntent {
+        let flags = match (params.local_parent, params.parent) {
+            (Some(parent), _) => parent.flags(),
+            (None, Some(parent)) => parent.flags(),
+            (None, None) => return SamplingIntent::Never,
+        };
+        let sampled = flags.contains(Flags::SAMPLED);
+        let threshold = params.tracestate().and_then(ot::threshold);
+        match threshold.filter(|threshold| threshold.keeps(params.randomness()) == sampled) {
+            Some(threshold) => SamplingIntent::Threshold(threshold),
+            None if sampled => SamplingIntent::Keep,
+            None => SamplingIntent::Drop,
+        }
+    }
+}
+
+/// Follows the parent's decision, and asks another sampler only where a trace starts, so that traces are whole.
+///
+/// For each kind of parent another sampler can be set in place of [`FollowParent`].
 ///
 /// # Examples
 ///
@@ -21,50 +59,142 @@ use super::{Decision, SampleParams, Sampler, ot};
 /// assert_ne!(sampler.sample(&start.parent(&caller)), Decision::Drop);
 /// # Ok::<(), &str>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct ParentBased<S> {
     root: S,
+    remote: Delegates,
+    local: Delegates,
+}
+
+/// Who is asked below a parent that is sampled, and below one that is not; [`FollowParent`] if nobody was named.
+#[derive(Clone, Default)]
+struct Delegates {
+    sampled: Option<Arc<dyn Sampler>>,
+    not_sampled: Option<Arc<dyn Sampler>>,
 }
 
 impl<S: Sampler> ParentBased<S> {
     /// Makes a sampler that asks `root` where a trace starts.
     pub const fn root(root: S) -> Self {
-        Self { root }
+        Self {
+            root,
+            remote: Delegates::FOLLOW,
+            local: Delegates::FOLLOW,
+        }
+    }
+
+    /// Sets who decides if a caller elsewhere has sampled the trace.
+    #[must_use]
+    pub fn remote_sampled(mut self, sampler: impl Sampler + 'static) -> Self {
+        self.remote.sampled = Some(Arc::new(sampler));
+        self
+    }
+
+    /// Sets who decides if a caller elsewhere has not sampled the trace.
+    #[must_use]
+    pub fn remote_not_sampled(mut self, sampler: impl Sampler + 'static) -> Self {
+        self.remote.not_sampled = Some(Arc::new(sampler));
+        self
+    }
+
+    /// Sets who decides below a sampled span of this process: it is asked about every such span.
+    #[must_use]
+    pub fn local_sampled(mut self, sampler: impl Sampler + 'static) -> Self {
+        self.local.sampled = Some(Arc::new(sampler));
+        self
+    }
+
+    /// Sets who decides below a span of this process that is not sampled: it is asked about every such span.
+    #[must_use]
+    pub fn local_not_sampled(mut self, sampler: impl Sampler + 'static) -> Self {
+        self.local.not_sampled = Some(Arc::new(sampler));
+        self
     }
 }
 
 impl<S: Sampler> Sampler for ParentBased<S> {
-    fn sample(&self, params: &SampleParams<'_>) -> Decision {
-        match params.parent {
-            None => match params.decided {
-                None => self.root.sample(params),
-                Some(true) => Decision::RecordAndSample { threshold: None },
-                Some(false) => Decision::Drop,
-            },
-            Some(parent) if parent.is_undecided() => self.root.sample(params),
-            Some(parent) if parent.flags().contains(Flags::SAMPLED) => {
-                let threshold = ot::threshold(parent.tracestate());
-                Decision::RecordAndSample {
-                    threshold: threshold.filter(|threshold| threshold.keeps(params.randomness())),
-                }
+    fn intent(&self, params: &SampleParams<'_>) -> SamplingIntent {
+        let (delegates, flags) = match (params.local_parent, params.parent) {
+            (Some(parent), _) => (&self.local, parent.flags()),
+            (None, Some(parent)) if parent.is_undecided() => return self.root.intent(params),
+            (None, Some(parent)) => (&self.remote, parent.flags()),
+            (None, None) => {
+                return match params.decided {
+                    None => self.root.intent(params),
+                    Some(true) => SamplingIntent::Keep,
+                    Some(false) => SamplingIntent::Drop,
+                };
             }
-            Some(_) => Decision::Drop,
+        };
+        let delegate = if flags.contains(Flags::SAMPLED) {
+            &delegates.sampled
+        } else {
+            &delegates.not_sampled
+        };
+        match delegate {
+            None => FollowParent.intent(params),
+            Some(delegate) => delegate.intent(params),
         }
+    }
+
+    fn record_child(&self, trace_id: TraceId) {
+        self.root.record_child(trace_id);
+        for delegate in self.remote.iter().chain(self.local.iter()) {
+            delegate.record_child(trace_id);
+        }
+    }
+
+    fn asks_children(&self) -> bool {
+        self.local.iter().next().is_some() || self.root.asks_children()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for ParentBased<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParentBased")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Delegates {
+    const FOLLOW: Self = Self {
+        sampled: None,
+        not_sampled: None,
+    };
+
+    fn iter(&self) -> impl Iterator<Item = &dyn Sampler> {
+        self.sampled
+            .iter()
+            .chain(&self.not_sampled)
+            .map(|sampler| &**sampler)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::propagation::Remote;
-    use crate::{AlwaysOff, AlwaysOn, SpanKind, Threshold};
-    use cortex_core::{SpanId, TraceId};
+    use crate::propagation::{Remote, TraceState};
+    use crate::{AlwaysOff, AlwaysOn, Decision, Probability, SpanKind, Threshold};
+    use cortex_core::{Context, SpanId};
+
+    const R: u64 = 0xd2_0000_0000_0000;
+
+    fn id() -> TraceId {
+        TraceId::new(R.into()).unwrap()
+    }
+
+    fn remote(flags: Flags, state: &str) -> Remote {
+        Remote::new(id(), SpanId::new(1).unwrap(), flags, state.parse().unwrap())
+    }
+
+    fn asked(sampler: &impl Sampler, flags: Flags, state: &str) -> SamplingIntent {
+        let remote = remote(flags, state);
+        sampler.intent(&SampleParams::new(id(), "GET", SpanKind::Server).parent(&remote))
+    }
 
     fn after(flags: Flags, state: &str) -> Decision {
-        let id = TraceId::new(0xd2_0000_0000_0000).unwrap();
-        let remote = Remote::new(id, SpanId::new(1).unwrap(), flags, state.parse().unwrap());
-        let params = SampleParams::new(id, "GET", SpanKind::Server).parent(&remote);
-        ParentBased::root(AlwaysOn).sample(&params)
+        asked(&ParentBased::root(AlwaysOn), flags, state).decide(R)
     }
 
     #[test]
@@ -84,10 +214,11 @@ mod tests {
 
     #[test]
     fn a_threshold_that_contradicts_the_flag_goes() {
-        assert_eq!(
-            after(Flags::SAMPLED, "ot=th:e"),
-            Decision::RecordAndSample { threshold: None }
-        );
+        let sampler = ParentBased::root(AlwaysOn);
+        assert_eq!(asked(&sampler, Flags::SAMPLED, "ot=th:e"), SamplingIntent::Keep);
+        assert_eq!(asked(&sampler, Flags::NONE, "ot=th:8"), SamplingIntent::Drop);
+        let agrees = SamplingIntent::Threshold(Threshold::parse("e").unwrap());
+        assert_eq!(asked(&sampler, Flags::NONE, "ot=th:e"), agrees);
     }
 
     #[test]
@@ -114,7 +245,29 @@ mod tests {
     fn asks_the_root_where_a_trace_starts() {
         let params = SampleParams::new(TraceId::new(1).unwrap(), "x", SpanKind::Internal);
         assert_eq!(ParentBased::root(AlwaysOff).sample(&params), Decision::Drop);
-        let boxed: Box<dyn Sampler> = Box::new(ParentBased::root(std::sync::Arc::new(AlwaysOn)));
+        let boxed: Box<dyn Sampler> = Box::new(ParentBased::root(Arc::new(AlwaysOn)));
         assert_ne!(boxed.sample(&params), Decision::Drop);
+        assert!(!boxed.asks_children());
+        assert_eq!(FollowParent.intent(&params), SamplingIntent::Never);
+    }
+
+    #[test]
+    fn each_kind_of_parent_has_its_delegate() {
+        let share = |p| Probability::new(p).unwrap();
+        let threshold = |p| SamplingIntent::Threshold(Threshold::for_probability(p).unwrap());
+        let sampler = ParentBased::root(AlwaysOff)
+            .remote_sampled(share(0.5))
+            .remote_not_sampled(share(0.25))
+            .local_sampled(share(0.125))
+            .local_not_sampled(share(0.0625));
+        assert!(sampler.asks_children());
+        assert_eq!(asked(&sampler, Flags::SAMPLED, ""), threshold(0.5));
+        assert_eq!(asked(&sampler, Flags::NONE, ""), threshold(0.25));
+        for (flags, p) in [(Flags::SAMPLED, 0.125), (Flags::NONE, 0.0625)] {
+            let parent = Context::new().with_span(id(), SpanId::new(1).unwrap(), flags);
+            let params = SampleParams::new(id(), "x", SpanKind::Internal);
+            let params = params.local_parent(&parent, &TraceState::EMPTY);
+            assert_eq!(sampler.intent(&params), threshold(p));
+        }
     }
 }

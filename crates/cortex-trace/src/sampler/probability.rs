@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Decision, SampleParams, Sampler, Threshold};
+use super::{SampleParams, Sampler, SamplingIntent, Threshold};
 
 /// Records a share of all traces, whatever the caller decided, consistently: every service with the same share keeps
 /// the same traces, and one with a larger share keeps those and more.
@@ -37,16 +37,17 @@ impl Probability {
             threshold => Ok(Self { threshold }),
         }
     }
+
+    /// Returns the threshold; `None` keeps nothing.
+    pub(crate) const fn threshold(self) -> Option<Threshold> {
+        self.threshold
+    }
 }
 
 impl Sampler for Probability {
-    fn sample(&self, params: &SampleParams<'_>) -> Decision {
-        match self.threshold {
-            Some(threshold) if threshold.keeps(params.randomness()) => Decision::RecordAndSample {
-                threshold: Some(threshold),
-            },
-            _ => Decision::Drop,
-        }
+    fn intent(&self, _: &SampleParams<'_>) -> SamplingIntent {
+        self.threshold
+            .map_or(SamplingIntent::Never, SamplingIntent::Threshold)
     }
 }
 
@@ -72,8 +73,8 @@ impl std::error::Error for InvalidProbability {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SpanKind;
     use crate::propagation::Remote;
+    use crate::{Decision, SpanKind};
     use cortex_core::{Flags, SpanId, TraceId};
 
     fn with_low_bits(low: u64) -> TraceId {

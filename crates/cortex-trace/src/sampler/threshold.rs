@@ -23,7 +23,7 @@ pub struct Threshold(u64);
 const BITS: u32 = 56;
 const DIGITS: u32 = BITS / 4;
 /// One more than the largest randomness.
-pub(super) const END: u64 = 1 << BITS;
+pub(crate) const END: u64 = 1 << BITS;
 const END_F64: f64 = 72_057_594_037_927_936.0;
 
 impl Threshold {
@@ -45,6 +45,21 @@ impl Threshold {
         )]
         let kept = ((probability * END_F64).round() as u64).max(1);
         Some(Self(round(END - kept)))
+    }
+
+    /// Makes the threshold from its 56 bits; `None` if it is one that no trace reaches.
+    pub(crate) const fn from_bits(bits: u64) -> Option<Self> {
+        if bits < END { Some(Self(bits)) } else { None }
+    }
+
+    /// Returns the 56 bits.
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the threshold that keeps half as many traces, at least one randomness.
+    pub(super) fn halved(self) -> Self {
+        Self(round(END - ((END - self.0) / 2).max(1)))
     }
 
     /// Reads the value of `th`: 1 to 14 lowercase hex digits.

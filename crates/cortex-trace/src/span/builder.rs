@@ -5,6 +5,7 @@ use cortex_core::Context;
 use super::{Span, SpanKind};
 use crate::Tracer;
 use crate::propagation::{Caller, Remote, TraceState};
+use crate::tracer::Sort;
 
 /// Describes a span before it starts.
 ///
@@ -100,10 +101,16 @@ impl<'a> SpanBuilder<'a> {
         let Self {
             tracer, name, kind, ..
         } = self;
+        let sort = Sort {
+            name: &name,
+            kind,
+            route: None,
+            start: None,
+        };
         let mut started = match self.parent {
-            Parent::Remote(remote) => tracer.start_root(Caller::Remote(remote), &name, kind),
-            Parent::Local(parent) => tracer.start_below(parent, self.tracestate, &name, kind),
-            Parent::Current => tracer.start_below(Context::current(), self.tracestate, &name, kind),
+            Parent::Remote(remote) => tracer.start_root(Caller::Remote(remote), sort),
+            Parent::Local(parent) => tracer.start_below(parent, self.tracestate, sort),
+            Parent::Current => tracer.start_below(Context::current(), self.tracestate, sort),
         };
         let recording = started.record(tracer, name, kind, None);
         Span {

@@ -9,6 +9,7 @@ use super::recording::Recording;
 use super::{SpanKind, Value, semantics};
 use crate::Tracer;
 use crate::propagation::TraceState;
+use crate::tracer::Sort;
 
 /// What is known of a request when it starts.
 ///
@@ -97,9 +98,20 @@ struct ServerRecording {
 }
 
 impl ServerSpan {
-    pub(crate) fn start(tracer: &Tracer, headers: &HeaderMap, start: ServerStart<'_>) -> Self {
+    pub(crate) fn start(
+        tracer: &Tracer,
+        headers: &HeaderMap,
+        start: ServerStart<'_>,
+        route: Option<&str>,
+    ) -> Self {
         let method = semantics::method_in_name(start.method);
-        let mut started = tracer.start_root(tracer.propagators().listen(headers), method, SpanKind::Server);
+        let sort = Sort {
+            name: method,
+            kind: SpanKind::Server,
+            route,
+            start: Some(start.start),
+        };
+        let mut started = tracer.start_root(tracer.propagators().listen(headers), sort);
         let recording = started.record(tracer, Cow::Borrowed(method), SpanKind::Server, Some(start.start));
         let recording = recording.map(|mut recording| {
             semantics::record_method(&mut recording, start.method);
@@ -107,7 +119,7 @@ impl ServerSpan {
             Box::new(ServerRecording {
                 recording,
                 method,
-                route: None,
+                route: route.map(str::to_owned),
             })
         });
         Self {

@@ -8,6 +8,7 @@ use super::handle::Inner;
 use crate::export::{Exporter, Limits, Pipeline};
 use crate::propagation::Propagators;
 use crate::sampler::{AlwaysOn, ParentBased, Sampler};
+use crate::tail::{Store, Tail};
 use crate::{Attribute, BuildError, BuildErrorKind, Value};
 
 /// Describes a [`Tracer`] before it is built.
@@ -46,6 +47,7 @@ pub struct TracerBuilder {
     limits: Limits,
     restart: bool,
     propagators: Propagators,
+    tail: Option<Tail>,
 }
 
 impl TracerBuilder {
@@ -60,6 +62,7 @@ impl TracerBuilder {
             limits: Limits::default(),
             restart: false,
             propagators: Propagators::default(),
+            tail: None,
         }
     }
 
@@ -69,7 +72,13 @@ impl TracerBuilder {
         self
     }
 
-    /// Adds an exporter. Each gets every recorded span, on a thread and behind a queue of its own.
+    /// Looks at each local trace when it is over, and keeps what matters though the sampler has not kept it.
+    pub fn tail(mut self, tail: Tail) -> Self {
+        self.tail = Some(tail);
+        self
+    }
+
+    /// Adds an exporter. Each gets every span that is kept, on a thread and behind a queue of its own.
     pub fn export(mut self, exporter: impl Exporter) -> Self {
         self.exporters.push(Box::new(exporter));
         self
@@ -147,6 +156,8 @@ impl TracerBuilder {
         };
         let pipeline = Pipeline::start(self.exporters, &self.resource, limits).map_err(BuildError::thread)?;
         Ok(Tracer::new(Inner {
+            asks_children: self.sampler.asks_children(),
+            tail: self.tail.map(|tail| Store::new(tail, self.clock.now())),
             sampler: Some(self.sampler),
             clock: self.clock,
             restart: self.restart,

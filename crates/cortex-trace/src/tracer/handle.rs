@@ -11,7 +11,8 @@ use crate::export::Pipeline;
 use crate::propagation::Propagators;
 use crate::sampler::Sampler;
 use crate::span::{ServerSpan, ServerStart, Span, SpanBuilder, SpanData};
-use crate::{ExportError, FlushError, Stats};
+use crate::tail::Store;
+use crate::{ExportError, FlushError, Stats, TailStats};
 
 /// Starts spans, decides which are recorded, and hands the finished ones to the exporters.
 ///
@@ -45,6 +46,9 @@ pub(super) struct Inner {
     pub(super) clock: Box<dyn Clock>,
     pub(super) restart: bool,
     pub(super) propagators: Propagators,
+    /// Whether the sampler is asked below local roots, too.
+    pub(super) asks_children: bool,
+    pub(super) tail: Option<Store>,
     pub(super) pipeline: Pipeline,
 }
 
@@ -96,6 +100,8 @@ impl Tracer {
             clock: Box::new(SystemClock),
             restart: false,
             propagators,
+            asks_children: false,
+            tail: None,
             pipeline: Pipeline::default(),
         })
     }
@@ -133,7 +139,28 @@ impl Tracer {
     /// # Ok::<(), cortex_trace::BuildError>(())
     /// ```
     pub fn server(&self, headers: &HeaderMap, start: ServerStart<'_>) -> ServerSpan {
-        ServerSpan::start(self, headers, start)
+        ServerSpan::start(self, headers, start, None)
+    }
+
+    /// Does what [`server`](Self::server) does where the template of the route is known already, as it is behind a
+    /// router: samplers see it, and it need not be [set](ServerSpan::set_route) later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_core::{Clock, SystemClock};
+    /// use cortex_trace::{AlwaysOff, AlwaysOn, Rules, ServerStart, Tracer};
+    /// use http::{HeaderMap, Method};
+    ///
+    /// let rules = Rules::new().route("/health", AlwaysOff).otherwise(AlwaysOn);
+    /// let tracer = Tracer::builder("shop").sampler(rules).build()?;
+    /// let start = ServerStart { method: &Method::GET, path: "/health", start: SystemClock.now() };
+    /// let span = tracer.server_on_route(&HeaderMap::new(), start, "/health");
+    /// assert!(!span.is_recording());
+    /// # Ok::<(), cortex_trace::BuildError>(())
+    /// ```
+    pub fn server_on_route(&self, headers: &HeaderMap, start: ServerStart<'_>, route: &str) -> ServerSpan {
+        ServerSpan::start(self, headers, start, Some(route))
     }
 
     /// Starts the span of a request that is about to be sent; [`Span::inject`] puts it into its headers.
@@ -178,7 +205,13 @@ impl Tracer {
         self.inner.pipeline.last_errors()
     }
 
-    /// Waits until every span that has ended by now is exported and every exporter has flushed.
+    /// Returns what became of the local traces that the tail has seen; `None` if there is no [`Tail`](crate::Tail).
+    pub fn tail_stats(&self) -> Option<TailStats> {
+        self.inner.tail.as_ref().map(Store::stats)
+    }
+
+    /// Waits until every span that has ended by now is exported and every exporter has flushed. A
+    /// [`Tail`](crate::Tail) decides about what it holds from what is known by now.
     ///
     /// Needs no runtime, and any will do.
     ///
@@ -190,6 +223,7 @@ impl Tracer {
     ///
     /// Dropping the future stops the waiting, not the flush.
     pub async fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.drain(false);
         self.inner.pipeline.flush().settled(timeout).await
     }
 
@@ -199,6 +233,7 @@ impl Tracer {
     ///
     /// An exporter was not done after `timeout`, or failed.
     pub fn flush_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.drain(false);
         self.inner.pipeline.flush().wait(timeout)
     }
 
@@ -216,6 +251,7 @@ impl Tracer {
     ///
     /// Dropping the future stops the waiting, not the shutdown.
     pub async fn shutdown(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.drain(true);
         self.inner.pipeline.shutdown().settled(timeout).await
     }
 
@@ -226,6 +262,7 @@ impl Tracer {
     /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort), and ends in the
     /// background.
     pub fn shutdown_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
+        self.drain(true);
         self.inner.pipeline.shutdown().wait(timeout)
     }
 
@@ -239,6 +276,14 @@ impl Tracer {
         self.inner.sampler.as_deref()
     }
 
+    pub(super) fn asks_children(&self) -> bool {
+        self.inner.asks_children
+    }
+
+    pub(super) fn tail(&self) -> Option<&Store> {
+        self.inner.tail.as_ref()
+    }
+
     pub(super) fn restarts_traces(&self) -> bool {
         self.inner.restart
     }
@@ -248,7 +293,25 @@ impl Tracer {
     }
 
     pub(crate) fn submit(&self, span: SpanData) {
-        self.inner.pipeline.submit(span);
+        match &self.inner.tail {
+            Some(tail) => tail.end(span, |span| self.export(span)),
+            None => self.export(span),
+        }
+    }
+
+    /// Hands a span to the exporters, behind the tail.
+    pub(super) fn export(&self, span: SpanData) {
+        self.inner.pipeline.submit_sampled(span);
+    }
+
+    /// Lets the tail decide about everything that it holds.
+    fn drain(&self, close: bool) {
+        if let Some(tail) = &self.inner.tail {
+            if close {
+                tail.close();
+            }
+            tail.drain(|span| self.export(span));
+        }
     }
 }
 

@@ -6,3 +6,4 @@ mod start;
 
 pub use self::builder::{Resource, TracerBuilder};
 pub use self::handle::Tracer;
+pub(crate) use self::start::Sort;

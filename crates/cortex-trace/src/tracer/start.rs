@@ -3,14 +3,24 @@
 use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
-use cortex_core::{Context, Flags, SpanId};
+use cortex_core::{Context, Flags, SpanId, TraceId};
 
 use super::Tracer;
 use crate::export::is_worker;
 use crate::id;
 use crate::propagation::{Caller, Remote, TraceState};
-use crate::sampler::{Decision, SampleParams, published};
+use crate::sampler::{Decision, SampleParams, SamplingIntent, published};
 use crate::span::{Link, Recording, SpanData, SpanKind, Status};
+use crate::tail::{self, Head};
+
+/// What is known of a span before it starts.
+#[derive(Clone, Copy)]
+pub(crate) struct Sort<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) kind: SpanKind,
+    pub(crate) route: Option<&'a str>,
+    pub(crate) start: Option<Instant>,
+}
 
 /// A span that has just got its identity.
 pub(crate) struct Started {
@@ -19,30 +29,32 @@ pub(crate) struct Started {
     parent: Option<SpanId>,
     parent_is_remote: bool,
     link: Option<Remote>,
+    /// What was decided at a local root; `None` below one.
+    head: Option<Head>,
 }
 
 impl Tracer {
     /// Starts a span below what is current in this process, if anything is.
-    pub(crate) fn start_below(
-        &self,
-        parent: Context,
-        tracestate: TraceState,
-        name: &str,
-        kind: SpanKind,
-    ) -> Started {
+    pub(crate) fn start_below(&self, parent: Context, mut tracestate: TraceState, sort: Sort<'_>) -> Started {
         let (Some(trace_id), Some(parent_id)) = (parent.trace_id(), parent.span_id()) else {
-            return self.start_root(Caller::Silent, name, kind);
+            return self.start_root(Caller::Silent, sort);
         };
-        let context = if self.sampler().is_none() {
-            parent
-        } else if is_worker() {
-            parent.with_span(
-                trace_id,
-                id::span_id(),
-                Flags::from_wire(parent.flags().to_wire()),
-            )
-        } else {
-            parent.with_span(trace_id, id::span_id(), parent.flags())
+        let context = match self.sampler() {
+            None => parent,
+            Some(_) if is_suppressed() => {
+                parent.with_span(trace_id, id::span_id(), unrecorded(parent.flags()))
+            }
+            Some(sampler) if self.asks_children() => {
+                let params = sort.params(trace_id).local_parent(&parent, &tracestate);
+                let decision = match sampler.sample(&params) {
+                    Decision::Drop if only_recorded(parent.flags()) => Decision::RecordOnly,
+                    decision => decision,
+                };
+                let published = published(&tracestate, decision, trace_id);
+                tracestate = published;
+                parent.with_span(trace_id, id::span_id(), flags_after(parent.flags(), decision))
+            }
+            Some(_) => parent.with_span(trace_id, id::span_id(), parent.flags()),
         };
         Started {
             context,
@@ -50,11 +62,12 @@ impl Tracer {
             parent: Some(parent_id),
             parent_is_remote: false,
             link: None,
+            head: None,
         }
     }
 
     /// Starts the first span of a trace in this process.
-    pub(crate) fn start_root(&self, caller: Caller, name: &str, kind: SpanKind) -> Started {
+    pub(crate) fn start_root(&self, caller: Caller, sort: Sort<'_>) -> Started {
         let (remote, decided) = match caller {
             Caller::Remote(remote) => (Some(remote), None),
             Caller::Decided(sampled) => (None, Some(sampled).filter(|_| !self.restarts_traces())),
@@ -79,19 +92,25 @@ impl Tracer {
             //# When at least the right-most 7 bytes of the trace-id are randomly (or pseudo-randomly) generated, the random-trace-id flag SHOULD be set to 1.
             None => (id::trace_id(), Flags::RANDOM),
         };
-        let mut params = SampleParams::new(trace_id, name, kind);
-        params.parent = remote.as_ref();
+        let mut params = sort.params(trace_id);
+        if let Some(remote) = &remote {
+            params = params.parent(remote);
+        }
         params.decided = decided;
-        // An exporter that makes spans about its own work would never run out of it.
-        let decision = if is_worker() {
-            Decision::Drop
+        let suppressed = is_suppressed();
+        let intent = if suppressed {
+            SamplingIntent::Never
         } else {
-            sampler.sample(&params)
+            sampler.intent(&params)
         };
-        let flags = match decision {
-            Decision::Drop => flags,
-            Decision::RecordAndSample { .. } => flags | Flags::SAMPLED | Flags::RECORDING,
-        };
+        let mut head = Head::new(intent, params.randomness());
+        let mut decision = head.decision;
+        if let Some(tail) = self.tail()
+            && !suppressed
+        {
+            decision = tail.reconsider(&mut head, remote.as_ref());
+        }
+        let flags = flags_after(flags, decision);
         let received = remote.as_ref().map_or(&TraceState::EMPTY, Remote::tracestate);
         Started {
             //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
@@ -101,7 +120,45 @@ impl Tracer {
             parent: remote.as_ref().map(Remote::span_id),
             parent_is_remote: remote.is_some(),
             link,
+            head: Some(head),
         }
+    }
+}
+
+impl<'a> Sort<'a> {
+    fn params(self, trace_id: TraceId) -> SampleParams<'a> {
+        let mut params = SampleParams::new(trace_id, self.name, self.kind);
+        params.route = self.route;
+        params.start = self.start;
+        params
+    }
+}
+
+/// An exporter that makes spans about its own work would never run out of it, nor a tail whose rules do.
+fn is_suppressed() -> bool {
+    is_worker() || tail::is_judging()
+}
+
+fn unrecorded(flags: Flags) -> Flags {
+    Flags::from_wire(flags.to_wire())
+}
+
+/// Says whether a tail waits for what becomes of the trace.
+fn only_recorded(flags: Flags) -> bool {
+    flags.contains(Flags::RECORDING) && !flags.contains(Flags::SAMPLED)
+}
+
+/// Returns the flags of a span after a decision.
+fn flags_after(before: Flags, decision: Decision) -> Flags {
+    let random = if before.contains(Flags::RANDOM) {
+        Flags::RANDOM
+    } else {
+        Flags::NONE
+    };
+    match decision {
+        Decision::Drop => random,
+        Decision::RecordOnly => random | Flags::RECORDING,
+        Decision::RecordAndSample { .. } => random | Flags::SAMPLED | Flags::RECORDING,
     }
 }
 
@@ -133,6 +190,7 @@ fn pass_through(remote: Option<Remote>, decided: Option<bool>) -> Started {
         parent: None,
         parent_is_remote: false,
         link: None,
+        head: None,
     }
 }
 
@@ -159,6 +217,33 @@ impl Started {
         let ago = now.saturating_duration_since(started);
         let wall = tracer.clock().wall();
         let start = wall.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
+        let sampled = self.context.flags().contains(Flags::SAMPLED);
+        if let Some(tail) = tracer.tail() {
+            let export = |span| tracer.export(span);
+            let recorded = match (self.head, self.parent) {
+                (Some(head), _) => {
+                    let root = tail::Root {
+                        span_id,
+                        head,
+                        tracestate: self.tracestate.clone(),
+                    };
+                    tail.begin(trace_id, root, started, now, export)
+                }
+                (None, Some(parent)) => tail.join(trace_id, parent, span_id, sampled, now, export),
+                (None, None) => sampled,
+            };
+            if !recorded {
+                let flags = unrecorded(self.context.flags());
+                self.context = self.context.with_span(trace_id, span_id, flags);
+                return None;
+            }
+        }
+        if let Some(sampler) = tracer.sampler()
+            && self.head.is_none()
+            && sampled
+        {
+            sampler.record_child(trace_id);
+        }
         let link = self.link.take().map(|remote| Link {
             trace_id: remote.trace_id(),
             span_id: remote.span_id(),

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use cortex_core::{Clock, Context, Deadline, Flags, FutureExt, SpanId, TraceId};
 use cortex_trace::propagation::{self, Remote, TraceState};
 use cortex_trace::{
-    AlwaysOff, AlwaysOn, Attribute, Decision, ParentBased, Probability, SampleParams, Sampler, ServerEnd,
-    ServerSpan, ServerStart, SpanData, SpanKind, Status, Tracer, Value,
+    AlwaysOff, AlwaysOn, Attribute, Decision, ParentBased, Probability, SampleParams, Sampler,
+    SamplingIntent, ServerEnd, ServerSpan, ServerStart, SpanData, SpanKind, Status, Tracer, Value,
 };
 use expect_test::{Expect, expect};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
@@ -362,11 +362,11 @@ fn the_sampler_is_asked_once_per_local_root() {
     #[derive(Clone)]
     struct Asked(cortex_testkit::Recorder<String>);
     impl Sampler for Asked {
-        fn sample(&self, params: &SampleParams<'_>) -> Decision {
+        fn intent(&self, params: &SampleParams<'_>) -> SamplingIntent {
             let parent = params.parent.map(Remote::span_id);
             self.0
                 .record(format!("{} {:?} {parent:?}", params.name, params.kind));
-            AlwaysOn.sample(params)
+            AlwaysOn.intent(params)
         }
     }
     let asked = Asked(cortex_testkit::Recorder::new());
