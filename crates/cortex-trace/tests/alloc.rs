@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use cortex_core::{Clock, SystemClock};
 use cortex_testkit::CountingAllocator;
 use cortex_trace::propagation::{extract, inject};
-use cortex_trace::{AlwaysOff, AlwaysOn, ParentBased, Probability, ServerEnd, ServerStart, Tracer};
+use cortex_trace::{AlwaysOff, AlwaysOn, ParentBased, Probability, ServerEnd, ServerStart, Tail, Tracer};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 #[global_allocator]
@@ -152,4 +152,41 @@ fn a_recorded_request_gives_back_what_it_takes() {
     let ((), usage) = ALLOCATOR.measure(|| drop(tracer.server(&HeaderMap::new(), start)));
     assert!(usage.allocations > 0);
     assert_eq!(usage.retained(), 0);
+}
+
+#[test]
+fn a_tail_holds_no_more_than_its_bounds() {
+    let build = |tail: Tail| {
+        Tracer::builder("shop")
+            .sampler(AlwaysOff)
+            .tail(tail)
+            .build()
+            .unwrap()
+    };
+    // A root that never ends, whose spans are kept, and a million of them.
+    let tracer = build(Tail::new().keep_if(|_| true).max_spans(1000));
+    let ((), usage) = ALLOCATOR.measure(|| {
+        let root = tracer.span("endless").start();
+        for _ in 0..1_000_000 {
+            let child = tracer.span("child").parent(root.context()).start();
+            assert!(child.is_recording());
+        }
+    });
+    assert!(usage.retained() < 1 << 20, "{}", usage.retained());
+    // A million local traces that all wait for their end.
+    let tracer = build(Tail::new().keep_errors().max_spans(1000));
+    let ((), usage) = ALLOCATOR.measure(|| {
+        let mut held = Vec::new();
+        for _ in 0..1_000_000 {
+            let span = tracer.span("waits").start();
+            if span.is_recording() {
+                held.push(span);
+            }
+        }
+        assert!((500..20_000).contains(&held.len()), "{}", held.len());
+        assert!(tracer.tail_stats().unwrap().pending_spans <= 1000);
+    });
+    assert!(usage.retained() < 1 << 20, "{}", usage.retained());
+    let stats = tracer.tail_stats().unwrap();
+    assert_eq!((stats.pending_spans, stats.pending_bytes), (0, 0));
 }

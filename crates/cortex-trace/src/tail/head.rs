@@ -43,16 +43,16 @@ impl Head {
         matches!(self.decision, Decision::RecordAndSample { .. })
     }
 
-    /// Decides at the end. `rule` is the threshold of the rules that match; `certain` says that no trace that they may
+    /// Decides at the end. `rule` is the threshold of the rules that match; `lossless` says that no trace that they may
     /// have matched was lost of late.
     ///
     /// With T for thresholds and R for the randomness, a match keeps where R >= max(`T_rule`, `T_rec`), as only that is
     /// sure to have been recorded, and the sampler keeps where R >= `T_head`: together where R is not below the smaller.
-    pub(super) fn verdict(self, rule: Option<u64>, certain: bool) -> Verdict {
+    pub(super) fn verdict(self, rule: Option<u64>, lossless: bool) -> Verdict {
         let rule = rule.map(|rule| rule.max(self.recorded_from));
         if let Some(rule) = rule.filter(|rule| self.randomness >= *rule) {
             let threshold = match self.threshold {
-                _ if !certain => None,
+                _ if !lossless => None,
                 Some(head) => Some(head.min(rule)),
                 // Somebody elsewhere may have kept it with any share; what is kept always counts for one all the same.
                 None => (rule == 0).then_some(0),

@@ -10,6 +10,9 @@ use super::store::Root;
 use crate::propagation::TraceState;
 use crate::{SpanData, Threshold};
 
+/// How many segments with open spans are passed over to find one without.
+const SPARED: usize = 8;
+
 /// One part of the store: everything that has the same low bits in its trace id.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
@@ -144,24 +147,26 @@ impl Shard {
         Some((held.spans, held.ids.len(), held.bytes))
     }
 
-    /// Forgets kept segments: those that were decided before `before` and have ended, and more of them, the oldest
-    /// first, while there are more than `most` spans.
+    /// Forgets kept segments: those that were decided before `before` and have ended, and more of them while there are
+    /// more than `most` spans, the oldest first, but rather those that have ended.
     pub(super) fn forget_kept(&mut self, before: u64, now: u64, most: usize) {
-        for _ in 0..self.kept.len() {
+        let mut spared = 0;
+        for _ in 0..self.kept.len() + SPARED {
             let Some((decided, root)) = self.kept.front().copied() else {
                 return;
             };
-            if self.settled <= most {
-                if decided >= before {
-                    return;
+            let crowded = self.settled > most;
+            if !crowded && decided >= before {
+                return;
+            }
+            let is_open = self.segments.get(&root).is_some_and(|held| held.open > 0);
+            if is_open && (!crowded || spared < SPARED) {
+                spared += 1;
+                self.kept.rotate_left(1);
+                if let Some(last) = self.kept.back_mut() {
+                    last.0 = now;
                 }
-                if self.segments.get(&root).is_some_and(|held| held.open > 0) {
-                    self.kept.rotate_left(1);
-                    if let Some(last) = self.kept.back_mut() {
-                        last.0 = now;
-                    }
-                    continue;
-                }
+                continue;
             }
             self.kept.pop_front();
             if let Some(held) = self.forget(root) {

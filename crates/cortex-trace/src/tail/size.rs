@@ -32,6 +32,7 @@ fn attributes(attributes: &[Attribute], capacity: usize) -> usize {
     capacity * size_of::<Attribute>() + texts.sum::<usize>()
 }
 
+#[expect(clippy::ptr_arg, reason = "only an owned text takes memory")]
 fn text(text: &Cow<'static, str>) -> usize {
     match text {
         Cow::Borrowed(_) => 0,

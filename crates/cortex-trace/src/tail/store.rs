@@ -66,9 +66,11 @@ const TICK: u64 = 1_000_000_000;
 const SHARDS: usize = 16;
 
 impl Store {
-    pub(crate) fn new(tail: Tail, origin: Instant) -> Self {
-        // A small store is one part, so that its bounds are exact; a large one lets threads pass each other.
-        let shards = (tail.limits.spans / 256).clamp(1, SHARDS);
+    pub(crate) fn new(mut tail: Tail, origin: Instant) -> Self {
+        let limits = &mut tail.limits;
+        limits.segment = limits.segment.min(limits.spans / 2).max(1);
+        // In parts, so that threads pass each other; each has room for what is known of two large segments.
+        let shards = (limits.spans / (limits.segment * 2)).clamp(1, SHARDS);
         Self {
             tail,
             origin,
@@ -291,7 +293,7 @@ impl Store {
         let (most, now) = (self.most_settled(), self.now.load(Ordering::Relaxed));
         let mut shard = self.shard(at);
         if shard.settled >= most {
-            shard.forget_kept(0, now, most - 1);
+            shard.forget_kept(0, now, most.saturating_sub(1));
         }
         let room = shard.settled < most;
         let root = match shard.of(parent) {
@@ -328,8 +330,8 @@ impl Store {
         };
         let (rule, panics) = self.tail.judge(&segment);
         self.counts.panics.fetch_add(panics, Ordering::Relaxed);
-        let certain = !self.uncertain.load(Ordering::Relaxed);
-        let verdict = case.head.verdict(rule, certain);
+        let lossless = !self.uncertain.load(Ordering::Relaxed);
+        let verdict = case.head.verdict(rule, lossless);
         let count = match verdict {
             Verdict::Keep { by_rule: true, .. } => &self.counts.by_rule,
             Verdict::Keep { by_rule: false, .. } => &self.counts.by_sampler,

@@ -133,7 +133,8 @@ impl Tail {
         self
     }
 
-    /// Sets how many spans of one local trace are held at most; 1000 without it. At least 1.
+    /// Sets how many spans of one local trace are held at most; 1000 without it. At least 1, and no more than half
+    /// of all.
     pub fn max_spans_per_segment(mut self, spans: usize) -> Self {
         self.limits.segment = spans.max(1);
         self

@@ -14,3 +14,4 @@ mod pipeline;
 mod propagation;
 mod spans;
 mod support;
+mod tail;

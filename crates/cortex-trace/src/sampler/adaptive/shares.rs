@@ -49,6 +49,7 @@ fn as_f64(count: usize) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -1,3 +1,6 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::float_cmp, reason = "whole numbers")]
+
 use std::time::Duration;
 
 use cortex_core::TraceId;
@@ -165,7 +168,7 @@ fn many_bursts_are_counted_without_bias() {
 #[test]
 fn rare_routes_are_kept_whole_beside_a_flood() {
     let mut service = Service::new(60.0, Adaptive::per_route);
-    let rare: Vec<_> = (0..10).map(|n| format!("/rare/{n}")).collect();
+    let seldom: Vec<_> = (0..10).map(|n| format!("/rare/{n}")).collect();
     let (mut flood, mut few) = (Seen::default(), Seen::default());
     for second in 0..200 {
         for n in 0..5000_usize {
@@ -173,7 +176,7 @@ fn rare_routes_are_kept_whole_beside_a_flood() {
             let (mut a, mut b) = (Seen::default(), Seen::default());
             service.ask("/flood", &mut a);
             if n % 2500 == 0 {
-                service.ask(&rare[(second * 2 + n / 2500) % 10], &mut b);
+                service.ask(&seldom[(second * 2 + n / 2500) % 10], &mut b);
             }
             if second >= 60 {
                 (flood, few) = (flood.plus(a), few.plus(b));
@@ -181,8 +184,8 @@ fn rare_routes_are_kept_whole_beside_a_flood() {
         }
     }
     assert_eq!((few.asked, few.kept, few.count), (280.0, 280.0, 280.0));
-    let rate = flood.kept / 140.0;
-    assert!((rate - 58.0).abs() < 8.0, "{rate}"); // the rest of the 60
+    let per_second = flood.kept / 140.0;
+    assert!((per_second - 58.0).abs() < 8.0, "{per_second}"); // the rest of the 60
     assert!(flood.error() < 4.0, "{flood:?}");
 }
 
@@ -232,8 +235,8 @@ fn instances_share_the_target() {
         adaptive.instances(std::num::NonZero::new(4).unwrap())
     });
     service.seconds(60, "/", 1000);
-    let seen = service.seconds(30, "/", 1000);
-    assert!((seen.kept / 30.0 - 25.0).abs() < 5.0, "{seen:?}");
+    let later = service.seconds(30, "/", 1000);
+    assert!((later.kept / 30.0 - 25.0).abs() < 5.0, "{later:?}");
 }
 
 #[test]

@@ -1,0 +1,593 @@
+//! What is kept of local traces when they are over, with which weight, and within which bounds.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cortex_core::{Clock, Context, Flags, TraceId};
+use cortex_trace::propagation;
+use cortex_trace::{
+    AlwaysOff, AlwaysOn, FollowParent, ParentBased, Probability, ServerEnd, ServerSpan, ServerStart, Span,
+    SpanData, Tail, TailStats, Tracer, TracerBuilder,
+};
+use http::{HeaderMap, Method};
+
+use crate::support::{AGES, Fixture};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn with(tail: Tail, configure: impl FnOnce(TracerBuilder) -> TracerBuilder) -> Fixture {
+    Fixture::with(|builder| configure(builder.queue_capacity(1 << 20).tail(tail)))
+}
+
+/// A tracer whose sampler keeps nothing.
+fn off(tail: Tail) -> Fixture {
+    with(tail, |builder| builder.sampler(AlwaysOff))
+}
+
+impl Fixture {
+    fn job(&self, name: &'static str) -> Span {
+        self.tracer.span(name).parent(Context::new()).start()
+    }
+
+    fn below(&self, parent: Context, name: &'static str) -> Span {
+        self.tracer.span(name).parent(parent).start()
+    }
+
+    fn tail_stats(&self) -> TailStats {
+        let stats = self.tracer.tail_stats().unwrap();
+        assert_eq!(
+            stats.begun,
+            stats.kept_by_rule + stats.kept_by_sampler + stats.discarded + stats.pending
+        );
+        stats
+    }
+
+    /// A request of a trace that is random, and the same in every run.
+    fn request(&self, headers: &HeaderMap) -> ServerSpan {
+        let start = ServerStart {
+            method: &Method::GET,
+            path: "/",
+            start: self.clock.now(),
+        };
+        self.tracer.server(headers, start)
+    }
+
+    fn answer(&self, span: ServerSpan, status: u16) {
+        let end = self.clock.now();
+        span.finish(ServerEnd {
+            status,
+            end,
+            error: None,
+        });
+    }
+}
+
+fn trace(n: u64) -> TraceId {
+    let n = n + 1; // zero is no trace
+    let mut z = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    TraceId::new(u128::from(n) << 64 | u128::from(z ^ (z >> 31))).unwrap()
+}
+
+fn caller(n: u64, flags: &str, tracestate: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let parent = format!("00-{:032x}-00f067aa0ba902b7-{flags}", trace(n).get());
+    headers.insert("traceparent", parent.parse().unwrap());
+    headers.insert("tracestate", tracestate.parse().unwrap());
+    headers
+}
+
+fn failed(mut span: Span) {
+    span.set_error("declined");
+}
+
+fn names(spans: &[SpanData]) -> Vec<&str> {
+    spans.iter().map(|span| &*span.name).collect()
+}
+
+fn th(span: &SpanData) -> Option<&str> {
+    span.tracestate
+        .get("ot")?
+        .split(';')
+        .find_map(|part| part.strip_prefix("th:"))
+}
+
+/// What a backend computes from `th`, read independently of the code that wrote it.
+fn count(span: &SpanData) -> f64 {
+    let digits = th(span).unwrap();
+    let threshold = u64::from_str_radix(&format!("{digits:0<14}"), 16).unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "good to 53 bits")]
+    let share = 1.0 - threshold as f64 / 2.0_f64.powi(56);
+    1.0 / share
+}
+
+#[test]
+fn an_error_anywhere_keeps_the_whole_local_trace() {
+    let fixture = off(Tail::new().keep_errors());
+    let root = fixture.job("order");
+    assert!(root.is_recording());
+    // Callees hear that it is not sampled.
+    assert!(!root.context().flags().contains(Flags::SAMPLED));
+    let mut headers = HeaderMap::new();
+    propagation::inject(&root.context(), root.tracestate(), &mut headers);
+    assert!(headers["traceparent"].to_str().unwrap().ends_with("-02"));
+    assert!(!headers.contains_key("tracestate"));
+    let inner = fixture.below(root.context(), "pay");
+    failed(fixture.below(inner.context(), "charge"));
+    drop(inner);
+    drop(root);
+    fixture.job("fine").end();
+    let ended = fixture.ended();
+    assert_eq!(names(&ended), ["charge", "pay", "order"]);
+    for span in &ended {
+        assert!(span.flags.contains(Flags::SAMPLED));
+        assert_eq!(span.tracestate.to_string(), "ot=th:0");
+    }
+    let stats = fixture.tail_stats();
+    assert_eq!((stats.kept_by_rule, stats.discarded), (1, 1));
+    assert_eq!((stats.pending_spans, stats.pending_bytes), (0, 0));
+}
+
+#[test]
+fn without_a_tail_what_is_dropped_is_not_recorded() {
+    let fixture = Fixture::with(|builder| builder.sampler(AlwaysOff));
+    assert!(!fixture.job("order").is_recording());
+    assert!(fixture.tracer.tail_stats().is_none());
+}
+
+#[test]
+fn a_slow_root_is_kept_and_a_slow_child_is_not_enough() {
+    let fixture = off(Tail::new().slower_than(Duration::from_millis(500)));
+    let fast = fixture.job("fast");
+    let child = fixture.below(fast.context(), "late child");
+    drop(fast);
+    fixture.clock.advance(SECOND);
+    drop(child);
+    let exact = fixture.job("exact");
+    fixture.clock.advance(Duration::from_millis(500));
+    drop(exact);
+    let slow = fixture.job("slow");
+    fixture.clock.advance(Duration::from_millis(501));
+    drop(slow);
+    assert_eq!(names(&fixture.ended()), ["slow"]);
+}
+
+#[test]
+fn rules_of_the_user_see_the_segment() {
+    let fixture = off(Tail::new().keep_if(|segment| {
+        segment.root().is_some_and(|root| root.name == "big") && segment.spans().len() == 3
+    }));
+    for (name, children) in [("big", 2), ("big", 1), ("small", 2)] {
+        let root = fixture.job(name);
+        for _ in 0..children {
+            fixture.below(root.context(), "child").end();
+        }
+    }
+    assert_eq!(names(&fixture.ended()), ["child", "child", "big"]);
+}
+
+#[test]
+fn a_rule_that_panics_does_not_match_and_one_that_traces_is_not_traced() {
+    let fixture = off(Tail::new()
+        .keep_if(|segment| {
+            let root = segment.root().unwrap();
+            assert_ne!(root.name, "bad", "seeded");
+            false
+        })
+        .keep_errors());
+    failed(fixture.job("bad"));
+    fixture.job("bad").end();
+    let (ended, stats) = (fixture.ended(), fixture.tail_stats());
+    assert_eq!((names(&ended), stats.panics), (vec!["bad"], 2));
+
+    let tracer = std::sync::Arc::new(std::sync::OnceLock::<Tracer>::new());
+    let seen = std::sync::Arc::clone(&tracer);
+    let fixture = off(Tail::new().keep_if(move |_| {
+        let span = seen.get().unwrap().span("rule").start();
+        assert!(!span.is_recording());
+        true
+    }));
+    assert!(tracer.set(fixture.tracer.clone()).is_ok());
+    fixture.job("job").end();
+    assert_eq!(names(&fixture.ended()), ["job"]);
+    assert_eq!(fixture.tail_stats().panics, 0);
+}
+
+#[test]
+fn late_spans_follow_the_state() {
+    let fixture = off(Tail::new().keep_errors());
+    let kept = fixture.job("kept");
+    let open = fixture.below(kept.context(), "open");
+    let kept_context = kept.context();
+    failed(kept);
+    let later = fixture.below(kept_context, "started later");
+    let inner = fixture.below(open.context(), "started below");
+    assert!(later.is_recording() && inner.is_recording());
+    drop((open, later, inner));
+    let dropped = fixture.job("dropped");
+    let open = fixture.below(dropped.context(), "open of the dropped");
+    let dropped_context = dropped.context();
+    drop(dropped);
+    let later = fixture.below(dropped_context, "later of the dropped");
+    assert!(!later.is_recording());
+    failed(open);
+    let ended = fixture.ended();
+    assert_eq!(names(&ended), ["kept", "open", "started later", "started below"]);
+    assert!(ended.iter().all(|span| th(span) == Some("0")));
+    assert!(ended.iter().all(|span| span.flags.contains(Flags::SAMPLED)));
+}
+
+#[test]
+fn two_local_roots_of_one_trace_are_two() {
+    let fixture = with(Tail::new().keep_errors(), |builder| {
+        builder.sampler(Probability::new(0.0).unwrap())
+    });
+    let (a, b) = (
+        fixture.request(&caller(1, "03", "")),
+        fixture.request(&caller(1, "03", "")),
+    );
+    assert_eq!(a.context().trace_id(), b.context().trace_id());
+    fixture.below(b.context(), "of b").end();
+    fixture.below(a.context(), "of a").end();
+    fixture.answer(a, 200);
+    fixture.answer(b, 500);
+    assert_eq!(names(&fixture.ended()), ["of b", "GET"]);
+}
+
+#[test]
+fn the_decision_of_an_unsampled_caller_stands_unless_told_otherwise() {
+    for (tail, kept) in [
+        (Tail::new().keep_errors(), 0),
+        (Tail::new().keep_errors().unsampled_callers(), 1),
+    ] {
+        let fixture = with(tail, |builder| builder);
+        let span = fixture.request(&caller(1, "02", "ot=th:ffffffffffffff"));
+        fixture.answer(span, 500);
+        let ended = fixture.ended();
+        assert_eq!(ended.len(), kept);
+        assert!(ended.iter().all(|span| th(span) == Some("0")));
+    }
+}
+
+#[test]
+fn a_sampled_caller_without_a_threshold_gets_one_only_by_a_rule() {
+    let fixture = with(Tail::new().keep_errors(), |builder| {
+        builder.sampler(ParentBased::root(AlwaysOn))
+    });
+    for status in [500, 200] {
+        let span = fixture.request(&caller(1, "03", "a=1"));
+        assert_eq!(span.tracestate().unwrap().to_string(), "a=1");
+        fixture.below(span.context(), "child").end();
+        fixture.answer(span, status);
+    }
+    let states: Vec<_> = fixture
+        .ended()
+        .iter()
+        .map(|span| span.tracestate.to_string())
+        .collect();
+    assert_eq!(states, ["ot=th:0,a=1", "ot=th:0,a=1", "a=1", "a=1"]);
+}
+
+#[test]
+fn the_threshold_of_the_sampler_is_on_all_spans() {
+    let fixture = with(Tail::new().keep_errors(), |builder| {
+        builder.sampler(ParentBased::root(AlwaysOff).remote_sampled(FollowParent))
+    });
+    let span = fixture.request(&caller(1, "03", "ot=th:0001;x:1,a=1"));
+    fixture.below(span.context(), "child").end();
+    fixture.answer(span, 200);
+    for span in fixture.ended() {
+        assert_eq!(span.tracestate.to_string(), "ot=th:0001;x:1,a=1");
+    }
+    assert_eq!(fixture.tail_stats().kept_by_sampler, 1);
+}
+
+/// Sums of adjusted counts, and the variances of those estimates.
+struct Sums {
+    all: f64,
+    errors: f64,
+    children: f64,
+    variance: f64,
+    error_variance: f64,
+}
+
+fn sums(spans: &[SpanData]) -> Sums {
+    let mut sums = Sums {
+        all: 0.0,
+        errors: 0.0,
+        children: 0.0,
+        variance: 0.0,
+        error_variance: 0.0,
+    };
+    for span in spans {
+        let count = count(span);
+        if span.name == "child" {
+            sums.children += count;
+            continue;
+        }
+        let variance = (1.0 - 1.0 / count) * count * count;
+        sums.all += count;
+        sums.variance += variance;
+        if span.status.is_error() {
+            sums.errors += count;
+            sums.error_variance += variance;
+        }
+    }
+    sums
+}
+
+#[test]
+fn the_adjusted_counts_sum_up_to_the_truth_with_one_percent_of_errors() {
+    let fixture = with(Tail::new().keep_errors(), |builder| {
+        builder.sampler(Probability::new(0.05).unwrap())
+    });
+    for n in 0..20_000 {
+        let span = fixture.request(&caller(n, "03", ""));
+        fixture.below(span.context(), "child").end();
+        fixture.answer(span, if n % 100 == 0 { 500 } else { 200 });
+    }
+    let sums = sums(&fixture.ended());
+    assert_eq!(sums.errors, 200.0); // exactly: each of them is kept
+    assert_eq!(sums.all, sums.children);
+    let error = (sums.all - 20_000.0).abs() / sums.variance.sqrt();
+    assert!(error < 4.0 && sums.variance > 0.0, "{}: {error}", sums.all);
+}
+
+#[test]
+fn under_pressure_less_is_recorded_and_the_counts_stay_right() {
+    let fixture = with(Tail::new().keep_errors().max_spans(1000), |builder| {
+        builder.sampler(Probability::new(0.01).unwrap())
+    });
+    let (mut truth, mut lowest) = (0.0, 1.0_f64);
+    for wave in 0..40 {
+        let open: Vec<_> = (0..2000)
+            .map(|n| fixture.request(&caller(wave * 2000 + n, "03", "")))
+            .collect();
+        lowest = lowest.min(fixture.tail_stats().record_ratio);
+        for (n, span) in open.into_iter().enumerate() {
+            let fails = n % 4 == 0;
+            truth += f64::from(u8::from(fails));
+            fixture.answer(span, if fails { 500 } else { 200 });
+        }
+        assert_eq!(fixture.tail_stats().pending_spans, 0);
+    }
+    let stats = fixture.tail_stats();
+    assert_eq!((stats.evicted, stats.record_ratio), (0, 1.0));
+    assert!(lowest < 0.2, "{lowest}");
+    let sums = sums(&fixture.ended());
+    let error = (sums.errors - truth).abs() / sums.error_variance.sqrt();
+    assert!(
+        error < 4.0 && sums.error_variance > 0.0,
+        "{} of {truth}: {error}",
+        sums.errors
+    );
+    let error = (sums.all - 80_000.0).abs() / sums.variance.sqrt();
+    assert!(error < 4.0, "{}: {error}", sums.all);
+}
+
+#[test]
+fn a_share_of_the_matches_is_counted_right() {
+    let tail = Tail::new().keep_some(Probability::new(0.25).unwrap(), |segment| segment.has_error());
+    let fixture = with(tail, |builder| builder.sampler(Probability::new(0.02).unwrap()));
+    for n in 0..10_000 {
+        let span = fixture.request(&caller(n, "03", ""));
+        fixture.answer(span, if n % 2 == 0 { 500 } else { 200 });
+    }
+    let spans = fixture.ended();
+    let sums = sums(&spans);
+    let error = (sums.errors - 5000.0).abs() / sums.error_variance.sqrt();
+    assert!(error < 4.0, "{}: {error}", sums.errors);
+    assert!(
+        spans
+            .iter()
+            .filter(|span| span.status.is_error())
+            .all(|span| th(span) == Some("c"))
+    );
+}
+
+#[test]
+fn an_eviction_follows_the_sampler_and_matches_lose_their_count_until_a_clean_tick() {
+    let fixture = with(Tail::new().keep_errors().max_spans(4), |builder| {
+        builder.sampler(AlwaysOn)
+    });
+    // Of the largest randomness, so that pressure is no reason not to record them.
+    let start = |n| {
+        fixture.clock.advance(Duration::from_millis(1));
+        fixture.request(&caller(n, "03", "ot=rv:ffffffffffffff"))
+    };
+    let roots: Vec<_> = (0..5).map(start).collect();
+    let stats = fixture.tail_stats();
+    assert_eq!((stats.evicted, stats.pending_spans), (1, 4));
+    for root in roots {
+        fixture.answer(root, 500);
+    }
+    let ended = fixture.ended();
+    let counts: Vec<_> = ended.iter().map(th).collect();
+    // The first one was evicted: it is as the sampler said.
+    assert_eq!(counts, [Some("0"), None, None, None, None]);
+    for (after, expected) in [(SECOND, None), (SECOND, Some("0"))] {
+        fixture.clock.advance(after);
+        failed(fixture.job("error"));
+        let span = fixture.one();
+        assert_eq!(th(&span), expected);
+    }
+}
+
+#[test]
+fn what_is_evicted_is_kept_if_it_matches_by_then() {
+    let fixture = off(Tail::new().keep_errors().max_spans(1000).max_bytes(20_000));
+    let root = fixture.job("root");
+    failed(fixture.below(root.context(), "failed"));
+    let mut other = fixture.job("other");
+    for n in 0..20 {
+        other.set_attribute(format!("key{n}"), "x".repeat(2000));
+    }
+    let late = fixture.below(root.context(), "late");
+    drop(other);
+    // Over the bytes: the oldest goes, and says by then that it has failed. `other` had ended before.
+    drop(late);
+    let child = fixture.below(root.context(), "large");
+    let stats = fixture.tail_stats();
+    assert!(stats.pending_bytes <= 20_000, "{stats:?}");
+    drop((child, root));
+    let names: Vec<_> = fixture.ended().iter().map(|span| span.name.to_string()).collect();
+    assert_eq!(names, ["failed", "late", "large", "root"]);
+}
+
+#[test]
+fn an_old_segment_is_decided_by_what_is_known() {
+    let fixture = off(Tail::new()
+        .keep_errors()
+        .slower_than(SECOND * 20)
+        .max_age(SECOND * 30));
+    let stream = fixture.job("stream");
+    let failing = fixture.job("failing");
+    failed(fixture.below(failing.context(), "failed"));
+    fixture.clock.advance(SECOND * 31);
+    let idle = fixture.job("next"); // whoever starts a span does the work
+    let names_of = |spans: &[SpanData]| spans.iter().map(|span| span.name.to_string()).collect::<Vec<_>>();
+    let stats = fixture.tail_stats();
+    assert_eq!((stats.cut, stats.kept_by_rule, stats.pending), (2, 2, 1));
+    fixture.below(stream.context(), "message").end();
+    drop((failing, idle));
+    assert_eq!(names_of(&fixture.ended()), ["failed", "message", "failing"]);
+    // The state lasts as long as the root is open.
+    for _ in 0..5 {
+        fixture.clock.advance(SECOND * 40);
+        fixture.below(stream.context(), "message").end();
+    }
+    assert_eq!(fixture.ended().len(), 5);
+    drop(stream);
+    assert_eq!(fixture.one().name, "stream");
+}
+
+#[test]
+fn an_endless_root_is_bounded() {
+    for (tail, kept) in [
+        (Tail::new().keep_errors().max_spans_per_segment(10), 0),
+        (Tail::new().keep_if(|_| true).max_spans_per_segment(10), 5000),
+    ] {
+        let fixture = off(tail);
+        let root = fixture.job("endless");
+        for _ in 0..5000 {
+            let child = fixture.below(root.context(), "child");
+            fixture.below(child.context(), "grandchild").end();
+        }
+        let stats = fixture.tail_stats();
+        assert_eq!((stats.cut, stats.pending_spans), (1, 0));
+        let ended = fixture.ended();
+        assert_eq!(ended.iter().filter(|span| span.name == "child").count(), kept);
+        assert_eq!(ended.len(), kept * 2);
+    }
+}
+
+#[test]
+fn a_burst_of_open_spans_is_bounded() {
+    let fixture = off(Tail::new().keep_errors().max_spans(500));
+    let open: Vec<_> = (0..100_000).map(|_| fixture.job("job")).collect();
+    let stats = fixture.tail_stats();
+    assert!(
+        stats.pending_spans <= 500 && stats.record_ratio < 0.01,
+        "{stats:?}"
+    );
+    // Nearly all of them are not even recorded.
+    assert!(open.iter().filter(|span| span.is_recording()).count() < 2000);
+    drop(open);
+    let stats = fixture.tail_stats();
+    assert_eq!(
+        (stats.pending_spans, stats.pending_bytes, stats.pending),
+        (0, 0, 0)
+    );
+    assert!(fixture.ended().is_empty());
+}
+
+#[test]
+fn a_flush_decides_what_waits_and_after_a_shutdown_nothing_is_held() {
+    let fixture = off(Tail::new().keep_errors());
+    let root = fixture.job("root");
+    failed(fixture.below(root.context(), "failed"));
+    let quiet = fixture.job("quiet");
+    assert_eq!(names(&fixture.ended()), ["failed"]);
+    assert_eq!(fixture.tail_stats().cut, 2);
+    drop(root);
+    failed(quiet); // too late: it was decided
+    assert_eq!(names(&fixture.ended()), ["root"]);
+    fixture.tracer.shutdown_blocking(AGES).unwrap();
+    assert!(!fixture.job("after").is_recording());
+    assert_eq!(fixture.tail_stats().begun, 2);
+}
+
+#[test]
+fn children_that_are_asked_about_stay_in_the_tail() {
+    let asked = ParentBased::root(AlwaysOff).local_sampled(AlwaysOff);
+    let fixture = with(Tail::new().keep_errors(), |builder| builder.sampler(asked));
+    let root = fixture.job("root");
+    failed(fixture.below(root.context(), "child"));
+    drop(root);
+    assert_eq!(names(&fixture.ended()), ["child", "root"]);
+}
+
+#[test]
+fn local_delegates_decide_about_children() {
+    let sampler = ParentBased::root(AlwaysOn).local_sampled(AlwaysOff);
+    let fixture = Fixture::with(|builder| builder.sampler(sampler));
+    let root = fixture.job("root");
+    let child = fixture.below(root.context(), "child");
+    assert!(root.is_recording() && !child.is_recording());
+    assert!(!child.context().flags().contains(Flags::SAMPLED));
+    drop(root);
+    let sampler = ParentBased::root(AlwaysOff).local_not_sampled(AlwaysOn);
+    let fixture = Fixture::with(|builder| builder.sampler(sampler));
+    let root = fixture.job("root");
+    fixture.below(root.context(), "child").end();
+    drop(root);
+    let child = fixture.one();
+    assert_eq!((&*child.name, th(&child)), ("child", Some("0")));
+}
+
+#[test]
+fn threads_that_fight_for_room_lose_nothing() {
+    let kept = std::sync::Arc::new(AtomicUsize::new(0));
+    let seen = std::sync::Arc::clone(&kept);
+    let tail = Tail::new()
+        .keep_if(move |segment| {
+            let keep = segment.has_error();
+            seen.fetch_add(usize::from(keep), Ordering::Relaxed);
+            keep
+        })
+        .max_spans(64)
+        .max_spans_per_segment(6);
+    let fixture = off(tail);
+    std::thread::scope(|scope| {
+        for thread in 0..4_usize {
+            let fixture = &fixture;
+            scope.spawn(move || {
+                for n in 0..2000 {
+                    let root = fixture.job("root");
+                    let mut open = Vec::new();
+                    for child in 0..(n + thread) % 9 {
+                        let mut span = fixture.below(root.context(), "child");
+                        if child == 3 {
+                            span.set_error("seeded");
+                        }
+                        open.push(span);
+                    }
+                    if n % 50 == 0 {
+                        fixture.clock.advance(SECOND);
+                    }
+                    drop(root);
+                    drop(open); // late ones
+                }
+            });
+        }
+    });
+    let stats = fixture.tail_stats();
+    assert_eq!(
+        (stats.pending, stats.pending_spans, stats.pending_bytes),
+        (0, 0, 0)
+    );
+    assert_eq!(stats.kept_by_rule, kept.load(Ordering::Relaxed) as u64);
+    let roots = fixture.ended();
+    assert!(roots.iter().all(|span| span.flags.contains(Flags::SAMPLED)));
+}
