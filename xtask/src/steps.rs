@@ -137,14 +137,19 @@ fn clippy() -> Vec<Step> {
 
 /// Lock-free code in every order that its threads may run in. A cfg of our own: `cfg(loom)` would change tokio, too.
 fn model(project: &Project) -> Vec<Step> {
-    let line = Line::new("cargo test --package cortex-metrics --lib --release --quiet model")
+    let step = |package: &str| {
+        let line = Line::new(format!(
+            "cargo test --package {package} --lib --release --quiet model"
+        ))
         .env("RUSTFLAGS", "--cfg cortex_loom")
         .target(&project.target, "model");
-    vec![Step::new(
-        "model",
-        line,
-        "loom printed the threads' order that fails",
-    )]
+        Step::new(
+            format!("model/{package}"),
+            line,
+            "loom printed the threads' order that fails",
+        )
+    };
+    ["cortex-metrics", "cortex-trace"].map(step).into()
 }
 
 /// Docs as docs.rs would show them, so with the `-Z` that tags items with their features.

@@ -295,23 +295,20 @@ impl Store {
         if shard.settled >= most {
             shard.forget_kept(0, now, most.saturating_sub(1));
         }
-        let room = shard.settled < most;
-        let root = match shard.of(parent) {
-            Some((place, held)) if room && matches!(held.state, State::Kept(_)) => {
+        let fits = shard.settled < most;
+        let place = match shard.of(parent) {
+            Some((of, held)) if fits && matches!(held.state, State::Kept(_)) => {
                 let brief = held.ids.len() >= self.tail.limits.segment;
                 held.open += 1;
                 if !brief {
                     held.ids.push(span);
                 }
-                Place {
-                    root: place.root,
-                    brief,
-                }
+                Place { root: of.root, brief }
             }
             _ => return sampled,
         };
         shard.settled += 1;
-        shard.spans.insert(span, root);
+        shard.spans.insert(span, place);
         true
     }
 

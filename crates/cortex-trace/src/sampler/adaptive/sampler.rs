@@ -248,14 +248,16 @@ fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 fn hash(seed: u64, text: &str) -> u64 {
     let bytes = text.as_bytes();
     let mut hash = seed ^ bytes.len() as u64;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        hash = fold(hash ^ u64::from_le_bytes(*word), 0x9e37_79b9_7f4a_7c15);
-    }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let hash = fold(hash ^ u64::from_le_bytes(last), 0xd6e8_feb8_6659_fd93);
-    fold(hash, seed | 1)
+    let last = match bytes.last_chunk::<8>() {
+        Some(last) => {
+            for word in bytes.as_chunks::<8>().0 {
+                hash = fold(hash ^ u64::from_le_bytes(*word), 0x9e37_79b9_7f4a_7c15);
+            }
+            u64::from_le_bytes(*last)
+        }
+        None => bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    fold(hash ^ last, seed | 1)
 }
 
 /// Multiplies, and keeps all of the product: each bit of the result depends on all bits of both.
@@ -263,4 +265,30 @@ pub(super) fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     let (low, high) = (product & u128::from(u64::MAX), product >> 64);
     u64::try_from(low ^ high).expect("invariant: both are 64 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hash;
+    use std::collections::HashSet;
+
+    #[test]
+    fn texts_that_differ_have_hashes_that_differ() {
+        let mut texts: Vec<String> = (0..2000).map(|n| format!("/items/{n}/{{id}}")).collect();
+        for length in 0..40 {
+            texts.push("a".repeat(length));
+            texts.push("b".repeat(length + 1));
+            texts.push(format!("{}b", "a".repeat(length + 1)));
+            texts.push(format!("b{}", "a".repeat(length + 1)));
+        }
+        let texts: HashSet<_> = texts.iter().collect();
+        for seed in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
+            let hashes: HashSet<_> = texts.iter().map(|text| hash(seed, text)).collect();
+            assert_eq!(hashes.len(), texts.len(), "{seed}");
+            // The low bits choose the slot.
+            let slots: HashSet<_> = hashes.iter().map(|hash| hash % 512).collect();
+            assert!(slots.len() > 450, "{seed}: {}", slots.len());
+        }
+        assert_ne!(hash(1, "GET"), hash(2, "GET"));
+    }
 }
