@@ -138,7 +138,7 @@ fn clippy() -> Vec<Step> {
 /// Lock-free code in every order that its threads may run in. A cfg of our own: `cfg(loom)` would change tokio, too.
 fn model(project: &Project) -> Vec<Step> {
     let step = |package: &str| {
-        let line = Line::new(format!(
+        let line = Line::new(&format!(
             "cargo test --package {package} --lib --release --quiet model"
         ))
         .env("RUSTFLAGS", "--cfg cortex_loom")

@@ -324,9 +324,16 @@ mod model {
     use loom::sync::Arc;
     use loom::thread;
 
+    /// With two switches of threads against their will: enough for every race between two.
+    fn check(run: impl Fn() + Send + Sync + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(run);
+    }
+
     #[test]
     fn model_two_threads_agree_on_the_slot_of_a_key() {
-        loom::model(|| {
+        check(|| {
             let routes = Arc::new(Routes::new(true, 0, 1));
             let threads: Vec<_> = [4_u64, 8]
                 .into_iter()
@@ -355,7 +362,7 @@ mod model {
 
     #[test]
     fn model_a_tick_loses_no_count_and_no_halving() {
-        loom::model(|| {
+        check(|| {
             let routes = Arc::new(Routes::new(false, 0, 1));
             let writers: Vec<_> = (0..2)
                 .map(|_| {
