@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod carrier;
 mod error;
 mod export;
 mod id;
@@ -16,6 +17,9 @@ mod span;
 mod tail;
 mod tracer;
 
+pub use self::carrier::{Captured, CapturedGuard, Traced};
+#[cfg(feature = "tokio")]
+pub use self::carrier::{spawn_blocking_traced, spawn_traced};
 pub use self::error::{BuildError, BuildErrorKind, ExportError, FlushError};
 #[cfg(feature = "console")]
 pub use self::export::Console;

@@ -6,10 +6,13 @@
 //!
 //! [`Propagators`] are the formats that a service speaks, `traceparent` and `tracestate` unless it says so.
 //!
-//! The headers hold no personal data of their own; whether strangers see them is the caller's decision: inject into
-//! requests to your own services, and not into every request.
+//! Baggage goes beside the trace, and without one too: [`extract_baggage`], [`inject_baggage`], [`Baggage`].
+//!
+//! Trace context holds no personal data of its own, and baggage what services put there; whether strangers see them is
+//! the caller's decision: inject into requests to your own services, and not into every request.
 
 mod b3;
+mod baggage;
 mod canonical;
 mod carrier;
 mod environment;
@@ -20,6 +23,10 @@ mod propagators;
 mod traceparent;
 mod tracestate;
 
+pub use self::baggage::{
+    Baggage, BaggageMember, BaggageProperty, InvalidBaggage, InvalidBaggageKind, extract_baggage,
+    inject_baggage,
+};
 pub use self::carrier::{Extractor, FieldValue, Injector};
 pub use self::environment::Environment;
 pub use self::headers::{Remote, extract, inject};

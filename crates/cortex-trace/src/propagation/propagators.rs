@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use cortex_core::Context;
 
-use super::{Extractor, Injector, Remote, TraceState, b3, headers, jaeger};
+use super::{Baggage, Extractor, Injector, Remote, TraceState, b3, extract_baggage, headers, jaeger};
 
 /// A format of trace context, by the name that `OTEL_PROPAGATORS` has for it.
 ///
@@ -19,8 +19,8 @@ use super::{Extractor, Injector, Remote, TraceState, b3, headers, jaeger};
 pub enum Propagator {
     /// `tracecontext`: `traceparent` and `tracestate` of W3C Trace Context.
     TraceContext,
-    /// `baggage`: the `baggage` of W3C Baggage. Not part of a [`Remote`] or a [`Context`]; in the set, it says that
-    /// baggage is read and sent by whoever carries it.
+    /// `baggage`: the `baggage` of W3C Baggage. It is no part of a [`Remote`] or a [`Context`]: a
+    /// [`ServerSpan`](crate::ServerSpan) reads it and a [`Span`](crate::Span) sends it if it is in the set.
     Baggage,
     /// `b3`: sends the single `b3` header, reads it and the `x-b3-` headers.
     ///
@@ -122,6 +122,15 @@ impl Propagators {
         match self.listen(carrier) {
             Caller::Remote(remote) => Some(remote),
             Caller::Decided(_) | Caller::Silent => None,
+        }
+    }
+
+    /// Reads the baggage that came along, if `baggage` is in the set.
+    pub(crate) fn baggage<E: Extractor + ?Sized>(self, carrier: &E) -> Baggage {
+        if self.contains(Propagator::Baggage) {
+            extract_baggage(carrier)
+        } else {
+            Baggage::EMPTY
         }
     }
 

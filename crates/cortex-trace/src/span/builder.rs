@@ -4,7 +4,8 @@ use cortex_core::Context;
 
 use super::{Span, SpanKind};
 use crate::Tracer;
-use crate::propagation::{Caller, Remote, TraceState};
+use crate::carrier;
+use crate::propagation::{Baggage, Caller, Remote, TraceState};
 use crate::tracer::Sort;
 
 /// Describes a span before it starts.
@@ -27,7 +28,8 @@ pub struct SpanBuilder<'a> {
     name: Cow<'static, str>,
     kind: SpanKind,
     parent: Parent,
-    tracestate: TraceState,
+    tracestate: Option<TraceState>,
+    baggage: Option<Baggage>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,7 +46,8 @@ impl<'a> SpanBuilder<'a> {
             name,
             kind: SpanKind::Internal,
             parent: Parent::Current,
-            tracestate: TraceState::EMPTY,
+            tracestate: None,
+            baggage: None,
         }
     }
 
@@ -68,7 +71,9 @@ impl<'a> SpanBuilder<'a> {
 
     /// Sets the `tracestate` that goes with a local parent, for calls that leave the process.
     ///
-    /// A [`Context`] does not hold it, so it is handed down by hand:
+    /// Without this, a span below what is current takes what the carrier beside the context has for its trace: see
+    /// [`Captured`](crate::Captured). Any other parent is a [`Context`] alone, which does not hold it, so it is handed
+    /// down by hand:
     ///
     /// ```
     /// use cortex_trace::{ServerEnd, ServerStart, SpanKind, Tracer};
@@ -92,7 +97,30 @@ impl<'a> SpanBuilder<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn tracestate(mut self, tracestate: TraceState) -> Self {
-        self.tracestate = tracestate;
+        self.tracestate = Some(tracestate);
+        self
+    }
+
+    /// Sets the baggage, which is [`Baggage::current`] without this.
+    ///
+    /// The receiver of a message hands over what came with it:
+    ///
+    /// ```
+    /// use cortex_trace::propagation::{Baggage, extract_baggage};
+    /// use cortex_trace::{SpanKind, Tracer};
+    ///
+    /// let mut message = http::HeaderMap::new();
+    /// message.insert("baggage", "tenant=acme".parse()?);
+    ///
+    /// let tracer = Tracer::propagate_only();
+    /// let span = tracer.span("process order").kind(SpanKind::Consumer);
+    /// let span = span.baggage(extract_baggage(&message)).start();
+    /// let tenant = span.in_scope(|| Baggage::current().get("tenant").map(String::from));
+    /// assert_eq!(tenant.as_deref(), Some("acme"));
+    /// # Ok::<(), http::header::InvalidHeaderValue>(())
+    /// ```
+    pub fn baggage(mut self, baggage: Baggage) -> Self {
+        self.baggage = Some(baggage);
         self
     }
 
@@ -109,15 +137,24 @@ impl<'a> SpanBuilder<'a> {
         };
         let mut started = match self.parent {
             Parent::Remote(remote) => tracer.start_root(Caller::Remote(remote), sort),
-            Parent::Local(parent) => tracer.start_below(parent, self.tracestate, sort),
-            Parent::Current => tracer.start_below(Context::current(), self.tracestate, sort),
+            Parent::Local(parent) => tracer.start_below(parent, self.tracestate.unwrap_or_default(), sort),
+            Parent::Current => {
+                let parent = Context::current();
+                let tracestate = self.tracestate.or_else(|| carried_tracestate(parent));
+                tracer.start_below(parent, tracestate.unwrap_or_default(), sort)
+            }
         };
         let recording = started.record(tracer, name, kind, None);
         Span {
             context: started.context,
             tracestate: started.tracestate,
             propagators: tracer.propagators(),
+            baggage: self.baggage.unwrap_or_else(Baggage::current),
             recording,
         }
     }
+}
+
+fn carried_tracestate(parent: Context) -> Option<TraceState> {
+    carrier::peek(|carrier| carrier.tracestate(parent.trace_id()).cloned()).flatten()
 }

@@ -7,13 +7,13 @@ use http::{Method, Uri};
 use super::recording::Recording;
 use super::{Attribute, SpanKind, Value, semantics};
 use crate::Tracer;
-use crate::propagation::{Injector, Propagators, TraceState};
+use crate::carrier::Captured;
+use crate::propagation::{self, Baggage, Injector, Propagator, Propagators, TraceState};
 
 /// A piece of work that is under way; it ends when this is dropped.
 ///
 /// Made by [`Tracer::span`](crate::Tracer::span). It does not make itself current: run code
-/// [in its scope](Self::in_scope), or wrap a future with
-/// [`FutureExt::with_context`](cortex_core::FutureExt::with_context).
+/// [in its scope](Self::in_scope), or wrap a future with [`Traced::with`](crate::Traced::with).
 ///
 /// # Performance
 ///
@@ -22,12 +22,11 @@ use crate::propagation::{Injector, Propagators, TraceState};
 /// # Examples
 ///
 /// ```
-/// use cortex_core::FutureExt;
-/// use cortex_trace::{SpanKind, Tracer};
+/// use cortex_trace::{SpanKind, Traced, Tracer};
 ///
 /// async fn fetch(tracer: &Tracer) -> &'static str {
 ///     let mut span = tracer.span("fetch price").kind(SpanKind::Client).start();
-///     let price = async { "9.99" }.with_context(span.context()).await;
+///     let price = Traced::with(span.captured(), async { "9.99" }).await;
 ///     span.set_attribute("price", price);
 ///     price
 /// }
@@ -44,6 +43,7 @@ pub struct Span {
     pub(super) context: Context,
     pub(super) tracestate: TraceState,
     pub(super) propagators: Propagators,
+    pub(super) baggage: Baggage,
     pub(super) recording: Option<Box<Recording>>,
 }
 
@@ -63,14 +63,24 @@ impl Span {
         Some(&self.tracestate).filter(|state| !state.is_empty())
     }
 
-    /// Runs `work` under this span's context.
+    /// Returns the baggage that work inside this span has, and callees get.
+    pub const fn baggage(&self) -> &Baggage {
+        &self.baggage
+    }
+
+    /// Returns all that work inside this span runs under: the context, and the `tracestate` and the baggage beside it.
+    pub fn captured(&self) -> Captured {
+        Captured::of(self.context, &self.tracestate, &self.baggage)
+    }
+
+    /// Runs `work` under this span's context, with its `tracestate` and its baggage.
     pub fn in_scope<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _guard = self.context.attach();
+        let _guard = self.captured().attach();
         work()
     }
 
-    /// Writes this span's trace context into the headers of an outgoing request, or of whatever else leaves the
-    /// process, in the formats of its [`Tracer`](crate::Tracer).
+    /// Writes this span's trace context, and its baggage if there is any, into the headers of an outgoing request, or of
+    /// whatever else leaves the process, in the formats of its [`Tracer`](crate::Tracer).
     ///
     /// # Examples
     ///
@@ -86,6 +96,9 @@ impl Span {
     /// ```
     pub fn inject<I: Injector + ?Sized>(&self, carrier: &mut I) {
         self.propagators.inject(&self.context, self.tracestate(), carrier);
+        if !self.baggage.is_empty() && self.propagators.contains(Propagator::Baggage) {
+            propagation::inject_baggage(&self.baggage, carrier);
+        }
     }
 
     /// Sets an attribute, in place of one with the same key. At most 128 are kept, texts up to 4096 bytes.

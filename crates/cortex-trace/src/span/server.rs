@@ -8,7 +8,8 @@ use http::{HeaderMap, Method};
 use super::recording::Recording;
 use super::{SpanKind, Value, semantics};
 use crate::Tracer;
-use crate::propagation::TraceState;
+use crate::carrier::Captured;
+use crate::propagation::{Baggage, TraceState};
 use crate::tracer::Sort;
 
 /// What is known of a request when it starts.
@@ -67,8 +68,8 @@ pub struct ServerEnd {
 /// # Examples
 ///
 /// ```
-/// use cortex_core::{Clock, FutureExt, SystemClock};
-/// use cortex_trace::{ServerEnd, ServerStart, Tracer};
+/// use cortex_core::{Clock, SystemClock};
+/// use cortex_trace::{ServerEnd, ServerStart, Traced, Tracer};
 ///
 /// async fn serve(tracer: &Tracer, request: http::Request<()>) -> http::Response<()> {
 ///     let start = ServerStart {
@@ -77,7 +78,7 @@ pub struct ServerEnd {
 ///         start: SystemClock.now(),
 ///     };
 ///     let span = tracer.server(request.headers(), start);
-///     let response = async { http::Response::new(()) }.with_context(span.context()).await;
+///     let response = Traced::with(span.captured(), async { http::Response::new(()) }).await;
 ///     let status = response.status().as_u16();
 ///     span.finish(ServerEnd { status, end: SystemClock.now(), error: None });
 ///     response
@@ -88,6 +89,7 @@ pub struct ServerEnd {
 pub struct ServerSpan {
     context: Context,
     tracestate: TraceState,
+    baggage: Baggage,
     recording: Option<Box<ServerRecording>>,
 }
 
@@ -125,6 +127,7 @@ impl ServerSpan {
         Self {
             context: started.context,
             tracestate: started.tracestate,
+            baggage: tracer.propagators().baggage(headers),
             recording,
         }
     }
@@ -142,6 +145,19 @@ impl ServerSpan {
     /// Returns the `tracestate` to send on to callees, if there is one.
     pub fn tracestate(&self) -> Option<&TraceState> {
         Some(&self.tracestate).filter(|state| !state.is_empty())
+    }
+
+    /// Returns the baggage that came with the request.
+    pub const fn baggage(&self) -> &Baggage {
+        &self.baggage
+    }
+
+    /// Returns all that the work for this request runs under: the context, and the `tracestate` and the baggage beside
+    /// it, so that calls to others send them on.
+    ///
+    /// Allocates only if there is a `tracestate` or baggage, and then once: ask for it once a request.
+    pub fn captured(&self) -> Captured {
+        Captured::of(self.context, &self.tracestate, &self.baggage)
     }
 
     /// Sets the template of the route that matched: `/items/{id}`, never the path.

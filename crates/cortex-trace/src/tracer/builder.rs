@@ -97,7 +97,8 @@ impl TracerBuilder {
     }
 
     /// Starts a new trace for every received request, with a link to the caller's span, and takes over neither its
-    /// sampling decision nor its `tracestate`: for a service at the border, whose callers are strangers.
+    /// sampling decision nor its `tracestate`: for a service at the border, whose callers are strangers. Their baggage
+    /// is no part of the trace, and stays.
     pub const fn restart_traces(mut self) -> Self {
         self.restart = true;
         self

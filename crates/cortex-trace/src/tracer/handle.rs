@@ -117,8 +117,8 @@ impl Tracer {
     ///
     /// # Performance
     ///
-    /// If the decision is not to record, it reads no clock and allocates nothing, unless there is a `tracestate` to
-    /// carry. Otherwise it reads the clock to date the start that it was given.
+    /// If the decision is not to record, it reads no clock and allocates nothing, unless there is a `tracestate` or
+    /// baggage to carry. Otherwise it reads the clock to date the start that it was given.
     ///
     /// # Examples
     ///

@@ -1,0 +1,13 @@
+//! What goes with a [`Context`](cortex_core::Context) where it goes: the `tracestate` and the baggage.
+
+mod captured;
+mod current;
+#[cfg(feature = "tokio")]
+mod spawn;
+mod traced;
+
+pub use self::captured::{Captured, CapturedGuard};
+pub(crate) use self::current::peek;
+#[cfg(feature = "tokio")]
+pub use self::spawn::{spawn_blocking_traced, spawn_traced};
+pub use self::traced::Traced;
