@@ -1,8 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cortex_core::Context;
-use cortex_trace::{ServerEnd, ServerSpan, ServerStart};
+use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart};
 use http::Request;
 
 use crate::lifecycle::Phase;
@@ -24,7 +23,7 @@ pub(crate) struct Exchange {
     conn: Arc<Conn>,
     /// Taken by `finish`: what is left in a dropped exchange has not ended.
     span: Option<ServerSpan>,
-    context: Context,
+    captured: Captured,
     started: Instant,
     status: Option<u16>,
     bytes_out: u64,
@@ -53,15 +52,17 @@ impl Exchange {
             path: target,
             start: started,
         };
-        let mut span = shared.tracer.server(request.headers(), start);
-        if route != 0 && span.is_recording() {
-            span.set_route(shared.table.label(route));
-        }
+        let span = if route == 0 {
+            shared.tracer.server(request.headers(), start)
+        } else {
+            let label = shared.table.label(route);
+            shared.tracer.server_on_route(request.headers(), start, label)
+        };
         let logged =
             !shared.access.is_off() && tracing::enabled!(target: "cortex_http::access", tracing::Level::INFO);
         Box::new(Self {
             conn: Arc::clone(conn),
-            context: span.context(),
+            captured: span.captured(),
             span: Some(span),
             started,
             status: None,
@@ -76,8 +77,9 @@ impl Exchange {
         &self.conn
     }
 
-    pub(crate) const fn context(&self) -> Context {
-        self.context
+    /// Makes the request's context, `tracestate` and baggage current.
+    pub(crate) fn attach(&self) -> CapturedGuard {
+        self.captured.attach()
     }
 
     pub(crate) fn answer(&mut self, status: u16) {
@@ -94,7 +96,7 @@ impl Exchange {
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("?");
         let route = &**self.conn.shared.table.label(self.route);
-        let _guard = self.context.attach();
+        let _guard = self.attach();
         tracing::error!(
             route,
             method = method_name(self.method),
@@ -113,7 +115,7 @@ impl Exchange {
         if let Some(metrics) = &shared.metrics {
             metrics.active.dec();
             metrics.record(
-                &self.context,
+                &self.captured.context(),
                 &shared.table,
                 (self.route, self.method, status),
                 took,
@@ -131,9 +133,11 @@ impl Exchange {
             });
         }
         if let Some(path) = self.path.take()
-            && shared.access.wants(&self.context, outcome, status, took)
+            && shared
+                .access
+                .wants(&self.captured.context(), outcome, status, took)
         {
-            let _guard = self.context.attach();
+            let _guard = self.attach();
             tracing::info!(
                 target: "cortex_http::access",
                 method = method_name(self.method),

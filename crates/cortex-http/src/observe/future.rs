@@ -89,7 +89,7 @@ impl Future for ResponseFuture {
                 .as_mut()
                 .as_pin_mut()
                 .expect("invariant: set until it is ready");
-            let _guard = exchange.context().attach();
+            let _guard = exchange.attach();
             match catch_unwind(AssertUnwindSafe(|| app.poll(cx))) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(response))) => Ok(Some(response)),

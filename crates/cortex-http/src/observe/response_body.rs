@@ -60,7 +60,7 @@ impl ResponseBody {
         match &mut self.inner {
             Inner::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Inner::App(body) => {
-                let _guard = self.exchange.as_ref().map(|exchange| exchange.context().attach());
+                let _guard = self.exchange.as_ref().map(|exchange| exchange.attach());
                 match catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx))) {
                     Ok(frame) => frame.map(|frame| frame.map(|frame| frame.map_err(BodyError::App))),
                     Err(payload) => {

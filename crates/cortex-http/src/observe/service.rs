@@ -69,7 +69,7 @@ where
         }
         let (body, breach) = RequestBody::new(body, &self.conn);
         let app = {
-            let _guard = exchange.context().attach();
+            let _guard = exchange.attach();
             self.app.call(Request::from_parts(head, body))
         };
         ResponseFuture::new(app, exchange, breach, head_only)

@@ -2,7 +2,6 @@ use super::service::{PARENT, Service, following};
 
 /// W3C Baggage through the same service: the members of all lines, untouched, in one header.
 #[tokio::test]
-#[ignore = "spans do not carry baggage yet"]
 async fn baggage_goes_through() {
     let numbered = |members: usize| {
         (0..members)

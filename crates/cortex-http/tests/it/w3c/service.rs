@@ -1,11 +1,9 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
 use axum::routing::get;
-use cortex_core::Context;
 use cortex_http::{Limits, Routes, Running, Server};
-use cortex_trace::propagation::{TraceState, extract};
-use cortex_trace::{Decision, ParentBased, SampleParams, Sampler, SpanKind, Tracer};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use cortex_trace::{ParentBased, SampleParams, Sampler, SamplingIntent, Tracer};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
@@ -117,9 +115,9 @@ impl Service {
 
     pub(super) async fn with(tracer: Tracer, limits: Limits) -> Self {
         let calling = tracer.clone();
-        let handler = move |headers: HeaderMap| {
+        let handler = move || {
             let tracer = calling.clone();
-            async move { call(&tracer, &headers) }
+            async move { call(&tracer) }
         };
         let server = Server::new(Routes::new().route("/", get(handler)))
             .tracer(tracer)
@@ -224,23 +222,10 @@ pub(super) fn shortened(line: &[u8]) -> String {
 }
 
 /// What the handler of every service here does: makes a client span, and tells what it would send.
-fn call(tracer: &Tracer, received: &HeaderMap) -> String {
-    // A span of its own takes the caller's list through the sampler, as the span of the request did.
-    let handed_down = |remote| {
-        tracer
-            .span("received")
-            .remote(remote)
-            .start()
-            .tracestate()
-            .cloned()
-    };
-    let state: TraceState = extract(received).and_then(handed_down).unwrap_or_default();
-    let call = tracer
-        .span("GET")
-        .kind(SpanKind::Client)
-        .parent(Context::current());
+fn call(tracer: &Tracer) -> String {
     let mut headers = HeaderMap::new();
-    call.tracestate(state).start().inject(&mut headers);
+    let uri = Uri::from_static("http://stock.internal/items/7");
+    tracer.client(&Method::GET, &uri).inject(&mut headers);
     let lines = headers
         .iter()
         .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()));
@@ -251,8 +236,8 @@ fn call(tracer: &Tracer, received: &HeaderMap) -> String {
 pub(super) fn following() -> Tracer {
     struct Keep;
     impl Sampler for Keep {
-        fn sample(&self, _: &SampleParams<'_>) -> Decision {
-            Decision::RecordAndSample { threshold: None }
+        fn intent(&self, _: &SampleParams<'_>) -> SamplingIntent {
+            SamplingIntent::Keep
         }
     }
     let sampler = ParentBased::root(Keep);
