@@ -7,8 +7,12 @@ mod export;
 mod id;
 #[cfg(any(feature = "file", feature = "logs", feature = "otlp"))]
 mod json;
+#[cfg(feature = "tower")]
+pub mod layer;
 #[cfg(feature = "logs")]
 mod log;
+#[cfg(feature = "otel")]
+pub mod otel;
 #[cfg(feature = "otlp")]
 mod otlp;
 pub mod propagation;

@@ -9,6 +9,10 @@ use cortex_trace::propagation::{extract, inject};
 use cortex_trace::{AlwaysOff, AlwaysOn, ParentBased, Probability, ServerEnd, ServerStart, Tail, Tracer};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+#[cfg(feature = "tower")]
+#[path = "alloc/layer.rs"]
+mod layer;
+
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 

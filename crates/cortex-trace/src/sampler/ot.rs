@@ -23,7 +23,7 @@ pub(crate) fn randomness(tracestate: Option<&TraceState>, trace_id: TraceId) -> 
 }
 
 /// Returns the threshold that the caller published.
-pub(super) fn threshold(tracestate: &TraceState) -> Option<Threshold> {
+pub(crate) fn threshold(tracestate: &TraceState) -> Option<Threshold> {
     Threshold::parse(sub_value(tracestate.get(KEY)?, "th")?)
 }
 

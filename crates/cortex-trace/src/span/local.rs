@@ -154,13 +154,34 @@ impl Span {
     pub fn end(self) {}
 
     pub(crate) fn client(tracer: &Tracer, method: &Method, uri: &Uri) -> Self {
+        let mut span = Self::outgoing(tracer, method);
+        span.record_target(uri);
+        span
+    }
+
+    /// Starts the span of a call whose target is recorded [later](Self::record_target), if at all.
+    pub(crate) fn outgoing(tracer: &Tracer, method: &Method) -> Self {
         let name = semantics::method_in_name(method);
         let mut span = tracer.span(name).kind(SpanKind::Client).start();
         if let Some(recording) = &mut span.recording {
             semantics::record_method(recording, method);
-            semantics::record_target(recording, uri);
         }
         span
+    }
+
+    pub(crate) fn record_target(&mut self, uri: &Uri) {
+        if let Some(recording) = &mut self.recording {
+            semantics::record_target(recording, uri);
+        }
+    }
+
+    /// Records the template that the target was made from, in the name too.
+    #[cfg(feature = "tower")]
+    pub(crate) fn record_template(&mut self, method: &Method, template: &str) {
+        if let Some(recording) = &mut self.recording {
+            recording.set_name(format!("{} {template}", semantics::method_in_name(method)));
+            recording.set_attribute("url.template", template);
+        }
     }
 }
 

@@ -53,18 +53,22 @@ pub(super) fn record_request(recording: &mut Recording, headers: &HeaderMap, tar
 
 /// Records where a client sends a request.
 pub(super) fn record_target(recording: &mut Recording, uri: &Uri) {
-    if let Some(host) = uri.host() {
-        recording.set_attribute("server.address", without_brackets(host));
-        let default = match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTPS => Some(443),
-            Some(scheme) if *scheme == Scheme::HTTP => Some(80),
-            _ => None,
-        };
-        if let Some(port) = uri.port_u16().or(default) {
-            recording.set_attribute("server.port", port);
-        }
-    }
+    record_host(recording, uri);
     recording.set_attribute("url.full", full_url(uri));
+}
+
+/// Records the server that an address names, if it names one.
+pub(super) fn record_host(recording: &mut Recording, uri: &Uri) {
+    let Some(host) = uri.host() else { return };
+    recording.set_attribute("server.address", without_brackets(host));
+    let default = match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTPS => Some(443),
+        Some(scheme) if *scheme == Scheme::HTTP => Some(80),
+        _ => None,
+    };
+    if let Some(port) = uri.port_u16().or(default) {
+        recording.set_attribute("server.port", port);
+    }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<Cow<'a, str>> {

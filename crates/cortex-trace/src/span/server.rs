@@ -106,21 +106,40 @@ impl ServerSpan {
         start: ServerStart<'_>,
         route: Option<&str>,
     ) -> Self {
-        let method = semantics::method_in_name(start.method);
+        Self::begin(
+            tracer,
+            headers,
+            start.method,
+            start.path,
+            Some(start.start),
+            route,
+        )
+    }
+
+    /// Starts at `at`, or now, in which case only a recorded request reads the clock.
+    pub(crate) fn begin(
+        tracer: &Tracer,
+        headers: &HeaderMap,
+        method: &Method,
+        target: &str,
+        at: Option<Instant>,
+        route: Option<&str>,
+    ) -> Self {
+        let name = semantics::method_in_name(method);
         let sort = Sort {
-            name: method,
+            name,
             kind: SpanKind::Server,
             route,
-            start: Some(start.start),
+            start: at,
         };
         let mut started = tracer.start_root(tracer.propagators().listen(headers), sort);
-        let recording = started.record(tracer, Cow::Borrowed(method), SpanKind::Server, Some(start.start));
+        let recording = started.record(tracer, Cow::Borrowed(name), SpanKind::Server, at);
         let recording = recording.map(|mut recording| {
-            semantics::record_method(&mut recording, start.method);
-            semantics::record_request(&mut recording, headers, start.path);
+            semantics::record_method(&mut recording, method);
+            semantics::record_request(&mut recording, headers, target);
             Box::new(ServerRecording {
                 recording,
-                method,
+                method: name,
                 route: route.map(str::to_owned),
             })
         });
@@ -179,7 +198,23 @@ impl ServerSpan {
     /// Ends the span.
     pub fn finish(mut self, end: ServerEnd) {
         if let Some(recording) = self.recording.take() {
-            recording.finish(end);
+            recording.finish(Some(end.status), end.error, Some(end.end));
+        }
+    }
+
+    /// Ends the span now, with the status if one was sent. Only a recorded request reads the clock.
+    #[cfg(feature = "tower")]
+    pub(crate) fn finish_now(mut self, status: Option<u16>, error: Option<&'static str>) {
+        if let Some(recording) = self.recording.take() {
+            recording.finish(status, error, None);
+        }
+    }
+
+    /// Records what the address of a request says beyond its headers: HTTP/2 has no `Host`.
+    #[cfg(feature = "tower")]
+    pub(crate) fn record_authority(&mut self, uri: &http::Uri) {
+        if let Some(recording) = &mut self.recording {
+            semantics::record_host(&mut recording.recording, uri);
         }
     }
 }
@@ -187,7 +222,7 @@ impl ServerSpan {
 impl Drop for ServerSpan {
     fn drop(&mut self) {
         if let Some(recording) = self.recording.take() {
-            recording.cancel();
+            recording.finish(None, Some("cancelled"), None);
         }
     }
 }
@@ -202,21 +237,20 @@ impl fmt::Debug for ServerSpan {
 }
 
 impl ServerRecording {
-    fn finish(self, end: ServerEnd) {
+    fn finish(self, status: Option<u16>, error: Option<&'static str>, end: Option<Instant>) {
         let mut recording = self.completed();
-        recording.set_attribute("http.response.status_code", end.status);
-        match end.error {
-            Some(error) => recording.set_error(Cow::Borrowed(error)),
-            None if end.status >= 500 => recording.set_error(Cow::Owned(end.status.to_string())),
-            None => {}
+        if let Some(status) = status {
+            recording.set_attribute("http.response.status_code", status);
         }
-        recording.end(end.end);
-    }
-
-    fn cancel(self) {
-        let mut recording = self.completed();
-        recording.set_error(Cow::Borrowed("cancelled"));
-        recording.end_now();
+        match (error, status) {
+            (Some(error), _) => recording.set_error(Cow::Borrowed(error)),
+            (None, Some(status @ 500..)) => recording.set_error(Cow::Owned(status.to_string())),
+            _ => {}
+        }
+        match end {
+            Some(end) => recording.end(end),
+            None => recording.end_now(),
+        }
     }
 
     fn completed(self) -> Box<Recording> {

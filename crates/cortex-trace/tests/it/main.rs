@@ -7,8 +7,12 @@ mod carrier;
 mod console;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "tower")]
+mod layer;
 #[cfg(feature = "logs")]
 mod logs;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod pipeline;
@@ -16,3 +20,5 @@ mod propagation;
 mod spans;
 mod support;
 mod tail;
+#[cfg(feature = "tower")]
+mod wire;
