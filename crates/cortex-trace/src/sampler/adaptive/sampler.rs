@@ -247,7 +247,9 @@ fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 /// Hashes a short text. Seeded, so that nobody can choose names that meet in one slot; two that do are one route.
 fn hash(seed: u64, text: &str) -> u64 {
     let bytes = text.as_bytes();
-    let mut hash = seed ^ bytes.len() as u64;
+    // Spread over all bits: by itself a length could be taken for a difference of letters.
+    let length = (bytes.len() as u64).wrapping_mul(0xa076_1d64_78bd_642f);
+    let mut hash = seed.wrapping_add(length);
     let last = match bytes.last_chunk::<8>() {
         Some(last) => {
             for word in bytes.as_chunks::<8>().0 {
@@ -257,7 +259,7 @@ fn hash(seed: u64, text: &str) -> u64 {
         }
         None => bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     };
-    fold(hash ^ last, seed | 1)
+    fold(hash ^ last, 0xd6e8_feb8_6659_fd93)
 }
 
 /// Multiplies, and keeps all of the product: each bit of the result depends on all bits of both.
