@@ -521,6 +521,35 @@ fn a_span_gets_the_tracestate_of_its_own_trace_only() {
 }
 
 #[test]
+fn a_span_that_differs_from_what_is_current_carries_its_own() {
+    let tracer = Tracer::propagate_only();
+    let current = numbered(1);
+    let _guard = current.attach();
+    let same = tracer.span("same").start();
+    assert_eq!(same.in_scope(Seen::now), seen(1));
+    let other_baggage = tracer.span("baggage").baggage("n=2".parse().unwrap()).start();
+    let expected = Seen {
+        baggage: "n=2".to_owned(),
+        ..seen(1)
+    };
+    assert_eq!(other_baggage.in_scope(Seen::now), expected);
+    let other_trace = tracer.span("trace").parent(context(2));
+    let other_trace = other_trace.tracestate("acme=1".parse().unwrap()).start();
+    let expected = Seen {
+        span: Some(2),
+        ..seen(1)
+    };
+    assert_eq!(other_trace.in_scope(Seen::now), expected);
+    assert_eq!(Seen::now(), seen(1));
+
+    let moved = current.clone().with_context(context(3));
+    assert_eq!((moved.context(), moved.tracestate()), (context(3), None));
+    assert_eq!(moved.baggage(), current.baggage());
+    let back = moved.with_context(context(1));
+    assert_eq!(Seen::of(&back), seen(1));
+}
+
+#[test]
 fn a_scope_changes_the_baggage_of_what_is_inside() {
     let tracer = Tracer::propagate_only();
     let outer = tracer.span("outer").baggage("a=1".parse().unwrap()).start();
