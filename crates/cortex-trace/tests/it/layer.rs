@@ -460,20 +460,8 @@ fn services_are_called_under_the_span() {
         seen.record(Context::current().span_id()); // before there is a future
         ready(Answer::Ok(response(204, Script::default())))
     });
-    block_on(
-        fixture
-            .client_layer()
-            .layer(inner)
-            .call(Request::default()),
-    )
-    .unwrap();
-    block_on(
-        fixture
-            .server_layer()
-            .layer(inner)
-            .call(Request::default()),
-    )
-    .unwrap();
+    block_on(fixture.client_layer().layer(inner).call(Request::default())).unwrap();
+    block_on(fixture.server_layer().layer(inner).call(Request::default())).unwrap();
     let spans: Vec<_> = fixture.ended().iter().map(|span| Some(span.span_id)).collect();
     assert_eq!(seen.take(), spans);
     assert_eq!(Context::current(), Context::new());
