@@ -360,7 +360,7 @@ impl Kept {
     //= https://www.w3.org/TR/baggage/#limits
     //# If a platform cannot propagate all baggage, it MUST NOT propagate any partial list-members.
     //= https://www.w3.org/TR/baggage/#mutating-baggage
-    //# If a system determines that the value of a baggage entry is not in the format defined in this specification, it MAY remove that entry before propagating the baggage header as part of outgoing requests.
+    //# For example, it MAY remove an offending list-member before propagating the rest of the baggage-string, or MAY decide to not propagate the baggage-string at all.
     fn extend(&mut self, line: &[u8]) -> bool {
         line.split(|byte| *byte == b',').all(|member| {
             let member = str::from_utf8(member).map_or("", trim);
@@ -702,7 +702,7 @@ mod tests {
 
     //= https://www.w3.org/TR/baggage/#mutating-baggage
     //= type=test
-    //# If a system determines that the value of a baggage entry is not in the format defined in this specification, it MAY remove that entry before propagating the baggage header as part of outgoing requests.
+    //# For example, it MAY remove an offending list-member before propagating the rest of the baggage-string, or MAY decide to not propagate the baggage-string at all.
     #[test]
     fn a_bad_member_goes_alone() {
         let lines = [

@@ -220,6 +220,15 @@ mod tests {
         assert!(is_member(&format!("{}=1", "k".repeat(4000))));
     }
 
+    //= https://www.w3.org/TR/baggage/#definition
+    //= type=test
+    //# list-member            =  key OWS "=" OWS value *( OWS ";" OWS property )
+    //= https://www.w3.org/TR/baggage/#definition
+    //= type=test
+    //# property               =  key OWS "=" OWS value
+    //= https://www.w3.org/TR/baggage/#definition
+    //= type=test
+    //# property               =/ key OWS
     //= https://www.w3.org/TR/baggage/#value
     //= type=test
     //# Parsers MUST NOT assume that the equal sign is only used to separate key and value.
