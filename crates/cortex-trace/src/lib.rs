@@ -15,6 +15,8 @@ mod log;
 pub mod otel;
 #[cfg(feature = "otlp")]
 mod otlp;
+#[cfg(any(feature = "console", feature = "logs"))]
+mod printable;
 pub mod propagation;
 mod sampler;
 mod span;
@@ -31,7 +33,10 @@ pub use self::export::Console;
 pub use self::export::OtlpJsonFile;
 pub use self::export::{Abort, Exporter, Stats};
 #[cfg(feature = "logs")]
-pub use self::log::{Filter, FilterError, InstallError, JsonLogs};
+pub use self::log::{
+    Background, BackgroundStats, DuplicateLimit, Filter, FilterError, InstallError, JsonLogs, LogHandle,
+    LogStats, TextLogs,
+};
 #[cfg(feature = "otlp")]
 pub use self::otlp::{Otlp, OtlpError, OtlpErrorKind};
 #[cfg(all(feature = "otlp", feature = "logs"))]

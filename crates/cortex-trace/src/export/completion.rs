@@ -23,7 +23,7 @@ struct Progress {
 }
 
 impl Completion {
-    pub(super) fn new(pending: Vec<&'static str>, aborts: Vec<Abort>) -> Arc<Self> {
+    pub(crate) fn new(pending: Vec<&'static str>, aborts: Vec<Abort>) -> Arc<Self> {
         Arc::new(Self {
             progress: Mutex::new(Progress {
                 pending,
@@ -35,7 +35,7 @@ impl Completion {
     }
 
     /// Notes a worker's answer.
-    pub(super) fn report(&self, name: &'static str, result: Result<(), ExportError>) {
+    pub(crate) fn report(&self, name: &'static str, result: Result<(), ExportError>) {
         let mut progress = self.progress();
         if let Some(at) = progress.pending.iter().position(|pending| *pending == name) {
             progress.pending.swap_remove(at);

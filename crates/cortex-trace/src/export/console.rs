@@ -6,6 +6,7 @@ use std::time::Duration;
 use cortex_core::{SpanId, TraceId};
 
 use super::Exporter;
+use crate::printable::Printable;
 use crate::{ExportError, SpanData};
 
 /// Prints every local trace as a tree once its local root has ended, for people.
@@ -175,7 +176,7 @@ impl Console {
             for event in &span.events {
                 let rail = if inner.is_empty() { "   " } else { "│  " };
                 let after = event.time.duration_since(span.start).unwrap_or_default();
-                write!(out, "{below}{rail}• {} ", Printable(&event.name)).expect(INFALLIBLE);
+                write!(out, "{below}{rail}• {} ", printable(&event.name)).expect(INFALLIBLE);
                 self.paint(out, DIM, format_args!("+{}", Short(after)));
                 out.push('\n');
             }
@@ -200,15 +201,15 @@ impl Console {
     fn span(&self, out: &mut String, span: &SpanData) {
         let failed = span.status.is_error();
         if failed {
-            self.paint(out, RED, format_args!("{}", Printable(&span.name)));
+            self.paint(out, RED, format_args!("{}", printable(&span.name)));
         } else {
-            self.paint(out, BOLD, format_args!("{}", Printable(&span.name)));
+            self.paint(out, BOLD, format_args!("{}", printable(&span.name)));
         }
         write!(out, " {}", Short(span.duration())).expect(INFALLIBLE);
         if failed {
             out.push(' ');
             match span.attribute("error.type").map(ToString::to_string) {
-                Some(kind) => self.paint(out, RED, format_args!("ERROR {}", Printable(&kind))),
+                Some(kind) => self.paint(out, RED, format_args!("ERROR {}", printable(&kind))),
                 None => self.paint(out, RED, format_args!("ERROR")),
             }
         }
@@ -221,7 +222,7 @@ impl Console {
             self.paint(
                 out,
                 DIM,
-                format_args!(" {}={}", Printable(&attribute.key), Printable(&value)),
+                format_args!(" {}={}", printable(&attribute.key), printable(&value)),
             );
         }
     }
@@ -285,20 +286,8 @@ const DIM: &str = "2";
 const RED: &str = "31";
 
 /// Text that cannot make a terminal act, of at most 200 characters.
-struct Printable<'a>(&'a str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 200;
-        for (at, character) in self.0.chars().enumerate() {
-            match character {
-                _ if at == MOST => return f.write_char('…'),
-                character if character.is_control() => write!(f, "{}", character.escape_default())?,
-                character => f.write_char(character)?,
-            }
-        }
-        Ok(())
-    }
+const fn printable(text: &str) -> Printable<'_> {
+    Printable::cut(text, 200)
 }
 
 /// A duration with three digits: `12.3ms`.

@@ -17,6 +17,8 @@ mod stats;
 mod worker;
 
 pub use self::abort::Abort;
+#[cfg(feature = "logs")]
+pub(crate) use self::completion::Completion;
 #[cfg(feature = "console")]
 pub use self::console::Console;
 pub use self::exporter::Exporter;

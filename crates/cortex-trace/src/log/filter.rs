@@ -1,53 +1,156 @@
 use std::error::Error;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::{Directive, EnvFilter, ParseError};
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Registry, reload};
+use tracing_subscriber::layer::{Context, Layered, SubscriberExt};
+use tracing_subscriber::{Layer, Registry};
 
-use super::JsonLogs;
-
-/// The filter of the installed [`JsonLogs`]: changes what is logged while the process runs.
+/// Says what is logged, and can be changed while the process runs.
 ///
-/// Made by [`JsonLogs::install`]. A clone is the same filter.
+/// It is a layer that decides for all layers of its subscriber, of which it should be the first. A clone is the same
+/// filter: give one to the subscriber and keep the other. [`JsonLogs::install`](crate::JsonLogs::install) does that.
+///
+/// # Performance
+///
+/// Which callsites are on is remembered by `tracing`, so that one that is off costs a nanosecond. Without directives that
+/// look at spans (`[span{field=value}]=debug`) spans cost nothing either: no lock is taken that threads could fight
+/// over.
 ///
 /// # Examples
 ///
 /// ```
-/// let filter = cortex_trace::JsonLogs::stdout().install("info")?;
+/// use cortex_trace::{Filter, JsonLogs, TextLogs};
+/// use tracing_subscriber::layer::SubscriberExt;
+///
+/// let filter = Filter::new("info,hyper=warn")?;
+/// let subscriber = tracing_subscriber::registry()
+///     .with(filter.clone())
+///     .with(JsonLogs::stdout())
+///     .with(TextLogs::stderr());
+/// let _guard = tracing::subscriber::set_default(subscriber);
+/// assert!(!tracing::enabled!(tracing::Level::DEBUG));
+///
+/// filter.set("debug")?;
+/// assert!(tracing::enabled!(tracing::Level::DEBUG));
+///
 /// let error = filter.set("info,shop=loud").unwrap_err();
 /// assert_eq!(error.directive(), "shop=loud");
-/// assert_eq!(filter.to_string(), "info");
-/// # Ok::<(), cortex_trace::InstallError>(())
+/// assert_eq!(filter.to_string(), "debug"); // the old one stays
+/// # Ok::<(), cortex_trace::FilterError>(())
 /// ```
 #[derive(Clone)]
 pub struct Filter {
-    handle: reload::Handle<EnvFilter, Registry>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    filter: RwLock<Arc<EnvFilter>>,
+    /// Whether the filter wants to know of spans.
+    watches_spans: AtomicBool,
 }
 
 impl Filter {
-    /// Logs from now on what `directives` say, such as `info,hyper=warn`; on an error the old filter stays.
+    /// Makes a filter of directives such as `info,hyper=warn`, in the syntax of `tracing-subscriber`'s `EnvFilter`.
+    ///
+    /// # Errors
+    ///
+    /// A directive is not valid; the error says which, and why.
+    pub fn new(directives: &str) -> Result<Self, FilterError> {
+        let filter = parse(directives)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                filter: RwLock::new(Arc::new(filter)),
+                watches_spans: AtomicBool::new(watches_spans(directives)),
+            }),
+        })
+    }
+
+    /// Logs from now on what `directives` say; on an error the old filter stays.
     ///
     /// # Errors
     ///
     /// A directive is not valid; the error says which, and why.
     pub fn set(&self, directives: &str) -> Result<(), FilterError> {
-        self.replace(parse(directives)?);
+        let new = Arc::new(parse(directives)?);
+        let mut filter = self.shared.filter.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *filter, new);
+        self.shared
+            .watches_spans
+            .store(watches_spans(directives), Ordering::Relaxed);
+        drop(filter);
+        drop(old);
+        tracing_core::callsite::rebuild_interest_cache();
         Ok(())
     }
 
-    fn replace(&self, filter: EnvFilter) {
-        let replaced = self.handle.reload(filter);
-        replaced.expect("invariant: the subscriber of the process is never dropped, nor left locked");
+    /// Returns the filter in force. It is not locked, since it may call a value's `Debug`, which may log.
+    fn current(&self) -> Arc<EnvFilter> {
+        let filter = self.shared.filter.read();
+        Arc::clone(&filter.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the filter in force if it wants to know of spans.
+    #[inline]
+    fn watching(&self) -> Option<Arc<EnvFilter>> {
+        let watches = self.shared.watches_spans.load(Ordering::Relaxed);
+        watches.then(|| self.current())
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Filter {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        Layer::<S>::register_callsite(&*self.current(), metadata)
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        self.current().enabled(metadata, context)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        self.current().max_level_hint()
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(filter) = self.watching() {
+            filter.on_new_span(attributes, id, context);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(filter) = self.watching() {
+            filter.on_record(id, values, context);
+        }
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        if let Some(filter) = self.watching() {
+            filter.on_enter(id, context);
+        }
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        if let Some(filter) = self.watching() {
+            filter.on_exit(id, context);
+        }
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        if let Some(filter) = self.watching() {
+            filter.on_close(id, context);
+        }
     }
 }
 
 impl fmt::Display for Filter {
     /// Writes the directives in force.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let current = self.handle.with_current(EnvFilter::to_string);
-        f.write_str(&current.unwrap_or_default())
+        self.current().fmt(f)
     }
 }
 
@@ -57,15 +160,19 @@ impl fmt::Debug for Filter {
     }
 }
 
-pub(super) fn install<W>(logs: JsonLogs<W>, directives: &str) -> Result<Filter, InstallError>
+pub(super) fn install<L>(logs: L, directives: &str) -> Result<Filter, InstallError>
 where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    L: Layer<Layered<Filter, Registry>> + Send + Sync,
 {
-    let filter = parse(directives).map_err(InstallError::Filter)?;
-    let (filter, handle) = reload::Layer::new(filter);
-    let subscriber = tracing_subscriber::registry().with(filter).with(logs);
+    let filter = Filter::new(directives).map_err(InstallError::Filter)?;
+    let subscriber = tracing_subscriber::registry().with(filter.clone()).with(logs);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InstallError::AlreadyInstalled)?;
-    Ok(Filter { handle })
+    Ok(filter)
+}
+
+/// Says whether there may be a directive that names spans or their fields, which stand in brackets.
+fn watches_spans(directives: &str) -> bool {
+    directives.contains('[')
 }
 
 fn parse(directives: &str) -> Result<EnvFilter, FilterError> {
@@ -142,7 +249,7 @@ impl Error for FilterError {
     }
 }
 
-/// Says why [`JsonLogs`] could not be installed.
+/// Says why [`JsonLogs`](crate::JsonLogs) or [`TextLogs`](crate::TextLogs) could not be installed.
 ///
 /// # Examples
 ///

@@ -1,32 +1,43 @@
-use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Write};
-use std::sync::Arc;
+use std::io;
 
-use cortex_core::{Clock, Context, SystemClock};
+use cortex_core::Clock;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::fields::{EventFields, Fields, SpanFields, Visitor};
 use super::filter::{self, Filter, InstallError};
-use super::timestamp::rfc3339;
-use crate::json;
+use super::json_format::JsonFormat;
+use super::lines::Lines;
+use super::redact::Redact;
+use super::{Background, DuplicateLimit, LogHandle};
 
 /// Writes every event of the `tracing` crate as a line of JSON that carries the ids of the current trace.
 ///
-/// The ids are those of [`Context::current`], so a line has them wherever the work runs, and also if the trace is not
-/// sampled. A line has `timestamp`, `level`, `target`, `message`, the event's fields, `trace_id`, `span_id`,
+/// The ids are those of [`Context::current`](cortex_core::Context::current), so a line has them wherever the work runs,
+/// and also if the trace is not sampled. A line has `timestamp`, `level`, `target`, `message`, the event's fields, `trace_id`, `span_id`,
 /// `trace_flags`, and `span` with the name and the fields of the `tracing` span around it. A field whose key the line
 /// has already moves into `fields`. Not a number and the infinities are `null`.
 ///
+/// Records of the `log` crate that come through `tracing-log` have their own target.
+///
+/// # Secrets
+///
+/// `"[redacted]"` stands in place of the value of a field, of an event or a span, whose name says that it is secret:
+/// `password`, `passwd`, `pwd`, `passphrase`, `secret`, `client_secret`, `credentials`, `private_key`, `token`,
+/// `access_token`, `refresh_token`, `id_token`, `api_key`, `apikey`, `x_api_key`, `authorization`,
+/// `proxy_authorization`, `cookie`, `set_cookie`, and what [`redact`](Self::redact) adds. Of a name that is a path, such
+/// as `http.request.header.set-cookie`, the last segment counts; case does not, nor does `-` for `_`. The value is not even
+/// formatted. What stands in a message, or inside of a value that is a structure, is not looked at.
+///
 /// # Performance
 ///
-/// The fields of a span are turned into JSON once, and copied into its lines. A line is built in a buffer of the
-/// thread and written with one call; that call blocks as long as the writer does.
+/// What the lines of a callsite have in common is worked out once, and so are the fields of a span: a line copies them.
+/// It is built in a buffer of the thread and written with one call, which blocks as long as the writer does;
+/// [`background`](Self::background) puts a queue in between.
 ///
 /// # Examples
 ///
@@ -62,8 +73,7 @@ use crate::json;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct JsonLogs<W = fn() -> io::Stdout> {
-    writer: W,
-    clock: Arc<dyn Clock>,
+    lines: Lines<JsonFormat, W>,
 }
 
 impl JsonLogs {
@@ -80,21 +90,76 @@ impl<W> JsonLogs<W> {
         W: for<'w> MakeWriter<'w> + 'static,
     {
         Self {
-            writer,
-            clock: Arc::new(SystemClock),
+            lines: Lines::new(JsonFormat, writer),
         }
     }
 
-    /// Sets the clock; [`SystemClock`] without it.
+    /// Sets the clock; [`SystemClock`](cortex_core::SystemClock) without it.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Arc::new(clock);
+        self.lines.set_clock(clock);
         self
+    }
+
+    /// Hides the values of more fields than those whose names are obviously secret.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let logs = cortex_trace::JsonLogs::stdout().redact(["card_number", "iban"]);
+    /// # drop(logs);
+    /// ```
+    #[must_use]
+    pub fn redact<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.lines.redact(|redact| redact.add(names));
+        self
+    }
+
+    /// Hides the values of exactly these fields; of none if there are none.
+    #[must_use]
+    pub fn redact_only<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.lines.redact(|redact| {
+            *redact = Redact::nothing();
+            redact.add(names);
+        });
+        self
+    }
+
+    /// Suppresses lines that repeat too often, and tells how many.
+    #[must_use]
+    pub fn limit_duplicates(mut self, limit: DuplicateLimit) -> Self {
+        self.lines.set_limit(limit);
+        self
+    }
+
+    /// Puts a queue of so many lines, and a thread, between the lines and the writer, which then holds up nobody.
+    ///
+    /// Lines that do not fit are dropped; a line tells how many, once there is room again. Take a
+    /// [`handle`](Self::handle) to flush the queue before the process ends. See [`Background`].
+    ///
+    /// # Errors
+    ///
+    /// The thread could not be started.
+    pub fn background(self, lines: usize) -> io::Result<JsonLogs<Background>>
+    where
+        W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    {
+        let lines = self.lines.into_background(lines)?;
+        Ok(JsonLogs { lines })
+    }
+
+    /// Returns a handle that flushes this layer as it is set up by now, and tells what did not get through.
+    pub fn handle(&self) -> LogHandle
+    where
+        W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    {
+        self.lines.handle()
     }
 
     /// Makes this the subscriber of the whole process, behind a filter that can be changed while it runs.
     ///
-    /// The filter has the syntax of `tracing-subscriber`'s `EnvFilter`: `info,hyper=warn`.
+    /// The filter has the syntax of `tracing-subscriber`'s `EnvFilter`: `info,hyper=warn`. To combine it with other
+    /// layers, give them and a [`Filter`] to a registry instead.
     ///
     /// # Errors
     ///
@@ -120,7 +185,7 @@ impl<W> JsonLogs<W> {
 impl<W: fmt::Debug> fmt::Debug for JsonLogs<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JsonLogs")
-            .field("writer", &self.writer)
+            .field("writer", self.lines.writer())
             .finish_non_exhaustive()
     }
 }
@@ -131,109 +196,14 @@ where
     W: for<'w> MakeWriter<'w> + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, registry: layer::Context<'_, S>) {
-        // Visited before the span is locked: a value's `Debug` is foreign code and may log itself.
-        let mut visitor = Visitor(SpanFields::default());
-        attributes.record(&mut visitor);
-        if let Some(span) = registry.span(id) {
-            span.extensions_mut().replace(visitor.0);
-        }
+        self.lines.new_span(attributes, id, &registry);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, registry: layer::Context<'_, S>) {
-        let mut visitor = Visitor(SpanFields::default());
-        values.record(&mut visitor);
-        let Some(span) = registry.span(id) else { return };
-        let mut extensions = span.extensions_mut();
-        match extensions.get_mut::<SpanFields>() {
-            Some(fields) => fields.update(&visitor.0),
-            None => extensions.insert(visitor.0),
-        }
+        self.lines.record(id, values, &registry);
     }
 
     fn on_event(&self, event: &Event<'_>, registry: layer::Context<'_, S>) {
-        // Taken out for as long as the line is built: a value that logs while it is formatted gets another buffer.
-        let mut line = LINE.take();
-        line.clear();
-        self.head(&mut line, event);
-        let names = event.metadata().fields();
-        let mut visitor = Visitor(EventFields {
-            line: &mut line,
-            names,
-            collided: Fields::default(),
-        });
-        event.record(&mut visitor);
-        let collided = visitor.0.collided;
-        if !collided.is_empty() {
-            object(&mut line, ",\"fields\":{", &collided);
-        }
-        ids(&mut line, Context::current());
-        if let Some(span) = registry.event_span(event) {
-            line.push_str(",\"span\":{\"name\":");
-            json::string(&mut line, span.name());
-            if let Some(fields) = span.extensions().get::<SpanFields>() {
-                if !fields.plain.is_empty() {
-                    line.push(',');
-                    line.push_str(fields.plain.as_json());
-                }
-                if !fields.collided.is_empty() {
-                    object(&mut line, ",\"fields\":{", &fields.collided);
-                }
-            }
-            line.push('}');
-        }
-        line.push_str("}\n");
-        // A log that cannot be written has nowhere to complain.
-        let _ = self
-            .writer
-            .make_writer_for(event.metadata())
-            .write_all(line.as_bytes());
-        if line.capacity() <= KEPT {
-            LINE.set(line);
-        }
+        self.lines.event(event, &registry);
     }
-}
-
-thread_local! {
-    static LINE: Cell<String> = const { Cell::new(String::new()) };
-}
-
-/// The largest buffer that a thread keeps.
-const KEPT: usize = 16 << 10;
-
-impl<W> JsonLogs<W> {
-    fn head(&self, line: &mut String, event: &Event<'_>) {
-        line.push_str("{\"timestamp\":\"");
-        rfc3339(line, self.clock.wall());
-        line.push_str("\",\"level\":\"");
-        line.push_str(match *event.metadata().level() {
-            Level::ERROR => "ERROR",
-            Level::WARN => "WARN",
-            Level::INFO => "INFO",
-            Level::DEBUG => "DEBUG",
-            Level::TRACE => "TRACE",
-        });
-        line.push_str("\",\"target\":");
-        json::string(line, event.metadata().target());
-    }
-}
-
-fn ids(line: &mut String, context: Context) {
-    let (Some(trace), Some(span)) = (context.trace_id(), context.span_id()) else {
-        return;
-    };
-    let mut hex = |key: &str, digits: &[u8]| {
-        line.push_str(key);
-        line.push_str(str::from_utf8(digits).expect("invariant: hex digits are ASCII"));
-    };
-    hex(",\"trace_id\":\"", &trace.to_hex());
-    hex("\",\"span_id\":\"", &span.to_hex());
-    let flags = context.flags().to_wire(); // two bits: one digit
-    hex("\",\"trace_flags\":\"0", &[b'0' + flags]);
-    line.push('"');
-}
-
-fn object(line: &mut String, open: &str, fields: &Fields) {
-    line.push_str(open);
-    line.push_str(fields.as_json());
-    line.push('}');
 }

@@ -1,21 +1,52 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-/// Writes a time as RFC 3339 in UTC with microseconds; one outside the years 1970 to 9999 is moved to the nearer end.
-pub(super) fn rfc3339(out: &mut String, time: SystemTime) {
-    const LAST_SECOND: u64 = 253_402_300_799; // 9999-12-31T23:59:59Z
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let (secs, micros) = match since.as_secs() {
-        secs if secs > LAST_SECOND => (LAST_SECOND, 999_999),
-        secs => (secs, since.subsec_micros()),
-    };
+/// The second that a thread wrote last, as text.
+#[derive(Debug, Default)]
+pub(super) struct Stamp {
+    secs: u64,
+    /// Up to the point before the fraction.
+    text: String,
+}
+
+impl Stamp {
+    /// Writes a time as RFC 3339 in UTC with microseconds; one outside the years 1970 to 9999 is moved to the nearer end.
+    pub(super) fn write(&mut self, out: &mut String, time: SystemTime) {
+        const LAST_SECOND: u64 = 253_402_300_799; // 9999-12-31T23:59:59Z
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (secs, micros) = match since.as_secs() {
+            secs if secs > LAST_SECOND => (LAST_SECOND, 999_999),
+            secs => (secs, since.subsec_micros()),
+        };
+        if self.secs != secs || self.text.is_empty() {
+            self.secs = secs;
+            self.text.clear();
+            second(&mut self.text, secs);
+        }
+        out.push_str(&self.text);
+        fraction(out, micros);
+    }
+}
+
+fn second(out: &mut String, secs: u64) {
     let (year, month, day) = date(secs / 86_400);
     let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
     write!(
         out,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}."
     )
     .expect("invariant: writing to a String does not fail");
+}
+
+/// Writes six digits and the zone.
+fn fraction(out: &mut String, micros: u32) {
+    let mut digits = *b"000000Z";
+    let pairs = [micros / 10_000, micros / 100 % 100, micros % 100];
+    for (place, pair) in digits.chunks_exact_mut(2).zip(pairs) {
+        place[0] += (pair / 10).to_le_bytes()[0];
+        place[1] += (pair % 10).to_le_bytes()[0];
+    }
+    out.push_str(str::from_utf8(&digits).expect("invariant: digits are ASCII"));
 }
 
 /// Returns the date of a day since 1970-01-01 in the Gregorian calendar.
@@ -45,10 +76,15 @@ mod tests {
     use std::time::Duration;
 
     fn at(secs: u64, micros: u64) -> String {
-        let mut out = String::new();
         let since = Duration::from_secs(secs) + Duration::from_micros(micros);
-        rfc3339(&mut out, SystemTime::UNIX_EPOCH + since);
-        out
+        let (mut stamp, time) = (Stamp::default(), SystemTime::UNIX_EPOCH + since);
+        let mut twice = [String::new(), String::new()];
+        for out in &mut twice {
+            stamp.write(out, time);
+        }
+        let [first, again] = twice;
+        assert_eq!(first, again);
+        first
     }
 
     #[test]
@@ -65,8 +101,23 @@ mod tests {
             assert_eq!(at(secs, micros), shown);
         }
         let mut out = String::new();
-        rfc3339(&mut out, SystemTime::UNIX_EPOCH - Duration::from_secs(1));
+        Stamp::default().write(&mut out, SystemTime::UNIX_EPOCH - Duration::from_secs(1));
         assert_eq!(out, "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn what_is_remembered_is_not_shown_for_another_second() {
+        let mut stamp = Stamp::default();
+        for (millis, shown) in [
+            (999, "1970-01-01T00:00:00.999000Z"),
+            (1_000, "1970-01-01T00:00:01.000000Z"),
+            (61_001, "1970-01-01T00:01:01.001000Z"),
+            (0, "1970-01-01T00:00:00.000000Z"),
+        ] {
+            let mut out = String::new();
+            stamp.write(&mut out, SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
+            assert_eq!(out, shown);
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use cortex_core::{Context, Flags, FutureExt, SpanId, TraceId};
-use cortex_testkit::{ManualClock, Recorder};
+use cortex_core::FutureExt;
+use cortex_testkit::Recorder;
 use cortex_trace::{JsonLogs, Tracer};
 use expect_test::expect;
 use proptest::prelude::*;
@@ -13,41 +13,8 @@ use tracing::field::Empty;
 use tracing::{debug, error, info, info_span, trace, warn};
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::log_support::{context, logged, one, read};
 use crate::support::block_on;
-
-fn context() -> Context {
-    let ids = TraceId::new(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736).zip(SpanId::new(0x00f0_67aa_0ba9_02b7));
-    let (trace, span) = ids.unwrap();
-    Context::new().with_span(trace, span, Flags::SAMPLED | Flags::RECORDING)
-}
-
-/// Returns what is logged meanwhile.
-fn logged(work: impl FnOnce()) -> String {
-    let output = Recorder::new();
-    let writer = {
-        let output = output.clone();
-        move || output.clone()
-    };
-    let logs = JsonLogs::new(writer).clock(ManualClock::new());
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(logs), work);
-    output.text()
-}
-
-/// Returns the one line that is logged meanwhile, and checks that no key stands in an object twice.
-fn one(work: impl FnOnce()) -> Value {
-    let text = logged(work);
-    assert_eq!(text.lines().count(), 1, "{text}");
-    read(&text)
-}
-
-fn read(line: &str) -> Value {
-    let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    // serde_json keeps the last of equal keys: written out again, a line with one is shorter.
-    let again = serde_json::to_string(&value).unwrap();
-    let colons = |text: &str| text.matches("\":").count();
-    assert_eq!(colons(&again), colons(line), "{line}");
-    value
-}
 
 #[test]
 fn a_line_says_when_where_and_what() {
@@ -197,6 +164,66 @@ fn values_that_misbehave_do_not_break_other_lines() {
 }
 
 #[test]
+fn a_message_of_several_lines_is_one_line() {
+    let text = logged(|| info!(target: "shop", "first\nsecond\r\n\u{1b}[2J\u{9b}2J"));
+    assert_eq!(text.matches('\n').count(), 1);
+    assert!(!text.trim_end().contains(char::is_control), "{text}");
+    assert_eq!(read(&text)["message"], "first\nsecond\r\n\u{1b}[2J\u{9b}2J");
+}
+
+#[test]
+fn a_name_that_is_a_keyword_is_written_as_the_user_wrote_it() {
+    let line = one(|| info_span!("s", r#type = 1).in_scope(|| info!(r#type = 2, "m")));
+    assert_eq!((&line["type"], &line["span"]["type"]), (&2.into(), &1.into()));
+}
+
+#[test]
+fn two_layers_keep_what_they_redact_apart() {
+    let (open, closed) = (Recorder::new(), Recorder::new());
+    let writer = |output: &Recorder| {
+        let output = output.clone();
+        move || output.clone()
+    };
+    let subscriber = tracing_subscriber::registry()
+        .with(JsonLogs::new(writer(&open)).redact_only([""; 0]))
+        .with(JsonLogs::new(writer(&closed)));
+    tracing::subscriber::with_default(subscriber, || {
+        let span = info_span!("s", token = "t1", secret = Empty);
+        span.record("secret", "t2");
+        span.in_scope(|| info!(password = "t3", "m"));
+    });
+    let seen = |text: &str| ["t1", "t2", "t3"].map(|secret| text.contains(secret));
+    assert_eq!(seen(&open.text()), [true; 3]);
+    assert_eq!(seen(&closed.text()), [false; 3], "{}", closed.text());
+    assert_eq!(read(&closed.text())["span"]["secret"], "[redacted]");
+}
+
+#[test]
+fn records_of_the_log_crate_have_their_own_target() {
+    let text = logged(|| {
+        let record = |level, message: &str| {
+            tracing_log::format_trace(
+                &tracing_log::log::Record::builder()
+                    .level(level)
+                    .target("hyper::client")
+                    .module_path(Some("hyper"))
+                    .file(Some("client.rs"))
+                    .line(Some(7))
+                    .args(format_args!("{message}"))
+                    .build(),
+            )
+        };
+        record(tracing_log::log::Level::Warn, "slow \"host\"").unwrap();
+        record(tracing_log::log::Level::Info, "connected").unwrap();
+    });
+    expect![[r#"
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"WARN","target":"hyper::client","message":"slow \"host\""}
+        {"timestamp":"2026-01-01T00:00:00.000000Z","level":"INFO","target":"hyper::client","message":"connected"}
+    "#]]
+    .assert_eq(&text);
+}
+
+#[test]
 fn an_error_is_written_as_it_displays() {
     let error = io::Error::other("disk \"full\"");
     let line = one(|| error!(error = &error as &dyn std::error::Error));
@@ -274,6 +301,6 @@ proptest! {
         ] {
             prop_assert_eq!(found, &Value::from(text.as_str()));
         }
-        prop_assert!(lines.bytes().all(|byte| byte >= 0x20 || byte == b'\n'));
+        prop_assert!(!lines.trim_end_matches('\n').contains(char::is_control));
     }
 }

@@ -10,6 +10,18 @@ mod file;
 #[cfg(feature = "tower")]
 mod layer;
 #[cfg(feature = "logs")]
+mod log_background;
+#[cfg(feature = "logs")]
+mod log_duplicates;
+#[cfg(feature = "logs")]
+mod log_filter;
+#[cfg(feature = "logs")]
+mod log_redaction;
+#[cfg(feature = "logs")]
+mod log_support;
+#[cfg(feature = "logs")]
+mod log_text;
+#[cfg(feature = "logs")]
 mod logs;
 #[cfg(feature = "otel")]
 mod otel;

@@ -3,6 +3,8 @@
 //! Spans are exported to nobody. Recorded ones are made in bursts that fit both queues, which are emptied outside the
 //! measured time: a span that is dropped because the queue is full would be a cheap one.
 
+mod logs;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,7 @@ fn main() {
     propagate(&mut criterion, "propagate-tracestate", Some(TRACESTATE));
     unsampled(&mut criterion);
     sampled(&mut criterion);
+    logs::measure(&mut criterion);
     criterion.final_summary();
 }
 
