@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "bridge")]
+mod bridge;
 mod carrier;
 mod error;
 mod export;
@@ -23,6 +25,8 @@ mod span;
 mod tail;
 mod tracer;
 
+#[cfg(feature = "bridge")]
+pub use self::bridge::{SetParentError, SpanExt, TraceLayer, with_remote_parent};
 pub use self::carrier::{Captured, CapturedGuard, Traced};
 #[cfg(feature = "tokio")]
 pub use self::carrier::{spawn_blocking_traced, spawn_traced};

@@ -3,6 +3,7 @@
 //! Spans are exported to nobody. Recorded ones are made in bursts that fit both queues, which are emptied outside the
 //! measured time: a span that is dropped because the queue is full would be a cheap one.
 
+mod bridge;
 mod logs;
 
 use std::hint::black_box;
@@ -36,6 +37,7 @@ fn main() {
     unsampled(&mut criterion);
     sampled(&mut criterion);
     logs::measure(&mut criterion);
+    bridge::bridge(&mut criterion);
     criterion.final_summary();
 }
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use cortex_core::TraceId;
+use cortex_core::{Context, TraceId};
 
 use crate::propagation::{Baggage, TraceState};
 
@@ -71,6 +71,13 @@ pub(crate) fn peek<R>(read: impl FnOnce(&Carrier) -> R) -> Option<R> {
     // Gone with the thread's other locals, it carries nothing more.
     let read = CURRENT.try_with(|current| current.borrow().as_deref().map(read));
     read.ok().flatten()
+}
+
+/// Returns the `tracestate` that this thread carries for the trace of `parent`.
+#[inline]
+pub(crate) fn tracestate_of(parent: Context) -> TraceState {
+    let carried = peek(|carrier| carrier.tracestate(parent.trace_id()).cloned());
+    carried.flatten().unwrap_or_default()
 }
 
 #[inline]

@@ -7,7 +7,7 @@ mod spawn;
 mod traced;
 
 pub use self::captured::{Captured, CapturedGuard};
-pub(crate) use self::current::peek;
+pub(crate) use self::current::{peek, tracestate_of};
 #[cfg(feature = "tokio")]
 pub use self::spawn::{spawn_blocking_traced, spawn_traced};
 pub use self::traced::Traced;

@@ -79,11 +79,12 @@ fn span(out: &mut String, span: &SpanData) {
             out.push('"');
             tracestate(out, &link.tracestate);
             out.push_str(r#","flags":"#);
-            json::plain(out, flags(link.flags, true));
+            json::plain(out, flags(link.flags, link.is_remote));
             out.push('}');
         });
         out.push(']');
     }
+    count(out, "droppedLinksCount", span.dropped_links);
     status(out, &span.status);
     out.push('}');
 }

@@ -61,6 +61,7 @@ impl<T: Clone + Send + 'static> Pipeline<T> {
     }
 
     /// Hands a finished span, or whatever this is for, to every destination.
+    #[inline] // moves a large value
     pub(crate) fn submit(&self, span: T) {
         let Some((last, others)) = self.queues.split_last() else {
             return;

@@ -90,6 +90,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes an item, or drops it and counts that. Never waits for the exporter.
+    #[inline] // moves a large value
     pub(super) fn push(&self, span: T) {
         let mut state = self.state();
         state.stats.enqueued += 1;

@@ -41,6 +41,7 @@ pub fn span_data(span: &SpanData) -> sdk::SpanData {
     events.dropped_count = span.dropped_events;
     let mut links = sdk::SpanLinks::default();
     links.links = span.links.iter().map(link).collect();
+    links.dropped_count = span.dropped_links;
     sdk::SpanData {
         span_context: SpanContext::new(
             trace_id(span.trace_id),
@@ -212,6 +213,7 @@ pub(super) fn from_span_data(span: sdk::SpanData) -> Option<SpanData> {
         dropped_attributes: span.dropped_attributes_count,
         dropped_events: span.events.dropped_count,
         events: span.events.into_iter().map(from_event).collect(),
+        dropped_links: span.links.dropped_count,
         links: span.links.iter().filter_map(from_link).collect(),
         status: from_status(span.status),
     })
@@ -291,8 +293,7 @@ fn link(link: &Link) -> api::Link {
     let flags = TraceFlags::new(link.flags.to_wire());
     let state = tracestate(&link.tracestate);
     let (trace, span) = (trace_id(link.trace_id), span_id(link.span_id));
-    // Ours are made at a trust boundary, from what a caller elsewhere said about itself.
-    api::Link::with_context(SpanContext::new(trace, span, flags, true, state))
+    api::Link::with_context(SpanContext::new(trace, span, flags, link.is_remote, state))
 }
 
 fn from_link(link: &api::Link) -> Option<Link> {
@@ -302,6 +303,7 @@ fn from_link(link: &api::Link) -> Option<Link> {
         span_id,
         flags,
         tracestate: from_tracestate(link.span_context.trace_state()),
+        is_remote: link.span_context.is_remote(),
     })
 }
 

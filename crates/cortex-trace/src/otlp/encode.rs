@@ -80,6 +80,7 @@ fn write_span(message: &mut Message<'_>, span: &SpanData) {
     for link in &span.links {
         message.message(13, |message| write_link(message, link));
     }
+    message.uint(14, span.dropped_links.into());
     write_status(message, &span.status);
     message.fixed32(16, otlp_json::flags(span.flags, span.parent_is_remote));
 }
@@ -95,7 +96,7 @@ fn write_link(message: &mut Message<'_>, link: &Link) {
     message.bytes(1, &link.trace_id.get().to_be_bytes());
     message.bytes(2, &link.span_id.get().to_be_bytes());
     tracestate(message, 3, &link.tracestate);
-    message.fixed32(6, otlp_json::flags(link.flags, true));
+    message.fixed32(6, otlp_json::flags(link.flags, link.is_remote));
 }
 
 fn write_status(message: &mut Message<'_>, status: &Status) {

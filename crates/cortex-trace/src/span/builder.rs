@@ -129,19 +129,14 @@ impl<'a> SpanBuilder<'a> {
         let Self {
             tracer, name, kind, ..
         } = self;
-        let sort = Sort {
-            name: &name,
-            kind,
-            route: None,
-            start: None,
-        };
+        let sort = Sort::of(&name, kind);
         let mut started = match self.parent {
             Parent::Remote(remote) => tracer.start_root(Caller::Remote(remote), sort),
             Parent::Local(parent) => tracer.start_below(parent, self.tracestate.unwrap_or_default(), sort),
             Parent::Current => {
                 let parent = Context::current();
-                let tracestate = self.tracestate.or_else(|| carried_tracestate(parent));
-                tracer.start_below(parent, tracestate.unwrap_or_default(), sort)
+                let tracestate = self.tracestate.unwrap_or_else(|| carrier::tracestate_of(parent));
+                tracer.start_below(parent, tracestate, sort)
             }
         };
         let recording = started.record(tracer, name, kind, None);
@@ -153,8 +148,4 @@ impl<'a> SpanBuilder<'a> {
             recording,
         }
     }
-}
-
-fn carried_tracestate(parent: Context) -> Option<TraceState> {
-    carrier::peek(|carrier| carrier.tracestate(parent.trace_id()).cloned()).flatten()
 }

@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use cortex_core::{Flags, SpanId, TraceId};
+use cortex_core::{Context, Flags, SpanId, TraceId};
 
 use super::Value;
-use crate::propagation::TraceState;
+use crate::propagation::{Remote, TraceState};
 
 /// A finished span, as exporters get it.
 ///
@@ -57,6 +57,8 @@ pub struct SpanData {
     pub dropped_events: u32,
     /// Spans elsewhere that have to do with this one.
     pub links: Vec<Link>,
+    /// How many links did not fit.
+    pub dropped_links: u32,
     /// How the work ended.
     pub status: Status,
 }
@@ -136,10 +138,14 @@ pub struct SpanEvent {
 /// # Examples
 ///
 /// ```
-/// let tracer = cortex_trace::Tracer::builder("shop").restart_traces().build()?;
-/// // Every server span starts a trace of its own and links to the caller's span.
-/// # drop(tracer);
-/// # Ok::<(), cortex_trace::BuildError>(())
+/// use cortex_core::{Context, Flags, SpanId, TraceId};
+/// use cortex_trace::Link;
+///
+/// let ids = TraceId::new(7).zip(SpanId::new(9)).ok_or("zero")?;
+/// let batch = Context::new().with_span(ids.0, ids.1, Flags::SAMPLED);
+/// assert_eq!(Link::to(batch).map(|link| link.span_id), Some(ids.1));
+/// assert_eq!(Link::to(Context::new()), None);
+/// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -152,6 +158,33 @@ pub struct Link {
     pub flags: Flags,
     /// The other span's `tracestate`.
     pub tracestate: TraceState,
+    /// Whether the other span runs in another process.
+    pub is_remote: bool,
+}
+
+impl Link {
+    /// Makes a link to the span of a context, if it has one.
+    pub fn to(context: Context) -> Option<Self> {
+        Some(Self {
+            trace_id: context.trace_id()?,
+            span_id: context.span_id()?,
+            flags: context.flags(),
+            tracestate: TraceState::EMPTY,
+            is_remote: false,
+        })
+    }
+}
+
+impl From<Remote> for Link {
+    fn from(remote: Remote) -> Self {
+        Self {
+            trace_id: remote.trace_id(),
+            span_id: remote.span_id(),
+            flags: remote.flags(),
+            tracestate: remote.tracestate().detached(),
+            is_remote: true,
+        }
+    }
 }
 
 /// The part that a span plays in a call.

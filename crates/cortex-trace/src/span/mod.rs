@@ -1,5 +1,9 @@
 //! Spans: running ones, and what is left of them.
 
+#[cfg(feature = "bridge")]
+mod attributes;
+#[cfg(feature = "bridge")]
+mod bridged;
 mod builder;
 mod data;
 mod local;
@@ -8,11 +12,15 @@ mod semantics;
 mod server;
 mod value;
 
+#[cfg(feature = "bridge")]
+pub(crate) use self::attributes::Attributes;
 pub use self::builder::SpanBuilder;
 pub use self::data::{Attribute, Link, SpanData, SpanEvent, SpanKind, Status};
 pub use self::local::Span;
-pub(crate) use self::recording::Recording;
+#[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]
+pub(crate) use self::recording::TEXT;
 #[cfg(all(feature = "otlp", feature = "logs"))]
-pub(crate) use self::recording::{TEXT, put};
+pub(crate) use self::recording::put;
+pub(crate) use self::recording::{Recording, cut};
 pub use self::server::{ServerEnd, ServerSpan, ServerStart};
 pub use self::value::Value;

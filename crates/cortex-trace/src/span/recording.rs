@@ -5,7 +5,7 @@ use super::{Attribute, SpanData, SpanEvent, Status, Value};
 use crate::Tracer;
 
 /// The most attributes of a span or an event, and the most events of a span; more are counted.
-const ATTRIBUTES: usize = 128;
+pub(super) const ATTRIBUTES: usize = 128;
 const EVENTS: usize = 128;
 /// The most bytes of a text.
 pub(crate) const TEXT: usize = 4096;
@@ -14,14 +14,14 @@ pub(crate) const TEXT: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Recording {
     tracer: Tracer,
-    data: SpanData,
+    pub(super) data: SpanData,
     /// The instant that `data.start` stands for: all other times of the span are measured from it.
     started: Instant,
 }
 
 impl Recording {
-    pub(crate) fn new(tracer: Tracer, mut data: SpanData, started: Instant) -> Self {
-        data.name = cut(data.name);
+    #[inline] // moves a large value
+    pub(crate) const fn new(tracer: Tracer, data: SpanData, started: Instant) -> Self {
         Self {
             tracer,
             data,
@@ -57,8 +57,7 @@ impl Recording {
         name: Cow<'static, str>,
         attributes: impl IntoIterator<Item = Attribute>,
     ) {
-        if self.data.events.len() == EVENTS {
-            self.data.dropped_events = self.data.dropped_events.saturating_add(1);
+        if !self.has_room_for_event() {
             return;
         }
         let time = self.wall(self.tracer.clock().now());
@@ -75,17 +74,29 @@ impl Recording {
         self.data.events.push(event);
     }
 
-    pub(crate) fn end_now(self) {
+    #[inline]
+    pub(crate) fn end_now(self: Box<Self>) {
         let end = self.tracer.clock().now();
         self.end(end);
     }
 
-    pub(crate) fn end(mut self, end: Instant) {
+    #[inline]
+    pub(crate) fn end(mut self: Box<Self>, end: Instant) {
         self.data.end = self.wall(end);
-        self.tracer.submit(self.data);
+        let Self { tracer, data, .. } = *self;
+        tracer.submit(data);
     }
 
-    fn wall(&self, instant: Instant) -> SystemTime {
+    /// Says whether another event fits, and counts it if not.
+    pub(super) fn has_room_for_event(&mut self) -> bool {
+        let fits = self.data.events.len() < EVENTS;
+        if !fits {
+            self.data.dropped_events = self.data.dropped_events.saturating_add(1);
+        }
+        fits
+    }
+
+    pub(super) fn wall(&self, instant: Instant) -> SystemTime {
         after(self.data.start, instant.saturating_duration_since(self.started))
     }
 }
@@ -96,6 +107,7 @@ fn after(time: SystemTime, duration: Duration) -> SystemTime {
 }
 
 /// Sets an attribute, in place of one with the same key; returns how many were dropped.
+#[inline]
 pub(crate) fn put(attributes: &mut Vec<Attribute>, attribute: Attribute) -> u32 {
     let Attribute { key, value } = attribute;
     let key = cut(key);
@@ -114,10 +126,15 @@ pub(crate) fn put(attributes: &mut Vec<Attribute>, attribute: Attribute) -> u32 
 }
 
 /// Cuts a text to the limit, between two characters.
-fn cut(text: Cow<'static, str>) -> Cow<'static, str> {
+#[inline]
+pub(crate) fn cut(text: Cow<'static, str>) -> Cow<'static, str> {
+    if text.len() <= TEXT { text } else { cut_long(text) }
+}
+
+#[cold]
+fn cut_long(text: Cow<'static, str>) -> Cow<'static, str> {
     let end = text.floor_char_boundary(TEXT);
     match text {
-        text if text.len() <= TEXT => text,
         Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
         Cow::Owned(mut text) => {
             text.truncate(end);

@@ -292,6 +292,7 @@ impl Tracer {
         &*self.inner.clock
     }
 
+    #[inline] // moves a large value
     pub(crate) fn submit(&self, span: SpanData) {
         match &self.inner.tail {
             Some(tail) => tail.end(span, |span| self.export(span)),

@@ -10,7 +10,7 @@ use crate::export::is_worker;
 use crate::id;
 use crate::propagation::{Caller, Remote, TraceState};
 use crate::sampler::{Decision, SampleParams, SamplingIntent, published};
-use crate::span::{Link, Recording, SpanData, SpanKind, Status};
+use crate::span::{Link, Recording, SpanData, SpanKind, Status, cut};
 use crate::tail::{self, Head};
 
 /// What is known of a span before it starts.
@@ -126,6 +126,15 @@ impl Tracer {
 }
 
 impl<'a> Sort<'a> {
+    pub(crate) const fn of(name: &'a str, kind: SpanKind) -> Self {
+        Self {
+            name,
+            kind,
+            route: None,
+            start: None,
+        }
+    }
+
     fn params(self, trace_id: TraceId) -> SampleParams<'a> {
         let mut params = SampleParams::new(trace_id, self.name, self.kind);
         params.route = self.route;
@@ -244,30 +253,35 @@ impl Started {
         {
             sampler.record_child(trace_id);
         }
-        let link = self.link.take().map(|remote| Link {
-            trace_id: remote.trace_id(),
-            span_id: remote.span_id(),
-            flags: remote.flags(),
-            tracestate: remote.tracestate().detached(),
-        });
-        let data = SpanData {
-            trace_id,
-            span_id,
-            parent_span_id: self.parent,
-            parent_is_remote: self.parent_is_remote,
-            flags: self.context.flags(),
-            tracestate: self.tracestate.detached(), // it waits for an exporter, and the head of the request must not
-            name,
-            kind,
-            start,
-            end: start,
-            attributes: Vec::new(),
-            dropped_attributes: 0,
-            events: Vec::new(),
-            dropped_events: 0,
-            links: link.into_iter().collect(),
-            status: Status::Unset,
-        };
-        Some(Box::new(Recording::new(tracer.clone(), data, started)))
+        // Not collected: nearly always there is none, and an iterator would cost more than that.
+        let links = self
+            .link
+            .take()
+            .map_or_else(Vec::new, |remote| vec![Link::from(remote)]);
+        // In one expression, so that the record is built where it stays.
+        Some(Box::new(Recording::new(
+            tracer.clone(),
+            SpanData {
+                trace_id,
+                span_id,
+                parent_span_id: self.parent,
+                parent_is_remote: self.parent_is_remote,
+                flags: self.context.flags(),
+                // It waits for an exporter, and the head of the request must not.
+                tracestate: self.tracestate.detached(),
+                name: cut(name),
+                kind,
+                start,
+                end: start,
+                attributes: Vec::new(),
+                dropped_attributes: 0,
+                events: Vec::new(),
+                dropped_events: 0,
+                links,
+                dropped_links: 0,
+                status: Status::Unset,
+            },
+            started,
+        )))
     }
 }

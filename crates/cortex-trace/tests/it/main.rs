@@ -2,6 +2,8 @@
 #![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "bridge")]
+mod bridge;
 mod carrier;
 #[cfg(feature = "console")]
 mod console;

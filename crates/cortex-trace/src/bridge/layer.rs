@@ -1,0 +1,364 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::OnceLock;
+
+use cortex_core::Context;
+use tracing::dispatcher::WeakDispatch;
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
+use tracing_subscriber::registry::{LookupSpan, SpanData};
+use tracing_subscriber::{Layer, Registry, layer};
+
+use super::fields::{Early, EventFields, SpanFields};
+use super::spans::{Open, Spans};
+use super::{SetParentError, current, remote};
+use crate::export::is_worker;
+use crate::propagation::{Caller, Remote};
+use crate::span::Recording;
+use crate::tracer::Sort;
+use crate::{Link, SpanKind, Tracer, Value, carrier};
+
+/// Turns the spans of the `tracing` crate into spans of a [`Tracer`].
+///
+/// Code that uses `#[tracing::instrument]` and `tracing`'s macros works as it is. While a span is entered, its
+/// [`Context`] is current, for logs, exemplars and calls; a span that starts inside of a
+/// [`ServerSpan`](crate::ServerSpan) is its child.
+///
+/// Some fields have a meaning, which is that of the crate `tracing-opentelemetry`:
+///
+/// | field | of a span |
+/// |---|---|
+/// | `otel.name` | its name, in place of the one in the code |
+/// | `otel.kind` | `server`, `client`, `internal`, `producer` or `consumer` |
+/// | `otel.status_code` | `ok` or `error` |
+/// | `otel.status_description`, `otel.status_message` | marks it as failed, and says why |
+///
+/// All other fields become attributes. An event becomes an event of the span, named by its message, with `level` and
+/// `target`; one of level `ERROR` marks the span as failed. An event with a field `error` and no message, such as
+/// `#[instrument(err)]` makes, is named `exception` and has `exception.message`. A value that is a
+/// [`std::error::Error`] adds `exception.message` and, if it has causes, `exception.stacktrace`.
+///
+/// `follows_from` becomes a link. A span ends when it was exited for the last time, or closed if it never was entered.
+///
+/// # Performance
+///
+/// The sampler decides before anything is stored. A span that is not recorded gets an id and a place in a table: no
+/// allocation, no clock, and its fields are not visited, unless they are `otel.name` or `otel.kind` of the first span
+/// of a trace.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_trace::{ExportError, Exporter, SpanData, Tracer};
+/// use std::sync::mpsc;
+/// use tracing_subscriber::layer::SubscriberExt;
+///
+/// struct Names(mpsc::Sender<String>);
+///
+/// impl Exporter for Names {
+///     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+///         batch.iter().try_for_each(|span| self.0.send(span.name.to_string()).map_err(ExportError::new))
+///     }
+/// }
+///
+/// #[tracing::instrument]
+/// fn restock(items: u32) {
+///     tracing::info!("on it");
+/// }
+///
+/// let (sender, names) = mpsc::channel();
+/// let tracer = Tracer::builder("shop").export(Names(sender)).build()?;
+/// let subscriber = tracing_subscriber::registry().with(tracer.layer());
+/// tracing::subscriber::with_default(subscriber, || restock(12));
+/// tracer.flush_blocking(std::time::Duration::from_secs(60))?;
+/// assert_eq!(names.try_recv()?, "restock");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a layer does nothing until it is added to a subscriber"]
+pub struct TraceLayer {
+    tracer: Tracer,
+    /// Boxed: its address names the layer, and does not move with it.
+    spans: Box<Spans>,
+    events: LevelFilter,
+    location: bool,
+    subscriber: OnceLock<WeakDispatch>,
+}
+
+impl Tracer {
+    /// Makes a layer that turns the spans of the `tracing` crate into spans of this tracer.
+    ///
+    /// ```
+    /// use tracing_subscriber::layer::SubscriberExt;
+    ///
+    /// let tracer = cortex_trace::Tracer::propagate_only();
+    /// let subscriber = tracing_subscriber::registry().with(tracer.layer());
+    /// # drop(subscriber);
+    /// ```
+    pub fn layer(&self) -> TraceLayer {
+        TraceLayer::new(self.clone())
+    }
+}
+
+impl TraceLayer {
+    /// Makes a layer for a tracer.
+    pub fn new(tracer: Tracer) -> Self {
+        Self {
+            tracer,
+            spans: Box::default(),
+            events: LevelFilter::INFO,
+            location: false,
+            subscriber: OnceLock::new(),
+        }
+    }
+
+    /// Sets how important an event must be to become part of its span; `INFO` without it.
+    pub fn events(mut self, level: impl Into<LevelFilter>) -> Self {
+        self.events = level.into();
+        self
+    }
+
+    /// Adds where in the code a span was made, as `code.file.path`, `code.line.number` and `code.module.name`; not
+    /// done without it.
+    pub const fn location(mut self, add: bool) -> Self {
+        self.location = add;
+        self
+    }
+
+    pub(super) fn context_of(&self, id: u64) -> Option<Context> {
+        self.spans.context(id)
+    }
+
+    pub(super) fn is_recording(&self, id: u64) -> bool {
+        self.spans.find(id).is_some_and(Open::is_recording)
+    }
+
+    pub(super) fn record(&self, id: u64, work: impl FnOnce(&mut Recording)) {
+        if let Some(open) = self.spans.find(id) {
+            open.record(work);
+        }
+    }
+
+    pub(super) fn set_remote_parent(&self, id: u64, parent: Remote) -> Result<(), SetParentError> {
+        let open = self.spans.find(id).ok_or(SetParentError::NotTraced)?;
+        let (name, kind) = open
+            .record(|recording| (recording.name().clone(), recording.kind()))
+            .or_else(|| {
+                self.name_of(id)
+                    .map(|name| (Cow::Borrowed(name), SpanKind::Internal))
+            })
+            .ok_or(SetParentError::NotTraced)?;
+        let sort = Sort::of(&name, kind);
+        let mut started = self.tracer.start_root(Caller::Remote(parent), sort);
+        let fresh = started.record(&self.tracer, name, kind, None);
+        open.change(started.context, |recording| match (recording.as_mut(), fresh) {
+            (Some(recording), Some(fresh)) => recording.become_part_of(*fresh),
+            (_, fresh) => *recording = fresh,
+        })
+        .map_err(|_| SetParentError::AlreadyStarted)
+    }
+
+    /// Returns the name of a span that is not recorded.
+    fn name_of(&self, id: u64) -> Option<&'static str> {
+        let dispatch = self.subscriber.get()?.upgrade()?;
+        let span = dispatch
+            .downcast_ref::<Registry>()?
+            .span_data(&Id::from_u64(id))?;
+        Some(span.metadata().name())
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(&*self.spans).addr()
+    }
+
+    /// Returns what the new span is part of.
+    fn parent(&self, attributes: &Attributes<'_>) -> Context {
+        if attributes.is_contextual() {
+            Context::current()
+        } else if let Some(parent) = attributes.parent() {
+            self.nearest(parent).unwrap_or_else(Context::current)
+        } else {
+            Context::new()
+        }
+    }
+
+    /// Returns the context of a span, or if a filter hides that from this layer, of the nearest one around it.
+    fn nearest(&self, id: &Id) -> Option<Context> {
+        let known = self.spans.context(id.into_u64());
+        known.or_else(|| self.nearest_around(id)?.context())
+    }
+
+    /// Walks up from a span that this layer does not know. Not by the context of the layer, whose filter would end it.
+    #[cold]
+    fn nearest_around(&self, id: &Id) -> Option<Open<'_>> {
+        let dispatch = self.subscriber.get()?.upgrade()?;
+        let registry = dispatch.downcast_ref::<Registry>()?;
+        let mut next = registry.span_data(id)?.parent().cloned();
+        while let Some(id) = next {
+            let known = self.spans.find(id.into_u64());
+            if known.is_some() {
+                return known;
+            }
+            next = registry.span_data(&id)?.parent().cloned();
+        }
+        None
+    }
+
+    fn add_fields(&self, recording: &mut Recording, attributes: &Attributes<'_>) {
+        let metadata = attributes.metadata();
+        let extra = if self.location { 3 } else { 0 };
+        let mut fields = SpanFields::with_capacity(attributes.fields().len() + extra);
+        if self.location {
+            add_location(&mut fields, metadata);
+        }
+        attributes.record(&mut fields);
+        recording.apply(fields);
+    }
+}
+
+fn add_location(fields: &mut SpanFields, metadata: &'static Metadata<'static>) {
+    if let Some(file) = metadata.file() {
+        fields.attributes.set("code.file.path", Value::constant(file));
+    }
+    if let Some(module) = metadata.module_path() {
+        fields.attributes.set("code.module.name", Value::constant(module));
+    }
+    if let Some(line) = metadata.line() {
+        fields.attributes.set("code.line.number", line);
+    }
+}
+
+// Foreign code, which is a value's `Debug`, the sampler and the clock, never runs under a lock here, and none is held
+// of the registry's.
+impl<S> Layer<S> for TraceLayer
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fn on_register_dispatch(&self, subscriber: &Dispatch) {
+        // A second one, if the layer was moved into another subscriber, cannot be meant.
+        let _ = self.subscriber.set(subscriber.downgrade());
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: layer::Context<'_, S>) {
+        if is_worker() {
+            return; // what exporters do is not exported
+        }
+        let name = attributes.metadata().name();
+        let parent = self.parent(attributes);
+        let from_remote = if attributes.is_contextual() {
+            remote::take()
+        } else {
+            None
+        };
+        let is_local_root = from_remote.is_some() || parent.trace_id().is_none();
+
+        let early = if is_local_root && Early::has_fields(attributes.metadata()) {
+            let mut early = Early::default();
+            attributes.record(&mut early);
+            early
+        } else {
+            Early::default()
+        };
+        let name = early.name.map_or(Cow::Borrowed(name), Cow::Owned);
+        let kind = early.kind.unwrap_or_default();
+        let sort = Sort {
+            route: early.route.as_deref(),
+            ..Sort::of(&name, kind)
+        };
+        let mut started = if is_local_root {
+            self.tracer.start_root(from_remote.into(), sort)
+        } else {
+            self.tracer
+                .start_below(parent, carrier::tracestate_of(parent), sort)
+        };
+        let recording = started
+            .record(&self.tracer, name, kind, None)
+            .map(|mut recording| {
+                self.add_fields(&mut recording, attributes);
+                recording
+            });
+        self.spans.insert(id.into_u64(), started.context, recording);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, _: layer::Context<'_, S>) {
+        let Some(open) = self.spans.find(id.into_u64()).filter(|open| open.is_recording()) else {
+            return;
+        };
+        let mut fields = SpanFields::with_capacity(values.len());
+        values.record(&mut fields);
+        open.record(|recording| recording.apply(fields));
+    }
+
+    fn on_follows_from(&self, id: &Id, follows: &Id, _: layer::Context<'_, S>) {
+        let Some(open) = self.spans.find(id.into_u64()).filter(|open| open.is_recording()) else {
+            return;
+        };
+        if let Some(link) = self.spans.context(follows.into_u64()).and_then(Link::to) {
+            open.record(|recording| recording.add_link(link));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        let metadata = event.metadata();
+        if *metadata.level() > self.events {
+            return;
+        }
+        if let Some(open) = self.span_of(event).filter(|open| open.is_recording()) {
+            self.add_event(open, event);
+        }
+    }
+
+    fn on_enter(&self, id: &Id, _: layer::Context<'_, S>) {
+        let id = id.into_u64();
+        if let Some(context) = self.spans.context(id) {
+            current::enter(self.address(), id, context);
+        }
+    }
+
+    fn on_exit(&self, id: &Id, _: layer::Context<'_, S>) {
+        let id = id.into_u64();
+        current::exit(self.address(), id);
+        if let Some(open) = self.spans.find(id).filter(|open| open.is_recording()) {
+            open.left(self.tracer.clock().now());
+        }
+    }
+
+    fn on_close(&self, id: Id, _: layer::Context<'_, S>) {
+        match self.spans.remove(id.into_u64()) {
+            Some((recording, Some(left))) => recording.end(left),
+            Some((recording, None)) => recording.end_now(),
+            None => {}
+        }
+    }
+}
+
+impl TraceLayer {
+    fn span_of(&self, event: &Event<'_>) -> Option<Open<'_>> {
+        if event.is_contextual() {
+            return self.spans.find(current::innermost(self.address())?);
+        }
+        let parent = event.parent()?;
+        let known = self.spans.find(parent.into_u64());
+        known.or_else(|| self.nearest_around(parent))
+    }
+
+    fn add_event(&self, open: Open<'_>, event: &Event<'_>) {
+        let metadata = event.metadata();
+        let mut fields = EventFields::new(metadata);
+        event.record(&mut fields);
+        let name = fields.name(metadata);
+        let is_error = *metadata.level() == Level::ERROR;
+        let now = self.tracer.clock().now();
+        open.record(|recording| recording.add_logged(name, now, fields, is_error));
+    }
+}
+
+impl fmt::Debug for TraceLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TraceLayer")
+            .field("tracer", &self.tracer)
+            .field("events", &self.events)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}

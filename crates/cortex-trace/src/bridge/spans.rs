@@ -1,0 +1,413 @@
+//! Where the open spans of a layer are found by their `tracing` id.
+//!
+//! The extensions of the registry would do, but cost a box and four look-ups in a map behind a lock per span, which is
+//! more than all else that an unsampled span needs.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use cortex_core::{Context, Deadline, Flags, SpanId, TraceId};
+
+use crate::span::Recording;
+
+/// Spans per group.
+const WAYS: usize = 8;
+/// Groups of the first level; each further level has eight times as many: room for 19 million open spans.
+const FIRST: usize = 64;
+const LEVELS: u32 = 6;
+
+/// The open spans of a layer: a table that grows and is read without a lock.
+///
+/// A span's cell is written by the thread that opens it and freed by the one that closes it. Everybody in between has
+/// the `tracing` span, so the handing over of that is what makes the cell's contents visible.
+#[derive(Debug, Default)]
+pub(super) struct Spans {
+    levels: [OnceLock<Box<[Group]>>; LEVELS as usize],
+    /// What instants are measured from.
+    base: OnceLock<Instant>,
+}
+
+/// The ids that fall together, in one cache line, and their cells.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Group {
+    /// Zero is free: no span of `tracing` has that id.
+    ids: [AtomicU64; WAYS],
+    cells: [Cell; WAYS],
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    trace_high: AtomicU64,
+    trace_low: AtomicU64,
+    span: AtomicU64,
+    deadline: AtomicU64,
+    flags: AtomicU8,
+    state: AtomicU8,
+    /// When the span was left for the last time, if it is recorded.
+    left: AtomicU64,
+    recording: Mutex<Option<Box<Recording>>>,
+}
+
+/// The deadline is set. Beside the flags of the wire, which are two bits, and `RECORDING`.
+const DEADLINE: u8 = 0x40;
+const RECORDING: u8 = 0x80;
+
+/// No instant: two hundred and ninety-two years before the base.
+const NEVER: u64 = 1 << 63;
+
+/// Nobody has seen the span's context yet.
+const FRESH: u8 = 0;
+const SEEN: u8 = 1;
+const CHANGING: u8 = 2;
+
+/// An open span.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open<'a> {
+    spans: &'a Spans,
+    id: u64,
+    key: &'a AtomicU64,
+    cell: &'a Cell,
+}
+
+impl Spans {
+    /// Adds a span. One that finds no room is not tracked, which takes tens of millions of open ones.
+    #[inline]
+    pub(super) fn insert(&self, id: u64, context: Context, recording: Option<Box<Recording>>) {
+        for level in 0..LEVELS {
+            let groups = self.levels[level as usize].get_or_init(|| new_level(level));
+            let group = &groups[place(id, groups.len())];
+            for way in ways(id) {
+                let key = &group.ids[way];
+                // Acquire: what the span before wrote is over when this one writes.
+                if key.load(Ordering::Relaxed) == 0
+                    && key
+                        .compare_exchange(0, id, Ordering::Acquire, Ordering::Relaxed)
+                        .is_ok()
+                {
+                    let cell = &group.cells[way];
+                    cell.state.store(FRESH, Ordering::Release);
+                    self.write(cell, context);
+                    if recording.is_some() {
+                        cell.left.store(NEVER, Ordering::Release);
+                        *lock(&cell.recording) = recording;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Looks for a span.
+    #[inline]
+    pub(super) fn find(&self, id: u64) -> Option<Open<'_>> {
+        for level in &self.levels {
+            let groups = level.get()?;
+            let group = &groups[place(id, groups.len())];
+            for way in ways(id) {
+                let key = &group.ids[way];
+                if key.load(Ordering::Acquire) == id {
+                    return Some(Open {
+                        spans: self,
+                        id,
+                        key,
+                        cell: &group.cells[way],
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// Returns the context of a span, which cannot change any more.
+    #[inline]
+    pub(super) fn context(&self, id: u64) -> Option<Context> {
+        self.find(id)?.context()
+    }
+
+    /// Forgets a span, and returns what it recorded, and when it was left for the last time.
+    #[inline]
+    pub(super) fn remove(&self, id: u64) -> Option<(Box<Recording>, Option<Instant>)> {
+        let open = self.find(id)?;
+        let recording = if open.is_recording() {
+            lock(&open.cell.recording).take()
+        } else {
+            None
+        };
+        let left = open.cell.left.load(Ordering::Acquire);
+        open.key.store(0, Ordering::Release);
+        recording.map(|recording| (recording, (left != NEVER).then(|| self.unpack(left))))
+    }
+
+    // Release, and acquire in `read`: an id that outlived its span must not be answered with another span's cell. Who
+    // reads a value of the next span also sees that the key has changed.
+    #[inline]
+    fn write(&self, cell: &Cell, context: Context) {
+        let trace = context.trace_id().map_or(0, TraceId::get);
+        cell.trace_high.store((trace >> 64) as u64, Ordering::Release);
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+        cell.trace_low.store(trace as u64, Ordering::Release);
+        let span = context.span_id().map_or(0, SpanId::get);
+        cell.span.store(span, Ordering::Release);
+        let mut flags = context.flags().to_wire();
+        if context.flags().contains(Flags::RECORDING) {
+            flags |= RECORDING;
+        }
+        if let Some(deadline) = context.deadline() {
+            flags |= DEADLINE;
+            cell.deadline
+                .store(self.pack(deadline.instant()), Ordering::Release);
+        }
+        cell.flags.store(flags, Ordering::Release);
+    }
+
+    #[inline]
+    fn read(&self, cell: &Cell) -> Option<Context> {
+        let high = u128::from(cell.trace_high.load(Ordering::Acquire));
+        let low = u128::from(cell.trace_low.load(Ordering::Acquire));
+        let span = SpanId::new(cell.span.load(Ordering::Acquire))?;
+        let packed = cell.flags.load(Ordering::Acquire);
+        let mut flags = Flags::from_wire(packed);
+        if packed & RECORDING != 0 {
+            flags = flags | Flags::RECORDING;
+        }
+        let context = Context::new().with_span(TraceId::new(high << 64 | low)?, span, flags);
+        if packed & DEADLINE == 0 {
+            return Some(context);
+        }
+        let deadline = self.unpack(cell.deadline.load(Ordering::Acquire));
+        Some(context.with_deadline(Deadline::at(deadline)))
+    }
+
+    /// Nanoseconds after the first instant of all, as two's complement: nothing reads the clock only for them.
+    fn pack(&self, instant: Instant) -> u64 {
+        let base = *self.base.get_or_init(|| instant);
+        let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        match instant.checked_duration_since(base) {
+            Some(after) => nanos(after),
+            None => -nanos(base.saturating_duration_since(instant)),
+        }
+        .cast_unsigned()
+    }
+
+    fn unpack(&self, packed: u64) -> Instant {
+        let nanos = packed.cast_signed();
+        let distance = Duration::from_nanos(nanos.unsigned_abs());
+        let instant = self.base.get().and_then(|base| match nanos {
+            0.. => base.checked_add(distance),
+            _ => base.checked_sub(distance),
+        });
+        instant.expect("invariant: what was packed has a base and was an instant")
+    }
+}
+
+impl Open<'_> {
+    /// Returns the context, which cannot change any more.
+    #[inline]
+    pub(super) fn context(self) -> Option<Context> {
+        if self.cell.state.load(Ordering::Acquire) != SEEN {
+            self.settle();
+        }
+        let context = self.spans.read(self.cell);
+        // The key last: see `write`.
+        context.filter(|_| self.is_open())
+    }
+
+    #[inline]
+    pub(super) fn is_recording(self) -> bool {
+        self.cell.flags.load(Ordering::Acquire) & RECORDING != 0 && self.is_open()
+    }
+
+    /// Notes when a recorded span was left.
+    #[inline]
+    pub(super) fn left(self, at: Instant) {
+        self.cell.left.store(self.spans.pack(at), Ordering::Release);
+    }
+
+    /// Runs `work` on the record of the span, if it has one, under a lock: nothing foreign may be called.
+    pub(super) fn record<R>(self, work: impl FnOnce(&mut Recording) -> R) -> Option<R> {
+        if !self.is_recording() {
+            return None;
+        }
+        let mut recording = lock(&self.cell.recording);
+        let recording = recording.as_mut().filter(|_| self.is_open())?;
+        Some(work(recording))
+    }
+
+    /// Gives the span another context and changes its record, unless somebody has seen the context.
+    pub(super) fn change(
+        self,
+        context: Context,
+        work: impl FnOnce(&mut Option<Box<Recording>>),
+    ) -> Result<(), AlreadySeen> {
+        let state = &self.cell.state;
+        if !self.is_open()
+            || state
+                .compare_exchange(FRESH, CHANGING, Ordering::Acquire, Ordering::Relaxed)
+                .is_err()
+        {
+            return Err(AlreadySeen);
+        }
+        {
+            let mut recording = lock(&self.cell.recording);
+            work(&mut recording);
+            self.cell.left.store(NEVER, Ordering::Release);
+            self.spans.write(self.cell, context);
+        }
+        state.store(FRESH, Ordering::Release);
+        Ok(())
+    }
+
+    #[inline]
+    fn is_open(self) -> bool {
+        self.key.load(Ordering::Acquire) == self.id
+    }
+
+    #[cold]
+    fn wait_for_change(self) {
+        while self.cell.state.load(Ordering::Acquire) == CHANGING {
+            std::thread::yield_now();
+        }
+    }
+
+    #[inline]
+    fn settle(self) {
+        let state = &self.cell.state;
+        while let Err(found) = state.compare_exchange(FRESH, SEEN, Ordering::AcqRel, Ordering::Acquire) {
+            if found == SEEN {
+                return;
+            }
+            self.wait_for_change();
+        }
+    }
+}
+
+/// The context of the span is known elsewhere by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AlreadySeen;
+
+/// The group of an id. The ids of `tracing-subscriber` are, on 64 bits, a generation, 13 bits of thread and 38 bits of
+/// place; those of one thread stay together, and threads apart. Other ids work as well.
+#[inline]
+fn place(id: u64, groups: usize) -> usize {
+    let thread = id >> 38 & 0x1fff;
+    let start = thread.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    let place = start.wrapping_add(id >> 3) & (groups as u64 - 1);
+    place as usize
+}
+
+/// The places in a group, the likely one first.
+#[inline]
+fn ways(id: u64) -> impl Iterator<Item = usize> {
+    #[expect(clippy::cast_possible_truncation, reason = "it is less than eight")]
+    let first = (id % WAYS as u64) as usize;
+    (0..WAYS).map(move |step| first.wrapping_add(step) % WAYS)
+}
+
+fn new_level(level: u32) -> Box<[Group]> {
+    let groups = FIRST << (3 * level);
+    std::iter::repeat_with(Group::default).take(groups).collect()
+}
+
+fn lock(recording: &Mutex<Option<Box<Recording>>>) -> std::sync::MutexGuard<'_, Option<Box<Recording>>> {
+    recording.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn numbered(n: u64) -> Context {
+        let trace = u128::from(n) << 64 | u128::from(!n);
+        let ids = TraceId::new(trace).zip(SpanId::new(n)).unwrap();
+        Context::new().with_span(ids.0, ids.1, Flags::RANDOM)
+    }
+
+    /// Ids that fall into few groups: of few threads, with a generation in front.
+    fn ids() -> impl Strategy<Value = u64> {
+        (0_u64..3, 0_u64..3, 1_u64..40).prop_map(|(generation, thread, place)| {
+            generation << 51 | thread << 38 | (place % 8) | (place / 8) << 12 | u64::from(place % 8 == 0)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_is_open_like_a_map(steps in proptest::collection::vec((ids(), any::<bool>()), 0..200)) {
+            let (spans, mut model) = (Spans::default(), HashMap::new());
+            for (n, (id, open)) in (1..).zip(steps) {
+                if open && !model.contains_key(&id) {
+                    spans.insert(id, numbered(n), None);
+                    model.insert(id, numbered(n));
+                } else {
+                    prop_assert!(spans.remove(id).is_none());
+                    model.remove(&id);
+                    prop_assert_eq!(spans.context(id), None);
+                }
+                for (id, context) in &model {
+                    prop_assert_eq!(spans.context(*id), Some(*context));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_group_goes_on_in_the_next_level() {
+        let spans = Spans::default();
+        let id = |n: u64| 1 + (n << 20); // all in one group on the levels that are filled
+        let many = u64::try_from(WAYS).unwrap() * u64::from(LEVELS - 3);
+        for n in 0..many {
+            spans.insert(id(n), numbered(n + 1), None);
+        }
+        assert!(spans.levels[2].get().is_some() && spans.levels[3].get().is_none());
+        assert!((0..many).all(|n| spans.context(id(n)) == Some(numbered(n + 1))));
+        spans.remove(id(0));
+        spans.insert(id(many), numbered(7), None); // takes the place that is free
+        assert!(spans.levels[3].get().is_none());
+        assert_eq!(spans.context(id(many)), Some(numbered(7)));
+        assert_eq!(spans.context(id(0)), None);
+    }
+
+    #[test]
+    fn a_context_changes_only_until_it_is_seen() {
+        let spans = Spans::default();
+        spans.insert(3, numbered(1), None);
+        let open = spans.find(3).unwrap();
+        assert_eq!(open.change(numbered(2), |_| ()), Ok(()));
+        assert_eq!(spans.context(3), Some(numbered(2)));
+        assert_eq!(open.change(numbered(3), |_| ()), Err(AlreadySeen));
+        spans.remove(3);
+        assert_eq!((open.context(), open.is_recording()), (None, false));
+        spans.insert(11, numbered(4), None); // the same cell
+        assert_eq!((open.context(), open.record(|_| ())), (None, None));
+        assert_eq!(open.change(numbered(5), |_| ()), Err(AlreadySeen));
+        assert_eq!(spans.context(11), Some(numbered(4)));
+    }
+
+    #[test]
+    fn threads_do_not_meet_in_a_cell() {
+        let spans = &Spans::default();
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                scope.spawn(move || {
+                    // Every thread wants the same eight cells.
+                    for round in 1..5_000_u64 {
+                        let id = |n: u64| 1 + (round % 8) + ((thread + 4 * n) << 20);
+                        let context = |n: u64| numbered(round << 8 | thread << 4 | (n + 1));
+                        (0..3).for_each(|n| spans.insert(id(n), context(n), None));
+                        assert!((0..3).all(|n| spans.context(id(n)) == Some(context(n))));
+                        // Of a span that somebody else may be closing: all of its context, or none.
+                        let other = 1 + (round % 8) + (((thread + 1) % 4) << 20);
+                        if let Some(seen) = spans.context(other) {
+                            let n = seen.span_id().map(SpanId::get).unwrap();
+                            assert_eq!(seen, numbered(n));
+                        }
+                        (0..3).for_each(|n| assert!(spans.remove(id(n)).is_none()));
+                    }
+                });
+            }
+        });
+    }
+}

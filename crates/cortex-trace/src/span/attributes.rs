@@ -1,0 +1,38 @@
+use std::borrow::Cow;
+
+use super::recording::{ATTRIBUTES, TEXT};
+use super::{Attribute, Value};
+
+/// Attributes with unique keys, within the limits of a span.
+#[derive(Debug, Default)]
+pub(crate) struct Attributes {
+    pub(super) list: Vec<Attribute>,
+    pub(super) dropped: u32,
+}
+
+impl Attributes {
+    pub(crate) fn with_capacity(expected: usize) -> Self {
+        Self {
+            list: Vec::with_capacity(expected.min(ATTRIBUTES)),
+            dropped: 0,
+        }
+    }
+
+    /// Sets an attribute, in place of one with the same key; a text is not longer than [`TEXT`].
+    ///
+    /// Generic and inlined down to here, so that each part of an attribute is written where it stays: one that is put
+    /// together first and then moved takes twice as long.
+    #[inline]
+    pub(crate) fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+        let key = &key[..key.floor_char_boundary(TEXT)];
+        let has_room = self.list.len() < ATTRIBUTES;
+        match self.list.iter_mut().find(|old| old.key == key) {
+            Some(old) => old.value = value.into(),
+            None if has_room => self.list.push(Attribute {
+                key: Cow::Borrowed(key),
+                value: value.into(),
+            }),
+            None => self.dropped = self.dropped.saturating_add(1),
+        }
+    }
+}

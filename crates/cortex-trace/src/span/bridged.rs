@@ -1,0 +1,108 @@
+//! What only the bridge from `tracing` does to a recorded span.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use super::recording::{Recording, cut, put};
+use super::{Attributes, Link, SpanEvent, SpanKind, Status};
+use crate::bridge::{EventFields, SpanFields};
+
+/// The most links of a span; more are counted.
+const LINKS: usize = 128;
+
+impl Recording {
+    pub(crate) const fn name(&self) -> &Cow<'static, str> {
+        &self.data.name
+    }
+
+    pub(crate) const fn kind(&self) -> SpanKind {
+        self.data.kind
+    }
+
+    /// Takes over the fields that the span was made with, or that were recorded later.
+    pub(crate) fn apply(&mut self, mut fields: SpanFields) {
+        if let Some(name) = fields.name.take() {
+            self.set_name(name);
+        }
+        if let Some(kind) = fields.kind {
+            self.data.kind = kind;
+        }
+        let old = std::mem::take(&mut self.data.status);
+        self.data.status = fields.status(old);
+        self.add_attributes(fields.attributes);
+    }
+
+    /// Adds an event of `tracing`.
+    pub(crate) fn add_logged(
+        &mut self,
+        name: Cow<'static, str>,
+        time: Instant,
+        fields: EventFields,
+        is_error: bool,
+    ) {
+        if let Some(error) = fields.error {
+            // What a function returned as its error says more than an event before it.
+            if self.data.status != Status::Ok {
+                self.data.status = Status::Error {
+                    description: cut(error.into()),
+                };
+            }
+        } else if is_error && self.data.status == Status::Unset {
+            self.data.status = Status::Error {
+                description: Cow::Borrowed(""),
+            };
+        }
+        self.add_attributes(fields.exception);
+        if self.has_room_for_event() {
+            let time = self.wall(time);
+            self.data.events.push(SpanEvent {
+                name: cut(name),
+                time,
+                attributes: fields.attributes.list,
+                dropped_attributes: fields.attributes.dropped,
+            });
+        }
+    }
+
+    pub(crate) fn add_link(&mut self, link: Link) {
+        if self.data.links.len() < LINKS {
+            self.data.links.push(link);
+        } else {
+            self.data.dropped_links = self.data.dropped_links.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn set_status(&mut self, status: Status) {
+        self.data.status = match status {
+            Status::Error { description } => Status::Error {
+                description: cut(description),
+            },
+            other => other,
+        };
+    }
+
+    /// Takes over the identity of another record of the same span, and keeps its own contents.
+    pub(crate) fn become_part_of(&mut self, other: Self) {
+        let (data, other) = (&mut self.data, other.data);
+        data.trace_id = other.trace_id;
+        data.span_id = other.span_id;
+        data.parent_span_id = other.parent_span_id;
+        data.parent_is_remote = other.parent_is_remote;
+        data.flags = other.flags;
+        data.tracestate = other.tracestate;
+        data.links.splice(..0, other.links);
+    }
+
+    fn add_attributes(&mut self, attributes: Attributes) {
+        let Attributes { list, dropped } = attributes;
+        self.data.dropped_attributes = self.data.dropped_attributes.saturating_add(dropped);
+        if self.data.attributes.is_empty() {
+            self.data.attributes = list;
+            return;
+        }
+        for attribute in list {
+            let dropped = put(&mut self.data.attributes, attribute);
+            self.data.dropped_attributes = self.data.dropped_attributes.saturating_add(dropped);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Spans made inside of others, by a subscriber of the whole process: while any thread has a scoped one, `tracing` hides
+//! subscribers from what they call, so this needs a process of its own.
+#![cfg(feature = "bridge")]
+
+use std::fmt;
+use std::time::Duration;
+
+use cortex_testkit::Recorder;
+use cortex_trace::{ExportError, Exporter, SpanData, SpanExt, Tracer};
+use tracing::{info, info_span};
+use tracing_subscriber::layer::SubscriberExt;
+
+#[test]
+fn a_value_may_make_spans_itself() {
+    struct Chatty;
+    impl fmt::Debug for Chatty {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let span = info_span!("inside");
+            span.in_scope(|| info!("inside"));
+            f.write_str(if span.context().span_id().is_some() {
+                "seen"
+            } else {
+                "hidden"
+            })
+        }
+    }
+    let records = Recorder::new();
+    let tracer = Tracer::builder("shop")
+        .export(Collect(records.clone()))
+        .build()
+        .unwrap();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(tracer.layer())).unwrap();
+    let work = || {
+        let span = info_span!("outside", a = ?Chatty, b = tracing::field::Empty);
+        span.record("b", tracing::field::debug(Chatty));
+        span.in_scope(|| info!(c = ?Chatty, "outside"));
+    };
+    std::thread::spawn(work).join().unwrap();
+    tracer.shutdown_blocking(Duration::from_mins(2)).unwrap();
+    let spans = records.take();
+    let outside: Vec<_> = spans.iter().filter(|span| span.name == "outside").collect();
+    assert_eq!((spans.len(), outside.len()), (4, 1));
+    let seen = Some(&"seen".into());
+    assert_eq!(
+        (outside[0].attribute("a"), outside[0].attribute("b")),
+        (seen, seen)
+    );
+    assert_eq!(outside[0].events.len(), 1);
+}
+
+struct Collect(Recorder<SpanData>);
+
+impl Exporter for Collect {
+    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        for span in batch {
+            self.0.record(span.clone());
+        }
+        Ok(())
+    }
+}
