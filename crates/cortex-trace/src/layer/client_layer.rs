@@ -88,8 +88,8 @@ impl<C> TraceClientLayer<C> {
     /// Sets which hosts get trace context; all do without this.
     ///
     /// The host is lowercase, without port, brackets and a dot at its end, and empty if the request names none. To a
-    /// host that is refused go no `traceparent`, `tracestate` and `baggage`, even if the request had them, as one
-    /// does that a proxy passes on. It is recorded all the same.
+    /// host that is refused goes nothing, in none of the formats that [`propagation`](crate::propagation) knows, nor
+    /// `baggage`, even if the request had it, as one does that a proxy passes on. It is recorded all the same.
     #[must_use]
     pub fn propagate_to(mut self, allows: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.shared).propagate_to = Some(Arc::new(allows));
@@ -99,7 +99,7 @@ impl<C> TraceClientLayer<C> {
     /// Sets what names the template that a request's address was made from; [`Route::extension`] without this. It is
     /// asked only if the request is recorded.
     #[must_use]
-    pub fn template(mut self, template: impl Fn(&Parts) -> Option<Route> + Send + Sync + 'static) -> Self {
+    pub fn template(mut self, template: impl Fn(&Parts) -> Option<&str> + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.shared).template = Arc::new(template);
         self
     }

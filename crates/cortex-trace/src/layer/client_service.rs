@@ -80,7 +80,7 @@ fn begin(shared: &Shared, parts: &mut Parts) -> Span {
     if span.is_recording() {
         span.record_target(&target::whole(parts, shared.https));
         if let Some(template) = (shared.template)(parts) {
-            span.record_template(&parts.method, template.as_str());
+            span.record_template(&parts.method, template);
         }
         if let Some(ResendCount(count @ 1..)) = parts.extensions.get() {
             span.set_attribute("http.request.resend_count", *count);

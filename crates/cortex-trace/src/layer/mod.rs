@@ -46,7 +46,7 @@
 //! ```
 //!
 //! A redirect that the client follows by itself takes the ids along, to whatever host it leads: hence the policy.
-//! There is no feature for this, as reqwest brings 67 crates and a second copy of two of them.
+//! There is no feature for this, as reqwest brings 67 crates, a second tower-http among them.
 //!
 //! # gRPC
 //!

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub struct Route(Arc<str>);
 
 impl Route {
-    /// Returns the route in the request's extensions: what the layers look for unless they are told otherwise.
+    /// Returns the template in the request's extensions: what the layers look for unless they are told otherwise.
     ///
     /// A router, or a caller who knows the template of an address, puts it there.
     ///
@@ -32,11 +32,11 @@ impl Route {
     ///
     /// let request = Request::get("/users/7").extension(Route::from("/users/{id}"));
     /// let (parts, ()) = request.body(())?.into_parts();
-    /// assert_eq!(Route::extension(&parts), Some(Route::from("/users/{id}")));
+    /// assert_eq!(Route::extension(&parts), Some("/users/{id}"));
     /// # Ok::<(), http::Error>(())
     /// ```
-    pub fn extension(parts: &http::request::Parts) -> Option<Self> {
-        parts.extensions.get::<Self>().cloned()
+    pub fn extension(parts: &http::request::Parts) -> Option<&str> {
+        parts.extensions.get().map(Self::as_str)
     }
 
     /// Returns the template.

@@ -49,7 +49,7 @@ pub struct TraceServerLayer<C = ()> {
     error_type: C,
 }
 
-pub(super) type RouteOf = dyn Fn(&Parts) -> Option<Route> + Send + Sync;
+pub(super) type RouteOf = dyn Fn(&Parts) -> Option<&str> + Send + Sync;
 
 /// What all services of a layer have in common.
 #[derive(Clone)]
@@ -76,18 +76,18 @@ impl TraceServerLayer {
 
 impl<C> TraceServerLayer<C> {
     /// Sets what names the route of a request before it is served; [`Route::extension`] without this. It must return a
-    /// template, never the path itself, and is asked only if the request is recorded.
+    /// template, never the path itself. Samplers see it.
     ///
     /// For axum, inside of the router:
     ///
     /// ```ignore
     /// let layer = TraceServerLayer::new(tracer).route(|parts| {
-    ///     parts.extensions.get::<axum::extract::MatchedPath>().map(|path| Route::from(path.as_str()))
+    ///     parts.extensions.get::<axum::extract::MatchedPath>().map(|path| path.as_str())
     /// });
     /// let app = Router::new().route("/users/{id}", get(show_user)).layer(layer);
     /// ```
     #[must_use]
-    pub fn route(mut self, route: impl Fn(&Parts) -> Option<Route> + Send + Sync + 'static) -> Self {
+    pub fn route(mut self, route: impl Fn(&Parts) -> Option<&str> + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.shared).route = Arc::new(route);
         self
     }

@@ -82,7 +82,8 @@ where
 /// Starts the span of a request, and records what is known of it by now.
 fn begin(shared: &Shared, parts: &Parts) -> ServerSpan {
     let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let mut span = ServerSpan::begin(&shared.tracer, &parts.headers, &parts.method, target, None, None);
+    let route = (shared.route)(parts);
+    let mut span = ServerSpan::begin(&shared.tracer, &parts.headers, &parts.method, target, None, route);
     if span.is_recording() {
         span.record_authority(&parts.uri);
         let scheme = match parts.uri.scheme_str() {
@@ -93,9 +94,6 @@ fn begin(shared: &Shared, parts: &Parts) -> ServerSpan {
         span.set_attribute("url.scheme", scheme);
         if let Some(version) = target::protocol(parts.version) {
             span.set_attribute("network.protocol.version", Value::constant(version));
-        }
-        if let Some(route) = (shared.route)(parts) {
-            span.set_route(route.as_str());
         }
     }
     span

@@ -219,7 +219,7 @@ pub(super) fn from_span_data(span: sdk::SpanData) -> Option<SpanData> {
     })
 }
 
-fn ids(span: &SpanContext) -> Option<(TraceId, SpanId, Flags)> {
+pub(super) fn ids(span: &SpanContext) -> Option<(TraceId, SpanId, Flags)> {
     let trace = TraceId::new(u128::from_be_bytes(span.trace_id().to_bytes()))?;
     let id = SpanId::new(u64::from_be_bytes(span.span_id().to_bytes()))?;
     Some((trace, id, Flags::from_wire(span.trace_flags().to_u8())))

@@ -1,4 +1,7 @@
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use cortex_core::Flags;
@@ -8,7 +11,7 @@ use opentelemetry_sdk::trace::SpanExporter;
 
 use super::convert;
 use super::driver::Driver;
-use crate::{ExportError, Resource, SpanData};
+use crate::{Abort, ExportError, Resource, SpanData};
 
 /// Exports through an exporter of OpenTelemetry's SDK, with our queue, thread and statistics in place of its batch
 /// processor.
@@ -49,6 +52,7 @@ pub struct Exporter<E> {
     build: Option<Box<dyn FnOnce() -> Result<E, ExportError> + Send>>,
     driver: Driver,
     timeout: Duration,
+    abort: Option<Abort>,
 }
 
 /// `OTEL_BSP_EXPORT_TIMEOUT` without that variable.
@@ -64,6 +68,7 @@ impl<E: SpanExporter + 'static> Exporter<E> {
             build: None,
             driver: Driver::Thread,
             timeout: TIMEOUT,
+            abort: None,
         }
     }
 
@@ -102,10 +107,12 @@ impl<E: SpanExporter + 'static> Exporter<E> {
             build: Some(Box::new(build)),
             driver: Driver::Thread,
             timeout: TIMEOUT,
+            abort: None,
         }
     }
 
-    /// Sets how long a batch may take, 30 s without it; after that it counts as failed and its export is dropped.
+    /// Sets how long a batch may take, 30 s without it; after that, and when the time for a shutdown is up, it counts as
+    /// failed and its export is dropped.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -140,18 +147,25 @@ impl<E: SpanExporter + 'static> crate::Exporter for Exporter<E> {
         } // else every batch says why
     }
 
+    fn set_abort(&mut self, abort: Abort) {
+        self.abort = Some(abort);
+    }
+
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
         let _guard = Context::enter_telemetry_suppressed_scope();
-        let timeout = self.timeout;
+        let (timeout, abort) = (self.timeout, self.abort.clone());
         let (exporter, driver) = self.ready()?;
         let sampled: Vec<_> = sampled(batch).map(convert::span_data).collect();
         if sampled.is_empty() {
             return Ok(());
         }
         // The future is made inside: some spawn before they are polled.
-        let export = async { exporter.export(sampled).await };
-        let result = driver.run(export, timeout);
-        checked(result.unwrap_or(Err(OTelSdkError::Timeout(timeout))))
+        let export = unless(abort, async { exporter.export(sampled).await });
+        match driver.run(export, timeout) {
+            Some(Some(result)) => checked(result),
+            Some(None) => Err(ExportError::new("the time for the shutdown was up")),
+            None => checked(Err(OTelSdkError::Timeout(timeout))),
+        }
     }
 
     fn flush(&mut self) -> Result<(), ExportError> {
@@ -166,6 +180,24 @@ impl<E: SpanExporter + 'static> crate::Exporter for Exporter<E> {
         // Not `shutdown_with_timeout`: exporters override this one.
         over(driver.enter(|| exporter.shutdown()))
     }
+}
+
+/// Runs a future until it is done, or the abort is raised: then `None`.
+async fn unless<F: Future>(abort: Option<Abort>, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut raised = pin!(async {
+        match &abort {
+            Some(abort) => abort.raised().await,
+            None => std::future::pending().await,
+        }
+    });
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        raised.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }
 
 /// The spans that may be exported; the SDK's own batch processor does not look.

@@ -13,6 +13,8 @@ use crate::Tracer;
 /// and in the same statistics. The resource is that of the tracer. Arrays in attributes become text, and links lose
 /// their attributes.
 ///
+/// The SDK's sampler has decided: ours and the tail are not asked.
+///
 /// Shutting down the provider flushes the tracer and leaves it open: it belongs to somebody else.
 ///
 /// # Examples
@@ -48,7 +50,7 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Makes a processor that hands spans to this tracer's exporters; its sampler is not asked again.
+    /// Makes a processor that hands spans to this tracer's exporters.
     pub const fn new(tracer: Tracer) -> Self {
         Self { tracer }
     }
@@ -72,7 +74,7 @@ impl SpanProcessor for Intake {
             return;
         }
         if let Some(span) = convert::from_span_data(span) {
-            self.tracer.submit(span);
+            self.tracer.export(span); // past the tail: its trace was decided elsewhere
         }
     }
 

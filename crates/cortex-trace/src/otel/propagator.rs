@@ -1,14 +1,14 @@
 use std::sync::LazyLock;
 
-use cortex_core::{Flags, SpanId, TraceId};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use cortex_core::Flags;
+use http::HeaderName;
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 
 use super::convert;
-use crate::propagation::{self, Remote, TraceState};
+use crate::propagation::{self, FieldValue, Remote, TraceState};
 
 /// W3C Trace Context Level 2 for OpenTelemetry's SDK, by our parsers; its own knows Level 1 and is lax.
 ///
@@ -42,9 +42,6 @@ pub struct Propagator {}
 #[derive(Clone, Debug)]
 struct Received(Remote);
 
-static PARENT: HeaderName = HeaderName::from_static("traceparent");
-static STATE: HeaderName = HeaderName::from_static("tracestate");
-
 impl Propagator {
     /// Makes a propagator.
     pub const fn new() -> Self {
@@ -55,30 +52,14 @@ impl Propagator {
 impl TextMapPropagator for Propagator {
     fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
         let span = context.span();
-        let span = span.span_context();
-        let Some((trace, id, flags, state)) = outgoing(span, context.get()) else {
+        let Some((ours, state)) = outgoing(span.span_context(), context.get()) else {
             return;
         };
-        let ours = cortex_core::Context::new().with_span(trace, id, flags);
-        let mut headers = HeaderMap::with_capacity(2);
-        propagation::inject(&ours, Some(&state), &mut headers);
-        for name in [&PARENT, &STATE] {
-            if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
-                injector.set(name.as_str(), value.to_owned());
-            }
-        }
+        propagation::inject(&ours, Some(&state), &mut Sender(injector));
     }
 
     fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
-        let mut headers = HeaderMap::with_capacity(2);
-        for name in [&PARENT, &STATE] {
-            for value in extractor.get_all(name.as_str()).unwrap_or_default() {
-                // What is no header value is an invalid line, and must stay one.
-                let value = HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static("?"));
-                headers.append(name, value);
-            }
-        }
-        let Some(remote) = propagation::extract(&headers) else {
+        let Some(remote) = propagation::extract(&Receiver(extractor)) else {
             return context.clone();
         };
         let span = convert::from_remote(&remote);
@@ -89,30 +70,57 @@ impl TextMapPropagator for Propagator {
 
     fn fields(&self) -> FieldIter<'_> {
         static FIELDS: LazyLock<[String; 2]> =
-            LazyLock::new(|| [PARENT.as_str().to_owned(), STATE.as_str().to_owned()]);
+            LazyLock::new(|| ["traceparent".to_owned(), "tracestate".to_owned()]);
         FieldIter::new(&*FIELDS)
     }
 }
 
-/// Returns what to send for a span, given what the trace came with.
-fn outgoing(span: &SpanContext, received: Option<&Received>) -> Option<(TraceId, SpanId, Flags, TraceState)> {
-    let sent = convert::remote(span)?;
-    let (trace, id) = (sent.trace_id(), sent.span_id());
-    let Some(Received(received)) = received.filter(|received| received.0.trace_id() == trace) else {
-        return Some((trace, id, sent.flags(), sent.tracestate().clone()));
-    };
-    //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
-    //# If the flag is unset in the incoming traceparent header, it MUST also be unset in any outgoing traceparent headers which use the same trace-id.
-    let mut flags = Flags::from_wire(sent.flags().to_wire() & Flags::SAMPLED.to_wire());
-    if received.flags().contains(Flags::RANDOM) {
-        flags = flags | Flags::RANDOM;
+/// A carrier of theirs that is read.
+struct Receiver<'a>(&'a dyn Extractor);
+
+impl propagation::Extractor for Receiver<'_> {
+    fn values<'a>(&'a self, field: &HeaderName) -> impl Iterator<Item = FieldValue<'a>> {
+        let values = self.0.get_all(field.as_str()).unwrap_or_default();
+        values.into_iter().map(FieldValue::from)
     }
-    Some((trace, id, flags, merged(received.tracestate(), span)))
+}
+
+/// A carrier of theirs that is written; it knows no way to take anything back.
+struct Sender<'a>(&'a mut dyn Injector);
+
+impl propagation::Injector for Sender<'_> {
+    fn set(&mut self, field: &HeaderName, value: &str) {
+        self.0.set(field.as_str(), value.to_owned());
+    }
+
+    fn remove(&mut self, _field: &HeaderName) {}
+}
+
+/// Returns what to send for a span, given what the trace came with.
+fn outgoing(span: &SpanContext, received: Option<&Received>) -> Option<(cortex_core::Context, TraceState)> {
+    let (trace, id, mut flags) = convert::ids(span)?;
+    let received = received.map(|received| &received.0);
+    let state = match received.filter(|received| received.trace_id() == trace) {
+        None => convert::from_tracestate(span.trace_state()),
+        Some(received) => {
+            //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
+            //# If the flag is unset in the incoming traceparent header, it MUST also be unset in any outgoing traceparent headers which use the same trace-id.
+            flags = Flags::from_wire(flags.to_wire() & Flags::SAMPLED.to_wire());
+            if received.flags().contains(Flags::RANDOM) {
+                flags = flags | Flags::RANDOM;
+            }
+            merged(received.tracestate(), span)
+        }
+    };
+    Some((cortex_core::Context::new().with_span(trace, id, flags), state))
 }
 
 /// Returns the received `tracestate` with what the SDK has changed since, so that members which its type cannot hold
 /// stay, in their place.
 fn merged(received: &TraceState, span: &SpanContext) -> TraceState {
+    if received.iter().eq(span.trace_state()) {
+        return received.clone();
+    }
     let held = convert::tracestate(received);
     if held == *span.trace_state() {
         return received.clone();

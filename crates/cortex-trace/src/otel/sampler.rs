@@ -3,7 +3,6 @@ use opentelemetry::trace::TraceContextExt;
 use opentelemetry_sdk::trace::{SamplingDecision, ShouldSample};
 
 use super::convert;
-use crate::propagation::Remote;
 use crate::sampler::published_threshold;
 use crate::{SampleParams, Sampler, SamplingIntent};
 
@@ -14,7 +13,7 @@ use crate::{SampleParams, Sampler, SamplingIntent};
 /// such as [`Probability`](crate::Probability), in one trace: it keeps the trace ids that they drop first.
 ///
 /// The sampler sees no attributes and no links, as there are none yet. Of what it returns, the decision counts, and a
-/// threshold that it publishes itself in `ot=th`; `RecordOnly` is a no.
+/// threshold that it publishes itself in `ot=th`; `RecordOnly` is a no, of which a [`Tail`](crate::Tail) makes the same.
 ///
 /// # Examples
 ///
@@ -58,12 +57,9 @@ impl<S: ShouldSample> Sampler for SamplerAdapter<S> {
         }
         let theirs = published_threshold(&convert::from_tracestate(&result.trace_state));
         // A sampler that does not know of thresholds passes on what it got, and that says nothing about its decision.
-        let received = params
-            .parent
-            .map(Remote::tracestate)
-            .and_then(published_threshold);
-        let threshold =
-            theirs.filter(|threshold| Some(*threshold) != received && threshold.keeps(params.randomness()));
-        threshold.map_or(SamplingIntent::Keep, SamplingIntent::Threshold)
+        let received = params.tracestate().and_then(published_threshold);
+        theirs
+            .filter(|threshold| Some(*threshold) != received && threshold.keeps(params.randomness()))
+            .map_or(SamplingIntent::Keep, SamplingIntent::Threshold)
     }
 }

@@ -301,7 +301,7 @@ impl Tracer {
     }
 
     /// Hands a span to the exporters, behind the tail.
-    pub(super) fn export(&self, span: SpanData) {
+    pub(crate) fn export(&self, span: SpanData) {
         self.inner.pipeline.submit_sampled(span);
     }
 

@@ -17,7 +17,7 @@ use cortex_testkit::Recorder;
 use cortex_trace::layer::{
     ErrorType, ResendCount, ResponseBody, Route, SpanHandle, TraceClientLayer, TraceServerLayer,
 };
-use cortex_trace::{AlwaysOff, ParentBased, SpanData, Status, Tracer};
+use cortex_trace::{AlwaysOff, AlwaysOn, ParentBased, Rules, SpanData, Status, Tracer};
 use expect_test::{Expect, expect};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
@@ -217,13 +217,10 @@ fn what_a_server_records() {
 #[test]
 fn settings_of_the_server() {
     let fixture = Fixture::new();
-    let route = |parts: &http::request::Parts| {
-        parts
-            .headers
-            .contains_key("x")
-            .then(|| Route::from("/from/{hook}"))
-    };
-    let layer = fixture.server_layer().route(route).https(true);
+    let layer = fixture
+        .server_layer()
+        .route(|parts| parts.headers.contains_key("x").then_some("/from/{hook}"))
+        .https(true);
     for (request, name, scheme) in [
         (Request::get("/a").header("x", "1"), "GET /from/{hook}", "https"),
         (Request::get("/a"), "GET", "https"),
@@ -243,6 +240,17 @@ fn settings_of_the_server() {
         .unwrap();
     drop(fixture.serve(request, response(204, Script::default())));
     assert_eq!(fixture.one().name, "GET /by/{extension}");
+}
+
+#[test]
+fn samplers_see_the_route() {
+    let rules = Rules::new().route("/health", AlwaysOff).otherwise(AlwaysOn);
+    let fixture = Fixture::with(|builder| builder.sampler(rules));
+    for route in ["/health", "/items/{id}"] {
+        let request = Request::get("/x").extension(Route::from(route)).body(()).unwrap();
+        drop(fixture.serve(request, response(204, Script::default())));
+    }
+    assert_eq!(fixture.one().name, "GET /items/{id}");
 }
 
 #[test]
@@ -380,8 +388,8 @@ fn a_panic_of_a_handler_is_recorded_and_goes_on() {
         .server_layer()
         .route(|_| silent_panic())
         .layer(answering(Ok(Response::default())));
-    assert!(panics(|| in_hook.call(Request::default())));
-    assert_eq!(fixture.ended().len(), 1);
+    assert!(panics(|| in_hook.call(Request::default()))); // before there is a span
+    assert!(fixture.ended().is_empty());
     assert_eq!(Context::current(), before);
 }
 
@@ -581,7 +589,7 @@ fn settings_of_the_client() {
     let layer = fixture
         .client_layer()
         .https(true)
-        .template(|_| Some(Route::from("/from/{hook}")));
+        .template(|_| Some("/from/{hook}"));
     let request = Request::get("/items/7")
         .header("host", "stock.example")
         .extension(ResendCount(0));
@@ -742,6 +750,41 @@ fn a_tracer_that_only_propagates_changes_nothing() {
 }
 
 #[test]
+fn what_the_caller_sent_along_goes_on_with_the_call() {
+    let fixture = Fixture::new();
+    for (allowed, sent_on) in [(true, ["congo=1", "user=7"]), (false, ["", ""])] {
+        let client = fixture
+            .client_layer()
+            .propagate_to(move |_| allowed)
+            .layer(service_fn(echo));
+        let server = fixture.server_layer().layer(service_fn(async |_: Request<()>| {
+            let headers = client.clone().oneshot(Request::default()).await?.into_body();
+            let text = |name| {
+                headers
+                    .get(name)
+                    .cloned()
+                    .unwrap_or(http::HeaderValue::from_static(""))
+            };
+            let response = Response::builder()
+                .header("tracestate", text("tracestate"))
+                .header("baggage", text("baggage"));
+            Ok::<_, io::Error>(response.body(Script::default()).unwrap())
+        }));
+        let request = Request::get("/")
+            .header("traceparent", CALLER)
+            .header("tracestate", "congo=1")
+            .header("baggage", "user=7")
+            .body(())
+            .unwrap();
+        let response = block_on(server.oneshot(request)).unwrap();
+        assert_eq!(
+            ["tracestate", "baggage"].map(|name| &response.headers()[name]),
+            sent_on
+        );
+    }
+}
+
+#[test]
 fn trace_context_goes_only_where_it_may() {
     let fixture = Fixture::new();
     let asked: Recorder<String> = Recorder::new();
@@ -768,6 +811,7 @@ fn trace_context_goes_only_where_it_may() {
             .header("traceparent", CALLER)
             .header("tracestate", "a=1")
             .header("baggage", "user=7")
+            .header("b3", "0")
             .header("accept", "*/*");
         if let Some(host) = host {
             request = request.header("host", host);
@@ -776,6 +820,7 @@ fn trace_context_goes_only_where_it_may() {
         assert_eq!(headers.contains_key("traceparent"), allowed, "{uri}");
         assert!(allowed || !headers.contains_key("tracestate"), "{uri}");
         assert!(allowed || !headers.contains_key("baggage"), "{uri}");
+        assert!(allowed || !headers.contains_key("b3"), "{uri}");
         assert!(headers.contains_key("accept"));
         assert_ne!(
             headers.get("traceparent").map(http::HeaderValue::as_bytes),

@@ -425,6 +425,25 @@ fn failures_and_late_answers_are_counted() {
     }
 }
 
+#[test]
+fn an_export_is_given_up_when_the_time_for_the_shutdown_is() {
+    let telling = Telling {
+        answer: Answer::Never,
+        ..Telling::default()
+    };
+    let built = telling.clone();
+    for exporter in [
+        otel::Exporter::new(telling),
+        otel::Exporter::in_runtime(move || Ok(built)),
+    ] {
+        let tracer = traced(exporter.timeout(AGES));
+        tracer.span("a").start().end();
+        assert!(tracer.shutdown_blocking(Duration::ZERO).unwrap_err().is_timeout());
+        tracer.shutdown_blocking(AGES / 2).unwrap();
+        assert_eq!(tracer.stats().failed, 1);
+    }
+}
+
 fn later(telling: &Telling) -> otel::Exporter<Telling> {
     let telling = Telling {
         answer: Answer::Later,
