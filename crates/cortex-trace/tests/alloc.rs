@@ -9,6 +9,9 @@ use cortex_trace::propagation::{extract, inject};
 use cortex_trace::{AlwaysOff, AlwaysOn, ParentBased, Probability, ServerEnd, ServerStart, Tail, Tracer};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+#[cfg(feature = "bridge")]
+#[path = "alloc/bridge.rs"]
+mod bridge;
 #[cfg(feature = "tower")]
 #[path = "alloc/layer.rs"]
 mod layer;

@@ -31,6 +31,8 @@ mod otel;
 mod otlp;
 mod pipeline;
 mod propagation;
+#[cfg(feature = "bridge")]
+mod reentrant;
 mod spans;
 mod support;
 mod tail;

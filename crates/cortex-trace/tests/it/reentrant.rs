@@ -1,8 +1,8 @@
 //! Spans made inside of others, by a subscriber of the whole process: while any thread has a scoped one, `tracing` hides
 //! subscribers from what they call, so this needs a process of its own.
-#![cfg(feature = "bridge")]
 
 use std::fmt;
+use std::process::Command;
 use std::time::Duration;
 
 use cortex_testkit::Recorder;
@@ -12,6 +12,21 @@ use tracing_subscriber::layer::SubscriberExt;
 
 #[test]
 fn a_value_may_make_spans_itself() {
+    const ALONE: &str = "CORTEX_TRACE_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return make_spans_inside_of_spans();
+    }
+    let test = format!(
+        "{}::a_value_may_make_spans_itself",
+        module_path!().split_once("::").unwrap().1
+    );
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let output = child.args(["--exact", &test]).env(ALONE, "1").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+fn make_spans_inside_of_spans() {
     struct Chatty;
     impl fmt::Debug for Chatty {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

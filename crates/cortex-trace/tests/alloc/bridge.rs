@@ -4,13 +4,12 @@ use std::fmt;
 use std::time::{Instant, SystemTime};
 
 use cortex_core::{Clock, Context, Flags, SpanId, TraceId};
-use cortex_testkit::{CountingAllocator, Usage};
+use cortex_testkit::Usage;
 use cortex_trace::{AlwaysOff, SpanExt, Tracer};
 use tracing::{info, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 
-#[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator::new();
+use super::ALLOCATOR;
 
 /// Fails the test that reads it.
 struct NoClock;
