@@ -117,7 +117,7 @@ impl Background {
     ///
     /// # Errors
     ///
-    /// The time was up first, or the writer failed.
+    /// The time was up first, or the writer failed since the last flush.
     ///
     /// # Cancel safety
     ///
@@ -370,6 +370,8 @@ fn run(queue: &Queue, mut act: Act, notice: &dyn Fn(&mut String, u64)) {
             .and_then(|result| result.map_err(ExportError::from))
     };
     let (mut batch, mut text) = (Vec::new(), String::new());
+    // What went wrong since somebody was told how it goes.
+    let mut untold = Ok(());
     let mut last = Ok(());
     while let Some(work) = queue.next(&mut batch) {
         let mut result = Ok(());
@@ -387,10 +389,15 @@ fn run(queue: &Queue, mut act: Act, notice: &dyn Fn(&mut String, u64)) {
         if is_idle || !work.waiting.is_empty() {
             result = result.and(guarded(Action::Flush));
         }
+        last = untold.and(result);
+        untold = if work.waiting.is_empty() {
+            last.clone()
+        } else {
+            Ok(())
+        };
         for completion in work.waiting {
-            completion.report(NAME, result.clone());
+            completion.report(NAME, last.clone());
         }
-        last = result;
         if batch.capacity() > KEPT {
             batch = Vec::new();
         }
