@@ -24,6 +24,7 @@ mod sampler;
 mod span;
 mod tail;
 mod tracer;
+mod variables;
 
 #[cfg(feature = "bridge")]
 pub use self::bridge::{SetParentError, SpanExt, TraceLayer, with_remote_parent};
@@ -56,3 +57,4 @@ pub use self::span::{
 };
 pub use self::tail::{Segment, Tail, TailStats};
 pub use self::tracer::{Resource, Tracer, TracerBuilder};
+pub use self::variables::VariableError;

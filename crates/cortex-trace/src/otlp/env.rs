@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::error::{OtlpError, OtlpErrorKind as Kind};
 use super::settings::{Encoding, Protocol, Settings, Signal};
+use crate::variables::pairs;
 
 /// The variables of one signal, which go before those of all.
 struct Names {
@@ -105,36 +106,6 @@ fn invalid(name: &'static str) -> OtlpError {
 /// Names the variable, and keeps what is wrong with it.
 fn of(name: &'static str, source: OtlpError) -> OtlpError {
     OtlpError::caused(Kind::InvalidVariable { name }, source)
-}
-
-/// Reads `key=value` pairs between commas, with values in percent encoding.
-fn pairs(value: &str) -> Option<Vec<(String, String)>> {
-    let pairs = value.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (key, value) = pair.split_once('=')?;
-            let key = key.trim();
-            (!key.is_empty()).then_some((key.to_owned(), decode(value.trim())?))
-        })
-        .collect()
-}
-
-/// Decodes percent encoding; nothing if it is malformed.
-pub(super) fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        if *byte != b'%' {
-            bytes.push(*byte);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        let digit = |at: usize| char::from(digits[at]).to_digit(16);
-        bytes.push(u8::try_from(digit(0)? << 4 | digit(1)?).ok()?);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::answer::{Answer, Failure, Rejection, Retry, bounded, cut, rejection};
-use super::env::decode;
 use super::error::{OtlpError, OtlpErrorKind as Kind};
 use super::wire::Fields;
+use crate::variables::decode;
 
 const UNKNOWN: u32 = 2;
 const RESOURCE_EXHAUSTED: u32 = 8;

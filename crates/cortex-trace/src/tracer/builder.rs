@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -40,13 +41,15 @@ use crate::{Attribute, BuildError, BuildErrorKind, Value};
 /// ```
 #[must_use = "call `build`"]
 pub struct TracerBuilder {
-    resource: Resource,
-    sampler: Box<dyn Sampler>,
+    pub(super) resource: Resource,
+    pub(super) sampler: Box<dyn Sampler>,
     clock: Box<dyn Clock>,
     exporters: Vec<Box<dyn Exporter>>,
-    limits: Limits,
+    pub(super) limits: Limits,
     restart: bool,
-    propagators: Propagators,
+    pub(super) propagators: Propagators,
+    /// Records nothing, whatever else was set.
+    pub(super) disabled: bool,
     tail: Option<Tail>,
 }
 
@@ -62,6 +65,7 @@ impl TracerBuilder {
             limits: Limits::default(),
             restart: false,
             propagators: Propagators::default(),
+            disabled: false,
             tail: None,
         }
     }
@@ -151,6 +155,9 @@ impl TracerBuilder {
         if self.limits.capacity == 0 || self.limits.batch == 0 {
             return Err(BuildError::new(BuildErrorKind::Limit));
         }
+        if self.disabled {
+            return Ok(Tracer::propagate_only_with(self.propagators));
+        }
         let limits = Limits {
             batch: self.limits.batch.min(self.limits.capacity), // a fuller batch never comes together
             ..self.limits
@@ -210,19 +217,20 @@ impl Resource {
     }
 
     /// Sets an attribute, in place of one with the same key.
-    pub(crate) fn set(&mut self, key: &'static str, value: Value) {
+    pub(crate) fn set(&mut self, key: impl Into<Cow<'static, str>>, value: Value) {
+        let key = key.into();
         self.attributes.retain(|attribute| attribute.key != key);
         self.attributes.push(Attribute::new(key, value));
     }
 
     /// Returns the name of the service.
-    pub fn service_name(&self) -> std::borrow::Cow<'_, str> {
+    pub fn service_name(&self) -> Cow<'_, str> {
         self.attributes
             .iter()
             .find(|attribute| attribute.key == "service.name")
             .map(|attribute| match &attribute.value {
-                Value::Str(name) => std::borrow::Cow::Borrowed(&**name),
-                other => std::borrow::Cow::Owned(other.to_string()),
+                Value::Str(name) => Cow::Borrowed(&**name),
+                other => Cow::Owned(other.to_string()),
             })
             .unwrap_or_default()
     }

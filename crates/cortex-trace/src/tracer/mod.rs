@@ -1,6 +1,7 @@
 //! The tracer: what a service makes once and hands to everybody.
 
 mod builder;
+mod environment;
 mod handle;
 mod start;
 
