@@ -234,6 +234,15 @@ impl FlushError {
         &self.late
     }
 
+    /// Takes over what else did not get done.
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.late.extend(other.late);
+        self.failed.extend(other.failed);
+        self.thread = self.thread.take().or(other.thread);
+        self.logs &= other.logs;
+    }
+
     /// Returns the names of the exporters that failed, and why.
     pub fn failed(&self) -> impl Iterator<Item = (&'static str, &ExportError)> {
         self.failed.iter().map(|(name, error)| (*name, error))

@@ -23,6 +23,8 @@ pub mod propagation;
 mod sampler;
 mod span;
 mod tail;
+#[cfg(feature = "telemetry")]
+mod telemetry;
 mod tracer;
 mod variables;
 
@@ -56,5 +58,7 @@ pub use self::span::{
     Status, Value,
 };
 pub use self::tail::{Segment, Tail, TailStats};
+#[cfg(feature = "telemetry")]
+pub use self::telemetry::{Telemetry, TelemetryBuilder, TelemetryError, TelemetryGuard};
 pub use self::tracer::{Resource, Tracer, TracerBuilder};
 pub use self::variables::VariableError;

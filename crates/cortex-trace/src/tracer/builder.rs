@@ -143,6 +143,16 @@ impl TracerBuilder {
         self
     }
 
+    #[cfg(all(feature = "telemetry", feature = "otlp"))]
+    pub(crate) const fn is_disabled(&self) -> bool {
+        self.disabled
+    }
+
+    #[cfg(all(feature = "telemetry", feature = "otlp"))]
+    pub(crate) const fn described(&self) -> &Resource {
+        &self.resource
+    }
+
     /// Builds the tracer and starts a thread per exporter.
     ///
     /// # Errors

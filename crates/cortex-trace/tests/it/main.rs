@@ -36,5 +36,7 @@ mod reentrant;
 mod spans;
 mod support;
 mod tail;
+#[cfg(feature = "telemetry")]
+mod telemetry;
 #[cfg(feature = "tower")]
 mod wire;

@@ -34,8 +34,12 @@ pub struct OtlpLogsBuilder {
 
 impl OtlpLogsBuilder {
     pub(super) fn new(service: String) -> Self {
+        Self::of(Resource::of_service(service))
+    }
+
+    pub(super) fn of(resource: Resource) -> Self {
         Self {
-            resource: Resource::of_service(service),
+            resource,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }

@@ -60,6 +60,12 @@ impl OtlpLogs {
         OtlpLogsBuilder::new(service.into())
     }
 
+    /// Begins with the service of a tracer.
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn of_tracer(tracer: &crate::TracerBuilder) -> OtlpLogsBuilder {
+        OtlpLogsBuilder::of(tracer.described().clone())
+    }
+
     pub(super) fn new(pipeline: Arc<Pipeline<Record>>, clock: Arc<dyn Clock>) -> Self {
         Self { pipeline, clock }
     }

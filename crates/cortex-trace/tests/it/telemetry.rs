@@ -1,0 +1,213 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use cortex_testkit::Recorder;
+use cortex_trace::{
+    ExportError, Exporter, FlushError, JsonLogs, SpanData, Telemetry, TelemetryError, TextLogs, Tracer,
+};
+use serde_json::Value;
+use tracing::{Dispatch, info, info_span};
+
+const LONG: Duration = Duration::from_mins(1);
+
+const NOWHERE: (&str, &str) = ("OTEL_TRACES_EXPORTER", "none");
+
+struct Collect(Recorder<SpanData>);
+
+impl Exporter for Collect {
+    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        for span in batch {
+            self.0.record(span.clone());
+        }
+        Ok(())
+    }
+}
+
+fn writer(output: &Recorder) -> impl Fn() -> Recorder + Send + Sync + 'static {
+    let output = output.clone();
+    move || output.clone()
+}
+
+fn in_scope(subscriber: &Dispatch, work: impl FnOnce()) {
+    tracing::dispatcher::with_default(subscriber, work);
+}
+
+#[test]
+fn lines_join_the_spans_they_are_logged_in() {
+    let (spans, json, text) = (Recorder::new(), Recorder::new(), Recorder::new());
+    let tracer = Tracer::builder("shop").export(Collect(spans.clone()));
+    let (telemetry, subscriber) = Telemetry::builder(tracer)
+        .json_logs(JsonLogs::new(writer(&json)))
+        .text_logs(TextLogs::new(writer(&text)))
+        .filter("off,shop=info")
+        .build()
+        .unwrap();
+    in_scope(&subscriber, || {
+        let span = info_span!(target: "shop", "restock", items = 3);
+        span.in_scope(|| {
+            info!(target: "shop", "inside");
+            info!(target: "hyper", "filtered out");
+        });
+        telemetry.set_filter("info").unwrap();
+        info!(target: "hyper", "let through");
+        assert!(telemetry.set_filter("shop=loud").is_err());
+    });
+    telemetry.shutdown_blocking(LONG).unwrap();
+    let spans = spans.take();
+    assert_eq!((spans.len(), &*spans[0].name), (1, "restock"));
+    let json = String::from_utf8(json.take()).unwrap();
+    let lines: Vec<Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[0]["trace_id"], spans[0].trace_id.to_string());
+    assert_eq!(lines[0]["span_id"], spans[0].span_id.to_string());
+    assert_eq!(
+        (&lines[1]["message"], lines.len()),
+        (&Value::from("let through"), 2)
+    );
+    assert_eq!(text.text().lines().count(), 2);
+}
+
+#[test]
+fn a_filter_or_a_service_that_is_wrong_is_told() {
+    let builder = || Telemetry::builder(Tracer::builder("shop"));
+    let error = builder().filter("shop=loud").build().unwrap_err();
+    assert!(matches!(&error, TelemetryError::Filter(error) if error.directive() == "shop=loud"));
+    let error = Telemetry::builder(Tracer::builder("")).build().unwrap_err();
+    assert!(matches!(error, TelemetryError::Build(_)), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn variables_choose_where_it_goes() {
+    let build = |variables: &'static [(&str, &str)]| {
+        Telemetry::from_variables("shop", move |name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.into())
+        })
+    };
+    let (telemetry, _) = build(&[NOWHERE, ("OTEL_LOGS_EXPORTER", "console"), ("RUST_LOG", "warn")])
+        .unwrap()
+        .build()
+        .unwrap();
+    assert_eq!(
+        (
+            telemetry.tracer().stats_by_exporter().count(),
+            telemetry.logs().len()
+        ),
+        (0, 1)
+    );
+    assert_eq!(telemetry.filter().to_string(), "warn");
+    for (variables, name) in [
+        (&[("OTEL_TRACES_EXPORTER", "zipkin")][..], "OTEL_TRACES_EXPORTER"),
+        (&[NOWHERE, ("OTEL_LOGS_EXPORTER", "syslog")], "OTEL_LOGS_EXPORTER"),
+        (&[NOWHERE, ("OTEL_TRACES_SAMPLER", "xray")], "OTEL_TRACES_SAMPLER"),
+    ] {
+        let error = build(variables).unwrap_err();
+        assert!(
+            matches!(&error, TelemetryError::Variable(error) if error.name() == name),
+            "{error}"
+        );
+    }
+    #[cfg(feature = "otlp")]
+    {
+        let (telemetry, _) = build(&[]).unwrap().build().unwrap();
+        let names: Vec<_> = telemetry
+            .tracer()
+            .stats_by_exporter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["otlp"]);
+        assert!(telemetry.otlp_logs().is_some());
+        let (telemetry, _) = build(&[("OTEL_SDK_DISABLED", "true")]).unwrap().build().unwrap();
+        assert!(telemetry.otlp_logs().is_none());
+        assert_eq!(telemetry.tracer().stats_by_exporter().count(), 0);
+        let error = build(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere")]).unwrap_err();
+        assert!(matches!(error, TelemetryError::Otlp(_)), "{error}");
+    }
+}
+
+/// Waits in its export until it is let go.
+struct Stuck(mpsc::Receiver<()>);
+
+impl Exporter for Stuck {
+    fn name(&self) -> &'static str {
+        "stuck"
+    }
+
+    fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        let _ = self.0.recv();
+        Ok(())
+    }
+}
+
+fn stuck() -> (mpsc::Sender<()>, Recorder, Telemetry) {
+    let (release, held) = mpsc::channel();
+    let output = Recorder::new();
+    let tracer = Tracer::builder("shop").export(Stuck(held));
+    let (telemetry, subscriber) = Telemetry::builder(tracer)
+        .json_logs(JsonLogs::new(writer(&output)).background(64).unwrap())
+        .build()
+        .unwrap();
+    in_scope(&subscriber, || info_span!("restock").in_scope(|| info!("a line")));
+    (release, output, telemetry)
+}
+
+#[track_caller]
+fn is_late(result: &Result<(), FlushError>) {
+    assert_eq!(result.as_ref().unwrap_err().late(), ["stuck"]);
+}
+
+#[test]
+fn one_that_hangs_does_not_keep_the_others_from_flushing() {
+    let (release, output, telemetry) = stuck();
+    is_late(&telemetry.flush_blocking(Duration::from_millis(20)));
+    assert!(output.text().contains("a line"));
+    is_late(&telemetry.shutdown_blocking(Duration::from_millis(20)));
+    drop(release);
+    telemetry.shutdown_blocking(LONG).unwrap();
+}
+
+#[test]
+fn it_ends_in_time_on_every_kind_of_runtime() {
+    use tokio::runtime::Builder;
+    for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+        let runtime = builder.worker_threads(1).build().unwrap();
+        let (release, _output, telemetry) = stuck();
+        let inside = telemetry.clone();
+        is_late(&runtime.block_on(async move {
+            let on_worker = tokio::spawn(async move { inside.flush(Duration::from_millis(20)).await });
+            on_worker.await.unwrap()
+        }));
+        // Blocking inside of the runtime's only thread is no deadlock: nothing needs that thread.
+        is_late(&runtime.block_on(async { telemetry.flush_blocking(Duration::from_millis(20)) }));
+        drop(release);
+        runtime.block_on(telemetry.shutdown(LONG)).unwrap();
+    }
+}
+
+#[test]
+fn the_guard_exports_what_a_panic_leaves_behind() {
+    struct Ended(Arc<AtomicBool>);
+    impl Exporter for Ended {
+        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+            Ok(())
+        }
+
+        fn shutdown(&mut self) -> Result<(), ExportError> {
+            self.0.store(true, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+    let ended = Arc::new(AtomicBool::new(false));
+    let tracer = Tracer::builder("shop").export(Ended(Arc::clone(&ended)));
+    let (telemetry, _) = Telemetry::builder(tracer).build().unwrap();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let guard = telemetry.guard(LONG);
+        drop(guard.tracer().span("restock").start());
+        std::panic::resume_unwind(Box::new("seeded"));
+    }));
+    assert!(result.is_err() && ended.load(Ordering::SeqCst));
+}
