@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use cortex_core::Context;
 use tracing::dispatcher::WeakDispatch;
 use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
+use tracing::span::{self, Attributes, Id};
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 use tracing_subscriber::registry::{LookupSpan, SpanData};
 use tracing_subscriber::{Layer, Registry, layer};
@@ -15,7 +15,7 @@ use super::spans::{Open, Spans};
 use super::{SetParentError, current, remote};
 use crate::export::is_worker;
 use crate::propagation::{Caller, Remote};
-use crate::span::Recording;
+use crate::span::Record;
 use crate::tracer::Sort;
 use crate::{Link, SpanKind, Tracer, Value, carrier};
 
@@ -133,7 +133,7 @@ impl TraceLayer {
         self.spans.find(id).is_some_and(Open::is_recording)
     }
 
-    pub(super) fn record(&self, id: u64, work: impl FnOnce(&mut Recording)) {
+    pub(super) fn record(&self, id: u64, work: impl FnOnce(&mut Record)) {
         if let Some(open) = self.spans.find(id) {
             open.record(work);
         }
@@ -150,7 +150,7 @@ impl TraceLayer {
             .ok_or(SetParentError::NotTraced)?;
         let sort = Sort::of(&name, kind);
         let mut started = self.tracer.start_root(Caller::Remote(parent), sort);
-        let fresh = started.record(&self.tracer, name, kind, None);
+        let fresh = started.begin(&self.tracer, name, kind, None).map(Box::new);
         open.change(started.context, |recording| match (recording.as_mut(), fresh) {
             (Some(recording), Some(fresh)) => recording.become_part_of(*fresh),
             (_, fresh) => *recording = fresh,
@@ -204,7 +204,7 @@ impl TraceLayer {
         None
     }
 
-    fn add_fields(&self, recording: &mut Recording, attributes: &Attributes<'_>) {
+    fn add_fields(&self, recording: &mut Record, attributes: &Attributes<'_>) {
         let metadata = attributes.metadata();
         let extra = if self.location { 3 } else { 0 };
         let mut fields = SpanFields::with_capacity(attributes.fields().len() + extra);
@@ -271,16 +271,15 @@ where
             self.tracer
                 .start_below(parent, carrier::tracestate_of(parent), sort)
         };
-        let recording = started
-            .record(&self.tracer, name, kind, None)
-            .map(|mut recording| {
-                self.add_fields(&mut recording, attributes);
-                recording
-            });
+        let recording = started.begin(&self.tracer, name, kind, None).map(|record| {
+            let mut record = Box::new(record);
+            self.add_fields(&mut record, attributes);
+            record
+        });
         self.spans.insert(id.into_u64(), started.context, recording);
     }
 
-    fn on_record(&self, id: &Id, values: &Record<'_>, _: layer::Context<'_, S>) {
+    fn on_record(&self, id: &Id, values: &span::Record<'_>, _: layer::Context<'_, S>) {
         let Some(open) = self.spans.find(id.into_u64()).filter(|open| open.is_recording()) else {
             return;
         };
@@ -324,10 +323,9 @@ where
     }
 
     fn on_close(&self, id: Id, _: layer::Context<'_, S>) {
-        match self.spans.remove(id.into_u64()) {
-            Some((recording, Some(left))) => recording.end(left),
-            Some((recording, None)) => recording.end_now(),
-            None => {}
+        if let Some((record, left)) = self.spans.remove(id.into_u64()) {
+            let end = left.unwrap_or_else(|| self.tracer.clock().now());
+            self.tracer.submit(record.ended(end));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cortex_core::{Context, Deadline, Flags, SpanId, TraceId};
 
-use crate::span::Recording;
+use crate::span::Record;
 
 /// Spans per group.
 const WAYS: usize = 8;
@@ -47,7 +47,7 @@ struct Cell {
     state: AtomicU8,
     /// When the span was left for the last time, if it is recorded.
     left: AtomicU64,
-    recording: Mutex<Option<Box<Recording>>>,
+    recording: Mutex<Option<Box<Record>>>,
 }
 
 /// The deadline is set. Beside the flags of the wire, which are two bits, and `RECORDING`.
@@ -74,7 +74,7 @@ pub(super) struct Open<'a> {
 impl Spans {
     /// Adds a span. One that finds no room is not tracked, which takes tens of millions of open ones.
     #[inline]
-    pub(super) fn insert(&self, id: u64, context: Context, recording: Option<Box<Recording>>) {
+    pub(super) fn insert(&self, id: u64, context: Context, recording: Option<Box<Record>>) {
         for level in 0..LEVELS {
             let groups = self.levels[level as usize].get_or_init(|| new_level(level));
             let group = &groups[place(id, groups.len())];
@@ -128,7 +128,7 @@ impl Spans {
 
     /// Forgets a span, and returns what it recorded, and when it was left for the last time.
     #[inline]
-    pub(super) fn remove(&self, id: u64) -> Option<(Box<Recording>, Option<Instant>)> {
+    pub(super) fn remove(&self, id: u64) -> Option<(Box<Record>, Option<Instant>)> {
         let open = self.find(id)?;
         let recording = if open.is_recording() {
             lock(&open.cell.recording).take()
@@ -226,7 +226,7 @@ impl Open<'_> {
     }
 
     /// Runs `work` on the record of the span, if it has one, under a lock: nothing foreign may be called.
-    pub(super) fn record<R>(self, work: impl FnOnce(&mut Recording) -> R) -> Option<R> {
+    pub(super) fn record<R>(self, work: impl FnOnce(&mut Record) -> R) -> Option<R> {
         if !self.is_recording() {
             return None;
         }
@@ -239,7 +239,7 @@ impl Open<'_> {
     pub(super) fn change(
         self,
         context: Context,
-        work: impl FnOnce(&mut Option<Box<Recording>>),
+        work: impl FnOnce(&mut Option<Box<Record>>),
     ) -> Result<(), AlreadySeen> {
         let state = &self.cell.state;
         if !self.is_open()
@@ -310,7 +310,7 @@ fn new_level(level: u32) -> Box<[Group]> {
     std::iter::repeat_with(Group::default).take(groups).collect()
 }
 
-fn lock(recording: &Mutex<Option<Box<Recording>>>) -> std::sync::MutexGuard<'_, Option<Box<Recording>>> {
+fn lock(recording: &Mutex<Option<Box<Record>>>) -> std::sync::MutexGuard<'_, Option<Box<Record>>> {
     recording.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

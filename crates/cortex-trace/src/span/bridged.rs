@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use super::recording::{Recording, cut, put};
+use super::recording::{Record, cut, put};
 use super::{Attributes, Link, SpanEvent, SpanKind, Status};
 use crate::bridge::{EventFields, SpanFields};
 
 /// The most links of a span; more are counted.
 const LINKS: usize = 128;
 
-impl Recording {
+impl Record {
     pub(crate) const fn name(&self) -> &Cow<'static, str> {
         &self.data.name
     }

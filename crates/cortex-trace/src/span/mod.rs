@@ -21,6 +21,6 @@ pub use self::local::Span;
 pub(crate) use self::recording::TEXT;
 #[cfg(all(feature = "otlp", feature = "logs"))]
 pub(crate) use self::recording::put;
-pub(crate) use self::recording::{Recording, cut};
+pub(crate) use self::recording::{Record, Recording, cut};
 pub use self::server::{ServerEnd, ServerSpan, ServerStart};
 pub use self::value::Value;

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Attribute, SpanData, SpanEvent, Status, Value};
@@ -10,23 +11,25 @@ const EVENTS: usize = 128;
 /// The most bytes of a text.
 pub(crate) const TEXT: usize = 4096;
 
-/// A span that is being recorded, and the tracer that gets it.
+/// A span that is being recorded.
 #[derive(Debug)]
-pub(crate) struct Recording {
-    tracer: Tracer,
+pub(crate) struct Record {
     pub(super) data: SpanData,
     /// The instant that `data.start` stands for: all other times of the span are measured from it.
     started: Instant,
 }
 
-impl Recording {
+/// A span that is being recorded, and the tracer that gets it.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    tracer: Tracer,
+    record: Record,
+}
+
+impl Record {
     #[inline] // moves a large value
-    pub(crate) const fn new(tracer: Tracer, data: SpanData, started: Instant) -> Self {
-        Self {
-            tracer,
-            data,
-            started,
-        }
+    pub(crate) const fn new(data: SpanData, started: Instant) -> Self {
+        Self { data, started }
     }
 
     pub(crate) fn set_attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
@@ -52,6 +55,33 @@ impl Recording {
         };
     }
 
+    /// Ends the span.
+    #[inline]
+    pub(crate) fn ended(mut self: Box<Self>, end: Instant) -> SpanData {
+        self.data.end = self.wall(end);
+        self.data
+    }
+
+    /// Says whether another event fits, and counts it if not.
+    pub(super) fn has_room_for_event(&mut self) -> bool {
+        let fits = self.data.events.len() < EVENTS;
+        if !fits {
+            self.data.dropped_events = self.data.dropped_events.saturating_add(1);
+        }
+        fits
+    }
+
+    pub(super) fn wall(&self, instant: Instant) -> SystemTime {
+        after(self.data.start, instant.saturating_duration_since(self.started))
+    }
+}
+
+impl Recording {
+    #[inline] // moves a large value
+    pub(crate) const fn new(tracer: Tracer, record: Record) -> Self {
+        Self { tracer, record }
+    }
+
     pub(crate) fn add_event(
         &mut self,
         name: Cow<'static, str>,
@@ -74,30 +104,29 @@ impl Recording {
         self.data.events.push(event);
     }
 
-    #[inline]
     pub(crate) fn end_now(self: Box<Self>) {
         let end = self.tracer.clock().now();
         self.end(end);
     }
 
-    #[inline]
     pub(crate) fn end(mut self: Box<Self>, end: Instant) {
         self.data.end = self.wall(end);
-        let Self { tracer, data, .. } = *self;
-        tracer.submit(data);
+        let Self { tracer, record } = *self;
+        tracer.submit(record.data);
     }
+}
 
-    /// Says whether another event fits, and counts it if not.
-    pub(super) fn has_room_for_event(&mut self) -> bool {
-        let fits = self.data.events.len() < EVENTS;
-        if !fits {
-            self.data.dropped_events = self.data.dropped_events.saturating_add(1);
-        }
-        fits
+impl Deref for Recording {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.record
     }
+}
 
-    pub(super) fn wall(&self, instant: Instant) -> SystemTime {
-        after(self.data.start, instant.saturating_duration_since(self.started))
+impl DerefMut for Recording {
+    fn deref_mut(&mut self) -> &mut Record {
+        &mut self.record
     }
 }
 

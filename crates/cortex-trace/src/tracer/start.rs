@@ -10,7 +10,7 @@ use crate::export::is_worker;
 use crate::id;
 use crate::propagation::{Caller, Remote, TraceState};
 use crate::sampler::{Decision, SampleParams, SamplingIntent, published};
-use crate::span::{Link, Recording, SpanData, SpanKind, Status, cut};
+use crate::span::{Link, Record, Recording, SpanData, SpanKind, Status, cut};
 use crate::tail::{self, Head};
 
 /// What is known of a span before it starts.
@@ -216,6 +216,19 @@ impl Started {
         kind: SpanKind,
         started: Option<Instant>,
     ) -> Option<Box<Recording>> {
+        let record = self.begin(tracer, name, kind, started)?;
+        Some(Box::new(Recording::new(tracer.clone(), record)))
+    }
+
+    /// Does what [`record`](Self::record) does, for somebody who has the tracer.
+    #[inline]
+    pub(crate) fn begin(
+        &mut self,
+        tracer: &Tracer,
+        name: Cow<'static, str>,
+        kind: SpanKind,
+        started: Option<Instant>,
+    ) -> Option<Record> {
         if !self.is_recording() {
             return None;
         }
@@ -258,9 +271,7 @@ impl Started {
             .link
             .take()
             .map_or_else(Vec::new, |remote| vec![Link::from(remote)]);
-        // In one expression, so that the record is built where it stays.
-        Some(Box::new(Recording::new(
-            tracer.clone(),
+        Some(Record::new(
             SpanData {
                 trace_id,
                 span_id,
@@ -282,6 +293,6 @@ impl Started {
                 status: Status::Unset,
             },
             started,
-        )))
+        ))
     }
 }
