@@ -36,6 +36,10 @@ impl SpanFields {
         }
     }
 
+    pub(crate) const fn has_status(&self) -> bool {
+        self.code.is_some() || self.description.is_some()
+    }
+
     /// Returns the status that a span of status `old` has with these fields.
     pub(crate) fn status(&mut self, old: Status) -> Status {
         match (self.code, self.description.take()) {

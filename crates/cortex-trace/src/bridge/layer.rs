@@ -150,7 +150,7 @@ impl TraceLayer {
             .ok_or(SetParentError::NotTraced)?;
         let sort = Sort::of(&name, kind);
         let mut started = self.tracer.start_root(Caller::Remote(parent), sort);
-        let fresh = started.begin(&self.tracer, name, kind, None).map(Box::new);
+        let fresh = started.begin(&self.tracer, name, kind, None);
         open.change(started.context, |recording| match (recording.as_mut(), fresh) {
             (Some(recording), Some(fresh)) => recording.become_part_of(*fresh),
             (_, fresh) => *recording = fresh,
@@ -271,8 +271,7 @@ where
             self.tracer
                 .start_below(parent, carrier::tracestate_of(parent), sort)
         };
-        let recording = started.begin(&self.tracer, name, kind, None).map(|record| {
-            let mut record = Box::new(record);
+        let recording = started.begin(&self.tracer, name, kind, None).map(|mut record| {
             self.add_fields(&mut record, attributes);
             record
         });

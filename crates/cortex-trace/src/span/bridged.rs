@@ -27,8 +27,10 @@ impl Record {
         if let Some(kind) = fields.kind {
             self.data.kind = kind;
         }
-        let old = std::mem::take(&mut self.data.status);
-        self.data.status = fields.status(old);
+        if fields.has_status() {
+            let old = std::mem::take(&mut self.data.status);
+            self.data.status = fields.status(old);
+        }
         self.add_attributes(fields.attributes);
     }
 

@@ -44,7 +44,7 @@ pub struct Span {
     pub(super) tracestate: TraceState,
     pub(super) propagators: Propagators,
     pub(super) baggage: Baggage,
-    pub(super) recording: Option<Box<Recording>>,
+    pub(super) recording: Option<Recording>,
 }
 
 impl Span {

@@ -23,7 +23,7 @@ pub(crate) struct Record {
 #[derive(Debug)]
 pub(crate) struct Recording {
     tracer: Tracer,
-    record: Record,
+    record: Box<Record>,
 }
 
 impl Record {
@@ -77,8 +77,7 @@ impl Record {
 }
 
 impl Recording {
-    #[inline] // moves a large value
-    pub(crate) const fn new(tracer: Tracer, record: Record) -> Self {
+    pub(crate) const fn new(tracer: Tracer, record: Box<Record>) -> Self {
         Self { tracer, record }
     }
 
@@ -104,15 +103,13 @@ impl Recording {
         self.data.events.push(event);
     }
 
-    pub(crate) fn end_now(self: Box<Self>) {
+    pub(crate) fn end_now(self) {
         let end = self.tracer.clock().now();
         self.end(end);
     }
 
-    pub(crate) fn end(mut self: Box<Self>, end: Instant) {
-        self.data.end = self.wall(end);
-        let Self { tracer, record } = *self;
-        tracer.submit(record.data);
+    pub(crate) fn end(self, end: Instant) {
+        self.tracer.submit(self.record.ended(end));
     }
 }
 

@@ -94,7 +94,7 @@ pub struct ServerSpan {
 }
 
 struct ServerRecording {
-    recording: Box<Recording>,
+    recording: Recording,
     method: &'static str,
     route: Option<String>,
 }
@@ -253,7 +253,7 @@ impl ServerRecording {
         }
     }
 
-    fn completed(self) -> Box<Recording> {
+    fn completed(self) -> Recording {
         let Self {
             mut recording,
             method,

@@ -215,9 +215,9 @@ impl Started {
         name: Cow<'static, str>,
         kind: SpanKind,
         started: Option<Instant>,
-    ) -> Option<Box<Recording>> {
+    ) -> Option<Recording> {
         let record = self.begin(tracer, name, kind, started)?;
-        Some(Box::new(Recording::new(tracer.clone(), record)))
+        Some(Recording::new(tracer.clone(), record))
     }
 
     /// Does what [`record`](Self::record) does, for somebody who has the tracer.
@@ -228,17 +228,21 @@ impl Started {
         name: Cow<'static, str>,
         kind: SpanKind,
         started: Option<Instant>,
-    ) -> Option<Record> {
+    ) -> Option<Box<Record>> {
         if !self.is_recording() {
             return None;
         }
         let (trace_id, span_id) = self.context.trace_id().zip(self.context.span_id())?;
         let now = tracer.clock().now();
-        let started = started.unwrap_or(now);
         // One reading of the wall clock per span; every other time is measured from it, so that none runs backwards.
-        let ago = now.saturating_duration_since(started);
         let wall = tracer.clock().wall();
-        let start = wall.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
+        let (started, start) = match started {
+            None => (now, wall),
+            Some(started) => {
+                let ago = now.saturating_duration_since(started);
+                (started, wall.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH))
+            }
+        };
         let sampled = self.context.flags().contains(Flags::SAMPLED);
         if let Some(tail) = tracer.tail() {
             let export = |span| tracer.export(span);
@@ -271,7 +275,8 @@ impl Started {
             .link
             .take()
             .map_or_else(Vec::new, |remote| vec![Link::from(remote)]);
-        Some(Record::new(
+        // In one expression, so that it is built where it stays.
+        Some(Box::new(Record::new(
             SpanData {
                 trace_id,
                 span_id,
@@ -293,6 +298,6 @@ impl Started {
                 status: Status::Unset,
             },
             started,
-        ))
+        )))
     }
 }
