@@ -49,7 +49,7 @@ fn package(program: &str) -> &str {
     match program {
         "promtool" => "prometheus",
         "llvm-cov-22" | "llvm-profdata-22" => "llvm-22",
-        "opentelemetry_proto" | "prometheus_client" => "python",
+        "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client" => "python",
         "rotel-agent" => "rotel",
         "typos" | "taplo" => "text",
         program => program,
@@ -138,6 +138,7 @@ mod tests {
             "llvm-cov-22",
             "prometheus",
             "opentelemetry_proto",
+            "opentelemetry_sdk",
             "prometheus_client",
             "promtool",
             "rotel-agent",

@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,6 +12,7 @@ usage: storefront [OPTIONS]
   --addr ADDR                the shop             (127.0.0.1:8080)
   --payments ADDR            the payment service  (127.0.0.1:8081)
   --admin ADDR               probes and metrics   (127.0.0.1:9090)
+  --pay-at ADDR              another payment service to call  (its own)
   --payment-failures RATIO   share of payments that fail, 0 to 1  (0)
   --payment-latency MS       time a payment takes  (0)
   --load N                   send itself N requests, print a summary, end
@@ -21,6 +23,7 @@ usage: storefront [OPTIONS]
   --help                     this
 
 Each option is also read from the environment: --payment-failures as STOREFRONT_PAYMENT_FAILURES.
+With OTEL_EXPORTER_OTLP_ENDPOINT spans go to that collector, too, sampled as --sample or OTEL_TRACES_SAMPLER say.
 Port 0 takes a free port. Ctrl-C or SIGTERM drains; a second one ends at once.
 ";
 
@@ -37,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) addr: String,
     pub(crate) payments: String,
     pub(crate) admin: String,
+    pub(crate) pay_at: Option<SocketAddr>,
     pub(crate) payment_failures: f64,
     pub(crate) payment_latency: Duration,
     pub(crate) load: Option<u64>,
@@ -47,10 +51,11 @@ pub(crate) struct Config {
 }
 
 /// The options that take a value, which are all.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "addr",
     "payments",
     "admin",
+    "pay-at",
     "payment-failures",
     "payment-latency",
     "load",
@@ -99,6 +104,7 @@ impl Config {
             addr: "127.0.0.1:8080".into(),
             payments: "127.0.0.1:8081".into(),
             admin: "127.0.0.1:9090".into(),
+            pay_at: None,
             payment_failures: 0.0,
             payment_latency: Duration::ZERO,
             load: None,
@@ -126,6 +132,12 @@ impl Config {
             "payments" => self.payments = value,
             "admin" => self.admin = value,
             "log" => self.log = value,
+            "pay-at" => {
+                let address = value.parse();
+                let expected =
+                    || format!("{source} is {value:?}: expected an address such as 127.0.0.1:8081");
+                self.pay_at = Some(address.map_err(|_| expected())?);
+            }
             "payment-failures" => self.payment_failures = ratio(source, &value)?,
             "payment-latency" => {
                 self.payment_latency = Duration::from_millis(number(source, &value, 0, "milliseconds")?);

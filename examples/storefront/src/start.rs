@@ -8,7 +8,7 @@ use std::time::Duration;
 use cortex::health::{Check, Health};
 use cortex::http::{AccessLog, Admin, Server};
 use cortex::metrics::{ProcessCollector, Registry, RuntimeCollector, build_info};
-use cortex::trace::{JsonLogs, OtlpJsonFile, ParentBased, Probability, Tracer};
+use cortex::trace::{JsonLogs, Otlp, OtlpJsonFile, ParentBased, Probability, Tracer};
 use serde_json::json;
 
 use crate::catalogue::Catalogue;
@@ -44,7 +44,7 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
         .tracer(tracer.clone())
         .start(config.payments)
         .await?;
-    let upstream = payments.local_addr();
+    let upstream = config.pay_at.unwrap_or_else(|| payments.local_addr());
 
     let reachable = Check::from_fn("payments", move || async move {
         tokio::net::TcpStream::connect(upstream).await.map(drop)
@@ -82,7 +82,7 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     let addresses = Addresses {
         shop: addr,
         admin,
-        payments: upstream,
+        payments: payments.local_addr(),
     };
 
     let code = match config.load {
@@ -121,17 +121,23 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     Ok(code)
 }
 
+/// Records if there is somewhere to put spans: a file, or a collector that the environment names.
 fn tracer(config: &Config) -> Result<Tracer, Box<dyn Error>> {
-    let Some(path) = &config.trace_file else {
+    let collector = std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some();
+    if config.trace_file.is_none() && !collector {
         return Ok(Tracer::propagate_only());
-    };
-    let file = OtlpJsonFile::rotating(path, TRACE_FILE_BYTES, TRACE_FILES)
-        .map_err(|error| format!("--trace-file {}: {error}", path.display()))?;
+    }
     let sampler = ParentBased::root(Probability::new(config.sample)?);
-    Ok(Tracer::builder("storefront")
-        .sampler(sampler)
-        .export(file)
-        .build()?)
+    let mut tracer = Tracer::builder("storefront").sampler(sampler).from_env()?;
+    if let Some(path) = &config.trace_file {
+        let file = OtlpJsonFile::rotating(path, TRACE_FILE_BYTES, TRACE_FILES)
+            .map_err(|error| format!("--trace-file {}: {error}", path.display()))?;
+        tracer = tracer.export(file);
+    }
+    if collector {
+        tracer = tracer.export(Otlp::from_env()?);
+    }
+    Ok(tracer.build()?)
 }
 
 /// Where everything listens.

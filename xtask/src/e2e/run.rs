@@ -107,13 +107,17 @@ fn present(scenarios: &[Scenario], path: &OsString) -> Result<PathBuf> {
 
 /// Says whether this is a package of Python and not a program.
 fn is_python(program: &str) -> bool {
-    matches!(program, "opentelemetry_proto" | "prometheus_client")
+    matches!(
+        program,
+        "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client"
+    )
 }
 
 fn find_python(package: &str, path: &OsString) -> Result<PathBuf> {
     let missing = || Missing::new(package);
     let module = match package {
         "opentelemetry_proto" => "opentelemetry.proto",
+        "opentelemetry_sdk" => "opentelemetry.sdk",
         package => package,
     };
     let python = tools::find("python3", path).map_err(|_| missing())?;

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::child::Child;
 use super::scenario::{Scenario, Setup};
+use super::storefront::Storefront;
 use super::wait::until;
 use crate::tools;
 
-pub(super) const SCENARIOS: [Scenario; 2] = [
+pub(super) const SCENARIOS: [Scenario; 3] = [
     Scenario {
         name: "trace: a collector receives spans and logs over gRPC and HTTP",
         programs: &["rotel-agent"],
@@ -22,6 +23,11 @@ pub(super) const SCENARIOS: [Scenario; 2] = [
         name: "trace: opentelemetry-proto decodes what is sent",
         programs: &["opentelemetry_proto"],
         test: decoded,
+    },
+    Scenario {
+        name: "trace: OpenTelemetry for Python calls us and is called by us in one trace",
+        programs: &["opentelemetry_sdk"],
+        test: relayed,
     },
 ];
 
@@ -68,6 +74,54 @@ class Handler(BaseHTTPRequestHandler):
 server = HTTPServer(("127.0.0.1", 0), Handler)
 print(server.server_port, flush=True)
 server.serve_forever()
+"#;
+
+/// Pays, and prints what its own propagators read from each call; the first line is the port.
+const PAY: &str = r#"
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from opentelemetry import baggage, trace
+from opentelemetry.propagate import extract
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        charge = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        context = extract({name.lower(): value for name, value in self.headers.items()})
+        caller = trace.get_current_span(context).get_span_context()
+        print(json.dumps({"trace": f"{caller.trace_id:032x}", "span": f"{caller.span_id:016x}",
+                          "sampled": caller.trace_flags.sampled, "state": dict(caller.trace_state.items()),
+                          "baggage": dict(baggage.get_all(context))}), flush=True)
+        body = json.dumps({"receipt": "r-1", "cents": charge["cents"]}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+server = HTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"#;
+
+/// Orders something in a span of its own, with a `tracestate` and baggage, and prints which span that was.
+const ORDER: &str = r#"
+import json, sys, urllib.request
+from opentelemetry import baggage, trace
+from opentelemetry.propagate import inject
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+
+caller = SpanContext(0x4bf92f3577b34da6a3ce929d0e0e4736, 0x00f067aa0ba902b7, True,
+                     TraceFlags(1), TraceState([("congo", "t61rcWkgMzE"), ("rojo", "00f067aa0ba902b7")]))
+context = baggage.set_baggage("user", "Zo\u00eb, \"the\" first", trace.set_span_in_context(NonRecordingSpan(caller)))
+with TracerProvider().get_tracer("order").start_as_current_span("order", context=context) as span:
+    headers = {"content-type": "application/json"}
+    inject(headers, trace.set_span_in_context(span, context))
+    request = urllib.request.Request(f"http://{sys.argv[1]}/checkout", sys.argv[2].encode(), headers)
+    status = urllib.request.urlopen(request).status
+    assert status < 300, status
+    print(json.dumps({"trace": f"{span.get_span_context().trace_id:032x}",
+                      "span": f"{span.get_span_context().span_id:016x}"}))
 "#;
 
 /// A collector that is not ours shows what it got, by each protocol.
@@ -158,20 +212,9 @@ fn send(setup: &Setup, protocol: &str, addr: SocketAddr) -> Result<String> {
 
 /// The messages of another project read all that we write.
 fn decoded(setup: &Setup) -> Result<()> {
-    let mut receiver = Child::start("python", |_| {
-        let mut command = Command::new(&setup.python);
-        command.args(["-c", RECEIVE]);
-        Ok(command)
-    })?;
-    let lines = |child: &Child| fs::read_to_string(child.file("stdout"));
-    let port = receiver.ready("its port", |child| {
-        let said = lines(child)?;
-        Ok(said
-            .split_once('\n')
-            .and_then(|(port, _)| port.parse::<u16>().ok()))
-    })?;
-    let trace = send(setup, "http", SocketAddr::from(([127, 0, 0, 1], port)))?;
-    let said = lines(&receiver)?;
+    let (receiver, addr) = serve(setup, RECEIVE)?;
+    let trace = send(setup, "http", addr)?;
+    let said = fs::read_to_string(receiver.file("stdout"))?;
     let requests = said
         .lines()
         .skip(1)
@@ -192,7 +235,7 @@ fn decoded(setup: &Setup) -> Result<()> {
         "said": [
             {
                 "name": "count", "kind": 1, "trace": trace, "span": count["span"], "parent": restock["span"],
-                "state": "", "status": 2, "in order": true,
+                "state": "ot=th:0", "status": 2, "in order": true,
                 "attributes": {"items": 12, "shelf": "A-7", "error.type": "mismatch"},
                 "events": {"recount": {"attempt": 2}},
             },
@@ -214,6 +257,71 @@ fn decoded(setup: &Setup) -> Result<()> {
     });
     ensure!(*logs == expected, "read {logs}, not {expected}");
     Ok(())
+}
+
+/// Starts a server in Python, which prints its port first.
+fn serve(setup: &Setup, script: &str) -> Result<(Child, SocketAddr)> {
+    let mut server = Child::start("python", |_| {
+        let mut command = Command::new(&setup.python);
+        command.args(["-c", script]);
+        Ok(command)
+    })?;
+    let port = server.ready("its port", |child| {
+        let said = fs::read_to_string(child.file("stdout"))?;
+        Ok(said
+            .split_once('\n')
+            .and_then(|(port, _)| port.parse::<u16>().ok()))
+    })?;
+    Ok((server, SocketAddr::from(([127, 0, 0, 1], port))))
+}
+
+/// The propagators of another project, before us and behind us, see one trace: ids, `tracestate` and baggage.
+fn relayed(setup: &Setup) -> Result<()> {
+    let (recording, passing) = (relay(setup, true)?, relay(setup, false)?);
+    ensure!(
+        recording.0 != recording.1 && recording.1 != "0000000000000000",
+        "with spans of our own the callee's parent is {}, and the caller {}",
+        recording.1,
+        recording.0
+    );
+    ensure!(
+        passing.0 == passing.1,
+        "without spans of our own the callee's parent is {}, not the caller {}",
+        passing.1,
+        passing.0
+    );
+    Ok(())
+}
+
+/// Sends an order through a storefront that records or not; returns the caller's span and that which the callee saw.
+fn relay(setup: &Setup, records: bool) -> Result<(String, String)> {
+    let (payments, addr) = serve(setup, PAY)?;
+    let (pay_at, spans) = (addr.to_string(), payments.file("spans.jsonl"));
+    let mut arguments = vec!["--pay-at", &pay_at];
+    if records {
+        arguments.extend(["--trace-file", spans.to_str().context("the folder is no text")?]);
+    }
+    let storefront = Storefront::start_with(setup, &arguments)?;
+    let order = json!({"product": storefront.product()?, "quantity": 1});
+    let output = Command::new(&setup.python)
+        .args(["-c", ORDER, &storefront.at.shop.to_string(), &order.to_string()])
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let ordered: Value = serde_json::from_str(&said)
+        .with_context(|| format!("{said}{}", String::from_utf8_lossy(&output.stderr)))
+        .with_context(|| storefront.said())?;
+    let paid = fs::read_to_string(payments.file("stdout"))?;
+    let paid: Value = serde_json::from_str(paid.lines().nth(1).with_context(|| payments.said())?)?;
+    let expected = json!({
+        "trace": ordered["trace"],
+        "span": paid["span"],
+        "sampled": true,
+        "state": {"congo": "t61rcWkgMzE", "rojo": "00f067aa0ba902b7"},
+        "baggage": {"user": "Zo\u{eb}, \"the\" first"},
+    });
+    ensure!(paid == expected, "read {paid}, not {expected}");
+    let span = |said: &Value| said["span"].as_str().unwrap_or_default().to_owned();
+    Ok((span(&ordered), span(&paid)))
 }
 
 #[cfg(test)]
