@@ -22,8 +22,8 @@ pub(super) fn extract<E: Extractor + ?Sized>(carrier: &E) -> Caller {
     }
 }
 
-/// Writes the single header, and removes the others, which would contradict it.
-pub(super) fn inject_single<I: Injector + ?Sized>(context: &Context, carrier: &mut I) {
+/// Writes the single header. If it goes `alone`, stale ones of the other form are removed: they would contradict it.
+pub(super) fn inject_single<I: Injector + ?Sized>(context: &Context, alone: bool, carrier: &mut I) {
     let (Some(trace_id), Some(span_id)) = (context.trace_id(), context.span_id()) else {
         return;
     };
@@ -32,13 +32,15 @@ pub(super) fn inject_single<I: Injector + ?Sized>(context: &Context, carrier: &m
     value[33..49].copy_from_slice(&span_id.to_hex());
     value[50] = sampled(context);
     carrier.set(&B3, as_text(&value));
-    for field in [&TRACE_ID, &SPAN_ID, &PARENT_SPAN_ID, &SAMPLED, &FLAGS] {
-        carrier.remove(field);
+    if alone {
+        for field in [&TRACE_ID, &SPAN_ID, &PARENT_SPAN_ID, &SAMPLED, &FLAGS] {
+            carrier.remove(field);
+        }
     }
 }
 
-/// Writes the headers that start with `x-b3-`.
-pub(super) fn inject_multi<I: Injector + ?Sized>(context: &Context, carrier: &mut I) {
+/// Writes the headers that start with `x-b3-`. If they go `alone`, a stale single header is removed: receivers prefer it.
+pub(super) fn inject_multi<I: Injector + ?Sized>(context: &Context, alone: bool, carrier: &mut I) {
     let (Some(trace_id), Some(span_id)) = (context.trace_id(), context.span_id()) else {
         return;
     };
@@ -47,6 +49,9 @@ pub(super) fn inject_multi<I: Injector + ?Sized>(context: &Context, carrier: &mu
     carrier.set(&SAMPLED, as_text(&[sampled(context)]));
     for field in [&PARENT_SPAN_ID, &FLAGS] {
         carrier.remove(field);
+    }
+    if alone {
+        carrier.remove(&B3);
     }
 }
 
@@ -288,23 +293,29 @@ mod tests {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut carrier = stale.to_vec();
-        inject_multi(&context, &mut carrier);
-        assert_eq!(
-            carrier
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect::<Vec<_>>(),
-            [
-                "x-b3-traceid=00000000000000000000000000000001",
-                "x-b3-spanid=0000000000000002",
-                "x-b3-sampled=0"
-            ]
-        );
-        inject_single(&context, &mut carrier);
-        let expected = "00000000000000000000000000000001-0000000000000002-0";
-        assert_eq!(carrier, [("b3".to_owned(), expected.to_owned())]);
-        inject_single(&Context::new(), &mut carrier);
-        inject_multi(&Context::new(), &mut carrier);
+        let text = |carrier: &[(String, String)]| -> Vec<String> {
+            let lines = carrier.iter().map(|(name, value)| format!("{name}={value}"));
+            lines.collect()
+        };
+        let many = [
+            "x-b3-traceid=00000000000000000000000000000001",
+            "x-b3-spanid=0000000000000002",
+            "x-b3-sampled=0",
+        ];
+        let single = "b3=00000000000000000000000000000001-0000000000000002-0";
+        inject_multi(&context, true, &mut carrier);
+        assert_eq!(text(&carrier), many);
+        inject_single(&context, false, &mut carrier);
+        assert_eq!(text(&carrier), [&many[..], &[single]].concat());
+        inject_multi(&context, false, &mut carrier);
+        assert_eq!(carrier.len(), 4);
+        let mut alone = carrier.clone();
+        inject_multi(&context, true, &mut alone);
+        assert_eq!(text(&alone), many);
+        inject_single(&context, true, &mut carrier);
+        assert_eq!(text(&carrier), [single]);
+        inject_single(&Context::new(), true, &mut carrier);
+        inject_multi(&Context::new(), true, &mut carrier);
         assert_eq!(carrier.len(), 1);
     }
 

@@ -136,7 +136,9 @@ impl Propagators {
 
     /// Writes the trace context of the current operation in every format, in place of what stood there.
     ///
-    /// A context without a trace leaves the carrier as it is. Only W3C Trace Context has room for the `tracestate`.
+    /// A context without a trace leaves the carrier as it is. Only W3C Trace Context has room for the `tracestate`. Of
+    /// the two forms of B3, one that is in the set without the other also removes the other, which receivers might
+    /// prefer.
     ///
     /// # Examples
     ///
@@ -162,8 +164,8 @@ impl Propagators {
             match propagator {
                 Propagator::TraceContext => headers::inject(context, tracestate, carrier),
                 Propagator::Baggage => {}
-                Propagator::B3 => b3::inject_single(context, carrier),
-                Propagator::B3Multi => b3::inject_multi(context, carrier),
+                Propagator::B3 => b3::inject_single(context, !self.contains(Propagator::B3Multi), carrier),
+                Propagator::B3Multi => b3::inject_multi(context, !self.contains(Propagator::B3), carrier),
                 Propagator::Jaeger => jaeger::inject(context, carrier),
             }
         }
@@ -416,6 +418,24 @@ mod tests {
         assert_eq!(why("none,b3").unknown(), None);
     }
 
+    /// What the caller of a request that is sent on may have left in its headers.
+    fn stale() -> Vec<(String, String)> {
+        let of_the_caller = [
+            ("Traceparent", PARENT),
+            ("tracestate", "a=1"),
+            ("B3", B3),
+            ("X-B3-TraceId", "22222222222222222222222222222222"),
+            ("x-b3-spanid", "2222222222222222"),
+            ("x-b3-parentspanid", "4444444444444444"),
+            ("X-B3-Sampled", "1"),
+            ("x-b3-flags", "1"),
+            ("Uber-Trace-Id", UBER),
+        ];
+        of_the_caller
+            .map(|(name, value)| (name.into(), value.into()))
+            .to_vec()
+    }
+
     fn any_propagators() -> impl Strategy<Value = Propagators> {
         proptest::sample::subsequence(Propagator::ALL.to_vec(), 0..=Propagator::ALL.len())
             .prop_shuffle()
@@ -442,6 +462,46 @@ mod tests {
                 prop_assert_eq!((remote.trace_id(), remote.span_id()), (trace, span));
                 prop_assert_eq!(remote.flags().to_wire() & 1, flags & 1);
                 prop_assert!(!remote.is_undecided());
+            }
+        }
+
+        /// A receiver that reads one format only finds this context in it, whatever a forwarded request still had.
+        #[test]
+        fn every_format_alone_replaces_what_is_stale(
+            propagators in any_propagators(),
+            stale in proptest::sample::subsequence(stale(), 0..=stale().len()),
+            trace in 1_u128..,
+            span in 1_u64..,
+            sampled: bool,
+        ) {
+            let (trace, span) = (TraceId::new(trace).unwrap(), SpanId::new(span).unwrap());
+            let flags = if sampled { Flags::SAMPLED } else { Flags::NONE };
+            let context = Context::new().with_span(trace, span, flags);
+            let mut carrier: Vec<(String, String)> = stale;
+            propagators.inject(&context, None, &mut carrier);
+            let said = |remote: Remote| (remote.trace_id(), remote.span_id(), remote.flags().contains(Flags::SAMPLED));
+            for propagator in propagators.iter() {
+                let prefix = match propagator {
+                    Propagator::Baggage => continue,
+                    Propagator::TraceContext => "trace",
+                    Propagator::B3 => "b3",
+                    Propagator::B3Multi => "x-b3-",
+                    Propagator::Jaeger => "uber-",
+                };
+                let mut alone = carrier.clone();
+                alone.retain(|(name, _)| name.to_ascii_lowercase().starts_with(prefix));
+                let reader = Propagators::new([propagator]);
+                prop_assert_eq!(reader.extract(&alone).map(said), Some((trace, span, sampled)), "{}", propagator.name());
+                // Nor does what is left of other forms of the same format say anything else.
+                prop_assert_eq!(reader.extract(&carrier).map(said), Some((trace, span, sampled)), "{}", propagator.name());
+                for form in ["b3", "x-b3-"] {
+                    let mut rest = carrier.clone();
+                    rest.retain(|(name, _)| name.to_ascii_lowercase().starts_with(form));
+                    let speaks_b3 = matches!(propagator, Propagator::B3 | Propagator::B3Multi);
+                    if speaks_b3 && !rest.is_empty() {
+                        prop_assert_eq!(reader.extract(&rest).map(said), Some((trace, span, sampled)), "{}", form);
+                    }
+                }
             }
         }
     }
