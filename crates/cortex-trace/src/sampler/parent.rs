@@ -7,8 +7,8 @@ use super::{SampleParams, Sampler, SamplingIntent, ot};
 
 /// Follows the parent's decision: keeps what it kept.
 ///
-/// The parent's threshold passes if it agrees with the parent's flag, and goes if it does not. Where there is no parent
-/// nothing is kept. [`ParentBased`] does this unless told otherwise; on its own it is for compositions.
+/// The parent's threshold passes if it agrees with the parent's flag, and goes if it does not. A caller that names no
+/// trace may decide all the same, [as in B3](SampleParams::decided). Where there is no parent nothing is kept. [`ParentBased`] does this unless told otherwise; on its own it is for compositions.
 ///
 /// # Examples
 ///
@@ -25,12 +25,12 @@ pub struct FollowParent;
 
 impl Sampler for FollowParent {
     fn intent(&self, params: &SampleParams<'_>) -> SamplingIntent {
-        let flags = match (params.local_parent, params.parent) {
-            (Some(parent), _) => parent.flags(),
-            (None, Some(parent)) => parent.flags(),
-            (None, None) => return SamplingIntent::Never,
+        let sampled = match (params.local_parent, params.parent, params.decided) {
+            (Some(parent), _, _) => parent.flags().contains(Flags::SAMPLED),
+            (None, Some(parent), _) => parent.flags().contains(Flags::SAMPLED),
+            (None, None, Some(sampled)) => sampled,
+            (None, None, None) => return SamplingIntent::Never,
         };
-        let sampled = flags.contains(Flags::SAMPLED);
         let threshold = params.tracestate().and_then(ot::threshold);
         match threshold.filter(|threshold| threshold.keeps(params.randomness()) == sampled) {
             Some(threshold) => SamplingIntent::Threshold(threshold),
@@ -83,14 +83,14 @@ impl<S: Sampler> ParentBased<S> {
         }
     }
 
-    /// Sets who decides if a caller elsewhere has sampled the trace.
+    /// Sets who decides if a caller elsewhere has sampled the trace, or wants that without naming one.
     #[must_use]
     pub fn remote_sampled(mut self, sampler: impl Sampler + 'static) -> Self {
         self.remote.sampled = Some(Arc::new(sampler));
         self
     }
 
-    /// Sets who decides if a caller elsewhere has not sampled the trace.
+    /// Sets who decides if a caller elsewhere has not sampled the trace, or wants that without naming one.
     #[must_use]
     pub fn remote_not_sampled(mut self, sampler: impl Sampler + 'static) -> Self {
         self.remote.not_sampled = Some(Arc::new(sampler));
@@ -114,19 +114,14 @@ impl<S: Sampler> ParentBased<S> {
 
 impl<S: Sampler> Sampler for ParentBased<S> {
     fn intent(&self, params: &SampleParams<'_>) -> SamplingIntent {
-        let (delegates, flags) = match (params.local_parent, params.parent) {
-            (Some(parent), _) => (&self.local, parent.flags()),
-            (None, Some(parent)) if parent.is_undecided() => return self.root.intent(params),
-            (None, Some(parent)) => (&self.remote, parent.flags()),
-            (None, None) => {
-                return match params.decided {
-                    None => self.root.intent(params),
-                    Some(true) => SamplingIntent::Keep,
-                    Some(false) => SamplingIntent::Drop,
-                };
-            }
+        let (delegates, sampled) = match (params.local_parent, params.parent, params.decided) {
+            (Some(parent), _, _) => (&self.local, parent.flags().contains(Flags::SAMPLED)),
+            (None, Some(parent), _) if parent.is_undecided() => return self.root.intent(params),
+            (None, Some(parent), _) => (&self.remote, parent.flags().contains(Flags::SAMPLED)),
+            (None, None, Some(sampled)) => (&self.remote, sampled),
+            (None, None, None) => return self.root.intent(params),
         };
-        let delegate = if flags.contains(Flags::SAMPLED) {
+        let delegate = if sampled {
             &delegates.sampled
         } else {
             &delegates.not_sampled
@@ -175,8 +170,9 @@ impl Delegates {
 mod tests {
     use super::*;
     use crate::propagation::{Remote, TraceState};
-    use crate::{AlwaysOff, AlwaysOn, Decision, Probability, SpanKind, Threshold};
+    use crate::{AlwaysOff, AlwaysOn, Decision, Probability, RateBound, SpanKind, Threshold};
     use cortex_core::{Context, SpanId};
+    use cortex_testkit::ManualClock;
 
     const R: u64 = 0xd2_0000_0000_0000;
 
@@ -239,6 +235,25 @@ mod tests {
         params.decided = Some(true);
         let sampled = Decision::RecordAndSample { threshold: None };
         assert_eq!(ParentBased::root(AlwaysOff).sample(&params), sampled);
+        assert_eq!(FollowParent.intent(&params), SamplingIntent::Keep);
+    }
+
+    /// Else whoever leaves the ids out would get past what bounds callers.
+    #[test]
+    fn a_decision_that_names_no_trace_goes_to_the_delegates_too() {
+        let bound = Arc::new(RateBound::with_clock(FollowParent, 2, ManualClock::new()));
+        let sampler = ParentBased::root(AlwaysOff)
+            .remote_sampled(Arc::clone(&bound))
+            .remote_not_sampled(AlwaysOn);
+        let mut params = SampleParams::new(id(), "GET", SpanKind::Server);
+        params.decided = Some(true);
+        let kept = (0..5).filter(|_| sampler.intent(&params) == SamplingIntent::Keep);
+        assert_eq!((kept.count(), bound.stopped()), (2, 3));
+        params.decided = Some(false);
+        let always = SamplingIntent::Threshold(Threshold::ALWAYS);
+        assert_eq!(sampler.intent(&params), always);
+        params.decided = None;
+        assert_ne!(sampler.intent(&params), always);
     }
 
     #[test]
