@@ -12,10 +12,7 @@ const LENGTH: usize = 256;
 
 /// Returns the 56 bits that decide: `rv`, or the low bits of the trace id.
 pub(crate) fn randomness(tracestate: Option<&TraceState>, trace_id: TraceId) -> u64 {
-    let explicit = tracestate
-        .and_then(|state| sub_value(state.get(KEY)?, "rv"))
-        .filter(|digits| digits.len() == 14)
-        .and_then(hex);
+    let explicit = tracestate.and_then(|state| explicit(sub_value(state.get(KEY)?, "rv")?));
     explicit.unwrap_or_else(|| {
         let low = trace_id.get() & u128::from(super::threshold::END - 1);
         u64::try_from(low).expect("invariant: 56 bits")
@@ -42,10 +39,12 @@ pub(crate) fn published(received: &TraceState, decision: Decision, trace_id: Tra
     if wanted.as_deref() == value.split(';').find(|part| is_key(part, "th")) {
         return received.clone();
     }
-    for part in value
-        .split(';')
-        .filter(|part| !part.is_empty() && !is_key(part, "th"))
-    {
+    // Before all others: without it callees would decide by other bits. One that decides nothing here goes.
+    let rv = sub_value(value, "rv").filter(|digits| explicit(digits).is_some());
+    let rv = rv.map(|digits| format!("rv:{digits}"));
+    let others = value.split(';');
+    let others = others.filter(|part| !part.is_empty() && !is_key(part, "th") && !is_key(part, "rv"));
+    for part in rv.as_deref().into_iter().chain(others) {
         match &mut wanted {
             None => wanted = Some(part.to_owned()),
             Some(wanted) if wanted.len() + 1 + part.len() <= LENGTH => {
@@ -62,6 +61,11 @@ pub(crate) fn published(received: &TraceState, decision: Decision, trace_id: Tra
             .with(KEY, wanted)
             .expect("invariant: parts of a valid value and hex digits"),
     }
+}
+
+/// Reads the value of `rv`.
+fn explicit(digits: &str) -> Option<u64> {
+    Some(digits).filter(|digits| digits.len() == 14).and_then(hex)
 }
 
 /// Reads at most 16 lowercase hex digits; `u64::from_str_radix` would also take `+` and capitals.
@@ -92,13 +96,16 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_was_received_can_be_sent_on(
-            value in "([ a-d:;]|th:|rv:){0,40}[!-+.-<>-~]",
+            value in "([ a-d:;]|th:|rv:|;rv:9b8233f7e3a151|;y:x{60}){0,40}",
+            end in "[!-+.-<>-~]",
             probability in 0.0_f64..1.1,
         ) {
-            let received: TraceState = format!("a=1,ot={value},b=2").parse().unwrap();
+            let value = &value[..value.len().min(LENGTH - 1)];
+            let received: TraceState = format!("a=1,ot={value}{end},b=2").parse().unwrap();
             let threshold = Threshold::for_probability(probability);
             let sent = published(&received, Decision::RecordAndSample { threshold }, trace_id());
             prop_assert_eq!(super::threshold(&sent), threshold);
+            prop_assert_eq!(randomness(Some(&sent), trace_id()), randomness(Some(&received), trace_id()));
             prop_assert_eq!((sent.get("a"), sent.get("b")), (Some("1"), Some("2")));
             let dropped = published(&received, Decision::Drop, trace_id());
             let randomness = randomness(Some(&received), trace_id());
@@ -132,13 +139,33 @@ mod tests {
         let received = "a=1,ot=x:1;th:c;rv:d2000000000000;y:2";
         assert_eq!(
             after(received, kept("8")),
-            "ot=th:8;x:1;rv:d2000000000000;y:2,a=1"
+            "ot=th:8;rv:d2000000000000;x:1;y:2,a=1"
         );
         assert_eq!(
             after(received, Decision::RecordAndSample { threshold: None }),
-            "ot=x:1;rv:d2000000000000;y:2,a=1"
+            "ot=rv:d2000000000000;x:1;y:2,a=1"
         );
         assert_eq!(after("ot=odd;;x:1", kept("8")), "ot=th:8;odd;x:1");
+    }
+
+    #[test]
+    fn a_full_member_never_loses_the_randomness() {
+        let filler = "x".repeat(236);
+        let received = format!("ot=x:{filler};rv:9b8233f7e3a151");
+        assert_eq!(received.len() - "ot=".len(), 256);
+        assert_eq!(after(&received, kept("8")), "ot=th:8;rv:9b8233f7e3a151");
+        let room = format!("ot=x:{};rv:9b8233f7e3a151", &filler[5..]);
+        assert_eq!(
+            after(&room, kept("8")),
+            format!("ot=th:8;rv:9b8233f7e3a151;x:{}", &filler[5..])
+        );
+    }
+
+    #[test]
+    fn what_is_no_randomness_does_not_become_one() {
+        // The space makes it invalid, and would be lost at the end of the member.
+        assert_eq!(after("ot=rv:9b8233f7e3a151 ;th:c", kept("8")), "ot=th:8");
+        assert_eq!(after("ot=rv:0;rv:9b8233f7e3a151;x:1", kept("8")), "ot=th:8;x:1");
     }
 
     #[test]
