@@ -149,7 +149,9 @@ impl TraceLayer {
             })
             .ok_or(SetParentError::NotTraced)?;
         let sort = Sort::of(&name, kind);
-        let mut started = self.tracer.start_root(Caller::Remote(parent), sort);
+        let mut started = self
+            .tracer
+            .start_root(Context::current(), Caller::Remote(parent), sort);
         let fresh = started.begin(&self.tracer, name, kind, None);
         open.change(started.context, |recording| match (recording.as_mut(), fresh) {
             (Some(recording), Some(fresh)) => recording.become_part_of(*fresh),
@@ -266,7 +268,7 @@ where
             ..Sort::of(&name, kind)
         };
         let mut started = if is_local_root {
-            self.tracer.start_root(from_remote.into(), sort)
+            self.tracer.start_root(parent, from_remote.into(), sort)
         } else {
             self.tracer
                 .start_below(parent, carrier::tracestate_of(parent), sort)

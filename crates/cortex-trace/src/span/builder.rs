@@ -57,13 +57,15 @@ impl<'a> SpanBuilder<'a> {
         self
     }
 
-    /// Sets the parent, which is [`Context::current`] without this; the empty context starts a new trace.
+    /// Sets the parent, which is [`Context::current`] without this; a context without a trace starts one. The deadline is
+    /// the parent's.
     pub fn parent(mut self, parent: Context) -> Self {
         self.parent = Parent::Local(parent);
         self
     }
 
-    /// Sets a parent in another process, as the receiver of a message has one; the sampler is asked.
+    /// Sets a parent in another process, as the receiver of a message has one; the sampler is asked. The deadline is that
+    /// of [`Context::current`].
     pub fn remote(mut self, parent: Remote) -> Self {
         self.parent = Parent::Remote(parent);
         self
@@ -131,7 +133,7 @@ impl<'a> SpanBuilder<'a> {
         } = self;
         let sort = Sort::of(&name, kind);
         let mut started = match self.parent {
-            Parent::Remote(remote) => tracer.start_root(Caller::Remote(remote), sort),
+            Parent::Remote(remote) => tracer.start_root(Context::current(), Caller::Remote(remote), sort),
             Parent::Local(parent) => tracer.start_below(parent, self.tracestate.unwrap_or_default(), sort),
             Parent::Current => {
                 let parent = Context::current();

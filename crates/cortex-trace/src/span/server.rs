@@ -132,7 +132,8 @@ impl ServerSpan {
             route,
             start: at,
         };
-        let mut started = tracer.start_root(tracer.propagators().listen(headers), sort);
+        let caller = tracer.propagators().listen(headers);
+        let mut started = tracer.start_root(Context::current(), caller, sort);
         let recording = started.record(tracer, Cow::Borrowed(name), SpanKind::Server, at);
         let recording = recording.map(|mut recording| {
             semantics::record_method(&mut recording, method);

@@ -37,7 +37,7 @@ impl Tracer {
     /// Starts a span below what is current in this process, if anything is.
     pub(crate) fn start_below(&self, parent: Context, mut tracestate: TraceState, sort: Sort<'_>) -> Started {
         let (Some(trace_id), Some(parent_id)) = (parent.trace_id(), parent.span_id()) else {
-            return self.start_root(Caller::Silent, sort);
+            return self.start_root(parent, Caller::Silent, sort);
         };
         let context = match self.sampler() {
             None => parent,
@@ -66,15 +66,15 @@ impl Tracer {
         }
     }
 
-    /// Starts the first span of a trace in this process.
-    pub(crate) fn start_root(&self, caller: Caller, sort: Sort<'_>) -> Started {
+    /// Starts the first span of a trace in this process, with the deadline that `base` has.
+    pub(crate) fn start_root(&self, base: Context, caller: Caller, sort: Sort<'_>) -> Started {
         let (remote, decided) = match caller {
             Caller::Remote(remote) => (Some(remote), None),
             Caller::Decided(sampled) => (None, Some(sampled).filter(|_| !self.restarts_traces())),
             Caller::Silent => (None, None),
         };
         let Some(sampler) = self.sampler() else {
-            return pass_through(remote, decided);
+            return pass_through(base, remote, decided);
         };
         //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
         //# Vendors SHOULD clean up tracestate collection on traceparent restart.
@@ -115,7 +115,7 @@ impl Tracer {
         Started {
             //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
             //# The value of property parent-id MUST be set to a value representing the ID of the current operation.
-            context: Context::current().with_span(trace_id, id::span_id(), flags),
+            context: base.with_span(trace_id, id::span_id(), flags),
             tracestate: published(received, decision, trace_id),
             parent: remote.as_ref().map(Remote::span_id),
             parent_is_remote: remote.is_some(),
@@ -173,7 +173,7 @@ fn flags_after(before: Flags, decision: Decision) -> Flags {
 
 //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
 //# If the value of the traceparent field wasn't changed before propagation, tracestate MUST NOT be modified as well.
-fn pass_through(remote: Option<Remote>, decided: Option<bool>) -> Started {
+fn pass_through(base: Context, remote: Option<Remote>, decided: Option<bool>) -> Started {
     let of_our_own = || {
         let sampled = if decided == Some(true) {
             Flags::SAMPLED
@@ -194,7 +194,7 @@ fn pass_through(remote: Option<Remote>, decided: Option<bool>) -> Started {
     };
     let (trace_id, span_id, flags, tracestate) = remote.map_or_else(of_our_own, of_the_caller);
     Started {
-        context: Context::current().with_span(trace_id, span_id, flags),
+        context: base.with_span(trace_id, span_id, flags),
         tracestate,
         parent: None,
         parent_is_remote: false,

@@ -439,6 +439,8 @@ fn deadlines_go_down_and_before_the_first_one_too() {
             });
         }
         info_span!("without").in_scope(|| assert_eq!(Context::current().deadline(), None));
+        let _guard = late.attach();
+        info_span!(parent: None, "nobody").in_scope(|| assert_eq!(Context::current().deadline(), None));
     });
 }
 

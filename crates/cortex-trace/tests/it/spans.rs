@@ -462,6 +462,19 @@ fn the_deadline_is_inherited() {
 }
 
 #[test]
+fn the_deadline_of_an_explicit_parent_without_a_trace_counts() {
+    let fixture = Fixture::new();
+    let [soon, late] = [1, 9].map(|n| Deadline::after(fixture.clock.now(), Duration::from_secs(n)));
+    let _guard = Context::new().with_deadline(soon).attach();
+    for tracer in [&fixture.tracer, &Tracer::propagate_only()] {
+        let below = |parent| tracer.span("root").parent(parent).start().context();
+        assert_eq!(below(Context::new()).deadline(), None);
+        assert_eq!(below(Context::new().with_deadline(late)).deadline(), Some(late));
+        assert_eq!(below(Context::current()).deadline(), Some(soon));
+    }
+}
+
+#[test]
 fn times_follow_the_monotonic_clock() {
     let fixture = Fixture::new();
     let wall = fixture.clock.wall();
