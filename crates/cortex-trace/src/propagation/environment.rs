@@ -114,6 +114,7 @@ fn variable(field: &HeaderName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tracer;
     use crate::propagation::{Propagators, extract, inject};
     use cortex_core::{Context, Flags, SpanId, TraceId};
 
@@ -181,6 +182,14 @@ mod tests {
                 ("TRACESTATE", None),
             ]
         );
+
+        let mut command = Command::new("true");
+        Tracer::propagate_only().span("job").start().inject(&mut command);
+        let set = |name| command.get_envs().find(|(set, _)| *set == name);
+        for stale in ["TRACESTATE", "BAGGAGE"] {
+            assert_eq!(set(stale), Some((OsStr::new(stale), None)));
+        }
+        assert!(set("TRACEPARENT").is_some_and(|(_, value)| value.is_some()));
     }
 
     #[test]

@@ -79,8 +79,11 @@ impl Span {
         work()
     }
 
-    /// Writes this span's trace context, and its baggage if there is any, into the headers of an outgoing request, or of
-    /// whatever else leaves the process, in the formats of its [`Tracer`](crate::Tracer).
+    /// Writes this span's trace context and its baggage into the headers of an outgoing request, or of whatever else
+    /// leaves the process, in the formats of its [`Tracer`](crate::Tracer).
+    ///
+    /// What these formats had there before is replaced. Where this span has no `tracestate`, or no baggage, an old one
+    /// goes: it was meant for somebody else.
     ///
     /// # Examples
     ///
@@ -96,7 +99,7 @@ impl Span {
     /// ```
     pub fn inject<I: Injector + ?Sized>(&self, carrier: &mut I) {
         self.propagators.inject(&self.context, self.tracestate(), carrier);
-        if !self.baggage.is_empty() && self.propagators.contains(Propagator::Baggage) {
+        if self.propagators.contains(Propagator::Baggage) {
             propagation::inject_baggage(&self.baggage, carrier);
         }
     }

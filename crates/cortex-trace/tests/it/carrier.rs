@@ -562,16 +562,21 @@ fn a_scope_changes_the_baggage_of_what_is_inside() {
         let nothing = Captured::current().with_baggage(Baggage::EMPTY);
         nothing.in_scope(|| assert_eq!(call(&tracer).get("baggage"), None));
     });
-    let forwarded = {
-        let mut sent = headers(&[("baggage", "set=byhand")]);
-        tracer
-            .span("call")
-            .kind(SpanKind::Client)
-            .start()
-            .inject(&mut sent);
-        extract_baggage(&sent)
+}
+
+#[test]
+fn old_baggage_of_a_forwarded_request_goes() {
+    let forwarded = |list: &str, baggage: &str| {
+        let tracer = Tracer::propagate_only_with(list.parse().unwrap());
+        let mut sent = headers(&[("baggage", "of=stranger"), ("baggage", "more=1")]);
+        let call = tracer.span("call").kind(SpanKind::Client);
+        call.baggage(baggage.parse().unwrap()).start().inject(&mut sent);
+        extract_baggage(&sent).to_string()
     };
-    assert_eq!(forwarded.to_string(), "set=byhand");
+    assert_eq!(forwarded("tracecontext,baggage", ""), "");
+    assert_eq!(forwarded("tracecontext,baggage", "a=1"), "a=1");
+    // A tracer that does not speak it leaves it alone.
+    assert_eq!(forwarded("tracecontext", "a=1"), "of=stranger,more=1");
 }
 
 #[cfg(feature = "tokio")]
