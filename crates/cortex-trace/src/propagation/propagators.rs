@@ -24,11 +24,15 @@ pub enum Propagator {
     Baggage,
     /// `b3`: sends the single `b3` header, reads it and the `x-b3-` headers.
     ///
-    /// The debug flag is read as sampled. A caller may leave the decision open, or decide without naming a trace.
+    /// A caller may leave the decision open, or decide without naming a trace. Other than B3 asks for, the debug flag is
+    /// not passed on: it is read as sampled and sent as sampled, so that a sampler behind this service that would make an
+    /// exception for it does not. A [`Remote`] has the flags of W3C Trace Context, which know no such thing, and everybody
+    /// at the border could set it.
     B3,
     /// `b3multi`: sends the `x-b3-` headers, reads them and the single `b3` header.
     B3Multi,
-    /// `jaeger`: `uber-trace-id`. The debug flag is read as sampled; `uberctx-` headers are left alone.
+    /// `jaeger`: `uber-trace-id`. The debug flag is read and sent as sampled, as in [`B3`](Self::B3); `uberctx-` headers
+    /// are left alone.
     Jaeger,
 }
 

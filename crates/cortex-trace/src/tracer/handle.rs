@@ -84,7 +84,8 @@ impl Tracer {
 
     /// Makes a tracer that records nothing and passes the caller's trace on in other formats than those of W3C.
     ///
-    /// A decision that a B3 caller left open goes out as not sampled.
+    /// A decision that a B3 caller left open goes out as not sampled, and a
+    /// [debug flag](crate::propagation::Propagator::B3) as sampled.
     ///
     /// ```
     /// use cortex_trace::Tracer;

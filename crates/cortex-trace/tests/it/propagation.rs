@@ -188,6 +188,33 @@ fn a_tracer_that_only_propagates_does_so_in_its_formats() {
 }
 
 #[test]
+fn a_debug_flag_goes_on_as_sampled() {
+    let clock = cortex_testkit::ManualClock::new();
+    for (list, received, sent_on) in [
+        ("b3", ("b3", "{trace}-{span}-d"), ("b3", "{trace}-{span}-1")),
+        ("b3", ("b3", "{trace}-{span}"), ("b3", "{trace}-{span}-0")),
+        ("b3multi", ("b3", "{trace}-{span}-d"), ("x-b3-sampled", "1")),
+        (
+            "jaeger",
+            ("uber-trace-id", "{trace}:{span}:0:3"),
+            ("uber-trace-id", "{trace}:{span}:0:1"),
+        ),
+    ] {
+        let fill = |text: &str| {
+            let text = text.replace("{trace}", "80f198ee56343ba864fe8b2a57d3eff7");
+            text.replace("{span}", "e457b5a2e4d86bd1")
+        };
+        let tracer = Tracer::propagate_only_with(list.parse().unwrap());
+        let server = receive(&tracer, &headers(&[(received.0, &fill(received.1))]), &clock);
+        let mut sent = HeaderMap::new();
+        let call = tracer.span("call").parent(server.context()).start();
+        call.inject(&mut sent);
+        assert_eq!(sent[sent_on.0], fill(sent_on.1), "{list}");
+        assert_eq!(sent.get("x-b3-flags"), None);
+    }
+}
+
+#[test]
 fn what_is_recorded_does_not_keep_the_head_of_the_request() {
     let head = bytes::Bytes::from(format!("a=1,b=2{}", "x".repeat(64 << 10)));
     let mut received = headers(&[(
