@@ -77,6 +77,11 @@ impl Exchange {
         &self.conn
     }
 
+    /// Returns the request's context, `tracestate` and baggage.
+    pub(crate) const fn captured(&self) -> &Captured {
+        &self.captured
+    }
+
     /// Makes the request's context, `tracestate` and baggage current.
     pub(crate) fn attach(&self) -> CapturedGuard {
         self.captured.attach()

@@ -30,7 +30,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the handler's future and counts the request as cancelled by the client.
+    /// Dropping it drops the handler's future, under the request's context, and counts the request as cancelled by the
+    /// client.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture {
         // None when there is nothing to run (any more).
@@ -41,6 +42,14 @@ pin_project! {
         breach: Option<Arc<Breach>>,
         answer: Option<Outcome>,
         head_only: bool,
+    }
+
+    impl PinnedDrop for ResponseFuture {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _guard = this.exchange.as_ref().map(|exchange| exchange.attach());
+            this.app.set(None); // before the exchange, which ends the span: what this traces or logs is part of it
+        }
     }
 }
 
@@ -92,8 +101,15 @@ impl Future for ResponseFuture {
             let _guard = exchange.attach();
             match catch_unwind(AssertUnwindSafe(|| app.poll(cx))) {
                 Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(Ok(response))) => Ok(Some(response)),
-                Err(payload) => Err(payload),
+                Ok(Poll::Ready(Ok(response))) => {
+                    this.app.set(None);
+                    Ok(Some(response))
+                }
+                Err(payload) => {
+                    exchange.panicked(&*payload);
+                    drop_poisoned(&mut this.app, payload);
+                    Err(Panicked)
+                }
             }
         };
         let exchange = this.exchange.take().expect("invariant: seen above");
@@ -105,16 +121,14 @@ impl Future for ResponseFuture {
                 _ => whole(exchange, response, head_only),
             },
             Ok(None) => refuse(exchange, this.answer.unwrap_or(Outcome::TooLarge), head_only),
-            Err(payload) => {
-                exchange.panicked(&*payload);
-                drop_poisoned(&mut this.app, payload);
-                failed(exchange, head_only)
-            }
+            Err(Panicked) => failed(exchange, head_only),
         };
-        this.app.set(None);
         Poll::Ready(Ok(response))
     }
 }
+
+/// The handler did, and has been dropped.
+struct Panicked;
 
 fn whole(
     mut exchange: Box<Exchange>,

@@ -5,15 +5,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use cortex_compress::{CompressBody, CompressError};
+use cortex_trace::Captured;
 use http_body::{Body, Frame, SizeHint};
 
 use super::exchange::Exchange;
 use crate::outcome::Outcome;
 
 /// The body of every response: it ends the request's measurement when its last frame is handed over, or when it is
-/// dropped before.
+/// dropped before. The handler's body runs, and is dropped, under the request's context.
 pub struct ResponseBody {
     inner: Inner,
+    captured: Captured,
     /// None once the request has ended.
     exchange: Option<Box<Exchange>>,
 }
@@ -40,6 +42,7 @@ impl ResponseBody {
     fn ending(inner: Inner, mut exchange: Box<Exchange>, head_only: bool) -> Self {
         let mut this = Self {
             inner,
+            captured: exchange.captured().clone(),
             exchange: None,
         };
         if head_only || this.is_end_stream() {
@@ -60,7 +63,7 @@ impl ResponseBody {
         match &mut self.inner {
             Inner::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Inner::App(body) => {
-                let _guard = self.exchange.as_ref().map(|exchange| exchange.attach());
+                let _guard = self.captured.attach();
                 match catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx))) {
                     Ok(frame) => frame.map(|frame| frame.map(|frame| frame.map_err(BodyError::App))),
                     Err(payload) => {
@@ -113,6 +116,13 @@ impl Body for ResponseBody {
             Inner::App(body) => body.size_hint(),
             Inner::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
         }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let _guard = self.captured.attach();
+        self.inner = Inner::Own(None); // before the exchange, which ends the span: what this traces or logs is part of it
     }
 }
 

@@ -1,6 +1,7 @@
 //! The service on real sockets.
 
 mod bounds;
+mod destructors;
 mod lifecycle;
 mod requests;
 mod support;
