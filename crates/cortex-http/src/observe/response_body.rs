@@ -94,8 +94,9 @@ impl Body for ResponseBody {
                 if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
                     exchange.sent(data.len());
                 }
-                if this.is_end_stream() {
-                    this.finish(Outcome::Ok); // hyper does not poll again to hear of the end
+                // hyper does not poll again to hear of the end, and nothing comes after trailers.
+                if frame.is_trailers() || this.is_end_stream() {
+                    this.finish(Outcome::Ok);
                 }
             }
             Some(Err(_)) => this.finish(Outcome::Aborted),

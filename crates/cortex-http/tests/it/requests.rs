@@ -1,10 +1,16 @@
 use std::sync::{Arc, Mutex};
 
-use cortex_http::Limits;
+use axum::body::Bytes;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use cortex_http::{Limits, Routes, Server};
+use cortex_metrics::Registry;
 use cortex_trace::{AlwaysOn, ExportError, Exporter, SpanData, Tracer};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Shop, read_to_end, read_until};
 
@@ -195,6 +201,86 @@ async fn http2_is_served_on_the_same_port() {
     let report = shop.close().await; // GOAWAY ends the open connection
     connection.await.unwrap().unwrap();
     assert_eq!(report.code(), 0);
+}
+
+/// A body that does not know its end before it is asked, as those of gRPC.
+async fn with_trailers() -> axum::response::Response {
+    let trailers = async {
+        Some(Ok(http::HeaderMap::from_iter([(
+            SUM.clone(),
+            "7".parse().unwrap(),
+        )])))
+    };
+    let unknown_length = StreamBody::new(Once(Some(Bytes::from_static(b"data"))));
+    let body = axum::body::Body::new(unknown_length.with_trailers(trailers));
+    ([("trailer", SUM.as_str())], body).into_response()
+}
+
+static SUM: http::HeaderName = http::HeaderName::from_static("x-sum");
+
+struct Once(Option<Bytes>);
+
+impl futures_core::Stream for Once {
+    type Item = Result<Frame<Bytes>, std::convert::Infallible>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::task::Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+    }
+}
+
+#[tokio::test]
+async fn trailers_end_a_response() {
+    let registry = Registry::default();
+    let routes = Routes::new().route("/", get(with_trailers));
+    let running = Server::new(routes)
+        .metrics(&registry)
+        .start("127.0.0.1:0")
+        .await
+        .unwrap();
+    let addr = running.local_addr();
+
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    socket
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let answer = read_to_end(&mut socket).await;
+    assert!(answer.ends_with("data\r\n0\r\nx-sum: 7\r\n\r\n"), "{answer}");
+
+    let io = TokioIo::new(TcpStream::connect(addr).await.unwrap());
+    let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("http://test/")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let body = send
+        .send_request(request)
+        .await
+        .unwrap()
+        .into_body()
+        .collect()
+        .await
+        .unwrap();
+    assert_eq!(
+        body.trailers().map(|trailers| &trailers[&SUM]),
+        Some(&"7".parse().unwrap())
+    );
+    drop(send);
+    connection.await.unwrap().unwrap();
+
+    running.shutdown();
+    assert_eq!(running.join().await.code(), 0);
+    let text = registry.to_text();
+    let outcomes = text
+        .lines()
+        .filter(|line| line.starts_with("http_server_request_outcomes_total{"));
+    let seen: Vec<_> = outcomes.filter(|line| !line.ends_with(" 0")).collect();
+    assert_eq!(seen, [format!("{} 2", outcome("ok"))]);
 }
 
 #[tokio::test]

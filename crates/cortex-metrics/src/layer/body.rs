@@ -93,8 +93,9 @@ impl<B: Body> Body for ResponseBody<B> {
                 if let Some(exchange) = this.exchange {
                     let sent = exchange.sent(frame.data_ref().map_or(0, Buf::remaining));
                     let all = this.length.is_some_and(|length| sent >= length);
-                    if all || this.inner.is_end_stream() {
-                        end(this.exchange, End::Whole); // a connection does not poll again to hear of the end
+                    // A connection does not poll again to hear of the end, and nothing comes after trailers.
+                    if all || frame.is_trailers() || this.inner.is_end_stream() {
+                        end(this.exchange, End::Whole);
                     }
                 }
             }

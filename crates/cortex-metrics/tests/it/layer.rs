@@ -16,6 +16,11 @@ use expect_test::{Expect, expect};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::parser::{Family, parse};
@@ -57,7 +62,7 @@ impl Body for Script {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.steps.pop_front() {
             Some(Step::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data.into())))),
-            Some(Step::Trailers) => Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::new())))),
+            Some(Step::Trailers) => Poll::Ready(Some(Ok(Frame::trailers(trailers())))),
             Some(Step::Pending) => Poll::Pending,
             Some(Step::Fail) => Poll::Ready(Some(Err(io::Error::other("broken")))),
             Some(Step::Panic) => silent_panic(),
@@ -72,6 +77,10 @@ impl Body for Script {
     fn size_hint(&self) -> SizeHint {
         self.exact.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+fn trailers() -> HeaderMap {
+    HeaderMap::from_iter([("x-sum".parse().unwrap(), "7".parse().unwrap())])
 }
 
 /// Unwinds without a message on stderr.
@@ -219,11 +228,12 @@ fn a_served_request_lasts_until_its_body_ends() {
     assert!(poll_frame(&mut body).is_ready());
     assert!(poll_frame(&mut body).is_pending());
     assert!(poll_frame(&mut body).is_ready());
-    assert!(poll_frame(&mut body).is_ready());
     rig.shows(&expect![[r#"
         http_server_active_requests http_request_method=GET url_scheme=http 1
     "#]]);
     rig.clock.advance(Duration::from_millis(250));
+    assert!(poll_frame(&mut body).is_ready());
+    rig.clock.advance(Duration::from_secs(9));
     assert!(matches!(poll_frame(&mut body), Poll::Ready(None)));
     rig.clock.advance(Duration::from_secs(9));
     drop(body);
@@ -234,6 +244,30 @@ fn a_served_request_lasts_until_its_body_ends() {
         http_server_response_body_size_bytes_count http_request_method=GET http_response_status_code=200 http_route=/hello/{name} 1
         http_server_active_requests http_request_method=GET url_scheme=http 0
     "#]]);
+}
+
+#[tokio::test]
+async fn a_connection_asks_for_nothing_after_trailers() {
+    let rig = Rig::server();
+    let service = rig.layer.layer(service_fn(async |_: Request<Incoming>| {
+        let body = Script::new([Step::Data("12345"), Step::Trailers]);
+        let response = Response::builder().header(header::TRAILER, "x-sum");
+        Ok::<_, io::Error>(response.body(body).unwrap())
+    }));
+    let (mut client, server) = tokio::io::duplex(1 << 10);
+    let connection =
+        http1::Builder::new().serve_connection(TokioIo::new(server), TowerToHyperService::new(service));
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: close\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    connection.await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.ends_with("5\r\n12345\r\n0\r\nx-sum: 7\r\n\r\n"),
+        "{answer}"
+    );
+    assert_eq!(rig.active(), "0");
+    assert!(!rig.lines().contains("error_type"), "{}", rig.lines());
 }
 
 #[test]
@@ -262,6 +296,9 @@ fn a_body_ends_when_nobody_will_ask_it_again() {
     assert_eq!(ended(two(), Some("10"), 2), whole);
     assert_eq!(ended(two(), Some("10"), 1), aborted);
     assert_eq!(ended(two(), Some("ten"), 2), aborted);
+    let trailing = || Script::new([Step::Data("12345"), Step::Trailers]);
+    assert_eq!(ended(trailing(), None, 1), aborted);
+    assert_eq!(ended(trailing(), None, 2), whole);
     assert_eq!(
         ended(
             Script {
