@@ -88,10 +88,18 @@ impl Store {
     }
 
     /// Looks at the sampler's decision about a local root: what it drops is recorded, if there is room.
-    pub(crate) fn reconsider(&self, head: &mut Head, parent: Option<&Remote>) -> Decision {
+    ///
+    /// `decided` is what a caller has said who names no trace.
+    pub(crate) fn reconsider(
+        &self,
+        head: &mut Head,
+        parent: Option<&Remote>,
+        decided: Option<bool>,
+    ) -> Decision {
         head.recorded_from = self.recorded_from();
-        let wanted = self.tail.unsampled_callers
-            || parent.is_none_or(|parent| parent.flags().contains(Flags::SAMPLED));
+        let not_refused = |parent: &Remote| parent.is_undecided() || parent.flags().contains(Flags::SAMPLED);
+        let wanted =
+            self.tail.unsampled_callers || (decided != Some(false) && parent.is_none_or(not_refused));
         let open = !self.closed.load(Ordering::Relaxed);
         match head.decision {
             Decision::Drop if wanted && open && head.randomness >= head.recorded_from => Decision::RecordOnly,

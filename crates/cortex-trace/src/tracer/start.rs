@@ -108,7 +108,7 @@ impl Tracer {
         if let Some(tail) = self.tail()
             && !suppressed
         {
-            decision = tail.reconsider(&mut head, remote.as_ref());
+            decision = tail.reconsider(&mut head, remote.as_ref(), decided);
         }
         let flags = flags_after(flags, decision);
         let received = remote.as_ref().map_or(&TraceState::EMPTY, Remote::tracestate);

@@ -252,6 +252,51 @@ fn the_decision_of_an_unsampled_caller_stands_unless_told_otherwise() {
 }
 
 #[test]
+fn a_caller_that_speaks_b3_is_left_alone_only_if_it_said_no() {
+    let ids = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+    let (trace_id, span_id) = ids.split_once('-').unwrap();
+    let several = [("x-b3-traceid", trace_id), ("x-b3-spanid", span_id)];
+    let single = |rest: &str| vec![("b3", format!("{ids}{rest}"))];
+    let multi = |more: &[(&'static str, &str)]| {
+        let all = several.iter().chain(more);
+        all.map(|(name, value)| (*name, (*value).to_owned())).collect()
+    };
+    let alone = |name, value: &str| vec![(name, value.to_owned())];
+    for (fields, wanted) in [
+        (single(""), true), // up to us
+        (single("-1"), true),
+        (single("-d"), true),
+        (single("-0"), false),
+        (alone("b3", "1"), true),
+        (alone("b3", "d"), true),
+        (alone("b3", "0"), false),
+        (multi(&[]), true),
+        (multi(&[("x-b3-sampled", "1")]), true),
+        (multi(&[("x-b3-flags", "1")]), true),
+        (multi(&[("x-b3-sampled", "0")]), false),
+        (alone("x-b3-sampled", "1"), true),
+        (alone("x-b3-flags", "1"), true),
+        (alone("x-b3-sampled", "0"), false),
+        (vec![], true),
+    ] {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &fields {
+            headers.insert(*name, value.parse().unwrap());
+        }
+        for (tail, kept) in [(Tail::new(), wanted), (Tail::new().unsampled_callers(), true)] {
+            let propagators = "b3,b3multi".parse().unwrap();
+            let fixture = with(tail.keep_errors(), |builder| {
+                builder.sampler(AlwaysOff).propagators(propagators)
+            });
+            let span = fixture.request(&headers);
+            assert_eq!(span.is_recording(), kept, "{fields:?}");
+            fixture.answer(span, 500);
+            assert_eq!(fixture.ended().len(), usize::from(kept), "{fields:?}");
+        }
+    }
+}
+
+#[test]
 fn a_sampled_caller_without_a_threshold_gets_one_only_by_a_rule() {
     let fixture = with(Tail::new().keep_errors(), |builder| {
         builder.sampler(ParentBased::root(AlwaysOn))
