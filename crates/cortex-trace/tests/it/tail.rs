@@ -1,7 +1,8 @@
 //! What is kept of local traces when they are over, with which weight, and within which bounds.
 #![expect(clippy::float_cmp, reason = "sums of whole numbers are exact")]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cortex_core::{Clock, Context, Flags, TraceId};
@@ -182,8 +183,8 @@ fn a_rule_that_panics_does_not_match_and_one_that_traces_is_not_traced() {
     let (ended, stats) = (fixture.ended(), fixture.tail_stats());
     assert_eq!((names(&ended), stats.panics), (vec!["bad"], 2));
 
-    let tracer = std::sync::Arc::new(std::sync::OnceLock::<Tracer>::new());
-    let seen = std::sync::Arc::clone(&tracer);
+    let tracer = Arc::new(std::sync::OnceLock::<Tracer>::new());
+    let seen = Arc::clone(&tracer);
     let fixture = off(Tail::new().keep_if(move |_| {
         let span = seen.get().unwrap().span("rule").start();
         assert!(!span.is_recording());
@@ -596,46 +597,109 @@ fn local_delegates_decide_about_children() {
 
 #[test]
 fn threads_that_fight_for_room_lose_nothing() {
-    let kept = std::sync::Arc::new(AtomicUsize::new(0));
-    let seen = std::sync::Arc::clone(&kept);
+    const THREADS: u64 = 4;
+    const ROUNDS: u64 = 2000;
+    /// Local roots that each thread holds open: together they have more spans than there is room for.
+    const OPEN: usize = 80;
+    /// More than what is open of spans of kept segments can ever be, so that none of those is forgotten for another.
+    const APART: u64 = 96;
+
+    let kept = Arc::new(Mutex::new(HashMap::new()));
+    let seen = Arc::clone(&kept);
     let tail = Tail::new()
         .keep_if(move |segment| {
-            let keep = segment.has_error();
-            seen.fetch_add(usize::from(keep), Ordering::Relaxed);
-            keep
+            let failed = segment.spans().iter().find(|span| span.status.is_error());
+            if let Some(span) = failed {
+                *seen.lock().unwrap().entry(span.trace_id).or_insert(0) += 1;
+            }
+            failed.is_some()
         })
-        .max_spans(64)
+        .max_spans(600)
         .max_spans_per_segment(6);
     let fixture = off(tail);
-    std::thread::scope(|scope| {
-        for thread in 0..4_usize {
-            let fixture = &fixture;
-            scope.spawn(move || {
-                for n in 0..2000 {
-                    let root = fixture.job("root");
-                    let mut open = Vec::new();
-                    for child in 0..(n + thread) % 9 {
-                        let mut span = fixture.below(root.context(), "child");
-                        if child == 3 {
-                            span.set_error("seeded");
-                        }
-                        open.push(span);
-                    }
-                    if n % 50 == 0 {
-                        fixture.clock.advance(SECOND);
-                    }
-                    drop(root);
-                    drop(open); // late ones
+    let work = |thread| {
+        let (mut open, mut recorded) = (VecDeque::new(), Vec::new());
+        for round in 0..ROUNDS {
+            // Of the largest randomness, so that pressure is no reason not to record it: somebody has to go.
+            let headers = caller(thread * ROUNDS + round, "03", "ot=rv:ffffffffffffff");
+            let root = fixture.request(&headers);
+            let mut note = |context: Context, is_recording: bool| {
+                if is_recording {
+                    recorded.push((context.trace_id().unwrap(), context.span_id().unwrap()));
                 }
-            });
+            };
+            note(root.context(), root.is_recording());
+            let fails = round % APART == 0;
+            let count = match (fails, round / APART % 2) {
+                (true, 0) => 8, // more than a segment may have
+                (true, _) => 3,
+                (false, _) => (round + thread) % 6,
+            };
+            let mut children = Vec::new();
+            for n in 0..count {
+                let child = fixture.below(root.context(), "child");
+                note(child.context(), child.is_recording());
+                if fails && n == 0 {
+                    failed(child);
+                } else {
+                    children.push(child);
+                }
+            }
+            open.push_back((root, children));
+            if open.len() > OPEN {
+                let (root, children) = open.pop_front().unwrap();
+                fixture.answer(root, 200);
+                drop(children); // late ones
+            }
+            if round % 50 == 0 {
+                fixture.clock.advance(SECOND);
+            }
         }
+        for (root, children) in open {
+            drop(children);
+            fixture.answer(root, 200);
+        }
+        recorded
+    };
+    let recorded: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| scope.spawn(move || work(thread)))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
     });
+
     let stats = fixture.tail_stats();
     assert_eq!(
-        (stats.pending, stats.pending_spans, stats.pending_bytes),
-        (0, 0, 0)
+        (
+            stats.pending,
+            stats.pending_spans,
+            stats.pending_bytes,
+            stats.panics
+        ),
+        (0, 0, 0, 0)
     );
-    assert_eq!(stats.kept_by_rule, kept.load(Ordering::Relaxed) as u64);
-    let roots = fixture.ended();
-    assert!(roots.iter().all(|span| span.flags.contains(Flags::SAMPLED)));
+    assert!(stats.evicted > 0 && stats.cut > 0, "{stats:?}");
+    let kept = kept.lock().unwrap();
+    assert!(
+        kept.len() > 50 && kept.values().all(|judged| *judged == 1),
+        "{kept:?}"
+    );
+    assert_eq!(stats.kept_by_rule, kept.len() as u64);
+
+    let mut expected: Vec<_> = recorded
+        .into_iter()
+        .filter(|(trace, _)| kept.contains_key(trace))
+        .collect();
+    let exported = fixture.ended();
+    assert!(exported.iter().all(|span| span.flags.contains(Flags::SAMPLED)));
+    let mut exported: Vec<_> = exported
+        .iter()
+        .map(|span| (span.trace_id, span.span_id))
+        .collect();
+    expected.sort_unstable();
+    exported.sort_unstable();
+    assert_eq!(exported, expected);
 }
