@@ -596,6 +596,30 @@ fn local_delegates_decide_about_children() {
 }
 
 #[test]
+fn what_ends_while_the_rules_run_is_not_lost() {
+    let open = Arc::new(Mutex::new(None::<(Tracer, Span)>));
+    let meanwhile = Arc::clone(&open);
+    let fixture = off(Tail::new().keep_if(move |segment| {
+        let (tracer, span) = meanwhile.lock().unwrap().take().unwrap();
+        let parent = span.context();
+        // On a thread of its own, as what a rule starts is not recorded.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                tracer.span("started meanwhile").parent(parent).start().end();
+                drop(span);
+            });
+        });
+        segment.spans().len() == 1
+    }));
+    let root = fixture.job("root");
+    let child = fixture.below(root.context(), "open");
+    *open.lock().unwrap() = Some((fixture.tracer.clone(), child));
+    drop(root);
+    assert_eq!(names(&fixture.ended()), ["root", "started meanwhile", "open"]);
+    assert_eq!(fixture.tail_stats().pending_bytes, 0);
+}
+
+#[test]
 fn threads_that_fight_for_room_lose_nothing() {
     const THREADS: u64 = 4;
     const ROUNDS: u64 = 2000;
