@@ -181,6 +181,11 @@ impl TraceState {
         }
     }
 
+    /// Returns how many bytes the list has.
+    pub(crate) fn size(&self) -> usize {
+        self.members.as_ref().map_or(0, HeaderValue::len)
+    }
+
     pub(super) const fn as_header(&self) -> Option<&HeaderValue> {
         self.members.as_ref()
     }

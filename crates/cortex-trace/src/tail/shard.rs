@@ -25,6 +25,8 @@ pub(super) struct Shard {
     pub(super) kept: VecDeque<(u64, SpanId)>,
     /// How many of `spans` belong to decided segments.
     pub(super) settled: usize,
+    /// What the `tracestate`s of decided segments take.
+    pub(super) settled_bytes: usize,
 }
 
 /// The ids are our own and random: they need no hash.
@@ -35,6 +37,13 @@ pub(super) struct Place {
     pub(super) root: SpanId,
     /// Forgotten when the span ends: its segment has as many as it may have.
     pub(super) brief: bool,
+}
+
+/// How much is remembered of decided segments in a shard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pub(super) spans: usize,
+    pub(super) bytes: usize,
 }
 
 /// A local trace.
@@ -72,8 +81,9 @@ pub(super) struct Case {
 }
 
 impl Shard {
-    /// Takes in a new local trace.
-    pub(super) fn begin(&mut self, root: Root, started: u64) {
+    /// Takes in a new local trace; returns how many bytes it has already.
+    pub(super) fn begin(&mut self, root: Root, started: u64) -> usize {
+        let bytes = root.tracestate.size();
         let id = root.span_id;
         let place = Place {
             root: id,
@@ -89,9 +99,10 @@ impl Shard {
             ids: vec![id],
             open: 1,
             spans: Vec::new(),
-            bytes: 0,
+            bytes,
         };
         self.segments.insert(id, held);
+        bytes
     }
 
     /// Returns the segment that a span belongs to.
@@ -137,6 +148,7 @@ impl Shard {
         held.state = State::Kept(threshold);
         self.kept.push_back((now, root));
         self.settled += held.ids.len();
+        self.settled_bytes += held.tracestate.size();
         let bytes = std::mem::take(&mut held.bytes);
         Some((std::mem::take(&mut held.spans), held.ids.len(), bytes))
     }
@@ -148,14 +160,14 @@ impl Shard {
     }
 
     /// Forgets kept segments: those that were decided before `before` and have ended, and more of them while there are
-    /// more than `most` spans, the oldest first, but rather those that have ended.
-    pub(super) fn forget_kept(&mut self, before: u64, now: u64, most: usize) {
+    /// more than `most`, the oldest first, but rather those that have ended.
+    pub(super) fn forget_kept(&mut self, before: u64, now: u64, most: Most) {
         let mut spared = 0;
         for _ in 0..self.kept.len() + SPARED {
             let Some((decided, root)) = self.kept.front().copied() else {
                 return;
             };
-            let crowded = self.settled > most;
+            let crowded = self.settled > most.spans || self.settled_bytes > most.bytes;
             if !crowded && decided >= before {
                 return;
             }
@@ -171,6 +183,7 @@ impl Shard {
             self.kept.pop_front();
             if let Some(held) = self.forget(root) {
                 self.settled -= held.ids.len();
+                self.settled_bytes -= held.tracestate.size();
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cortex_core::{Flags, SpanId, TraceId};
 
 use super::head::Verdict;
-use super::shard::{Case, Place, Shard, State};
+use super::shard::{Case, Most, Place, Shard, State};
 use super::{Head, Segment, Tail, TailStats, size};
 use crate::propagation::{Remote, TraceState};
 use crate::sampler::{Decision, END, published};
@@ -129,8 +129,11 @@ impl Store {
         let started = self.nanos(started);
         let at = self.at(trace_id);
         let mut shard = self.shard(at);
-        shard.begin(root, started);
+        let bytes = shard.begin(root, started);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.note_oldest(at, &shard);
+        drop(shard);
+        self.bound_bytes(&export);
         true
     }
 
@@ -209,7 +212,7 @@ impl Store {
         if let Some(case) = case {
             self.decide(at, case, Why::Ended, &export);
         }
-        while self.bytes.load(Ordering::Relaxed) > self.tail.limits.bytes && self.evict(&export) {}
+        self.bound_bytes(&export);
     }
 
     /// Takes nothing in any more.
@@ -266,6 +269,11 @@ impl Store {
         }
     }
 
+    /// Makes room while there are more bytes than may be.
+    fn bound_bytes(&self, export: &impl Fn(SpanData)) {
+        while self.bytes.load(Ordering::Relaxed) > self.tail.limits.bytes && self.evict(export) {}
+    }
+
     /// Decides about the oldest segment to get its room; returns whether there was one.
     fn evict(&self, export: &impl Fn(SpanData)) -> bool {
         let starts = self.oldest.iter().map(|oldest| oldest.load(Ordering::Relaxed));
@@ -300,10 +308,11 @@ impl Store {
     fn join_settled(&self, at: usize, parent: SpanId, span: SpanId, sampled: bool) -> bool {
         let (most, now) = (self.most_settled(), self.now.load(Ordering::Relaxed));
         let mut shard = self.shard(at);
-        if shard.settled >= most {
-            shard.forget_kept(0, now, most.saturating_sub(1));
+        if shard.settled >= most.spans {
+            let spans = most.spans.saturating_sub(1);
+            shard.forget_kept(0, now, Most { spans, ..most });
         }
-        let fits = shard.settled < most;
+        let fits = shard.settled < most.spans;
         let place = match shard.of(parent) {
             Some((of, held)) if fits && matches!(held.state, State::Kept(_)) => {
                 let brief = held.ids.len() >= self.tail.limits.segment;
@@ -320,9 +329,12 @@ impl Store {
         true
     }
 
-    /// How many spans of decided segments are remembered in a shard.
-    fn most_settled(&self) -> usize {
-        self.tail.limits.spans.div_ceil(self.shards.len())
+    fn most_settled(&self) -> Most {
+        let (limits, shards) = (&self.tail.limits, self.shards.len());
+        Most {
+            spans: limits.spans.div_ceil(shards),
+            bytes: limits.bytes.div_ceil(shards),
+        }
     }
 
     /// Judges a segment and does what follows from that.

@@ -251,7 +251,7 @@ impl Started {
                     let root = tail::Root {
                         span_id,
                         head,
-                        tracestate: self.tracestate.clone(),
+                        tracestate: self.tracestate.detached(),
                     };
                     tail.begin(trace_id, root, started, now, export)
                 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use cortex_core::{Clock, Flags};
 use cortex_trace::propagation::{Environment, Extractor, Injector, Propagators, extract};
 use cortex_trace::{
-    AlwaysOff, AlwaysOn, ParentBased, ServerEnd, ServerSpan, ServerStart, SpanKind, Tracer, TracerBuilder,
+    AlwaysOff, AlwaysOn, ParentBased, ServerEnd, ServerSpan, ServerStart, SpanKind, Tail, Tracer,
+    TracerBuilder,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -216,33 +217,46 @@ fn a_debug_flag_goes_on_as_sampled() {
 
 #[test]
 fn what_is_recorded_does_not_keep_the_head_of_the_request() {
-    let head = bytes::Bytes::from(format!("a=1,b=2{}", "x".repeat(64 << 10)));
+    // With a threshold that the sampler has no reason to change.
+    let head = bytes::Bytes::from(format!("ot=th:0,b=2{}", "x".repeat(64 << 10)));
     let mut received = headers(&[(
         "traceparent",
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     )]);
     received.insert(
         "tracestate",
-        HeaderValue::from_maybe_shared(head.slice(..7)).unwrap(),
+        HeaderValue::from_maybe_shared(head.slice(..11)).unwrap(),
     );
 
-    let fixture = Fixture::new();
-    let span = receive(&fixture.tracer, &received, &fixture.clock);
-    span.finish(ServerEnd {
-        status: 200,
-        end: fixture.clock.now(),
-        error: None,
+    let fixtures = [
+        Fixture::with(|builder| builder.sampler(AlwaysOn)),
+        Fixture::with(|builder| builder.sampler(AlwaysOn).tail(Tail::new())),
+        Fixture::with(|builder| builder.sampler(AlwaysOn).tail(Tail::new().keep_if(|_| true))),
+    ];
+    let kept = fixtures.each_ref().map(|fixture| {
+        let span = receive(&fixture.tracer, &received, &fixture.clock);
+        fixture.tracer.span("child").parent(span.context()).start().end();
+        span.finish(ServerEnd {
+            status: 200,
+            end: fixture.clock.now(),
+            error: None,
+        });
+        fixture.ended()
     });
     let restarting = Fixture::with(TracerBuilder::restart_traces);
     drop(receive(&restarting.tracer, &received, &restarting.clock));
 
-    let (kept, linked) = (fixture.one(), restarting.one());
-    assert_eq!(kept.tracestate.to_string(), "a=1,b=2");
-    assert_eq!(linked.links[0].tracestate.to_string(), "a=1,b=2");
+    let linked = restarting.one();
+    for kept in &kept {
+        assert_eq!(kept[1].tracestate.to_string(), "ot=th:0,b=2");
+    }
+    assert_eq!(linked.links[0].tracestate.to_string(), "ot=th:0,b=2");
     drop(received);
     assert!(
         head.is_unique(),
-        "a span that waits for its exporter shares the memory of the request"
+        "a span that waits for its exporter, or what a tail knows, shares the memory of the request"
     );
-    fixture.tracer.shutdown_blocking(AGES).unwrap();
+    for fixture in fixtures {
+        fixture.tracer.shutdown_blocking(AGES).unwrap();
+    }
 }

@@ -484,6 +484,61 @@ fn what_is_evicted_is_kept_if_it_matches_by_then() {
     assert_eq!(names, ["failed", "late", "large", "root"]);
 }
 
+/// As long as one may be: 32 members of 512 bytes.
+fn long_tracestate() -> String {
+    let members = (0..32).map(|n| format!("{}{n:02}={}", "k".repeat(254), "v".repeat(256)));
+    members.collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn a_long_tracestate_counts_as_memory() {
+    const MOST: usize = 100_000;
+    let state = long_tracestate();
+    let fixture = off(Tail::new().keep_errors().max_bytes(MOST));
+    let headers = |n| caller(n, "03", &state);
+    // What a root sends on, and a child that has ended and was told of it.
+    let root = fixture.request(&headers(0));
+    let held = fixture.tail_stats().pending_bytes;
+    assert!(held >= state.len(), "{held}");
+    let guard = root.captured().attach();
+    fixture.tracer.span("child").start().end();
+    drop(guard);
+    let more = fixture.tail_stats().pending_bytes - held;
+    assert!(more >= state.len(), "{more}");
+    fixture.answer(root, 200);
+    assert_eq!(fixture.tail_stats().pending_bytes, 0);
+    // Open ones, whose spans have not ended, are within the bound too.
+    let open: Vec<_> = (1..50).map(|n| fixture.request(&headers(n))).collect();
+    let stats = fixture.tail_stats();
+    assert!(
+        stats.pending_bytes <= MOST && stats.pending_bytes > MOST / 2,
+        "{stats:?}"
+    );
+    drop(open);
+    assert_eq!(fixture.tail_stats().pending_bytes, 0);
+}
+
+#[test]
+fn what_is_remembered_of_kept_traces_is_bounded() {
+    let state = long_tracestate();
+    let fixture = off(Tail::new()
+        .keep_if(|_| true)
+        .max_bytes(100_000)
+        .max_spans_per_segment(5000));
+    let late: Vec<_> = (0..100)
+        .map(|n| {
+            let root = fixture.request(&caller(n, "03", &state));
+            let late = fixture.below(root.context(), "late");
+            fixture.answer(root, 200);
+            late
+        })
+        .collect();
+    assert_eq!(fixture.ended().len(), 100);
+    drop(late);
+    let ended = fixture.ended().len();
+    assert!((1..=6).contains(&ended), "{ended}"); // 100 000 bytes are six lists
+}
+
 #[test]
 fn an_old_segment_is_decided_by_what_is_known() {
     let fixture = off(Tail::new()
