@@ -1,4 +1,5 @@
 //! What a handler and its body hold is dropped under the request's context, however the request ends.
+#![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -75,7 +76,12 @@ impl Service {
         let (sender, events) = unbounded_channel();
         let witness = move || Witness::new(sender.clone());
         let [waits, panics, streams, endless] = [(); 4].map(|()| witness.clone());
-        let chunks = |left, _witness| Body::from_stream(Chunks { left, _witness });
+        let chunks = |left, witness| {
+            Body::from_stream(Chunks {
+                left,
+                _witness: witness,
+            })
+        };
         let routes = Routes::new()
             .route(
                 "/waits",

@@ -208,7 +208,7 @@ async fn with_trailers() -> axum::response::Response {
     let trailers = async {
         Some(Ok(http::HeaderMap::from_iter([(
             SUM.clone(),
-            "7".parse().unwrap(),
+            http::HeaderValue::from_static("7"),
         )])))
     };
     let unknown_length = StreamBody::new(Once(Some(Bytes::from_static(b"data"))));
