@@ -34,7 +34,7 @@ pub(super) struct Spans {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Group {
-    /// Zero is free: no span of `tracing` has that id.
+    /// Zero is free, and [`TAKEN`] is between: no span of `tracing-subscriber` has these ids.
     ids: [AtomicU64; WAYS],
     cells: [Cell; WAYS],
 }
@@ -55,6 +55,9 @@ struct Cell {
 /// The deadline is set. Beside the flags of the wire, which are two bits, and `RECORDING`.
 const DEADLINE: u8 = 0x40;
 const RECORDING: u8 = 0x80;
+
+/// The key of a cell that is being written.
+const TAKEN: u64 = u64::MAX;
 
 /// No instant: two hundred and ninety-two years before the base.
 const NEVER: u64 = 1 << 63;
@@ -85,7 +88,7 @@ impl Spans {
                 // Acquire: what the span before wrote is over when this one writes.
                 if key.load(Ordering::Relaxed) == 0
                     && key
-                        .compare_exchange(0, id, Ordering::Acquire, Ordering::Relaxed)
+                        .compare_exchange(0, TAKEN, Ordering::Acquire, Ordering::Relaxed)
                         .is_ok()
                 {
                     let cell = &group.cells[way];
@@ -95,6 +98,8 @@ impl Spans {
                         cell.left.store(NEVER, Ordering::Release);
                         *lock(&cell.recording) = recording;
                     }
+                    // Last, so that nobody finds what the span before has left.
+                    key.store(id, Ordering::Release);
                     return;
                 }
             }
@@ -396,7 +401,7 @@ mod tests {
                 scope.spawn(move || {
                     // Every thread wants the same eight cells. An id comes again only when its generation does.
                     for round in 1..5_000_u64 {
-                        let generation = round / 8 << 51;
+                        let generation = (round / 8) << 51;
                         let id = |n: u64| generation + 1 + (round % 8) + ((thread + 4 * n) << 20);
                         let context = |n: u64| numbered(round << 8 | thread << 4 | (n + 1));
                         (0..3).for_each(|n| spans.insert(id(n), context(n), None));
