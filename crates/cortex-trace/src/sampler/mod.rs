@@ -17,9 +17,7 @@ pub use self::constant::{AlwaysOff, AlwaysOn};
 pub use self::decision::{Decision, SampleParams, Sampler};
 pub use self::env::{InvalidSampler, InvalidSamplerKind, from_env_values};
 pub use self::intent::SamplingIntent;
-pub(crate) use self::ot::published;
-#[cfg(feature = "otel")]
-pub(crate) use self::ot::threshold as published_threshold;
+pub(crate) use self::ot::{published, threshold as published_threshold};
 pub use self::parent::{FollowParent, ParentBased};
 pub use self::probability::{InvalidProbability, Probability};
 pub use self::rate_bound::RateBound;

@@ -17,12 +17,19 @@ pub(crate) struct Head {
 /// What becomes of a local trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Keep {
-        by_rule: bool,
-        /// What all its spans are published with.
-        threshold: Option<Threshold>,
-    },
+    /// A rule matches: all its spans are exported.
+    Matched(Match),
+    /// The sampler keeps it: each span is as the sampler said.
+    Sampled,
+    /// Nobody keeps it, but for spans below the root that the sampler was asked about as well, and has kept.
     Discard,
+}
+
+/// What a match counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Match {
+    /// The randomness from which on all such traces are kept; `None` if some may have been lost.
+    from: Option<u64>,
 }
 
 impl Head {
@@ -43,6 +50,15 @@ impl Head {
         matches!(self.decision, Decision::RecordAndSample { .. })
     }
 
+    pub(super) const fn threshold(&self) -> Option<u64> {
+        self.threshold
+    }
+
+    /// Returns the threshold of the root after a match.
+    pub(super) fn threshold_after(&self, matched: Match) -> Option<Threshold> {
+        matched.threshold(self.threshold)
+    }
+
     /// Decides at the end. `rule` is the threshold of the rules that match; `lossless` says that no trace that they may
     /// have matched was lost of late.
     ///
@@ -51,24 +67,29 @@ impl Head {
     pub(super) fn verdict(self, rule: Option<u64>, lossless: bool) -> Verdict {
         let rule = rule.map(|rule| rule.max(self.recorded_from));
         if let Some(rule) = rule.filter(|rule| self.randomness >= *rule) {
-            let threshold = match self.threshold {
-                _ if !lossless => None,
-                Some(head) => Some(head.min(rule)),
-                // Somebody elsewhere may have kept it with any share; what is kept always counts for one all the same.
-                None => (rule == 0).then_some(0),
-            };
-            return Verdict::Keep {
-                by_rule: true,
-                threshold: threshold.and_then(Threshold::from_bits),
-            };
+            return Verdict::Matched(Match {
+                from: lossless.then_some(rule),
+            });
         }
         if self.is_sampled() {
-            return Verdict::Keep {
-                by_rule: false,
-                threshold: self.threshold.and_then(Threshold::from_bits),
-            };
+            Verdict::Sampled
+        } else {
+            Verdict::Discard
         }
-        Verdict::Discard
+    }
+}
+
+impl Match {
+    /// Returns the threshold of a span that the sampler keeps from the randomness `sampled` on, [`END`] if never, `None`
+    /// if nobody knows.
+    pub(super) fn threshold(self, sampled: Option<u64>) -> Option<Threshold> {
+        let bits = match (self.from?, sampled) {
+            (from, Some(sampled)) => from.min(sampled),
+            // Somebody elsewhere may have kept it with any share; what is kept always counts for one all the same.
+            (0, None) => 0,
+            (_, None) => return None,
+        };
+        Threshold::from_bits(bits)
     }
 }
 
@@ -84,51 +105,41 @@ mod tests {
         }
     }
 
-    fn kept(by_rule: bool, bits: u64) -> Verdict {
-        Verdict::Keep {
-            by_rule,
-            threshold: Threshold::from_bits(bits),
+    /// What the root counts after a match.
+    fn matched(head: Head, rule: u64, lossless: bool) -> Option<u64> {
+        match head.verdict(Some(rule), lossless) {
+            Verdict::Matched(matched) => head.threshold_after(matched).map(Threshold::bits),
+            verdict => panic!("{verdict:?}"),
         }
     }
-
-    const UNKNOWN: u64 = END;
 
     #[test]
     fn a_kept_error_counts_one_whatever_the_sampler_would_have_kept() {
         let percent = SamplingIntent::Threshold(Threshold::for_probability(0.01).unwrap());
-        let bits = Threshold::for_probability(0.01).unwrap().bits();
-        assert_eq!(head(percent, 5, 0).verdict(Some(0), true), kept(true, 0));
-        assert_eq!(head(percent, END - 1, 0).verdict(Some(0), true), kept(true, 0));
-        assert_eq!(head(percent, END - 1, 0).verdict(None, true), kept(false, bits));
+        assert_eq!(matched(head(percent, 5, 0), 0, true), Some(0));
+        assert_eq!(matched(head(percent, END - 1, 0), 0, true), Some(0));
+        assert_eq!(head(percent, END - 1, 0).verdict(None, true), Verdict::Sampled);
         assert_eq!(head(percent, 5, 0).verdict(None, true), Verdict::Discard);
-        assert_eq!(
-            head(SamplingIntent::Never, 5, 0).verdict(Some(0), true),
-            kept(true, 0)
-        );
+        assert_eq!(matched(head(SamplingIntent::Never, 5, 0), 0, true), Some(0));
     }
 
     #[test]
     fn a_caller_that_does_not_tell_its_share_is_counted_only_where_everything_is_kept() {
         for intent in [SamplingIntent::Keep, SamplingIntent::Drop] {
-            assert_eq!(head(intent, 9, 0).verdict(Some(0), true), kept(true, 0));
-            assert_eq!(head(intent, 9, 1).verdict(Some(0), true), kept(true, UNKNOWN));
-            assert_eq!(head(intent, 9, 0).verdict(Some(1), true), kept(true, UNKNOWN));
+            assert_eq!(matched(head(intent, 9, 0), 0, true), Some(0));
+            assert_eq!(matched(head(intent, 9, 1), 0, true), None);
+            assert_eq!(matched(head(intent, 9, 0), 1, true), None);
         }
-        assert_eq!(
-            head(SamplingIntent::Keep, 9, 0).verdict(None, true),
-            kept(false, UNKNOWN)
-        );
-        assert_eq!(
-            head(SamplingIntent::Drop, 9, 0).verdict(None, true),
-            Verdict::Discard
-        );
+        let verdict = |intent| head(intent, 9, 0).verdict(None, true);
+        assert_eq!(verdict(SamplingIntent::Keep), Verdict::Sampled);
+        assert_eq!(verdict(SamplingIntent::Drop), Verdict::Discard);
     }
 
     #[test]
     fn after_losses_a_match_does_not_say_what_it_counts() {
         let all = SamplingIntent::ALWAYS;
-        assert_eq!(head(all, 9, 0).verdict(Some(0), false), kept(true, UNKNOWN));
-        assert_eq!(head(all, 9, 0).verdict(None, false), kept(false, 0));
+        assert_eq!(matched(head(all, 9, 0), 0, false), None);
+        assert_eq!(head(all, 9, 0).verdict(None, false), Verdict::Sampled);
     }
 
     proptest! {
@@ -139,13 +150,13 @@ mod tests {
             let intent = Threshold::from_bits(head_bits).map_or(SamplingIntent::Never, SamplingIntent::Threshold);
             for rule in [None, Some(rule)] {
                 let effective = rule.map_or(head_bits, |rule| head_bits.min(rule.max(recorded_from)));
-                let verdict = head(intent, randomness, recorded_from).verdict(rule, true);
-                if randomness >= effective {
-                    let Verdict::Keep { threshold, .. } = verdict else { panic!("{verdict:?}") };
-                    prop_assert_eq!(threshold.map(Threshold::bits), Some(effective));
-                } else {
-                    prop_assert_eq!(verdict, Verdict::Discard);
-                }
+                let head = head(intent, randomness, recorded_from);
+                let published = match head.verdict(rule, true) {
+                    Verdict::Matched(matched) => head.threshold_after(matched).map(Threshold::bits),
+                    Verdict::Sampled => Some(head_bits),
+                    Verdict::Discard => None,
+                };
+                prop_assert_eq!(published, (randomness >= effective).then_some(effective));
             }
         }
     }

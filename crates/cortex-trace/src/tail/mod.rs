@@ -1,6 +1,7 @@
 //! Looking back: what is kept of a local trace when it is over.
 
 mod head;
+mod kept;
 mod segment;
 mod shard;
 mod size;

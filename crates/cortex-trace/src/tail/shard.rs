@@ -6,9 +6,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 use cortex_core::SpanId;
 
 use super::Head;
+use super::head::Match;
 use super::store::Root;
+use crate::SpanData;
 use crate::propagation::TraceState;
-use crate::{SpanData, Threshold};
 
 /// How many segments with open spans are passed over to find one without.
 const SPARED: usize = 8;
@@ -67,7 +68,8 @@ pub(super) enum State {
     Waiting,
     /// A thread runs the rules.
     Judged,
-    Kept(Option<Threshold>),
+    /// With what a match counts, or as the sampler said.
+    Kept(Option<Match>),
 }
 
 /// A local trace that is to be judged, without a lock.
@@ -141,11 +143,11 @@ impl Shard {
     pub(super) fn keep(
         &mut self,
         root: SpanId,
-        threshold: Option<Threshold>,
+        matched: Option<Match>,
         now: u64,
     ) -> Option<(Vec<SpanData>, usize, usize)> {
         let held = self.segments.get_mut(&root)?;
-        held.state = State::Kept(threshold);
+        held.state = State::Kept(matched);
         self.kept.push_back((now, root));
         self.settled += held.ids.len();
         self.settled_bytes += held.tracestate.size();

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use cortex_core::{Flags, SpanId, TraceId};
 
 use super::head::Verdict;
+use super::kept::Kept;
 use super::shard::{Case, Most, Place, Shard, State};
 use super::{Head, Segment, Tail, TailStats, size};
 use crate::propagation::{Remote, TraceState};
-use crate::sampler::{Decision, END, published};
+use crate::sampler::{Decision, END};
 use crate::{SpanData, Threshold};
 
 /// The local traces of a tracer that wait for their end.
@@ -192,14 +193,13 @@ impl Store {
             return export(span);
         };
         held.open = held.open.saturating_sub(1);
-        if let State::Kept(threshold) = held.state {
-            let tracestate = held.tracestate.clone();
+        if let State::Kept(matched) = held.state {
+            let kept = Kept::new(held.head, matched, held.tracestate.clone(), span.trace_id);
             if place.brief {
                 shard.spans.remove(&id);
                 shard.settled -= 1;
             }
             drop(shard);
-            let kept = Kept::new(threshold, tracestate, span.trace_id);
             return export(kept.mark(span));
         }
         let bytes = size::of(&span);
@@ -314,7 +314,10 @@ impl Store {
         }
         let fits = shard.settled < most.spans;
         let place = match shard.of(parent) {
-            Some((of, held)) if fits && matches!(held.state, State::Kept(_)) => {
+            // What the sampler drops of a segment that it keeps has nobody any more who could want it.
+            Some((of, held))
+                if fits && matches!(held.state, State::Kept(matched) if sampled || matched.is_some()) =>
+            {
                 let brief = held.ids.len() >= self.tail.limits.segment;
                 held.open += 1;
                 if !brief {
@@ -350,8 +353,8 @@ impl Store {
         let lossless = !self.uncertain.load(Ordering::Relaxed);
         let verdict = case.head.verdict(rule, lossless);
         let count = match verdict {
-            Verdict::Keep { by_rule: true, .. } => &self.counts.by_rule,
-            Verdict::Keep { by_rule: false, .. } => &self.counts.by_sampler,
+            Verdict::Matched(_) => &self.counts.by_rule,
+            Verdict::Sampled => &self.counts.by_sampler,
             Verdict::Discard => &self.counts.discarded,
         };
         count.fetch_add(1, Ordering::Relaxed);
@@ -361,7 +364,8 @@ impl Store {
         let rest = {
             let mut shard = self.shard(at);
             let rest = match verdict {
-                Verdict::Keep { threshold, .. } => shard.keep(case.root, threshold, now),
+                Verdict::Matched(matched) => shard.keep(case.root, Some(matched), now),
+                Verdict::Sampled => shard.keep(case.root, None, now),
                 Verdict::Discard => shard.discard(case.root),
             };
             shard.forget_kept(0, now, self.most_settled());
@@ -372,15 +376,19 @@ impl Store {
         };
         self.spans.fetch_sub(spans, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        let Verdict::Keep { threshold, .. } = verdict else {
+        let mut spans = case.spans.into_iter().chain(rest).peekable();
+        let Some(first) = spans.peek() else {
             return;
         };
-        let mut spans = case.spans.into_iter().chain(rest).peekable();
-        if let Some(first) = spans.peek() {
-            let kept = Kept::new(threshold, case.tracestate, first.trace_id);
-            for span in spans {
-                export(kept.mark(span));
-            }
+        let matched = match verdict {
+            Verdict::Matched(matched) => Some(matched),
+            Verdict::Sampled => None,
+            // Each by itself is as the sampler said.
+            Verdict::Discard => return spans.for_each(export),
+        };
+        let kept = Kept::new(case.head, matched, case.tracestate, first.trace_id);
+        for span in spans {
+            export(kept.mark(span));
         }
     }
 
@@ -453,41 +461,4 @@ impl Store {
 /// Locks what no panic can leave half done: no foreign code runs under it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What the spans of a kept segment have in common.
-struct Kept {
-    threshold: Option<Threshold>,
-    trace_id: TraceId,
-    /// The `tracestate` of the root as it was sent on, and as it is exported.
-    sent: TraceState,
-    exported: TraceState,
-}
-
-impl Kept {
-    fn new(threshold: Option<Threshold>, sent: TraceState, trace_id: TraceId) -> Self {
-        let exported = published(&sent, Decision::RecordAndSample { threshold }, trace_id);
-        Self {
-            threshold,
-            trace_id,
-            sent,
-            exported,
-        }
-    }
-
-    /// Makes a span one that is exported, with what it counts.
-    fn mark(&self, mut span: SpanData) -> SpanData {
-        span.flags = span.flags | Flags::SAMPLED;
-        span.tracestate = if span.tracestate.is_empty() || span.tracestate == self.sent {
-            self.exported.clone()
-        } else {
-            let threshold = self.threshold;
-            published(
-                &span.tracestate,
-                Decision::RecordAndSample { threshold },
-                self.trace_id,
-            )
-        };
-        span
-    }
 }

@@ -47,7 +47,10 @@ impl Tracer {
             Some(sampler) if self.asks_children() => {
                 let params = sort.params(trace_id).local_parent(&parent, &tracestate);
                 let decision = match sampler.sample(&params) {
-                    Decision::Drop if only_recorded(parent.flags()) => Decision::RecordOnly,
+                    // It may matter to the tail, which waits for what becomes of the trace.
+                    Decision::Drop if self.tail().is_some() && parent.flags().contains(Flags::RECORDING) => {
+                        Decision::RecordOnly
+                    }
                     decision => decision,
                 };
                 let published = published(&tracestate, decision, trace_id);
@@ -150,11 +153,6 @@ fn is_suppressed() -> bool {
 
 fn unrecorded(flags: Flags) -> Flags {
     Flags::from_wire(flags.to_wire())
-}
-
-/// Says whether a tail waits for what becomes of the trace.
-fn only_recorded(flags: Flags) -> bool {
-    flags.contains(Flags::RECORDING) && !flags.contains(Flags::SAMPLED)
 }
 
 /// Returns the flags of a span after a decision.

@@ -633,6 +633,90 @@ fn children_that_are_asked_about_stay_in_the_tail() {
 }
 
 #[test]
+fn what_the_sampler_keeps_below_a_dropped_root_is_exported() {
+    for (fails, expected) in [
+        (false, &["grandchild", "child", "late"][..]),
+        (true, &["grandchild", "child", "root", "late"]),
+    ] {
+        let sampler = ParentBased::root(AlwaysOff).local_not_sampled(AlwaysOn);
+        let fixture = with(Tail::new().keep_errors(), |builder| builder.sampler(sampler));
+        let mut root = fixture.job("root");
+        let child = fixture.below(root.context(), "child");
+        assert!(child.context().flags().contains(Flags::SAMPLED));
+        child.in_scope(|| fixture.tracer.span("grandchild").start().end());
+        drop(child);
+        let late = fixture.below(root.context(), "late");
+        if fails {
+            root.set_error("declined");
+        }
+        drop((root, late));
+        let ended = fixture.ended();
+        assert_eq!(names(&ended), expected);
+        assert!(ended.iter().all(|span| th(span) == Some("0")), "{ended:?}");
+        let stats = fixture.tail_stats();
+        assert_eq!(
+            (stats.kept_by_rule, stats.discarded),
+            (fails.into(), (!fails).into())
+        );
+    }
+}
+
+#[test]
+fn what_the_sampler_drops_below_a_sampled_root_is_exported_only_after_a_match() {
+    for (fails, expected) in [(false, &["root"][..]), (true, &["child", "root", "late"])] {
+        let sampler = ParentBased::root(AlwaysOn).local_sampled(AlwaysOff);
+        let fixture = with(Tail::new().keep_errors(), |builder| builder.sampler(sampler));
+        let root = fixture.job("root");
+        let mut child = fixture.below(root.context(), "child");
+        assert!(child.is_recording() && !child.context().flags().contains(Flags::SAMPLED));
+        if fails {
+            child.set_error("declined");
+        }
+        drop(child);
+        let parent = root.context();
+        drop(root);
+        let late = fixture.below(parent, "late");
+        assert_eq!(late.is_recording(), fails);
+        drop(late);
+        let ended = fixture.ended();
+        assert_eq!(names(&ended), expected);
+        assert!(ended.iter().all(|span| th(span) == Some("0")), "{ended:?}");
+    }
+}
+
+#[test]
+fn spans_with_a_share_of_their_own_are_counted_right() {
+    let share = |p| Probability::new(p).unwrap();
+    for (of_roots, of_children, threshold) in [(1.0, 0.1, "e666"), (0.05, 0.25, "c"), (0.5, 0.05, "f3333")] {
+        let sampler = ParentBased::root(AlwaysOff)
+            .remote_sampled(share(of_roots))
+            .local_sampled(share(of_children))
+            .local_not_sampled(share(of_children));
+        let fixture = with(Tail::new().keep_errors(), |builder| builder.sampler(sampler));
+        for n in 0..20_000 {
+            let span = fixture.request(&caller(n, "03", ""));
+            fixture.below(span.context(), "child").end();
+            fixture.answer(span, if n % 100 == 0 { 500 } else { 200 });
+        }
+        let ended = fixture.ended();
+        let (mut sum, mut variance, mut matched) = (0.0, 0.0, 0);
+        for child in ended.iter().filter(|span| span.name == "child") {
+            let count = count(child);
+            sum += count;
+            variance += (1.0 - 1.0 / count) * count * count;
+            match th(child) {
+                Some("0") => matched += 1,
+                own => assert_eq!(own, Some(threshold)),
+            }
+        }
+        assert_eq!(matched, 200); // all of the errors' traces
+        let error = (sum - 20_000.0).abs() / f64::sqrt(variance);
+        assert!(error < 4.0 && variance > 0.0, "{threshold}: {sum}: {error}");
+        assert_eq!(sums(&ended).errors, 200.0);
+    }
+}
+
+#[test]
 fn local_delegates_decide_about_children() {
     let sampler = ParentBased::root(AlwaysOn).local_sampled(AlwaysOff);
     let fixture = Fixture::with(|builder| builder.sampler(sampler));
