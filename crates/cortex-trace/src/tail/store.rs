@@ -220,9 +220,12 @@ impl Store {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// Decides about everything that waits, from what is known.
-    pub(crate) fn drain(&self, export: impl Fn(SpanData)) {
-        self.cut_until(u64::MAX, &export);
+    /// Decides about everything that waits now, from what is known; what begins later is left alone.
+    pub(crate) fn drain(&self, now: Instant, export: impl Fn(SpanData)) {
+        let now = self.nanos(now);
+        self.now.fetch_max(now, Ordering::Relaxed);
+        let closed = self.closed.load(Ordering::Relaxed);
+        self.cut_until(if closed { u64::MAX } else { now }, &export);
     }
 
     pub(crate) fn stats(&self) -> TailStats {
@@ -420,10 +423,12 @@ impl Store {
         }
     }
 
-    /// Decides about all that started at `latest` or before.
+    /// Decides about all that started at `latest` or before. Not about more than waits as it comes to a shard, so that it
+    /// ends however fast others begin.
     fn cut_until(&self, latest: u64, export: &impl Fn(SpanData)) {
         for at in 0..self.shards.len() {
-            loop {
+            let most = self.shard(at).waiting.len();
+            for _ in 0..most {
                 let case = {
                     let mut shard = self.shard(at);
                     let case = shard.take_oldest(latest);

@@ -224,8 +224,8 @@ impl Tracer {
     ///
     /// Dropping the future stops the waiting, not the flush.
     pub async fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
-        self.drain(false);
-        self.inner.pipeline.flush().settled(timeout).await
+        let rest = self.drain(false, timeout);
+        self.inner.pipeline.flush().settled(rest).await
     }
 
     /// Does what [`flush`](Self::flush) does, and blocks this thread meanwhile.
@@ -234,8 +234,8 @@ impl Tracer {
     ///
     /// An exporter was not done after `timeout`, or failed.
     pub fn flush_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
-        self.drain(false);
-        self.inner.pipeline.flush().wait(timeout)
+        let rest = self.drain(false, timeout);
+        self.inner.pipeline.flush().wait(rest)
     }
 
     /// Exports what has ended by now, lets every exporter shut down, and ends their threads. Spans that end later are
@@ -252,8 +252,8 @@ impl Tracer {
     ///
     /// Dropping the future stops the waiting, not the shutdown.
     pub async fn shutdown(&self, timeout: Duration) -> Result<(), FlushError> {
-        self.drain(true);
-        self.inner.pipeline.shutdown().settled(timeout).await
+        let rest = self.drain(true, timeout);
+        self.inner.pipeline.shutdown().settled(rest).await
     }
 
     /// Does what [`shutdown`](Self::shutdown) does, and blocks this thread meanwhile.
@@ -263,8 +263,8 @@ impl Tracer {
     /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort), and ends in the
     /// background.
     pub fn shutdown_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
-        self.drain(true);
-        self.inner.pipeline.shutdown().wait(timeout)
+        let rest = self.drain(true, timeout);
+        self.inner.pipeline.shutdown().wait(rest)
     }
 
     pub(super) fn new(inner: Inner) -> Self {
@@ -306,14 +306,17 @@ impl Tracer {
         self.inner.pipeline.submit_sampled(span);
     }
 
-    /// Lets the tail decide about everything that it holds.
-    fn drain(&self, close: bool) {
-        if let Some(tail) = &self.inner.tail {
-            if close {
-                tail.close();
-            }
-            tail.drain(|span| self.export(span));
+    /// Lets the tail decide about everything that it holds; returns what that leaves of `timeout`, as rules take time.
+    fn drain(&self, close: bool, timeout: Duration) -> Duration {
+        let Some(tail) = &self.inner.tail else {
+            return timeout;
+        };
+        if close {
+            tail.close();
         }
+        let start = self.clock().now();
+        tail.drain(start, |span| self.export(span));
+        timeout.saturating_sub(self.clock().now().saturating_duration_since(start))
     }
 }
 

@@ -2,14 +2,15 @@
 #![expect(clippy::float_cmp, reason = "sums of whole numbers are exact")]
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use cortex_core::{Clock, Context, Flags, TraceId};
+use cortex_testkit::ManualClock;
 use cortex_trace::propagation;
 use cortex_trace::{
-    AlwaysOff, AlwaysOn, FollowParent, ParentBased, Probability, ServerEnd, ServerSpan, ServerStart, Span,
-    SpanData, Tail, TailStats, Tracer, TracerBuilder,
+    AlwaysOff, AlwaysOn, ExportError, Exporter, FollowParent, ParentBased, Probability, ServerEnd,
+    ServerSpan, ServerStart, Span, SpanData, Tail, TailStats, Tracer, TracerBuilder,
 };
 use http::{HeaderMap, Method};
 
@@ -183,7 +184,7 @@ fn a_rule_that_panics_does_not_match_and_one_that_traces_is_not_traced() {
     let (ended, stats) = (fixture.ended(), fixture.tail_stats());
     assert_eq!((names(&ended), stats.panics), (vec!["bad"], 2));
 
-    let tracer = Arc::new(std::sync::OnceLock::<Tracer>::new());
+    let tracer = Arc::new(OnceLock::<Tracer>::new());
     let seen = Arc::clone(&tracer);
     let fixture = off(Tail::new().keep_if(move |_| {
         let span = seen.get().unwrap().span("rule").start();
@@ -620,6 +621,71 @@ fn a_flush_decides_what_waits_and_after_a_shutdown_nothing_is_held() {
     fixture.tracer.shutdown_blocking(AGES).unwrap();
     assert!(!fixture.job("after").is_recording());
     assert_eq!(fixture.tail_stats().begun, 2);
+}
+
+#[test]
+fn a_flush_leaves_alone_what_begins_meanwhile() {
+    let tracer = Arc::new(OnceLock::<(Tracer, ManualClock)>::new());
+    let begun = Arc::new(Mutex::new(Vec::new()));
+    let (seen, more) = (Arc::clone(&tracer), Arc::clone(&begun));
+    // With segments as large as that there is one shard, which a flush is not past when the next one begins.
+    let tail = Tail::new().max_spans_per_segment(5000);
+    let fixture = off(tail.keep_if(move |_| {
+        let (tracer, clock) = seen.get().unwrap();
+        let mut begun = more.lock().unwrap();
+        // One each time would go on for ever, and the test is to end if it does.
+        if begun.len() < 200 {
+            clock.advance(Duration::from_nanos(1));
+            let next = || tracer.span("next").parent(Context::new()).start();
+            begun.push(std::thread::scope(|scope| scope.spawn(next).join().unwrap()));
+        }
+        true
+    }));
+    assert!(
+        tracer
+            .set((fixture.tracer.clone(), fixture.clock.clone()))
+            .is_ok()
+    );
+    let root = fixture.job("root");
+    fixture.below(root.context(), "child").end();
+    assert_eq!(names(&fixture.ended()), ["child"]);
+    let stats = fixture.tail_stats();
+    assert_eq!((stats.cut, stats.pending), (1, 1));
+    assert_eq!(begun.lock().unwrap().len(), 1);
+    fixture.tracer.shutdown_blocking(AGES).unwrap();
+}
+
+#[test]
+fn the_rules_of_a_flush_take_of_its_time() {
+    struct Stuck(mpsc::Receiver<()>);
+    impl Exporter for Stuck {
+        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+            let _ = self.0.recv(); // until the test is over
+            Ok(())
+        }
+    }
+    let clock = ManualClock::new();
+    let slow = clock.clone();
+    let tail = Tail::new().keep_if(move |_| {
+        slow.advance(AGES);
+        true
+    });
+    let (release, stuck) = mpsc::channel();
+    let tracer = Tracer::builder("shop")
+        .clock(clock)
+        .tail(tail)
+        .export(Stuck(stuck))
+        .build()
+        .unwrap();
+    let root = tracer.span("root").parent(Context::new()).start();
+    tracer.span("child").parent(root.context()).start().end();
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| tell.send(tracer.flush_blocking(AGES)).unwrap());
+        let result = told.recv_timeout(AGES / 4);
+        drop(release);
+        assert!(result.is_ok_and(|flushed| flushed.is_err_and(|error| error.is_timeout())));
+    });
 }
 
 #[test]
