@@ -494,18 +494,18 @@ fn long_tracestate() -> String {
 #[test]
 fn a_long_tracestate_counts_as_memory() {
     const MOST: usize = 100_000;
-    let state = long_tracestate();
+    let list = long_tracestate();
     let fixture = off(Tail::new().keep_errors().max_bytes(MOST));
-    let headers = |n| caller(n, "03", &state);
+    let headers = |n| caller(n, "03", &list);
     // What a root sends on, and a child that has ended and was told of it.
     let root = fixture.request(&headers(0));
     let held = fixture.tail_stats().pending_bytes;
-    assert!(held >= state.len(), "{held}");
+    assert!(held >= list.len(), "{held}");
     let guard = root.captured().attach();
     fixture.tracer.span("child").start().end();
     drop(guard);
     let more = fixture.tail_stats().pending_bytes - held;
-    assert!(more >= state.len(), "{more}");
+    assert!(more >= list.len(), "{more}");
     fixture.answer(root, 200);
     assert_eq!(fixture.tail_stats().pending_bytes, 0);
     // Open ones, whose spans have not ended, are within the bound too.
@@ -521,7 +521,7 @@ fn a_long_tracestate_counts_as_memory() {
 
 #[test]
 fn what_is_remembered_of_kept_traces_is_bounded() {
-    let state = long_tracestate();
+    let list = long_tracestate();
     let fixture = off(Tail::new()
         .keep_if(|_| true)
         .max_bytes(100_000)
