@@ -55,6 +55,9 @@ impl<B: Body> ResponseBody<B> {
             end(&mut this.exchange, End::Whole); // nobody will poll this body
         } else {
             this.length = length(&head.headers, &this.inner);
+            if this.length == Some(0) {
+                end(&mut this.exchange, End::Whole); // nor one that has not noticed yet that it is empty
+            }
         }
         Response::from_parts(head, this)
     }

@@ -299,6 +299,19 @@ fn a_body_ends_when_nobody_will_ask_it_again() {
     let trailing = || Script::new([Step::Data("12345"), Step::Trailers]);
     assert_eq!(ended(trailing(), None, 1), aborted);
     assert_eq!(ended(trailing(), None, 2), whole);
+    assert_eq!(ended(Script::default(), Some("0"), 0), whole);
+    assert_eq!(ended(Script::default(), None, 0), aborted);
+    assert_eq!(
+        ended(
+            Script {
+                exact: Some(0),
+                ..Script::default()
+            },
+            None,
+            0
+        ),
+        whole
+    );
     assert_eq!(
         ended(
             Script {

@@ -68,6 +68,9 @@ impl<B: Body> ResponseBody<B> {
                 end(&mut exchange, End::Whole); // nobody will poll this body
             } else {
                 length = declared(&head.headers, &inner);
+                if length == Some(0) {
+                    end(&mut exchange, End::Whole); // nor one that has not noticed yet that it is empty
+                }
             }
         }
         let body = Self {

@@ -304,6 +304,22 @@ fn a_body_that_has_delivered_what_it_promised_is_whole() {
         drop(body);
         assert!(fixture.ended().is_empty());
     }
+    // A connection does not poll what has nothing to deliver.
+    let empty_by_hint = Response::new(Script {
+        exact: Some(0),
+        ..Script::new([])
+    });
+    let empty_by_header = Response::builder()
+        .header(header::CONTENT_LENGTH, "0")
+        .body(Script::new([]))
+        .unwrap();
+    for response in [empty_by_hint, empty_by_header] {
+        let body = fixture.serve(Request::default(), response).into_body();
+        assert!(!body.is_end_stream());
+        assert_eq!(end(&fixture.one()), "200 -");
+        drop(body);
+        assert!(fixture.ended().is_empty());
+    }
     let more = Response::builder()
         .header(header::CONTENT_LENGTH, "6")
         .body(promised())

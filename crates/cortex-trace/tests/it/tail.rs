@@ -528,7 +528,7 @@ fn what_is_remembered_of_kept_traces_is_bounded() {
         .max_spans_per_segment(5000));
     let late: Vec<_> = (0..100)
         .map(|n| {
-            let root = fixture.request(&caller(n, "03", &state));
+            let root = fixture.request(&caller(n, "03", &list));
             let late = fixture.below(root.context(), "late");
             fixture.answer(root, 200);
             late
