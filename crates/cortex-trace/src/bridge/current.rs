@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use cortex_core::{Context, Guard};
 
+use crate::{Captured, CapturedGuard};
+
 thread_local! {
     static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
 }
@@ -12,16 +14,33 @@ struct Entered {
     /// The layer's address: ids are unique in a subscriber only.
     layer: usize,
     id: u64,
-    /// Brings back what was current before.
-    _guard: Guard,
+    _guard: Attached,
+}
+
+/// Brings back what was current before.
+enum Attached {
+    Context(#[expect(dead_code, reason = "its drop is its work")] Guard),
+    /// With a `tracestate`.
+    Captured(#[expect(dead_code, reason = "its drop is its work")] CapturedGuard),
 }
 
 /// Makes the context of a span the current one.
 #[inline]
 pub(super) fn enter(layer: usize, id: u64, context: Context) {
+    push(layer, id, || Attached::Context(context.attach()));
+}
+
+/// Does what [`enter`] does, for a span with a `tracestate`.
+#[cold]
+pub(super) fn enter_captured(layer: usize, id: u64, captured: &Captured) {
+    push(layer, id, || Attached::Captured(captured.attach()));
+}
+
+#[inline]
+fn push(layer: usize, id: u64, attach: impl FnOnce() -> Attached) {
     // Fails in the destructors of a thread that ends, where nothing becomes current any more.
     let _ = ENTERED.try_with(|entered| {
-        let guard = context.attach();
+        let guard = attach();
         entered.borrow_mut().push(Entered {
             layer,
             id,
@@ -37,7 +56,11 @@ pub(super) fn exit(layer: usize, id: u64) {
     let _ = ENTERED.try_with(|entered| {
         let mut entered = entered.borrow_mut();
         match entered.last() {
-            Some(last) if last.id == id && last.layer == layer => drop(entered.pop()),
+            Some(last) if last.id == id && last.layer == layer => {
+                let last = entered.pop();
+                drop(entered); // before the guard, which may free what foreign code has made
+                drop(last);
+            }
             _ => exit_below(&mut entered, layer, id),
         }
     });
@@ -69,15 +92,15 @@ fn exit_below(entered: &mut Vec<Entered>, layer: usize, id: u64) {
     // Taken off one by one, each leaving what was current under it, and put back without this one.
     let mut above = Vec::with_capacity(entered.len() - at);
     while entered.len() > at {
-        let current = Context::current();
+        let current = Captured::current();
         above.extend(entered.pop().map(|entry| (entry.layer, entry.id, current)));
     }
     above.pop();
-    while let Some((layer, id, context)) = above.pop() {
+    while let Some((layer, id, captured)) = above.pop() {
         entered.push(Entered {
             layer,
             id,
-            _guard: context.attach(),
+            _guard: Attached::Captured(captured.attach()),
         });
     }
 }

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use cortex_core::Context;
 use tracing::dispatcher::WeakDispatch;
@@ -11,13 +11,14 @@ use tracing_subscriber::registry::{LookupSpan, SpanData};
 use tracing_subscriber::{Layer, Registry, layer};
 
 use super::fields::{Early, EventFields, SpanFields};
-use super::spans::{Open, Spans};
+use super::spans::{Identity, Open, Spans};
 use super::{SetParentError, current, remote};
+use crate::carrier::{self, Carrier};
 use crate::export::is_worker;
-use crate::propagation::{Caller, Remote};
+use crate::propagation::{Baggage, Caller, Remote, TraceState};
 use crate::span::Record;
-use crate::tracer::Sort;
-use crate::{Link, SpanKind, Tracer, Value, carrier};
+use crate::tracer::{Sort, Started};
+use crate::{Captured, Link, SpanKind, Tracer, Value};
 
 /// Turns the spans of the `tracing` crate into spans of a [`Tracer`].
 ///
@@ -153,9 +154,11 @@ impl TraceLayer {
             .tracer
             .start_root(Context::current(), Caller::Remote(parent), sort);
         let fresh = started.begin(&self.tracer, name, kind, None);
-        open.change(started.context, |recording| match (recording.as_mut(), fresh) {
-            (Some(recording), Some(fresh)) => recording.become_part_of(*fresh),
-            (_, fresh) => *recording = fresh,
+        open.change(identity(started, None), |recording| {
+            match (recording.as_mut(), fresh) {
+                (Some(recording), Some(fresh)) => recording.become_part_of(*fresh),
+                (_, fresh) => *recording = fresh,
+            }
         })
         .map_err(|_| SetParentError::AlreadyStarted)
     }
@@ -173,21 +176,25 @@ impl TraceLayer {
         std::ptr::from_ref(&*self.spans).addr()
     }
 
-    /// Returns what the new span is part of.
-    fn parent(&self, attributes: &Attributes<'_>) -> Context {
+    /// Returns what the new span is part of, and the span that it names as its parent.
+    fn parent(&self, attributes: &Attributes<'_>) -> (Context, Option<Open<'_>>) {
         if attributes.is_contextual() {
-            Context::current()
-        } else if let Some(parent) = attributes.parent() {
-            self.nearest(parent).unwrap_or_else(Context::current)
-        } else {
-            Context::new()
+            return (Context::current(), None);
+        }
+        let Some(parent) = attributes.parent() else {
+            return (Context::new(), None);
+        };
+        let named = self.nearest(parent);
+        match named.and_then(Open::context) {
+            Some(context) => (context, named),
+            None => (Context::current(), None),
         }
     }
 
-    /// Returns the context of a span, or if a filter hides that from this layer, of the nearest one around it.
-    fn nearest(&self, id: &Id) -> Option<Context> {
-        let known = self.spans.context(id.into_u64());
-        known.or_else(|| self.nearest_around(id)?.context())
+    /// Returns a span, or if a filter hides that from this layer, the nearest one around it.
+    fn nearest(&self, id: &Id) -> Option<Open<'_>> {
+        let known = self.spans.find(id.into_u64());
+        known.or_else(|| self.nearest_around(id))
     }
 
     /// Walks up from a span that this layer does not know. Not by the context of the layer, whose filter would end it.
@@ -218,6 +225,21 @@ impl TraceLayer {
     }
 }
 
+/// Returns what is stored of a span; its `tracestate` with that of its parent or of this thread, if it is the same.
+#[inline]
+fn identity(started: Started, parent: Option<Arc<Carrier>>) -> Identity {
+    let (context, tracestate) = (started.context, started.tracestate);
+    let carrier = if tracestate.is_empty() {
+        None
+    } else {
+        let trace_id = context.trace_id();
+        parent
+            .filter(|parent| parent.tracestate(trace_id) == Some(&tracestate))
+            .or_else(|| Carrier::of(trace_id, &tracestate, &Baggage::EMPTY))
+    };
+    Identity { context, carrier }
+}
+
 fn add_location(fields: &mut SpanFields, metadata: &'static Metadata<'static>) {
     if let Some(file) = metadata.file() {
         fields.attributes.set("code.file.path", Value::constant(file));
@@ -246,7 +268,7 @@ where
             return; // what exporters do is not exported
         }
         let name = attributes.metadata().name();
-        let parent = self.parent(attributes);
+        let (parent, named) = self.parent(attributes);
         let from_remote = if attributes.is_contextual() {
             remote::take()
         } else {
@@ -267,17 +289,25 @@ where
             route: early.route.as_deref(),
             ..Sort::of(&name, kind)
         };
+        let from_named = named.and_then(Open::carrier);
         let mut started = if is_local_root {
             self.tracer.start_root(parent, from_remote.into(), sort)
         } else {
-            self.tracer
-                .start_below(parent, carrier::tracestate_of(parent), sort)
+            let tracestate = match (named, &from_named) {
+                (None, _) => carrier::tracestate_of(parent),
+                (Some(_), None) => TraceState::EMPTY,
+                (Some(_), Some(carrier)) => {
+                    carrier.tracestate(parent.trace_id()).cloned().unwrap_or_default()
+                }
+            };
+            self.tracer.start_below(parent, tracestate, sort)
         };
         let recording = started.begin(&self.tracer, name, kind, None).map(|mut record| {
             self.add_fields(&mut record, attributes);
             record
         });
-        self.spans.insert(id.into_u64(), started.context, recording);
+        self.spans
+            .insert(id.into_u64(), identity(started, from_named), recording);
     }
 
     fn on_record(&self, id: &Id, values: &span::Record<'_>, _: layer::Context<'_, S>) {
@@ -310,8 +340,14 @@ where
 
     fn on_enter(&self, id: &Id, _: layer::Context<'_, S>) {
         let id = id.into_u64();
-        if let Some(context) = self.spans.context(id) {
-            current::enter(self.address(), id, context);
+        let Some((open, context)) = self.spans.find(id).and_then(|open| Some((open, open.context()?))) else {
+            return;
+        };
+        match open.carrier() {
+            None => current::enter(self.address(), id, context),
+            Some(carrier) => {
+                current::enter_captured(self.address(), id, &Captured::entered(context, &carrier));
+            }
         }
     }
 
@@ -337,8 +373,7 @@ impl TraceLayer {
             return self.spans.find(current::innermost(self.address())?);
         }
         let parent = event.parent()?;
-        let known = self.spans.find(parent.into_u64());
-        known.or_else(|| self.nearest_around(parent))
+        self.nearest(parent)
     }
 
     fn add_event(&self, open: Open<'_>, event: &Event<'_>) {

@@ -4,11 +4,12 @@
 //! more than all else that an unsampled span needs.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use cortex_core::{Context, Deadline, Flags, SpanId, TraceId};
 
+use crate::carrier::Carrier;
 use crate::span::Record;
 
 /// Spans per group.
@@ -37,6 +38,8 @@ struct Group {
     /// Zero is free, and [`TAKEN`] is between: no span of `tracing-subscriber` has these ids.
     ids: [AtomicU64; WAYS],
     cells: [Cell; WAYS],
+    /// Apart from the cells, which fill a cache line each: nearly always there are none.
+    carriers: [Mutex<Option<Arc<Carrier>>>; WAYS],
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +55,8 @@ struct Cell {
     recording: Mutex<Option<Box<Record>>>,
 }
 
-/// The deadline is set. Beside the flags of the wire, which are two bits, and `RECORDING`.
+/// There is a `tracestate`, and a deadline. Beside the flags of the wire, which are two bits, and `RECORDING`.
+const CARRYING: u8 = 0x20;
 const DEADLINE: u8 = 0x40;
 const RECORDING: u8 = 0x80;
 
@@ -74,12 +78,30 @@ pub(super) struct Open<'a> {
     id: u64,
     key: &'a AtomicU64,
     cell: &'a Cell,
+    carrier: &'a Mutex<Option<Arc<Carrier>>>,
+}
+
+/// What is stored of a span that starts or changes.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) context: Context,
+    /// Of its `tracestate`, if it has one.
+    pub(super) carrier: Option<Arc<Carrier>>,
+}
+
+impl From<Context> for Identity {
+    fn from(context: Context) -> Self {
+        Self {
+            context,
+            carrier: None,
+        }
+    }
 }
 
 impl Spans {
     /// Adds a span. One that finds no room is not tracked, which takes tens of millions of open ones.
     #[inline]
-    pub(super) fn insert(&self, id: u64, context: Context, recording: Option<Box<Record>>) {
+    pub(super) fn insert(&self, id: u64, identity: impl Into<Identity>, recording: Option<Box<Record>>) {
         for level in 0..LEVELS {
             let groups = self.levels[level as usize].get_or_init(|| new_level(level));
             let group = &groups[place(id, groups.len())];
@@ -93,7 +115,7 @@ impl Spans {
                 {
                     let cell = &group.cells[way];
                     cell.state.store(FRESH, Ordering::Release);
-                    self.write(cell, context);
+                    self.write(cell, &group.carriers[way], identity.into());
                     if recording.is_some() {
                         cell.left.store(NEVER, Ordering::Release);
                         *lock(&cell.recording) = recording;
@@ -120,6 +142,7 @@ impl Spans {
                         id,
                         key,
                         cell: &group.cells[way],
+                        carrier: &group.carriers[way],
                     });
                 }
             }
@@ -142,15 +165,18 @@ impl Spans {
         } else {
             None
         };
+        let carrier = open.is_carrying().then(|| lock(open.carrier).take());
         let left = open.cell.left.load(Ordering::Acquire);
         open.key.store(0, Ordering::Release);
+        drop(carrier);
         recording.map(|recording| (recording, (left != NEVER).then(|| self.unpack(left))))
     }
 
     // Release, and acquire in `read`: an id that outlived its span must not be answered with another span's cell. Who
     // reads a value of the next span also sees that the key has changed.
     #[inline]
-    fn write(&self, cell: &Cell, context: Context) {
+    fn write(&self, cell: &Cell, carrier: &Mutex<Option<Arc<Carrier>>>, identity: Identity) {
+        let context = identity.context;
         let trace = context.trace_id().map_or(0, TraceId::get);
         cell.trace_high.store((trace >> 64) as u64, Ordering::Release);
         #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
@@ -165,6 +191,10 @@ impl Spans {
             flags |= DEADLINE;
             cell.deadline
                 .store(self.pack(deadline.instant()), Ordering::Release);
+        }
+        if identity.carrier.is_some() {
+            flags |= CARRYING;
+            *lock(carrier) = identity.carrier;
         }
         cell.flags.store(flags, Ordering::Release);
     }
@@ -226,6 +256,21 @@ impl Open<'_> {
         self.cell.flags.load(Ordering::Acquire) & RECORDING != 0 && self.is_open()
     }
 
+    /// Returns what carries the span's `tracestate`, if it has one.
+    #[inline]
+    pub(super) fn carrier(self) -> Option<Arc<Carrier>> {
+        if !self.is_carrying() {
+            return None;
+        }
+        let carrier = lock(self.carrier).clone();
+        carrier.filter(|_| self.is_open())
+    }
+
+    #[inline]
+    fn is_carrying(self) -> bool {
+        self.cell.flags.load(Ordering::Acquire) & CARRYING != 0
+    }
+
     /// Notes when a recorded span was left.
     #[inline]
     pub(super) fn left(self, at: Instant) {
@@ -245,7 +290,7 @@ impl Open<'_> {
     /// Gives the span another context and changes its record, unless somebody has seen the context.
     pub(super) fn change(
         self,
-        context: Context,
+        identity: impl Into<Identity>,
         work: impl FnOnce(&mut Option<Box<Record>>),
     ) -> Result<(), AlreadySeen> {
         let state = &self.cell.state;
@@ -256,11 +301,12 @@ impl Open<'_> {
         {
             return Err(AlreadySeen);
         }
+        let _old = lock(self.carrier).take(); // freed without a lock
         {
             let mut recording = lock(&self.cell.recording);
             work(&mut recording);
             self.cell.left.store(NEVER, Ordering::Release);
-            self.spans.write(self.cell, context);
+            self.spans.write(self.cell, self.carrier, identity.into());
         }
         state.store(FRESH, Ordering::Release);
         Ok(())
@@ -317,8 +363,8 @@ fn new_level(level: u32) -> Box<[Group]> {
     std::iter::repeat_with(Group::default).take(groups).collect()
 }
 
-fn lock(recording: &Mutex<Option<Box<Record>>>) -> std::sync::MutexGuard<'_, Option<Box<Record>>> {
-    recording.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

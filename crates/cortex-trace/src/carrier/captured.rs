@@ -70,6 +70,15 @@ impl Captured {
         }
     }
 
+    /// Makes one of the context of a span and what carries its `tracestate`, with the baggage of this thread.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn entered(context: Context, carrier: &Arc<Carrier>) -> Self {
+        Self {
+            context,
+            carrier: carrier.with_current_baggage(),
+        }
+    }
+
     /// Makes this what is current on the thread until the guard is dropped, which brings back what was before.
     ///
     /// Drop guards in the reverse order of their making, as they do by themselves, also in a panic. One that is dropped

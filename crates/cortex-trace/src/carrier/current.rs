@@ -8,6 +8,7 @@ use cortex_core::{Context, TraceId};
 use crate::propagation::{Baggage, TraceState};
 
 /// What a [`Context`](cortex_core::Context) has no room for; not made if both are empty.
+#[derive(Debug)]
 pub(crate) struct Carrier {
     /// Whose `tracestate` it is: a context that was attached alone may be one of another trace.
     trace_id: Option<TraceId>,
@@ -38,8 +39,19 @@ impl Carrier {
         })
     }
 
+    /// Returns what carries this `tracestate` beside the baggage of this thread: the current one or this one, if one of
+    /// them does, else a new one.
+    #[cfg(feature = "bridge")]
+    pub(super) fn with_current_baggage(self: &Arc<Self>) -> Option<Arc<Self>> {
+        let baggage = current().map_or(Baggage::EMPTY, |current| current.baggage.clone());
+        if self.baggage.is_same(&baggage) {
+            return Some(Arc::clone(self));
+        }
+        Self::of(self.trace_id, &self.tracestate, &baggage)
+    }
+
     /// Returns what carries these parts: the current one if it does, else a new one.
-    pub(super) fn of(
+    pub(crate) fn of(
         trace_id: Option<TraceId>,
         tracestate: &TraceState,
         baggage: &Baggage,

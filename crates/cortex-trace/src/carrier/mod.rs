@@ -7,6 +7,8 @@ mod spawn;
 mod traced;
 
 pub use self::captured::{Captured, CapturedGuard};
+#[cfg(feature = "bridge")]
+pub(crate) use self::current::Carrier;
 pub(crate) use self::current::{peek, tracestate_of};
 #[cfg(feature = "tokio")]
 pub use self::spawn::{spawn_blocking_traced, spawn_traced};

@@ -8,3 +8,5 @@ mod start;
 pub use self::builder::{Resource, TracerBuilder};
 pub use self::handle::Tracer;
 pub(crate) use self::start::Sort;
+#[cfg(feature = "bridge")]
+pub(crate) use self::start::Started;

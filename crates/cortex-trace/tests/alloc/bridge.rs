@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use cortex_core::{Clock, Context, Flags, SpanId, TraceId};
 use cortex_testkit::Usage;
-use cortex_trace::{AlwaysOff, SpanExt, Tracer};
+use cortex_trace::{AlwaysOff, Captured, SpanExt, Tracer};
 use tracing::{info, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -48,10 +48,10 @@ fn work(depth: u32) {
 }
 
 /// Returns what `work` allocates once everything that is pooled is there.
-fn measure(tracer: &Tracer, context: Context) -> Usage {
+fn measure(tracer: &Tracer, outside: &Captured) -> Usage {
     let subscriber = tracing_subscriber::registry().with(tracer.layer());
     tracing::subscriber::with_default(subscriber, || {
-        let _guard = context.attach();
+        let _guard = outside.attach();
         work(20);
         let ((), usage) = ALLOCATOR.measure(|| work(20));
         usage
@@ -71,8 +71,13 @@ fn an_unsampled_span_allocates_nothing() {
             .unwrap(),
     ];
     for tracer in &tracers {
-        for context in [Context::new(), unsampled] {
-            let usage = measure(tracer, context);
+        let tracestate = "congo=t61rcWkgMzE".parse().unwrap();
+        for outside in [
+            Captured::default(),
+            Captured::new(unsampled),
+            Captured::new(unsampled).with_tracestate(tracestate),
+        ] {
+            let usage = measure(tracer, &outside);
             assert_eq!((usage.allocations, usage.freed), (0, 0), "{tracer:?}");
         }
     }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use cortex_core::{Clock, Context, Deadline, Flags, FutureExt, SpanId, TraceId};
-use cortex_trace::propagation::{Remote, TraceState};
+use cortex_trace::propagation::{Baggage, Remote, TraceState};
 use cortex_trace::{
-    AlwaysOff, AlwaysOn, ExportError, Exporter, Link, ParentBased, SampleParams, Sampler, SamplingIntent,
-    ServerStart, SetParentError, SpanData, SpanExt, SpanKind, Status, TraceLayer, Tracer, Value,
-    with_remote_parent,
+    AlwaysOff, AlwaysOn, Captured, ExportError, Exporter, Link, ParentBased, SampleParams, Sampler,
+    SamplingIntent, ServerStart, SetParentError, SpanData, SpanExt, SpanKind, Status, TraceLayer, Tracer,
+    Value, with_remote_parent,
 };
 use expect_test::expect;
 use http::{HeaderMap, Method};
@@ -84,8 +84,12 @@ fn shown(spans: &[SpanData]) -> String {
 }
 
 fn remote(flags: Flags) -> Remote {
+    remote_with(flags, TraceState::EMPTY)
+}
+
+fn remote_with(flags: Flags, tracestate: TraceState) -> Remote {
     let ids = TraceId::new(0x4bf9).zip(SpanId::new(0x00f0)).unwrap();
-    Remote::new(ids.0, ids.1, flags, TraceState::EMPTY)
+    Remote::new(ids.0, ids.1, flags, tracestate)
 }
 
 #[derive(Debug)]
@@ -600,6 +604,121 @@ fn a_remote_parent_can_be_set_until_somebody_knows_the_span() {
         .unwrap_err();
     assert_eq!(error.to_string(), "set the parent of a span that is not traced");
     assert_eq!(Span::none().context(), Context::new());
+}
+
+/// Returns what a call from here takes along.
+fn called(tracer: &Tracer) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let uri = http::Uri::from_static("http://stock.internal/7");
+    tracer.client(&Method::GET, &uri).inject(&mut headers);
+    headers
+}
+
+fn tracestate(headers: &HeaderMap) -> &str {
+    headers
+        .get("tracestate")
+        .map_or("-", |value| value.to_str().unwrap())
+}
+
+#[test]
+fn a_tracestate_goes_where_its_span_goes() {
+    let state: TraceState = "congo=x,ot=th:0".parse().unwrap();
+    let caller = || remote_with(Flags::SAMPLED, state.clone());
+    let tracers = [
+        Tracer::builder("shop").build().unwrap(),
+        Tracer::propagate_only(),
+        Tracer::builder("shop")
+            .sampler(ParentBased::root(AlwaysOff).remote_sampled(AlwaysOff))
+            .build()
+            .unwrap(),
+    ];
+    for (tracer, expected) in tracers
+        .iter()
+        .zip(["congo=x,ot=th:0", "congo=x,ot=th:0", "congo=x"])
+    {
+        let sent = || {
+            let headers = called(tracer);
+            let parent = headers["traceparent"].to_str().unwrap().to_owned();
+            (parent[3..35].to_owned(), tracestate(&headers).to_owned())
+        };
+        let trace = remote(Flags::NONE).trace_id().to_string();
+        let here = (trace, expected.to_owned());
+        let subscriber = registry().with(tracer.layer());
+        tracing::subscriber::with_default(subscriber, || {
+            let span = with_remote_parent(caller(), || info_span!("consume"));
+            assert_eq!(Captured::current().tracestate(), None);
+            span.in_scope(|| {
+                assert_eq!(sent(), here);
+                info_span!("child").in_scope(|| assert_eq!(sent(), here));
+                info_span!(parent: None, "another trace").in_scope(|| assert_ne!(sent().0, here.0));
+                assert_eq!(sent(), here);
+            });
+            info_span!(parent: &span, "explicit").in_scope(|| {
+                assert_eq!(sent(), here);
+                info_span!("below it").in_scope(|| assert_eq!(sent(), here));
+            });
+            let set = info_span!("set");
+            set.set_remote_parent(caller()).unwrap();
+            set.in_scope(|| assert_eq!(sent(), here));
+            let elsewhere = std::thread::scope(|scope| {
+                let dispatch = tracing::dispatcher::get_default(Dispatch::clone);
+                let (span, sent) = (&span, &sent);
+                let thread =
+                    scope.spawn(move || tracing::dispatcher::with_default(&dispatch, || span.in_scope(sent)));
+                thread.join().unwrap()
+            });
+            assert_eq!(elsewhere, here);
+            // Left out of order, each takes its own along.
+            let other = with_remote_parent(remote(Flags::SAMPLED), || info_span!("without"));
+            let (first, second) = (span.enter(), other.enter());
+            drop(first);
+            drop(info_span!("in the other"));
+            drop(second);
+            let (first, second) = (other.enter(), span.enter());
+            drop(first);
+            assert_eq!(sent(), here);
+            drop(second);
+            assert_eq!(Captured::current().tracestate(), None);
+        });
+        assert_eq!(Context::current(), Context::new());
+    }
+}
+
+#[test]
+fn a_local_root_publishes_its_threshold() {
+    let tracer = Tracer::builder("shop")
+        .sampler(cortex_trace::Probability::new(1.0).unwrap())
+        .build()
+        .unwrap();
+    tracing::subscriber::with_default(registry().with(tracer.layer()), || {
+        info_span!("root").in_scope(|| {
+            assert_eq!(tracestate(&called(&tracer)), "ot=th:0");
+            info_span!("child").in_scope(|| assert_eq!(tracestate(&called(&tracer)), "ot=th:0"));
+        });
+    });
+}
+
+#[test]
+fn baggage_stays_beside_a_tracestate() {
+    let state: TraceState = "congo=x".parse().unwrap();
+    let tracer = Tracer::propagate_only();
+    tracing::subscriber::with_default(registry().with(tracer.layer()), || {
+        let caller = remote_with(Flags::SAMPLED, state);
+        let outside = Captured::default().with_baggage("tier=gold".parse().unwrap());
+        let span = outside.in_scope(|| with_remote_parent(caller, || info_span!("consume")));
+        for (around, expected) in [(outside, "tier=gold"), (Captured::default(), "")] {
+            around.in_scope(|| {
+                let inside = || {
+                    (
+                        tracestate(&called(&tracer)).to_owned(),
+                        Baggage::current().to_string(),
+                    )
+                };
+                assert_eq!(span.in_scope(inside), ("congo=x".to_owned(), expected.to_owned()));
+                assert_eq!(inside(), ("-".to_owned(), expected.to_owned()));
+            });
+        }
+    });
 }
 
 #[test]
