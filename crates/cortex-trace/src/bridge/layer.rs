@@ -14,7 +14,7 @@ use super::fields::{Early, EventFields, SpanFields};
 use super::spans::{Identity, Open, Spans};
 use super::{SetParentError, current, remote};
 use crate::carrier::{self, Carrier};
-use crate::export::is_worker;
+use crate::export::is_suppressed;
 use crate::propagation::{Baggage, Caller, Remote, TraceState};
 use crate::span::Record;
 use crate::tracer::{Sort, Started};
@@ -264,7 +264,7 @@ where
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: layer::Context<'_, S>) {
-        if is_worker() {
+        if is_suppressed() {
             return; // what exporters do is not exported
         }
         let name = attributes.metadata().name();

@@ -14,6 +14,7 @@ pub(crate) mod otlp_json;
 mod pipeline;
 mod queue;
 mod stats;
+mod suppressed;
 mod worker;
 
 pub use self::abort::Abort;
@@ -27,6 +28,8 @@ pub use self::file::OtlpJsonFile;
 pub(crate) use self::pipeline::Pipeline;
 pub(crate) use self::queue::Limits;
 pub use self::stats::Stats;
+pub(crate) use self::suppressed::is_suppressed;
+#[cfg(all(feature = "logs", feature = "otlp"))]
+pub(crate) use self::suppressed::is_suppressed_event;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::worker::Consumer;
-pub(crate) use self::worker::is_worker;

@@ -15,7 +15,7 @@ thread_local! {
 }
 
 /// Says whether this thread exports spans, where none may start that would be exported in turn.
-pub(crate) fn is_worker() -> bool {
+pub(super) fn is_worker() -> bool {
     IS_WORKER.get()
 }
 

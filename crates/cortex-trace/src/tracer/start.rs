@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use cortex_core::{Context, Flags, SpanId, TraceId};
 
 use super::Tracer;
-use crate::export::is_worker;
+use crate::export;
 use crate::id;
 use crate::propagation::{Caller, Remote, TraceState};
 use crate::sampler::{Decision, SampleParams, SamplingIntent, published};
@@ -148,7 +148,7 @@ impl<'a> Sort<'a> {
 
 /// An exporter that makes spans about its own work would never run out of it, nor a tail whose rules do.
 fn is_suppressed() -> bool {
-    is_worker() || tail::is_judging()
+    export::is_suppressed() || tail::is_judging()
 }
 
 fn unrecorded(flags: Flags) -> Flags {

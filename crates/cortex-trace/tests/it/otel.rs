@@ -273,6 +273,100 @@ fn what_the_sdk_hands_over_comes_back_the_same() {
     assert_eq!(fixture.ended(), before);
 }
 
+/// Uses spans and logs of `tracing` when it exports, as HTTP clients do.
+#[cfg(feature = "bridge")]
+#[derive(Debug)]
+struct Chatty {
+    subscriber: Arc<std::sync::OnceLock<tracing::Dispatch>>,
+    tracer: Arc<std::sync::OnceLock<Tracer>>,
+    exported: InMemorySpanExporter,
+}
+
+#[cfg(feature = "bridge")]
+impl SpanExporter for Chatty {
+    async fn export(&self, batch: Vec<sdk::trace::SpanData>) -> OTelSdkResult {
+        tracing::dispatcher::with_default(self.subscriber.get().unwrap(), || {
+            tracing::info_span!("export").in_scope(|| tracing::info!("exporting"));
+        });
+        let tracer = self.tracer.get().unwrap();
+        let by_hand = tracer.span("by hand").parent(Context::new()).start();
+        assert!(!by_hand.is_recording());
+        assert!(!tracer.span("below").parent(sampled()).start().is_recording());
+        self.exported.export(batch).await
+    }
+}
+
+#[cfg(feature = "bridge")]
+fn sampled() -> Context {
+    let (trace, span) = ids();
+    Context::new().with_span(trace, span, Flags::SAMPLED | Flags::RECORDING)
+}
+
+#[cfg(feature = "bridge")]
+#[test]
+fn what_the_sdk_does_to_export_is_not_exported() {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    let exported = InMemorySpanExporter::default();
+    let chatty = Chatty {
+        subscriber: Arc::default(),
+        tracer: Arc::default(),
+        exported: exported.clone(),
+    };
+    let (subscriber, cell) = (Arc::clone(&chatty.subscriber), Arc::clone(&chatty.tracer));
+    let processor = BatchSpanProcessor::builder(chatty).build();
+    let tracer = Tracer::builder("shop")
+        .export(otel::Processor::new(processor).timeout(AGES))
+        .build()
+        .unwrap();
+    let layered = tracing_subscriber::registry().with(tracer.layer());
+    #[cfg(all(feature = "logs", feature = "otlp"))]
+    let logs = cortex_trace::OtlpLogs::builder("shop")
+        .start(
+            cortex_trace::Otlp::http("http://127.0.0.1:9")
+                .unwrap()
+                .retry_for(Duration::ZERO),
+        )
+        .unwrap();
+    #[cfg(all(feature = "logs", feature = "otlp"))]
+    let layered = layered.with(logs.clone());
+    subscriber.set(tracing::Dispatch::new(layered)).unwrap();
+    cell.set(tracer.clone()).unwrap();
+    tracer.span("one").start().end();
+    for _ in 0..3 {
+        tracer.flush_blocking(AGES).unwrap();
+    }
+    assert_eq!(exported.get_finished_spans().unwrap().len(), 1);
+    assert_eq!(tracer.stats().enqueued, 1);
+    #[cfg(all(feature = "logs", feature = "otlp"))]
+    assert_eq!(logs.stats().enqueued, 0);
+    tracer.shutdown_blocking(AGES).unwrap();
+}
+
+#[test]
+fn a_span_can_start_while_its_thread_ends() {
+    struct Late(Tracer);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            self.0.span("late").start().end();
+        }
+    }
+    thread_local! {
+        // Gone after what is used later: the context of OpenTelemetry.
+        static LATE: std::cell::OnceCell<Late> = const { std::cell::OnceCell::new() };
+    }
+    let fixture = Fixture::new();
+    let tracer = fixture.tracer.clone();
+    // Joined, which waits for the destructors as well.
+    let thread = std::thread::spawn(move || {
+        LATE.with(|late| assert!(late.set(Late(tracer.clone())).is_ok()));
+        let _guard = api::Context::enter_telemetry_suppressed_scope();
+        assert!(!tracer.span("suppressed").start().is_recording());
+    });
+    thread.join().unwrap();
+    assert_eq!(fixture.one().name, "late");
+}
+
 fn sampled_and_not() -> [SpanData; 2] {
     let fixture = Fixture::new();
     fixture.tracer.span("sampled").start().end();

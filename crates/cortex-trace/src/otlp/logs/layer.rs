@@ -9,7 +9,7 @@ use tracing_subscriber::layer;
 
 use super::OtlpLogsBuilder;
 use super::record::Record;
-use crate::export::{Pipeline, is_worker};
+use crate::export::{Pipeline, is_suppressed_event};
 use crate::{ExportError, FlushError, Stats};
 
 /// Sends every event of the `tracing` crate to an OpenTelemetry collector, as a log record that carries the ids of the
@@ -20,7 +20,8 @@ use crate::{ExportError, FlushError, Stats};
 /// most 128 attributes, and a text at most 4096 bytes.
 ///
 /// It is a layer to combine with others, and a clone is the same. Records wait in a bounded queue of their own and are
-/// sent by a thread of their own, as spans are. What a thread of this crate says while it sends is not sent in turn.
+/// sent by a thread of their own, as spans are. What a thread of this crate says while it sends is not sent in turn, nor
+/// with feature `otel` what OpenTelemetry's SDK says then.
 ///
 /// # Performance
 ///
@@ -137,7 +138,7 @@ fn of_logs(error: FlushError) -> FlushError {
 impl<S: Subscriber> Layer<S> for OtlpLogs {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         // An exporter that logs about its own work would never run out of it.
-        if !is_worker() {
+        if !is_suppressed_event(event.metadata().target()) {
             self.pipeline.submit(Record::new(event, self.clock.wall()));
         }
     }
