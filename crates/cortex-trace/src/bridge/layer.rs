@@ -16,6 +16,7 @@ use super::{SetParentError, current, remote};
 use crate::carrier::{self, Carrier};
 use crate::export::is_suppressed;
 use crate::propagation::{Baggage, Caller, Remote, TraceState};
+use crate::redact::{Hide, Redact};
 use crate::span::Record;
 use crate::tracer::{Sort, Started};
 use crate::{Captured, Link, SpanKind, Tracer, Value};
@@ -41,6 +42,15 @@ use crate::{Captured, Link, SpanKind, Tracer, Value};
 /// [`std::error::Error`] adds `exception.message` and, if it has causes, `exception.stacktrace`.
 ///
 /// `follows_from` becomes a link. A span ends when it was exited for the last time, or closed if it never was entered.
+///
+/// # Secrets
+///
+/// `[redacted]` stands in place of the value of a field, of a span or an event, whose name says that it is secret:
+/// `password`, `passwd`, `pwd`, `passphrase`, `secret`, `client_secret`, `credentials`, `private_key`, `token`,
+/// `access_token`, `refresh_token`, `id_token`, `api_key`, `apikey`, `x_api_key`, `authorization`,
+/// `proxy_authorization`, `cookie`, `set_cookie`, and what [`redact`](Self::redact) adds. Of a name that is a path the last
+/// segment counts; case does not, nor does `-` for `_`. The value is not even formatted. Not hidden are the fields of
+/// the table, messages, and what [`SpanExt::set_attribute`](crate::SpanExt::set_attribute) sets.
 ///
 /// # Performance
 ///
@@ -83,6 +93,7 @@ pub struct TraceLayer {
     spans: Box<Spans>,
     events: LevelFilter,
     location: bool,
+    redact: Redact,
     subscriber: OnceLock<WeakDispatch>,
 }
 
@@ -109,6 +120,7 @@ impl TraceLayer {
             spans: Box::default(),
             events: LevelFilter::INFO,
             location: false,
+            redact: Redact::default(),
             subscriber: OnceLock::new(),
         }
     }
@@ -123,6 +135,24 @@ impl TraceLayer {
     /// done without it.
     pub const fn location(mut self, add: bool) -> Self {
         self.location = add;
+        self
+    }
+
+    /// Hides the values of more fields than those whose names are obviously secret.
+    ///
+    /// ```
+    /// let tracer = cortex_trace::Tracer::propagate_only();
+    /// let layer = tracer.layer().redact(["card_number", "iban"]);
+    /// # drop(layer);
+    /// ```
+    pub fn redact<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.redact.add(names);
+        self
+    }
+
+    /// Hides the values of exactly these fields; of none if there are none.
+    pub fn redact_only<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.redact.only(names);
         self
     }
 
@@ -220,7 +250,7 @@ impl TraceLayer {
         if self.location {
             add_location(&mut fields, metadata);
         }
-        attributes.record(&mut fields);
+        attributes.record(&mut Hide::but(&self.redact, OTEL, &mut fields));
         recording.apply(fields);
     }
 }
@@ -239,6 +269,8 @@ fn identity(started: Started, parent: Option<Arc<Carrier>>) -> Identity {
     };
     Identity { context, carrier }
 }
+/// How the names of the fields start that are no attributes, and so no secrets.
+const OTEL: &str = "otel.";
 
 fn add_location(fields: &mut SpanFields, metadata: &'static Metadata<'static>) {
     if let Some(file) = metadata.file() {
@@ -278,7 +310,7 @@ where
 
         let early = if is_local_root && Early::has_fields(attributes.metadata()) {
             let mut early = Early::default();
-            attributes.record(&mut early);
+            attributes.record(&mut Hide::but(&self.redact, OTEL, &mut early));
             early
         } else {
             Early::default()
@@ -315,7 +347,7 @@ where
             return;
         };
         let mut fields = SpanFields::with_capacity(values.len());
-        values.record(&mut fields);
+        values.record(&mut Hide::but(&self.redact, OTEL, &mut fields));
         open.record(|recording| recording.apply(fields));
     }
 
@@ -379,7 +411,7 @@ impl TraceLayer {
     fn add_event(&self, open: Open<'_>, event: &Event<'_>) {
         let metadata = event.metadata();
         let mut fields = EventFields::new(metadata);
-        event.record(&mut fields);
+        event.record(&mut Hide::new(&self.redact, &mut fields));
         let name = fields.name(metadata);
         let is_error = *metadata.level() == Level::ERROR;
         let now = self.tracer.clock().now();

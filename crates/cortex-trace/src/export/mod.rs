@@ -28,6 +28,8 @@ pub use self::file::OtlpJsonFile;
 pub(crate) use self::pipeline::Pipeline;
 pub(crate) use self::queue::Limits;
 pub use self::stats::Stats;
+#[cfg(feature = "otel")]
+pub(crate) use self::suppressed::ask_sdk;
 pub(crate) use self::suppressed::is_suppressed;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::suppressed::is_suppressed_event;

@@ -29,11 +29,22 @@ const fn is_suppressed_by_sdk() -> bool {
     false
 }
 
+/// Asks OpenTelemetry's SDK, too, from now on.
+#[cfg(feature = "otel")]
+pub(crate) fn ask_sdk() {
+    sdk::use_it();
+}
+
 #[cfg(feature = "otel")]
 mod sdk {
     use std::panic::catch_unwind;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use opentelemetry::Context;
+
+    /// Set by who hands spans to the SDK or takes them from it. Until then nobody is asked: the SDK's context costs each
+    /// thread an allocation.
+    static IN_USE: AtomicBool = AtomicBool::new(false);
 
     thread_local! {
         static WITNESS: Witness = Witness::new();
@@ -59,8 +70,15 @@ mod sdk {
         }
     }
 
+    pub(super) fn use_it() {
+        IN_USE.store(true, Ordering::Relaxed);
+    }
+
     #[inline]
     pub(super) fn is_suppressed() -> bool {
+        if !IN_USE.load(Ordering::Relaxed) {
+            return false;
+        }
         let suppressed =
             WITNESS.try_with(|witness| witness.is_alive && Context::is_current_telemetry_suppressed());
         suppressed.unwrap_or(false)

@@ -12,7 +12,6 @@ use tracing_subscriber::registry::LookupSpan;
 use super::filter::{self, Filter, InstallError};
 use super::json_format::JsonFormat;
 use super::lines::Lines;
-use super::redact::Redact;
 use super::{Background, DuplicateLimit, LogHandle};
 
 /// Writes every event of the `tracing` crate as a line of JSON that carries the ids of the current trace.
@@ -118,10 +117,7 @@ impl<W> JsonLogs<W> {
     /// Hides the values of exactly these fields; of none if there are none.
     #[must_use]
     pub fn redact_only<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.lines.redact(|redact| {
-            *redact = Redact::nothing();
-            redact.add(names);
-        });
+        self.lines.redact(|redact| redact.only(names));
         self
     }
 

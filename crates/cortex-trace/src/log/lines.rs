@@ -19,9 +19,9 @@ use super::handle::{LogHandle, Remote};
 use super::kept::Kept;
 use super::origin::{Message, Origin};
 use super::plan::{Kind, Plan, Plans};
-use super::redact::Redact;
 use super::scratch::Scratch;
 use super::timestamp::Stamp;
+use crate::redact::Redact;
 
 /// What the layers that write lines have in common.
 pub(super) struct Lines<F, W> {

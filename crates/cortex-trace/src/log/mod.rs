@@ -12,7 +12,6 @@ mod kept;
 mod lines;
 mod origin;
 mod plan;
-mod redact;
 mod scratch;
 mod text_format;
 mod text_logs;

@@ -7,7 +7,7 @@ use tracing::Metadata;
 use tracing::field::Field;
 
 use super::format::Format;
-use super::redact::Redact;
+use crate::redact::Redact;
 
 /// What all lines of one callsite have in common, worked out once.
 #[derive(Debug)]

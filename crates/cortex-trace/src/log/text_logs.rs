@@ -11,7 +11,6 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::filter::{self, Filter, InstallError};
 use super::lines::Lines;
-use super::redact::Redact;
 use super::text_format::TextFormat;
 use super::{Background, DuplicateLimit, LogHandle};
 
@@ -124,10 +123,7 @@ impl<W> TextLogs<W> {
     /// Hides the values of exactly these fields; of none if there are none.
     #[must_use]
     pub fn redact_only<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.lines.redact(|redact| {
-            *redact = Redact::nothing();
-            redact.add(names);
-        });
+        self.lines.redact(|redact| redact.only(names));
         self
     }
 

@@ -11,6 +11,7 @@ use opentelemetry_sdk::trace::SpanExporter;
 
 use super::convert;
 use super::driver::Driver;
+use crate::export::ask_sdk;
 use crate::{Abort, ExportError, Resource, SpanData};
 
 /// Exports through an exporter of OpenTelemetry's SDK, with our queue, thread and statistics in place of its batch
@@ -62,7 +63,8 @@ impl<E: SpanExporter + 'static> Exporter<E> {
     /// Takes an exporter that needs no runtime: whatever works with the SDK's `BatchSpanProcessor`.
     ///
     /// One with a client that blocks (`reqwest-blocking-client`) must not have a runtime around it, so here is none.
-    pub const fn new(exporter: E) -> Self {
+    pub fn new(exporter: E) -> Self {
+        ask_sdk();
         Self {
             inner: Ok(exporter),
             build: None,
@@ -102,6 +104,7 @@ impl<E: SpanExporter + 'static> Exporter<E> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn in_runtime(build: impl FnOnce() -> Result<E, ExportError> + Send + 'static) -> Self {
+        ask_sdk();
         Self {
             inner: Err(ExportError::new("the exporter panicked while it was built")),
             build: Some(Box::new(build)),

@@ -6,6 +6,7 @@ use opentelemetry_sdk::trace::{Span, SpanProcessor};
 
 use super::convert;
 use crate::Tracer;
+use crate::export::ask_sdk;
 
 /// A processor for OpenTelemetry's SDK that hands its sampled spans to the exporters of a [`Tracer`].
 ///
@@ -51,7 +52,8 @@ pub struct Intake {
 
 impl Intake {
     /// Makes a processor that hands spans to this tracer's exporters.
-    pub const fn new(tracer: Tracer) -> Self {
+    pub fn new(tracer: Tracer) -> Self {
+        ask_sdk();
         Self { tracer }
     }
 

@@ -5,6 +5,7 @@ use opentelemetry_sdk::trace::SpanProcessor;
 
 use super::convert;
 use super::exporter::{checked, over, sampled};
+use crate::export::ask_sdk;
 use crate::{ExportError, Resource, SpanData};
 
 /// Hands finished spans to a processor of OpenTelemetry's SDK.
@@ -54,7 +55,8 @@ pub struct Processor<P> {
 
 impl<P: SpanProcessor + 'static> Processor<P> {
     /// Takes a processor.
-    pub const fn new(processor: P) -> Self {
+    pub fn new(processor: P) -> Self {
+        ask_sdk();
         Self {
             processor,
             timeout: Duration::from_secs(5),

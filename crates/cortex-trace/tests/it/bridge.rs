@@ -657,9 +657,9 @@ fn a_tracestate_goes_where_its_span_goes() {
                 assert_eq!(sent(), here);
                 info_span!("below it").in_scope(|| assert_eq!(sent(), here));
             });
-            let set = info_span!("set");
-            set.set_remote_parent(caller()).unwrap();
-            set.in_scope(|| assert_eq!(sent(), here));
+            let assigned = info_span!("set");
+            assigned.set_remote_parent(caller()).unwrap();
+            assigned.in_scope(|| assert_eq!(sent(), here));
             let elsewhere = std::thread::scope(|scope| {
                 let dispatch = tracing::dispatcher::get_default(Dispatch::clone);
                 let (span, sent) = (&span, &sent);

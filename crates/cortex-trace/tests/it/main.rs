@@ -32,6 +32,8 @@ mod otlp;
 mod pipeline;
 mod propagation;
 #[cfg(feature = "bridge")]
+mod redaction;
+#[cfg(feature = "bridge")]
 mod reentrant;
 mod spans;
 mod support;

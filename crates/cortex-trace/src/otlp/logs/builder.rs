@@ -9,6 +9,7 @@ use super::record::Record;
 use crate::export::{Abort, Consumer, Limits, Pipeline};
 use crate::otlp::Otlp;
 use crate::otlp::channel::Channel;
+use crate::redact::Redact;
 use crate::{BuildError, BuildErrorKind, ExportError, Resource, Value};
 
 /// Describes [`OtlpLogs`] before they start.
@@ -30,6 +31,7 @@ pub struct OtlpLogsBuilder {
     resource: Resource,
     limits: Limits,
     clock: Arc<dyn Clock>,
+    redact: Redact,
 }
 
 impl OtlpLogsBuilder {
@@ -42,6 +44,7 @@ impl OtlpLogsBuilder {
             resource,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
+            redact: Redact::default(),
         }
     }
 
@@ -75,6 +78,19 @@ impl OtlpLogsBuilder {
         self
     }
 
+    /// Hides the values of more fields than those whose names are obviously secret, as
+    /// [`JsonLogs`](crate::JsonLogs#secrets) does.
+    pub fn redact<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.redact.add(names);
+        self
+    }
+
+    /// Hides the values of exactly these fields; of none if there are none.
+    pub fn redact_only<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.redact.only(names);
+        self
+    }
+
     /// Starts the thread that sends to the collector.
     ///
     /// # Errors
@@ -96,7 +112,7 @@ impl OtlpLogsBuilder {
         }];
         let pipeline =
             Pipeline::start_consumers(consumers, &self.resource, limits).map_err(BuildError::thread)?;
-        Ok(OtlpLogs::new(Arc::new(pipeline), self.clock))
+        Ok(OtlpLogs::new(Arc::new(pipeline), self.clock, self.redact))
     }
 }
 

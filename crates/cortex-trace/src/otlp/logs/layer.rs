@@ -10,6 +10,7 @@ use tracing_subscriber::layer;
 use super::OtlpLogsBuilder;
 use super::record::Record;
 use crate::export::{Pipeline, is_suppressed_event};
+use crate::redact::Redact;
 use crate::{ExportError, FlushError, Stats};
 
 /// Sends every event of the `tracing` crate to an OpenTelemetry collector, as a log record that carries the ids of the
@@ -22,6 +23,9 @@ use crate::{ExportError, FlushError, Stats};
 /// It is a layer to combine with others, and a clone is the same. Records wait in a bounded queue of their own and are
 /// sent by a thread of their own, as spans are. What a thread of this crate says while it sends is not sent in turn, nor
 /// with feature `otel` what OpenTelemetry's SDK says then.
+///
+/// `[redacted]` stands in place of the values of fields with secret names, as in [`JsonLogs`](crate::JsonLogs#secrets);
+/// [`redact`](OtlpLogsBuilder::redact) adds names.
 ///
 /// # Performance
 ///
@@ -53,6 +57,7 @@ use crate::{ExportError, FlushError, Stats};
 pub struct OtlpLogs {
     pipeline: Arc<Pipeline<Record>>,
     clock: Arc<dyn Clock>,
+    redact: Arc<Redact>,
 }
 
 impl OtlpLogs {
@@ -67,8 +72,12 @@ impl OtlpLogs {
         OtlpLogsBuilder::of(tracer.described().clone())
     }
 
-    pub(super) fn new(pipeline: Arc<Pipeline<Record>>, clock: Arc<dyn Clock>) -> Self {
-        Self { pipeline, clock }
+    pub(super) fn new(pipeline: Arc<Pipeline<Record>>, clock: Arc<dyn Clock>, redact: Redact) -> Self {
+        Self {
+            pipeline,
+            clock,
+            redact: Arc::new(redact),
+        }
     }
 
     /// Returns what became of the records; `Stats` says spans and means records here.
@@ -139,7 +148,8 @@ impl<S: Subscriber> Layer<S> for OtlpLogs {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         // An exporter that logs about its own work would never run out of it.
         if !is_suppressed_event(event.metadata().target()) {
-            self.pipeline.submit(Record::new(event, self.clock.wall()));
+            self.pipeline
+                .submit(Record::new(event, self.clock.wall(), &self.redact));
         }
     }
 }

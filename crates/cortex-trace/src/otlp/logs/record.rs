@@ -7,6 +7,7 @@ use cortex_core::Context;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
+use crate::redact::{Hide, Redact};
 use crate::span::{Attribute, TEXT, Value, put};
 
 /// An event of `tracing` on its way to a collector.
@@ -25,7 +26,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Reads an event, with the bounds that events of spans have.
-    pub(super) fn new(event: &Event<'_>, time: SystemTime) -> Self {
+    pub(super) fn new(event: &Event<'_>, time: SystemTime, redact: &Redact) -> Self {
         let metadata = event.metadata();
         let mut record = Self {
             time,
@@ -36,7 +37,7 @@ impl Record {
             dropped_attributes: 0,
             context: Context::current(),
         };
-        event.record(&mut record);
+        event.record(&mut Hide::new(redact, &mut record));
         record
     }
 

@@ -231,3 +231,33 @@ fn what_cannot_start_is_told() {
     let none = patient().batch_size(0).start(otlp()).unwrap_err();
     assert_eq!(none.kind(), BuildErrorKind::Limit);
 }
+
+#[test]
+fn secrets_are_not_even_formatted() {
+    struct Secret;
+    impl std::fmt::Debug for Secret {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("somebody looks");
+        }
+    }
+    let hidden = |builder: OtlpLogsBuilder| {
+        let collector = Collector::start(Speaks::Http, []);
+        let logs = builder.start(collector.exporter()).unwrap();
+        with(
+            &logs,
+            || tracing::info!("http.request.header.Set-Cookie" = 1, password = ?Secret, iban = 2, user = 3, "m"),
+        );
+        logs.shutdown_blocking(AGES).unwrap();
+        let request: ExportLogsServiceRequest = collector.next().decode();
+        let record = &request.resource_logs[0].scope_logs[0].log_records[0];
+        let hidden = attributes(record)
+            .into_iter()
+            .filter(|(_, value)| *value == Value::StringValue("[redacted]".into()));
+        hidden.map(|(key, _)| key.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(hidden(patient()), ["http.request.header.Set-Cookie", "password"]);
+    let more = hidden(patient().redact(["IBAN"]));
+    assert_eq!(more, ["http.request.header.Set-Cookie", "password", "iban"]);
+    let only = hidden(patient().redact_only(["user", "password"]));
+    assert_eq!(only, ["password", "user"]);
+}
