@@ -11,12 +11,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, TE};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::answer::{Failure, Rejection, Retry, judge};
+use super::answer::{Answer, Failure, Rejection, Retry, judge};
 use super::backoff::Backoff;
 use super::error::{OtlpError, OtlpErrorKind as Kind};
 use super::grpc;
 use super::settings::{Encoding, Protocol, Settings};
-use super::transport::{Payload, Transport};
+use super::transport::{Payload, Transport, read};
 use crate::export::Abort;
 
 /// How long a batch may be tried.
@@ -88,8 +88,9 @@ impl<T: Transport> Sender<T> {
         let message = self.pack(message);
         let mut backoff = Backoff::new(self.patience.first);
         loop {
+            let abort = self.abort.clone();
             let attempt = self.attempt(message.clone(), until);
-            let failure = match unless(&self.abort, attempt).await? {
+            let failure = match unless(&abort, attempt).await? {
                 Ok(rejection) => return Ok(rejection),
                 Err(failure) => failure,
             };
@@ -110,7 +111,7 @@ impl<T: Transport> Sender<T> {
         }
     }
 
-    async fn attempt(&self, message: Bytes, until: Instant) -> Result<Option<Rejection>, Failure> {
+    async fn attempt(&mut self, message: Bytes, until: Instant) -> Result<Option<Rejection>, Failure> {
         let transient = |error| Failure {
             error,
             retry: Retry::Later,
@@ -118,11 +119,36 @@ impl<T: Transport> Sender<T> {
         let mut request = self.template.clone();
         request.body_mut().0 = message;
         let deadline = after(self.timeout).min(until);
-        match timeout_at(deadline, self.transport.send(request)).await {
-            Ok(Ok(answer)) => judge(&answer, self.protocol, SystemClock.wall()),
-            Ok(Err(error)) => Err(transient(OtlpError::caused(Kind::Transport, error))),
-            Err(_) => Err(transient(OtlpError::new(Kind::TimedOut))),
+        match self.ask(request, deadline).await {
+            Ok(answer) => judge(&answer, self.protocol, SystemClock.wall()),
+            Err(error) => {
+                if *error.kind() == Kind::TimedOut {
+                    self.transport.renew(); // HTTP/2 would keep a dead connection until TCP gives it up
+                }
+                Err(transient(error))
+            }
         }
+    }
+
+    async fn ask(&self, request: Request<Payload>, deadline: Instant) -> Result<Answer, OtlpError> {
+        let late = || OtlpError::new(Kind::TimedOut);
+        let broken = |error| OtlpError::caused(Kind::Transport, error);
+        let head = timeout_at(deadline, self.transport.send(request)).await;
+        let (head, body) = head.map_err(|_| late())?.map_err(broken)?.into_parts();
+        let (body, trailers) = match (timeout_at(deadline, read(body)).await, self.protocol) {
+            (Ok(Ok(read)), _) => read,
+            // The status has said it all: to send again what was taken would double it.
+            (Ok(Err(_)) | Err(_), Protocol::Http(_)) => Default::default(),
+            // The status would have come last.
+            (Ok(Err(error)), Protocol::Grpc) => return Err(broken(error.into())),
+            (Err(_), Protocol::Grpc) => return Err(late()),
+        };
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+            trailers,
+        })
     }
 
     async fn wait(&self, at: Instant) -> Result<(), OtlpError> {
@@ -209,11 +235,13 @@ fn gzip(_: &[u8]) -> Vec<u8> {
 mod tests {
     use std::cell::RefCell;
     use std::collections::VecDeque;
+    use std::pin::Pin;
+    use std::task::Context;
 
-    use http::StatusCode;
     use http::header::RETRY_AFTER;
+    use http::{HeaderMap, Response};
+    use http_body::{Body, Frame};
 
-    use super::super::answer::Answer;
     use super::super::transport::BoxError;
     use super::*;
 
@@ -222,32 +250,58 @@ mod tests {
         answers: RefCell<VecDeque<Reply>>,
         asked: RefCell<Vec<Duration>>,
         start: Instant,
+        renewed: usize,
     }
 
     #[derive(Clone, Copy)]
     enum Reply {
         Status(u16, Option<&'static str>),
+        /// The head of a status, and no end of the body.
+        HangInBody(u16),
         Broken,
         Never,
     }
 
+    /// A body that has ended, or never does.
+    struct Ending(bool);
+
+    impl Body for Ending {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            if self.0 { Poll::Ready(None) } else { Poll::Pending }
+        }
+    }
+
     impl Transport for Script {
-        async fn send(&self, request: Request<Payload>) -> Result<Answer, BoxError> {
+        async fn send(
+            &self,
+            request: Request<Payload>,
+        ) -> Result<Response<impl Body<Error: Into<BoxError>>>, BoxError> {
             assert_eq!(request.body().0, "message");
             self.asked.borrow_mut().push(self.start.elapsed());
             let next = self.answers.borrow_mut().pop_front();
             match next {
-                Some(Reply::Status(status, retry_after)) => Ok(Answer {
-                    status: StatusCode::from_u16(status)?,
-                    headers: retry_after
-                        .map(|after| (RETRY_AFTER, HeaderValue::from_static(after)))
-                        .into_iter()
-                        .collect(),
-                    ..Answer::default()
-                }),
+                Some(Reply::Status(status, retry_after)) => {
+                    let headers = retry_after.map(|after| (RETRY_AFTER, HeaderValue::from_static(after)));
+                    let mut response = Response::builder().status(status).body(Ending(true))?;
+                    *response.headers_mut() = headers.into_iter().collect::<HeaderMap>();
+                    Ok(response)
+                }
+                Some(Reply::HangInBody(status)) => {
+                    Ok(Response::builder().status(status).body(Ending(false))?)
+                }
                 Some(Reply::Broken) => Err("broken pipe".into()),
                 Some(Reply::Never) | None => std::future::pending().await,
             }
+        }
+
+        fn renew(&mut self) {
+            self.renewed += 1;
         }
     }
 
@@ -262,6 +316,7 @@ mod tests {
             answers: RefCell::new(answers.into_iter().collect()),
             asked: RefCell::default(),
             start: Instant::now(),
+            renewed: 0,
         };
         Sender::new(script, &settings, "", PATIENCE, Abort::new())
     }
@@ -316,8 +371,34 @@ mod tests {
         let mut sender = sender([Reply::Never, Reply::Status(200, None)]);
         assert_eq!(send(&mut sender).await, Ok(None));
         assert_eq!(sender.transport.start.elapsed().as_secs(), 10);
+        assert_eq!(sender.transport.renewed, 1); // what hangs may be the connection
         assert_eq!(send(&mut sender).await, Err(OtlpErrorKind::TimedOut));
         assert!(sender.transport.start.elapsed() < Duration::from_secs(71));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_counts_though_its_body_hangs() {
+        let mut sender = sender([Reply::HangInBody(200), Reply::Status(200, None)]);
+        assert_eq!(send(&mut sender).await, Ok(None));
+        assert_eq!(seconds(&sender), [0]); // a second time would double what was taken
+        assert_eq!(sender.transport.start.elapsed().as_secs(), 10);
+
+        let mut sender = self::sender([Reply::HangInBody(503), Reply::Status(200, None)]);
+        assert_eq!(send(&mut sender).await, Ok(None));
+        assert_eq!(sender.transport.asked.borrow().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn over_grpc_a_body_that_hangs_has_no_status() {
+        let mut sender = sender([Reply::HangInBody(200)]);
+        sender.protocol = Protocol::Grpc;
+        let sent = sender.attempt("message".into(), sender.deadline()).await;
+        let failure = sent.unwrap_err();
+        assert_eq!(
+            (failure.error.kind(), failure.retry),
+            (&OtlpErrorKind::TimedOut, Retry::Later)
+        );
+        assert_eq!(sender.transport.renewed, 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,13 +8,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-use super::answer::Answer;
 use super::settings::Protocol;
 
 /// The most that is read of an answer; a collector needs less than a hundred bytes.
@@ -25,9 +24,15 @@ const MAX_HEADERS: u32 = 64 << 10;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Sends one request and waits for the answer.
+/// Sends one request and waits for the head of the answer.
 pub(super) trait Transport {
-    async fn send(&self, request: Request<Payload>) -> Result<Answer, BoxError>;
+    async fn send(
+        &self,
+        request: Request<Payload>,
+    ) -> Result<Response<impl Body<Error: Into<BoxError>>>, BoxError>;
+
+    /// Forgets the connection, which may have died without a sign.
+    fn renew(&mut self);
 }
 
 /// The client: HTTP/1.1, or HTTP/2 for gRPC, without TLS. It keeps one connection and follows no redirect.
@@ -35,43 +40,46 @@ pub(super) trait Transport {
 pub(super) struct Plain {
     client: Client<HttpConnector, Payload>,
     protocol: Protocol,
+    timeout: Duration,
 }
 
 impl Plain {
     pub(super) fn new(protocol: Protocol, timeout: Duration) -> Self {
+        Self {
+            client: Self::client(protocol, timeout),
+            protocol,
+            timeout,
+        }
+    }
+
+    fn client(protocol: Protocol, timeout: Duration) -> Client<HttpConnector, Payload> {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(timeout));
-        let client = Client::builder(TokioExecutor::new())
+        Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(1)
             .http1_max_buf_size(MAX_HEADERS as usize)
             .http2_max_header_list_size(MAX_HEADERS)
             .http2_only(protocol == Protocol::Grpc)
-            .build(connector);
-        Self { client, protocol }
+            .build(connector)
     }
 }
 
 impl Transport for Plain {
-    async fn send(&self, request: Request<Payload>) -> Result<Answer, BoxError> {
-        let (head, body) = self.client.request(request).await?.into_parts();
-        let (body, trailers) = match (read(body).await, self.protocol) {
-            (Ok(read), _) => read,
-            // The status has said it all: to send again what was taken would double it.
-            (Err(_), Protocol::Http(_)) => Default::default(),
-            (Err(error), Protocol::Grpc) => return Err(error.into()), // the status would have come last
-        };
-        Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-            trailers,
-        })
+    async fn send(
+        &self,
+        request: Request<Payload>,
+    ) -> Result<Response<impl Body<Error: Into<BoxError>>>, BoxError> {
+        Ok(self.client.request(request).await?)
+    }
+
+    fn renew(&mut self) {
+        self.client = Self::client(self.protocol, self.timeout);
     }
 }
 
 /// Reads a body and what follows it, but no more than is allowed.
-async fn read<B: Body>(body: B) -> Result<(Vec<u8>, HeaderMap), B::Error> {
+pub(super) async fn read<B: Body>(body: B) -> Result<(Vec<u8>, HeaderMap), B::Error> {
     let mut body = pin!(body);
     let (mut bytes, mut trailers) = (Vec::new(), HeaderMap::new());
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {

@@ -45,6 +45,8 @@ pub(super) enum Reply {
     Die,
     /// Sends the head of a success and the beginning of a body, and closes the connection.
     DieInBody,
+    /// Sends the head of a success and the beginning of a body, and no more.
+    HangInBody,
     /// Sends a success with so many bytes, or a refusal.
     Flood(u16, usize),
 }
@@ -96,6 +98,10 @@ impl Collector {
             connections,
             _end: end,
         }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(super) fn url(&self) -> String {
@@ -254,6 +260,14 @@ async fn answer(reply: Reply) -> io::Result<Response<Body>> {
             tokio::spawn(async move {
                 let _ = sender.send_data(Bytes::from_static(b"\x0a\x20")).await;
                 sender.abort(io::ErrorKind::ConnectionReset.into());
+            });
+            Ok(Response::new(body.boxed()))
+        }
+        Reply::HangInBody => {
+            let (mut sender, body) = Channel::<Bytes, io::Error>::new(1);
+            tokio::spawn(async move {
+                let _ = sender.send_data(Bytes::from_static(b"\x0a\x20")).await;
+                std::future::pending::<()>().await;
             });
             Ok(Response::new(body.boxed()))
         }

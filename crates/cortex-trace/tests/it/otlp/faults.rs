@@ -7,6 +7,7 @@ use cortex_core::Context;
 use cortex_trace::{Otlp, OtlpError, OtlpErrorKind, Stats, Tracer, TracerBuilder};
 
 use super::collector::{Collector, Reply, Speaks, assert_adds_up};
+use super::relay::Relay;
 use crate::support::AGES;
 
 const BOTH: [Speaks; 2] = [Speaks::Http, Speaks::Grpc];
@@ -143,6 +144,40 @@ fn a_success_that_breaks_off_is_a_success_if_its_status_was_told() {
     let (stats, error) = send(collector.exporter());
     assert_eq!((stats.exported, error), (4, None));
     assert_eq!(collector.others(), 2);
+}
+
+#[test]
+fn a_success_whose_body_hangs_is_not_sent_again() {
+    let collector = Collector::start(Speaks::Http, [Reply::HangInBody]);
+    let (stats, error) = send(collector.exporter().timeout(Duration::from_millis(200)));
+    assert_eq!((stats.exported, error), (4, None));
+    assert_eq!(collector.others(), 2);
+}
+
+#[test]
+fn a_connection_that_died_without_a_sign_is_given_up() {
+    for speaks in BOTH {
+        let collector = Collector::start(speaks, []);
+        let relay = Relay::start(collector.address());
+        let otlp = match speaks {
+            Speaks::Http => Otlp::http(&relay.url()),
+            Speaks::Grpc => Otlp::grpc(&relay.url()),
+        };
+        let otlp = otlp.unwrap().backoff(Duration::from_millis(1));
+        let tracer = patient()
+            .export(otlp.timeout(Duration::from_millis(500)))
+            .build()
+            .unwrap();
+        end_spans(&tracer, 1);
+        tracer.flush_blocking(AGES).unwrap();
+        assert_eq!((collector.next().spans(), relay.connections()), (1, 1));
+        relay.freeze();
+        end_spans(&tracer, 2);
+        tracer.flush_blocking(AGES).unwrap();
+        assert_eq!(assert_adds_up(tracer.stats()).exported, 3);
+        assert_eq!(collector.next().spans(), 2);
+        assert!(relay.connections() > 1);
+    }
 }
 
 #[test]

@@ -4,5 +4,6 @@ mod collector;
 mod faults;
 #[cfg(feature = "logs")]
 mod logs;
+mod relay;
 mod runtimes;
 mod spans;
