@@ -54,6 +54,10 @@ impl Consumer<SpanData> for Box<dyn Exporter> {
 /// Exports what comes out of the queue until that is closed and empty.
 pub(super) fn run<T>(queue: &Queue<T>, mut exporter: impl Consumer<T>, resource: &Resource) {
     IS_WORKER.set(true);
+    let mut ending = Ending {
+        queue,
+        result: Err(ExportError::panicked("the worker")),
+    };
     let named = guarded(queue, || {
         exporter.begin(resource, queue.abort.clone());
         Ok(())
@@ -68,7 +72,8 @@ pub(super) fn run<T>(queue: &Queue<T>, mut exporter: impl Consumer<T>, resource:
                 queue.exported(batch.len(), &result);
                 batch.clear();
                 #[cfg(feature = "logs")]
-                complaints.consider(queue);
+                // Whoever listens is foreign code, too; it is not the exporter that panics.
+                let _ = catch_unwind(AssertUnwindSafe(|| complaints.consider(queue)));
             }
             Task::Flush(completion) => {
                 let result = guarded(queue, || exporter.flush());
@@ -83,7 +88,19 @@ pub(super) fn run<T>(queue: &Queue<T>, mut exporter: impl Consumer<T>, resource:
         drop(exporter);
         Ok(())
     });
-    queue.ended(&named.and(result).and(dropped));
+    ending.result = named.and(result).and(dropped);
+}
+
+/// Tells everybody who waits that the worker has ended, even if it panics.
+struct Ending<'a, T> {
+    queue: &'a Queue<T>,
+    result: Result<(), ExportError>,
+}
+
+impl<T> Drop for Ending<'_, T> {
+    fn drop(&mut self) {
+        self.queue.ended(&self.result);
+    }
 }
 
 /// Runs foreign code; a panic becomes an error and is counted.

@@ -363,6 +363,10 @@ thread_local! {
 
 fn run(queue: &Queue, mut act: Act, notice: &dyn Fn(&mut String, u64)) {
     IS_WRITING.set(true);
+    let mut ending = Ending {
+        queue,
+        result: Err(ExportError::panicked("the thread of the logs")),
+    };
     let mut guarded = |action: Action<'_>| {
         // What a panic leaves half done belongs to the writer, which gets the next lines all the same.
         catch_unwind(AssertUnwindSafe(|| act(action)))
@@ -381,8 +385,9 @@ fn run(queue: &Queue, mut act: Act, notice: &dyn Fn(&mut String, u64)) {
         let (dropped, is_idle) = queue.wrote(&work, result.is_ok());
         if dropped > 0 && result.is_ok() {
             text.clear();
-            notice(&mut text, dropped);
-            if guarded(Action::Write(text.as_bytes())).is_ok() {
+            // It asks a clock, which is foreign code, too.
+            let noticed = catch_unwind(AssertUnwindSafe(|| notice(&mut text, dropped)));
+            if noticed.is_ok() && guarded(Action::Write(text.as_bytes())).is_ok() {
                 queue.state().told += dropped;
             }
         }
@@ -403,5 +408,17 @@ fn run(queue: &Queue, mut act: Act, notice: &dyn Fn(&mut String, u64)) {
         }
         batch.clear();
     }
-    queue.ended(&last);
+    ending.result = last;
+}
+
+/// Tells everybody who waits that the thread has ended, even if it panics.
+struct Ending<'a> {
+    queue: &'a Queue,
+    result: Result<(), ExportError>,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.queue.ended(&self.result);
+    }
 }

@@ -282,3 +282,40 @@ fn without_it_failures_of_the_writer_are_counted() {
     assert!(!handle.flush_blocking(LONG).unwrap_err().is_timeout());
     assert!(block_on(handle.flush(LONG)).is_err());
 }
+
+#[test]
+fn a_clock_that_panics_does_not_end_the_thread() {
+    /// Does not work on the thread that writes.
+    struct Fragile(ManualClock);
+    impl cortex_core::Clock for Fragile {
+        fn now(&self) -> std::time::Instant {
+            self.0.now()
+        }
+
+        fn wall(&self) -> std::time::SystemTime {
+            if std::thread::current().name() == Some("cortex-logs") {
+                std::panic::resume_unwind(Box::new("seeded panic"));
+            }
+            self.0.wall()
+        }
+    }
+
+    let (open, output, gated) = Gated::new();
+    let logs = JsonLogs::new(std::sync::Mutex::new(gated))
+        .clock(Fragile(ManualClock::new()))
+        .background(1)
+        .unwrap();
+    let handle = logs.handle();
+    let subscriber = tracing_subscriber::registry().with(logs);
+    tracing::subscriber::with_default(subscriber, || {
+        info!("first");
+        info!("dropped"); // which cannot be told
+        drop(open);
+        handle.flush_blocking(LONG).unwrap();
+        info!("second");
+        handle.shutdown_blocking(LONG).unwrap();
+    });
+    let text = output.text();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert_eq!(handle.stats().dropped, 1);
+}

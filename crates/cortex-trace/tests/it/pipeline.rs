@@ -510,3 +510,51 @@ fn the_numbers_add_up_at_every_moment() {
     let stats = assert_adds_up(tracer.stats());
     assert_eq!((stats.enqueued, stats.in_flight), (2000, 0));
 }
+
+#[cfg(feature = "logs")]
+#[test]
+fn a_layer_that_panics_about_losses_does_not_end_the_worker() {
+    use tracing_subscriber::layer::{Context as Registry, SubscriberExt};
+
+    struct Panics(Sender<()>);
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Panics {
+        fn on_event(&self, _: &tracing::Event<'_>, _: Registry<'_, S>) {
+            let _ = self.0.send(());
+            resume_unwind(Box::new("seeded panic"));
+        }
+    }
+
+    thread_local! {
+        static SUBSCRIBER: std::cell::RefCell<Option<tracing::subscriber::DefaultGuard>> = const { std::cell::RefCell::new(None) };
+    }
+
+    /// Loses the first batch, on a thread where losses are told to a layer that panics.
+    struct Loses(Sender<()>, bool);
+    impl Exporter for Loses {
+        fn set_resource(&mut self, _: &Resource) {
+            let subscriber = tracing_subscriber::registry().with(Panics(self.0.clone()));
+            SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
+        }
+
+        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+            if std::mem::replace(&mut self.1, true) {
+                Ok(())
+            } else {
+                Err(ExportError::new("seeded failure"))
+            }
+        }
+    }
+
+    let (sender, told) = channel();
+    let tracer = Tracer::builder("shop")
+        .export(Loses(sender, false))
+        .build()
+        .unwrap();
+    tracer.span("lost").start().end();
+    tracer.flush_blocking(AGES).unwrap();
+    assert_eq!(told.try_iter().count(), 1);
+    tracer.span("kept").start().end();
+    tracer.shutdown_blocking(AGES).unwrap();
+    let stats = tracer.stats();
+    assert_eq!((stats.failed, stats.exported, stats.panics), (1, 1, 0));
+}
