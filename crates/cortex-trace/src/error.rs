@@ -16,7 +16,7 @@ use std::{fmt, io};
 #[derive(Debug)]
 pub struct BuildError {
     kind: BuildErrorKind,
-    source: Option<io::Error>,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 /// What was wrong with a [`TracerBuilder`](crate::TracerBuilder).
@@ -38,6 +38,8 @@ pub enum BuildErrorKind {
     Limit,
     /// The operating system did not start a worker thread.
     Thread,
+    /// What sends to the destination is not set up well; the source says more.
+    Exporter,
 }
 
 impl BuildError {
@@ -45,10 +47,18 @@ impl BuildError {
         Self { kind, source: None }
     }
 
-    pub(crate) const fn thread(source: io::Error) -> Self {
+    pub(crate) fn thread(source: io::Error) -> Self {
         Self {
             kind: BuildErrorKind::Thread,
-            source: Some(source),
+            source: Some(source.into()),
+        }
+    }
+
+    #[cfg(all(feature = "logs", feature = "otlp"))]
+    pub(crate) fn exporter(source: crate::OtlpError) -> Self {
+        Self {
+            kind: BuildErrorKind::Exporter,
+            source: Some(source.into()),
         }
     }
 
@@ -65,13 +75,14 @@ impl fmt::Display for BuildError {
             BuildErrorKind::ServiceName => "the service has no name",
             BuildErrorKind::Limit => "the queue capacity and the batch size must not be zero",
             BuildErrorKind::Thread => "the system did not start a thread for an exporter",
+            BuildErrorKind::Exporter => "an exporter is not set up well",
         })
     }
 }
 
 impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
+        self.source.as_deref().map(|source| source as _)
     }
 }
 

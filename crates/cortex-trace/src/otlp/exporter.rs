@@ -46,8 +46,9 @@ use crate::{Abort, ExportError, Exporter, Resource, SpanData};
 /// ```
 #[must_use = "it is an exporter: give it to a tracer"]
 pub struct Otlp {
-    traces: Settings,
-    logs: Settings,
+    /// At least one of the signals is set up well; an error is told to whoever uses the other.
+    traces: Result<Settings, OtlpError>,
+    logs: Result<Settings, OtlpError>,
     patience: Patience,
     resource: Resource,
     abort: Abort,
@@ -85,20 +86,22 @@ impl Otlp {
 
     fn new(protocol: Protocol, url: &str) -> Result<Self, OtlpError> {
         Ok(Self::with(
-            Settings::new(Signal::Traces, protocol, url)?,
-            Settings::new(Signal::Logs, protocol, url)?,
+            Ok(Settings::new(Signal::Traces, protocol, url)?),
+            Ok(Settings::new(Signal::Logs, protocol, url)?),
         ))
     }
 
-    /// Makes an exporter as the environment says: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT` and
+    /// Makes an exporter of spans as the environment says: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT` and
     /// `_COMPRESSION`, or those that start with `OTEL_EXPORTER_OTLP_TRACES_` and `OTEL_EXPORTER_OTLP_LOGS_` instead.
     ///
     /// Without them it is HTTP with protobuf to `http://localhost:4318`. A timeout is that of one request: how long a
     /// batch may be tried is [`retry_for`](Self::retry_for). What is set afterwards goes before them.
     ///
+    /// What is wrong with a variable of logs alone is told by `OtlpLogsBuilder::start`, if that is given this exporter.
+    ///
     /// # Errors
     ///
-    /// One of them is malformed, or asks for what there is not, such as TLS, or gzip without the feature of that name;
+    /// One of them that spans need is malformed, or asks for what there is not, such as TLS, or gzip without the feature of that name;
     /// the error names it.
     pub fn from_env() -> Result<Self, OtlpError> {
         Self::from_variables(std::env::var_os)
@@ -108,7 +111,7 @@ impl Otlp {
     ///
     /// # Errors
     ///
-    /// A variable is malformed, or asks for what there is not; the error names it.
+    /// A variable that spans need is malformed, or asks for what there is not; the error names it.
     ///
     /// # Examples
     ///
@@ -125,13 +128,49 @@ impl Otlp {
     /// # Ok::<(), cortex_trace::OtlpError>(())
     /// ```
     pub fn from_variables(variable: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, OtlpError> {
-        Ok(Self::with(
-            env::read(Signal::Traces, &variable)?,
-            env::read(Signal::Logs, &variable)?,
-        ))
+        let traces = env::read(Signal::Traces, &variable)?;
+        Ok(Self::with(Ok(traces), env::read(Signal::Logs, &variable)))
     }
 
-    fn with(traces: Settings, logs: Settings) -> Self {
+    /// Makes what [`OtlpLogsBuilder::start`](crate::OtlpLogsBuilder::start) takes as the environment says, by the same
+    /// variables as [`from_env`](Self::from_env).
+    ///
+    /// What is wrong with a variable of spans alone is the error of every export, if a tracer is given this exporter.
+    ///
+    /// # Errors
+    ///
+    /// A variable that logs need is malformed, or asks for what there is not; the error names it.
+    #[cfg(feature = "logs")]
+    pub fn logs_from_env() -> Result<Self, OtlpError> {
+        Self::logs_from_variables(std::env::var_os)
+    }
+
+    /// Does what [`logs_from_env`](Self::logs_from_env) does, with variables from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// A variable that logs need is malformed, or asks for what there is not; the error names it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_trace::{Otlp, OtlpLogs};
+    ///
+    /// let variable = |name| (name == "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").then(|| "a typing error".into());
+    /// let logs = OtlpLogs::builder("shop").start(Otlp::logs_from_variables(variable)?)?;
+    /// assert!(Otlp::from_variables(variable).is_err());
+    /// # drop(logs);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "logs")]
+    pub fn logs_from_variables(
+        variable: impl Fn(&'static str) -> Option<OsString>,
+    ) -> Result<Self, OtlpError> {
+        let logs = env::read(Signal::Logs, &variable)?;
+        Ok(Self::with(env::read(Signal::Traces, &variable), Ok(logs)))
+    }
+
+    fn with(traces: Result<Settings, OtlpError>, logs: Result<Settings, OtlpError>) -> Self {
         Self {
             traces,
             logs,
@@ -151,8 +190,9 @@ impl Otlp {
     ///
     /// HTTP allows no such name or value.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, OtlpError> {
-        self.traces.header(name, value)?;
-        self.logs.header(name, value)?;
+        for settings in self.signals() {
+            settings.header(name, value)?;
+        }
         Ok(self)
     }
 
@@ -160,8 +200,9 @@ impl Otlp {
     /// millisecond.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         let timeout = timeout.max(Duration::from_millis(1));
-        self.traces.timeout = timeout;
-        self.logs.timeout = timeout;
+        for settings in self.signals() {
+            settings.timeout = timeout;
+        }
         self
     }
 
@@ -180,16 +221,21 @@ impl Otlp {
 
     /// Sets whether requests are compressed with gzip; off unless set.
     #[cfg(feature = "gzip")]
-    pub const fn gzip(mut self, gzip: bool) -> Self {
-        self.traces.gzip = gzip;
-        self.logs.gzip = gzip;
+    pub fn gzip(mut self, gzip: bool) -> Self {
+        for settings in self.signals() {
+            settings.gzip = gzip;
+        }
         self
+    }
+
+    fn signals(&mut self) -> impl Iterator<Item = &mut Settings> {
+        [&mut self.traces, &mut self.logs].into_iter().flatten()
     }
 
     /// Makes what sends logs to the same collector.
     #[cfg(feature = "logs")]
-    pub(super) fn logs(self) -> Channel {
-        Channel::new(self.logs, self.patience)
+    pub(super) fn logs(self) -> Result<Channel, OtlpError> {
+        Ok(Channel::new(self.logs?, self.patience))
     }
 }
 
@@ -207,8 +253,12 @@ impl Exporter for Otlp {
     }
 
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        let settings = self
+            .traces
+            .as_ref()
+            .map_err(|error| ExportError::new(error.clone()))?;
         let channel = self.channel.get_or_insert_with(|| {
-            let mut channel = Channel::new(self.traces.clone(), self.patience);
+            let mut channel = Channel::new(settings.clone(), self.patience);
             channel.set_abort(self.abort.clone());
             channel.set_resource(&self.resource);
             channel

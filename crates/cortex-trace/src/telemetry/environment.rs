@@ -66,7 +66,7 @@ impl Telemetry {
             Exporter::None => {}
             Exporter::Console => builder = builder.text_logs(TextLogs::stdout()),
             #[cfg(feature = "otlp")]
-            Exporter::Otlp => builder = builder.otlp_logs(crate::Otlp::from_variables(&variable)?),
+            Exporter::Otlp => builder = builder.otlp_logs(crate::Otlp::logs_from_variables(&variable)?),
         }
         if let Some(directives) = text(&variable, FILTER)? {
             builder = builder.filter(directives);

@@ -95,7 +95,8 @@ impl OtlpLogsBuilder {
     ///
     /// # Errors
     ///
-    /// The service has no name, a limit is zero, or the thread did not start.
+    /// The service has no name, a limit is zero, the thread did not start, or the exporter was made by
+    /// [`Otlp::from_env`] and a variable of logs has a value that cannot be used.
     pub fn start(self, otlp: Otlp) -> Result<OtlpLogs, BuildError> {
         if self.resource.service_name().is_empty() {
             return Err(BuildError::new(BuildErrorKind::ServiceName));
@@ -108,7 +109,7 @@ impl OtlpLogsBuilder {
             ..self.limits
         };
         let consumers = vec![Logs {
-            channel: Some(otlp.logs()),
+            channel: Some(otlp.logs().map_err(BuildError::exporter)?),
         }];
         let pipeline =
             Pipeline::start_consumers(consumers, &self.resource, limits).map_err(BuildError::thread)?;

@@ -261,3 +261,52 @@ fn secrets_are_not_even_formatted() {
     let only = hidden(patient().redact_only(["user", "password"]));
     assert_eq!(only, ["password", "user"]);
 }
+
+#[test]
+fn a_variable_of_one_signal_is_the_business_of_that_one() {
+    let (traces, logs) = (
+        typo("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
+        typo("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL"),
+    );
+
+    // Set up for spans, and used for both.
+    assert!(Otlp::from_variables(traces).is_err());
+    let otlp = Otlp::from_variables(logs).unwrap().header("a", "b").unwrap();
+    let error = patient().start(otlp).unwrap_err();
+    assert_eq!(error.kind(), BuildErrorKind::Exporter);
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL"), "{cause}");
+
+    // Set up for logs, and used for both.
+    assert!(Otlp::logs_from_variables(logs).is_err());
+    let otlp = Otlp::logs_from_variables(traces).unwrap();
+    let tracer = Tracer::builder("shop").export(otlp).build().unwrap();
+    tracer.span("lost").start().end();
+    tracer.shutdown_blocking(AGES).unwrap();
+    let (_, error) = tracer.last_errors().next().unwrap();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), "{cause}");
+}
+
+/// An environment with a mistake in one variable.
+fn typo(wrong: &'static str) -> impl Fn(&'static str) -> Option<std::ffi::OsString> + Copy {
+    move |name| (name == wrong).then(|| "gprc".into())
+}
+
+#[cfg(feature = "telemetry")]
+#[test]
+fn telemetry_heeds_the_variables_of_the_signals_that_are_on() {
+    use cortex_trace::Telemetry;
+
+    for (wrong, off) in [
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_TRACES_EXPORTER"),
+        ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "OTEL_LOGS_EXPORTER"),
+    ] {
+        let variable = typo(wrong);
+        Telemetry::from_variables("shop", variable).unwrap_err();
+        let one = |name| {
+            if name == off { Some("none".into()) } else { variable(name) }
+        };
+        drop(Telemetry::from_variables("shop", one).unwrap());
+    }
+}
