@@ -20,7 +20,7 @@ use crate::{SpanData, Threshold};
 pub(crate) struct Store {
     tail: Tail,
     origin: Instant,
-    /// The last time that a span started, in nanoseconds since `origin`.
+    /// The last time that a span started or ended, in nanoseconds since `origin`.
     now: AtomicU64,
     next_tick: AtomicU64,
     closed: AtomicBool,
@@ -180,7 +180,13 @@ impl Store {
     }
 
     /// Takes a span that has ended, and exports what is decided.
-    pub(crate) fn end(&self, span: SpanData, export: impl Fn(SpanData)) {
+    pub(crate) fn end(&self, span: SpanData, now: Instant, export: impl Fn(SpanData)) {
+        self.take_in(span, &export);
+        // Afterwards, so that the end of an old root is still heeded.
+        self.tick(now, &export);
+    }
+
+    fn take_in(&self, span: SpanData, export: &impl Fn(SpanData)) {
         let at = self.at(span.trace_id);
         let mut shard = self.shard(at);
         let id = span.span_id;
@@ -210,9 +216,9 @@ impl Store {
         self.note_oldest(at, &shard);
         drop(shard);
         if let Some(case) = case {
-            self.decide(at, case, Why::Ended, &export);
+            self.decide(at, case, Why::Ended, export);
         }
-        self.bound_bytes(&export);
+        self.bound_bytes(export);
     }
 
     /// Takes nothing in any more.
@@ -395,7 +401,7 @@ impl Store {
         }
     }
 
-    /// Once a second, on whoever starts a span: decides about what is too old.
+    /// Once a second, on whoever starts or ends a span: decides about what is too old.
     fn tick(&self, now: Instant, export: &impl Fn(SpanData)) {
         let now = self.nanos(now);
         self.now.fetch_max(now, Ordering::Relaxed);

@@ -296,7 +296,8 @@ impl Tracer {
     #[inline] // moves a large value
     pub(crate) fn submit(&self, span: SpanData) {
         match &self.inner.tail {
-            Some(tail) => tail.end(span, |span| self.export(span)),
+            // Not when the span ended, which somebody may have said who is wrong.
+            Some(tail) => tail.end(span, self.clock().now(), |span| self.export(span)),
             None => self.export(span),
         }
     }

@@ -568,6 +568,28 @@ fn an_old_segment_is_decided_by_what_is_known() {
 }
 
 #[test]
+fn the_end_of_a_span_is_enough_for_what_is_old_to_be_decided() {
+    let fixture = off(Tail::new()
+        .keep_errors()
+        .keep_if(|segment| segment.root().is_some())
+        .max_age(SECOND * 30));
+    let stream = fixture.job("stream");
+    failed(fixture.below(stream.context(), "failed"));
+    let other = fixture.job("other");
+    let child = fixture.below(other.context(), "child");
+    fixture.clock.advance(SECOND * 29);
+    drop(child);
+    assert_eq!(fixture.tail_stats().cut, 0);
+    fixture.clock.advance(SECOND * 2);
+    drop(other);
+    // The one that has ended is old as well, but its end counts.
+    let stats = fixture.tail_stats();
+    assert_eq!((stats.cut, stats.kept_by_rule, stats.pending), (1, 2, 0));
+    drop(stream);
+    assert_eq!(names(&fixture.ended()), ["child", "other", "failed", "stream"]);
+}
+
+#[test]
 fn an_endless_root_is_bounded() {
     for (tail, kept) in [
         (Tail::new().keep_errors().max_spans_per_segment(10), 0),
