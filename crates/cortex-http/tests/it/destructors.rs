@@ -1,8 +1,6 @@
 //! What a handler and its body hold is dropped under the request's context, however the request ends.
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
-#![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
-
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -305,7 +305,11 @@ fn telemetry_heeds_the_variables_of_the_signals_that_are_on() {
         let variable = typo(wrong);
         Telemetry::from_variables("shop", variable).unwrap_err();
         let one = |name| {
-            if name == off { Some("none".into()) } else { variable(name) }
+            if name == off {
+                Some("none".into())
+            } else {
+                variable(name)
+            }
         };
         drop(Telemetry::from_variables("shop", one).unwrap());
     }
