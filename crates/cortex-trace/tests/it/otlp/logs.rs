@@ -264,13 +264,13 @@ fn secrets_are_not_even_formatted() {
 
 #[test]
 fn a_variable_of_one_signal_is_the_business_of_that_one() {
-    let (traces, logs) = (
+    let (spans, logs) = (
         typo("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
         typo("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL"),
     );
 
     // Set up for spans, and used for both.
-    assert!(Otlp::from_variables(traces).is_err());
+    assert!(Otlp::from_variables(spans).is_err());
     let otlp = Otlp::from_variables(logs).unwrap().header("a", "b").unwrap();
     let error = patient().start(otlp).unwrap_err();
     assert_eq!(error.kind(), BuildErrorKind::Exporter);
@@ -279,7 +279,7 @@ fn a_variable_of_one_signal_is_the_business_of_that_one() {
 
     // Set up for logs, and used for both.
     assert!(Otlp::logs_from_variables(logs).is_err());
-    let otlp = Otlp::logs_from_variables(traces).unwrap();
+    let otlp = Otlp::logs_from_variables(spans).unwrap();
     let tracer = Tracer::builder("shop").export(otlp).build().unwrap();
     tracer.span("lost").start().end();
     tracer.shutdown_blocking(AGES).unwrap();
