@@ -107,7 +107,7 @@ impl Visit for SpanFields {
 }
 
 /// The fields that are needed before it is decided whether a span is recorded.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Early {
     pub(super) name: Option<String>,
     pub(super) kind: Option<SpanKind>,

@@ -172,25 +172,44 @@ impl TraceLayer {
 
     pub(super) fn set_remote_parent(&self, id: u64, parent: Remote) -> Result<(), SetParentError> {
         let open = self.spans.find(id).ok_or(SetParentError::NotTraced)?;
-        let (name, kind) = open
-            .record(|recording| (recording.name().clone(), recording.kind()))
-            .or_else(|| {
-                self.name_of(id)
-                    .map(|name| (Cow::Borrowed(name), SpanKind::Internal))
-            })
-            .ok_or(SetParentError::NotTraced)?;
-        let sort = Sort::of(&name, kind);
+        let recorded = open.record(|record| {
+            let known = Early {
+                name: None,
+                kind: Some(record.kind()),
+                route: record.route(),
+            };
+            (record.name().clone(), known, Some(record.ids()))
+        });
+        let unrecorded = || {
+            let mut early = open.early();
+            let name = early.name.take().map(Cow::Owned);
+            let name = name.or_else(|| self.name_of(id).map(Cow::Borrowed))?;
+            Some((name, early, None))
+        };
+        let (name, early, old) = recorded.or_else(unrecorded).ok_or(SetParentError::NotTraced)?;
+        let kind = early.kind.unwrap_or_default();
+        // A span that is recorded since the last time has no attribute of it.
+        let route = early.route.or_else(|| open.early().route);
+        let sort = Sort {
+            route: route.as_deref(),
+            ..Sort::of(&name, kind)
+        };
         let mut started = self
             .tracer
             .start_root(Context::current(), Caller::Remote(parent), sort);
         let fresh = started.begin(&self.tracer, name, kind, None);
-        open.change(identity(started, None), |recording| {
+        let new = fresh.as_deref().map(Record::ids);
+        let changed = open.change(identity(started, kind, None), |recording| {
             match (recording.as_mut(), fresh) {
                 (Some(recording), Some(fresh)) => recording.become_part_of(*fresh),
                 (_, fresh) => *recording = fresh,
             }
-        })
-        .map_err(|_| SetParentError::AlreadyStarted)
+        });
+        // One of the two identities does not end.
+        if let Some(ids) = if changed.is_ok() { old } else { new } {
+            self.tracer.cancel(ids);
+        }
+        changed.map_err(|_| SetParentError::AlreadyStarted)
     }
 
     /// Returns the name of a span that is not recorded.
@@ -257,7 +276,7 @@ impl TraceLayer {
 
 /// Returns what is stored of a span; its `tracestate` with that of its parent or of this thread, if it is the same.
 #[inline]
-fn identity(started: Started, parent: Option<Arc<Carrier>>) -> Identity {
+fn identity(started: Started, kind: SpanKind, parent: Option<Arc<Carrier>>) -> Identity {
     let (context, tracestate) = (started.context, started.tracestate);
     let carrier = if tracestate.is_empty() {
         None
@@ -267,7 +286,26 @@ fn identity(started: Started, parent: Option<Arc<Carrier>>) -> Identity {
             .filter(|parent| parent.tracestate(trace_id) == Some(&tracestate))
             .or_else(|| Carrier::of(trace_id, &tracestate, &Baggage::EMPTY))
     };
-    Identity { context, carrier }
+    Identity {
+        context,
+        kind,
+        carrier,
+        early: None,
+    }
+}
+
+/// A record that is being made, which foreign code may keep from becoming one.
+struct Unfinished<'a> {
+    tracer: &'a Tracer,
+    record: Option<Box<Record>>,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = &self.record {
+            self.tracer.cancel(record.ids());
+        }
+    }
 }
 /// How the names of the fields start that are no attributes, and so no secrets.
 const OTEL: &str = "otel.";
@@ -308,14 +346,14 @@ where
         };
         let is_local_root = from_remote.is_some() || parent.trace_id().is_none();
 
-        let early = if is_local_root && Early::has_fields(attributes.metadata()) {
+        let mut early = if is_local_root && Early::has_fields(attributes.metadata()) {
             let mut early = Early::default();
             attributes.record(&mut Hide::but(&self.redact, OTEL, &mut early));
             early
         } else {
             Early::default()
         };
-        let name = early.name.map_or(Cow::Borrowed(name), Cow::Owned);
+        let name = early.name.take().map_or(Cow::Borrowed(name), Cow::Owned);
         let kind = early.kind.unwrap_or_default();
         let sort = Sort {
             route: early.route.as_deref(),
@@ -334,12 +372,30 @@ where
             };
             self.tracer.start_below(parent, tracestate, sort)
         };
-        let recording = started.begin(&self.tracer, name, kind, None).map(|mut record| {
-            self.add_fields(&mut record, attributes);
-            record
+        // The tail may refuse to record what the sampler wants.
+        let is_early = matches!(name, Cow::Owned(_)) || early.route.is_some();
+        let early = (is_early && (!started.is_recording() || self.tracer.has_tail())).then(|| {
+            early.name = Some(name.clone().into_owned());
+            Box::new(early)
         });
-        self.spans
-            .insert(id.into_u64(), identity(started, from_named), recording);
+        let recording = started.begin(&self.tracer, name, kind, None).map(|record| {
+            let mut unfinished = Unfinished {
+                tracer: &self.tracer,
+                record: Some(record),
+            };
+            if let Some(record) = &mut unfinished.record {
+                self.add_fields(record, attributes);
+            }
+            unfinished.record.take()
+        });
+        let recording = recording.flatten();
+        let identity = Identity {
+            early: early.filter(|_| recording.is_none()),
+            ..identity(started, kind, from_named)
+        };
+        if let Some(unheld) = self.spans.insert(id.into_u64(), identity, recording) {
+            self.tracer.cancel(unheld.ids());
+        }
     }
 
     fn on_record(&self, id: &Id, values: &span::Record<'_>, _: layer::Context<'_, S>) {

@@ -41,7 +41,8 @@ pub trait SpanExt: private::Sealed {
 
     /// Makes a span in another process the parent: asks the sampler again, and this span changes its trace.
     ///
-    /// Fields that the span was made with are recorded only if it would have been recorded without that parent, too.
+    /// The name and the kind stay, and the sampler is told the route, too. Other fields that the span was made with are
+    /// recorded only if it would have been recorded without that parent.
     /// [`with_remote_parent`](crate::with_remote_parent) decides first, and costs less.
     ///
     /// # Errors

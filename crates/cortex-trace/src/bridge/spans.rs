@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use cortex_core::{Context, Deadline, Flags, SpanId, TraceId};
 
+use super::fields::Early;
+use crate::SpanKind;
 use crate::carrier::Carrier;
 use crate::span::Record;
 
@@ -38,8 +40,8 @@ struct Group {
     /// Zero is free, and [`TAKEN`] is between: no span of `tracing-subscriber` has these ids.
     ids: [AtomicU64; WAYS],
     cells: [Cell; WAYS],
-    /// Apart from the cells, which fill a cache line each: nearly always there are none.
-    carriers: [Mutex<Option<Arc<Carrier>>>; WAYS],
+    /// Apart from the cells, which fill a cache line each: nearly always there is nothing.
+    besides: [Mutex<Beside>; WAYS],
 }
 
 #[derive(Debug, Default)]
@@ -55,8 +57,17 @@ struct Cell {
     recording: Mutex<Option<Box<Record>>>,
 }
 
-/// There is a `tracestate`, and a deadline. Beside the flags of the wire, which are two bits, and `RECORDING`.
-const CARRYING: u8 = 0x20;
+/// What few spans have.
+#[derive(Debug, Default)]
+struct Beside {
+    carrier: Option<Arc<Carrier>>,
+    early: Option<Box<Early>>,
+}
+
+/// The kind of the span, and whether something is beside the cell, or the deadline set. Next to the flags of the wire,
+/// which are two bits, and `RECORDING`.
+const KIND: u8 = 0x1c;
+const BESIDE: u8 = 0x20;
 const DEADLINE: u8 = 0x40;
 const RECORDING: u8 = 0x80;
 
@@ -78,30 +89,40 @@ pub(super) struct Open<'a> {
     id: u64,
     key: &'a AtomicU64,
     cell: &'a Cell,
-    carrier: &'a Mutex<Option<Arc<Carrier>>>,
+    beside: &'a Mutex<Beside>,
 }
 
 /// What is stored of a span that starts or changes.
 #[derive(Debug)]
 pub(super) struct Identity {
     pub(super) context: Context,
+    pub(super) kind: SpanKind,
     /// Of its `tracestate`, if it has one.
     pub(super) carrier: Option<Arc<Carrier>>,
+    /// What a span that is not recorded was asked before that was decided.
+    pub(super) early: Option<Box<Early>>,
 }
 
 impl From<Context> for Identity {
     fn from(context: Context) -> Self {
         Self {
             context,
+            kind: SpanKind::Internal,
             carrier: None,
+            early: None,
         }
     }
 }
 
 impl Spans {
-    /// Adds a span. One that finds no room is not tracked, which takes tens of millions of open ones.
+    /// Adds a span. One that finds no room is not tracked, which takes tens of millions of open ones: returns its record.
     #[inline]
-    pub(super) fn insert(&self, id: u64, identity: impl Into<Identity>, recording: Option<Box<Record>>) {
+    pub(super) fn insert(
+        &self,
+        id: u64,
+        identity: impl Into<Identity>,
+        recording: Option<Box<Record>>,
+    ) -> Option<Box<Record>> {
         for level in 0..LEVELS {
             let groups = self.levels[level as usize].get_or_init(|| new_level(level));
             let group = &groups[place(id, groups.len())];
@@ -115,17 +136,18 @@ impl Spans {
                 {
                     let cell = &group.cells[way];
                     cell.state.store(FRESH, Ordering::Release);
-                    self.write(cell, &group.carriers[way], identity.into());
+                    self.write(cell, &group.besides[way], identity.into());
                     if recording.is_some() {
                         cell.left.store(NEVER, Ordering::Release);
                         *lock(&cell.recording) = recording;
                     }
                     // Last, so that nobody finds what the span before has left.
                     key.store(id, Ordering::Release);
-                    return;
+                    return None;
                 }
             }
         }
+        recording
     }
 
     /// Looks for a span.
@@ -142,7 +164,7 @@ impl Spans {
                         id,
                         key,
                         cell: &group.cells[way],
-                        carrier: &group.carriers[way],
+                        beside: &group.besides[way],
                     });
                 }
             }
@@ -165,17 +187,17 @@ impl Spans {
         } else {
             None
         };
-        let carrier = open.is_carrying().then(|| lock(open.carrier).take());
+        let beside = open.has_beside().then(|| std::mem::take(&mut *lock(open.beside)));
         let left = open.cell.left.load(Ordering::Acquire);
         open.key.store(0, Ordering::Release);
-        drop(carrier);
+        drop(beside);
         recording.map(|recording| (recording, (left != NEVER).then(|| self.unpack(left))))
     }
 
     // Release, and acquire in `read`: an id that outlived its span must not be answered with another span's cell. Who
     // reads a value of the next span also sees that the key has changed.
     #[inline]
-    fn write(&self, cell: &Cell, carrier: &Mutex<Option<Arc<Carrier>>>, identity: Identity) {
+    fn write(&self, cell: &Cell, beside: &Mutex<Beside>, identity: Identity) {
         let context = identity.context;
         let trace = context.trace_id().map_or(0, TraceId::get);
         cell.trace_high.store((trace >> 64) as u64, Ordering::Release);
@@ -192,9 +214,13 @@ impl Spans {
             cell.deadline
                 .store(self.pack(deadline.instant()), Ordering::Release);
         }
-        if identity.carrier.is_some() {
-            flags |= CARRYING;
-            *lock(carrier) = identity.carrier;
+        flags |= kind_bits(identity.kind);
+        if identity.carrier.is_some() || identity.early.is_some() {
+            flags |= BESIDE;
+            *lock(beside) = Beside {
+                carrier: identity.carrier,
+                early: identity.early,
+            };
         }
         cell.flags.store(flags, Ordering::Release);
     }
@@ -259,16 +285,25 @@ impl Open<'_> {
     /// Returns what carries the span's `tracestate`, if it has one.
     #[inline]
     pub(super) fn carrier(self) -> Option<Arc<Carrier>> {
-        if !self.is_carrying() {
+        if !self.has_beside() {
             return None;
         }
-        let carrier = lock(self.carrier).clone();
+        let carrier = lock(self.beside).carrier.clone();
         carrier.filter(|_| self.is_open())
     }
 
+    /// Returns what was known early of a span that is not recorded.
+    pub(super) fn early(self) -> Early {
+        let early = lock(self.beside).early.as_deref().cloned();
+        Early {
+            kind: Some(kind_of(self.cell.flags.load(Ordering::Acquire))),
+            ..early.unwrap_or_default()
+        }
+    }
+
     #[inline]
-    fn is_carrying(self) -> bool {
-        self.cell.flags.load(Ordering::Acquire) & CARRYING != 0
+    fn has_beside(self) -> bool {
+        self.cell.flags.load(Ordering::Acquire) & BESIDE != 0
     }
 
     /// Notes when a recorded span was left.
@@ -301,12 +336,14 @@ impl Open<'_> {
         {
             return Err(AlreadySeen);
         }
-        let _old = lock(self.carrier).take(); // freed without a lock
+        let mut identity = identity.into();
+        let mut old = std::mem::take(&mut *lock(self.beside)); // what is left of it is freed without a lock
+        identity.early = old.early.take();
         {
             let mut recording = lock(&self.cell.recording);
             work(&mut recording);
             self.cell.left.store(NEVER, Ordering::Release);
-            self.spans.write(self.cell, self.carrier, identity.into());
+            self.spans.write(self.cell, self.beside, identity);
         }
         state.store(FRESH, Ordering::Release);
         Ok(())
@@ -339,6 +376,28 @@ impl Open<'_> {
 /// The context of the span is known elsewhere by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AlreadySeen;
+
+#[inline]
+const fn kind_bits(kind: SpanKind) -> u8 {
+    let number: u8 = match kind {
+        SpanKind::Internal => 0,
+        SpanKind::Server => 1,
+        SpanKind::Client => 2,
+        SpanKind::Producer => 3,
+        SpanKind::Consumer => 4,
+    };
+    number << KIND.trailing_zeros()
+}
+
+const fn kind_of(flags: u8) -> SpanKind {
+    match (flags & KIND) >> KIND.trailing_zeros() {
+        1 => SpanKind::Server,
+        2 => SpanKind::Client,
+        3 => SpanKind::Producer,
+        4 => SpanKind::Consumer,
+        _ => SpanKind::Internal,
+    }
+}
 
 /// The group of an id. The ids of `tracing-subscriber` are, on 64 bits, a generation, 13 bits of thread and 38 bits of
 /// place; those of one thread stay together, and threads apart. Other ids work as well.
@@ -392,7 +451,7 @@ mod tests {
             let (spans, mut model) = (Spans::default(), HashMap::new());
             for (n, (id, open)) in (1..).zip(steps) {
                 if open && !model.contains_key(&id) {
-                    spans.insert(id, numbered(n), None);
+                    prop_assert!(spans.insert(id, numbered(n), None).is_none());
                     model.insert(id, numbered(n));
                 } else {
                     prop_assert!(spans.remove(id).is_none());
@@ -450,7 +509,7 @@ mod tests {
                         let generation = (round / 8) << 51;
                         let id = |n: u64| generation + 1 + (round % 8) + ((thread + 4 * n) << 20);
                         let context = |n: u64| numbered(round << 8 | thread << 4 | (n + 1));
-                        (0..3).for_each(|n| spans.insert(id(n), context(n), None));
+                        (0..3).for_each(|n| assert!(spans.insert(id(n), context(n), None).is_none()));
                         assert!((0..3).all(|n| spans.context(id(n)) == Some(context(n))));
                         // Of a span that somebody else may be closing: all of its context, or none.
                         for other in (0..8).map(|n| generation + 1 + n + (((thread + 1) % 4) << 20)) {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use cortex_core::{SpanId, TraceId};
+
 use super::recording::{Record, cut, put};
 use super::{Attributes, Link, SpanEvent, SpanKind, Status};
 use crate::bridge::{EventFields, SpanFields};
@@ -17,6 +19,14 @@ impl Record {
 
     pub(crate) const fn kind(&self) -> SpanKind {
         self.data.kind
+    }
+
+    pub(crate) fn route(&self) -> Option<String> {
+        self.data.attribute("http.route").map(ToString::to_string)
+    }
+
+    pub(crate) const fn ids(&self) -> (TraceId, SpanId) {
+        (self.data.trace_id, self.data.span_id)
     }
 
     /// Takes over the fields that the span was made with, or that were recorded later.

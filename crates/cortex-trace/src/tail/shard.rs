@@ -161,6 +161,35 @@ impl Shard {
         Some((held.spans, held.ids.len(), held.bytes))
     }
 
+    /// Forgets a span that will not end; returns whether that gives room back, and whether a whole segment is gone.
+    #[cfg(feature = "bridge")]
+    pub(super) fn cancel(&mut self, span: SpanId) -> (bool, bool) {
+        let Some((place, held)) = self.of(span) else {
+            if self.spans.remove(&span).is_some() {
+                self.settled -= 1;
+            }
+            return (false, false);
+        };
+        held.open = held.open.saturating_sub(1);
+        let is_waiting = held.state == State::Waiting;
+        if is_waiting && place.root == span {
+            if held.ids.len() > 1 {
+                return (false, false); // its age decides about the others
+            }
+            let started = held.started;
+            self.waiting.remove(&(started, span.get()));
+            self.forget(span);
+            return (true, true);
+        }
+        let is_settled = matches!(held.state, State::Kept(_));
+        held.ids.retain(|id| *id != span);
+        self.spans.remove(&span);
+        if is_settled {
+            self.settled -= 1;
+        }
+        (!is_settled, false)
+    }
+
     /// Forgets kept segments: those that were decided before `before` and have ended, and more of them while there are
     /// more than `most`, the oldest first, but rather those that have ended.
     pub(super) fn forget_kept(&mut self, before: u64, now: u64, most: Most) {

@@ -221,6 +221,22 @@ impl Store {
         self.bound_bytes(export);
     }
 
+    /// Forgets a span that was taken in and will not end: it goes on as part of another trace, or was never made.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn cancel(&self, trace_id: TraceId, span: SpanId) {
+        let at = self.at(trace_id);
+        let mut shard = self.shard(at);
+        let (makes_room, ends_segment) = shard.cancel(span);
+        self.note_oldest(at, &shard);
+        drop(shard);
+        if makes_room {
+            self.spans.fetch_sub(1, Ordering::Relaxed);
+        }
+        if ends_segment {
+            self.counts.begun.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Takes nothing in any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);

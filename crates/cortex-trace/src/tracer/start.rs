@@ -128,6 +128,20 @@ impl Tracer {
     }
 }
 
+#[cfg(feature = "bridge")]
+impl Tracer {
+    pub(crate) fn has_tail(&self) -> bool {
+        self.tail().is_some()
+    }
+
+    /// Forgets a span that has begun and will not end.
+    pub(crate) fn cancel(&self, (trace_id, span_id): (TraceId, SpanId)) {
+        if let Some(tail) = self.tail() {
+            tail.cancel(trace_id, span_id);
+        }
+    }
+}
+
 impl<'a> Sort<'a> {
     pub(crate) const fn of(name: &'a str, kind: SpanKind) -> Self {
         Self {

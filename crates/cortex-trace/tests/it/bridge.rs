@@ -8,8 +8,8 @@ use cortex_core::{Clock, Context, Deadline, Flags, FutureExt, SpanId, TraceId};
 use cortex_trace::propagation::{Baggage, Remote, TraceState};
 use cortex_trace::{
     AlwaysOff, AlwaysOn, Captured, ExportError, Exporter, Link, ParentBased, SampleParams, Sampler,
-    SamplingIntent, ServerStart, SetParentError, SpanData, SpanExt, SpanKind, Status, TraceLayer, Tracer,
-    Value, with_remote_parent,
+    SamplingIntent, ServerStart, SetParentError, SpanData, SpanExt, SpanKind, Status, Tail, TraceLayer,
+    Tracer, Value, with_remote_parent,
 };
 use expect_test::expect;
 use http::{HeaderMap, Method};
@@ -719,6 +719,87 @@ fn baggage_stays_beside_a_tracestate() {
             });
         }
     });
+}
+
+#[test]
+fn the_sampler_is_asked_the_same_about_a_parent_that_is_set() {
+    struct Asked(Mutex<mpsc::Sender<String>>, SamplingIntent);
+    impl Sampler for Asked {
+        fn intent(&self, params: &SampleParams<'_>) -> SamplingIntent {
+            let asked = self.0.lock().unwrap();
+            let question = format!("{} {:?} {:?}", params.name, params.kind, params.route);
+            asked.send(question).unwrap();
+            if params.parent.is_some() {
+                SamplingIntent::Keep
+            } else {
+                self.1
+            }
+        }
+    }
+    for first in [SamplingIntent::Keep, SamplingIntent::Never] {
+        let (sender, asked) = mpsc::channel();
+        let fixture = Fixture::with(|builder| builder.sampler(Asked(Mutex::new(sender), first)));
+        let spans = fixture.bridged(|| {
+            let named = info_span!(
+                "fn",
+                otel.name = "GET x",
+                otel.kind = "server",
+                http.route = "/x/{id}"
+            );
+            let plain = info_span!("plain", otel.kind = "client");
+            let routed = info_span!("routed", http.route = "/y");
+            for span in [&named, &plain, &routed, &named] {
+                assert_eq!(span.set_remote_parent(remote(Flags::SAMPLED)), Ok(()));
+            }
+        });
+        let named = r#"GET x Server Some("/x/{id}")"#;
+        let (plain, routed) = ("plain Client None", r#"routed Internal Some("/y")"#);
+        let questions: Vec<_> = asked.try_iter().collect();
+        assert_eq!(questions, [named, plain, routed, named, plain, routed, named]);
+        let kinds = ["GET x", "plain", "routed"].map(|name| self::named(&spans, name).kind);
+        assert_eq!(kinds, [SpanKind::Server, SpanKind::Client, SpanKind::Internal]);
+    }
+}
+
+#[test]
+fn a_tail_forgets_spans_that_became_others() {
+    struct Panics;
+    impl fmt::Debug for Panics {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            std::panic::resume_unwind(Box::new("seeded"))
+        }
+    }
+    let fixture = Fixture::with(|builder| builder.sampler(AlwaysOff).tail(Tail::new().keep_errors()));
+    let stats = || {
+        let stats = fixture.tracer.tail_stats().unwrap();
+        (stats.begun, stats.pending, stats.pending_spans)
+    };
+    let spans = fixture.bridged(|| {
+        let span = info_span!("consume", a = 1);
+        assert_eq!(stats(), (1, 1, 1));
+        span.set_remote_parent(remote(Flags::SAMPLED)).unwrap();
+        assert_eq!(stats(), (1, 1, 1));
+        span.in_scope(|| {
+            let child = info_span!("child");
+            assert_eq!(stats(), (1, 1, 2));
+            child.set_remote_parent(remote(Flags::SAMPLED)).unwrap();
+            assert_eq!(stats(), (2, 2, 2));
+            drop(child);
+            assert_eq!(stats(), (2, 1, 1));
+            assert!(span.set_remote_parent(remote(Flags::SAMPLED)).is_err());
+            assert_eq!(stats(), (2, 1, 1));
+            error!("failed");
+        });
+        drop(span);
+        assert_eq!(stats(), (2, 0, 0));
+        let panics = || drop(info_span!(parent: None, "lost", a = ?Panics));
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert_eq!(stats(), (2, 0, 0));
+    });
+    assert_eq!((spans.len(), &*spans[0].name), (1, "consume"));
+    assert_eq!(spans[0].trace_id, remote(Flags::NONE).trace_id());
+    let stats = fixture.tracer.tail_stats().unwrap();
+    assert_eq!((stats.kept_by_rule, stats.discarded), (1, 1));
 }
 
 #[test]
