@@ -13,6 +13,8 @@ mod json;
 pub mod layer;
 #[cfg(feature = "logs")]
 mod log;
+#[cfg(any(feature = "bridge", feature = "logs"))]
+mod log_crate;
 #[cfg(feature = "otel")]
 pub mod otel;
 #[cfg(feature = "otlp")]

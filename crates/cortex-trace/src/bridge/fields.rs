@@ -7,6 +7,7 @@ use std::fmt::{self, Write};
 use tracing::Metadata;
 use tracing::field::{Field, Visit};
 
+use crate::log_crate::{LOG_TARGET, is_log_crate};
 use crate::span::{Attributes, TEXT};
 use crate::{SpanKind, Status, Value};
 
@@ -153,12 +154,15 @@ pub(crate) struct EventFields {
     /// Of the errors among the values, for the span.
     pub(crate) exception: Attributes,
     pub(crate) attributes: Attributes,
+    /// A record of the `log` crate: its fields `log.*` say where it is from.
+    is_log_crate: bool,
 }
 
 impl EventFields {
     pub(super) fn new(metadata: &'static Metadata<'static>) -> Self {
         let mut fields = Self {
             attributes: Attributes::with_capacity(metadata.fields().len() + 2),
+            is_log_crate: is_log_crate(metadata),
             ..Self::default()
         };
         fields
@@ -192,8 +196,7 @@ impl EventFields {
     fn value(&mut self, field: &Field, value: impl Into<Value>) {
         match field.name() {
             "message" => self.message = Some(value.into().to_string()),
-            // What `tracing-log` adds, whose level and target are the event's by then.
-            name if name.starts_with("log.") => {}
+            name if self.is_log_crate && name.starts_with("log.") => {}
             name => self.attributes.set(name, value),
         }
     }
@@ -202,7 +205,8 @@ impl EventFields {
         match field.name() {
             "message" => self.message = Some(text.into_string()),
             "error" => self.error = Some(text.into_string()),
-            name if name.starts_with("log.") => {}
+            LOG_TARGET if self.is_log_crate => self.attributes.set("target", text.into_string()),
+            name if self.is_log_crate && name.starts_with("log.") => {}
             name => self.attributes.set(name, text.into_string()),
         }
     }

@@ -3,7 +3,7 @@ use std::fmt::{self, Write};
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
-use super::plan::LOG_TARGET;
+use crate::log_crate::LOG_TARGET;
 
 /// Where a record of the `log` crate is from; an event of `tracing` knows that without us.
 #[derive(Clone, Debug, Default)]

@@ -7,6 +7,7 @@ use tracing::Metadata;
 use tracing::field::Field;
 
 use super::format::Format;
+use crate::log_crate::is_log_crate;
 use crate::redact::Redact;
 
 /// What all lines of one callsite have in common, worked out once.
@@ -45,8 +46,7 @@ impl Plan {
     pub(super) fn new<F: Format>(format: &F, redact: &Redact, metadata: &Metadata<'_>) -> Self {
         let mut head = String::new();
         format.head(&mut head, *metadata.level(), metadata.target());
-        let is_log_crate =
-            metadata.target() == "log" && metadata.fields().iter().any(|field| field.name() == LOG_TARGET);
+        let is_log_crate = is_log_crate(metadata);
         let names: Vec<_> = metadata
             .fields()
             .iter()
@@ -87,8 +87,6 @@ impl Plan {
         self.keys.get(field.index())
     }
 }
-
-pub(super) const LOG_TARGET: &str = "log.target";
 
 /// Returns the name of a field without what makes a keyword of it a name.
 fn plain(name: &str) -> &str {

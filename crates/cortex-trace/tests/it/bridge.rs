@@ -275,9 +275,29 @@ fn events_become_events_of_their_span() {
             "restocked apples": level=INFO target=it::bridge items=3 ok=true
             "cache.miss": level=INFO target=it::bridge key=7
             "with a message": level=INFO target=it::bridge error=declined
-            "7": level=INFO target=it::bridge
+            "7": level=INFO target=it::bridge log.line=3 log.target=x
             "lost": level=ERROR target=it::bridge
     "#]].assert_eq(&shown(&spans));
+}
+
+#[test]
+fn records_of_the_log_crate_have_their_own_target() {
+    let span = one(|| {
+        info_span!("x").in_scope(|| {
+            let level = tracing_log::log::Level::Warn;
+            let mut record = tracing_log::log::Record::builder();
+            record.level(level).target("hyper::client").line(Some(7));
+            tracing_log::format_trace(&record.args(format_args!("slow")).build()).unwrap();
+            info!(target: "log", { log.level = 5 }, "of an application");
+        });
+    });
+    let event = |at: usize| {
+        let attributes = span.events[at].attributes.iter();
+        let shown = attributes.map(|attribute| format!("{}={}", attribute.key, attribute.value));
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(event(0), ["level=WARN", "target=hyper::client"]);
+    assert_eq!(event(1), ["level=INFO", "target=log", "log.level=5"]);
 }
 
 #[test]
