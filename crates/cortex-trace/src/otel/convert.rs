@@ -6,6 +6,7 @@ use opentelemetry::{InstrumentationScope, Key, KeyValue};
 use opentelemetry_sdk::trace as sdk;
 
 use crate::propagation::{Remote, TraceState};
+use crate::span::{cut, put};
 use crate::{Attribute, Link, Resource, SpanData, SpanEvent, SpanKind, Status, Value};
 
 /// Returns the same span as OpenTelemetry's exporters take it.
@@ -198,6 +199,7 @@ pub(super) fn from_tracestate(state: &api::TraceState) -> TraceState {
 /// Returns a span of OpenTelemetry's SDK as one of ours; `None` if it has no ids.
 pub(super) fn from_span_data(span: sdk::SpanData) -> Option<SpanData> {
     let (trace, id, flags) = ids(&span.span_context)?;
+    let (attributes, dropped_attributes) = from_key_values(span.attributes, span.dropped_attributes_count);
     Some(SpanData {
         trace_id: trace,
         span_id: id,
@@ -205,12 +207,12 @@ pub(super) fn from_span_data(span: sdk::SpanData) -> Option<SpanData> {
         parent_is_remote: span.parent_span_is_remote,
         flags: flags | Flags::RECORDING,
         tracestate: from_tracestate(span.span_context.trace_state()),
-        name: span.name,
+        name: cut(span.name),
         kind: from_kind(&span.span_kind),
         start: span.start_time,
         end: span.end_time.max(span.start_time),
-        attributes: from_key_values(span.attributes),
-        dropped_attributes: span.dropped_attributes_count,
+        attributes,
+        dropped_attributes,
         dropped_events: span.events.dropped_count,
         events: span.events.into_iter().map(from_event).collect(),
         dropped_links: span.links.dropped_count,
@@ -267,7 +269,9 @@ fn from_status(status: api::Status) -> Status {
     match status {
         api::Status::Unset => Status::Unset,
         api::Status::Ok => Status::Ok,
-        api::Status::Error { description } => Status::Error { description },
+        api::Status::Error { description } => Status::Error {
+            description: cut(description),
+        },
     }
 }
 
@@ -281,11 +285,12 @@ fn event(event: &SpanEvent) -> api::Event {
 }
 
 fn from_event(event: api::Event) -> SpanEvent {
+    let (attributes, dropped_attributes) = from_key_values(event.attributes, event.dropped_attributes_count);
     SpanEvent {
-        name: event.name,
+        name: cut(event.name),
         time: event.timestamp,
-        attributes: from_key_values(event.attributes),
-        dropped_attributes: event.dropped_attributes_count,
+        attributes,
+        dropped_attributes,
     }
 }
 
@@ -322,20 +327,18 @@ fn value(value: &Value) -> opentelemetry::Value {
     }
 }
 
-/// Makes keys unique, which the SDK does not: the last value counts.
-fn from_key_values(pairs: Vec<KeyValue>) -> Vec<Attribute> {
-    let mut attributes: Vec<Attribute> = Vec::with_capacity(pairs.len());
+/// Makes keys unique, which the SDK does not: the last value counts. Returns also how many attributes were dropped, by
+/// the SDK or because there are more than a span of ours has.
+fn from_key_values(pairs: Vec<KeyValue>, mut dropped: u32) -> (Vec<Attribute>, u32) {
+    let mut attributes = Vec::new();
     for pair in pairs {
         let attribute = Attribute {
             key: Cow::Owned(pair.key.into()),
             value: from_value(pair.value),
         };
-        match attributes.iter_mut().find(|known| known.key == attribute.key) {
-            Some(known) => known.value = attribute.value,
-            None => attributes.push(attribute),
-        }
+        dropped = dropped.saturating_add(put(&mut attributes, attribute));
     }
-    attributes
+    (attributes, dropped)
 }
 
 /// Writes an array as text, because ours has none.

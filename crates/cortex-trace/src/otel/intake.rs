@@ -12,7 +12,7 @@ use crate::export::ask_sdk;
 ///
 /// So libraries that are instrumented with OpenTelemetry end up in the same files and consoles, behind the same bounds
 /// and in the same statistics. The resource is that of the tracer. Arrays in attributes become text, and links lose
-/// their attributes.
+/// their attributes. At most 128 attributes are kept, as of our own spans, and 4096 bytes of a text.
 ///
 /// The SDK's sampler has decided: ours and the tail are not asked.
 ///

@@ -19,7 +19,7 @@ pub use self::data::{Attribute, Link, SpanData, SpanEvent, SpanKind, Status};
 pub use self::local::Span;
 #[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]
 pub(crate) use self::recording::TEXT;
-#[cfg(all(feature = "otlp", feature = "logs"))]
+#[cfg(any(feature = "otel", all(feature = "otlp", feature = "logs")))]
 pub(crate) use self::recording::put;
 pub(crate) use self::recording::{Record, Recording, cut};
 pub use self::server::{ServerEnd, ServerSpan, ServerStart};

@@ -670,6 +670,39 @@ fn spans_of_the_sdk_reach_our_exporters() {
 }
 
 #[test]
+fn spans_of_the_sdk_are_cut_like_ours() {
+    let fixture = Fixture::new();
+    let limits = sdk::trace::SpanLimits {
+        max_attributes_per_span: 1_000,
+        max_attributes_per_event: 1_000,
+        ..Default::default()
+    };
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(otel::Intake::new(fixture.tracer.clone()))
+        .with_span_limits(limits)
+        .build();
+    let long = "ü".repeat(3_000);
+    let many = || (0..130).map(|n| KeyValue::new(format!("key {n}"), n));
+    let long_pair = || KeyValue::new(long.clone(), long.clone());
+    let mut span = provider.tracer("a library").start(long.clone());
+    span.set_attribute(long_pair());
+    span.set_attributes(many());
+    span.add_event(long.clone(), many().chain([long_pair()]).collect());
+    span.set_status(api::trace::Status::error(long.clone()));
+    span.end();
+
+    let data = fixture.one();
+    let (cut, event) = (&long[..4096], &data.events[0]);
+    assert_eq!((&*data.name, &*event.name), (cut, cut));
+    assert_eq!(data.attributes[0], Attribute::new(cut.to_owned(), cut.to_owned()));
+    assert_eq!((data.attributes.len(), data.dropped_attributes), (128, 3));
+    assert_eq!((event.attributes.len(), event.dropped_attributes), (128, 3));
+    let description = cut.to_owned().into();
+    assert_eq!(data.status, Status::Error { description });
+    provider.shutdown().unwrap();
+}
+
+#[test]
 fn a_flush_that_fails_is_told_to_the_sdk() {
     let refused = || -> Result<Telling, ExportError> { Err(ExportError::new("no certificate")) };
     let intake = otel::Intake::new(traced(otel::Exporter::in_runtime(refused)));
