@@ -41,9 +41,10 @@ impl SpanFields {
         self.code.is_some() || self.description.is_some()
     }
 
-    /// Returns the status that a span of status `old` has with these fields.
+    /// Returns the status that a span of status `old` has with these fields: `Ok` stays.
     pub(crate) fn status(&mut self, old: Status) -> Status {
         match (self.code, self.description.take()) {
+            _ if old == Status::Ok => old,
             (Some(Code::Ok), _) => Status::Ok,
             (Some(Code::Unset), None) => Status::Unset,
             (Some(Code::Unset | Code::Error) | None, Some(description)) => Status::Error {

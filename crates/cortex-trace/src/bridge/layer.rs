@@ -55,8 +55,8 @@ use crate::{Captured, Link, SpanKind, Tracer, Value};
 /// # Performance
 ///
 /// The sampler decides before anything is stored. A span that is not recorded gets an id and a place in a table: no
-/// allocation, no clock, and its fields are not visited, unless they are `otel.name` or `otel.kind` of the first span
-/// of a trace.
+/// allocation, no clock, and its fields are not visited, unless they are `otel.name`, `otel.kind` or `http.route`, which
+/// the sampler is told, of the first span of a trace in this process.
 ///
 /// # Examples
 ///

@@ -33,7 +33,7 @@ pub trait SpanExt: private::Sealed {
     /// Sets an attribute, in place of one with the same key. At most 128 are kept, texts up to 4096 bytes.
     fn set_attribute(&self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>);
 
-    /// Sets how the work ended. [`Status::Ok`] stays, whatever errors are logged.
+    /// Sets how the work ended. [`Status::Ok`] is final: it stays, whatever is logged, recorded or set later.
     fn set_status(&self, status: Status);
 
     /// Says that a span elsewhere has to do with this one. At most 128 are kept.

@@ -85,6 +85,9 @@ impl Record {
     }
 
     pub(crate) fn set_status(&mut self, status: Status) {
+        if self.data.status == Status::Ok {
+            return;
+        }
         self.data.status = match status {
             Status::Error { description } => Status::Error {
                 description: cut(description),

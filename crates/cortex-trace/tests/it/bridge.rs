@@ -301,6 +301,19 @@ fn records_of_the_log_crate_have_their_own_target() {
 }
 
 #[test]
+fn an_ok_is_final() {
+    let span = one(|| {
+        let span = info_span!("x", otel.status_code = Empty, otel.status_description = Empty);
+        span.set_status(Status::Ok);
+        span.record("otel.status_code", "error");
+        span.record("otel.status_description", "broken");
+        span.set_status(Status::Unset);
+        span.in_scope(|| error!("failed"));
+    });
+    assert_eq!(span.status, Status::Ok);
+}
+
+#[test]
 fn an_error_without_a_message_is_an_exception() {
     let spans = spans(|| {
         info_span!("text").in_scope(|| error!(error = "declined"));
