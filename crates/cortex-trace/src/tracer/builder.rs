@@ -6,6 +6,7 @@ use cortex_core::{Clock, SystemClock};
 
 use super::Tracer;
 use super::handle::Inner;
+use super::wall::Wall;
 use crate::export::{Exporter, Limits, Pipeline};
 use crate::propagation::Propagators;
 use crate::sampler::{AlwaysOn, ParentBased, Sampler};
@@ -177,6 +178,7 @@ impl TracerBuilder {
             asks_children: self.sampler.asks_children(),
             tail: self.tail.map(|tail| Store::new(tail, self.clock.now())),
             sampler: Some(self.sampler),
+            wall: Wall::default(),
             clock: self.clock,
             restart: self.restart,
             propagators: self.propagators,

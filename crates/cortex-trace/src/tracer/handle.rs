@@ -1,12 +1,13 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use cortex_core::{Clock, SystemClock};
 use http::{HeaderMap, Method, Uri};
 
 use super::TracerBuilder;
+use super::wall::Wall;
 use crate::export::Pipeline;
 use crate::propagation::Propagators;
 use crate::sampler::Sampler;
@@ -44,6 +45,7 @@ pub(super) struct Inner {
     /// `None` passes contexts through and records nothing.
     pub(super) sampler: Option<Box<dyn Sampler>>,
     pub(super) clock: Box<dyn Clock>,
+    pub(super) wall: Wall,
     pub(super) restart: bool,
     pub(super) propagators: Propagators,
     /// Whether the sampler is asked below local roots, too.
@@ -99,6 +101,7 @@ impl Tracer {
         Self::new(Inner {
             sampler: None,
             clock: Box::new(SystemClock),
+            wall: Wall::default(),
             restart: false,
             propagators,
             asks_children: false,
@@ -119,7 +122,7 @@ impl Tracer {
     /// # Performance
     ///
     /// If the decision is not to record, it reads no clock and allocates nothing, unless there is a `tracestate` or
-    /// baggage to carry. Otherwise it reads the clock to date the start that it was given.
+    /// baggage to carry. Otherwise it reads the wall clock, unless somebody did within the last 100 ms.
     ///
     /// # Examples
     ///
@@ -291,6 +294,12 @@ impl Tracer {
 
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.inner.clock
+    }
+
+    /// Returns the wall-clock time of an instant.
+    #[inline]
+    pub(super) fn wall(&self, instant: Instant) -> SystemTime {
+        self.inner.wall.at(instant, self.clock())
     }
 
     #[inline] // moves a large value

@@ -4,6 +4,7 @@ mod builder;
 mod environment;
 mod handle;
 mod start;
+mod wall;
 
 pub use self::builder::{Resource, TracerBuilder};
 pub use self::handle::Tracer;

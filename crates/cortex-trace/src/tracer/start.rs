@@ -1,7 +1,7 @@
 //! How a span gets its ids, its flags and its parent.
 
 use std::borrow::Cow;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use cortex_core::{Context, Flags, SpanId, TraceId};
 
@@ -245,18 +245,12 @@ impl Started {
             return None;
         }
         let (trace_id, span_id) = self.context.trace_id().zip(self.context.span_id())?;
-        let now = tracer.clock().now();
-        // One reading of the wall clock per span; every other time is measured from it, so that none runs backwards.
-        let wall = tracer.clock().wall();
-        let (started, start) = match started {
-            None => (now, wall),
-            Some(started) => {
-                let ago = now.saturating_duration_since(started);
-                (started, wall.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH))
-            }
-        };
+        let started = started.unwrap_or_else(|| tracer.clock().now());
+        // Every other time of the span is measured from this one, so that none runs backwards.
+        let start = tracer.wall(started);
         let sampled = self.context.flags().contains(Flags::SAMPLED);
         if let Some(tail) = tracer.tail() {
+            let now = tracer.clock().now();
             let export = |span| tracer.export(span);
             let recorded = match (self.head, self.parent) {
                 (Some(head), _) => {
