@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use axum::http::Method;
 use axum::http::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
 use cortex_core::{Clock, Context, SpanId, SystemClock};
-use cortex_trace::{AlwaysOn, ParentBased, ServerEnd, ServerStart, Tracer, propagation};
+use cortex_trace::{AlwaysOff, AlwaysOn, ParentBased, ServerEnd, ServerStart, Tracer, propagation};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
 use opentelemetry::propagation::TextMapPropagator;
@@ -35,6 +35,7 @@ fn main() {
     propagate(&mut criterion, "propagate", None);
     propagate(&mut criterion, "propagate-tracestate", Some(TRACESTATE));
     unsampled(&mut criterion);
+    direct(&mut criterion);
     sampled(&mut criterion);
     logs::measure(&mut criterion);
     bridge::bridge(&mut criterion);
@@ -108,6 +109,33 @@ fn unsampled(criterion: &mut Criterion) {
     let tracer = provider.tracer("bench");
     group.bench_function("opentelemetry", |b| {
         b.iter(|| serve_theirs(&propagator, &tracer, black_box(&headers)));
+    });
+}
+
+/// Makes and ends the span of a request that came without a trace and is not sampled, by somebody who has read the
+/// clock: the span alone.
+fn direct(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("server-direct");
+    let tracer = Tracer::builder("bench")
+        .sampler(AlwaysOff)
+        .build()
+        .expect("nothing can fail");
+    let (headers, now) = (HeaderMap::new(), SystemClock.now());
+    group.bench_function("cortex", |b| {
+        b.iter(|| {
+            let start = ServerStart {
+                method: &Method::GET,
+                path: "/products/7",
+                start: now,
+            };
+            let span = tracer.server(black_box(&headers), start);
+            black_box(span.context());
+            span.finish(ServerEnd {
+                status: 200,
+                end: now,
+                error: None,
+            });
+        });
     });
 }
 

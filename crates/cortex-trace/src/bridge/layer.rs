@@ -196,7 +196,7 @@ impl TraceLayer {
         };
         let mut started = self
             .tracer
-            .start_root(Context::current(), Caller::Remote(parent), sort);
+            .start_root(Context::current(), &Caller::Remote(parent), sort);
         let fresh = started.begin(&self.tracer, name, kind, None);
         let new = fresh.as_deref().map(Record::ids);
         let changed = open.change(identity(started, kind, None), |recording| {
@@ -361,7 +361,7 @@ where
         };
         let from_named = named.and_then(Open::carrier);
         let mut started = if is_local_root {
-            self.tracer.start_root(parent, from_remote.into(), sort)
+            self.tracer.start_root(parent, &from_remote.into(), sort)
         } else {
             let tracestate = match (named, &from_named) {
                 (None, _) => carrier::tracestate_of(parent),

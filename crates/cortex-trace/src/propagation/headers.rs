@@ -92,10 +92,6 @@ impl Remote {
     pub const fn tracestate(&self) -> &TraceState {
         &self.tracestate
     }
-
-    pub(crate) fn into_tracestate(self) -> TraceState {
-        self.tracestate
-    }
 }
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -292,7 +288,7 @@ mod tests {
         let read = |lines: &[&'static [u8]]| {
             let mut all = vec![("traceparent", PARENT.as_bytes())];
             all.extend(lines.iter().map(|line| ("tracestate", *line)));
-            extract(&headers(&all)).unwrap().into_tracestate().to_string()
+            extract(&headers(&all)).unwrap().tracestate().to_string()
         };
         assert_eq!(read(&[b"a=1", b"b=2", b"c=3"]), "a=1,b=2,c=3");
         assert_eq!(read(&[b"a=1, b=2", b"", b" \t", b"c=3,"]), "a=1,b=2,c=3");

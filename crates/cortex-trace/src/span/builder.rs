@@ -133,7 +133,7 @@ impl<'a> SpanBuilder<'a> {
         } = self;
         let sort = Sort::of(&name, kind);
         let mut started = match self.parent {
-            Parent::Remote(remote) => tracer.start_root(Context::current(), Caller::Remote(remote), sort),
+            Parent::Remote(remote) => tracer.start_root(Context::current(), &Caller::Remote(remote), sort),
             Parent::Local(parent) => tracer.start_below(parent, self.tracestate.unwrap_or_default(), sort),
             Parent::Current => {
                 let parent = Context::current();

@@ -133,7 +133,7 @@ impl ServerSpan {
             start: at,
         };
         let caller = tracer.propagators().listen(headers);
-        let mut started = tracer.start_root(Context::current(), caller, sort);
+        let mut started = tracer.start_root(Context::current(), &caller, sort);
         let recording = started.record(tracer, Cow::Borrowed(name), SpanKind::Server, at);
         let recording = recording.map(|mut recording| {
             semantics::record_method(&mut recording, method);

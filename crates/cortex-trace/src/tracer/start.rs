@@ -28,7 +28,8 @@ pub(crate) struct Started {
     pub(crate) tracestate: TraceState,
     parent: Option<SpanId>,
     parent_is_remote: bool,
-    link: Option<Remote>,
+    /// The caller, if its trace was left; in a box, as that is rare and this is moved about.
+    link: Option<Box<Link>>,
     /// What was decided at a local root; `None` below one.
     head: Option<Head>,
 }
@@ -37,7 +38,7 @@ impl Tracer {
     /// Starts a span below what is current in this process, if anything is.
     pub(crate) fn start_below(&self, parent: Context, mut tracestate: TraceState, sort: Sort<'_>) -> Started {
         let (Some(trace_id), Some(parent_id)) = (parent.trace_id(), parent.span_id()) else {
-            return self.start_root(parent, Caller::Silent, sort);
+            return self.start_root(parent, &Caller::Silent, sort);
         };
         let context = match self.sampler() {
             None => parent,
@@ -70,10 +71,10 @@ impl Tracer {
     }
 
     /// Starts the first span of a trace in this process, with the deadline that `base` has.
-    pub(crate) fn start_root(&self, base: Context, caller: Caller, sort: Sort<'_>) -> Started {
+    pub(crate) fn start_root(&self, base: Context, caller: &Caller, sort: Sort<'_>) -> Started {
         let (remote, decided) = match caller {
             Caller::Remote(remote) => (Some(remote), None),
-            Caller::Decided(sampled) => (None, Some(sampled).filter(|_| !self.restarts_traces())),
+            Caller::Decided(sampled) => (None, Some(*sampled).filter(|_| !self.restarts_traces())),
             Caller::Silent => (None, None),
         };
         let Some(sampler) = self.sampler() else {
@@ -88,7 +89,7 @@ impl Tracer {
         };
         //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
         //# If the flag is unset in the incoming traceparent header, it MUST also be unset in any outgoing traceparent headers which use the same trace-id.
-        let (trace_id, flags) = match &remote {
+        let (trace_id, flags) = match remote {
             Some(remote) if remote.flags().contains(Flags::RANDOM) => (remote.trace_id(), Flags::RANDOM),
             Some(remote) => (remote.trace_id(), Flags::NONE),
             //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
@@ -96,7 +97,7 @@ impl Tracer {
             None => (id::trace_id(), Flags::RANDOM),
         };
         let mut params = sort.params(trace_id);
-        if let Some(remote) = &remote {
+        if let Some(remote) = remote {
             params = params.parent(remote);
         }
         params.decided = decided;
@@ -111,18 +112,19 @@ impl Tracer {
         if let Some(tail) = self.tail()
             && !suppressed
         {
-            decision = tail.reconsider(&mut head, remote.as_ref(), decided);
+            decision = tail.reconsider(&mut head, remote, decided);
         }
         let flags = flags_after(flags, decision);
-        let received = remote.as_ref().map_or(&TraceState::EMPTY, Remote::tracestate);
+        let received = remote.map_or(&TraceState::EMPTY, Remote::tracestate);
+        let link = link.filter(|_| flags.contains(Flags::RECORDING));
         Started {
             //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
             //# The value of property parent-id MUST be set to a value representing the ID of the current operation.
             context: base.with_span(trace_id, id::span_id(), flags),
             tracestate: published(received, decision, trace_id),
-            parent: remote.as_ref().map(Remote::span_id),
+            parent: remote.map(Remote::span_id),
             parent_is_remote: remote.is_some(),
-            link,
+            link: link.map(|remote| Box::new(Link::from(remote.clone()))),
             head: Some(head),
         }
     }
@@ -185,7 +187,7 @@ fn flags_after(before: Flags, decision: Decision) -> Flags {
 
 //= https://www.w3.org/TR/trace-context-2/#mutating-the-traceparent-field
 //# If the value of the traceparent field wasn't changed before propagation, tracestate MUST NOT be modified as well.
-fn pass_through(base: Context, remote: Option<Remote>, decided: Option<bool>) -> Started {
+fn pass_through(base: Context, remote: Option<&Remote>, decided: Option<bool>) -> Started {
     let of_our_own = || {
         let sampled = if decided == Some(true) {
             Flags::SAMPLED
@@ -195,14 +197,9 @@ fn pass_through(base: Context, remote: Option<Remote>, decided: Option<bool>) ->
         let flags = Flags::RANDOM | sampled;
         (id::trace_id(), id::span_id(), flags, TraceState::EMPTY)
     };
-    let of_the_caller = |remote: Remote| {
-        let flags = remote.flags();
-        (
-            remote.trace_id(),
-            remote.span_id(),
-            flags,
-            remote.into_tracestate(),
-        )
+    let of_the_caller = |remote: &Remote| {
+        let tracestate = remote.tracestate().clone();
+        (remote.trace_id(), remote.span_id(), remote.flags(), tracestate)
     };
     let (trace_id, span_id, flags, tracestate) = remote.map_or_else(of_our_own, of_the_caller);
     Started {
@@ -221,6 +218,7 @@ impl Started {
     }
 
     /// Begins the record of a span that started at `started`, or now; `None` if it is not recorded.
+    #[inline] // who does not record pays no call
     pub(crate) fn record(
         &mut self,
         tracer: &Tracer,
@@ -228,6 +226,9 @@ impl Started {
         kind: SpanKind,
         started: Option<Instant>,
     ) -> Option<Recording> {
+        if !self.is_recording() {
+            return None;
+        }
         let record = self.begin(tracer, name, kind, started)?;
         Some(Recording::new(tracer.clone(), record))
     }
@@ -277,10 +278,7 @@ impl Started {
             sampler.record_child(trace_id);
         }
         // Not collected: nearly always there is none, and an iterator would cost more than that.
-        let links = self
-            .link
-            .take()
-            .map_or_else(Vec::new, |remote| vec![Link::from(remote)]);
+        let links = self.link.take().map_or_else(Vec::new, |link| vec![*link]);
         // In one expression, so that it is built where it stays.
         Some(Box::new(Record::new(
             SpanData {

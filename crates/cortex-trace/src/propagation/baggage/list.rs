@@ -82,8 +82,16 @@ impl Baggage {
     /// ```
     //= https://www.w3.org/TR/baggage/#limits
     //# If there are multiple baggage headers, all limits apply to the combination of all baggage headers and not each header individually.
+    #[inline]
     pub fn from_lines<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut lines = lines.into_iter();
+        // Outside of the loop, as there nearly always is none.
+        lines.next().map_or(Self::EMPTY, |first| {
+            Self::joined(std::iter::once(first).chain(lines))
+        })
+    }
+
+    fn joined<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut received = String::new();
         while let Some(line) = lines.next() {
             if received.len() + 1 + line.len() > BYTES {
