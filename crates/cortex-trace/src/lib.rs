@@ -5,6 +5,8 @@
 mod bridge;
 mod carrier;
 mod error;
+#[cfg(feature = "logs")]
+mod event_context;
 mod export;
 mod id;
 #[cfg(any(feature = "file", feature = "logs", feature = "otlp"))]

@@ -82,7 +82,7 @@ fn serve(tracer: &Tracer, headers: &HeaderMap, now: Instant) {
     span.set_route("/items/{id}");
     span.set_attribute("network.protocol.version", "1.1");
     span.finish(ServerEnd {
-        status: 500,
+        status: Some(500),
         end: now,
         error: Some("timeout"),
     });

@@ -131,7 +131,7 @@ fn direct(criterion: &mut Criterion) {
             let span = tracer.server(black_box(&headers), start);
             black_box(span.context());
             span.finish(ServerEnd {
-                status: 200,
+                status: Some(200),
                 end: now,
                 error: None,
             });
@@ -223,7 +223,7 @@ fn serve_ours(tracer: &Tracer, headers: &HeaderMap) {
     black_box(span.context());
     span.set_route("/products/{id}");
     span.finish(ServerEnd {
-        status: 200,
+        status: Some(200),
         end: SystemClock.now(),
         error: None,
     });

@@ -52,12 +52,13 @@ impl Exchange {
             path: target,
             start: started,
         };
-        let span = if route == 0 {
+        let mut span = if route == 0 {
             shared.tracer.server(request.headers(), start)
         } else {
             let label = shared.table.label(route);
             shared.tracer.server_on_route(request.headers(), start, label)
         };
+        span.record_request_line(request.uri(), request.version());
         let logged =
             !shared.access.is_off() && tracing::enabled!(target: "cortex_http::access", tracing::Level::INFO);
         Box::new(Self {
@@ -128,7 +129,11 @@ impl Exchange {
             metrics.ended(outcome);
         }
         let error = (outcome != Outcome::Ok).then(|| outcome.as_str());
-        span.finish(ServerEnd { status, end, error });
+        span.finish(ServerEnd {
+            status: self.status,
+            end,
+            error,
+        });
         if outcome == Outcome::DrainCut {
             let route = Arc::clone(shared.table.label(self.route));
             shared.tally.cut(Cut {

@@ -88,27 +88,47 @@ async fn responses_are_compressed_for_those_who_ask() {
     shop.close().await;
 }
 
-#[tokio::test]
-async fn trace_context_comes_in_and_the_span_knows_the_route() {
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<SpanData>>>);
-    impl Exporter for Kept {
-        fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
-            self.0.lock().unwrap().extend_from_slice(batch);
-            Ok(())
-        }
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+impl Exporter for Kept {
+    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        self.0
+            .lock()
+            .expect("no test panics under it")
+            .extend_from_slice(batch);
+        Ok(())
     }
+}
+
+/// A service that records all requests.
+async fn recorded() -> (Shop, Kept) {
     let kept = Kept::default();
     let tracer = Tracer::builder("shop")
         .sampler(AlwaysOn)
         .export(kept.clone())
         .build()
-        .unwrap();
+        .expect("a thread can be started");
     let shop = Shop::with(Limits::new(), |server| server.tracer(tracer)).await;
+    (shop, kept)
+}
+
+fn shown(span: &SpanData) -> Vec<String> {
+    let attributes = span.attributes.iter();
+    let mut shown: Vec<_> = attributes
+        .map(|attribute| format!("{}={}", attribute.key, attribute.value))
+        .collect();
+    shown.sort();
+    shown
+}
+
+#[tokio::test]
+async fn trace_context_comes_in_and_the_span_knows_the_route() {
+    let (shop, kept) = recorded().await;
     let id = "4bf92f3577b34da6a3ce929d0e0e4736";
     let answer = shop
         .exchange(format!(
-            "GET /trace HTTP/1.1\r\nhost: a\r\ntraceparent: 00-{id}-00f067aa0ba902b7-01\r\nconnection: close\r\n\r\n"
+            "GET /trace?page=2 HTTP/1.1\r\nhost: a:81\r\nuser-agent: curl/8\r\ntraceparent: 00-{id}-00f067aa0ba902b7-01\r\nconnection: close\r\n\r\n"
         ))
         .await;
     assert!(answer.contains(id), "{answer}");
@@ -117,6 +137,70 @@ async fn trace_context_comes_in_and_the_span_knows_the_route() {
     assert_eq!(spans.len(), 1);
     assert_eq!(spans[0].name, "GET /trace");
     assert_eq!(spans[0].trace_id.to_string(), id);
+    assert_eq!(
+        shown(&spans[0]),
+        [
+            "http.request.method=GET",
+            "http.response.status_code=200",
+            "http.route=/trace",
+            "network.protocol.version=1.1",
+            "server.address=a",
+            "server.port=81",
+            "url.path=/trace",
+            "url.query=page=2",
+            "url.scheme=http",
+            "user_agent.original=curl/8",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_span_of_http2_knows_the_authority() {
+    let (shop, kept) = recorded().await;
+    let io = TokioIo::new(shop.connect().await);
+    let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("https://shop.example/users/7")
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let response = send.send_request(request).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "7");
+    drop(send);
+    connection.await.unwrap().unwrap();
+    shop.close().await;
+    assert_eq!(
+        shown(&kept.0.lock().unwrap()[0]),
+        [
+            "http.request.method=GET",
+            "http.response.status_code=200",
+            "http.route=/users/{id}",
+            "network.protocol.version=2",
+            "server.address=shop.example",
+            "server.port=443",
+            "url.path=/users/7",
+            "url.scheme=https",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_span_has_no_status_that_was_not_sent() {
+    let (shop, kept) = recorded().await;
+    let mut socket = shop.connect().await;
+    socket
+        .write_all(b"GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    shop.gates.entered.notified().await;
+    drop(socket);
+    shop.until_metric(&outcome("client_cancel"), 1.0).await;
+    shop.close().await;
+    let spans = kept.0.lock().unwrap();
+    assert_eq!(spans[0].attribute("http.response.status_code"), None);
+    let error = spans[0].attribute("error.type").map(ToString::to_string);
+    assert_eq!(error.as_deref(), Some("client_cancel"));
 }
 
 #[tokio::test]

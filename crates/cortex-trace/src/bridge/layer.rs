@@ -52,6 +52,12 @@ use crate::{Captured, Link, SpanKind, Tracer, Value};
 /// segment counts; case does not, nor does `-` for `_`. The value is not even formatted. Not hidden are the fields of
 /// the table, messages, and what [`SpanExt::set_attribute`](crate::SpanExt::set_attribute) sets.
 ///
+/// # Filters
+///
+/// What a filter of this layer hides is passed over: an event or a child that names such a span as its parent belongs to
+/// the nearest span around it. That needs the subscriber, which `tracing-subscriber` 0.3 does not tell to a layer inside of
+/// an `Option` or a `Vec`: use `and_then` or `Box<dyn Layer<_>>` there.
+///
 /// # Performance
 ///
 /// The sampler decides before anything is stored. A span that is not recorded gets an id and a place in a table: no
@@ -160,6 +166,12 @@ impl TraceLayer {
         self.spans.context(id)
     }
 
+    /// Returns the context of a span, or if a filter hides that, of the nearest one around it.
+    #[cfg(feature = "logs")]
+    pub(crate) fn context_near(&self, id: &Id) -> Option<Context> {
+        self.nearest(id)?.context()
+    }
+
     pub(super) fn is_recording(&self, id: u64) -> bool {
         self.spans.find(id).is_some_and(Open::is_recording)
     }
@@ -170,7 +182,12 @@ impl TraceLayer {
         }
     }
 
-    pub(super) fn set_remote_parent(&self, id: u64, parent: Remote) -> Result<(), SetParentError> {
+    pub(super) fn set_remote_parent(
+        &self,
+        id: u64,
+        name: &'static str,
+        parent: Remote,
+    ) -> Result<(), SetParentError> {
         let open = self.spans.find(id).ok_or(SetParentError::NotTraced)?;
         let recorded = open.record(|record| {
             let known = Early {
@@ -182,11 +199,10 @@ impl TraceLayer {
         });
         let unrecorded = || {
             let mut early = open.early();
-            let name = early.name.take().map(Cow::Owned);
-            let name = name.or_else(|| self.name_of(id).map(Cow::Borrowed))?;
-            Some((name, early, None))
+            let name = early.name.take().map_or(Cow::Borrowed(name), Cow::Owned);
+            (name, early, None)
         };
-        let (name, early, old) = recorded.or_else(unrecorded).ok_or(SetParentError::NotTraced)?;
+        let (name, early, old) = recorded.unwrap_or_else(unrecorded);
         let kind = early.kind.unwrap_or_default();
         // A span that is recorded since the last time has no attribute of it.
         let route = early.route.or_else(|| open.early().route);
@@ -210,15 +226,6 @@ impl TraceLayer {
             self.tracer.cancel(ids);
         }
         changed.map_err(|_| SetParentError::AlreadyStarted)
-    }
-
-    /// Returns the name of a span that is not recorded.
-    fn name_of(&self, id: u64) -> Option<&'static str> {
-        let dispatch = self.subscriber.get()?.upgrade()?;
-        let span = dispatch
-            .downcast_ref::<Registry>()?
-            .span_data(&Id::from_u64(id))?;
-        Some(span.metadata().name())
     }
 
     fn address(&self) -> usize {

@@ -82,7 +82,8 @@ impl SpanExt for Span {
     }
 
     fn set_remote_parent(&self, parent: Remote) -> Result<(), SetParentError> {
-        with_layer(self, |layer, id| layer.set_remote_parent(id, parent))
+        let name = self.metadata().ok_or(SetParentError::NotTraced)?.name();
+        with_layer(self, |layer, id| layer.set_remote_parent(id, name, parent))
             .unwrap_or(Err(SetParentError::NotTraced))
     }
 }

@@ -8,8 +8,7 @@ use pin_project_lite::pin_project;
 
 use super::during::{Watched, during};
 use super::error_type::ErrorType;
-use super::target;
-use crate::{Captured, Span, Traced, Value};
+use crate::{Captured, Span, Traced};
 
 pin_project! {
     /// The response to a [`TraceClient`](super::TraceClient), on its way: the inner future, under its span.
@@ -70,9 +69,7 @@ where
             match &polled {
                 Ok(response) => {
                     span.set_response_status(response.status());
-                    if let Some(version) = target::protocol(response.version()) {
-                        span.set_attribute("network.protocol.version", Value::constant(version));
-                    }
+                    span.record_version(response.version());
                 }
                 Err(error) => span.set_error(Cow::Borrowed(this.error_type.error_type(error))),
             }

@@ -13,7 +13,6 @@ use super::error_type::ErrorType;
 use super::exchange::Exchange;
 use super::server_future::ServerResponseFuture;
 use super::server_layer::Shared;
-use super::target;
 use crate::{ServerSpan, Value};
 
 /// Traces the requests that an inner service answers; made by [`TraceServerLayer`](super::TraceServerLayer).
@@ -85,16 +84,10 @@ fn begin(shared: &Shared, parts: &Parts) -> ServerSpan {
     let route = (shared.route)(parts);
     let mut span = ServerSpan::begin(&shared.tracer, &parts.headers, &parts.method, target, None, route);
     if span.is_recording() {
-        span.record_authority(&parts.uri);
-        let scheme = match parts.uri.scheme_str() {
-            Some(scheme) => Value::from(scheme),
-            None if shared.https => Value::constant("https"),
-            None => Value::constant("http"),
-        };
-        span.set_attribute("url.scheme", scheme);
-        if let Some(version) = target::protocol(parts.version) {
-            span.set_attribute("network.protocol.version", Value::constant(version));
+        if shared.https {
+            span.set_attribute("url.scheme", Value::constant("https"));
         }
+        span.record_request_line(&parts.uri, parts.version);
     }
     span
 }

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
+use http::Uri;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{Uri, Version};
 
 /// Returns the whole address of a request: below a connection that is made already, requests name only the path, and
 /// the rest stands in `Host`.
@@ -46,18 +46,6 @@ fn normal(host: &str) -> Cow<'_, str> {
 
 fn from_host(parts: &Parts) -> Option<Authority> {
     parts.headers.get(HOST)?.as_bytes().try_into().ok()
-}
-
-/// Returns the value of `network.protocol.version`.
-pub(super) fn protocol(version: Version) -> Option<&'static str> {
-    Some(match version {
-        Version::HTTP_09 => "0.9",
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_11 => "1.1",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -109,20 +97,6 @@ mod tests {
             let parts = parts(uri, header);
             assert_eq!(whole(&parts, true).to_string(), full, "{uri}");
             assert_eq!(host(&parts), named, "{uri}");
-        }
-    }
-
-    #[test]
-    fn versions() {
-        let all = [
-            (Version::HTTP_09, "0.9"),
-            (Version::HTTP_10, "1.0"),
-            (Version::HTTP_11, "1.1"),
-            (Version::HTTP_2, "2"),
-            (Version::HTTP_3, "3"),
-        ];
-        for (version, name) in all {
-            assert_eq!(protocol(version), Some(name));
         }
     }
 }

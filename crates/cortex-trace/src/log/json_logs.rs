@@ -3,7 +3,7 @@ use std::io;
 
 use cortex_core::Clock;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer;
@@ -17,8 +17,9 @@ use super::{Background, DuplicateLimit, LogHandle};
 /// Writes every event of the `tracing` crate as a line of JSON that carries the ids of the current trace.
 ///
 /// The ids are those of [`Context::current`](cortex_core::Context::current), so a line has them wherever the work runs,
-/// and also if the trace is not sampled. A line has `timestamp`, `level`, `target`, `message`, the event's fields, `trace_id`, `span_id`,
-/// `trace_flags`, and `span` with the name and the fields of the `tracing` span around it. A field whose key the line
+/// and also if the trace is not sampled. Those of an event that names its span are of that, as far as a `TraceLayer` of
+/// the same subscriber knows it. A line has `timestamp`, `level`, `target`, `message`, the event's fields, `trace_id`,
+/// `span_id`, `trace_flags`, and `span` with the name and the fields of the `tracing` span around it. A field whose key the line
 /// has already moves into `fields`. Not a number and the infinities are `null`.
 ///
 /// Records of the `log` crate that come through `tracing-log` have their own target.
@@ -155,7 +156,8 @@ impl<W> JsonLogs<W> {
     /// Makes this the subscriber of the whole process, behind a filter that can be changed while it runs.
     ///
     /// The filter has the syntax of `tracing-subscriber`'s `EnvFilter`: `info,hyper=warn`. To combine it with other
-    /// layers, give them and a [`Filter`] to a registry instead.
+    /// layers, give them and a [`Filter`] to a registry instead. Records of the `log` crate, which some libraries make,
+    /// come along once `tracing_log::LogTracer::init()` was called.
     ///
     /// # Errors
     ///
@@ -191,6 +193,10 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'w> MakeWriter<'w> + 'static,
 {
+    fn on_register_dispatch(&self, subscriber: &Dispatch) {
+        self.lines.register_dispatch(subscriber);
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, registry: layer::Context<'_, S>) {
         self.lines.new_span(attributes, id, &registry);
     }

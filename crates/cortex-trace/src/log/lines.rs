@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use cortex_core::{Clock, Context, SystemClock};
+use cortex_core::{Clock, SystemClock};
 use tracing::field::Visit;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer;
 use tracing_subscriber::registry::LookupSpan;
@@ -21,6 +21,7 @@ use super::origin::{Message, Origin};
 use super::plan::{Kind, Plan, Plans};
 use super::scratch::Scratch;
 use super::timestamp::Stamp;
+use crate::event_context::EventContext;
 use crate::redact::Redact;
 
 /// What the layers that write lines have in common.
@@ -28,6 +29,7 @@ pub(super) struct Lines<F, W> {
     format: F,
     writer: Arc<W>,
     clock: Arc<dyn Clock>,
+    context: EventContext,
     redact: Redact,
     plans: Plans,
     limiter: Option<Arc<Limiter>>,
@@ -48,6 +50,7 @@ impl<F: Format, W> Lines<F, W> {
             format,
             writer: Arc::new(writer),
             clock: Arc::new(SystemClock),
+            context: EventContext::default(),
             redact: Redact::default(),
             plans: Plans::new(),
             limiter: None,
@@ -96,6 +99,7 @@ impl<F: Format, W> Lines<F, W> {
             format: self.format,
             writer: Arc::new(background.clone()),
             clock: self.clock,
+            context: self.context,
             redact: self.redact,
             plans: self.plans,
             limiter: self.limiter,
@@ -125,6 +129,10 @@ impl<F: Format, W> Lines<F, W> {
 
 /// What a subscriber tells its layers.
 impl<F: Format, W: for<'w> MakeWriter<'w>> Lines<F, W> {
+    pub(super) fn register_dispatch(&self, subscriber: &Dispatch) {
+        self.context.register(subscriber);
+    }
+
     pub(super) fn new_span<S>(&self, attributes: &Attributes<'_>, id: &Id, registry: &layer::Context<'_, S>)
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -256,7 +264,7 @@ impl<F: Format, W: for<'w> MakeWriter<'w>> Lines<F, W> {
         }
         let span = registry.event_span(event);
         self.format
-            .surroundings(line, ids, Context::current(), span, self.plans.layer);
+            .surroundings(line, ids, self.context.of(event), span, self.plans.layer);
         self.format.close(line);
         true
     }

@@ -95,7 +95,7 @@ impl<'a> SpanBuilder<'a> {
     /// let mut sent = HeaderMap::new();
     /// call.inject(&mut sent);
     /// assert_eq!(sent["tracestate"], "congo=t61rcWkgMzE");
-    /// # server.finish(ServerEnd { status: 200, end: now, error: None });
+    /// # server.finish(ServerEnd { status: Some(200), end: now, error: None });
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn tracestate(mut self, tracestate: TraceState) -> Self {

@@ -178,6 +178,13 @@ impl Span {
         }
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn record_version(&mut self, version: http::Version) {
+        if let Some(recording) = &mut self.recording {
+            semantics::record_version(recording, version);
+        }
+    }
+
     /// Records the template that the target was made from, in the name too.
     #[cfg(feature = "tower")]
     pub(crate) fn record_template(&mut self, method: &Method, template: &str) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use http::uri::Scheme;
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 
 use super::recording::Recording;
 
@@ -69,6 +69,36 @@ pub(super) fn record_host(recording: &mut Recording, uri: &Uri) {
     if let Some(port) = uri.port_u16().or(default) {
         recording.set_attribute("server.port", port);
     }
+}
+
+/// Records what a request says beyond its headers.
+pub(super) fn record_request_line(recording: &mut Recording, uri: &Uri, version: Version) {
+    record_host(recording, uri);
+    match uri.scheme_str() {
+        Some("http") => recording.set_attribute("url.scheme", Cow::Borrowed("http")),
+        Some("https") => recording.set_attribute("url.scheme", Cow::Borrowed("https")),
+        Some(other) => recording.set_attribute("url.scheme", other),
+        None => {}
+    }
+    record_version(recording, version);
+}
+
+pub(super) fn record_version(recording: &mut Recording, version: Version) {
+    if let Some(version) = protocol(version) {
+        recording.set_attribute("network.protocol.version", Cow::Borrowed(version));
+    }
+}
+
+/// Returns the value of `network.protocol.version`.
+fn protocol(version: Version) -> Option<&'static str> {
+    Some(match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_11 => "1.1",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => return None,
+    })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<Cow<'a, str>> {
@@ -210,6 +240,20 @@ mod tests {
             ("http://[::1]:8080", "http://[::1]:8080/"),
         ] {
             assert_eq!(full_url(&uri.parse().unwrap()), shown);
+        }
+    }
+
+    #[test]
+    fn versions() {
+        let all = [
+            (Version::HTTP_09, "0.9"),
+            (Version::HTTP_10, "1.0"),
+            (Version::HTTP_11, "1.1"),
+            (Version::HTTP_2, "2"),
+            (Version::HTTP_3, "3"),
+        ];
+        for (version, name) in all {
+            assert_eq!(protocol(version), Some(name));
         }
     }
 }

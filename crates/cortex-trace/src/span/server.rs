@@ -3,7 +3,7 @@ use std::fmt;
 use std::time::Instant;
 
 use cortex_core::Context;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri, Version};
 
 use super::recording::Recording;
 use super::{SpanKind, Value, semantics};
@@ -47,13 +47,13 @@ pub struct ServerStart<'a> {
 /// use cortex_core::{Clock, SystemClock};
 /// use cortex_trace::ServerEnd;
 ///
-/// let timed_out = ServerEnd { status: 503, end: SystemClock.now(), error: Some("timeout") };
+/// let timed_out = ServerEnd { status: Some(503), end: SystemClock.now(), error: Some("timeout") };
 /// assert_eq!(timed_out.status, 503);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ServerEnd {
-    /// The status that was sent; from 500 on it is an error of this service.
-    pub status: u16,
+    /// The status that was sent, if one was; from 500 on it is an error of this service.
+    pub status: Option<u16>,
     /// When the last byte of the response was sent.
     pub end: Instant,
     /// A short name out of a small set, if something went wrong that the status does not say: `timeout`, `aborted`.
@@ -80,7 +80,7 @@ pub struct ServerEnd {
 ///     let span = tracer.server(request.headers(), start);
 ///     let response = Traced::with(span.captured(), async { http::Response::new(()) }).await;
 ///     let status = response.status().as_u16();
-///     span.finish(ServerEnd { status, end: SystemClock.now(), error: None });
+///     span.finish(ServerEnd { status: Some(status), end: SystemClock.now(), error: None });
 ///     response
 /// }
 /// # drop(serve(&Tracer::propagate_only(), http::Request::new(())));
@@ -199,7 +199,7 @@ impl ServerSpan {
     /// Ends the span.
     pub fn finish(mut self, end: ServerEnd) {
         if let Some(recording) = self.recording.take() {
-            recording.finish(Some(end.status), end.error, Some(end.end));
+            recording.finish(end.status, end.error, Some(end.end));
         }
     }
 
@@ -211,11 +211,22 @@ impl ServerSpan {
         }
     }
 
-    /// Records what the address of a request says beyond its headers: HTTP/2 has no `Host`.
-    #[cfg(feature = "tower")]
-    pub(crate) fn record_authority(&mut self, uri: &http::Uri) {
+    /// Records what a request says beyond its headers: the version of HTTP, and the server and the scheme that its
+    /// address names, as those of HTTP/2 do, which has no `Host`.
+    ///
+    /// ```
+    /// use cortex_core::{Clock, SystemClock};
+    /// use cortex_trace::{ServerStart, Tracer};
+    ///
+    /// let (request, _) = http::Request::get("https://shop.example/items").body(())?.into_parts();
+    /// let start = ServerStart { method: &request.method, path: request.uri.path(), start: SystemClock.now() };
+    /// let mut span = Tracer::propagate_only().server(&request.headers, start);
+    /// span.record_request_line(&request.uri, request.version);
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    pub fn record_request_line(&mut self, uri: &Uri, version: Version) {
         if let Some(recording) = &mut self.recording {
-            semantics::record_host(&mut recording.recording, uri);
+            semantics::record_request_line(&mut recording.recording, uri, version);
         }
     }
 }

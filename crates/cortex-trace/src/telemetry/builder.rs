@@ -10,6 +10,8 @@ use crate::{Filter, JsonLogs, LogHandle, TextLogs, TraceLayer, TracerBuilder};
 #[cfg(feature = "otlp")]
 use crate::{Otlp, OtlpLogs};
 
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Describes [`Telemetry`] before it is installed.
 ///
 /// Without a filter it lets `info` and above through. Spans of `tracing` become spans of the tracer; nothing is logged
@@ -30,7 +32,7 @@ use crate::{Otlp, OtlpLogs};
 pub struct TelemetryBuilder {
     pub(super) tracer: TracerBuilder,
     pub(super) filter: String,
-    layers: Vec<Box<dyn Layer<Registry> + Send + Sync>>,
+    layers: Vec<BoxedLayer>,
     logs: Vec<LogHandle>,
     trace_layer: Box<dyn FnOnce(TraceLayer) -> TraceLayer + Send>,
     #[cfg(feature = "otlp")]
@@ -104,6 +106,8 @@ impl TelemetryBuilder {
 
     /// Starts everything and makes it the subscriber of the process.
     ///
+    /// Records of the `log` crate, which some libraries make, come along once `tracing_log::LogTracer::init()` was called.
+    ///
     /// # Errors
     ///
     /// The filter is not valid, the tracer could not be built, or the process has a subscriber already. Nothing is
@@ -127,14 +131,15 @@ impl TelemetryBuilder {
             _ => None,
         };
         let tracer = self.tracer.build()?;
-        let mut layers = self.layers;
-        layers.push(Box::new((self.trace_layer)(tracer.layer())));
+        // Not in a `Vec`, which does not tell layers their subscriber.
+        let mut layers: BoxedLayer = Box::new((self.trace_layer)(tracer.layer()));
+        for layer in self.layers.into_iter().rev() {
+            layers = Box::new(layer.and_then(layers));
+        }
         #[cfg(feature = "otlp")]
-        layers.extend(
-            otlp_logs
-                .clone()
-                .map(|logs| -> Box<dyn Layer<Registry> + Send + Sync> { Box::new(logs) }),
-        );
+        if let Some(logs) = otlp_logs.clone() {
+            layers = Box::new(layers.and_then(logs));
+        }
         let subscriber = tracing_subscriber::registry().with(layers).with(filter.clone());
         let telemetry = Telemetry {
             tracer,

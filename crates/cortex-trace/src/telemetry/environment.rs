@@ -57,6 +57,9 @@ impl Telemetry {
             Exporter::Console => builder.tracer = builder.tracer.export(crate::Console::stderr()),
             #[cfg(not(feature = "console"))]
             Exporter::Console => unreachable!("refused above"),
+            // What is not used need not be right, so that switching all off helps against what is wrong.
+            #[cfg(feature = "otlp")]
+            Exporter::Otlp if builder.tracer.is_disabled() => {}
             #[cfg(feature = "otlp")]
             Exporter::Otlp => {
                 builder.tracer = builder.tracer.export(crate::Otlp::from_variables(&variable)?);
@@ -65,6 +68,8 @@ impl Telemetry {
         match Exporter::read(LOGS, true, &variable)? {
             Exporter::None => {}
             Exporter::Console => builder = builder.text_logs(TextLogs::stdout()),
+            #[cfg(feature = "otlp")]
+            Exporter::Otlp if builder.tracer.is_disabled() => {}
             #[cfg(feature = "otlp")]
             Exporter::Otlp => builder = builder.otlp_logs(crate::Otlp::logs_from_variables(&variable)?),
         }

@@ -139,7 +139,7 @@ impl Tracer {
     ///     let _guard = span.context().attach(); // spans and logs in here belong to the request
     ///     span.set_route("/items/{id}");
     /// }
-    /// span.finish(ServerEnd { status: 200, end: clock.now(), error: None });
+    /// span.finish(ServerEnd { status: Some(200), end: clock.now(), error: None });
     /// # Ok::<(), cortex_trace::BuildError>(())
     /// ```
     pub fn server(&self, headers: &HeaderMap, start: ServerStart<'_>) -> ServerSpan {

@@ -92,7 +92,7 @@ fn a_request_is_a_tree() {
     drop((call, pay));
     assert_eq!(screen.flushed(), ""); // nothing before the root ends
     server.finish(ServerEnd {
-        status: 502,
+        status: Some(502),
         end: screen.clock.now(),
         error: None,
     });

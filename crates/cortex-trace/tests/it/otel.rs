@@ -81,7 +81,7 @@ fn make_spans(fixture: &Fixture) {
         fixture.tracer.client(&Method::GET, &uri).end();
     }
     server.finish(ServerEnd {
-        status: 500,
+        status: Some(500),
         end: fixture.clock.now(),
         error: None,
     });

@@ -237,7 +237,7 @@ fn what_is_recorded_does_not_keep_the_head_of_the_request() {
         let span = receive(&fixture.tracer, &received, &fixture.clock);
         fixture.tracer.span("child").parent(span.context()).start().end();
         span.finish(ServerEnd {
-            status: 200,
+            status: Some(200),
             end: fixture.clock.now(),
             error: None,
         });

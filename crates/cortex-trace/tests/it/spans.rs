@@ -42,7 +42,7 @@ impl Fixture {
 
     fn finish(&self, span: ServerSpan, status: u16) {
         span.finish(ServerEnd {
-            status,
+            status: Some(status),
             end: self.clock.now(),
             error: None,
         });
@@ -126,7 +126,7 @@ fn how_a_request_ends_decides_its_status() {
         let fixture = Fixture::new();
         let span = fixture.server(&HeaderMap::new(), "/");
         span.finish(ServerEnd {
-            status,
+            status: Some(status),
             end: fixture.clock.now(),
             error,
         });
@@ -512,7 +512,7 @@ fn times_follow_the_monotonic_clock() {
     fixture.clock.advance(Duration::from_secs(1));
     let backwards = fixture.server(&HeaderMap::new(), "/");
     backwards.finish(ServerEnd {
-        status: 200,
+        status: Some(200),
         end: earlier,
         error: None,
     });

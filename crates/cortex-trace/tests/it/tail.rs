@@ -58,7 +58,7 @@ impl Fixture {
     fn answer(&self, span: ServerSpan, status: u16) {
         let end = self.clock.now();
         span.finish(ServerEnd {
-            status,
+            status: Some(status),
             end,
             error: None,
         });

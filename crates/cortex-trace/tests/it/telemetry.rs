@@ -2,12 +2,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use cortex_core::{Flags, SpanId, TraceId};
 use cortex_testkit::Recorder;
+use cortex_trace::propagation::{Remote, TraceState};
 use cortex_trace::{
-    ExportError, Exporter, FlushError, JsonLogs, SpanData, Telemetry, TelemetryError, TextLogs, Tracer,
+    AlwaysOff, ExportError, Exporter, FlushError, JsonLogs, ParentBased, SpanData, SpanExt, Telemetry,
+    TelemetryError, TextLogs, Tracer,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
+use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, info, info_span};
+use tracing_subscriber::Layer;
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -71,6 +76,58 @@ fn lines_join_the_spans_they_are_logged_in() {
 }
 
 #[test]
+fn an_event_that_names_its_span_has_the_ids_of_that() {
+    let (spans, json, text) = (Recorder::new(), Recorder::new(), Recorder::new());
+    let (telemetry, subscriber) = Telemetry::builder(Tracer::builder("shop").export(Collect(spans.clone())))
+        .json_logs(JsonLogs::new(writer(&json)))
+        .text_logs(TextLogs::new(writer(&text)))
+        .layer(tracing_subscriber::layer::Identity::new().with_filter(LevelFilter::OFF))
+        .trace_layer(|layer| layer.events(LevelFilter::WARN))
+        .build()
+        .unwrap();
+    in_scope(&subscriber, || {
+        let job = info_span!("job");
+        info!(parent: &job, "outside");
+        info_span!("other").in_scope(|| {
+            info!(parent: &job, "inside of another");
+            info!(parent: None, "of nobody, in the same request");
+        });
+        info!("nowhere");
+    });
+    telemetry.shutdown_blocking(LONG).unwrap();
+    let spans = spans.take();
+    let id = |name: &str| spans.iter().find(|span| span.name == name).unwrap().span_id;
+    let (job, other) = (id("job").to_string(), id("other").to_string());
+    let lines = json.text();
+    let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap());
+    let ids: Vec<Value> = lines.map(|mut line: Value| line["span_id"].take()).collect();
+    assert_eq!(ids, [json!(job), json!(job), json!(other), Value::Null]);
+    let trace = spans.iter().find(|span| span.name == "job").unwrap().trace_id;
+    let shown = &trace.to_string()[..8];
+    assert_eq!(text.text().matches(shown).count(), 2, "{}", text.text());
+}
+
+#[test]
+fn a_caller_can_become_the_parent_of_a_span_that_the_sampler_dropped() {
+    let spans = Recorder::new();
+    let tracer = Tracer::builder("shop")
+        .sampler(ParentBased::root(AlwaysOff))
+        .export(Collect(spans.clone()));
+    let (telemetry, subscriber) = Telemetry::builder(tracer).build().unwrap();
+    let ids = TraceId::new(7).zip(SpanId::new(8)).unwrap();
+    let caller = Remote::new(ids.0, ids.1, Flags::SAMPLED, TraceState::EMPTY);
+    in_scope(&subscriber, || {
+        let span = info_span!("process");
+        span.set_remote_parent(caller).unwrap();
+        span.in_scope(|| {});
+    });
+    telemetry.shutdown_blocking(LONG).unwrap();
+    let span = spans.take().pop().unwrap();
+    assert_eq!((span.trace_id, span.parent_span_id), (ids.0, Some(ids.1)));
+    assert_eq!(span.name, "process");
+}
+
+#[test]
 fn a_filter_or_a_service_that_is_wrong_is_told() {
     let builder = || Telemetry::builder(Tracer::builder("shop"));
     let error = builder().filter("shop=loud").build().unwrap_err();
@@ -121,7 +178,11 @@ fn variables_choose_where_it_goes() {
             .collect();
         assert_eq!(names, ["otlp"]);
         assert!(telemetry.otlp_logs().is_some());
-        let (telemetry, _) = build(&[("OTEL_SDK_DISABLED", "true")]).unwrap().build().unwrap();
+        let disabled = &[
+            ("OTEL_SDK_DISABLED", "true"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere"),
+        ];
+        let (telemetry, _) = build(disabled).unwrap().build().unwrap();
         assert!(telemetry.otlp_logs().is_none());
         assert_eq!(telemetry.tracer().stats_by_exporter().count(), 0);
         let error = build(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere")]).unwrap_err();

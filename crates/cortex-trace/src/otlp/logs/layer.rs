@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cortex_core::Clock;
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer;
 
 use super::OtlpLogsBuilder;
 use super::record::Record;
+use crate::event_context::EventContext;
 use crate::export::{Pipeline, is_suppressed_event};
 use crate::redact::Redact;
 use crate::{ExportError, FlushError, Stats};
@@ -17,8 +18,9 @@ use crate::{ExportError, FlushError, Stats};
 /// current trace.
 ///
 /// The `message` is the body, the other fields are attributes, the target is the scope. The ids are those of
-/// [`Context::current`](cortex_core::Context::current), so a record has them wherever the work runs. An event has at
-/// most 128 attributes, and a text at most 4096 bytes.
+/// [`Context::current`](cortex_core::Context::current), so a record has them wherever the work runs; an event that names
+/// its span has those of that, as far as a `TraceLayer` knows it. An event has at most 128 attributes, and a text at most
+/// 4096 bytes.
 ///
 /// It is a layer to combine with others, and a clone is the same. Records wait in a bounded queue of their own and are
 /// sent by a thread of their own, as spans are. What a thread of this crate says while it sends is not sent in turn, nor
@@ -58,6 +60,7 @@ pub struct OtlpLogs {
     pipeline: Arc<Pipeline<Record>>,
     clock: Arc<dyn Clock>,
     redact: Arc<Redact>,
+    context: EventContext,
 }
 
 impl OtlpLogs {
@@ -77,6 +80,7 @@ impl OtlpLogs {
             pipeline,
             clock,
             redact: Arc::new(redact),
+            context: EventContext::default(),
         }
     }
 
@@ -145,11 +149,16 @@ fn of_logs(error: FlushError) -> FlushError {
 }
 
 impl<S: Subscriber> Layer<S> for OtlpLogs {
+    fn on_register_dispatch(&self, subscriber: &Dispatch) {
+        self.context.register(subscriber);
+    }
+
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         // An exporter that logs about its own work would never run out of it.
         if !is_suppressed_event(event.metadata().target()) {
+            let (time, context) = (self.clock.wall(), self.context.of(event));
             self.pipeline
-                .submit(Record::new(event, self.clock.wall(), &self.redact));
+                .submit(Record::new(event, time, context, &self.redact));
         }
     }
 }

@@ -7,6 +7,7 @@ use cortex_core::Context;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
+use crate::log_crate::{LOG_TARGET, is_log_crate};
 use crate::redact::{Hide, Redact};
 use crate::span::{Attribute, TEXT, Value, put};
 
@@ -22,11 +23,13 @@ pub(super) struct Record {
     pub(super) dropped_attributes: u32,
     /// Whose trace it is part of.
     pub(super) context: Context,
+    /// A record of the `log` crate: its fields `log.*` say where it is from.
+    is_log_crate: bool,
 }
 
 impl Record {
     /// Reads an event, with the bounds that events of spans have.
-    pub(super) fn new(event: &Event<'_>, time: SystemTime, redact: &Redact) -> Self {
+    pub(super) fn new(event: &Event<'_>, time: SystemTime, context: Context, redact: &Redact) -> Self {
         let metadata = event.metadata();
         let mut record = Self {
             time,
@@ -35,7 +38,8 @@ impl Record {
             body: None,
             attributes: Vec::new(),
             dropped_attributes: 0,
-            context: Context::current(),
+            context,
+            is_log_crate: is_log_crate(metadata),
         };
         event.record(&mut Hide::new(redact, &mut record));
         record
@@ -53,8 +57,15 @@ impl Record {
     }
 
     fn set(&mut self, field: &Field, value: Value) {
+        let key = match field.name() {
+            // Where in the code, by the semantic conventions.
+            "log.file" if self.is_log_crate => "code.file.path",
+            "log.line" if self.is_log_crate => "code.line.number",
+            "log.module_path" if self.is_log_crate => return, // the target says as much
+            name => name,
+        };
         let attribute = Attribute {
-            key: Cow::Borrowed(field.name()),
+            key: Cow::Borrowed(key),
             value,
         };
         match field.name() {
@@ -63,8 +74,7 @@ impl Record {
                 put(&mut body, attribute);
                 self.body = body.pop().map(|body| body.value);
             }
-            // What bridges the `log` crate tells in a field where its record comes from.
-            "log.target" => self.target = Cow::Owned(attribute.value.to_string()),
+            LOG_TARGET if self.is_log_crate => self.target = Cow::Owned(attribute.value.to_string()),
             _ => {
                 let dropped = put(&mut self.attributes, attribute);
                 self.dropped_attributes = self.dropped_attributes.saturating_add(dropped);

@@ -40,10 +40,13 @@ fn everything(otlp: Otlp) {
         drop(Context::new().attach());
         tracing::trace!(target: "shop::stock", huge = u128::MAX, long = %"é".repeat(4096));
     });
-    with(
-        &logs,
-        || tracing::info!(target: "shop::stock", { log.target = "old::crate" }, "from log"),
-    );
+    with(&logs, || {
+        tracing::info!(
+            target: "log",
+            { log.target = "old::crate", log.module_path = "old", log.file = "old.rs", log.line = 7_u32 },
+            "from log"
+        );
+    });
     logs.shutdown_blocking(AGES).unwrap();
     assert_eq!(assert_adds_up(logs.stats()).exported, 4);
 }
@@ -100,7 +103,14 @@ fn check(request: &ExportLogsServiceRequest) {
     );
     let info = &resource_logs.scope_logs[0].log_records[0];
     assert_eq!((info.severity_number, info.flags), (9, 0));
-    assert!(info.trace_id.is_empty() && info.span_id.is_empty() && info.attributes.is_empty());
+    assert!(info.trace_id.is_empty() && info.span_id.is_empty());
+    assert_eq!(
+        attributes(info),
+        [
+            ("code.file.path", Value::StringValue("old.rs".into())),
+            ("code.line.number", Value::IntValue(7)),
+        ]
+    );
 }
 
 fn body(record: &LogRecord) -> Option<Value> {
