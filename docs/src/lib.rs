@@ -11,6 +11,8 @@ pub mod guides {
     pub mod cardinality {}
     #[doc = include_str!("../guides/first-service.md")]
     pub mod first_service {}
+    #[doc = include_str!("../guides/logs.md")]
+    pub mod logs {}
     #[doc = include_str!("../guides/metric-names.md")]
     pub mod metric_names {}
     #[doc = include_str!("../guides/metric-types.md")]
@@ -21,8 +23,12 @@ pub mod guides {
     pub mod observe {}
     #[doc = include_str!("../guides/probes.md")]
     pub mod probes {}
+    #[doc = include_str!("../guides/sampling.md")]
+    pub mod sampling {}
     #[doc = include_str!("../guides/shut-down.md")]
     pub mod shut_down {}
+    #[doc = include_str!("../guides/traces.md")]
+    pub mod traces {}
 }
 
 /// The front page of the repository.

@@ -48,7 +48,7 @@ pub struct ServerStart<'a> {
 /// use cortex_trace::ServerEnd;
 ///
 /// let timed_out = ServerEnd { status: Some(503), end: SystemClock.now(), error: Some("timeout") };
-/// assert_eq!(timed_out.status, 503);
+/// assert_eq!(timed_out.status, Some(503));
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ServerEnd {
