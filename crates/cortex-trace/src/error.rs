@@ -34,7 +34,7 @@ pub struct BuildError {
 pub enum BuildErrorKind {
     /// The service has no name.
     ServiceName,
-    /// The queue capacity or the batch size is zero.
+    /// The queue capacity, in number or in bytes, or the batch size is zero.
     Limit,
     /// The operating system did not start a worker thread.
     Thread,

@@ -1,11 +1,9 @@
-use std::sync::{Arc, Mutex};
-
 use axum::body::Bytes;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use cortex_http::{Limits, Routes, Server};
 use cortex_metrics::Registry;
-use cortex_trace::{AlwaysOn, ExportError, Exporter, SpanData, Tracer};
+use cortex_trace::{AlwaysOn, InMemory, SpanData, Tracer};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -88,22 +86,9 @@ async fn responses_are_compressed_for_those_who_ask() {
     shop.close().await;
 }
 
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<SpanData>>>);
-
-impl Exporter for Kept {
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
-        self.0
-            .lock()
-            .expect("no test panics under it")
-            .extend_from_slice(batch);
-        Ok(())
-    }
-}
-
 /// A service that records all requests.
-async fn recorded() -> (Shop, Kept) {
-    let kept = Kept::default();
+async fn recorded() -> (Shop, InMemory) {
+    let kept = InMemory::new();
     let tracer = Tracer::builder("shop")
         .sampler(AlwaysOn)
         .export(kept.clone())
@@ -133,7 +118,7 @@ async fn trace_context_comes_in_and_the_span_knows_the_route() {
         .await;
     assert!(answer.contains(id), "{answer}");
     assert!(!shop.close().await.telemetry_lost);
-    let spans = kept.0.lock().unwrap();
+    let spans = kept.take();
     assert_eq!(spans.len(), 1);
     assert_eq!(spans[0].name, "GET /trace");
     assert_eq!(spans[0].trace_id.to_string(), id);
@@ -171,7 +156,7 @@ async fn a_span_of_http2_knows_the_authority() {
     connection.await.unwrap().unwrap();
     shop.close().await;
     assert_eq!(
-        shown(&kept.0.lock().unwrap()[0]),
+        shown(&kept.spans()[0]),
         [
             "http.request.method=GET",
             "http.response.status_code=200",
@@ -197,7 +182,7 @@ async fn a_span_has_no_status_that_was_not_sent() {
     drop(socket);
     shop.until_metric(&outcome("client_cancel"), 1.0).await;
     shop.close().await;
-    let spans = kept.0.lock().unwrap();
+    let spans = kept.spans();
     assert_eq!(spans[0].attribute("http.response.status_code"), None);
     let error = spans[0].attribute("error.type").map(ToString::to_string);
     assert_eq!(error.as_deref(), Some("client_cancel"));

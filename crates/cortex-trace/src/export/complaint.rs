@@ -1,4 +1,4 @@
-//! Telling people that something was lost, without telling it again and again.
+//! Telling people that something is lost, and that it is over, without telling it again and again.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -8,19 +8,80 @@ use cortex_core::{Clock, SystemClock};
 use super::Stats;
 use super::queue::Queue;
 
+/// The time between two lines, and the time without a loss after which it is over.
 const PAUSE: Duration = Duration::from_mins(1);
 
 /// What has been told so far.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
+    /// When a line was written for the last time, and how much was lost by then.
     told: Option<(Instant, u64)>,
+    /// How much is lost by now, and since when it is not more.
+    lost: u64,
+    quiet_since: Option<Instant>,
+    /// How much was lost before it began, if its end is still to be told.
+    before: Option<u64>,
+}
+
+/// What is to be told now: how much was lost since the last line, or from the beginning to the end.
+#[derive(Debug, PartialEq)]
+enum Line {
+    Lost(u64),
+    Over(u64),
 }
 
 impl Complaints {
-    /// Warns through `tracing` if more was lost since the last warning, once a minute at most.
+    /// Warns through `tracing` if more was lost since the last line, or says that it is over; once a minute at most.
     pub(super) fn consider<T>(&mut self, queue: &Queue<T>) {
         let stats = queue.stats();
-        if let Some(lost) = self.due(stats, SystemClock.now()) {
+        if let Some(line) = self.next(stats, SystemClock.now()) {
+            tell(&line, stats, queue);
+        }
+    }
+
+    /// Warns of what is not told yet: there is no later line.
+    pub(super) fn finish<T>(&mut self, queue: &Queue<T>) {
+        let stats = queue.stats();
+        let untold = lost(stats) - self.told.map_or(0, |(_, told)| told);
+        if untold > 0 {
+            tell(&Line::Lost(untold), stats, queue);
+        }
+    }
+
+    fn next(&mut self, stats: Stats, now: Instant) -> Option<Line> {
+        let all = lost(stats);
+        if all > self.lost {
+            self.before.get_or_insert(self.lost);
+            self.lost = all;
+            self.quiet_since = Some(now);
+        }
+        let before = self.before?;
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= PAUSE;
+        let told = match self.told {
+            Some((at, told)) if is_over(at) => told,
+            Some(_) => return None,
+            None => 0,
+        };
+        let line = if all > told {
+            Line::Lost(all - told)
+        } else if self.quiet_since.is_some_and(is_over) {
+            self.before = None;
+            Line::Over(all - before)
+        } else {
+            return None;
+        };
+        self.told = Some((now, all));
+        Some(line)
+    }
+}
+
+fn lost(stats: Stats) -> u64 {
+    stats.failed + stats.rejected + stats.dropped()
+}
+
+fn tell<T>(line: &Line, stats: Stats, queue: &Queue<T>) {
+    match line {
+        Line::Lost(lost) => {
             let error = queue.last_error();
             let cause = error.as_ref().and_then(Error::source);
             tracing::warn!(
@@ -33,20 +94,9 @@ impl Complaints {
                 "telemetry was lost"
             );
         }
-    }
-
-    /// Returns how much was lost since the last warning, if it is time for the next one.
-    fn due(&mut self, stats: Stats, now: Instant) -> Option<u64> {
-        let all = stats.failed + stats.rejected + stats.dropped();
-        let (is_time, before) = match self.told {
-            Some((at, before)) => (now.saturating_duration_since(at) >= PAUSE, before),
-            None => (true, 0),
-        };
-        if all == before || !is_time {
-            return None;
+        Line::Over(lost) => {
+            tracing::info!(exporter = queue.name, lost, "telemetry is no longer lost");
         }
-        self.told = Some((now, all));
-        Some(all - before)
     }
 }
 
@@ -55,20 +105,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warns_once_a_minute_and_only_about_news() {
+    fn tells_once_a_minute_what_is_new_and_that_it_is_over() {
         let (mut complaints, start) = (Complaints::default(), SystemClock.now());
-        let mut due = |failed, seconds| {
+        let mut next = |failed, seconds| {
             let stats = Stats {
                 failed,
                 ..Stats::default()
             };
-            complaints.due(stats, start + Duration::from_secs(seconds))
+            complaints.next(stats, start + Duration::from_secs(seconds))
         };
-        assert_eq!(due(0, 0), None);
-        assert_eq!(due(3, 0), Some(3));
-        assert_eq!(due(9, 59), None);
-        assert_eq!(due(9, 60), Some(6));
-        assert_eq!(due(9, 200), None);
-        assert_eq!(due(10, 200), Some(1));
+        assert_eq!(next(0, 0), None);
+        assert_eq!(next(3, 0), Some(Line::Lost(3)));
+        assert_eq!(next(9, 59), None);
+        assert_eq!(next(9, 60), Some(Line::Lost(6)));
+        assert_eq!(next(9, 119), None);
+        assert_eq!(next(9, 120), Some(Line::Over(9)));
+        assert_eq!(next(9, 500), None);
+        // The next time.
+        assert_eq!(next(10, 600), Some(Line::Lost(1)));
+        assert_eq!(next(11, 630), None);
+        assert_eq!(next(11, 700), Some(Line::Lost(1)));
+        assert_eq!(next(11, 760), Some(Line::Over(2)));
+        // Soon after the end.
+        assert_eq!(next(12, 761), None);
+        assert_eq!(next(12, 820), Some(Line::Lost(1)));
     }
 }

@@ -1,7 +1,7 @@
 //! What becomes of finished spans: a queue and a thread per destination, and the destinations.
 
 mod abort;
-#[cfg(feature = "logs")]
+#[cfg(any(feature = "bridge", feature = "logs"))]
 mod complaint;
 mod completion;
 #[cfg(feature = "console")]
@@ -9,12 +9,14 @@ mod console;
 mod exporter;
 #[cfg(feature = "file")]
 mod file;
+mod memory;
 #[cfg(any(feature = "file", feature = "otlp"))]
 pub(crate) mod otlp_json;
 mod pipeline;
 mod queue;
 mod stats;
 mod suppressed;
+mod weigh;
 mod worker;
 
 pub use self::abort::Abort;
@@ -25,6 +27,7 @@ pub use self::console::Console;
 pub use self::exporter::Exporter;
 #[cfg(feature = "file")]
 pub use self::file::OtlpJsonFile;
+pub use self::memory::InMemory;
 pub(crate) use self::pipeline::Pipeline;
 pub(crate) use self::queue::Limits;
 pub use self::stats::Stats;
@@ -33,5 +36,7 @@ pub(crate) use self::suppressed::ask_sdk;
 pub(crate) use self::suppressed::is_suppressed;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::suppressed::is_suppressed_event;
+#[cfg(all(feature = "logs", feature = "otlp"))]
+pub(crate) use self::weigh::Weigh;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::worker::Consumer;

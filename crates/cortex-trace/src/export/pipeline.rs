@@ -5,6 +5,7 @@ use cortex_core::Flags;
 
 use super::completion::Completion;
 use super::queue::{Limits, Queue};
+use super::weigh::Weigh;
 use super::worker::{self, Consumer};
 use super::{Abort, Exporter, Stats};
 use crate::{ExportError, Resource, SpanData};
@@ -39,7 +40,7 @@ impl Pipeline {
     }
 }
 
-impl<T: Clone + Send + 'static> Pipeline<T> {
+impl<T: Clone + Weigh + Send + 'static> Pipeline<T> {
     /// Starts a worker per destination.
     pub(crate) fn start_consumers(
         consumers: Vec<impl Consumer<T>>,
@@ -66,10 +67,11 @@ impl<T: Clone + Send + 'static> Pipeline<T> {
         let Some((last, others)) = self.queues.split_last() else {
             return;
         };
+        let bytes = span.weight(); // a clone takes as much, or less
         for queue in others {
-            queue.push(span.clone());
+            queue.push(span.clone(), bytes);
         }
-        last.push(span);
+        last.push(span, bytes);
     }
 
     pub(crate) fn stats(&self) -> impl Iterator<Item = (&'static str, Stats)> {

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use super::completion::{Completion, lock};
 use super::{Abort, Stats};
-use crate::ExportError;
+use crate::{BuildError, BuildErrorKind, ExportError};
+
+/// How much an exporter gets at once at most, unless one item is larger: a collector takes requests of 4 MiB.
+const BATCH_BYTES: usize = 4_000_000;
 
 /// How much an exporter may lag behind.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) capacity: usize,
+    pub(crate) bytes: usize,
     pub(crate) batch: usize,
     pub(crate) delay: Duration,
 }
@@ -18,9 +22,29 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             capacity: 8192,
+            bytes: 64 << 20,
             batch: 512,
             delay: Duration::from_secs(1),
         }
+    }
+}
+
+impl Limits {
+    /// Refuses limits of zero.
+    pub(crate) fn checked(self) -> Result<Self, BuildError> {
+        if self.capacity == 0 || self.bytes == 0 || self.batch == 0 {
+            return Err(BuildError::new(BuildErrorKind::Limit));
+        }
+        Ok(Self {
+            batch: self.batch.min(self.capacity), // a fuller batch never comes together
+            ..self
+        })
+    }
+
+    /// Returns the bytes that make a batch full. Half of the queue, so that there is room for what comes meanwhile.
+    const fn batch_bytes(&self) -> usize {
+        let half = self.bytes.div_ceil(2);
+        if half < BATCH_BYTES { half } else { BATCH_BYTES }
     }
 }
 
@@ -41,6 +65,8 @@ struct State<T> {
     items: VecDeque<Item<T>>,
     /// How many of `items` are to be exported.
     spans: usize,
+    /// How much memory those take.
+    bytes: usize,
     /// Nothing is taken any more.
     closed: bool,
     /// Who waits for the end, and how it was.
@@ -55,6 +81,7 @@ impl<T> Default for State<T> {
         Self {
             items: VecDeque::new(),
             spans: 0,
+            bytes: 0,
             closed: false,
             enders: Vec::new(),
             end: None,
@@ -66,7 +93,10 @@ impl<T> Default for State<T> {
 
 #[derive(Debug)]
 enum Item<T> {
-    Span(T),
+    Span {
+        span: T,
+        bytes: usize,
+    },
     /// Everything before it is exported when it comes out.
     Flush(Arc<Completion>),
 }
@@ -89,21 +119,27 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes an item, or drops it and counts that. Never waits for the exporter.
+    /// Takes an item of this many bytes, or drops it and counts that. Never waits for the exporter.
+    ///
+    /// One that is larger than the whole queue may be has it for itself.
     #[inline] // moves a large value
-    pub(super) fn push(&self, span: T) {
+    pub(super) fn push(&self, span: T, bytes: usize) {
         let mut state = self.state();
         state.stats.enqueued += 1;
         if state.closed {
             state.stats.dropped_after_shutdown += 1;
-        } else if state.spans == self.limits.capacity {
+        } else if self.is_full(&state, bytes) {
             state.stats.dropped_queue_full += 1;
         } else {
-            state.items.push_back(Item::Span(span));
+            state.items.push_back(Item::Span { span, bytes });
+            let was_full = state.bytes >= self.limits.batch_bytes();
             state.spans += 1;
+            state.bytes += bytes;
             state.stats.in_flight += 1;
-            // Waking costs a system call; between these two the worker has nothing to learn.
-            let tell = state.spans == 1 || state.spans == self.limits.batch;
+            // Waking costs a system call; between these the worker has nothing to learn.
+            let tell = state.spans == 1
+                || state.spans == self.limits.batch
+                || !was_full && state.bytes >= self.limits.batch_bytes();
             drop(state);
             if tell {
                 self.wake.notify_one();
@@ -145,7 +181,13 @@ impl<T> Queue<T> {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.state().stats
+        let state = self.state();
+        Stats {
+            queued: state.spans as u64,
+            queued_bytes: state.bytes as u64,
+            queue_capacity: self.limits.capacity as u64,
+            ..state.stats
+        }
     }
 
     /// Waits for the worker's next task, and fills `batch` if that is to export it.
@@ -154,23 +196,32 @@ impl<T> Queue<T> {
         let state = self.wake.wait_while(self.state(), nothing_to_do);
         let state = state.unwrap_or_else(PoisonError::into_inner);
         let may_wait = |state: &mut State<T>| {
-            state.spans < self.limits.batch && state.items.len() == state.spans && !state.closed
+            state.spans < self.limits.batch
+                && state.bytes < self.limits.batch_bytes()
+                && state.items.len() == state.spans
+                && !state.closed
         };
         let (mut state, _) = self
             .wake
             .wait_timeout_while(state, self.limits.delay, may_wait)
             .unwrap_or_else(PoisonError::into_inner);
+        let mut taken = 0;
         while batch.len() < self.limits.batch {
+            let has_room = match state.items.front() {
+                Some(Item::Span { bytes, .. }) => taken + bytes <= self.limits.batch_bytes(),
+                Some(Item::Flush(_)) | None => false,
+            };
+            if !has_room && !batch.is_empty() {
+                break;
+            }
             match state.items.pop_front() {
-                Some(Item::Span(span)) => {
+                Some(Item::Span { span, bytes }) => {
                     state.spans -= 1;
+                    state.bytes -= bytes;
+                    taken += bytes;
                     batch.push(span);
                 }
-                Some(Item::Flush(completion)) if batch.is_empty() => return Task::Flush(completion),
-                Some(flush @ Item::Flush(_)) => {
-                    state.items.push_front(flush);
-                    break;
-                }
+                Some(Item::Flush(completion)) => return Task::Flush(completion),
                 None => break,
             }
         }
@@ -220,6 +271,11 @@ impl<T> Queue<T> {
                 completion.report(self.name, Ok(())); // asked for while the worker was ending
             }
         }
+    }
+
+    fn is_full(&self, state: &State<T>, bytes: usize) -> bool {
+        state.spans == self.limits.capacity
+            || state.spans > 0 && bytes > self.limits.bytes.saturating_sub(state.bytes)
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {

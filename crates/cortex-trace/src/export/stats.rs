@@ -23,12 +23,18 @@ pub struct Stats {
     pub rejected: u64,
     /// Spans that the exporter failed to take.
     pub failed: u64,
-    /// Spans that found the queue full.
+    /// Spans that found the queue full, in number or in bytes.
     pub dropped_queue_full: u64,
     /// Spans that ended after the shutdown.
     pub dropped_after_shutdown: u64,
     /// Spans in the queue or in the exporter's hands.
     pub in_flight: u64,
+    /// Of those, spans in the queue.
+    pub queued: u64,
+    /// About how many bytes those take.
+    pub queued_bytes: u64,
+    /// Spans that the queue can take.
+    pub queue_capacity: u64,
     /// Calls of the exporter that panicked.
     pub panics: u64,
 }
@@ -49,6 +55,9 @@ impl AddAssign for Stats {
         self.dropped_queue_full += other.dropped_queue_full;
         self.dropped_after_shutdown += other.dropped_after_shutdown;
         self.in_flight += other.in_flight;
+        self.queued += other.queued;
+        self.queued_bytes += other.queued_bytes;
+        self.queue_capacity += other.queue_capacity;
         self.panics += other.panics;
     }
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-#[cfg(feature = "logs")]
+#[cfg(any(feature = "bridge", feature = "logs"))]
 use super::complaint::Complaints;
 use super::queue::{Queue, Task};
 use super::{Abort, Exporter};
@@ -63,7 +63,7 @@ pub(super) fn run<T>(queue: &Queue<T>, mut exporter: impl Consumer<T>, resource:
         Ok(())
     });
     let mut batch = Vec::new();
-    #[cfg(feature = "logs")]
+    #[cfg(any(feature = "bridge", feature = "logs"))]
     let mut complaints = Complaints::default();
     loop {
         match queue.next(&mut batch) {
@@ -71,7 +71,7 @@ pub(super) fn run<T>(queue: &Queue<T>, mut exporter: impl Consumer<T>, resource:
                 let result = guarded(queue, || exporter.export(&batch));
                 queue.exported(batch.len(), &result);
                 batch.clear();
-                #[cfg(feature = "logs")]
+                #[cfg(any(feature = "bridge", feature = "logs"))]
                 // Whoever listens is foreign code, too; it is not the exporter that panics.
                 let _ = catch_unwind(AssertUnwindSafe(|| complaints.consider(queue)));
             }
@@ -79,7 +79,11 @@ pub(super) fn run<T>(queue: &Queue<T>, mut exporter: impl Consumer<T>, resource:
                 let result = guarded(queue, || exporter.flush());
                 completion.report(queue.name, result);
             }
-            Task::End => break,
+            Task::End => {
+                #[cfg(any(feature = "bridge", feature = "logs"))]
+                let _ = catch_unwind(AssertUnwindSafe(|| complaints.finish(queue)));
+                break;
+            }
         }
     }
     let result = guarded(queue, || exporter.shutdown());

@@ -4,7 +4,7 @@ mod head;
 mod kept;
 mod segment;
 mod shard;
-mod size;
+pub(crate) mod size;
 mod stats;
 mod store;
 mod tail_rules;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::{Attribute, Link, SpanData, Status, Value};
 
 /// Returns about how many bytes a span holds, itself and on the heap.
-pub(super) fn of(span: &SpanData) -> usize {
+pub(crate) fn of(span: &SpanData) -> usize {
     let events = span.events.iter().map(|event| {
         size_of_val(event) + text(&event.name) + attributes(&event.attributes, event.attributes.capacity())
     });
@@ -24,19 +24,25 @@ pub(super) fn of(span: &SpanData) -> usize {
         + links.sum::<usize>()
 }
 
-fn attributes(attributes: &[Attribute], capacity: usize) -> usize {
-    let texts = attributes.iter().map(|attribute| {
-        let value = match &attribute.value {
-            Value::Str(value) => text(value),
-            _ => 0,
-        };
-        text(&attribute.key) + value
-    });
+/// Returns what attributes hold, in a list of this capacity.
+pub(crate) fn attributes(attributes: &[Attribute], capacity: usize) -> usize {
+    let texts = attributes
+        .iter()
+        .map(|attribute| text(&attribute.key) + value(&attribute.value));
     capacity * size_of::<Attribute>() + texts.sum::<usize>()
 }
 
+/// Returns what a value holds on the heap.
+pub(crate) fn value(value: &Value) -> usize {
+    match value {
+        Value::Str(value) => text(value),
+        _ => 0,
+    }
+}
+
+/// Returns what a text holds on the heap.
 #[expect(clippy::ptr_arg, reason = "only an owned text takes memory")]
-fn text(text: &Cow<'static, str>) -> usize {
+pub(crate) fn text(text: &Cow<'static, str>) -> usize {
     match text {
         Cow::Borrowed(_) => 0,
         Cow::Owned(text) => text.capacity(),

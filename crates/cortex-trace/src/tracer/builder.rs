@@ -132,7 +132,15 @@ impl TracerBuilder {
         self
     }
 
-    /// Sets how many spans an exporter gets at once at most, 512 without it.
+    /// Sets how much memory spans that wait for each exporter may take, about 64 MiB without it; more are dropped and
+    /// counted. One that is larger by itself waits alone.
+    pub const fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// Sets how many spans an exporter gets at once at most, 512 without it. Large spans come in smaller batches: one of
+    /// more than a span takes 4 MB of memory at most, as a collector refuses larger requests, or half of the queue's.
     pub const fn batch_size(mut self, spans: usize) -> Self {
         self.limits.batch = spans;
         self
@@ -163,16 +171,10 @@ impl TracerBuilder {
         if self.resource.service_name().is_empty() {
             return Err(BuildError::new(BuildErrorKind::ServiceName));
         }
-        if self.limits.capacity == 0 || self.limits.batch == 0 {
-            return Err(BuildError::new(BuildErrorKind::Limit));
-        }
+        let limits = self.limits.checked()?;
         if self.disabled {
             return Ok(Tracer::propagate_only_with(self.propagators));
         }
-        let limits = Limits {
-            batch: self.limits.batch.min(self.limits.capacity), // a fuller batch never comes together
-            ..self.limits
-        };
         let pipeline = Pipeline::start(self.exporters, &self.resource, limits).map_err(BuildError::thread)?;
         Ok(Tracer::new(Inner {
             asks_children: self.sampler.asks_children(),

@@ -204,7 +204,9 @@ impl Tracer {
 
     /// Returns the name of every exporter that has failed, and how it did for the last time.
     ///
-    /// With the feature `logs`, lost spans are also told through `tracing`, once a minute at most.
+    /// With the feature `bridge` or `logs`, lost spans are also told through `tracing`: that there are, how many more,
+    /// and that it is over, in one line a minute at most, and at the end what is not told yet. It is the exporter's thread
+    /// that says so, after a batch; one that hangs says nothing. Without these features only [`stats`](Self::stats) tells.
     pub fn last_errors(&self) -> impl Iterator<Item = (&'static str, ExportError)> {
         self.inner.pipeline.last_errors()
     }

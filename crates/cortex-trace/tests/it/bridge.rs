@@ -7,7 +7,7 @@ use std::time::Duration;
 use cortex_core::{Clock, Context, Deadline, Flags, FutureExt, SpanId, TraceId};
 use cortex_trace::propagation::{Baggage, Remote, TraceState};
 use cortex_trace::{
-    AlwaysOff, AlwaysOn, Captured, ExportError, Exporter, Link, ParentBased, SampleParams, Sampler,
+    AlwaysOff, AlwaysOn, Captured, ExportError, Exporter, InMemory, Link, ParentBased, SampleParams, Sampler,
     SamplingIntent, ServerStart, SetParentError, SpanData, SpanExt, SpanKind, Status, Tail, TraceLayer,
     Tracer, Value, with_remote_parent,
 };
@@ -23,7 +23,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Identity, SubscriberExt};
 use tracing_subscriber::{Layer, registry, reload};
 
-use crate::support::{Collect, Fixture, block_on};
+use crate::support::{Fixture, block_on};
 
 impl Fixture {
     /// Runs `work` with the layer, and returns the spans that ended.
@@ -1164,10 +1164,10 @@ fn an_exporter_makes_no_spans() {
 
 #[test]
 fn two_exporters_get_each_span() {
-    let records = cortex_testkit::Recorder::new();
-    let fixture = Fixture::with(|builder| builder.export(Collect(records.clone())));
+    let memory = InMemory::new();
+    let fixture = Fixture::with(|builder| builder.export(memory.clone()));
     fixture.bridged(|| drop(info_span!("x")));
-    assert_eq!(records.take().len(), 1);
+    assert_eq!(memory.take().len(), 1);
     assert!(format!("{:?}", fixture.tracer.layer()).starts_with("TraceLayer"));
 }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use cortex_core::Context;
 use cortex_testkit::Recorder;
-use cortex_trace::{ExportError, Exporter, Resource, SpanData, Stats, Tracer, TracerBuilder};
+use cortex_trace::{
+    BuildErrorKind, ExportError, Exporter, InMemory, Resource, SpanData, Stats, Tracer, TracerBuilder,
+};
 
-use crate::support::{AGES, Collect, block_on};
+use crate::support::{AGES, block_on};
 
 /// An exporter in the hands of a test: says what it was called for, and waits to be told how that goes.
 struct Puppet {
@@ -181,6 +183,106 @@ fn a_full_queue_drops_the_newest_and_counts_them() {
     tracer.shutdown_blocking(AGES).unwrap();
     let stats = assert_adds_up(tracer.stats());
     assert_eq!((stats.exported, stats.in_flight, stats.dropped()), (6, 0, 3));
+}
+
+/// Ends spans of about 20 kB.
+fn end_large_spans(tracer: &Tracer, count: usize) {
+    for _ in 0..count {
+        let mut span = tracer.span("work").parent(Context::new()).start();
+        for key in ["a", "b", "c", "d", "e"] {
+            span.set_attribute(key, "x".repeat(4000));
+        }
+    }
+}
+
+#[test]
+fn large_spans_fill_a_batch_and_the_queue_by_their_bytes() {
+    let (puppet, strings) = puppet();
+    let tracer = patient().export(puppet).queue_bytes(100_000).build().unwrap();
+    end_large_spans(&tracer, 2);
+    assert!(strings.calls.try_recv().is_err());
+    end_large_spans(&tracer, 1); // together more than half of the queue
+    strings.expect(&Call::Export(2)); // and hangs there
+    end_large_spans(&tracer, 5);
+    let stats = assert_adds_up(tracer.stats());
+    assert_eq!(
+        (stats.in_flight, stats.queued, stats.dropped_queue_full),
+        (6, 4, 2)
+    );
+    assert!((80_000..=100_000).contains(&stats.queued_bytes), "{stats:?}");
+    strings.answer(Answer::Well);
+    strings.expect(&Call::Export(2)); // the last two are less than a batch
+    for _ in 0..3 {
+        strings.answer(Answer::Well); // this one, the rest, flush
+    }
+    tracer.flush_blocking(AGES).unwrap();
+    let stats = assert_adds_up(tracer.stats());
+    assert_eq!((stats.exported, stats.queued, stats.queued_bytes), (6, 0, 0));
+}
+
+#[test]
+fn a_span_larger_than_the_queue_has_it_for_itself() {
+    let (puppet, strings) = puppet();
+    let tracer = patient().export(puppet).queue_bytes(1).build().unwrap();
+    end_spans(&tracer, 1);
+    strings.expect(&Call::Export(1)); // and hangs there
+    end_spans(&tracer, 2);
+    assert_eq!(tracer.stats().dropped_queue_full, 1);
+    for _ in 0..3 {
+        strings.answer(Answer::Well); // this span, the one in the queue, flush
+    }
+    tracer.flush_blocking(AGES).unwrap();
+    assert_eq!(assert_adds_up(tracer.stats()).exported, 2);
+}
+
+#[test]
+fn a_batch_fits_a_request() {
+    let (puppet, strings) = puppet();
+    let tracer = patient().export(puppet).build().unwrap();
+    end_large_spans(&tracer, 250);
+    let Ok(Call::Export(first)) = strings.calls.recv_timeout(AGES) else {
+        panic!("no export")
+    };
+    assert!((150..200).contains(&first), "{first} spans of 20 kB in 4 MB");
+    for _ in 0..3 {
+        strings.answer(Answer::Well);
+    }
+    tracer.flush_blocking(AGES).unwrap();
+    strings.expect(&Call::Export(250 - first));
+}
+
+#[test]
+fn a_limit_of_zero_is_refused() {
+    for builder in [
+        patient().queue_capacity(0),
+        patient().queue_bytes(0),
+        patient().batch_size(0),
+    ] {
+        assert_eq!(builder.build().unwrap_err().kind(), BuildErrorKind::Limit);
+    }
+}
+
+#[test]
+fn memory_is_shared_with_its_clones_and_bounded() {
+    let memory = InMemory::bounded(3);
+    let tracer = patient().export(memory.clone()).build().unwrap();
+    end_spans(&tracer, 2);
+    tracer.flush_blocking(AGES).unwrap();
+    assert_eq!(memory.spans().len(), 2);
+    end_spans(&tracer, 3);
+    tracer.flush_blocking(AGES).unwrap();
+    let stats = assert_adds_up(tracer.stats());
+    assert_eq!((stats.exported, stats.failed), (3, 2));
+    let (name, error) = tracer.last_errors().next().unwrap();
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(
+        (name, cause.as_deref()),
+        ("memory", Some("the memory is full with 3 spans"))
+    );
+    assert_eq!((memory.take().len(), memory.spans().len()), (3, 0));
+    end_spans(&tracer, 1);
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!(memory.take().len(), 1);
 }
 
 #[test]
@@ -365,26 +467,26 @@ fn a_flush_covers_what_ended_before_it_in_order() {
 
 #[test]
 fn flush_and_shutdown_run_on_no_runtime() {
-    let spans = Recorder::new();
-    let tracer = patient().export(Collect(spans.clone())).build().unwrap();
+    let spans = InMemory::new();
+    let tracer = patient().export(spans.clone()).build().unwrap();
     end_spans(&tracer, 3);
     block_on(tracer.flush(AGES)).unwrap();
-    assert_eq!(spans.len(), 3);
+    assert_eq!(spans.spans().len(), 3);
     end_spans(&tracer, 2);
     block_on(tracer.shutdown(AGES)).unwrap();
-    assert_eq!(spans.len(), 5);
+    assert_eq!(spans.spans().len(), 5);
 }
 
 async fn flush_and_shutdown() {
-    let spans = Recorder::new();
-    let tracer = patient().export(Collect(spans.clone())).build().unwrap();
+    let spans = InMemory::new();
+    let tracer = patient().export(spans.clone()).build().unwrap();
     end_spans(&tracer, 3);
     tracer.flush(AGES).await.unwrap();
-    assert_eq!(spans.len(), 3);
+    assert_eq!(spans.spans().len(), 3);
     end_spans(&tracer, 2);
     let (first, second) = tokio::join!(tracer.shutdown(AGES), tracer.shutdown(AGES));
     first.and(second).unwrap();
-    assert_eq!(spans.len(), 5);
+    assert_eq!(spans.spans().len(), 5);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -557,4 +659,63 @@ fn a_layer_that_panics_about_losses_does_not_end_the_worker() {
     tracer.shutdown_blocking(AGES).unwrap();
     let stats = tracer.stats();
     assert_eq!((stats.failed, stats.exported, stats.panics), (1, 1, 0));
+}
+
+#[cfg(any(feature = "bridge", feature = "logs"))]
+#[test]
+fn losses_are_told_when_they_begin_and_at_the_end() {
+    use std::fmt::Write as _;
+    use tracing::field::{Field, Visit};
+    use tracing_subscriber::layer::{Context as Registry, SubscriberExt};
+
+    struct Lines(Recorder<String>);
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Registry<'_, S>) {
+            let mut line = Line(event.metadata().level().to_string());
+            event.record(&mut line);
+            self.0.record(line.0);
+        }
+    }
+    struct Line(String);
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            write!(self.0, " {field}={value:?}").unwrap();
+        }
+    }
+
+    thread_local! {
+        static SUBSCRIBER: std::cell::RefCell<Option<tracing::subscriber::DefaultGuard>> = const { std::cell::RefCell::new(None) };
+    }
+
+    struct Loses(Recorder<String>);
+    impl Exporter for Loses {
+        fn name(&self) -> &'static str {
+            "loses"
+        }
+
+        fn set_resource(&mut self, _: &Resource) {
+            let subscriber = tracing_subscriber::registry().with(Lines(self.0.clone()));
+            SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
+        }
+
+        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+            Err(ExportError::new("seeded failure"))
+        }
+    }
+
+    let lines = Recorder::new();
+    let tracer = patient().export(Loses(lines.clone())).build().unwrap();
+    for _ in 0..3 {
+        end_spans(&tracer, 2);
+        tracer.flush_blocking(AGES).unwrap();
+    }
+    let line = |lost, failed| {
+        format!(
+            "WARN message=telemetry was lost exporter=\"loses\" lost={lost} failed={failed} rejected=0 dropped=0 \
+             error=seeded failure"
+        )
+    };
+    assert_eq!(lines.take(), [line(2, 2)]);
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!(lines.take(), [line(4, 6)]);
 }

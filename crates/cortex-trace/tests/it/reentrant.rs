@@ -5,8 +5,7 @@ use std::fmt;
 use std::process::Command;
 use std::time::Duration;
 
-use cortex_testkit::Recorder;
-use cortex_trace::{ExportError, Exporter, SpanData, SpanExt, Tracer};
+use cortex_trace::{InMemory, SpanExt, Tracer};
 use tracing::{info, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -39,11 +38,8 @@ fn make_spans_inside_of_spans() {
             })
         }
     }
-    let records = Recorder::new();
-    let tracer = Tracer::builder("shop")
-        .export(Collect(records.clone()))
-        .build()
-        .unwrap();
+    let memory = InMemory::new();
+    let tracer = Tracer::builder("shop").export(memory.clone()).build().unwrap();
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(tracer.layer())).unwrap();
     let work = || {
         let span = info_span!("outside", a = ?Chatty, b = tracing::field::Empty);
@@ -52,7 +48,7 @@ fn make_spans_inside_of_spans() {
     };
     std::thread::spawn(work).join().unwrap();
     tracer.shutdown_blocking(Duration::from_mins(2)).unwrap();
-    let spans = records.take();
+    let spans = memory.take();
     let outside: Vec<_> = spans.iter().filter(|span| span.name == "outside").collect();
     assert_eq!((spans.len(), outside.len()), (4, 1));
     let seen = Some(&"seen".into());
@@ -61,15 +57,4 @@ fn make_spans_inside_of_spans() {
         (seen, seen)
     );
     assert_eq!(outside[0].events.len(), 1);
-}
-
-struct Collect(Recorder<SpanData>);
-
-impl Exporter for Collect {
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
-        for span in batch {
-            self.0.record(span.clone());
-        }
-        Ok(())
-    }
 }

@@ -6,33 +6,17 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use cortex_testkit::{ManualClock, Recorder};
-use cortex_trace::{ExportError, Exporter, SpanData, Tracer, TracerBuilder};
+use cortex_testkit::ManualClock;
+use cortex_trace::{InMemory, SpanData, Tracer, TracerBuilder};
 
 /// Longer than any machine needs; only a test that fails waits that long.
 pub(crate) const AGES: Duration = Duration::from_mins(2);
-
-/// Keeps what it is given.
-pub(crate) struct Collect(pub(crate) Recorder<SpanData>);
-
-impl Exporter for Collect {
-    fn name(&self) -> &'static str {
-        "collect"
-    }
-
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
-        for span in batch {
-            self.0.record(span.clone());
-        }
-        Ok(())
-    }
-}
 
 /// A tracer whose finished spans can be looked at.
 pub(crate) struct Fixture {
     pub(crate) tracer: Tracer,
     pub(crate) clock: ManualClock,
-    spans: Recorder<SpanData>,
+    spans: InMemory,
 }
 
 impl Fixture {
@@ -41,10 +25,8 @@ impl Fixture {
     }
 
     pub(crate) fn with(configure: impl FnOnce(TracerBuilder) -> TracerBuilder) -> Self {
-        let (clock, spans) = (ManualClock::new(), Recorder::new());
-        let builder = Tracer::builder("shop")
-            .clock(clock.clone())
-            .export(Collect(spans.clone()));
+        let (clock, spans) = (ManualClock::new(), InMemory::new());
+        let builder = Tracer::builder("shop").clock(clock.clone()).export(spans.clone());
         Self {
             tracer: configure(builder).build().unwrap(),
             clock,

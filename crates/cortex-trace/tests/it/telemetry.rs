@@ -6,8 +6,8 @@ use cortex_core::{Flags, SpanId, TraceId};
 use cortex_testkit::Recorder;
 use cortex_trace::propagation::{Remote, TraceState};
 use cortex_trace::{
-    AlwaysOff, ExportError, Exporter, FlushError, JsonLogs, ParentBased, SpanData, SpanExt, Telemetry,
-    TelemetryError, TextLogs, Tracer,
+    AlwaysOff, ExportError, Exporter, FlushError, InMemory, JsonLogs, ParentBased, SpanData, SpanExt,
+    Telemetry, TelemetryError, TextLogs, Tracer,
 };
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
@@ -17,17 +17,6 @@ use tracing_subscriber::Layer;
 const LONG: Duration = Duration::from_mins(1);
 
 const NOWHERE: (&str, &str) = ("OTEL_TRACES_EXPORTER", "none");
-
-struct Collect(Recorder<SpanData>);
-
-impl Exporter for Collect {
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
-        for span in batch {
-            self.0.record(span.clone());
-        }
-        Ok(())
-    }
-}
 
 fn writer(output: &Recorder) -> impl Fn() -> Recorder + Send + Sync + 'static {
     let output = output.clone();
@@ -40,8 +29,8 @@ fn in_scope(subscriber: &Dispatch, work: impl FnOnce()) {
 
 #[test]
 fn lines_join_the_spans_they_are_logged_in() {
-    let (spans, json, text) = (Recorder::new(), Recorder::new(), Recorder::new());
-    let tracer = Tracer::builder("shop").export(Collect(spans.clone()));
+    let (spans, json, text) = (InMemory::new(), Recorder::new(), Recorder::new());
+    let tracer = Tracer::builder("shop").export(spans.clone());
     let (telemetry, subscriber) = Telemetry::builder(tracer)
         .json_logs(JsonLogs::new(writer(&json)))
         .text_logs(TextLogs::new(writer(&text)))
@@ -77,8 +66,8 @@ fn lines_join_the_spans_they_are_logged_in() {
 
 #[test]
 fn an_event_that_names_its_span_has_the_ids_of_that() {
-    let (spans, json, text) = (Recorder::new(), Recorder::new(), Recorder::new());
-    let (telemetry, subscriber) = Telemetry::builder(Tracer::builder("shop").export(Collect(spans.clone())))
+    let (spans, json, text) = (InMemory::new(), Recorder::new(), Recorder::new());
+    let (telemetry, subscriber) = Telemetry::builder(Tracer::builder("shop").export(spans.clone()))
         .json_logs(JsonLogs::new(writer(&json)))
         .text_logs(TextLogs::new(writer(&text)))
         .layer(tracing_subscriber::layer::Identity::new().with_filter(LevelFilter::OFF))
@@ -109,10 +98,10 @@ fn an_event_that_names_its_span_has_the_ids_of_that() {
 
 #[test]
 fn a_caller_can_become_the_parent_of_a_span_that_the_sampler_dropped() {
-    let spans = Recorder::new();
+    let spans = InMemory::new();
     let tracer = Tracer::builder("shop")
         .sampler(ParentBased::root(AlwaysOff))
-        .export(Collect(spans.clone()));
+        .export(spans.clone());
     let (telemetry, subscriber) = Telemetry::builder(tracer).build().unwrap();
     let ids = TraceId::new(7).zip(SpanId::new(8)).unwrap();
     let caller = Remote::new(ids.0, ids.1, Flags::SAMPLED, TraceState::EMPTY);

@@ -60,6 +60,13 @@ impl OtlpLogsBuilder {
         self
     }
 
+    /// Sets how much memory records that wait may take, about 64 MiB without it; more are dropped and counted. One that
+    /// is larger by itself waits alone.
+    pub const fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
     /// Sets how many records are sent at once at most, 512 without it.
     pub const fn batch_size(mut self, records: usize) -> Self {
         self.limits.batch = records;
@@ -101,13 +108,7 @@ impl OtlpLogsBuilder {
         if self.resource.service_name().is_empty() {
             return Err(BuildError::new(BuildErrorKind::ServiceName));
         }
-        if self.limits.capacity == 0 || self.limits.batch == 0 {
-            return Err(BuildError::new(BuildErrorKind::Limit));
-        }
-        let limits = Limits {
-            batch: self.limits.batch.min(self.limits.capacity), // a fuller batch never comes together
-            ..self.limits
-        };
+        let limits = self.limits.checked()?;
         let consumers = vec![Logs {
             channel: Some(otlp.logs().map_err(BuildError::exporter)?),
         }];

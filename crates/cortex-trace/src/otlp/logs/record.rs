@@ -7,9 +7,11 @@ use cortex_core::Context;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
+use crate::export::Weigh;
 use crate::log_crate::{LOG_TARGET, is_log_crate};
 use crate::redact::{Hide, Redact};
 use crate::span::{Attribute, TEXT, Value, put};
+use crate::tail::size;
 
 /// An event of `tracing` on its way to a collector.
 #[derive(Clone, Debug)]
@@ -87,6 +89,14 @@ impl Record {
         // What fails is longer than the bound, or a `Display` that gives up: what there is, is kept.
         let _ = write!(text, "{value}");
         self.set(field, Value::from(text.0));
+    }
+}
+
+impl Weigh for Record {
+    fn weight(&self) -> usize {
+        let body = self.body.as_ref().map_or(0, size::value);
+        let attributes = size::attributes(&self.attributes, self.attributes.capacity());
+        size_of::<Self>() + size::text(&self.target) + body + attributes
     }
 }
 
