@@ -17,6 +17,7 @@ mod serve;
 mod server;
 mod shared;
 mod signals;
+mod spans;
 mod table;
 
 pub use self::access::AccessLog;

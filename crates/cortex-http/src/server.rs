@@ -25,6 +25,7 @@ use crate::running::{Drain, Running};
 use crate::serve::accept_loop;
 use crate::shared::{Conn, Shared, Tally};
 use crate::signals::Signals;
+use crate::spans::collect_spans;
 use crate::table::RouteTable;
 
 /// Turns routes into a service that can run in production.
@@ -91,7 +92,9 @@ impl Server {
         self
     }
 
-    /// Counts and times requests in this registry, and shows it on the admin port.
+    /// Counts and times requests in this registry, and shows it on the admin port. So it does with what becomes of the
+    /// [tracer](Self::tracer)'s spans, by exporter: `otel_sdk_processor_span_queue_size`, `_queue_capacity` and
+    /// `_processed`, `otel_sdk_exporter_span_inflight` and `_exported`, where `error_type` says why spans were lost.
     pub fn metrics(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.clone());
         self
@@ -270,7 +273,16 @@ impl Server {
             let metrics = HttpMetrics::register(registry, &shared.table);
             shared.metrics = Some(metrics.map_err(|error| taken(&error))?);
         }
-        Ok((self.compression.layer(router), Arc::new(shared)))
+        let shared = Arc::new(shared);
+        if let Some(registry) = &self.registry {
+            let shared = Arc::downgrade(&shared);
+            registry.register_collector(move |out: &mut Samples<'_>| {
+                if let Some(shared) = shared.upgrade() {
+                    collect_spans(&shared.tracer, out);
+                }
+            });
+        }
+        Ok((self.compression.layer(router), shared))
     }
 }
 

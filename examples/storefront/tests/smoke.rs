@@ -206,11 +206,14 @@ fn a_flaky_upstream_is_told_as_such_and_traced() {
         "{}",
         answer.head
     );
-    assert!(
-        shop.admin("/metrics")
-            .text()
-            .contains(r#"storefront_checkouts_total{result="refused"} 1"#)
-    );
+    let metrics = shop.admin("/metrics").text();
+    for sample in [
+        r#"storefront_checkouts_total{result="refused"} 1"#,
+        r#"otel_sdk_processor_span_queue_capacity{otel_component_name="otlp json file/0","#,
+        r#"otel_sdk_exporter_span_exported_total{otel_component_name="otlp json file/0",otel_component_type="otlp json file"}"#,
+    ] {
+        assert!(metrics.contains(sample), "{sample} is not in\n{metrics}");
+    }
     assert_eq!(shop.terminate().0, Some(0));
 
     // The checkout, its call, and the payment service's part are one trace.

@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use cortex_http::{Limits, Routes, Server};
 use cortex_metrics::Registry;
-use cortex_trace::{AlwaysOn, InMemory, SpanData, Tracer};
+use cortex_trace::{AlwaysOn, ExportError, Exporter, InMemory, SpanData, Tracer};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -117,6 +119,21 @@ async fn trace_context_comes_in_and_the_span_knows_the_route() {
         ))
         .await;
     assert!(answer.contains(id), "{answer}");
+    let names = r#"otel_component_name="memory/0",otel_component_type="#;
+    shop.until_metric(
+        &format!(r#"otel_sdk_exporter_span_exported_total{{{names}"memory"}}"#),
+        1.0,
+    )
+    .await;
+    let queue = format!(r#"{{{names}"batching_span_processor"}}"#);
+    assert_eq!(
+        shop.metric(&format!("otel_sdk_processor_span_queue_capacity{queue}")),
+        8192.0
+    );
+    assert_eq!(
+        shop.metric(&format!("otel_sdk_processor_span_processed_total{queue}")),
+        1.0
+    );
     assert!(!shop.close().await.telemetry_lost);
     let spans = kept.take();
     assert_eq!(spans.len(), 1);
@@ -186,6 +203,82 @@ async fn a_span_has_no_status_that_was_not_sent() {
     assert_eq!(spans[0].attribute("http.response.status_code"), None);
     let error = spans[0].attribute("error.type").map(ToString::to_string);
     assert_eq!(error.as_deref(), Some("client_cancel"));
+}
+
+#[tokio::test]
+async fn a_scrape_says_which_spans_were_lost() {
+    struct Loses;
+    impl Exporter for Loses {
+        fn name(&self) -> &'static str {
+            "loses"
+        }
+        fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+            Err(ExportError::new("seeded").only(batch.len() as u64 - 1, 1))
+        }
+    }
+    let builder = Tracer::builder("shop").batch_delay(Duration::from_hours(1));
+    let tracer = builder
+        .export(Loses)
+        .export(Loses)
+        .queue_capacity(3)
+        .batch_size(3)
+        .build()
+        .unwrap();
+    let shop = Shop::with(Limits::new(), |server| server.tracer(tracer.clone())).await;
+    let sample = |name: &str, index: u32, labels: &str| {
+        format!(r#"otel_sdk_{name}{{otel_component_name="loses/{index}",otel_component_type={labels}}}"#)
+    };
+    let (queue, exporter) = (r#""batching_span_processor""#, r#""loses""#);
+    drop(tracer.span("one").start());
+    for index in [0, 1] {
+        assert_eq!(
+            shop.metric(&sample("processor_span_queue_size", index, queue)),
+            1.0
+        );
+        assert_eq!(
+            shop.metric(&sample("processor_span_processed_total", index, queue)),
+            0.0
+        );
+    }
+    for _ in 0..2 {
+        drop(tracer.span("another").start());
+    }
+    tracer.shutdown(Duration::from_mins(2)).await.unwrap();
+    drop(tracer.span("late").start());
+    for index in [0, 1] {
+        for (name, labels, value) in [
+            ("processor_span_queue_size", queue.to_owned(), 0.0),
+            ("processor_span_processed_total", queue.to_owned(), 3.0),
+            (
+                "processor_span_processed_total",
+                format!(r#"{queue},error_type="queue_full""#),
+                0.0,
+            ),
+            (
+                "processor_span_processed_total",
+                format!(r#"{queue},error_type="after_shutdown""#),
+                1.0,
+            ),
+            ("exporter_span_inflight", exporter.to_owned(), 0.0),
+            ("exporter_span_exported_total", exporter.to_owned(), 0.0),
+            (
+                "exporter_span_exported_total",
+                format!(r#"{exporter},error_type="rejected""#),
+                1.0,
+            ),
+            (
+                "exporter_span_exported_total",
+                format!(r#"{exporter},error_type="_OTHER""#),
+                2.0,
+            ),
+        ] {
+            let sample = sample(name, index, &labels);
+            let text = shop.registry.to_text();
+            assert!(text.contains(&sample), "{sample} is not in\n{text}");
+            assert_eq!(shop.metric(&sample), value, "{sample}");
+        }
+    }
+    shop.close().await;
 }
 
 #[tokio::test]

@@ -221,6 +221,24 @@ fn losses_are_counted_and_told() {
 }
 
 #[test]
+fn large_records_fill_the_queue_by_their_bytes() {
+    let collector = Collector::start(Speaks::Http, [Reply::Hang]);
+    let logs = patient().queue_bytes(40_000).start(collector.exporter()).unwrap();
+    let text = "x".repeat(4000);
+    let log = |records| {
+        with(&logs, || {
+            (0..records).for_each(|_| tracing::info!(text, "{text}"))
+        })
+    };
+    log(3); // together more than half of the queue
+    assert_eq!(records(&collector.next().decode()), 2); // and hangs there
+    log(10);
+    let stats = assert_adds_up(logs.stats());
+    assert_eq!((stats.queued, stats.dropped_queue_full), (4, 7));
+    logs.shutdown_blocking(Duration::ZERO).unwrap_err();
+}
+
+#[test]
 fn a_shutdown_is_in_time_whatever_the_collector_does() {
     let collector = Collector::start(Speaks::Grpc, [Reply::Hang]);
     let logs = patient().start(collector.exporter()).unwrap();
@@ -238,8 +256,9 @@ fn what_cannot_start_is_told() {
     let otlp = || Otlp::http("http://c").unwrap();
     let nameless = OtlpLogs::builder("").start(otlp()).unwrap_err();
     assert_eq!(nameless.kind(), BuildErrorKind::ServiceName);
-    let none = patient().batch_size(0).start(otlp()).unwrap_err();
-    assert_eq!(none.kind(), BuildErrorKind::Limit);
+    for none in [patient().batch_size(0), patient().queue_bytes(0)] {
+        assert_eq!(none.start(otlp()).unwrap_err().kind(), BuildErrorKind::Limit);
+    }
 }
 
 #[test]

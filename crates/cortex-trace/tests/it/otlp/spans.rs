@@ -2,7 +2,7 @@
 
 use cortex_core::{Context, Flags, SpanId, TraceId};
 use cortex_testkit::ManualClock;
-use cortex_trace::{Attribute, Exporter, Otlp, SpanKind, Tracer};
+use cortex_trace::{Attribute, Exporter, Otlp, SpanKind, Tracer, Value as Attr};
 use http::{HeaderMap, Method};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -273,10 +273,10 @@ fn one_connection_is_enough() {
 
 #[test]
 fn what_is_too_large_for_collectors_goes_in_parts() {
-    const CONSTANT: [u8; 4096] = [b'x'; 4096];
+    static CONSTANT: [u8; 4096] = [b'x'; 4096];
     let text = std::str::from_utf8(&CONSTANT).unwrap();
     // Constants take no memory, so that only the exporter sees how large a request gets.
-    for (text, expected) in [(Value::constant(text), 4), (Value::from(text), 3)] {
+    for (text, expected) in [(Attr::constant(text), 4), (Attr::from(text), 3)] {
         let collector = Collector::start(Speaks::Grpc, []);
         let tracer = Tracer::builder("shop")
             .batch_delay(Duration::from_hours(1))
