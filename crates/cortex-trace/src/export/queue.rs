@@ -67,6 +67,8 @@ struct State<T> {
     spans: usize,
     /// How much memory those take.
     bytes: usize,
+    /// The worker waits for the first item, without looking for itself.
+    asleep: bool,
     /// Nothing is taken any more.
     closed: bool,
     /// Who waits for the end, and how it was.
@@ -82,6 +84,7 @@ impl<T> Default for State<T> {
             items: VecDeque::new(),
             spans: 0,
             bytes: 0,
+            asleep: false,
             closed: false,
             enders: Vec::new(),
             end: None,
@@ -137,7 +140,7 @@ impl<T> Queue<T> {
             state.bytes += bytes;
             state.stats.in_flight += 1;
             // Waking costs a system call; between these the worker has nothing to learn.
-            let tell = state.spans == 1
+            let tell = std::mem::take(&mut state.asleep)
                 || state.spans == self.limits.batch
                 || !was_full && state.bytes >= self.limits.batch_bytes();
             drop(state);
@@ -193,18 +196,25 @@ impl<T> Queue<T> {
     /// Waits for the worker's next task, and fills `batch` if that is to export it.
     pub(super) fn next(&self, batch: &mut Vec<T>) -> Task {
         let nothing_to_do = |state: &mut State<T>| state.items.is_empty() && !state.closed;
-        let state = self.wake.wait_while(self.state(), nothing_to_do);
-        let state = state.unwrap_or_else(PoisonError::into_inner);
         let may_wait = |state: &mut State<T>| {
             state.spans < self.limits.batch
                 && state.bytes < self.limits.batch_bytes()
                 && state.items.len() == state.spans
                 && !state.closed
         };
-        let (mut state, _) = self
-            .wake
-            .wait_timeout_while(state, self.limits.delay, may_wait)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        loop {
+            let waited = self.wake.wait_timeout_while(state, self.limits.delay, may_wait);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            if !nothing_to_do(&mut state) {
+                break;
+            }
+            // Only where spans are rare does the first one wake the worker, so that an idle process does not tick.
+            state.asleep = true;
+            let waited = self.wake.wait_while(state, nothing_to_do);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+            state.asleep = false;
+        }
         let mut taken = 0;
         while batch.len() < self.limits.batch {
             let has_room = match state.items.front() {
