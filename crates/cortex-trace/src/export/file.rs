@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::rotate::{finish, rotate};
 use super::{Exporter, otlp_json};
 use crate::{ExportError, Resource, SpanData};
 
@@ -13,6 +14,11 @@ use crate::{ExportError, Resource, SpanData};
 /// crash cut off is taken back. The full file `traces.jsonl` becomes `traces.jsonl.1`, that one `.2`, and so on.
 /// A write that fails is tried again once, on a file opened afresh, before its spans count as failed; shutting down
 /// waits until everything is on the disk.
+///
+/// A full file that cannot be moved away, as it is mounted alone or somebody holds it open, takes more until it is twice
+/// as large as it should be; only then spans fail. [`Tracer::last_errors`](crate::Tracer::last_errors) tells at once, and
+/// each batch tries again. No older file goes for a rotation that fails, nor for one that a crash cuts off:
+/// `traces.jsonl.rotating`, if it is there, gets its number next time.
 ///
 /// Keep two processes from writing to one path: each would move the other's files away.
 ///
@@ -41,6 +47,8 @@ pub struct OtlpJsonFile {
     /// Closed after an error, and opened again by the next batch.
     file: Option<Lines>,
     line: String,
+    /// Why the file could not be moved away when it was full.
+    stuck: Option<io::Error>,
 }
 
 impl OtlpJsonFile {
@@ -58,13 +66,17 @@ impl OtlpJsonFile {
             ));
         }
         let path = path.into();
+        let file = Lines::open(&path)?;
+        // If this fails, the next rotation tries again, and tells.
+        let _ = finish(&path, keep);
         Ok(Self {
-            file: Some(Lines::open(&path)?),
+            file: Some(file),
             path,
             max_bytes,
             keep,
             resource: Resource::default(),
             line: String::new(),
+            stuck: None,
         })
     }
 
@@ -92,8 +104,16 @@ impl OtlpJsonFile {
         if file.length > 0 && file.length + self.line.len() as u64 > self.max_bytes {
             file.file.sync_data()?;
             drop(file);
-            rotate(&self.path, self.keep)?;
+            let rotated = rotate(&self.path, self.keep);
             file = Lines::open(&self.path)?;
+            if let Err(error) = rotated {
+                let error = io::Error::new(error.kind(), format!("move the full file away: {error}"));
+                let most = self.max_bytes.saturating_mul(2);
+                if file.length > 0 && file.length + self.line.len() as u64 > most {
+                    return Err(error);
+                }
+                self.stuck = Some(error);
+            }
         }
         file.append(self.line.as_bytes())?;
         self.file = Some(file);
@@ -111,7 +131,12 @@ impl Exporter for OtlpJsonFile {
     }
 
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
-        Ok(self.write(batch)?)
+        self.stuck = None;
+        self.write(batch)?;
+        match self.stuck.take() {
+            None => Ok(()),
+            Some(error) => Err(ExportError::from(error).only(0, 0)), // written, though
+        }
     }
 
     fn shutdown(&mut self) -> Result<(), ExportError> {
@@ -205,24 +230,4 @@ fn whole_lines(file: &mut File) -> io::Result<u64> {
         end = start;
     }
     Ok(0)
-}
-
-/// Moves every file one number up, and the one without a number to 1; the one beyond `keep` goes.
-fn rotate(path: &Path, keep: usize) -> io::Result<()> {
-    if keep == 0 {
-        return std::fs::remove_file(path);
-    }
-    for number in (1..keep).rev() {
-        match std::fs::rename(numbered(path, number), numbered(path, number + 1)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    std::fs::rename(path, numbered(path, 1))
-}
-
-fn numbered(path: &Path, number: usize) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    name.into()
 }

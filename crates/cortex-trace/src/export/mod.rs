@@ -14,6 +14,8 @@ mod memory;
 pub(crate) mod otlp_json;
 mod pipeline;
 mod queue;
+#[cfg(feature = "file")]
+mod rotate;
 mod stats;
 mod suppressed;
 mod weigh;

@@ -316,24 +316,95 @@ fn a_file_that_was_moved_away_is_left_alone() {
     assert_eq!(names_in(&folder.0.join("second")), ["second"]);
 }
 
+/// Every span is a line of some 400 bytes, one is a file, and a folder stands where a full one has to pass.
+fn stuck(folder: &Folder, keep: usize) -> Tracer {
+    let tracer = tracer(OtlpJsonFile::rotating(folder.file(), 700, keep).unwrap());
+    fs::create_dir(folder.0.join("traces.jsonl.rotating")).unwrap();
+    tracer
+}
+
+fn export(tracer: &Tracer, name: &'static str) {
+    tracer.span(name).start().end();
+    tracer.flush_blocking(AGES).unwrap();
+}
+
 #[test]
-fn a_failed_rotation_loses_nothing_that_was_written() {
+fn a_file_that_cannot_be_moved_away_takes_more_and_costs_no_other_one() {
     let folder = Folder::new();
-    let tracer = tracer(OtlpJsonFile::rotating(folder.file(), 700, 1).unwrap());
-    let export = |name: &'static str| {
-        tracer.span(name).start().end();
-        tracer.flush_blocking(AGES).unwrap();
-    };
-    export("first");
-    // A folder with something in it stands where the file should go.
-    fs::create_dir_all(folder.0.join("traces.jsonl.1").join("x")).unwrap();
-    export("second");
-    assert_eq!(tracer.stats().failed, 1);
-    fs::remove_dir_all(folder.0.join("traces.jsonl.1")).unwrap();
-    export("third");
+    let old = |number: usize| folder.0.join(format!("traces.jsonl.{number}"));
+    for number in 1..=3 {
+        fs::write(old(number), number.to_string()).unwrap();
+    }
+    let tracer = stuck(&folder, 3);
+    let mut written = Vec::new();
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        export(&tracer, name);
+        let stats = tracer.stats();
+        if stats.failed == 0 {
+            written.push(name);
+        }
+        assert_eq!(names_in(&folder.file()), written, "{stats:?}");
+        assert!(fs::metadata(folder.file()).unwrap().len() <= 1400);
+        for number in 1..=3 {
+            assert_eq!(fs::read_to_string(old(number)).unwrap(), number.to_string());
+        }
+    }
+    assert!(written.len() > 2 && written.len() < 7, "{written:?}");
+    let stats = tracer.stats();
+    assert_eq!(
+        (stats.exported, stats.failed),
+        (written.len() as u64, 7 - written.len() as u64)
+    );
+
+    fs::remove_dir(folder.0.join("traces.jsonl.rotating")).unwrap();
+    export(&tracer, "moved");
+    assert_eq!(names_in(&folder.file()), ["moved"]);
+    assert_eq!(names_in(&old(1)), written);
+    assert_eq!(
+        (
+            fs::read_to_string(old(2)).unwrap(),
+            fs::read_to_string(old(3)).unwrap()
+        ),
+        ("1".into(), "2".into())
+    );
+    assert!(!old(4).exists());
+    assert_eq!(tracer.stats().failed, stats.failed);
     tracer.shutdown_blocking(AGES).unwrap();
-    assert_eq!(names_in(&folder.0.join("traces.jsonl.1")), ["first"]);
-    assert_eq!(names_in(&folder.file()), ["third"]);
+}
+
+#[test]
+fn a_rotation_that_fails_is_told_though_nothing_is_lost() {
+    let folder = Folder::new();
+    let tracer = stuck(&folder, 2);
+    export(&tracer, "a");
+    assert_eq!(tracer.last_errors().count(), 0);
+    for name in ["b", "c"] {
+        export(&tracer, name);
+    }
+    assert_eq!((tracer.stats().exported, tracer.stats().failed), (3, 0));
+    let (name, error) = tracer.last_errors().next().unwrap();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(name, "otlp json file");
+    assert!(cause.starts_with("move the full file away: "), "{cause}");
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!(names_in(&folder.file()), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_file_that_a_crash_left_aside_gets_its_number() {
+    let folder = Folder::new();
+    fs::write(folder.0.join("traces.jsonl.rotating"), "newer").unwrap();
+    fs::write(folder.0.join("traces.jsonl.1"), "older").unwrap();
+    let file = OtlpJsonFile::rotating(folder.file(), 700, 2).unwrap();
+    assert_eq!(
+        folder.names(),
+        ["traces.jsonl", "traces.jsonl.1", "traces.jsonl.2"]
+    );
+    for (number, text) in [("1", "newer"), ("2", "older")] {
+        let path = folder.0.join(format!("traces.jsonl.{number}"));
+        assert_eq!(fs::read_to_string(path).unwrap(), text);
+    }
+    drop(file);
 }
 
 #[test]
