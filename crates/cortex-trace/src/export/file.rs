@@ -47,8 +47,8 @@ pub struct OtlpJsonFile {
     /// Closed after an error, and opened again by the next batch.
     file: Option<Lines>,
     line: String,
-    /// Why the file could not be moved away when it was full.
-    stuck: Option<io::Error>,
+    /// What went wrong with the batch: of what failed, or of moving a full file away.
+    error: Option<io::Error>,
 }
 
 impl OtlpJsonFile {
@@ -76,23 +76,29 @@ impl OtlpJsonFile {
             keep,
             resource: Resource::default(),
             line: String::new(),
-            stuck: None,
+            error: None,
         })
     }
 
-    /// Writes a batch as one line, or as several if that were larger than a file.
-    fn write(&mut self, batch: &[SpanData]) -> io::Result<()> {
+    /// Writes a batch as one line, or as several if that were larger than a file; returns how many spans failed.
+    fn write(&mut self, batch: &[SpanData]) -> u64 {
         self.line.clear();
         otlp_json::line(&mut self.line, &self.resource, batch);
         if self.line.len() as u64 > self.max_bytes && batch.len() > 1 {
             let (first, second) = batch.split_at(batch.len() / 2);
-            self.write(first)?;
-            return self.write(second);
+            return self.write(first) + self.write(second);
         }
-        self.append().or_else(|_| {
+        let written = self.append().or_else(|_| {
             self.file = None;
             self.append()
-        })
+        });
+        match written {
+            Ok(()) => 0,
+            Err(error) => {
+                self.error = Some(error);
+                batch.len() as u64
+            }
+        }
     }
 
     fn append(&mut self) -> io::Result<()> {
@@ -112,7 +118,7 @@ impl OtlpJsonFile {
                 if file.length > 0 && file.length + self.line.len() as u64 > most {
                     return Err(error);
                 }
-                self.stuck = Some(error);
+                self.error = Some(error);
             }
         }
         file.append(self.line.as_bytes())?;
@@ -131,11 +137,10 @@ impl Exporter for OtlpJsonFile {
     }
 
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
-        self.stuck = None;
-        self.write(batch)?;
-        match self.stuck.take() {
+        let failed = self.write(batch);
+        match self.error.take() {
             None => Ok(()),
-            Some(error) => Err(ExportError::from(error).only(0, 0)), // written, though
+            Some(error) => Err(ExportError::from(error).only(failed, 0)),
         }
     }
 

@@ -391,6 +391,25 @@ fn a_rotation_that_fails_is_told_though_nothing_is_lost() {
 }
 
 #[test]
+fn of_a_batch_that_is_several_lines_only_those_that_fail_are_lost() {
+    let folder = Folder::new();
+    let file = OtlpJsonFile::rotating(folder.file(), 1500, 2).unwrap();
+    fs::create_dir(folder.0.join("traces.jsonl.rotating")).unwrap();
+    let tracer = tracer(file);
+    for n in 0..50 {
+        tracer.span(format!("span {n}")).start().end();
+    }
+    tracer.flush_blocking(AGES).unwrap();
+    let written = names_in(&folder.file());
+    assert!((6..50).contains(&written.len()), "{written:?}");
+    let stats = tracer.stats();
+    assert_eq!((stats.exported + stats.failed, stats.in_flight), (50, 0));
+    assert_eq!(stats.exported, written.len() as u64);
+    assert!(tracer.last_errors().next().is_some());
+    tracer.shutdown_blocking(AGES).unwrap();
+}
+
+#[test]
 fn a_file_that_a_crash_left_aside_gets_its_number() {
     let folder = Folder::new();
     fs::write(folder.0.join("traces.jsonl.rotating"), "newer").unwrap();
