@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash};
 
@@ -5,8 +6,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// Something that trace context can be read from: the headers of a request, of a message, of an event.
 ///
-/// Implemented for [`HeaderMap`], for maps from names to values, and for slices and vectors of pairs. In pairs a name
-/// may stand in any case and any number of times, as in HTTP; a map is asked for the lowercase name.
+/// Implemented for [`HeaderMap`], for maps from names to values, and for slices and vectors of pairs. A name may stand in
+/// any case, as in HTTP, and in pairs any number of times; two spellings in a map are two values, as of two lines.
 ///
 /// # Examples
 ///
@@ -40,7 +41,8 @@ pub trait Extractor {
 
 /// Something that trace context can be written into: the headers of a request, of a message, of an event.
 ///
-/// Implemented for [`HeaderMap`], for maps from names to values, and for vectors of pairs.
+/// Implemented for [`HeaderMap`], for maps from names to values, and for vectors of pairs. Names are written in lowercase,
+/// in place of all other spellings.
 ///
 /// # Examples
 ///
@@ -187,60 +189,67 @@ impl Injector for HeaderMap {
 
 impl<K, V, S> Extractor for HashMap<K, V, S>
 where
-    K: std::borrow::Borrow<str> + Hash + Eq,
+    K: Borrow<str> + Hash + Eq,
     V: AsRef<[u8]>,
     S: BuildHasher,
 {
     fn values<'a>(&'a self, field: &HeaderName) -> impl Iterator<Item = FieldValue<'a>> {
-        let value = self.get(field.as_str());
-        value.map(|value| FieldValue::from(value.as_ref())).into_iter()
+        let of_field = move |(name, value): (&'a K, &'a V)| {
+            is_named(name, field).then(|| FieldValue::from(value.as_ref()))
+        };
+        self.iter().filter_map(of_field)
     }
 }
 
 impl<K, V, S> Injector for HashMap<K, V, S>
 where
-    K: std::borrow::Borrow<str> + Hash + Eq + for<'s> From<&'s str>,
+    K: Borrow<str> + Hash + Eq + for<'s> From<&'s str>,
     V: for<'s> From<&'s str>,
     S: BuildHasher,
 {
     fn set(&mut self, field: &HeaderName, value: &str) {
+        self.retain(|name, _| name.borrow() == field.as_str() || !is_named(name, field));
         self.insert(field.as_str().into(), value.into());
     }
 
     fn remove(&mut self, field: &HeaderName) {
-        Self::remove(self, field.as_str());
+        self.retain(|name, _| !is_named(name, field));
     }
 }
 
 impl<K, V> Extractor for BTreeMap<K, V>
 where
-    K: std::borrow::Borrow<str> + Ord,
+    K: Borrow<str> + Ord,
     V: AsRef<[u8]>,
 {
     fn values<'a>(&'a self, field: &HeaderName) -> impl Iterator<Item = FieldValue<'a>> {
-        let value = self.get(field.as_str());
-        value.map(|value| FieldValue::from(value.as_ref())).into_iter()
+        let of_field = move |(name, value): (&'a K, &'a V)| {
+            is_named(name, field).then(|| FieldValue::from(value.as_ref()))
+        };
+        self.iter().filter_map(of_field)
     }
 }
 
 impl<K, V> Injector for BTreeMap<K, V>
 where
-    K: std::borrow::Borrow<str> + Ord + for<'s> From<&'s str>,
+    K: Borrow<str> + Ord + for<'s> From<&'s str>,
     V: for<'s> From<&'s str>,
 {
     fn set(&mut self, field: &HeaderName, value: &str) {
+        self.retain(|name, _| name.borrow() == field.as_str() || !is_named(name, field));
         self.insert(field.as_str().into(), value.into());
     }
 
     fn remove(&mut self, field: &HeaderName) {
-        Self::remove(self, field.as_str());
+        self.retain(|name, _| !is_named(name, field));
     }
 }
 
 impl<K: AsRef<str>, V: AsRef<[u8]>> Extractor for [(K, V)] {
     fn values<'a>(&'a self, field: &HeaderName) -> impl Iterator<Item = FieldValue<'a>> {
-        let of_field =
-            move |(name, value): &'a (K, V)| is_named(name, field).then(|| FieldValue::from(value.as_ref()));
+        let of_field = move |(name, value): &'a (K, V)| {
+            is_named(name.as_ref(), field).then(|| FieldValue::from(value.as_ref()))
+        };
         self.iter().filter_map(of_field)
     }
 }
@@ -268,12 +277,12 @@ where
     }
 
     fn remove(&mut self, field: &HeaderName) {
-        self.retain(|(name, _)| !is_named(name, field));
+        self.retain(|(name, _)| !is_named(name.as_ref(), field));
     }
 }
 
-fn is_named(name: &impl AsRef<str>, field: &HeaderName) -> bool {
-    name.as_ref().eq_ignore_ascii_case(field.as_str())
+fn is_named(name: &(impl Borrow<str> + ?Sized), field: &HeaderName) -> bool {
+    name.borrow().eq_ignore_ascii_case(field.as_str())
 }
 
 #[cfg(test)]
@@ -301,14 +310,39 @@ mod tests {
     }
 
     #[test]
-    fn maps_hold_one_value_under_the_lowercase_name() {
-        let hash: HashMap<String, String> = [("tracestate", "a=1"), ("TraceState", "b=2")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
-        assert_eq!(read(&hash), [b"a=1"]);
-        let tree: BTreeMap<&str, Vec<u8>> = [("tracestate", vec![0xff])].into();
+    fn maps_are_read_in_any_case() {
+        let tree: BTreeMap<&str, Vec<u8>> =
+            [("TraceState", vec![0xff]), ("tracestat", vec![]), ("z", vec![])].into();
         assert_eq!(read(&tree), [b"\xff"]);
+        let hash: HashMap<&str, &str> = [("TRACESTATE", "a=1"), ("other", "x")].into();
+        assert_eq!(read(&hash), [b"a=1"]);
         assert!(read(&BTreeMap::<String, String>::new()).is_empty());
+    }
+
+    #[test]
+    fn two_spellings_in_a_map_are_two_values() {
+        let pairs = [("tracestate", "a=1"), ("TraceState", "b=2")];
+        assert_eq!(read(&BTreeMap::from(pairs)), [b"b=2", b"a=1"]);
+        let hash = HashMap::from(pairs);
+        let mut values = read(&hash);
+        values.sort_unstable();
+        assert_eq!(values, [b"a=1", b"b=2"]);
+    }
+
+    #[test]
+    fn what_other_spellings_say_does_not_stay_beside_ours() {
+        let stale = ["TraceState", "TRACESTATE", "x"].map(|name| (name.to_owned(), "old".to_owned()));
+        let mut tree = BTreeMap::from(stale.clone());
+        tree.set(&FIELD, "a=1");
+        let names: Vec<_> = tree.keys().map(String::as_str).collect();
+        assert_eq!((names, read(&tree)), (vec!["tracestate", "x"], vec![&b"a=1"[..]]));
+        let mut hash = HashMap::from(stale.clone());
+        hash.set(&FIELD, "a=1");
+        assert_eq!((hash.len(), read(&hash)), (2, vec![&b"a=1"[..]]));
+        let (mut tree, mut hash) = (BTreeMap::from(stale.clone()), HashMap::from(stale));
+        Injector::remove(&mut tree, &FIELD);
+        Injector::remove(&mut hash, &FIELD);
+        assert_eq!((tree.len(), hash.len()), (1, 1));
     }
 
     /// Every carrier says the same after the same calls.

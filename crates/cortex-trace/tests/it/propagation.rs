@@ -66,6 +66,32 @@ fn every_carrier_carries() {
         ("Traceparent".to_owned(), "stale".to_owned()),
         ("traceparent".to_owned(), "stale".to_owned()),
     ]);
+    let stale =
+        ["Traceparent", "TraceState", "Content-Type"].map(|name| (name.to_owned(), "stale".to_owned()));
+    round_trip(HashMap::from(stale.clone()));
+    round_trip(BTreeMap::from(stale));
+}
+
+#[test]
+fn maps_are_read_in_the_spelling_of_the_sender() {
+    let multi: Propagators = "b3multi".parse().unwrap();
+    let mut map: HashMap<_, _> = [
+        ("X-B3-TraceId", "80f198ee56343ba864fe8b2a57d3eff7"),
+        ("X-B3-SpanId", "e457b5a2e4d86bd1"),
+        ("X-B3-Sampled", "1"),
+    ]
+    .into();
+    let remote = multi.extract(&map).unwrap();
+    assert_eq!(remote.trace_id().to_string(), "80f198ee56343ba864fe8b2a57d3eff7");
+    assert!(remote.flags().contains(Flags::SAMPLED));
+    // Which of two traces is meant cannot be guessed.
+    map.insert("x-b3-traceid", "00000000000000000000000000000007");
+    assert!(multi.extract(&map).is_none());
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut map = BTreeMap::from([("Traceparent", traceparent)]);
+    assert!(extract(&map).is_some());
+    map.insert("traceparent", traceparent);
+    assert!(extract(&map).is_none());
 }
 
 #[test]
