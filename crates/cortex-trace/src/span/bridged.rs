@@ -6,11 +6,8 @@ use std::time::Instant;
 use cortex_core::{SpanId, TraceId};
 
 use super::recording::{Record, cut, put};
-use super::{Attributes, Link, SpanEvent, SpanKind, Status};
+use super::{Attributes, SpanEvent, SpanKind, Status};
 use crate::bridge::{EventFields, SpanFields};
-
-/// The most links of a span; more are counted.
-const LINKS: usize = 128;
 
 impl Record {
     pub(crate) const fn name(&self) -> &Cow<'static, str> {
@@ -73,14 +70,6 @@ impl Record {
                 attributes: fields.attributes.list,
                 dropped_attributes: fields.attributes.dropped,
             });
-        }
-    }
-
-    pub(crate) fn add_link(&mut self, link: Link) {
-        if self.data.links.len() < LINKS {
-            self.data.links.push(link);
-        } else {
-            self.data.dropped_links = self.data.dropped_links.saturating_add(1);
         }
     }
 

@@ -2,11 +2,11 @@ use std::borrow::Cow;
 
 use cortex_core::Context;
 
-use super::{Span, SpanKind};
+use super::{Link, Span, SpanKind};
 use crate::Tracer;
 use crate::carrier;
 use crate::propagation::{Baggage, Caller, Remote, TraceState};
-use crate::tracer::Sort;
+use crate::tracer::{Sort, Started};
 
 /// Describes a span before it starts.
 ///
@@ -30,6 +30,7 @@ pub struct SpanBuilder<'a> {
     parent: Parent,
     tracestate: Option<TraceState>,
     baggage: Option<Baggage>,
+    links: Vec<Link>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +49,7 @@ impl<'a> SpanBuilder<'a> {
             parent: Parent::Current,
             tracestate: None,
             baggage: None,
+            links: Vec::new(),
         }
     }
 
@@ -126,26 +128,79 @@ impl<'a> SpanBuilder<'a> {
         self
     }
 
+    /// Adds a link to a span that has to do with this one and is not its parent. At most 128 are kept.
+    ///
+    /// Who handles a batch of messages in one span has a parent for each, and so links:
+    ///
+    /// ```
+    /// use cortex_trace::{Link, SpanKind, Tracer, propagation};
+    /// use std::collections::HashMap;
+    ///
+    /// struct Message { headers: HashMap<String, String> }
+    ///
+    /// fn handle(tracer: &Tracer, batch: &[Message]) {
+    ///     let callers = batch.iter().filter_map(|message| propagation::extract(&message.headers));
+    ///     let span = tracer.span("process orders").kind(SpanKind::Consumer);
+    ///     let span = callers.map(Link::from).fold(span, |span, link| span.link(link)).start();
+    ///     span.in_scope(|| { /* store all of them at once */ });
+    /// }
+    ///
+    /// let tracer = Tracer::builder("shop").build()?;
+    /// let mut batch = Vec::new();
+    /// for _ in 0..3 {
+    ///     let mut headers = HashMap::new();
+    ///     tracer.span("place order").kind(SpanKind::Producer).start().inject(&mut headers);
+    ///     batch.push(Message { headers });
+    /// }
+    /// handle(&tracer, &batch);
+    /// # Ok::<(), cortex_trace::BuildError>(())
+    /// ```
+    pub fn link(mut self, link: Link) -> Self {
+        self.links.push(link);
+        self
+    }
+
     /// Starts the span.
-    pub fn start(self) -> Span {
-        let Self {
-            tracer, name, kind, ..
-        } = self;
-        let sort = Sort::of(&name, kind);
-        let mut started = match self.parent {
+    pub fn start(mut self) -> Span {
+        let name = std::mem::take(&mut self.name);
+        let started = self.decide(&name);
+        self.begin(started, || name)
+    }
+
+    #[inline]
+    fn decide(&mut self, name: &str) -> Started {
+        let tracer = self.tracer;
+        let sort = Sort::of(name, self.kind);
+        match std::mem::replace(&mut self.parent, Parent::Current) {
             Parent::Remote(remote) => tracer.start_root(Context::current(), &Caller::Remote(remote), sort),
-            Parent::Local(parent) => tracer.start_below(parent, self.tracestate.unwrap_or_default(), sort),
+            Parent::Local(parent) => {
+                tracer.start_below(parent, self.tracestate.take().unwrap_or_default(), sort)
+            }
             Parent::Current => {
                 let parent = Context::current();
-                let tracestate = self.tracestate.unwrap_or_else(|| carrier::tracestate_of(parent));
+                let tracestate = self.tracestate.take();
+                let tracestate = tracestate.unwrap_or_else(|| carrier::tracestate_of(parent));
                 tracer.start_below(parent, tracestate, sort)
             }
+        }
+    }
+
+    #[inline]
+    fn begin(self, mut started: Started, name: impl FnOnce() -> Cow<'static, str>) -> Span {
+        let mut recording = if started.is_recording() {
+            started.record(self.tracer, name(), self.kind, None)
+        } else {
+            None
         };
-        let recording = started.record(tracer, name, kind, None);
+        if let Some(recording) = &mut recording {
+            for link in self.links {
+                recording.add_link(link);
+            }
+        }
         Span {
             context: started.context,
             tracestate: started.tracestate,
-            propagators: tracer.propagators(),
+            propagators: self.tracer.propagators(),
             baggage: self.baggage.unwrap_or_else(Baggage::current),
             recording,
         }

@@ -5,7 +5,7 @@ use cortex_core::Context;
 use http::{Method, Uri};
 
 use super::recording::Recording;
-use super::{Attribute, SpanKind, Value, semantics};
+use super::{Attribute, Link, SpanKind, Value, semantics};
 use crate::Tracer;
 use crate::carrier::Captured;
 use crate::propagation::{self, Baggage, Injector, Propagator, Propagators, TraceState};
@@ -133,6 +133,27 @@ impl Span {
     ) {
         if let Some(recording) = &mut self.recording {
             recording.add_event(name.into(), attributes);
+        }
+    }
+
+    /// Adds a link to a span that has to do with this one and is not its parent. At most 128 are kept.
+    ///
+    /// [`SpanBuilder::link`](crate::SpanBuilder::link) adds those that are known when the span starts.
+    ///
+    /// ```
+    /// use cortex_trace::{Link, SpanKind, Tracer, propagation};
+    ///
+    /// let tracer = Tracer::builder("shop").build()?;
+    /// let mut span = tracer.span("drain outbox").kind(SpanKind::Consumer).start();
+    /// let message = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")];
+    /// if let Some(sender) = propagation::extract(&message) {
+    ///     span.add_link(Link::from(sender));
+    /// }
+    /// # Ok::<(), cortex_trace::BuildError>(())
+    /// ```
+    pub fn add_link(&mut self, link: Link) {
+        if let Some(recording) = &mut self.recording {
+            recording.add_link(link);
         }
     }
 

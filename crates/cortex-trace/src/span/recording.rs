@@ -2,12 +2,14 @@ use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Attribute, SpanData, SpanEvent, Status, Value};
+use super::{Attribute, Link, SpanData, SpanEvent, Status, Value};
 use crate::Tracer;
 
 /// The most attributes of a span or an event, and the most events of a span; more are counted.
 pub(super) const ATTRIBUTES: usize = 128;
 const EVENTS: usize = 128;
+/// The most links of a span; more are counted.
+const LINKS: usize = 128;
 /// The most bytes of a text.
 pub(crate) const TEXT: usize = 4096;
 
@@ -53,6 +55,14 @@ impl Record {
         self.data.status = Status::Error {
             description: Cow::Borrowed(""),
         };
+    }
+
+    pub(crate) fn add_link(&mut self, link: Link) {
+        if self.data.links.len() < LINKS {
+            self.data.links.push(link);
+        } else {
+            self.data.dropped_links = self.data.dropped_links.saturating_add(1);
+        }
     }
 
     /// Ends the span.

@@ -8,6 +8,4 @@ mod wall;
 
 pub use self::builder::{Resource, TracerBuilder};
 pub use self::handle::Tracer;
-pub(crate) use self::start::Sort;
-#[cfg(feature = "bridge")]
-pub(crate) use self::start::Started;
+pub(crate) use self::start::{Sort, Started};

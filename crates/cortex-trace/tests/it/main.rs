@@ -11,6 +11,7 @@ mod console;
 mod file;
 #[cfg(feature = "tower")]
 mod layer;
+mod links;
 #[cfg(feature = "logs")]
 mod log_background;
 #[cfg(feature = "logs")]
