@@ -7,7 +7,7 @@ use cortex_core::{Clock, SystemClock};
 use cortex_testkit::CountingAllocator;
 use cortex_trace::propagation::{extract, inject};
 use cortex_trace::{AlwaysOff, AlwaysOn, ParentBased, Probability, ServerEnd, ServerStart, Tail, Tracer};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 #[cfg(feature = "bridge")]
 #[path = "alloc/bridge.rs"]
@@ -37,6 +37,11 @@ fn tracers() -> Vec<Tracer> {
     vec![
         Tracer::propagate_only(),
         never().sampler(AlwaysOff).build().unwrap(),
+        never()
+            .sampler(AlwaysOff)
+            .known_methods([Method::GET])
+            .build()
+            .unwrap(),
         never()
             .sampler(ParentBased::root(Probability::new(0.0).unwrap()))
             .build()
@@ -68,6 +73,7 @@ fn serve(tracer: &Tracer, headers: &HeaderMap, now: Instant) {
         path: "/items/7?page=2",
         start: now,
     };
+    let uri = Uri::from_static("http://stock.internal/7");
     let mut span = tracer.server(headers, start);
     {
         let _guard = span.context().attach();
@@ -76,6 +82,7 @@ fn serve(tracer: &Tracer, headers: &HeaderMap, now: Instant) {
         inner.set_attribute("name", "value");
         inner.add_event("cache miss");
         inner.set_error("timeout");
+        tracer.client(&Method::GET, &uri).set_error("timeout");
         inner.set_response_status(StatusCode::BAD_GATEWAY);
     }
     assert!(!span.is_recording());

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 
 use cortex_core::Context;
 
+use super::methods::MethodName;
 use super::{Link, Span, SpanKind};
 use crate::Tracer;
 use crate::carrier;
@@ -165,6 +166,12 @@ impl<'a> SpanBuilder<'a> {
         let name = std::mem::take(&mut self.name);
         let started = self.decide(&name);
         self.begin(started, || name)
+    }
+
+    /// Starts the span with another name, which is copied only if the span is recorded.
+    pub(super) fn start_as(mut self, name: MethodName<'_>) -> Span {
+        let started = self.decide(name.as_str());
+        self.begin(started, || name.recorded())
     }
 
     #[inline]

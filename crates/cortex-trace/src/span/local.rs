@@ -185,10 +185,10 @@ impl Span {
 
     /// Starts the span of a call whose target is recorded [later](Self::record_target), if at all.
     pub(crate) fn outgoing(tracer: &Tracer, method: &Method) -> Self {
-        let name = semantics::method_in_name(method);
-        let mut span = tracer.span(name).kind(SpanKind::Client).start();
+        let name = tracer.methods().name(method);
+        let mut span = tracer.span("").kind(SpanKind::Client).start_as(name);
         if let Some(recording) = &mut span.recording {
-            semantics::record_method(recording, method);
+            semantics::record_method(recording, tracer.methods(), method);
         }
         span
     }
@@ -210,7 +210,9 @@ impl Span {
     #[cfg(feature = "tower")]
     pub(crate) fn record_template(&mut self, method: &Method, template: &str) {
         if let Some(recording) = &mut self.recording {
-            recording.set_name(format!("{} {template}", semantics::method_in_name(method)));
+            let method = recording.tracer().methods().name(method);
+            let name = format!("{} {template}", method.as_str());
+            recording.set_name(name);
             recording.set_attribute("url.template", template);
         }
     }

@@ -7,6 +7,7 @@ mod bridged;
 mod builder;
 mod data;
 mod local;
+mod methods;
 mod recording;
 mod semantics;
 mod server;
@@ -17,6 +18,7 @@ pub(crate) use self::attributes::Attributes;
 pub use self::builder::SpanBuilder;
 pub use self::data::{Attribute, Link, SpanData, SpanEvent, SpanKind, Status};
 pub use self::local::Span;
+pub(crate) use self::methods::Methods;
 #[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]
 pub(crate) use self::recording::TEXT;
 #[cfg(any(feature = "otel", all(feature = "otlp", feature = "logs")))]

@@ -91,6 +91,11 @@ impl Recording {
         Self { tracer, record }
     }
 
+    #[cfg(feature = "tower")]
+    pub(super) const fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
     pub(crate) fn add_event(
         &mut self,
         name: Cow<'static, str>,

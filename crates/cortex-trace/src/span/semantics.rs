@@ -6,26 +6,15 @@ use std::fmt::Write;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Uri, Version, header};
 
+use super::methods::{MethodName, Methods};
 use super::recording::Recording;
 
 const REDACTED: &str = "REDACTED";
 
-/// Returns the method if the conventions know it: those of RFC 9110, and PATCH and QUERY.
-pub(super) fn known_method(method: &Method) -> Option<&'static str> {
-    let known = [
-        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
-    ];
-    known.into_iter().find(|known| *known == method.as_str())
-}
-
-/// Returns the part of a span name that stands for the method.
-pub(super) fn method_in_name(method: &Method) -> &'static str {
-    known_method(method).unwrap_or("HTTP")
-}
-
-pub(super) fn record_method(recording: &mut Recording, method: &Method) {
-    let known = known_method(method);
-    recording.set_attribute("http.request.method", Cow::Borrowed(known.unwrap_or("_OTHER")));
+pub(super) fn record_method(recording: &mut Recording, methods: &Methods, method: &Method) {
+    let known = methods.find(method);
+    let name = known.map_or(Cow::Borrowed("_OTHER"), MethodName::recorded);
+    recording.set_attribute("http.request.method", name);
     if known.is_none() {
         recording.set_attribute("http.request.method_original", method.as_str());
     }
@@ -188,16 +177,6 @@ fn full_url(uri: &Uri) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn methods_are_case_sensitive() {
-        assert_eq!(known_method(&Method::GET), Some("GET"));
-        for unknown in ["get", "PURGE", "PROPFIND"] {
-            let method = Method::from_bytes(unknown.as_bytes()).unwrap();
-            assert_eq!((known_method(&method), method_in_name(&method)), (None, "HTTP"));
-        }
-        assert_eq!(method_in_name(&Method::from_bytes(b"QUERY").unwrap()), "QUERY");
-    }
 
     #[test]
     fn hosts() {

@@ -95,7 +95,7 @@ pub struct ServerSpan {
 
 struct ServerRecording {
     recording: Recording,
-    method: &'static str,
+    method: Cow<'static, str>,
     route: Option<String>,
 }
 
@@ -125,22 +125,26 @@ impl ServerSpan {
         at: Option<Instant>,
         route: Option<&str>,
     ) -> Self {
-        let name = semantics::method_in_name(method);
+        let name = tracer.methods().name(method);
         let sort = Sort {
-            name,
+            name: name.as_str(),
             kind: SpanKind::Server,
             route,
             start: at,
         };
         let caller = tracer.propagators().listen(headers);
         let mut started = tracer.start_root(Context::current(), &caller, sort);
-        let recording = started.record(tracer, Cow::Borrowed(name), SpanKind::Server, at);
+        let recording = if started.is_recording() {
+            started.record(tracer, name.recorded(), SpanKind::Server, at)
+        } else {
+            None
+        };
         let recording = recording.map(|mut recording| {
-            semantics::record_method(&mut recording, method);
+            semantics::record_method(&mut recording, tracer.methods(), method);
             semantics::record_request(&mut recording, headers, target);
             Box::new(ServerRecording {
                 recording,
-                method: name,
+                method: name.recorded(),
                 route: route.map(str::to_owned),
             })
         });

@@ -3,6 +3,7 @@ use std::fmt;
 use std::time::Duration;
 
 use cortex_core::{Clock, SystemClock};
+use http::Method;
 
 use super::Tracer;
 use super::handle::Inner;
@@ -10,6 +11,7 @@ use super::wall::Wall;
 use crate::export::{Exporter, Limits, Pipeline};
 use crate::propagation::Propagators;
 use crate::sampler::{AlwaysOn, ParentBased, Sampler};
+use crate::span::Methods;
 use crate::tail::{Store, Tail};
 use crate::{Attribute, BuildError, BuildErrorKind, Value};
 
@@ -49,6 +51,7 @@ pub struct TracerBuilder {
     pub(super) limits: Limits,
     restart: bool,
     pub(super) propagators: Propagators,
+    pub(super) methods: Methods,
     /// Records nothing, whatever else was set.
     pub(super) disabled: bool,
     tail: Option<Tail>,
@@ -66,6 +69,7 @@ impl TracerBuilder {
             limits: Limits::default(),
             restart: false,
             propagators: Propagators::default(),
+            methods: Methods::default(),
             disabled: false,
             tail: None,
         }
@@ -123,6 +127,24 @@ impl TracerBuilder {
     /// ```
     pub const fn propagators(mut self, propagators: Propagators) -> Self {
         self.propagators = propagators;
+        self
+    }
+
+    /// Sets the methods of HTTP that are recorded by their names, in place of those of RFC 9110, PATCH and QUERY; case
+    /// matters. All others are `_OTHER` as `http.request.method`, and `HTTP` in the names of spans: whatever callers send,
+    /// there are few names.
+    ///
+    /// ```
+    /// use cortex_trace::Tracer;
+    /// use http::Method;
+    ///
+    /// let methods = [Method::GET, Method::HEAD, Method::from_bytes(b"PURGE")?];
+    /// let tracer = Tracer::builder("cache").known_methods(methods).build()?;
+    /// # drop(tracer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn known_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+        self.methods = Methods::new(methods);
         self
     }
 
@@ -184,6 +206,7 @@ impl TracerBuilder {
             clock: self.clock,
             restart: self.restart,
             propagators: self.propagators,
+            methods: self.methods,
             pipeline,
         }))
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::TracerBuilder;
 use crate::sampler::{InvalidSamplerKind, from_env_values};
+use crate::span::Methods;
 use crate::variables::{VariableError, number, pairs, text};
 
 const SERVICE: &str = "OTEL_SERVICE_NAME";
@@ -12,6 +13,7 @@ const RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 const PROPAGATORS: &str = "OTEL_PROPAGATORS";
+const METHODS: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
 const DISABLED: &str = "OTEL_SDK_DISABLED";
 const DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
 const QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
@@ -22,7 +24,8 @@ impl TracerBuilder {
     ///
     /// The variables are those of the OpenTelemetry specification: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
     /// `OTEL_TRACES_SAMPLER` and `_ARG`, `OTEL_PROPAGATORS`, `OTEL_BSP_SCHEDULE_DELAY`, `_MAX_QUEUE_SIZE` and
-    /// `_MAX_EXPORT_BATCH_SIZE`. With `OTEL_SDK_DISABLED=true` the tracer records nothing, exports nothing and passes
+    /// `_MAX_EXPORT_BATCH_SIZE`, and `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, a full list of the
+    /// [known methods](Self::known_methods). With `OTEL_SDK_DISABLED=true` the tracer records nothing, exports nothing and passes
     /// traces on. `OTEL_BSP_EXPORT_TIMEOUT` has no counterpart: each exporter has limits of its own.
     ///
     /// # Errors
@@ -78,6 +81,10 @@ impl TracerBuilder {
             self.propagators = value.parse().map_err(|error| {
                 VariableError::caused(PROPAGATORS, "names of propagators between commas", error)
             })?;
+        }
+        if let Some(list) = text(&variable, METHODS)? {
+            let expected = "methods of HTTP between commas";
+            self.methods = Methods::parse(&list).ok_or(VariableError::new(METHODS, expected))?;
         }
         if let Some(millis) = number(&variable, DELAY)? {
             self.limits.delay = Duration::from_millis(millis);
@@ -188,6 +195,8 @@ mod tests {
             (RESOURCE, "a=%g0", false),
             (SAMPLER, "xray", true),
             (PROPAGATORS, "xray", true),
+            (METHODS, "GET POST", false),
+            (METHODS, ",", false),
             (DELAY, "1s", false),
             (QUEUE, "0", false),
             (QUEUE, "-1", false),

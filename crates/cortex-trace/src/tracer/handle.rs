@@ -11,7 +11,7 @@ use super::wall::Wall;
 use crate::export::Pipeline;
 use crate::propagation::Propagators;
 use crate::sampler::Sampler;
-use crate::span::{ServerSpan, ServerStart, Span, SpanBuilder, SpanData};
+use crate::span::{Methods, ServerSpan, ServerStart, Span, SpanBuilder, SpanData};
 use crate::tail::Store;
 use crate::{ExportError, FlushError, Stats, TailStats};
 
@@ -48,6 +48,7 @@ pub(super) struct Inner {
     pub(super) wall: Wall,
     pub(super) restart: bool,
     pub(super) propagators: Propagators,
+    pub(super) methods: Methods,
     /// Whether the sampler is asked below local roots, too.
     pub(super) asks_children: bool,
     pub(super) tail: Option<Store>,
@@ -104,6 +105,7 @@ impl Tracer {
             wall: Wall::default(),
             restart: false,
             propagators,
+            methods: Methods::default(),
             asks_children: false,
             tail: None,
             pipeline: Pipeline::default(),
@@ -292,6 +294,11 @@ impl Tracer {
 
     pub(super) fn restarts_traces(&self) -> bool {
         self.inner.restart
+    }
+
+    /// Returns the methods of HTTP that are recorded by their names.
+    pub(crate) fn methods(&self) -> &Methods {
+        &self.inner.methods
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -186,6 +186,42 @@ fn unknown_methods_do_not_make_names() {
     );
 }
 
+#[test]
+fn the_known_methods_can_be_replaced() {
+    let purge = Method::from_bytes(b"PURGE").unwrap();
+    let built = Fixture::with(|builder| builder.known_methods([Method::GET, purge.clone()]));
+    let read = Fixture::with(|builder| {
+        let variable = |name| (name == "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS").then(|| "GET,PURGE".into());
+        builder.variables(variable).unwrap()
+    });
+    for fixture in [built, read] {
+        let uri = Uri::from_static("http://cache.internal/7");
+        for (method, name, recorded, original) in [
+            (&purge, "PURGE", "PURGE", None),
+            (&Method::GET, "GET", "GET", None),
+            (&Method::POST, "HTTP", "_OTHER", Some("POST")),
+        ] {
+            let start = ServerStart {
+                method,
+                path: "/7",
+                start: fixture.clock.now(),
+            };
+            let mut server = fixture.tracer.server(&HeaderMap::new(), start);
+            server.set_route("/{key}");
+            fixture.finish(server, 204);
+            fixture.tracer.client(method, &uri).end();
+            let ended = fixture.ended();
+            assert_eq!(ended[0].name, format!("{name} /{{key}}"));
+            assert_eq!(ended[1].name, name);
+            for span in &ended {
+                let text = |key| span.attribute(key).map(ToString::to_string);
+                assert_eq!(text("http.request.method").as_deref(), Some(recorded));
+                assert_eq!(text("http.request.method_original").as_deref(), original);
+            }
+        }
+    }
+}
+
 //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
 //= type=test
 //# The value of property parent-id MUST be set to a value representing the ID of the current operation.
