@@ -11,7 +11,7 @@ use tracing_subscriber::registry::{LookupSpan, SpanData};
 use tracing_subscriber::{Layer, Registry, layer};
 
 use super::fields::{Early, EventFields, SpanFields};
-use super::spans::{Identity, Open, Spans};
+use super::spans::{Identity, Open, Spans, Unheld};
 use super::{SetParentError, current, remote};
 use crate::carrier::{self, Carrier};
 use crate::export::is_suppressed;
@@ -57,6 +57,13 @@ use crate::{Captured, Link, SpanKind, Tracer, Value};
 /// What a filter of this layer hides is passed over: an event or a child that names such a span as its parent belongs to
 /// the nearest span around it. That needs the subscriber, which `tracing-subscriber` 0.3 does not tell to a layer inside of
 /// an `Option` or a `Vec`: use `and_then` or `Box<dyn Layer<_>>` there.
+///
+/// # Bounds
+///
+/// About a million spans can be open at the same time: there is room for 1,348,096 in 130 MB, or for some fewer if their
+/// ids fall badly. The memory is taken in steps of 400 kB as it is needed, and kept for the next spans. A span that finds
+/// no room is not traced, what is in it belongs to the span around it, and [`Stats::untracked`](crate::Stats::untracked)
+/// counts it: that many are open only if something leaks them.
 ///
 /// # Performance
 ///
@@ -400,8 +407,11 @@ where
             early: early.filter(|_| recording.is_none()),
             ..identity(started, kind, from_named)
         };
-        if let Some(unheld) = self.spans.insert(id.into_u64(), identity, recording) {
-            self.tracer.cancel(unheld.ids());
+        if let Err(Unheld(record)) = self.spans.insert(id.into_u64(), identity, recording) {
+            self.tracer.count_untracked();
+            if let Some(record) = record {
+                self.tracer.cancel(record.ids());
+            }
         }
     }
 

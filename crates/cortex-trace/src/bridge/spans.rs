@@ -16,19 +16,33 @@ use crate::span::Record;
 
 /// Spans per group.
 const WAYS: usize = 8;
-/// Groups of the first level; each further level has eight times as many: room for 19 million open spans.
-const FIRST: usize = 64;
-const LEVELS: u32 = 6;
+/// Groups of each level. An id has one group on every level, so that few are looked at, however many spans are open.
+const GROUPS: [usize; 5] = [64, 512, 4096, 1 << 15, 1 << 17];
+const LEVELS: usize = GROUPS.len();
+/// Groups that are allocated at once, for one id that needs one of them: 400 kB, which nobody waits long for.
+const SEGMENT: usize = 512;
+/// Where the segments of each level begin, and where they end.
+const SEGMENTS: [usize; LEVELS + 1] = {
+    let mut begin = [0; LEVELS + 1];
+    let mut level = 0;
+    while level < LEVELS {
+        begin[level + 1] = begin[level] + GROUPS[level].div_ceil(SEGMENT);
+        level += 1;
+    }
+    begin
+};
 
-/// The open spans of a layer: a table that grows and is read without a lock.
+/// The open spans of a layer: a table that grows in small steps up to 1,348,096 spans, and is read without a lock.
+///
+/// It does not shrink: a reader without a lock may be anywhere.
 ///
 /// A span's cell is written by the thread that opens it and freed by the one that closes it. Everybody in between has
 /// the `tracing` span, so the handing over of that is what makes the cell's contents visible. Who asks for a span that
 /// is closing gets nothing, or what it had, as long as its id does not come again meanwhile: that takes thousands of
 /// other spans at its place, because ids have a generation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Spans {
-    levels: [OnceLock<Box<[Group]>>; LEVELS as usize],
+    segments: [OnceLock<Box<[Group]>>; SEGMENTS[LEVELS]],
     /// What instants are measured from.
     base: OnceLock<Instant>,
 }
@@ -92,6 +106,10 @@ pub(super) struct Open<'a> {
     beside: &'a Mutex<Beside>,
 }
 
+/// A span for which there is no room, and its record.
+#[derive(Debug)]
+pub(super) struct Unheld(pub(super) Option<Box<Record>>);
+
 /// What is stored of a span that starts or changes.
 #[derive(Debug)]
 pub(super) struct Identity {
@@ -114,18 +132,29 @@ impl From<Context> for Identity {
     }
 }
 
+impl Default for Spans {
+    fn default() -> Self {
+        Self {
+            segments: [const { OnceLock::new() }; SEGMENTS[LEVELS]],
+            base: OnceLock::new(),
+        }
+    }
+}
+
 impl Spans {
-    /// Adds a span. One that finds no room is not tracked, which takes tens of millions of open ones: returns its record.
+    /// Adds a span, unless all its groups are full, which takes about a million open ones.
     #[inline]
     pub(super) fn insert(
         &self,
         id: u64,
         identity: impl Into<Identity>,
         recording: Option<Box<Record>>,
-    ) -> Option<Box<Record>> {
-        for level in 0..LEVELS {
-            let groups = self.levels[level as usize].get_or_init(|| new_level(level));
-            let group = &groups[place(id, groups.len())];
+    ) -> Result<(), Unheld> {
+        for (level, groups) in GROUPS.into_iter().enumerate() {
+            let place = place(id, groups);
+            let segment = &self.segments[SEGMENTS[level] + place / SEGMENT];
+            let segment = segment.get_or_init(|| new_segment(groups.min(SEGMENT)));
+            let group = &segment[place % SEGMENT];
             for way in ways(id) {
                 let key = &group.ids[way];
                 // Acquire: what the span before wrote is over when this one writes.
@@ -143,19 +172,19 @@ impl Spans {
                     }
                     // Last, so that nobody finds what the span before has left.
                     key.store(id, Ordering::Release);
-                    return None;
+                    return Ok(());
                 }
             }
         }
-        recording
+        Err(Unheld(recording))
     }
 
     /// Looks for a span.
     #[inline]
     pub(super) fn find(&self, id: u64) -> Option<Open<'_>> {
-        for level in &self.levels {
-            let groups = level.get()?;
-            let group = &groups[place(id, groups.len())];
+        for (level, groups) in GROUPS.into_iter().enumerate() {
+            let place = place(id, groups);
+            let group = &self.segments[SEGMENTS[level] + place / SEGMENT].get()?[place % SEGMENT];
             for way in ways(id) {
                 let key = &group.ids[way];
                 if key.load(Ordering::Acquire) == id {
@@ -417,8 +446,8 @@ fn ways(id: u64) -> impl Iterator<Item = usize> {
     (0..WAYS).map(move |step| first.wrapping_add(step) % WAYS)
 }
 
-fn new_level(level: u32) -> Box<[Group]> {
-    let groups = FIRST << (3 * level);
+#[cold]
+fn new_segment(groups: usize) -> Box<[Group]> {
     std::iter::repeat_with(Group::default).take(groups).collect()
 }
 
@@ -431,6 +460,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::HashMap;
+    use std::sync::Barrier;
 
     fn numbered(n: u64) -> Context {
         let trace = u128::from(n) << 64 | u128::from(!n);
@@ -451,7 +481,7 @@ mod tests {
             let (spans, mut model) = (Spans::default(), HashMap::new());
             for (n, (id, open)) in (1..).zip(steps) {
                 if open && !model.contains_key(&id) {
-                    prop_assert!(spans.insert(id, numbered(n), None).is_none());
+                    prop_assert!(spans.insert(id, numbered(n), None).is_ok());
                     model.insert(id, numbered(n));
                 } else {
                     prop_assert!(spans.remove(id).is_none());
@@ -465,34 +495,149 @@ mod tests {
         }
     }
 
+    /// Ids that fall into one group on every level.
+    fn id(n: u64) -> u64 {
+        assert!(n < 1 << 18);
+        1 + (n << 20)
+    }
+
+    /// How many of those there is room for.
+    const TOGETHER: u64 = 40;
+
+    impl Spans {
+        fn insert_at(&self, n: u64, context: Context) -> bool {
+            self.insert(id(n), context, None).is_ok()
+        }
+
+        fn allocated(&self) -> Vec<&[Group]> {
+            let segments = self.segments.iter().filter_map(OnceLock::get);
+            segments.map(|segment| &**segment).collect()
+        }
+
+        /// Fails if anything is left of a span.
+        fn assert_empty(&self) {
+            for group in self.allocated().into_iter().flatten() {
+                assert!(group.ids.iter().all(|id| id.load(Ordering::Acquire) == 0));
+                assert!(group.cells.iter().all(|cell| lock(&cell.recording).is_none()));
+                let is_empty = |beside: &Beside| beside.carrier.is_none() && beside.early.is_none();
+                assert!(group.besides.iter().all(|beside| is_empty(&lock(beside))));
+            }
+        }
+    }
+
     #[test]
     fn a_full_group_goes_on_in_the_next_level() {
         let spans = Spans::default();
-        let id = |n: u64| 1 + (n << 20); // all in one group on the levels that are filled
-        let many = u64::try_from(WAYS).unwrap() * u64::from(LEVELS - 3);
-        for n in 0..many {
-            spans.insert(id(n), numbered(n + 1), None);
-        }
-        assert!(spans.levels[2].get().is_some() && spans.levels[3].get().is_none());
+        let many = 24;
+        assert!((0..many).all(|n| spans.insert_at(n, numbered(n + 1))));
+        assert_eq!(spans.allocated().len(), 3);
         assert!((0..many).all(|n| spans.context(id(n)) == Some(numbered(n + 1))));
         spans.remove(id(0));
-        spans.insert(id(many), numbered(7), None); // takes the place that is free
-        assert!(spans.levels[3].get().is_none());
+        assert!(spans.insert_at(many, numbered(7))); // takes the place that is free
+        assert_eq!(spans.allocated().len(), 3);
         assert_eq!(spans.context(id(many)), Some(numbered(7)));
         assert_eq!(spans.context(id(0)), None);
     }
 
     #[test]
+    fn memory_is_bounded_and_grows_in_small_steps() {
+        let spans = Spans::default();
+        let room = (GROUPS.iter().sum::<usize>() * WAYS) as u64;
+        assert_eq!(room, 1_348_096);
+        // One after the other, as the registry numbers the spans of one thread.
+        let all = 8..8 + room;
+        for n in all.clone() {
+            assert!(spans.insert(n, numbered(n), None).is_ok(), "{n}");
+        }
+        let bytes: Vec<usize> = spans.allocated().into_iter().map(size_of_val).collect();
+        assert_eq!(bytes.len(), SEGMENTS[LEVELS]);
+        assert!(bytes.iter().all(|bytes| *bytes < 400_000));
+        assert!(bytes.iter().sum::<usize>() < 130_000_000);
+        let refused = all.end;
+        assert!(spans.insert(refused, numbered(refused), None).is_err());
+        assert!(spans.find(refused).is_none());
+        for n in all.clone() {
+            if n % 1000 == 0 {
+                assert_eq!(spans.context(n), Some(numbered(n)));
+            }
+            spans.remove(n);
+            if n == refused - room {
+                assert!(spans.insert(refused, numbered(refused), None).is_ok());
+            }
+        }
+        assert_eq!(spans.context(refused), Some(numbered(refused)));
+        spans.remove(refused);
+        spans.assert_empty();
+    }
+
+    #[test]
+    fn beyond_the_bound_threads_neither_meet_nor_leak() {
+        const THREADS: u64 = 4;
+        const EACH: u64 = 20; // twice as many as there is room for
+        let spans = &Spans::default();
+        let (held, barrier) = (
+            &AtomicU64::new(0),
+            &Barrier::new(usize::try_from(THREADS).unwrap()),
+        );
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                scope.spawn(move || {
+                    for round in 0..200 {
+                        let first = (round * THREADS + thread) * EACH;
+                        let own = first..first + EACH;
+                        let opened: Vec<bool> = own
+                            .clone()
+                            .map(|n| {
+                                let early = Some(Box::new(Early::default()));
+                                let identity = Identity {
+                                    early,
+                                    ..numbered(n + 1).into()
+                                };
+                                spans.insert(id(n), identity, None).is_ok()
+                            })
+                            .collect();
+                        held.fetch_add(
+                            opened.iter().filter(|opened| **opened).count() as u64,
+                            Ordering::AcqRel,
+                        );
+                        barrier.wait();
+                        assert_eq!(held.load(Ordering::Acquire), TOGETHER);
+                        barrier.wait();
+                        for (n, opened) in own.clone().zip(&opened) {
+                            assert_eq!(spans.context(id(n)), opened.then(|| numbered(n + 1)));
+                            // Of a span that somebody else may be closing: all of its context, or none.
+                            let other = (round * THREADS + (thread + 1) % THREADS) * EACH + n - first;
+                            let seen = spans.context(id(other));
+                            assert!(seen.is_none_or(|seen| seen == numbered(other + 1)));
+                            spans.remove(id(n));
+                            assert_eq!(spans.context(id(n)), None);
+                        }
+                        held.fetch_sub(
+                            opened.iter().filter(|opened| **opened).count() as u64,
+                            Ordering::AcqRel,
+                        );
+                        barrier.wait(); // nobody counts what the next round opens
+                    }
+                });
+            }
+        });
+        assert_eq!(spans.allocated().len(), LEVELS);
+        spans.assert_empty();
+        assert!((0..TOGETHER).all(|n| spans.insert_at(n, numbered(n + 1))));
+        assert!(!spans.insert_at(TOGETHER, numbered(1)));
+    }
+
+    #[test]
     fn a_context_changes_only_until_it_is_seen() {
         let spans = Spans::default();
-        spans.insert(3, numbered(1), None);
+        assert!(spans.insert(3, numbered(1), None).is_ok());
         let open = spans.find(3).unwrap();
         assert_eq!(open.change(numbered(2), |_| ()), Ok(()));
         assert_eq!(spans.context(3), Some(numbered(2)));
         assert_eq!(open.change(numbered(3), |_| ()), Err(AlreadySeen));
         spans.remove(3);
         assert_eq!((open.context(), open.is_recording()), (None, false));
-        spans.insert(11, numbered(4), None); // the same cell
+        assert!(spans.insert(11, numbered(4), None).is_ok()); // the same cell
         assert_eq!((open.context(), open.record(|_| ())), (None, None));
         assert_eq!(open.change(numbered(5), |_| ()), Err(AlreadySeen));
         assert_eq!(spans.context(11), Some(numbered(4)));
@@ -509,7 +654,7 @@ mod tests {
                         let generation = (round / 8) << 51;
                         let id = |n: u64| generation + 1 + (round % 8) + ((thread + 4 * n) << 20);
                         let context = |n: u64| numbered(round << 8 | thread << 4 | (n + 1));
-                        (0..3).for_each(|n| assert!(spans.insert(id(n), context(n), None).is_none()));
+                        (0..3).for_each(|n| assert!(spans.insert(id(n), context(n), None).is_ok()));
                         assert!((0..3).all(|n| spans.context(id(n)) == Some(context(n))));
                         // Of a span that somebody else may be closing: all of its context, or none.
                         for other in (0..8).map(|n| generation + 1 + n + (((thread + 1) % 4) << 20)) {

@@ -37,6 +37,9 @@ pub struct Stats {
     pub queue_capacity: u64,
     /// Calls of the exporter that panicked.
     pub panics: u64,
+    /// Spans of the `tracing` crate that found so many others open that they were not traced. No exporter has a share in
+    /// them, and they are not among the `enqueued`.
+    pub untracked: u64,
 }
 
 impl Stats {
@@ -59,5 +62,6 @@ impl AddAssign for Stats {
         self.queued_bytes += other.queued_bytes;
         self.queue_capacity += other.queue_capacity;
         self.panics += other.panics;
+        self.untracked += other.untracked;
     }
 }

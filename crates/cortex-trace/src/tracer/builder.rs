@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use cortex_core::{Clock, SystemClock};
@@ -202,6 +203,7 @@ impl TracerBuilder {
             asks_children: self.sampler.asks_children(),
             tail: self.tail.map(|tail| Store::new(tail, self.clock.now())),
             sampler: Some(self.sampler),
+            untracked: AtomicU64::new(0),
             wall: Wall::default(),
             clock: self.clock,
             restart: self.restart,

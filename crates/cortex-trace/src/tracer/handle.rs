@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use cortex_core::{Clock, SystemClock};
@@ -52,6 +53,8 @@ pub(super) struct Inner {
     /// Whether the sampler is asked below local roots, too.
     pub(super) asks_children: bool,
     pub(super) tail: Option<Store>,
+    /// Spans of `tracing` for which a layer had no room.
+    pub(super) untracked: AtomicU64,
     pub(super) pipeline: Pipeline,
 }
 
@@ -108,6 +111,7 @@ impl Tracer {
             methods: Methods::default(),
             asks_children: false,
             tail: None,
+            untracked: AtomicU64::new(0),
             pipeline: Pipeline::default(),
         })
     }
@@ -192,7 +196,10 @@ impl Tracer {
     /// );
     /// ```
     pub fn stats(&self) -> Stats {
-        let mut total = Stats::default();
+        let mut total = Stats {
+            untracked: self.inner.untracked.load(Ordering::Relaxed),
+            ..Stats::default()
+        };
         for (_, stats) in self.stats_by_exporter() {
             total += stats;
         }
@@ -299,6 +306,12 @@ impl Tracer {
     /// Returns the methods of HTTP that are recorded by their names.
     pub(crate) fn methods(&self) -> &Methods {
         &self.inner.methods
+    }
+
+    #[cfg(feature = "bridge")]
+    #[cold]
+    pub(crate) fn count_untracked(&self) {
+        self.inner.untracked.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

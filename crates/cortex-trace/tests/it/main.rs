@@ -4,6 +4,8 @@
 
 #[cfg(feature = "bridge")]
 mod bridge;
+#[cfg(feature = "bridge")]
+mod bridge_bound;
 mod carrier;
 #[cfg(feature = "console")]
 mod console;

@@ -1,0 +1,131 @@
+//! More spans of the `tracing` crate than the layer has room for.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cortex_core::Context;
+use cortex_trace::{AlwaysOff, SpanExt, TracerBuilder};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Dispatch, Event, Metadata, Span, Subscriber, info_span};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{Data, LookupSpan};
+
+use crate::support::Fixture;
+
+/// Gives spans the ids that have all the same few places in the table, so that it takes 40 to fill them, not a million.
+#[derive(Default)]
+struct Crowding(AtomicU64);
+
+const ROOM: usize = 40;
+
+impl Subscriber for Crowding {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        let n = self.0.fetch_add(1, Ordering::Relaxed);
+        assert!(n < 1 << 18);
+        Id::from_u64(1 + (n << 20))
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+
+    fn try_close(&self, _: Id) -> bool {
+        true // no handle is cloned here
+    }
+}
+
+impl<'a> LookupSpan<'a> for Crowding {
+    type Data = Data<'a>;
+
+    fn span_data(&'a self, _: &Id) -> Option<Data<'a>> {
+        None
+    }
+}
+
+/// Opens a span, and looks at all that the layer says of it; returns it if it is tracked.
+fn look(span: &Span) -> bool {
+    let context = span.context();
+    span.in_scope(|| {
+        assert_eq!(Context::current(), context);
+        let inner = info_span!("inner");
+        let inside = inner.context();
+        assert!(
+            context == Context::new() || inside.trace_id().is_none_or(|id| Some(id) == context.trace_id())
+        );
+    });
+    assert_eq!(Context::current(), Context::new());
+    context != Context::new()
+}
+
+/// Opens twice as many spans as there is room for, again and again; returns how many are not tracked.
+fn crowd(configure: impl FnOnce(TracerBuilder) -> TracerBuilder) -> (Fixture, u64) {
+    const THREADS: usize = 4;
+    const EACH: usize = 20;
+    const ROUNDS: usize = 20;
+    let fixture = Fixture::with(configure);
+    let dispatch = Dispatch::new(Crowding::default().with(fixture.tracer.layer()));
+    let (barrier, opened, dispatch) = (&Barrier::new(THREADS), &AtomicU64::new(0), &dispatch);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                tracing::dispatcher::with_default(dispatch, || {
+                    for _ in 0..ROUNDS {
+                        let spans: Vec<_> = (0..EACH).map(|_| info_span!("outer")).collect();
+                        barrier.wait();
+                        let tracked = spans.iter().filter(|span| look(span)).count() as u64;
+                        opened.fetch_add(tracked, Ordering::Relaxed);
+                        barrier.wait();
+                        drop(spans);
+                        barrier.wait();
+                    }
+                });
+            });
+        }
+    });
+    assert_eq!(opened.load(Ordering::Relaxed), (ROUNDS * ROOM) as u64);
+    let all = (2 * THREADS * EACH * ROUNDS) as u64; // each has an inner one
+    // Nothing of them is left: there is room for as many as in the beginning.
+    tracing::dispatcher::with_default(dispatch, || {
+        let spans: Vec<_> = (0..=ROOM).map(|_| info_span!("after")).collect();
+        assert_eq!(
+            spans
+                .iter()
+                .filter(|span| span.context().span_id().is_some())
+                .count(),
+            ROOM
+        );
+    });
+    let held = (ROUNDS * ROOM + ROOM) as u64;
+    (fixture, all + ROOM as u64 + 1 - held)
+}
+
+#[test]
+fn spans_beyond_the_bound_are_counted_and_none_leaks() {
+    let (fixture, untracked) = crowd(|builder| builder);
+    let ended = fixture.ended();
+    let stats = fixture.tracer.stats();
+    assert_eq!(stats.exported, ended.len() as u64);
+    assert_eq!(stats.untracked, untracked);
+    let outer = ended.iter().filter(|span| span.name == "outer").count();
+    assert_eq!(outer, 20 * ROOM);
+    assert_eq!(ended.iter().filter(|span| span.name == "after").count(), ROOM);
+    let (_, of_the_exporter) = fixture.tracer.stats_by_exporter().next().unwrap();
+    assert_eq!(of_the_exporter.untracked, 0);
+}
+
+#[test]
+fn spans_beyond_the_bound_are_counted_though_they_are_not_sampled() {
+    let (fixture, untracked) = crowd(|builder| builder.sampler(AlwaysOff));
+    assert_eq!(fixture.tracer.stats().untracked, untracked);
+    assert!(fixture.ended().is_empty());
+}
