@@ -57,7 +57,7 @@ pub use self::otlp::{OtlpLogs, OtlpLogsBuilder};
 pub use self::sampler::{
     Adaptive, AlwaysOff, AlwaysOn, Decision, FollowParent, InvalidProbability, InvalidSampler,
     InvalidSamplerKind, ParentBased, Probability, RateBound, Rules, SampleParams, Sampler, SamplingIntent,
-    Threshold, from_env_values as sampler_from_env_values,
+    SamplingStats, Threshold, from_env_values as sampler_from_env_values,
 };
 pub use self::span::{
     Attribute, Link, ServerEnd, ServerSpan, ServerStart, Span, SpanBuilder, SpanData, SpanEvent, SpanKind,

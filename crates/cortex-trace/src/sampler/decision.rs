@@ -30,13 +30,9 @@ use crate::propagation::{Remote, TraceState};
 /// }
 /// ```
 pub trait Sampler: Send + Sync {
-    /// Says what is to become of the span that `params` describe. A sampler around another one calls this.
+    /// Says what is to become of the span that `params` describe. A sampler around another one calls this;
+    /// [`SampleParams::decide`] compares the outermost answer with the randomness, and nobody can do it otherwise.
     fn intent(&self, params: &SampleParams<'_>) -> SamplingIntent;
-
-    /// Decides about the span that `params` describe: the [intent](Self::intent), compared with the randomness.
-    fn sample(&self, params: &SampleParams<'_>) -> Decision {
-        self.intent(params).decide(params.randomness())
-    }
 
     /// Learns that a span below a sampled local root of this trace is recorded, so that a sampler with a budget of
     /// spans can tell how many a trace has. A sampler around others passes it on to them.
@@ -55,10 +51,6 @@ macro_rules! forward {
         impl<S: Sampler + ?Sized> Sampler for $pointer<S> {
             fn intent(&self, params: &SampleParams<'_>) -> SamplingIntent {
                 (**self).intent(params)
-            }
-
-            fn sample(&self, params: &SampleParams<'_>) -> Decision {
-                (**self).sample(params)
             }
 
             fn record_child(&self, trace_id: TraceId) {
@@ -183,6 +175,28 @@ impl<'a> SampleParams<'a> {
     pub fn randomness(&self) -> u64 {
         randomness(self.tracestate, self.trace_id)
     }
+
+    /// Asks a sampler about the span: its [intent](Sampler::intent), compared with the
+    /// [randomness](Self::randomness).
+    ///
+    /// No part of [`Sampler`], as one that compared by itself could keep another share than it publishes.
+    ///
+    /// ```
+    /// use cortex_core::TraceId;
+    /// use cortex_trace::{Decision, Probability, SampleParams, SpanKind, Threshold};
+    ///
+    /// let tenth = Probability::new(0.1)?;
+    /// let params = |id| SampleParams::new(id, "job", SpanKind::Internal);
+    /// let low = TraceId::new(1).ok_or("zero")?;
+    /// assert_eq!(params(low).decide(&tenth), Decision::Drop);
+    /// let high = TraceId::new(0xff_ffff_ffff_ffff).ok_or("zero")?;
+    /// let threshold = Threshold::for_probability(0.1);
+    /// assert_eq!(params(high).decide(&tenth), Decision::RecordAndSample { threshold });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decide<S: Sampler + ?Sized>(&self, sampler: &S) -> Decision {
+        sampler.intent(self).decide(self.randomness())
+    }
 }
 
 /// What was decided about a span.
@@ -191,12 +205,12 @@ impl<'a> SampleParams<'a> {
 ///
 /// ```
 /// use cortex_core::TraceId;
-/// use cortex_trace::{AlwaysOff, AlwaysOn, Decision, SampleParams, Sampler, SpanKind, Threshold};
+/// use cortex_trace::{AlwaysOff, AlwaysOn, Decision, SampleParams, SpanKind, Threshold};
 ///
 /// let params = SampleParams::new(TraceId::new(1).ok_or("zero")?, "job", SpanKind::Internal);
-/// assert_eq!(AlwaysOff.sample(&params), Decision::Drop);
+/// assert_eq!(params.decide(&AlwaysOff), Decision::Drop);
 /// let threshold = Some(Threshold::ALWAYS);
-/// assert_eq!(AlwaysOn.sample(&params), Decision::RecordAndSample { threshold });
+/// assert_eq!(params.decide(&AlwaysOn), Decision::RecordAndSample { threshold });
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,12 @@ pub(crate) fn randomness(tracestate: Option<&TraceState>, trace_id: TraceId) -> 
     })
 }
 
+/// Says whether the caller gave the trace a randomness apart from its id.
+pub(super) fn has_randomness(tracestate: &TraceState) -> bool {
+    let rv = tracestate.get(KEY).and_then(|value| sub_value(value, "rv"));
+    rv.and_then(explicit).is_some()
+}
+
 /// Returns the threshold that the caller published.
 pub(crate) fn threshold(tracestate: &TraceState) -> Option<Threshold> {
     Threshold::parse(sub_value(tracestate.get(KEY)?, "th")?)

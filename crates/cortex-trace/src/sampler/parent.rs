@@ -49,14 +49,14 @@ impl Sampler for FollowParent {
 /// ```
 /// use cortex_core::{Flags, SpanId, TraceId};
 /// use cortex_trace::propagation::{Remote, TraceState};
-/// use cortex_trace::{AlwaysOff, Decision, ParentBased, SampleParams, Sampler, SpanKind};
+/// use cortex_trace::{AlwaysOff, Decision, ParentBased, SampleParams, SpanKind};
 ///
 /// let ids = TraceId::new(7).zip(SpanId::new(7)).ok_or("zero")?;
 /// let caller = Remote::new(ids.0, ids.1, Flags::SAMPLED, TraceState::EMPTY);
 /// let start = SampleParams::new(ids.0, "GET", SpanKind::Server);
 /// let sampler = ParentBased::root(AlwaysOff);
-/// assert_eq!(sampler.sample(&start), Decision::Drop);
-/// assert_ne!(sampler.sample(&start.parent(&caller)), Decision::Drop);
+/// assert_eq!(start.decide(&sampler), Decision::Drop);
+/// assert_ne!(start.parent(&caller).decide(&sampler), Decision::Drop);
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone)]
@@ -223,18 +223,18 @@ mod tests {
         let remote =
             Remote::new(id, SpanId::new(1).unwrap(), Flags::SAMPLED, "".parse().unwrap()).undecided();
         let params = SampleParams::new(id, "GET", SpanKind::Server).parent(&remote);
-        assert_eq!(ParentBased::root(AlwaysOff).sample(&params), Decision::Drop);
-        assert_ne!(ParentBased::root(AlwaysOn).sample(&params), Decision::Drop);
+        assert_eq!(params.decide(&ParentBased::root(AlwaysOff)), Decision::Drop);
+        assert_ne!(params.decide(&ParentBased::root(AlwaysOn)), Decision::Drop);
     }
 
     #[test]
     fn follows_a_decision_that_names_no_trace() {
         let mut params = SampleParams::new(TraceId::new(1).unwrap(), "GET", SpanKind::Server);
         params.decided = Some(false);
-        assert_eq!(ParentBased::root(AlwaysOn).sample(&params), Decision::Drop);
+        assert_eq!(params.decide(&ParentBased::root(AlwaysOn)), Decision::Drop);
         params.decided = Some(true);
         let sampled = Decision::RecordAndSample { threshold: None };
-        assert_eq!(ParentBased::root(AlwaysOff).sample(&params), sampled);
+        assert_eq!(params.decide(&ParentBased::root(AlwaysOff)), sampled);
         assert_eq!(FollowParent.intent(&params), SamplingIntent::Keep);
     }
 
@@ -259,9 +259,9 @@ mod tests {
     #[test]
     fn asks_the_root_where_a_trace_starts() {
         let params = SampleParams::new(TraceId::new(1).unwrap(), "x", SpanKind::Internal);
-        assert_eq!(ParentBased::root(AlwaysOff).sample(&params), Decision::Drop);
+        assert_eq!(params.decide(&ParentBased::root(AlwaysOff)), Decision::Drop);
         let boxed: Box<dyn Sampler> = Box::new(ParentBased::root(Arc::new(AlwaysOn)));
-        assert_ne!(boxed.sample(&params), Decision::Drop);
+        assert_ne!(params.decide(&boxed), Decision::Drop);
         assert!(!boxed.asks_children());
         assert_eq!(FollowParent.intent(&params), SamplingIntent::Never);
     }

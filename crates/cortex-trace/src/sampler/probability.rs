@@ -6,7 +6,8 @@ use super::{SampleParams, Sampler, SamplingIntent, Threshold};
 /// the same traces, and one with a larger share keeps those and more.
 ///
 /// It compares random bits that the whole trace shares and publishes its [`Threshold`] in `tracestate`. A trace that
-/// was started elsewhere with neither the random flag nor an `rv` is judged by whatever its low 56 bits are.
+/// was started elsewhere with neither the random flag nor an `rv` is judged by whatever its low 56 bits are, which
+/// [`SamplingStats`](super::SamplingStats) counts and, with `bridge` or `logs`, one warning tells.
 ///
 /// # Examples
 ///
@@ -84,7 +85,7 @@ mod tests {
     #[test]
     fn compares_the_rounded_threshold() {
         let tenth = Probability::new(0.1).unwrap();
-        let decide = |low| tenth.sample(&SampleParams::new(with_low_bits(low), "x", SpanKind::Internal));
+        let decide = |low| SampleParams::new(with_low_bits(low), "x", SpanKind::Internal).decide(&tenth);
         assert_eq!(decide(0xe6_65ff_ffff_ffff), Decision::Drop);
         let threshold = Threshold::parse("e666");
         assert_eq!(
@@ -101,7 +102,7 @@ mod tests {
     fn zero_is_never_and_one_always() {
         for (probability, low, kept) in [(0.0, u64::MAX >> 8, false), (1.0, 0, true)] {
             let params = SampleParams::new(with_low_bits(low), "x", SpanKind::Internal);
-            let decision = Probability::new(probability).unwrap().sample(&params);
+            let decision = params.decide(&Probability::new(probability).unwrap());
             assert_eq!(decision != Decision::Drop, kept);
         }
         for no in [f64::NAN, -0.1, 1.1] {
@@ -121,7 +122,7 @@ mod tests {
                 let id = with_low_bits(0);
                 let remote = Remote::new(id, SpanId::new(1).unwrap(), flags, state.parse().unwrap());
                 let params = SampleParams::new(id, "x", SpanKind::Server).parent(&remote);
-                assert_eq!(half.sample(&params) != Decision::Drop, kept, "{state} {flags:?}");
+                assert_eq!(params.decide(&half) != Decision::Drop, kept, "{state} {flags:?}");
             }
         }
     }

@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn kept(sampler: &impl Sampler, asked: usize) -> usize {
-        let all = (0..asked).map(|_| sampler.sample(&params(0)));
+        let all = (0..asked).map(|_| params(0).decide(sampler));
         all.filter(|decision| *decision != Decision::Drop).count()
     }
 
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!((kept(&off, 5), off.stopped()), (0, 0));
         let half = RateBound::with_clock(Probability::new(0.5).unwrap(), 1, clock);
         assert_eq!((kept(&half, 5), half.stopped()), (0, 0));
-        assert_ne!(half.sample(&params(u64::MAX >> 8)), Decision::Drop);
+        assert_ne!(params(u64::MAX >> 8).decide(&half), Decision::Drop);
         assert_eq!(half.intent(&params(u64::MAX >> 8)), SamplingIntent::Drop);
     }
 
@@ -155,8 +155,8 @@ mod tests {
         let clock = ManualClock::new();
         let bound = RateBound::with_clock(AlwaysOn, 1, clock.clone());
         let later = clock.now() + Duration::from_secs(5);
-        assert_ne!(bound.sample(&params(0).start(later)), Decision::Drop);
-        assert_eq!(bound.sample(&params(0)), Decision::Drop); // an earlier second is over
+        assert_ne!(params(0).start(later).decide(&bound), Decision::Drop);
+        assert_eq!(params(0).decide(&bound), Decision::Drop); // an earlier second is over
     }
 
     #[test]

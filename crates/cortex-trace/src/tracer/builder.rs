@@ -11,7 +11,7 @@ use super::handle::Inner;
 use super::wall::Wall;
 use crate::export::{Exporter, Limits, Pipeline};
 use crate::propagation::Propagators;
-use crate::sampler::{AlwaysOn, ParentBased, Sampler};
+use crate::sampler::{AlwaysOn, ParentBased, Presumed, Sampler};
 use crate::span::Methods;
 use crate::tail::{Store, Tail};
 use crate::{Attribute, BuildError, BuildErrorKind, Value};
@@ -201,6 +201,7 @@ impl TracerBuilder {
         let pipeline = Pipeline::start(self.exporters, &self.resource, limits).map_err(BuildError::thread)?;
         Ok(Tracer::new(Inner {
             asks_children: self.sampler.asks_children(),
+            presumed: Presumed::default(),
             tail: self.tail.map(|tail| Store::new(tail, self.clock.now())),
             sampler: Some(self.sampler),
             untracked: AtomicU64::new(0),

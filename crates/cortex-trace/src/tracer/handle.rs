@@ -11,7 +11,7 @@ use super::TracerBuilder;
 use super::wall::Wall;
 use crate::export::Pipeline;
 use crate::propagation::Propagators;
-use crate::sampler::Sampler;
+use crate::sampler::{Presumed, Sampler, SamplingStats};
 use crate::span::{Methods, ServerSpan, ServerStart, Span, SpanBuilder, SpanData};
 use crate::tail::Store;
 use crate::{ExportError, FlushError, Stats, TailStats};
@@ -52,6 +52,7 @@ pub(super) struct Inner {
     pub(super) methods: Methods,
     /// Whether the sampler is asked below local roots, too.
     pub(super) asks_children: bool,
+    pub(super) presumed: Presumed,
     pub(super) tail: Option<Store>,
     /// Spans of `tracing` for which a layer had no room.
     pub(super) untracked: AtomicU64,
@@ -110,6 +111,7 @@ impl Tracer {
             propagators,
             methods: Methods::default(),
             asks_children: false,
+            presumed: Presumed::default(),
             tail: None,
             untracked: AtomicU64::new(0),
             pipeline: Pipeline::default(),
@@ -220,6 +222,14 @@ impl Tracer {
         self.inner.pipeline.last_errors()
     }
 
+    /// Returns what the sampling has to tell.
+    ///
+    /// With the features `bridge` and `logs`, a [presumption](SamplingStats::presumed_random) is also told through
+    /// `tracing`, once.
+    pub fn sampling_stats(&self) -> SamplingStats {
+        self.inner.presumed.stats()
+    }
+
     /// Returns what became of the local traces that the tail has seen; `None` if there is no [`Tail`](crate::Tail).
     pub fn tail_stats(&self) -> Option<TailStats> {
         self.inner.tail.as_ref().map(Store::stats)
@@ -293,6 +303,10 @@ impl Tracer {
 
     pub(super) fn asks_children(&self) -> bool {
         self.inner.asks_children
+    }
+
+    pub(super) fn presumed(&self) -> &Presumed {
+        &self.inner.presumed
     }
 
     pub(super) fn tail(&self) -> Option<&Store> {

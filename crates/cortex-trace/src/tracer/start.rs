@@ -47,7 +47,10 @@ impl Tracer {
             }
             Some(sampler) if self.asks_children() => {
                 let params = sort.params(trace_id).local_parent(&parent, &tracestate);
-                let decision = match sampler.sample(&params) {
+                let intent = sampler.intent(&params);
+                self.presumed()
+                    .consider(intent, parent.flags(), Some(&tracestate));
+                let decision = match intent.decide(params.randomness()) {
                     // It may matter to the tail, which waits for what becomes of the trace.
                     Decision::Drop if self.tail().is_some() && parent.flags().contains(Flags::RECORDING) => {
                         Decision::RecordOnly
@@ -107,6 +110,7 @@ impl Tracer {
         } else {
             sampler.intent(&params)
         };
+        self.presumed().consider(intent, flags, params.tracestate());
         let mut head = Head::new(intent, params.randomness());
         let mut decision = head.decision;
         if let Some(tail) = self.tail()

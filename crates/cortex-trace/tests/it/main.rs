@@ -38,6 +38,7 @@ mod propagation;
 mod redaction;
 #[cfg(feature = "bridge")]
 mod reentrant;
+mod sampling;
 mod spans;
 mod support;
 mod tail;

@@ -11,8 +11,8 @@ use cortex_testkit::Recorder;
 use cortex_trace::otel::{self, opentelemetry as api, opentelemetry_sdk as sdk};
 use cortex_trace::propagation::{Remote, TraceState, extract};
 use cortex_trace::{
-    AlwaysOff, Attribute, Decision, ExportError, Exporter as _, ParentBased, SampleParams, Sampler as _,
-    ServerEnd, ServerStart, SpanData, SpanKind, Status, Threshold, Tracer, Value,
+    AlwaysOff, Attribute, Decision, ExportError, Exporter as _, ParentBased, SampleParams, ServerEnd,
+    ServerStart, SpanData, SpanKind, Status, Threshold, Tracer, Value,
 };
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use proptest::prelude::*;
@@ -765,14 +765,14 @@ fn a_sampler_is_asked_what_the_sdk_would_ask() {
     });
     let (trace, span) = ids();
     let params = SampleParams::new(trace, "GET", SpanKind::Server);
-    assert_eq!(adapter.sample(&params), Decision::Drop);
+    assert_eq!(params.decide(&adapter), Decision::Drop);
     let remote = Remote::new(
         trace,
         span,
         Flags::SAMPLED | Flags::RANDOM,
         "a=1".parse().unwrap(),
     );
-    assert_eq!(adapter.sample(&params.parent(&remote)), Decision::Drop);
+    assert_eq!(params.parent(&remote).decide(&adapter), Decision::Drop);
     let id = "000000000000000000d2000000000000";
     assert_eq!(
         asked.take(),
@@ -830,7 +830,7 @@ fn a_threshold_counts_only_if_the_sampler_has_published_it() {
         let remote = Remote::new(trace, span, Flags::SAMPLED, received.parse().unwrap());
         let params = SampleParams::new(trace, "GET", SpanKind::Server);
         assert_eq!(
-            adapter.sample(&params.parent(&remote)),
+            params.parent(&remote).decide(&adapter),
             expected,
             "{received} {returned}"
         );

@@ -385,7 +385,7 @@ fn the_adjusted_counts_sum_up_to_the_truth() {
         // Multiples of an odd constant visit the 56 bits evenly, and the same way in every run.
         let id = TraceId::new(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1 << 100).unwrap();
         if let Decision::RecordAndSample { threshold } =
-            sampler.sample(&SampleParams::new(id, "x", SpanKind::Internal))
+            SampleParams::new(id, "x", SpanKind::Internal).decide(&sampler)
         {
             sum += threshold.unwrap().adjusted_count();
         }

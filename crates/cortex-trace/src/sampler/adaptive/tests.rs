@@ -60,7 +60,7 @@ impl Service {
         let id = self.ids.next();
         let params = SampleParams::new(id, "GET", SpanKind::Server).route(route);
         seen.asked += 1.0;
-        if let Decision::RecordAndSample { threshold } = self.sampler.sample(&params) {
+        if let Decision::RecordAndSample { threshold } = params.decide(&self.sampler) {
             for _ in 0..self.children {
                 self.sampler.record_child(id);
             }
@@ -281,7 +281,9 @@ fn the_start_of_a_span_is_the_time() {
     for second in 0..20 {
         let at = start + Duration::from_hours(1) + SECOND * second;
         for _ in 0..100 {
-            sampler.sample(&SampleParams::new(ids.next(), "x", SpanKind::Internal).start(at));
+            SampleParams::new(ids.next(), "x", SpanKind::Internal)
+                .start(at)
+                .decide(&sampler);
         }
     }
     let ratio = sampler.ratio("x");
@@ -305,7 +307,7 @@ fn threads_that_tick_at_once_agree() {
                         }
                         let route = ["/a", "/b", "/c"][usize::try_from(n % 3).unwrap()];
                         let params = SampleParams::new(ids.next(), "GET", SpanKind::Server).route(route);
-                        kept += u64::from(sampler.sample(&params) != Decision::Drop);
+                        kept += u64::from(params.decide(sampler) != Decision::Drop);
                     }
                     kept
                 })
