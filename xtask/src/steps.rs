@@ -137,9 +137,9 @@ fn clippy() -> Vec<Step> {
 
 /// Lock-free code in every order that its threads may run in. A cfg of our own: `cfg(loom)` would change tokio, too.
 fn model(project: &Project) -> Vec<Step> {
-    let step = |package: &str| {
+    let step = |(package, features): (&str, &str)| {
         let line = Line::new(&format!(
-            "cargo test --package {package} --lib --release --quiet model"
+            "cargo test --package {package} {features} --lib --release --quiet model"
         ))
         .env("RUSTFLAGS", "--cfg cortex_loom")
         .target(&project.target, "model");
@@ -149,7 +149,9 @@ fn model(project: &Project) -> Vec<Step> {
             "loom printed the threads' order that fails",
         )
     };
-    ["cortex-metrics", "cortex-trace"].map(step).into()
+    [("cortex-metrics", ""), ("cortex-trace", "--features bridge")]
+        .map(step)
+        .into()
 }
 
 /// Docs as docs.rs would show them, so with the `-Z` that tags items with their features.

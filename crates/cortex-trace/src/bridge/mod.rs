@@ -4,9 +4,12 @@ mod current;
 mod error;
 mod fields;
 mod layer;
+#[cfg(all(test, cortex_loom))]
+mod model;
 mod remote;
 mod span_ext;
 mod spans;
+mod sync;
 
 pub use self::error::SetParentError;
 pub(crate) use self::fields::{EventFields, SpanFields};
