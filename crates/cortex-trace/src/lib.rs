@@ -51,7 +51,7 @@ pub use self::log::{
     LogStats, TextLogs,
 };
 #[cfg(feature = "otlp")]
-pub use self::otlp::{Otlp, OtlpError, OtlpErrorKind};
+pub use self::otlp::{Otlp, OtlpError, OtlpErrorKind, TlsProblem};
 #[cfg(all(feature = "otlp", feature = "logs"))]
 pub use self::otlp::{OtlpLogs, OtlpLogsBuilder};
 pub use self::sampler::{

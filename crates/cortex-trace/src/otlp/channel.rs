@@ -9,7 +9,7 @@ use super::encode::Item;
 use super::error::{OtlpError, OtlpErrorKind as Kind};
 use super::sender::{Patience, Sender};
 use super::settings::Settings;
-use super::transport::{Plain, Transport};
+use super::transport::{Http, Transport};
 use crate::export::Abort;
 use crate::{ExportError, Resource};
 
@@ -28,7 +28,7 @@ pub(super) struct Channel {
 struct Open {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
-    sender: Sender<Plain>,
+    sender: Sender<Http>,
 }
 
 impl Channel {
@@ -78,10 +78,10 @@ impl Channel {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            .max_blocking_threads(2) // which look up names
+            .max_blocking_threads(2) // which look up names and read certificates
             .thread_name("cortex-trace-otlp")
             .build()?;
-        let transport = Plain::new(self.settings.protocol, self.settings.timeout);
+        let transport = Http::new(&self.settings);
         let sender = Sender::new(
             transport,
             &self.settings,
@@ -99,7 +99,7 @@ impl Channel {
 impl Drop for Open {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background(); // a name that is being looked up is not waited for
+            runtime.shutdown_background(); // what is being looked up is not waited for
         }
     }
 }

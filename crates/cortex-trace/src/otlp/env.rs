@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::error::{OtlpError, OtlpErrorKind as Kind};
 use super::settings::{Encoding, Protocol, Settings, Signal};
+#[cfg(feature = "tls")]
+use super::tls::Pem;
 use crate::variables::pairs;
 
 /// The variables of one signal, which go before those of all.
@@ -16,6 +18,10 @@ struct Names {
     headers: &'static str,
     timeout: &'static str,
     compression: &'static str,
+    certificate: &'static str,
+    client_certificate: &'static str,
+    client_key: &'static str,
+    insecure: &'static str,
 }
 
 const ALL: Names = Names {
@@ -24,6 +30,10 @@ const ALL: Names = Names {
     headers: "OTEL_EXPORTER_OTLP_HEADERS",
     timeout: "OTEL_EXPORTER_OTLP_TIMEOUT",
     compression: "OTEL_EXPORTER_OTLP_COMPRESSION",
+    certificate: "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    client_certificate: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    client_key: "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    insecure: "OTEL_EXPORTER_OTLP_INSECURE",
 };
 
 const TRACES: Names = Names {
@@ -32,6 +42,10 @@ const TRACES: Names = Names {
     headers: "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     timeout: "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
     compression: "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+    certificate: "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    client_certificate: "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    client_key: "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+    insecure: "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
 };
 
 const LOGS: Names = Names {
@@ -40,6 +54,10 @@ const LOGS: Names = Names {
     headers: "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
     timeout: "OTEL_EXPORTER_OTLP_LOGS_TIMEOUT",
     compression: "OTEL_EXPORTER_OTLP_LOGS_COMPRESSION",
+    certificate: "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE",
+    client_certificate: "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE",
+    client_key: "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY",
+    insecure: "OTEL_EXPORTER_OTLP_LOGS_INSECURE",
 };
 
 /// Reads what the variables say about a signal.
@@ -63,11 +81,23 @@ pub(super) fn read(
         None => Protocol::Http(Encoding::Protobuf),
         Some((name, value)) => protocol(&value).ok_or_else(|| invalid(name))?,
     };
+    // Over HTTP an endpoint always says it itself.
+    let with_scheme = |endpoint: String| {
+        if protocol != Protocol::Grpc || endpoint.contains("://") {
+            return Ok(endpoint);
+        }
+        let is_insecure = match first(names.insecure, ALL.insecure)? {
+            None => false,
+            Some((name, value)) => boolean(&value).ok_or_else(|| invalid(name))?,
+        };
+        let scheme = if is_insecure { "http" } else { "https" };
+        Ok(format!("{scheme}://{endpoint}"))
+    };
     // Only the general one is a base.
     let mut settings = if let Some((name, url)) = get(names.endpoint)? {
-        Settings::exact(protocol, &url).map_err(|error| of(name, error))?
+        Settings::exact(protocol, &with_scheme(url)?).map_err(|error| of(name, error))?
     } else if let Some((name, base)) = get(ALL.endpoint)? {
-        Settings::new(signal, protocol, &base).map_err(|error| of(name, error))?
+        Settings::new(signal, protocol, &with_scheme(base)?).map_err(|error| of(name, error))?
     } else {
         Settings::new(signal, protocol, protocol.endpoint())?
     };
@@ -87,7 +117,65 @@ pub(super) fn read(
             _ => return Err(invalid(name)),
         };
     }
+    let files = Files {
+        certificate: first(names.certificate, ALL.certificate)?,
+        client_certificate: first(names.client_certificate, ALL.client_certificate)?,
+        client_key: first(names.client_key, ALL.client_key)?,
+    };
+    files.read(&mut settings)?;
     Ok(settings)
+}
+
+/// Where certificates and a key are, and which variable says so.
+struct Files {
+    certificate: Option<(&'static str, String)>,
+    client_certificate: Option<(&'static str, String)>,
+    client_key: Option<(&'static str, String)>,
+}
+
+impl Files {
+    #[cfg(feature = "tls")]
+    fn read(self, settings: &mut Settings) -> Result<(), OtlpError> {
+        let credentials = &mut settings.credentials;
+        let read = |(name, path): (_, String)| Ok((name, Pem::read(path).map_err(|error| of(name, error))?));
+        if let Some((name, pem)) = self.certificate.map(read).transpose()? {
+            credentials.trust(pem).map_err(|error| of(name, error))?;
+        }
+        match (self.client_certificate, self.client_key) {
+            (None, None) => Ok(()),
+            (Some(certificate), Some(key)) => {
+                let ((certificate_name, certificate), (key_name, key)) = (read(certificate)?, read(key)?);
+                credentials.identify(certificate, key).map_err(|error| {
+                    let is_of_key = matches!(error.kind(), Kind::InvalidKey { .. });
+                    of(if is_of_key { key_name } else { certificate_name }, error)
+                })
+            }
+            (Some((name, _)), None) => Err(lonely(name, Kind::InvalidKey { path: None })),
+            (None, Some((name, _))) => Err(lonely(name, Kind::InvalidCertificate { path: None })),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn read(self, _: &mut Settings) -> Result<(), OtlpError> {
+        let given = self.certificate.or(self.client_certificate).or(self.client_key);
+        given.map_or(Ok(()), |(variable, _)| {
+            let feature = "tls";
+            Err(OtlpError::new(Kind::MissingFeature { variable, feature }))
+        })
+    }
+}
+
+/// Says that one of two variables is not enough.
+#[cfg(feature = "tls")]
+fn lonely(name: &'static str, missing: Kind) -> OtlpError {
+    let why = "the variables of the client's certificate and of its key go together";
+    of(name, OtlpError::caused(missing, why))
+}
+
+fn boolean(value: &str) -> Option<bool> {
+    [("true", true), ("false", false)]
+        .into_iter()
+        .find_map(|(text, is)| value.eq_ignore_ascii_case(text).then_some(is))
 }
 
 fn protocol(value: &str) -> Option<Protocol> {
@@ -198,7 +286,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "thrift"),
             ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "GRPC"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"),
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://c"),
             ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://user@c"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
             ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "10s"),
@@ -215,6 +303,68 @@ mod tests {
                 matches!(error, OtlpErrorKind::InvalidVariable { name: told } if told == name),
                 "{name}: {error:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_endpoint_of_grpc_needs_no_scheme_and_is_secure_unless_said_otherwise() {
+        const GRPC: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        const BASE: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317");
+        for insecure in ["true", "True"] {
+            let variables = [GRPC, BASE, ("OTEL_EXPORTER_OTLP_INSECURE", insecure)];
+            assert_eq!(urls(&variables), strings("http://c:4317/", "http://c:4317/"));
+        }
+        let traces = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "yes");
+        let error = read_both(&[GRPC, BASE, traces]).err();
+        let name = "OTEL_EXPORTER_OTLP_TRACES_INSECURE";
+        assert_eq!(error, Some(OtlpErrorKind::InvalidVariable { name }));
+        let with_scheme = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
+        assert_eq!(
+            urls(&[GRPC, with_scheme, ("OTEL_EXPORTER_OTLP_INSECURE", "false")]),
+            strings("http://c:4317/", "http://c:4317/")
+        );
+
+        let secure = read(Signal::Traces, |name| {
+            let of_traces = [
+                GRPC,
+                BASE,
+                ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+                ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "false"),
+            ];
+            let (_, value) = of_traces.into_iter().find(|(known, _)| *known == name)?;
+            Some(value.into())
+        });
+        match secure {
+            Ok(settings) => {
+                assert!(cfg!(feature = "tls"));
+                assert_eq!(settings.url, "https://c:4317/");
+            }
+            Err(error) => {
+                use std::error::Error as _;
+                assert!(!cfg!(feature = "tls"));
+                let why = error.source().unwrap().to_string();
+                assert!(why.contains("the feature `tls`"), "{why}");
+            }
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn files_of_certificates_name_the_feature_that_they_need() {
+        for variable in [
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+            "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE",
+            "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY",
+        ] {
+            let error = read_both(&[(variable, "/etc/file.pem")]).err();
+            let feature = "tls";
+            assert_eq!(error, Some(OtlpErrorKind::MissingFeature { variable, feature }));
         }
     }
 

@@ -1,8 +1,11 @@
 use std::error::Error;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::StatusCode;
+
+use super::tls_problem::TlsProblem;
 
 /// Says why an [`Otlp`](crate::Otlp) exporter cannot be made, or why it could not send.
 ///
@@ -49,7 +52,7 @@ pub enum OtlpErrorKind {
         /// The endpoint, without what stands before an `@`.
         endpoint: String,
     },
-    /// The endpoint wants TLS, which this exporter does not speak.
+    /// The endpoint is `https`, and the feature `tls` is off.
     NeedsTls {
         /// The endpoint.
         endpoint: String,
@@ -64,10 +67,37 @@ pub enum OtlpErrorKind {
         /// Its name; the value may be a secret.
         name: &'static str,
     },
+    /// A variable of the environment asks for what a feature of this crate adds, and it is off.
+    MissingFeature {
+        /// The name of the variable.
+        variable: &'static str,
+        /// The name of the feature.
+        feature: &'static str,
+    },
+    /// A file with certificates or a key cannot be read; the source says why.
+    UnreadableFile {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// What should be certificates in PEM is not; the source says why.
+    InvalidCertificate {
+        /// Where it is, if it is in a file.
+        path: Option<PathBuf>,
+    },
+    /// What should be the private key in PEM of the client's certificate is not; the source says why.
+    InvalidKey {
+        /// Where it is, if it is in a file.
+        path: Option<PathBuf>,
+    },
     /// The worker could not start its tokio runtime; the source says more.
     Runtime,
     /// There is no connection, or it broke; the source says more.
     Transport,
+    /// The collector and this client could not agree on TLS; the source says more.
+    Tls {
+        /// Why.
+        problem: TlsProblem,
+    },
     /// There was no answer in time.
     TimedOut,
     /// An earlier answer asked to wait for longer than a batch may.
@@ -120,7 +150,11 @@ impl fmt::Display for OtlpError {
             Kind::InvalidEndpoint { .. }
             | Kind::NeedsTls { .. }
             | Kind::InvalidHeader { .. }
-            | Kind::InvalidVariable { .. } => "set up OTLP: ",
+            | Kind::InvalidVariable { .. }
+            | Kind::MissingFeature { .. }
+            | Kind::UnreadableFile { .. }
+            | Kind::InvalidCertificate { .. }
+            | Kind::InvalidKey { .. } => "set up OTLP: ",
             _ => "send to the collector: ",
         })?;
         match &self.kind {
@@ -130,14 +164,29 @@ impl fmt::Display for OtlpError {
             ),
             Kind::NeedsTls { endpoint } => write!(
                 f,
-                "the endpoint {endpoint:?} needs TLS, which is not supported: use a collector on this machine"
+                "the endpoint {endpoint:?} needs TLS: switch on the feature `tls` of cortex-trace, or use a collector on \
+                 this machine"
             ),
             Kind::InvalidHeader { name } => write!(f, "the header {name:?} has a bad name or value"),
             Kind::InvalidVariable { name } => {
                 write!(f, "the variable {name} has a value that is not supported")
             }
+            Kind::MissingFeature { variable, feature } => write!(
+                f,
+                "the variable {variable} needs the feature `{feature}` of cortex-trace"
+            ),
+            Kind::UnreadableFile { path } => write!(f, "the file {path:?} cannot be read"),
+            Kind::InvalidCertificate { path } => {
+                f.write_str("there is no usable certificate")?;
+                whence(f, path.as_deref())
+            }
+            Kind::InvalidKey { path } => {
+                f.write_str("there is no usable key for the certificate of the client")?;
+                whence(f, path.as_deref())
+            }
             Kind::Runtime => f.write_str("there is no runtime for it"),
             Kind::Transport => f.write_str("the request failed"),
+            Kind::Tls { problem } => problem.fmt(f),
             Kind::TimedOut => f.write_str("it did not answer in time"),
             Kind::Throttled => f.write_str("it asked to wait for longer"),
             Kind::Aborted => f.write_str("the time of the shutdown is up"),
@@ -154,6 +203,13 @@ impl fmt::Display for OtlpError {
                 say(f, message)
             }
         }
+    }
+}
+
+fn whence(f: &mut fmt::Formatter<'_>, path: Option<&Path>) -> fmt::Result {
+    match path {
+        None => f.write_str(" in what was given"),
+        Some(path) => write!(f, " in {path:?}"),
     }
 }
 

@@ -19,8 +19,22 @@ use crate::{Abort, ExportError, Exporter, Resource, SpanData};
 ///
 /// It lives on the thread that the tracer gives it, in a tokio runtime of its own: flushing and shutting down work on
 /// any runtime or none. A collector that hangs costs this thread and, once the queue is full, spans that are counted.
-/// An answer of any size costs 64 KiB. Redirects are not followed. There is no TLS: `https` is refused, so use a
-/// collector on this machine, or in this pod, to get to one far away.
+/// An answer of any size costs 64 KiB. Redirects are not followed.
+///
+/// # TLS
+///
+/// With the feature `tls`, endpoints can be `https`. Without it they are refused, and a collector on this machine, or in
+/// this pod, is the way to one far away.
+///
+/// Connections are made with TLS 1.3 or 1.2. The certificate of the collector must be for the host of the endpoint, and
+/// signed by an authority that this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` say which, if they are set), or by
+/// one that `ca_certificate_pem` or `OTEL_EXPORTER_OTLP_CERTIFICATE` names instead. `client_identity_pem`, or
+/// `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `_CLIENT_KEY`, say who this client is. Files are read when the exporter is
+/// made, and again for each connection; one that cannot be used by then leaves what was read before. Nothing is set for
+/// the process as a whole.
+///
+/// What is wrong with certificates is not tried again, but is at once the error of the batch,
+/// [`OtlpErrorKind::Tls`](crate::OtlpErrorKind::Tls), which says what to do. The next batch tries anew.
 ///
 /// # Examples
 ///
@@ -61,7 +75,7 @@ impl Otlp {
     ///
     /// # Errors
     ///
-    /// The URL is not valid, or is `https`.
+    /// The URL is not valid, or is `https` without the feature `tls`.
     pub fn http(url: &str) -> Result<Self, OtlpError> {
         Self::new(Protocol::Http(Encoding::Protobuf), url)
     }
@@ -70,7 +84,7 @@ impl Otlp {
     ///
     /// # Errors
     ///
-    /// The URL is not valid, or is `https`.
+    /// The URL is not valid, or is `https` without the feature `tls`.
     pub fn http_json(url: &str) -> Result<Self, OtlpError> {
         Self::new(Protocol::Http(Encoding::Json), url)
     }
@@ -79,7 +93,7 @@ impl Otlp {
     ///
     /// # Errors
     ///
-    /// The URL is not valid, or is `https`.
+    /// The URL is not valid, or is `https` without the feature `tls`.
     pub fn grpc(url: &str) -> Result<Self, OtlpError> {
         Self::new(Protocol::Grpc, url)
     }
@@ -91,18 +105,21 @@ impl Otlp {
         ))
     }
 
-    /// Makes an exporter of spans as the environment says: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT` and
-    /// `_COMPRESSION`, or those that start with `OTEL_EXPORTER_OTLP_TRACES_` and `OTEL_EXPORTER_OTLP_LOGS_` instead.
+    /// Makes an exporter of spans as the environment says: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT`,
+    /// `_COMPRESSION`, `_CERTIFICATE`, `_CLIENT_CERTIFICATE`, `_CLIENT_KEY` and `_INSECURE`, or those that start with `OTEL_EXPORTER_OTLP_TRACES_` and `OTEL_EXPORTER_OTLP_LOGS_` instead.
     ///
     /// Without them it is HTTP with protobuf to `http://localhost:4318`. A timeout is that of one request: how long a
     /// batch may be tried is [`retry_for`](Self::retry_for). What is set afterwards goes before them.
+    ///
+    /// For gRPC the endpoint may be a host and a port alone: it is `https` then, or `http` if `_INSECURE` is `true`.
+    /// The variables of certificates and the key are the paths of files in PEM, and need the feature `tls`.
     ///
     /// What is wrong with a variable of logs alone is told by `OtlpLogsBuilder::start`, if that is given this exporter.
     ///
     /// # Errors
     ///
-    /// One of them that spans need is malformed, or asks for what there is not, such as TLS, or gzip without the feature of that name;
-    /// the error names it.
+    /// One of them that spans need is malformed, or asks for what there is not, such as TLS or gzip
+    /// without the feature of that name, or a file in it cannot be used; the error names it.
     pub fn from_env() -> Result<Self, OtlpError> {
         Self::from_variables(std::env::var_os)
     }
@@ -228,7 +245,7 @@ impl Otlp {
         self
     }
 
-    fn signals(&mut self) -> impl Iterator<Item = &mut Settings> {
+    pub(super) fn signals(&mut self) -> impl Iterator<Item = &mut Settings> {
         [&mut self.traces, &mut self.logs].into_iter().flatten()
     }
 
@@ -284,12 +301,15 @@ impl fmt::Debug for Otlp {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        let mut settings = f.debug_struct("Settings");
+        settings
             .field("protocol", &self.protocol)
             .field("url", &format_args!("{}", self.url))
             .field("headers", &self.headers) // whose values are marked as secrets
             .field("timeout", &self.timeout)
-            .field("gzip", &self.gzip)
-            .finish()
+            .field("gzip", &self.gzip);
+        #[cfg(feature = "tls")]
+        settings.field("credentials", &self.credentials); // paths at most
+        settings.finish()
     }
 }

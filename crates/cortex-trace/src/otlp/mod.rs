@@ -15,6 +15,9 @@ mod grpc;
 mod logs;
 mod sender;
 mod settings;
+#[cfg(feature = "tls")]
+mod tls;
+mod tls_problem;
 mod transport;
 mod wire;
 
@@ -22,3 +25,4 @@ pub use self::error::{OtlpError, OtlpErrorKind};
 pub use self::exporter::Otlp;
 #[cfg(feature = "logs")]
 pub use self::logs::{OtlpLogs, OtlpLogsBuilder};
+pub use self::tls_problem::TlsProblem;

@@ -16,7 +16,9 @@ use super::backoff::Backoff;
 use super::error::{OtlpError, OtlpErrorKind as Kind};
 use super::grpc;
 use super::settings::{Encoding, Protocol, Settings};
-use super::transport::{Payload, Transport, read};
+#[cfg(feature = "tls")]
+use super::tls;
+use super::transport::{BoxError, Payload, Transport, read};
 use crate::export::Abort;
 
 /// How long a batch may be tried.
@@ -112,10 +114,6 @@ impl<T: Transport> Sender<T> {
     }
 
     async fn attempt(&mut self, message: Bytes, until: Instant) -> Result<Option<Rejection>, Failure> {
-        let transient = |error| Failure {
-            error,
-            retry: Retry::Later,
-        };
         let mut request = self.template.clone();
         request.body_mut().0 = message;
         let deadline = after(self.timeout).min(until);
@@ -125,14 +123,18 @@ impl<T: Transport> Sender<T> {
                 if *error.kind() == Kind::TimedOut {
                     self.transport.renew(); // HTTP/2 would keep a dead connection until TCP gives it up
                 }
-                Err(transient(error))
+                let retry = match error.kind() {
+                    // Certificates do not get better in a minute, and whoever looks after them wants to know now.
+                    Kind::Tls { .. } => Retry::Never,
+                    _ => Retry::Later,
+                };
+                Err(Failure { error, retry })
             }
         }
     }
 
     async fn ask(&self, request: Request<Payload>, deadline: Instant) -> Result<Answer, OtlpError> {
         let late = || OtlpError::new(Kind::TimedOut);
-        let broken = |error| OtlpError::caused(Kind::Transport, error);
         let head = timeout_at(deadline, self.transport.send(request)).await;
         let (head, body) = head.map_err(|_| late())?.map_err(broken)?.into_parts();
         let (body, trailers) = match (timeout_at(deadline, read(body)).await, self.protocol) {
@@ -162,6 +164,15 @@ impl<T: Transport> Sender<T> {
             Protocol::Grpc => grpc::frame(&message, self.gzip).into(),
         }
     }
+}
+
+/// Says why there is no connection, or no longer.
+fn broken(error: BoxError) -> OtlpError {
+    #[cfg(feature = "tls")]
+    if let Some(error) = tls::diagnose(&*error) {
+        return error;
+    }
+    OtlpError::caused(Kind::Transport, error)
 }
 
 /// Waits for the future, unless the abort is raised first.
@@ -242,7 +253,6 @@ mod tests {
     use http::{HeaderMap, Response};
     use http_body::{Body, Frame};
 
-    use super::super::transport::BoxError;
     use super::*;
 
     /// Answers as it was told, then not at all; notes when it was asked.

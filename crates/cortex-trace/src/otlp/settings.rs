@@ -7,6 +7,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::error::{OtlpError, OtlpErrorKind as Kind};
+#[cfg(feature = "tls")]
+use super::tls;
 
 const USER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -67,6 +69,8 @@ pub(super) struct Settings {
     pub(super) headers: HeaderMap,
     pub(super) timeout: Duration,
     pub(super) gzip: bool,
+    #[cfg(feature = "tls")]
+    pub(super) credentials: tls::Credentials,
 }
 
 impl Settings {
@@ -100,6 +104,8 @@ impl Settings {
             headers: HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(USER))]),
             timeout: Duration::from_secs(10),
             gzip: false,
+            #[cfg(feature = "tls")]
+            credentials: tls::Credentials::default(),
         }
     }
 
@@ -115,6 +121,12 @@ impl Settings {
         value.set_sensitive(header != USER_AGENT);
         self.headers.insert(header, value);
         Ok(())
+    }
+
+    /// Returns whether connections are made with TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn is_secure(&self) -> bool {
+        self.url.scheme_str() == Some("https")
     }
 
     /// Returns the URL of a gRPC method.
@@ -149,7 +161,11 @@ fn endpoint(url: &str) -> Result<Uri, OtlpError> {
         .filter(is_valid)
         .ok_or_else(|| OtlpError::new(Kind::InvalidEndpoint { endpoint: shown() }))?;
     if uri.scheme_str() == Some("https") {
+        #[cfg(not(feature = "tls"))]
         return Err(OtlpError::new(Kind::NeedsTls { endpoint: shown() }));
+        #[cfg(feature = "tls")]
+        tls::server_name(&uri)
+            .ok_or_else(|| OtlpError::new(Kind::InvalidEndpoint { endpoint: shown() }))?;
     }
     Ok(uri)
 }
@@ -195,8 +211,29 @@ mod tests {
             assert!(matches!(error.kind(), Kind::InvalidEndpoint { .. }), "{wrong}");
             assert!(!error.to_string().contains("u:p"), "{error}");
         }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn https_names_the_feature_that_it_needs() {
+        let error = Settings::exact(HTTP, "https://u:p@c").unwrap_err();
+        assert!(matches!(error.kind(), Kind::InvalidEndpoint { .. }), "{error}");
         let error = Settings::exact(HTTP, "https://c").unwrap_err();
         assert!(matches!(error.kind(), Kind::NeedsTls { .. }), "{error}");
+        assert!(error.to_string().contains("the feature `tls`"), "{error}");
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn https_needs_a_name_that_a_certificate_can_have() {
+        for host in ["c", "c.example:4318", "10.0.0.1", "[::1]:4317"] {
+            let settings = Settings::exact(HTTP, &format!("https://{host}")).unwrap();
+            assert!(settings.is_secure(), "{host}");
+        }
+        for host in ["a..b", "-", "a%20b"] {
+            let error = Settings::exact(HTTP, &format!("https://{host}")).unwrap_err();
+            assert!(matches!(error.kind(), Kind::InvalidEndpoint { .. }), "{host}: {error}");
+        }
     }
 
     #[test]

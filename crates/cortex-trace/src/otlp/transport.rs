@@ -5,16 +5,17 @@ use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
-use super::settings::Protocol;
+use super::settings::{Protocol, Settings};
+#[cfg(feature = "tls")]
+use super::tls::Connector;
 
 /// The most that is read of an answer; a collector needs less than a hundred bytes.
 const MAX_ANSWER: usize = 64 << 10;
@@ -35,46 +36,69 @@ pub(super) trait Transport {
     fn renew(&mut self);
 }
 
-/// The client: HTTP/1.1, or HTTP/2 for gRPC, without TLS. It keeps one connection and follows no redirect.
+/// The client: HTTP/1.1, or HTTP/2 for gRPC. It keeps one connection and follows no redirect.
 #[derive(Debug)]
-pub(super) struct Plain {
-    client: Client<HttpConnector, Payload>,
+pub(super) struct Http {
+    link: Link,
     protocol: Protocol,
-    timeout: Duration,
 }
 
-impl Plain {
-    pub(super) fn new(protocol: Protocol, timeout: Duration) -> Self {
+#[derive(Debug)]
+enum Link {
+    Plain(Client<HttpConnector, Payload>, HttpConnector),
+    #[cfg(feature = "tls")]
+    Tls(Client<Connector, Payload>, Connector),
+}
+
+impl Http {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(settings.timeout));
         Self {
-            client: Self::client(protocol, timeout),
-            protocol,
-            timeout,
+            link: Self::link(tcp, settings),
+            protocol: settings.protocol,
         }
     }
 
-    fn client(protocol: Protocol, timeout: Duration) -> Client<HttpConnector, Payload> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(timeout));
-        Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(1)
-            .http1_max_buf_size(MAX_HEADERS as usize)
-            .http2_max_header_list_size(MAX_HEADERS)
-            .http2_only(protocol == Protocol::Grpc)
-            .build(connector)
+    fn link(tcp: HttpConnector, settings: &Settings) -> Link {
+        #[cfg(feature = "tls")]
+        if settings.is_secure() {
+            let credentials = settings.credentials.clone();
+            let tls = Connector::new(tcp, credentials, settings.protocol, settings.timeout);
+            return Link::Tls(client(settings.protocol, &tls), tls);
+        }
+        Link::Plain(client(settings.protocol, &tcp), tcp)
     }
 }
 
-impl Transport for Plain {
+fn client<C: Connect + Clone>(protocol: Protocol, connector: &C) -> Client<C, Payload> {
+    Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(1)
+        .http1_max_buf_size(MAX_HEADERS as usize)
+        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_only(protocol == Protocol::Grpc)
+        .build(connector.clone())
+}
+
+impl Transport for Http {
     async fn send(
         &self,
         request: Request<Payload>,
     ) -> Result<Response<impl Body<Error: Into<BoxError>>>, BoxError> {
-        Ok(self.client.request(request).await?)
+        Ok(match &self.link {
+            Link::Plain(client, _) => client.request(request).await?,
+            #[cfg(feature = "tls")]
+            Link::Tls(client, _) => client.request(request).await?,
+        })
     }
 
     fn renew(&mut self) {
-        self.client = Self::client(self.protocol, self.timeout);
+        match &mut self.link {
+            Link::Plain(client, connector) => *client = self::client(self.protocol, connector),
+            #[cfg(feature = "tls")]
+            Link::Tls(client, connector) => *client = self::client(self.protocol, connector),
+        }
     }
 }
 

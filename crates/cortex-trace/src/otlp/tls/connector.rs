@@ -1,0 +1,116 @@
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tower_service::Service;
+
+use super::credentials::Credentials;
+use super::name::server_name;
+use super::stream::Stream;
+use crate::otlp::error::OtlpError;
+use crate::otlp::settings::Protocol;
+use crate::otlp::transport::BoxError;
+
+/// Makes connections: TCP, then the handshake, with what is in files by then.
+#[derive(Clone)]
+pub(in crate::otlp) struct Connector {
+    tcp: HttpConnector,
+    timeout: Duration,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    credentials: Credentials,
+    protocols: &'static [&'static [u8]],
+    /// Made for the first connection, and again for the first one after a change.
+    config: Option<Arc<ClientConfig>>,
+}
+
+impl Connector {
+    pub(in crate::otlp) fn new(
+        mut tcp: HttpConnector,
+        credentials: Credentials,
+        protocol: Protocol,
+        timeout: Duration,
+    ) -> Self {
+        tcp.enforce_http(false);
+        let state = State {
+            credentials,
+            protocols: match protocol {
+                Protocol::Grpc => &[b"h2"],
+                // HTTP/2 is for servers that have nothing else: one request at a time gains nothing by it.
+                Protocol::Http(_) => &[b"http/1.1", b"h2"],
+            },
+            config: None,
+        };
+        Self {
+            tcp,
+            timeout,
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    async fn connect(mut self, url: Uri) -> Result<TokioIo<Stream>, BoxError> {
+        let name = server_name(&url).ok_or("the host cannot be in a certificate")?;
+
+        // Files may be on a disk that hangs: on a thread that nobody has to wait for.
+        let state = Arc::clone(&self.state);
+        let config = tokio::task::spawn_blocking(move || {
+            state.lock().unwrap_or_else(PoisonError::into_inner).config()
+        })
+        .await??;
+
+        poll_fn(|cx| self.tcp.poll_ready(cx)).await?;
+        let stream = self.tcp.call(url).await?.into_inner();
+        let handshake = TlsConnector::from(config).connect(name, stream);
+        // The request has a limit, too, but a connection can outlive the request that it was begun for.
+        let stream = timeout(self.timeout, handshake)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(TokioIo::new(Stream(stream)))
+    }
+}
+
+impl State {
+    fn config(&mut self) -> Result<Arc<ClientConfig>, OtlpError> {
+        let has_changed = self.credentials.refresh();
+        if let Some(config) = self.config.as_ref().filter(|_| !has_changed) {
+            return Ok(Arc::clone(config)); // with the sessions that it can resume
+        }
+        let config = Arc::new(self.credentials.config(self.protocols)?);
+        self.config = Some(Arc::clone(&config));
+        Ok(config)
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(())) // each connection waits for itself
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(url))
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
