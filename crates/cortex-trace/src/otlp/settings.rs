@@ -164,8 +164,7 @@ fn endpoint(url: &str) -> Result<Uri, OtlpError> {
         #[cfg(not(feature = "tls"))]
         return Err(OtlpError::new(Kind::NeedsTls { endpoint: shown() }));
         #[cfg(feature = "tls")]
-        tls::server_name(&uri)
-            .ok_or_else(|| OtlpError::new(Kind::InvalidEndpoint { endpoint: shown() }))?;
+        tls::server_name(&uri).ok_or_else(|| OtlpError::new(Kind::InvalidEndpoint { endpoint: shown() }))?;
     }
     Ok(uri)
 }
@@ -232,7 +231,10 @@ mod tests {
         }
         for host in ["a..b", "-", "a%20b"] {
             let error = Settings::exact(HTTP, &format!("https://{host}")).unwrap_err();
-            assert!(matches!(error.kind(), Kind::InvalidEndpoint { .. }), "{host}: {error}");
+            assert!(
+                matches!(error.kind(), Kind::InvalidEndpoint { .. }),
+                "{host}: {error}"
+            );
         }
     }
 

@@ -114,3 +114,30 @@ impl fmt::Debug for Connector {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::super::Pem;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_hangs_ends_though_nobody_waits_for_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let mut credentials = Credentials::default();
+        let authority = rcgen::generate_simple_self_signed(["c".to_owned()]).unwrap();
+        let pem = Pem::given(authority.cert.pem().as_bytes());
+        credentials.trust(pem).unwrap();
+        let mut connector = Connector::new(HttpConnector::new(), credentials, Protocol::Grpc, LIMIT);
+        let start = Instant::now();
+        let error = connector.call(url.parse().unwrap()).await.unwrap_err();
+        let error = error.downcast::<io::Error>().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed().as_secs(), LIMIT.as_secs());
+    }
+}

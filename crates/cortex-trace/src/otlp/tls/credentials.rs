@@ -111,12 +111,12 @@ impl Identity {
         let chain = certificates(&certificate)?;
         let of_key = || Kind::InvalidKey { path: path(&key) };
         // Not the cause itself, which may quote the key.
-        let der = PrivateKeyDer::from_pem_slice(key.text())
-            .map_err(|_| OtlpError::caused(of_key(), "there is no PEM of a private key without a passphrase"))?;
-        let signing = provider()
-            .key_provider
-            .load_private_key(der)
-            .map_err(|_| OtlpError::caused(of_key(), "it is malformed, or of a kind that is not supported"))?;
+        let der = PrivateKeyDer::from_pem_slice(key.text()).map_err(|_| {
+            OtlpError::caused(of_key(), "there is no PEM of a private key without a passphrase")
+        })?;
+        let signing = provider().key_provider.load_private_key(der).map_err(|_| {
+            OtlpError::caused(of_key(), "it is malformed, or of a kind that is not supported")
+        })?;
         // A key that cannot say what its public part is does not match it, either.
         let certified = CertifiedKey::new(chain, signing);
         certified

@@ -20,8 +20,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::AGES;
 
@@ -68,6 +70,15 @@ pub(super) struct Received {
 
 impl Collector {
     pub(super) fn start(speaks: Speaks, replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::behind(None, speaks, replies)
+    }
+
+    /// Starts one whose connections go through TLS, if there is an acceptor.
+    pub(super) fn behind(
+        tls: Option<TlsAcceptor>,
+        speaks: Speaks,
+        replies: impl IntoIterator<Item = Reply>,
+    ) -> Self {
         let replies = Arc::new(Mutex::new(replies.into_iter().collect::<VecDeque<_>>()));
         let (sender, received) = channel();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -85,7 +96,8 @@ impl Collector {
                     loop {
                         let (stream, _) = listener.accept().await.unwrap();
                         accepted.fetch_add(1, Ordering::SeqCst);
-                        tokio::spawn(serve(stream, speaks, sender.clone(), Arc::clone(&replies)));
+                        let (sender, replies) = (sender.clone(), Arc::clone(&replies));
+                        tokio::spawn(accept(stream, tls.clone(), speaks, sender, replies));
                     }
                 };
                 tokio::select! { () = serve => {}, _ = ended => {} }
@@ -110,9 +122,14 @@ impl Collector {
 
     /// Makes an exporter for it, with short waits.
     pub(super) fn exporter(&self) -> Otlp {
+        self.exporter_to(&self.url())
+    }
+
+    /// Makes an exporter for another URL of it, with short waits.
+    pub(super) fn exporter_to(&self, url: &str) -> Otlp {
         let otlp = match self.speaks {
-            Speaks::Http => Otlp::http(&self.url()),
-            Speaks::Grpc => Otlp::grpc(&self.url()),
+            Speaks::Http => Otlp::http(url),
+            Speaks::Grpc => Otlp::grpc(url),
         };
         otlp.unwrap().backoff(std::time::Duration::from_millis(1))
     }
@@ -156,8 +173,32 @@ impl Received {
     }
 }
 
-async fn serve(
+async fn accept(
     stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    speaks: Speaks,
+    sender: Sender<Received>,
+    replies: Arc<Mutex<VecDeque<Reply>>>,
+) {
+    let is_grpc = speaks == Speaks::Grpc;
+    let Some(tls) = tls else {
+        return serve(stream, is_grpc, speaks, sender, replies).await;
+    };
+    match tls.accept(stream).into_fallible().await {
+        Ok(stream) => {
+            let is_http2 = is_grpc || stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            serve(stream, is_http2, speaks, sender, replies).await;
+        }
+        Err((_, mut stream)) => {
+            // What it said would be lost, if the connection was closed before everything that comes is read.
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        }
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    is_http2: bool,
     speaks: Speaks,
     sender: Sender<Received>,
     replies: Arc<Mutex<VecDeque<Reply>>>,
@@ -167,17 +208,14 @@ async fn serve(
         receive(request, speaks, sender.clone(), replies)
     });
     // Errors are what the tests are about.
-    let _ = match speaks {
-        Speaks::Http => {
-            http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await
-        }
-        Speaks::Grpc => {
-            http2::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await
-        }
+    let _ = if is_http2 {
+        http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+    } else {
+        http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .await
     };
 }
 

@@ -10,14 +10,14 @@ use super::collector::{Collector, Reply, Speaks, assert_adds_up};
 use super::relay::Relay;
 use crate::support::AGES;
 
-const BOTH: [Speaks; 2] = [Speaks::Http, Speaks::Grpc];
+pub(super) const BOTH: [Speaks; 2] = [Speaks::Http, Speaks::Grpc];
 
 /// A builder whose queue moves only when somebody asks.
-fn patient() -> TracerBuilder {
+pub(super) fn patient() -> TracerBuilder {
     Tracer::builder("shop").batch_delay(Duration::from_hours(1))
 }
 
-fn end_spans(tracer: &Tracer, count: usize) {
+pub(super) fn end_spans(tracer: &Tracer, count: usize) {
     for _ in 0..count {
         tracer.span("work").parent(Context::new()).start().end();
     }
@@ -30,7 +30,7 @@ fn last_error(tracer: &Tracer) -> Option<OtlpErrorKind> {
 }
 
 /// Sends three spans, then one more, and returns the numbers and what went wrong.
-fn send(otlp: Otlp) -> (Stats, Option<OtlpErrorKind>) {
+pub(super) fn send(otlp: Otlp) -> (Stats, Option<OtlpErrorKind>) {
     let tracer = patient().export(otlp).build().unwrap();
     end_spans(&tracer, 3);
     tracer.flush_blocking(AGES).unwrap();

@@ -7,3 +7,5 @@ mod logs;
 mod relay;
 mod runtimes;
 mod spans;
+#[cfg(feature = "tls")]
+mod tls;
