@@ -89,7 +89,15 @@ impl Transport for Http {
         Ok(match &self.link {
             Link::Plain(client, _) => client.request(request).await?,
             #[cfg(feature = "tls")]
-            Link::Tls(client, _) => client.request(request).await?,
+            Link::Tls(client, connector) => {
+                drop(connector.last_words()); // of a connection that nobody was waiting for
+                let response = client.request(request).await;
+                response.map_err(|error| {
+                    connector
+                        .last_words()
+                        .map_or_else(|| error.into(), BoxError::from)
+                })?
+            }
         })
     }
 

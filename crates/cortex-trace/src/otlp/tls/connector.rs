@@ -1,6 +1,5 @@
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -15,9 +14,10 @@ use tokio_rustls::rustls::ClientConfig;
 use tower_service::Service;
 
 use super::credentials::Credentials;
+use super::last_words::LastWords;
 use super::name::server_name;
 use super::stream::Stream;
-use crate::otlp::error::OtlpError;
+use crate::otlp::error::{OtlpError, OtlpErrorKind as Kind};
 use crate::otlp::settings::Protocol;
 use crate::otlp::transport::BoxError;
 
@@ -27,6 +27,7 @@ pub(in crate::otlp) struct Connector {
     tcp: HttpConnector,
     timeout: Duration,
     state: Arc<Mutex<State>>,
+    last_words: LastWords,
 }
 
 struct State {
@@ -57,7 +58,13 @@ impl Connector {
             tcp,
             timeout,
             state: Arc::new(Mutex::new(state)),
+            last_words: LastWords::default(),
         }
+    }
+
+    /// Returns what TLS said when a connection broke, once.
+    pub(in crate::otlp) fn last_words(&self) -> Option<OtlpError> {
+        self.last_words.take()
     }
 
     async fn connect(mut self, url: Uri) -> Result<TokioIo<Stream>, BoxError> {
@@ -76,8 +83,8 @@ impl Connector {
         // The request has a limit, too, but a connection can outlive the request that it was begun for.
         let stream = timeout(self.timeout, handshake)
             .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(TokioIo::new(Stream(stream)))
+            .map_err(|_| OtlpError::new(Kind::TimedOut))??;
+        Ok(TokioIo::new(Stream::new(stream, self.last_words)))
     }
 }
 
@@ -136,8 +143,8 @@ mod tests {
         let mut connector = Connector::new(HttpConnector::new(), credentials, Protocol::Grpc, LIMIT);
         let start = Instant::now();
         let error = connector.call(url.parse().unwrap()).await.unwrap_err();
-        let error = error.downcast::<io::Error>().unwrap();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = error.downcast::<OtlpError>().unwrap();
+        assert_eq!(*error.kind(), Kind::TimedOut);
         assert_eq!(start.elapsed().as_secs(), LIMIT.as_secs());
     }
 }

@@ -4,6 +4,7 @@ mod builder;
 mod connector;
 mod credentials;
 mod diagnosis;
+mod last_words;
 mod name;
 mod pem;
 mod stream;

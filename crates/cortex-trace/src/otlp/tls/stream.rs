@@ -7,19 +7,28 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::last_words::LastWords;
+
 /// A connection after its handshake, which says which protocol was agreed upon.
 #[derive(Debug)]
-pub(in crate::otlp) struct Stream(pub(super) TlsStream<TcpStream>);
+pub(in crate::otlp) struct Stream {
+    inner: TlsStream<TcpStream>,
+    last_words: LastWords,
+}
 
 impl Stream {
+    pub(super) fn new(inner: TlsStream<TcpStream>, last_words: LastWords) -> Self {
+        Self { inner, last_words }
+    }
+
     fn inner(self: Pin<&mut Self>) -> Pin<&mut TlsStream<TcpStream>> {
-        Pin::new(&mut self.get_mut().0)
+        Pin::new(&mut self.get_mut().inner)
     }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        let (tcp, tls) = self.0.get_ref();
+        let (tcp, tls) = self.inner.get_ref();
         let connected = tcp.connected();
         if tls.alpn_protocol() == Some(b"h2") {
             connected.negotiated_h2()
@@ -31,11 +40,15 @@ impl Connection for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.inner().poll_read(cx, buffer)
+        let read = self.as_mut().inner().poll_read(cx, buffer);
+        if let Poll::Ready(Err(error)) = &read {
+            self.last_words.note(error);
+        }
+        read
     }
 }
 
@@ -53,7 +66,7 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.inner.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -61,6 +61,8 @@ impl Authority {
     }
 }
 
+const ALL_VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+
 /// A server, which wants certificates of these clients, if there are any.
 struct Server<'a> {
     signed: Signed,
@@ -75,7 +77,7 @@ impl Server<'_> {
             signed,
             clients: None,
             protocols: &[],
-            versions: &[&TLS13, &TLS12],
+            versions: ALL_VERSIONS,
         }
     }
 
