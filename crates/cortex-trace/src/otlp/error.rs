@@ -175,7 +175,7 @@ impl fmt::Display for OtlpError {
                 f,
                 "the variable {variable} needs the feature `{feature}` of cortex-trace"
             ),
-            Kind::UnreadableFile { path } => write!(f, "the file {path:?} cannot be read"),
+            Kind::UnreadableFile { path } => write!(f, "the file {} cannot be read", path.display()),
             Kind::InvalidCertificate { path } => {
                 f.write_str("there is no usable certificate")?;
                 whence(f, path.as_deref())
@@ -209,7 +209,7 @@ impl fmt::Display for OtlpError {
 fn whence(f: &mut fmt::Formatter<'_>, path: Option<&Path>) -> fmt::Result {
     match path {
         None => f.write_str(" in what was given"),
-        Some(path) => write!(f, " in {path:?}"),
+        Some(path) => write!(f, " in {}", path.display()),
     }
 }
 
