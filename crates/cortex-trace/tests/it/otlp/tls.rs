@@ -20,7 +20,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-use super::collector::{Collector, Reply, Speaks, assert_adds_up};
+use super::collector::{Collector, Reply, Speaks};
 use super::faults::{BOTH, end_spans, patient, send};
 use crate::support::AGES;
 
@@ -176,6 +176,8 @@ fn logs_get_there() {
     use cortex_trace::OtlpLogs;
     use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
     use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::super::collector::assert_adds_up;
 
     let authority = Authority::new("ours");
     for speaks in BOTH {
