@@ -476,7 +476,7 @@ mod tests {
 
     fn numbered(n: u64) -> Context {
         let trace = u128::from(n) << 64 | u128::from(!n);
-        let ids = TraceId::new(trace).zip(SpanId::new(n)).unwrap();
+        let ids = TraceId::new(trace).zip(SpanId::new(n)).expect("neither is zero");
         Context::new().with_span(ids.0, ids.1, Flags::RANDOM)
     }
 

@@ -134,7 +134,7 @@ impl<'a> SpanBuilder<'a> {
     /// Who handles a batch of messages in one span has a parent for each, and so links:
     ///
     /// ```
-    /// use cortex_trace::{Link, SpanKind, Tracer, propagation};
+    /// use cortex_trace::{Link, SpanBuilder, SpanKind, Tracer, propagation};
     /// use std::collections::HashMap;
     ///
     /// struct Message { headers: HashMap<String, String> }
@@ -142,7 +142,7 @@ impl<'a> SpanBuilder<'a> {
     /// fn handle(tracer: &Tracer, batch: &[Message]) {
     ///     let callers = batch.iter().filter_map(|message| propagation::extract(&message.headers));
     ///     let span = tracer.span("process orders").kind(SpanKind::Consumer);
-    ///     let span = callers.map(Link::from).fold(span, |span, link| span.link(link)).start();
+    ///     let span = callers.map(Link::from).fold(span, SpanBuilder::link).start();
     ///     span.in_scope(|| { /* store all of them at once */ });
     /// }
     ///

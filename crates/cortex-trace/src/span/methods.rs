@@ -59,6 +59,7 @@ impl Methods {
 }
 
 impl<'a> MethodName<'a> {
+    #[expect(clippy::match_same_arms, reason = "the names live differently long")]
     pub(super) const fn as_str(self) -> &'a str {
         match self {
             Self::Constant(name) => name,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cortex_trace::propagation::{self, Remote};
-use cortex_trace::{AlwaysOff, Link, SpanKind, Tracer};
+use cortex_trace::{AlwaysOff, Link, SpanBuilder, SpanKind, Tracer};
 
 use crate::support::Fixture;
 
@@ -22,7 +22,7 @@ fn a_batch_of_messages_is_linked_with_its_senders() {
     let produced = fixture.ended();
     let links = senders.into_iter().map(Link::from);
     let span = fixture.tracer.span("process orders").kind(SpanKind::Consumer);
-    let mut span = links.fold(span, |span, link| span.link(link)).start();
+    let mut span = links.fold(span, SpanBuilder::link).start();
     let late = message(&fixture.tracer);
     span.add_link(late.clone().into());
     let own = Link::to(span.context()).unwrap();
