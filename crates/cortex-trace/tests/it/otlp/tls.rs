@@ -177,7 +177,7 @@ fn logs_get_there() {
     use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    use super::super::collector::assert_adds_up;
+    use super::collector::assert_adds_up;
 
     let authority = Authority::new("ours");
     for speaks in BOTH {
