@@ -150,8 +150,10 @@ impl Store {
     ) -> bool {
         self.tick(now, &export);
         let at = self.at(trace_id);
-        if !self.reserve(&export) {
-            if !sampled {
+        // A span that is not held needs no room: nobody else's trace is decided early for it.
+        let has_room = self.reserve_free() || (self.is_undecided(at, parent) && self.reserve(&export));
+        if !has_room {
+            if !sampled && self.is_undecided(at, parent) {
                 self.lose();
             }
             return self.join_settled(at, parent, span, sampled);
@@ -281,17 +283,31 @@ impl Store {
         END - (END >> fill.saturating_sub(8))
     }
 
+    /// Says whether a span belongs to a segment that is held.
+    fn is_undecided(&self, at: usize, span: SpanId) -> bool {
+        let mut shard = self.shard(at);
+        shard
+            .of(span)
+            .is_some_and(|(_, held)| !matches!(held.state, State::Kept(_)))
+    }
+
+    /// Takes room for one span, if there is any; returns whether there was.
+    fn reserve_free(&self) -> bool {
+        let had_room = self.spans.fetch_add(1, Ordering::Relaxed) < self.tail.limits.spans;
+        if !had_room {
+            self.spans.fetch_sub(1, Ordering::Relaxed);
+        }
+        had_room
+    }
+
     /// Makes room for one span; returns whether there is.
     fn reserve(&self, export: &impl Fn(SpanData)) -> bool {
-        loop {
-            if self.spans.fetch_add(1, Ordering::Relaxed) < self.tail.limits.spans {
-                return true;
-            }
-            self.spans.fetch_sub(1, Ordering::Relaxed);
+        while !self.reserve_free() {
             if !self.evict(export) {
                 return false;
             }
         }
+        true
     }
 
     /// Makes room while there are more bytes than may be.

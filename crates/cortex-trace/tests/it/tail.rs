@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
-use cortex_core::{Clock, Context, Flags, TraceId};
+use cortex_core::{Clock, Context, Flags, SpanId, TraceId};
 use cortex_testkit::ManualClock;
 use cortex_trace::propagation;
 use cortex_trace::{
@@ -462,6 +462,37 @@ fn an_eviction_follows_the_sampler_and_matches_lose_their_count_until_a_clean_ti
         let span = fixture.one();
         assert_eq!(th(&span), expected);
     }
+}
+
+#[test]
+fn a_span_that_needs_no_room_takes_none_from_others() {
+    let fixture = with(Tail::new().keep_errors().max_spans(4), |builder| {
+        builder.sampler(AlwaysOn)
+    });
+    let root = fixture.job("root");
+    let stream = fixture.below(root.context(), "stream");
+    failed(root);
+    let waiting: Vec<_> = (0..4)
+        .map(|n| fixture.request(&caller(n, "03", "ot=rv:ffffffffffffff")))
+        .collect();
+    assert_eq!(fixture.tail_stats().pending_spans, 4);
+    // The parent is decided, or nobody knows it.
+    drop(fixture.below(stream.context(), "part"));
+    let elsewhere = Context::new().with_span(
+        trace(99),
+        SpanId::new(99).unwrap(),
+        Flags::SAMPLED | Flags::RECORDING,
+    );
+    drop(fixture.below(elsewhere, "elsewhere"));
+    let stats = fixture.tail_stats();
+    assert_eq!((stats.evicted, stats.pending, stats.pending_spans), (0, 4, 4));
+    // One that needs room gets it.
+    drop(fixture.below(waiting[3].context(), "child"));
+    assert_eq!(fixture.tail_stats().evicted, 1);
+    drop((stream, waiting));
+    let ended = fixture.ended();
+    let count = |name: &str| ended.iter().filter(|span| span.name == name).count();
+    assert_eq!((count("part"), count("elsewhere"), count("GET")), (1, 1, 4));
 }
 
 #[test]
