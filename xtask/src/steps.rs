@@ -173,8 +173,12 @@ fn doc(project: &Project) -> Vec<Step> {
 fn features(project: &Project) -> Vec<Step> {
     let hint = "a `cfg` or a feature of a dependency is missing in this combination";
     let hack = || Line::new("cargo hack clippy --feature-powerset --quiet").needs(&["cargo-hack"]);
-    // No library has default features: with `default`, each combination would be checked twice.
-    let all = || hack().arg("--exclude-features").arg("default");
+    // No library has default features: with `default`, each combination would be checked twice. Three at a time, as no
+    // `cfg` depends on more; all at once is what `clippy` and `doc` check.
+    let of_crates = || {
+        let line = hack().arg("--exclude-features").arg("default");
+        line.arg("--depth").arg("3")
+    };
     let deny = |line: Line| line.arg("--").arg("-D").arg("warnings");
     let crates = project
         .libraries()
@@ -183,7 +187,7 @@ fn features(project: &Project) -> Vec<Step> {
     // cargo's own `-Zfeature-unification=package` builds one dependency in two ways and mixes them up (1.95).
     let alone = Line::new("cargo hack check --workspace --quiet").needs(&["cargo-hack"]);
     vec![
-        Step::new("features/crates", deny(all().each("-p", crates)), hint),
+        Step::new("features/crates", deny(of_crates().each("-p", crates)), hint),
         Step::new(
             "features/facade",
             deny(hack().arg("--depth").arg("2").each("-p", [FACADE])),
