@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use cortex_core::{Clock, SystemClock};
 
 use crate::ExemplarFilter;
-use crate::cells::{Block, Shape, Walk, walk};
+use crate::cells::{At, Block, Shape, Walk, walk};
 use crate::exemplar::{Exemplar, Exemplars};
 
 /// A count that only grows: requests served, bytes sent, errors.
@@ -27,10 +27,25 @@ use crate::exemplar::{Exemplar, Exemplars};
 #[derive(Clone)]
 pub struct Counter {
     inner: Arc<Inner>,
+    near: Near,
+}
+
+/// What is beside the pointer to the rest, so that adding and reading need not follow it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Near {
+    cells: At,
+    pub(crate) has_exemplars: bool,
+}
+
+impl Near {
+    pub(crate) fn read(self, walk: &Walk<'_>) -> u64 {
+        walk.first(self.cells)
+    }
 }
 
 #[derive(Debug)]
 struct Inner {
+    #[expect(dead_code, reason = "whoever has the cells' place knows that they are there")]
     cells: Block,
     created: SystemTime,
     exemplars: Option<Box<Exemplars>>,
@@ -63,9 +78,14 @@ impl Counter {
     }
 
     fn new(exemplars: Option<Box<Exemplars>>) -> Self {
+        let cells = Block::new(Shape::INTEGER);
         Self {
+            near: Near {
+                cells: cells.at(),
+                has_exemplars: exemplars.is_some(),
+            },
             inner: Arc::new(Inner {
-                cells: Block::new(Shape::INTEGER),
+                cells,
                 created: SystemClock.wall(),
                 exemplars,
             }),
@@ -81,7 +101,14 @@ impl Counter {
     /// Adds `n`.
     #[inline]
     pub fn add(&self, n: u64) {
-        self.inner.cells.add(0, n);
+        self.near.cells.add(n);
+        if self.near.has_exemplars {
+            self.offer(n);
+        }
+    }
+
+    #[inline(never)]
+    fn offer(&self, n: u64) {
         if let Some(exemplars) = &self.inner.exemplars {
             #[expect(clippy::cast_precision_loss, reason = "an example's value may be rounded")]
             exemplars.offer(0, n as f64);
@@ -94,7 +121,11 @@ impl Counter {
     }
 
     pub(crate) fn read(&self, walk: &Walk<'_>) -> u64 {
-        self.inner.cells.integer(walk, 0)
+        self.near.read(walk)
+    }
+
+    pub(crate) fn near(&self) -> Near {
+        self.near
     }
 
     pub(crate) fn created(&self) -> SystemTime {
@@ -142,6 +173,8 @@ impl fmt::Debug for Counter {
 #[derive(Clone)]
 pub struct CounterF64 {
     inner: Arc<InnerF64>,
+    /// Those of `inner`, see [`Counter`].
+    cells: At,
 }
 
 #[derive(Debug)]
@@ -156,7 +189,7 @@ impl CounterF64 {
     #[inline]
     pub fn add(&self, n: f64) {
         if (0.0..f64::INFINITY).contains(&n) {
-            self.inner.cells.add_float(0, n);
+            self.cells.add_float(n);
         }
     }
 
@@ -181,9 +214,11 @@ impl CounterF64 {
 
 impl Default for CounterF64 {
     fn default() -> Self {
+        let cells = Block::new(Shape::FLOAT);
         Self {
+            cells: cells.at(),
             inner: Arc::new(InnerF64 {
-                cells: Block::new(Shape::FLOAT),
+                cells,
                 created: SystemClock.wall(),
                 floor: Floor::default(),
             }),

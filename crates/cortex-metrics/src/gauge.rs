@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use crate::cells::{Block, Shape, Walk, walk};
+use crate::cells::{At, Block, Shape, Walk, walk};
 
 /// A whole number that goes up and down: jobs queued, the size of a file.
 ///
@@ -148,7 +148,9 @@ impl fmt::Debug for GaugeF64 {
 /// ```
 #[derive(Clone)]
 pub struct LevelGauge {
-    cells: Arc<Block>,
+    block: Arc<Block>,
+    /// Those of `block`: beside the pointer, so that adding need not follow it.
+    cells: At,
 }
 
 impl LevelGauge {
@@ -167,7 +169,7 @@ impl LevelGauge {
     /// Adds `n`, which may be negative, wrapping around at the ends of `i64`.
     #[inline]
     pub fn add(&self, n: i64) {
-        self.cells.add(0, n.cast_unsigned());
+        self.cells.add(n.cast_unsigned());
     }
 
     /// Returns the value.
@@ -176,18 +178,24 @@ impl LevelGauge {
     }
 
     pub(crate) fn read(&self, walk: &Walk<'_>) -> i64 {
-        self.cells.integer(walk, 0).cast_signed()
+        walk.first(self.cells).cast_signed()
+    }
+
+    pub(crate) fn cells(&self) -> At {
+        self.cells
     }
 
     pub(crate) fn is_shared(&self) -> bool {
-        Arc::strong_count(&self.cells) > 1
+        Arc::strong_count(&self.block) > 1
     }
 }
 
 impl Default for LevelGauge {
     fn default() -> Self {
+        let block = Block::new(Shape::INTEGER);
         Self {
-            cells: Arc::new(Block::new(Shape::INTEGER)),
+            cells: block.at(),
+            block: Arc::new(block),
         }
     }
 }

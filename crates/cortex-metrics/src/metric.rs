@@ -113,10 +113,31 @@ pub(crate) trait Single: Debug + Send + Sync + Sized + 'static {
     /// What it shows at one moment.
     type Seen: Clone + Debug + Default + Send + Sync;
 
+    /// What is known of it without following its pointer.
+    type Near: Copy + Debug + Send + Sync;
+
+    fn near(&self) -> Self::Near;
+
     fn see(&self, walk: &Walk<'_>) -> Self::Seen;
+
+    /// Does the same for who has at hand what is near.
+    #[inline]
+    fn see_near(&self, _near: Self::Near, walk: &Walk<'_>) -> Self::Seen {
+        self.see(walk)
+    }
 
     /// Writes what was seen.
     fn show(&self, labels: &str, seen: &Self::Seen, series: &mut Series<'_>);
+
+    /// Writes what was seen of many.
+    fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
+        for Shown {
+            metric, labels, seen, ..
+        } in all
+        {
+            metric.show(labels, seen, series);
+        }
+    }
 
     /// Whether somebody used it between two moments, the second of which is now.
     fn is_used(&self, before: &Self::Seen, now: &Self::Seen) -> bool;
@@ -133,6 +154,15 @@ pub(crate) trait Single: Debug + Send + Sync + Sized + 'static {
     /// Adds to it what another one has now more than it had before; says no if that has no meaning, as for a level that
     /// is set, not counted.
     const ABSORB: Option<Absorb<Self, Self::Seen>>;
+}
+
+/// A series to be shown.
+#[derive(Debug)]
+pub(crate) struct Shown<'a, M: Single> {
+    pub(crate) metric: &'a M,
+    pub(crate) near: M::Near,
+    pub(crate) labels: &'a str,
+    pub(crate) seen: &'a M::Seen,
 }
 
 impl<T: Single> Encode for T {

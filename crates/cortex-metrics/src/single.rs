@@ -1,11 +1,23 @@
 //! How each type of metric is read and shown.
 
-use crate::cells::Walk;
-use crate::encode::{Number, Series, Value};
-use crate::metric::{Absorb, Instrument, Kind, Metric, Single};
+use crate::cells::{At, Walk};
+use crate::counter;
+use crate::encode::{Lines, Number, Series, Value};
+use crate::metric::{Absorb, Instrument, Kind, Metric, Shown, Single};
 use crate::{
     Counter, CounterF64, Gauge, GaugeF64, Histogram, HistogramSnapshot, LabelEnum, LevelGauge, StateSet,
 };
+
+/// Writes what has nothing but a number.
+fn show_lines<'a, M: Single>(
+    mut lines: Lines<'_>,
+    all: impl Iterator<Item = Shown<'a, M>>,
+    number: impl Fn(&M::Seen) -> Number,
+) {
+    for Shown { labels, seen, .. } in all {
+        lines.push(labels, number(seen));
+    }
+}
 
 impl Metric for Counter {}
 impl Instrument for Counter {}
@@ -17,8 +29,19 @@ impl Single for Counter {
 
     type Seen = u64;
 
+    type Near = counter::Near;
+
+    fn near(&self) -> counter::Near {
+        self.near()
+    }
+
     fn see(&self, walk: &Walk<'_>) -> u64 {
         self.read(walk)
+    }
+
+    #[inline]
+    fn see_near(&self, near: counter::Near, walk: &Walk<'_>) -> u64 {
+        near.read(walk)
     }
 
     fn show(&self, labels: &str, seen: &u64, series: &mut Series<'_>) {
@@ -29,6 +52,19 @@ impl Single for Counter {
             created: Some(self.created()),
         };
         series.put(labels, &value);
+    }
+
+    fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
+        let has_exemplars = series.has_exemplars() && all.clone().any(|shown| shown.near.has_exemplars);
+        let lines = if has_exemplars {
+            None
+        } else {
+            series.lines(Kind::Counter)
+        };
+        match lines {
+            Some(lines) => show_lines(lines, all, |seen| Number::Unsigned(*seen)),
+            None => all.for_each(|shown| shown.metric.show(shown.labels, shown.seen, series)),
+        }
     }
 
     fn is_used(&self, before: &u64, now: &u64) -> bool {
@@ -49,6 +85,10 @@ impl Single for CounterF64 {
 
     type Seen = f64;
 
+    type Near = ();
+
+    fn near(&self) {}
+
     fn see(&self, walk: &Walk<'_>) -> f64 {
         self.read(walk)
     }
@@ -60,6 +100,13 @@ impl Single for CounterF64 {
             created: Some(self.created()),
         };
         series.put(labels, &value);
+    }
+
+    fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
+        match series.lines(Kind::Counter) {
+            Some(lines) => show_lines(lines, all, |seen| Number::Float(*seen)),
+            None => all.for_each(|shown| shown.metric.show(shown.labels, shown.seen, series)),
+        }
     }
 
     fn is_used(&self, before: &f64, now: &f64) -> bool {
@@ -89,6 +136,10 @@ macro_rules! gauges {
 
             type Seen = Level<$value>;
 
+            type Near = ();
+
+            fn near(&self) {}
+
             fn see(&self, _walk: &Walk<'_>) -> Self::Seen {
                 let is_touched = self.take_touched();
                 Level { value: self.get(), is_touched }
@@ -96,6 +147,13 @@ macro_rules! gauges {
 
             fn show(&self, labels: &str, seen: &Self::Seen, series: &mut Series<'_>) {
                 series.put(labels, &Value::Gauge($number(seen.value)));
+            }
+
+            fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
+                match series.lines(Kind::Gauge) {
+                    Some(lines) => show_lines(lines, all, |seen| $number(seen.value)),
+                    None => all.for_each(|shown| shown.metric.show(shown.labels, shown.seen, series)),
+                }
             }
 
             fn is_used(&self, _before: &Self::Seen, now: &Self::Seen) -> bool {
@@ -123,12 +181,30 @@ impl Single for LevelGauge {
 
     type Seen = i64;
 
+    type Near = At;
+
+    fn near(&self) -> At {
+        self.cells()
+    }
+
     fn see(&self, walk: &Walk<'_>) -> i64 {
         self.read(walk)
     }
 
+    #[inline]
+    fn see_near(&self, near: At, walk: &Walk<'_>) -> i64 {
+        walk.first(near).cast_signed()
+    }
+
     fn show(&self, labels: &str, seen: &i64, series: &mut Series<'_>) {
         series.put(labels, &Value::Gauge(Number::Signed(*seen)));
+    }
+
+    fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
+        match series.lines(Kind::Gauge) {
+            Some(lines) => show_lines(lines, all, |seen| Number::Signed(*seen)),
+            None => all.for_each(|shown| shown.metric.show(shown.labels, shown.seen, series)),
+        }
     }
 
     /// A level that is not zero is in use: whoever raised it will lower it again.
@@ -153,6 +229,10 @@ impl Single for Histogram {
     const ABSORB: Option<Absorb<Self, HistogramSnapshot>> = Some(Self::absorb);
 
     type Seen = HistogramSnapshot;
+
+    type Near = ();
+
+    fn near(&self) {}
 
     fn see(&self, walk: &Walk<'_>) -> HistogramSnapshot {
         self.read(walk)
@@ -187,6 +267,10 @@ impl<S: LabelEnum> Single for StateSet<S> {
     const ABSORB: Option<Absorb<Self, Self::Seen>> = None;
 
     type Seen = Level<u64>;
+
+    type Near = ();
+
+    fn near(&self) {}
 
     fn see(&self, _walk: &Walk<'_>) -> Level<u64> {
         let is_touched = self.take_touched();

@@ -3,11 +3,13 @@ use std::collections::HashMap;
 use super::slab::{CHUNKS, size};
 
 /// Where the cells of a metric are, the same in every slab: a chunk, the first cell in it, and how many there are.
+///
+/// There is at least one. It is small, so that a metric can have it at hand beside a pointer to all else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct At {
+pub(crate) struct At {
     chunk: u16,
+    offset: u16,
     len: u16,
-    offset: u32,
 }
 
 impl At {
@@ -18,14 +20,14 @@ impl At {
 
     fn new(chunk: usize, offset: usize, len: usize) -> Self {
         assert!(
-            chunk < CHUNKS && offset + len <= size(chunk),
+            chunk < CHUNKS && len > 0 && offset + len <= size(chunk),
             "invariant: inside the chunk"
         );
         let narrow = "invariant: chunks and blocks are small";
         Self {
             chunk: u16::try_from(chunk).expect(narrow),
+            offset: u16::try_from(offset).expect(narrow),
             len: u16::try_from(len).expect(narrow),
-            offset: u32::try_from(offset).expect(narrow),
         }
     }
 
@@ -36,7 +38,7 @@ impl At {
 
     #[inline]
     pub(super) fn offset(self) -> usize {
-        self.offset as usize
+        usize::from(self.offset)
     }
 
     #[inline]

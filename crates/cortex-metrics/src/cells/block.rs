@@ -20,6 +20,13 @@ impl Block {
         Self { at, shape }
     }
 
+    /// Returns where its cells are, for who wants to write to the first of them without a look at the block.
+    ///
+    /// Once the block is dropped, they are somebody else's.
+    pub(crate) fn at(&self) -> At {
+        self.at
+    }
+
     /// Adds to a whole number, wrapping around.
     #[inline]
     pub(crate) fn add(&self, index: usize, n: u64) {
@@ -41,11 +48,6 @@ impl Block {
         });
     }
 
-    /// Returns a whole number: the sum of all threads.
-    pub(crate) fn integer(&self, walk: &Walk<'_>, index: usize) -> u64 {
-        walk.integer(self.at, index)
-    }
-
     /// Returns a float: the sum of all threads.
     pub(crate) fn float(&self, walk: &Walk<'_>, index: usize) -> f64 {
         walk.float(self.at, index)
@@ -54,6 +56,20 @@ impl Block {
     /// Adds the first whole numbers to those that are there.
     pub(crate) fn integers(&self, walk: &Walk<'_>, sums: &mut [u64]) {
         walk.integers(self.at, sums);
+    }
+}
+
+impl At {
+    /// Adds to the first number, which is whole, wrapping around.
+    #[inline]
+    pub(crate) fn add(self, n: u64) {
+        thread::with_first(self, |cell| cell.add(n));
+    }
+
+    /// Adds to the first number, which is a float.
+    #[inline]
+    pub(crate) fn add_float(self, n: f64) {
+        thread::with_first(self, |cell| cell.add_float(n));
     }
 }
 

@@ -15,6 +15,6 @@ mod tests;
 mod thread;
 mod walk;
 
-pub(crate) use self::arena::Shape;
+pub(crate) use self::arena::{At, Shape};
 pub(crate) use self::block::Block;
 pub(crate) use self::walk::{Walk, reclaim, walk};

@@ -74,6 +74,17 @@ impl Slab {
         Some(unsafe { slice::from_raw_parts(chunk.add(at.offset()), at.len()) })
     }
 
+    /// Returns the first of the cells at a place if somebody wrote there.
+    #[inline]
+    pub(super) fn first(&self, at: At) -> Option<&AtomicU64> {
+        let chunk = self.chunks[at.chunk() & (CHUNKS - 1)].load(Ordering::Acquire);
+        if chunk.is_null() {
+            return None;
+        }
+        // SAFETY: as in `get`; a place has at least one cell.
+        Some(unsafe { &*chunk.add(at.offset()) })
+    }
+
     /// Returns the cells at a place, for which memory is allocated if there is none.
     pub(super) fn get_or_make(&self, at: At) -> &[AtomicU64] {
         loop {

@@ -13,7 +13,7 @@ mod real {
     fn read(block: &Block) -> (u64, f64) {
         let walk = walk();
         let float = block.float(&walk, 1);
-        (block.integer(&walk, 0), float)
+        (walk.first(block.at()), float)
     }
 
     #[test]
@@ -39,13 +39,13 @@ mod real {
             }
         });
         let count = THREADS as u64 * u64::from(EACH);
-        assert_eq!(integer.integer(&walk(), 0), count);
+        assert_eq!(walk().first(integer.at()), count);
         #[expect(clippy::cast_precision_loss, reason = "small")]
         let half = count as f64 / 2.0;
         assert_eq!(float.float(&walk(), 0).to_bits(), half.to_bits());
         // Most of the slabs are idle now.
         reclaim();
-        assert_eq!(integer.integer(&walk(), 0), count);
+        assert_eq!(walk().first(integer.at()), count);
         assert_eq!(float.float(&walk(), 0).to_bits(), half.to_bits());
     }
 

@@ -41,40 +41,60 @@ impl Drop for Tenant {
     }
 }
 
-/// Cells to add to.
+/// Something to add to: cells, or one of them.
 #[derive(Clone, Copy)]
-pub(super) enum Cells<'a> {
-    /// No other thread writes to these.
-    Own(&'a [AtomicU64]),
+pub(super) enum Whose<T> {
+    /// No other thread writes to it.
+    Own(T),
     /// Others may.
-    Shared(&'a [AtomicU64]),
+    Shared(T),
 }
 
-impl Cells<'_> {
+pub(super) type Cells<'a> = Whose<&'a [AtomicU64]>;
+
+impl<'a> Cells<'a> {
+    #[inline]
+    fn one(self, index: usize) -> Whose<&'a AtomicU64> {
+        match self {
+            Self::Own(cells) => Whose::Own(&cells[index]),
+            Self::Shared(cells) => Whose::Shared(&cells[index]),
+        }
+    }
+
     #[inline]
     pub(super) fn add(self, index: usize, n: u64) {
+        self.one(index).add(n);
+    }
+
+    #[inline]
+    pub(super) fn add_float(self, index: usize, n: f64) {
+        self.one(index).add_float(n);
+    }
+}
+
+impl Whose<&AtomicU64> {
+    #[inline]
+    pub(super) fn add(self, n: u64) {
         match self {
             // Not lost between load and store, because nobody else stores.
-            Self::Own(cells) => {
-                let cell = &cells[index];
+            Self::Own(cell) => {
                 cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
             }
-            Self::Shared(cells) => {
-                cells[index].fetch_add(n, Ordering::Relaxed);
+            Self::Shared(cell) => {
+                cell.fetch_add(n, Ordering::Relaxed);
             }
         }
     }
 
     /// Adds to a float; whoever reads the sum then also reads what was added before, see `Block::record`.
     #[inline]
-    pub(super) fn add_float(self, index: usize, n: f64) {
+    pub(super) fn add_float(self, n: f64) {
         match self {
-            Self::Own(cells) => {
-                let cell = &cells[index];
+            Self::Own(cell) => {
                 let sum = f64::from_bits(cell.load(Ordering::Relaxed)) + n;
                 cell.store(sum.to_bits(), Ordering::Release);
             }
-            Self::Shared(cells) => add_float(&cells[index], n),
+            Self::Shared(cell) => add_float(cell, n),
         }
     }
 }
@@ -91,6 +111,18 @@ pub(super) fn with(at: At, write: impl FnOnce(Cells<'_>)) {
     } else {
         // By value: if `write` were handed over, what it adds would have to go through memory on the way above, too.
         write(prepare(at));
+    }
+}
+
+/// Runs `write` on the first of the cells of this thread, as [`with`] does on all of them.
+#[inline]
+pub(super) fn with_first(at: At, write: impl FnOnce(Whose<&AtomicU64>)) {
+    let slab = SLAB.get();
+    // SAFETY: as in `with`.
+    if let Some(cell) = unsafe { slab.as_ref() }.and_then(|slab| slab.first(at)) {
+        write(Whose::Own(cell));
+    } else {
+        write(prepare(at).one(0));
     }
 }
 

@@ -23,11 +23,10 @@ pub(crate) fn reclaim() {
 }
 
 impl Walk<'_> {
-    pub(super) fn integer(&self, at: At, index: usize) -> u64 {
-        let cells = self.readers.slabs().filter_map(|slab| slab.get(at));
-        cells.fold(0, |sum, cells| {
-            sum.wrapping_add(cells[index].load(Ordering::Relaxed))
-        })
+    /// Returns the first number, which is whole: the sum of all threads.
+    pub(crate) fn first(&self, at: At) -> u64 {
+        let cells = self.readers.slabs().filter_map(|slab| slab.first(at));
+        cells.fold(0, |sum, cell| sum.wrapping_add(cell.load(Ordering::Relaxed)))
     }
 
     pub(super) fn float(&self, at: At, index: usize) -> f64 {

@@ -1,5 +1,6 @@
 use std::time::SystemTime;
 
+use super::lines::Lines;
 use crate::HistogramSnapshot;
 use crate::exemplar::Exemplar;
 use crate::metric::Kind;
@@ -17,6 +18,11 @@ pub(crate) trait Encoder {
 
     /// Takes back what there is of the family.
     fn abandon(&mut self);
+
+    /// Returns a shorter way for series of the family that have nothing but a number, if there is one.
+    fn lines(&mut self, _kind: Kind, _scope: &str) -> Option<Lines<'_>> {
+        None
+    }
 
     /// Whether exemplars would be written: a scrape that cannot show them must not use them up.
     fn has_exemplars(&self) -> bool;
@@ -97,6 +103,11 @@ impl<'a> Series<'a> {
     pub(crate) fn put(&mut self, own: &str, value: &Value<'_>) {
         let scope = self.scope;
         self.encoder.put(Labels { scope, own }, value);
+    }
+
+    /// Returns a shorter way for series that have nothing but a number, if there is one.
+    pub(crate) fn lines(&mut self, kind: Kind) -> Option<Lines<'_>> {
+        self.encoder.lines(kind, self.scope)
     }
 
     pub(crate) fn has_exemplars(&self) -> bool {

@@ -3,6 +3,7 @@
 mod encoder;
 mod escape;
 mod format;
+mod lines;
 mod negotiate;
 mod number;
 mod parse;
@@ -15,6 +16,7 @@ mod wire;
 pub(crate) use self::encoder::{Encoder, Header, Labels, Number, Series, Value};
 pub(crate) use self::escape::{escape, open_label, push_label, unescape};
 pub use self::format::Format;
+pub(crate) use self::lines::Lines;
 pub use self::negotiate::negotiate;
 #[cfg(feature = "tower")]
 pub(crate) use self::negotiate::{acceptable, elements, quality};

@@ -3,6 +3,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::encoder::{Encoder, Header, Labels, Number, Value};
 use super::escape::escape;
+use super::lines::Lines;
 use super::number::push_float;
 use crate::HistogramSnapshot;
 use crate::exemplar::Exemplar;
@@ -300,6 +301,25 @@ impl Encoder for Text<'_> {
 
     fn abandon(&mut self) {
         self.out.truncate(self.start);
+    }
+
+    fn lines(&mut self, kind: Kind, scope: &str) -> Option<Lines<'_>> {
+        let suffix = match (kind, self.dialect) {
+            (Kind::Counter, Dialect::OpenMetrics { created: true }) => return None,
+            (Kind::Counter, _) => "_total",
+            (Kind::Gauge, _) => "",
+            _ => return None,
+        };
+        if !self.prefix.is_of(suffix, scope) {
+            self.prefix.set(&self.name, suffix, scope);
+        }
+        let start = &*self.prefix.text;
+        let bare = match start.strip_suffix(',') {
+            Some(start) => [start, "}"],
+            None => [start.strip_suffix('{').unwrap_or(start), ""],
+        };
+        let out = &mut *self.out;
+        Some(Lines { out, start, bare })
     }
 
     fn has_exemplars(&self) -> bool {

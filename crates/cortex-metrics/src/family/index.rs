@@ -1,4 +1,5 @@
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
@@ -7,23 +8,29 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::cells::walk;
-use crate::metric::Single;
+use crate::metric::{Shown, Single};
 
 /// A series.
 #[derive(Debug)]
 pub(super) struct Entry<M> {
-    pub(super) labels: Box<str>,
     pub(super) metric: M,
+    labels_hash: u64,
 }
 
 /// Every series once, in the order of creation, which is the order of exposition.
 ///
 /// Keys that differ can read the same, when a value was cut or shows less than `Eq` compares. They share a series,
 /// because an exposition with one series twice is refused as a whole.
+///
+/// What a scrape needs of each series lies side by side, so that the processor fetches it in advance.
 #[derive(Debug)]
 pub(super) struct Index<M: Single> {
-    /// With holes where series were removed, until the next scrape.
-    pub(super) slots: Vec<Option<Slot<M>>>,
+    /// With holes where series were removed, until they are closed by `compact`.
+    pub(super) slots: Vec<Slot<M>>,
+    /// Of each slot, what a scrape does not need.
+    pub(super) keys: Vec<Keys>,
+    /// The labels of all slots, one after the other.
+    texts: String,
     by_labels: HashTable<usize>,
     /// Removed, but maybe still written to by who has a handle or remembers it.
     retired: Vec<Retired<M>>,
@@ -33,13 +40,21 @@ pub(super) struct Index<M: Single> {
 
 #[derive(Debug)]
 pub(super) struct Slot<M: Single> {
-    pub(super) entry: Arc<Entry<M>>,
+    /// Nothing if the series was removed.
+    pub(super) entry: Option<Arc<Entry<M>>>,
+    pub(super) near: M::Near,
     /// What a scrape saw last.
     pub(super) seen: M::Seen,
-    /// When a scrape last found it used, if series expire.
+    /// Where its labels end; they begin where those of the slot before end.
+    end: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keys {
+    /// When a scrape last found the series used, if series expire.
     pub(super) used: Option<Instant>,
     /// How many keys lead to it, or 1 if it takes the place of a key.
-    pub(super) keys: usize,
+    pub(super) count: usize,
     /// The hash of the key, if there is one only.
     pub(super) hash: Option<u64>,
 }
@@ -50,10 +65,30 @@ struct Retired<M: Single> {
     seen: M::Seen,
 }
 
+/// Some series, one after the other.
+#[derive(Debug)]
+pub(super) struct Batch<'a, M: Single> {
+    slots: &'a [Slot<M>],
+    texts: &'a str,
+    /// Where the labels of the first one begin.
+    start: usize,
+}
+
+impl<M> Entry<M> {
+    pub(super) fn new(metric: M, labels: &str, hasher: &RandomState) -> Self {
+        Self {
+            metric,
+            labels_hash: hasher.hash_one(labels),
+        }
+    }
+}
+
 impl<M: Single> Index<M> {
     pub(super) fn new() -> Self {
         Self {
             slots: Vec::new(),
+            keys: Vec::new(),
+            texts: String::new(),
             by_labels: HashTable::new(),
             retired: Vec::new(),
             kept: 0,
@@ -69,78 +104,98 @@ impl<M: Single> Index<M> {
         self.retired.len()
     }
 
-    pub(super) fn find(&mut self, labels: &str, hasher: &RandomState) -> Option<&mut Slot<M>> {
-        let same = |&at: &usize| {
-            self.slots[at]
-                .as_ref()
-                .is_some_and(|slot| *slot.entry.labels == *labels)
-        };
-        let at = *self.by_labels.find(hasher.hash_one(labels), same)?;
-        self.slots[at].as_mut()
+    /// Returns where the series with these labels is.
+    pub(super) fn find(&self, labels: &str, hasher: &RandomState) -> Option<usize> {
+        let same = |&at: &usize| self.labels(at) == labels;
+        self.by_labels.find(hasher.hash_one(labels), same).copied()
+    }
+
+    /// Returns the series at a place that is no hole.
+    pub(super) fn entry(&self, at: usize) -> &Arc<Entry<M>> {
+        let entry = self.slots[at].entry.as_ref();
+        entry.expect("invariant: no holes are indexed")
     }
 
     /// Adds a series whose labels are new.
-    pub(super) fn insert(
-        &mut self,
-        made: Entry<M>,
-        hash: Option<u64>,
-        hasher: &RandomState,
-    ) -> Arc<Entry<M>> {
-        let entry = Arc::new(made);
-        let labels_hash = hasher.hash_one(&*entry.labels);
-        self.slots.push(Some(Slot {
-            entry: Arc::clone(&entry),
-            seen: M::Seen::default(),
+    pub(super) fn insert(&mut self, entry: Entry<M>, labels: &str, hash: Option<u64>) -> Arc<Entry<M>> {
+        let entry = Arc::new(entry);
+        // By a quarter: doubling would leave megabytes unused.
+        if self.texts.capacity() - self.texts.len() < labels.len() {
+            self.texts.reserve_exact(labels.len().max(self.texts.len() / 4));
+        }
+        self.texts.push_str(labels);
+        self.slots.push(Slot::new(&entry, self.texts.len()));
+        self.keys.push(Keys {
             used: None,
-            keys: 1,
+            count: 1,
             hash,
-        }));
+        });
+        let slots = &self.slots;
+        let labels_hash = |&at: &usize| {
+            let entry = slots[at].entry.as_ref();
+            entry.expect("invariant: no holes are indexed").labels_hash
+        };
         self.by_labels
-            .insert_unique(labels_hash, self.slots.len() - 1, |&at| {
-                let slot = self.slots[at].as_ref().expect("invariant: no holes are indexed");
-                hasher.hash_one(&*slot.entry.labels)
-            });
+            .insert_unique(entry.labels_hash, slots.len() - 1, labels_hash);
         entry
     }
 
+    /// Returns so many of the series.
+    pub(super) fn batch(&self, range: Range<usize>) -> Batch<'_, M> {
+        Batch {
+            start: self.start(range.start),
+            slots: &self.slots[range],
+            texts: &self.texts,
+        }
+    }
+
     /// Removes a series from the exposition; what is added to it from now on is found by [`settle`](Self::settle).
-    pub(super) fn retire(&mut self, entry: &Arc<Entry<M>>, hasher: &RandomState) -> Option<Slot<M>> {
+    pub(super) fn retire(&mut self, entry: &Arc<Entry<M>>) -> Option<Keys> {
+        let slots = &self.slots;
         let same = |&at: &usize| {
-            self.slots[at]
-                .as_ref()
-                .is_some_and(|slot| Arc::ptr_eq(&slot.entry, entry))
+            let there = slots[at].entry.as_ref();
+            there.is_some_and(|there| Arc::ptr_eq(there, entry))
         };
-        let found = self
-            .by_labels
-            .find_entry(hasher.hash_one(&*entry.labels), same)
-            .ok()?;
+        let found = self.by_labels.find_entry(entry.labels_hash, same).ok()?;
         let (at, _) = found.remove();
-        let slot = self.slots[at].take()?;
+        let slot = &mut self.slots[at];
         self.retired.push(Retired {
-            entry: Arc::clone(&slot.entry),
-            seen: M::carry(slot.seen.clone()),
+            entry: slot.entry.take()?,
+            seen: M::carry(std::mem::take(&mut slot.seen)),
         });
-        Some(slot)
+        Some(self.keys[at])
+    }
+
+    /// Says whether so many were removed that it is worth closing the holes.
+    pub(super) fn is_hollow(&self) -> bool {
+        self.slots.len() > 2 * self.len() + 256
     }
 
     /// Closes the holes. Nobody may be iterating.
     pub(super) fn compact(&mut self) {
-        if self.slots.len() == self.by_labels.len() {
+        if self.slots.len() == self.len() {
             return;
         }
+        let mut texts = String::with_capacity(self.texts.len());
         let mut to = 0;
-        let moved: Vec<Option<usize>> = self
-            .slots
-            .iter()
-            .map(|slot| {
-                let at = to;
-                to += usize::from(slot.is_some());
-                slot.is_some().then_some(at)
-            })
-            .collect();
-        self.slots.retain(Option::is_some);
+        let mut start = 0;
+        let mut moved = Vec::with_capacity(self.slots.len());
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            let labels = start..slot.end;
+            start = slot.end;
+            moved.push(to);
+            if slot.entry.is_some() {
+                texts.push_str(&self.texts[labels]);
+                slot.end = texts.len();
+                self.keys[to] = self.keys[at];
+                to += 1;
+            }
+        }
+        self.slots.retain(|slot| slot.entry.is_some());
+        self.keys.truncate(to);
+        self.texts = texts;
         for at in &mut self.by_labels {
-            *at = moved[*at].expect("invariant: no holes are indexed");
+            *at = moved[*at];
         }
     }
 
@@ -169,5 +224,66 @@ impl<M: Single> Index<M> {
             is_had
         });
         self.kept = self.retired.len();
+    }
+
+    fn labels(&self, at: usize) -> &str {
+        &self.texts[self.start(at)..self.slots[at].end]
+    }
+
+    /// Returns where the labels of a slot begin.
+    fn start(&self, at: usize) -> usize {
+        at.checked_sub(1).map_or(0, |before| self.slots[before].end)
+    }
+}
+
+impl<M: Single> Slot<M> {
+    fn new(entry: &Arc<Entry<M>>, end: usize) -> Self {
+        Self {
+            near: entry.metric.near(),
+            entry: Some(Arc::clone(entry)),
+            seen: M::Seen::default(),
+            end,
+        }
+    }
+
+    /// Makes one for a series that is not in the index.
+    pub(super) fn alone(entry: &Arc<Entry<M>>, labels: &str) -> Self {
+        Self::new(entry, labels.len())
+    }
+
+    /// Returns it as all there is, with the labels it was made with.
+    pub(super) fn batch<'a>(&'a self, labels: &'a str) -> Batch<'a, M> {
+        Batch {
+            slots: std::slice::from_ref(self),
+            texts: labels,
+            start: 0,
+        }
+    }
+}
+
+impl<M: Single> Clone for Batch<'_, M> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<'a, M: Single> Iterator for Batch<'a, M> {
+    type Item = Shown<'a, M>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Shown<'a, M>> {
+        loop {
+            let slot = self.slots.split_off_first()?;
+            let labels = &self.texts[self.start..slot.end];
+            self.start = slot.end;
+            if let Some(entry) = &slot.entry {
+                return Some(Shown {
+                    metric: &entry.metric,
+                    near: slot.near,
+                    labels,
+                    seen: &slot.seen,
+                });
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
 use super::cache::Place;
-use super::index::{Entry, Index, Slot};
+use super::index::{Batch, Entry, Index, Keys, Slot};
 use super::keyed::Keyed;
 use super::lookup::Lookup;
 use crate::cells::walk;
@@ -148,10 +148,11 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
             return None;
         }
         // A series whose labels were cut has no key to find it by.
-        if rendered.is_cut
-            && let Some(slot) = self.index.lock().find(&rendered.text, &self.hasher)
-        {
-            return Some(Arc::clone(&slot.entry));
+        if rendered.is_cut {
+            let index = self.index.lock();
+            if let Some(at) = index.find(&rendered.text, &self.hasher) {
+                return Some(Arc::clone(index.entry(at)));
+            }
         }
         // Asked without the lock first: a flood of new labels must not queue up for it.
         if self.is_full() {
@@ -160,32 +161,30 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         // Made and cloned before any lock is taken, because both run code of the user. The key of a series whose
         // labels were cut is not kept: it may be as long as it likes.
         let key = (!rendered.is_cut).then(|| lookup.key());
-        let made = Entry {
-            labels: rendered.text,
-            metric: (self.make)(),
-        };
+        let labels = &*rendered.text;
+        let made = Entry::new((self.make)(), labels, &self.hasher);
         let hash = lookup.hash();
         let mut index = self.index.lock();
         let mut shard = self.shard(hash).write();
         if let Some(keyed) = shard.find(hash, |keyed| keyed.is(lookup)) {
             return Some(Arc::clone(&keyed.entry));
         }
-        let there = index.find(&made.labels, &self.hasher);
+        let there = index.find(labels, &self.hasher);
         if key.is_none()
-            && let Some(slot) = there
+            && let Some(at) = there
         {
-            return Some(Arc::clone(&slot.entry));
+            return Some(Arc::clone(index.entry(at)));
         }
         if self.is_full() {
             return None;
         }
-        let entry = match index.find(&made.labels, &self.hasher) {
-            Some(slot) => {
-                slot.keys += 1;
-                slot.hash = None;
-                Arc::clone(&slot.entry)
+        let entry = match there {
+            Some(at) => {
+                index.keys[at].count += 1;
+                index.keys[at].hash = None;
+                Arc::clone(index.entry(at))
             }
-            None => index.insert(made, key.is_some().then_some(hash), &self.hasher),
+            None => index.insert(made, labels, key.is_some().then_some(hash)),
         };
         if let Some(key) = key {
             let entry = Arc::clone(&entry);
@@ -199,8 +198,9 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         let found = self.known(lookup);
         let mut index = self.index.lock();
         let found = found.or_else(|| {
-            let slot = index.find(&lookup.render().text, &self.hasher)?;
-            slot.hash.is_none().then(|| Arc::clone(&slot.entry))
+            let at = index.find(&lookup.render().text, &self.hasher)?;
+            let has_no_key = index.keys[at].hash.is_none();
+            has_no_key.then(|| Arc::clone(index.entry(at)))
         });
         found.is_some_and(|entry| self.retire(&mut index, &[entry]))
     }
@@ -226,12 +226,12 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
     fn retire(&self, index: &mut Index<M>, entries: &[Arc<Entry<M>>]) -> bool {
         let mut any = false;
         for entry in entries {
-            let Some(slot) = index.retire(entry, &self.hasher) else {
+            let Some(keys) = index.retire(entry) else {
                 continue;
             };
             any = true;
-            self.forget_keys(&slot);
-            self.taken.fetch_sub(slot.keys, Ordering::Relaxed);
+            self.forget_keys(entry, keys);
+            self.taken.fetch_sub(keys.count, Ordering::Relaxed);
         }
         if any {
             // Last: a thread that sees the new epoch finds none of them any more.
@@ -239,13 +239,20 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
             if index.is_unsettled() {
                 index.settle(|| &self.overflow().entry.metric);
             }
+            // Tried, because a scrape goes through the index with pauses, and would miss some series: it closes the
+            // holes itself when it begins.
+            if index.is_hollow()
+                && let Some(_scrape) = self.scrape.try_lock()
+            {
+                index.compact();
+            }
         }
         any
     }
 
-    fn forget_keys(&self, slot: &Slot<M>) {
-        let is_other = |keyed: &Keyed<K, M>| !Arc::ptr_eq(&keyed.entry, &slot.entry);
-        if let Some(hash) = slot.hash {
+    fn forget_keys(&self, entry: &Arc<Entry<M>>, keys: Keys) {
+        let is_other = |keyed: &Keyed<K, M>| !Arc::ptr_eq(&keyed.entry, entry);
+        if let Some(hash) = keys.hash {
             let mut shard = self.shard(hash).write();
             if let Ok(found) = shard.find_entry(hash, |keyed| !is_other(keyed)) {
                 found.remove();
@@ -288,11 +295,11 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
 
     /// Writes all series, and removes those that nobody used for too long.
     pub(super) fn write(&self, series: &mut Series<'_>) {
-        self.each(|entry, seen| entry.metric.show(&entry.labels, seen, series));
+        self.each(|batch| M::show_all(batch, series));
     }
 
-    /// Runs `f` on every series and what it shows; `f` must not use the family.
-    pub(super) fn each(&self, mut f: impl FnMut(&Entry<M>, &M::Seen)) {
+    /// Runs `f` on all series, some at a time; `f` must not use the family.
+    pub(super) fn each(&self, mut f: impl FnMut(Batch<'_, M>)) {
         let _scrape = self.scrape.lock();
         let idle = self.idle.get().map(|idle| (idle.clock.now(), idle.after));
         let len = {
@@ -308,10 +315,16 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
             let mut expired = Vec::new();
             {
                 let walk = walk();
-                for slot in index.slots[batch.clone()].iter_mut().flatten() {
-                    let now = slot.entry.metric.see(&walk);
-                    if idle.is_some_and(|(at, after)| slot.expires(&now, at, after)) {
-                        expired.push(Arc::clone(&slot.entry));
+                let Index { slots, keys, .. } = &mut *index;
+                for (slot, keys) in slots[batch.clone()].iter_mut().zip(&mut keys[batch.clone()]) {
+                    let Some(entry) = &slot.entry else {
+                        continue;
+                    };
+                    let now = entry.metric.see_near(slot.near, &walk);
+                    if let Some((at, after)) = idle
+                        && keys.expires(&entry.metric, (&slot.seen, &now), at, after)
+                    {
+                        expired.push(Arc::clone(entry));
                     }
                     slot.seen = now;
                 }
@@ -319,22 +332,18 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
             if !expired.is_empty() && index.retired() < self.max_series.load(Ordering::Relaxed) {
                 self.retire(&mut index, &expired);
             }
-            for slot in index.slots[batch].iter().flatten() {
-                f(&slot.entry, &slot.seen);
-            }
+            f(index.batch(batch));
         }
         if let Some(overflow) = self.overflow.get() {
-            let seen = overflow.entry.metric.see(&walk());
-            f(&overflow.entry, &seen);
+            let mut slot = Slot::alone(&overflow.entry, &self.overflow_labels);
+            slot.seen = overflow.entry.metric.see(&walk());
+            f(slot.batch(&self.overflow_labels));
         }
     }
 
     fn overflow(&self) -> &Overflow<M> {
         self.overflow.get_or_init(|| Overflow {
-            entry: Arc::new(Entry {
-                labels: self.overflow_labels.clone(),
-                metric: (self.make)(),
-            }),
+            entry: Arc::new(Entry::new((self.make)(), &self.overflow_labels, &self.hasher)),
             hits: AtomicU64::new(0),
         })
     }
@@ -350,12 +359,18 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
     }
 }
 
-impl<M: Single> Slot<M> {
-    /// Says whether nobody used the series for so long, nor could do so by a handle.
-    fn expires(&mut self, now: &M::Seen, at: Instant, after: Duration) -> bool {
-        let metric = &self.entry.metric;
+impl Keys {
+    /// Says whether nobody used the series for so long, nor could do so by a handle, given what it showed before and
+    /// what it shows now.
+    fn expires<M: Single>(
+        &mut self,
+        metric: &M,
+        (before, now): (&M::Seen, &M::Seen),
+        at: Instant,
+        after: Duration,
+    ) -> bool {
         let since = *self.used.get_or_insert(at);
-        if metric.is_used(&self.seen, now) || metric.is_shared() {
+        if metric.is_used(before, now) || metric.is_shared() {
             self.used = Some(at);
             return false;
         }

@@ -99,6 +99,8 @@ const fn low(hash: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use foldhash::fast::RandomState;
+
     use super::*;
     use crate::labels::Rendered;
 
@@ -123,11 +125,11 @@ mod tests {
     }
 
     fn keyed(hash: u64, key: u64) -> Keyed<u64, u64> {
-        let labels = Box::default();
+        let entry = Entry::new(key, "", &RandomState::default());
         Keyed {
             hash,
             key,
-            entry: Arc::new(Entry { labels, metric: key }),
+            entry: Arc::new(entry),
         }
     }
 

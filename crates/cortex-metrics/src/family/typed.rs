@@ -169,7 +169,8 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     #[cfg(test)]
     /// Runs `f` on the rendered labels of every series and what it shows.
     pub(crate) fn each(&self, mut f: impl FnMut(&str, &M, &M::Seen)) {
-        self.map.each(|entry, seen| f(&entry.labels, &entry.metric, seen));
+        self.map
+            .each(|batch| batch.for_each(|shown| f(shown.labels, shown.metric, shown.seen)));
     }
 }
 
