@@ -24,8 +24,8 @@ pub struct Buckets {
 
 struct Inner {
     bounds: Box<[f64]>,
-    /// The same, if they are few, filled up with what no value exceeds: a search without a branch.
-    few: Option<[f64; FEW]>,
+    /// The same, if they are few, filled up with what no value exceeds; nothing else if they are many.
+    few: [f64; FEW],
     /// `le="…"} ` for each bound and for `+Inf`: what ends the labels of a `_bucket` line.
     tails: Box<[Box<str>]>,
 }
@@ -109,24 +109,35 @@ impl Buckets {
     /// Returns the index of the bucket that `value` falls into.
     #[inline]
     pub(crate) fn index(&self, value: f64) -> usize {
-        if let Some(few) = &self.inner.few {
-            // Without a branch: first which four, then which of them; the last is exceeded by no value.
-            let exceeded = |at: usize| usize::from(few[at % FEW] < value);
-            let four = 4 * (exceeded(3) + exceeded(7) + exceeded(11));
-            return four + exceeded(four) + exceeded(four + 1) + exceeded(four + 2);
+        if self.are_few() {
+            return self.index_of_few(value);
         }
         self.inner.bounds.partition_point(|bound| *bound < value)
+    }
+
+    /// Whether there is a search without a branch.
+    #[inline]
+    pub(crate) fn are_few(&self) -> bool {
+        self.inner.bounds.len() < FEW
+    }
+
+    /// Returns the index of the bucket that `value` falls into if there are few.
+    #[inline]
+    pub(crate) fn index_of_few(&self, value: f64) -> usize {
+        // Without a branch: first which four, then which of them; the last is exceeded by no value.
+        let exceeded = |at: usize| usize::from(self.inner.few[at % FEW] < value);
+        let four = 4 * (exceeded(3) + exceeded(7) + exceeded(11));
+        four + exceeded(four) + exceeded(four + 1) + exceeded(four + 2)
     }
 
     /// Takes bounds that are finite and increase; there may be more than [`MAX`](Self::MAX).
     pub(crate) fn from_checked(bounds: Vec<f64>) -> Self {
         let tail = |bound| format!("le=\"{}\"}} ", le(bound)).into_boxed_str();
         let tails = bounds.iter().copied().chain([f64::INFINITY]).map(tail).collect();
-        let few = (bounds.len() < FEW).then(|| {
-            let mut few = [f64::INFINITY; FEW];
+        let mut few = [f64::INFINITY; FEW];
+        if bounds.len() < FEW {
             few[..bounds.len()].copy_from_slice(&bounds);
-            few
-        });
+        }
         Self {
             inner: Arc::new(Inner {
                 bounds: bounds.into(),

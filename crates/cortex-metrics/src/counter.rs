@@ -103,15 +103,7 @@ impl Counter {
     pub fn add(&self, n: u64) {
         self.near.cells.add(n);
         if self.near.has_exemplars {
-            self.offer(n);
-        }
-    }
-
-    #[inline(never)]
-    fn offer(&self, n: u64) {
-        if let Some(exemplars) = &self.inner.exemplars {
-            #[expect(clippy::cast_precision_loss, reason = "an example's value may be rounded")]
-            exemplars.offer(0, n as f64);
+            offer(self, n);
         }
     }
 
@@ -140,6 +132,15 @@ impl Counter {
     /// Whether there is a clone.
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.inner) > 1
+    }
+}
+
+/// Of C's convention, which does not unwind: see `cells::block`.
+#[inline(never)]
+extern "C" fn offer(counter: &Counter, n: u64) {
+    if let Some(exemplars) = &counter.inner.exemplars {
+        #[expect(clippy::cast_precision_loss, reason = "an example's value may be rounded")]
+        exemplars.offer(0, n as f64);
     }
 }
 

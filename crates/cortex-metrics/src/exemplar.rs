@@ -47,7 +47,7 @@ const SLOTS: usize = 128;
 /// A place for an exemplar in each bucket of a metric.
 ///
 /// A scrape arms the slots; the first measurement after it that belongs to a trace is kept, and disarms its slot. So an
-/// observation costs one load while nothing is to be done.
+/// observation costs a load or two while nothing is to be done.
 #[derive(Debug)]
 pub(crate) struct Exemplars {
     filter: ExemplarFilter,
@@ -68,19 +68,29 @@ impl Exemplars {
         })
     }
 
-    /// Keeps a measurement if its slot waits for one and the current context is of a trace.
+    /// Keeps a measurement if the current context is of a trace and its slot waits for one.
     #[inline]
     pub(crate) fn offer(&self, slot: usize, value: f64) {
-        if self.is_armed(slot) {
+        if self.wants(&Context::current()) {
             self.keep_of(&Context::current(), slot, value);
         }
     }
 
-    /// Keeps a measurement if its slot waits for one and the context is of a trace.
+    /// Keeps a measurement if the context is of a trace and its slot waits for one.
     #[inline]
     pub(crate) fn offer_in(&self, slot: usize, value: f64, context: &Context) {
-        if self.is_armed(slot) {
+        if self.wants(context) {
             self.keep_of(context, slot, value);
+        }
+    }
+
+    /// Whether there is somebody to be an example of: asked first, because the answer is one bit.
+    #[inline]
+    fn wants(&self, context: &Context) -> bool {
+        match self.filter {
+            ExemplarFilter::Off => false,
+            ExemplarFilter::Sampled => context.flags().contains(Flags::SAMPLED),
+            ExemplarFilter::Always => context.trace_id().is_some(),
         }
     }
 
@@ -113,10 +123,11 @@ impl Exemplars {
         self.armed[slot / 64].load(Ordering::Relaxed) >> (slot % 64) & 1 == 1
     }
 
-    #[inline]
+    #[inline(never)]
     fn keep_of(&self, context: &Context, slot: usize, value: f64) {
-        let wanted = self.filter == ExemplarFilter::Always || context.flags().contains(Flags::SAMPLED);
-        if wanted && let (Some(trace), Some(span)) = (context.trace_id(), context.span_id()) {
+        if self.is_armed(slot)
+            && let (Some(trace), Some(span)) = (context.trace_id(), context.span_id())
+        {
             self.keep(slot, value, render(trace, span));
         }
     }

@@ -38,6 +38,10 @@ pub struct Histogram {
 }
 
 struct Inner {
+    /// The least value that is taken.
+    least: f64,
+    /// The buckets again if they are few, and classic ones only: then there is a short way.
+    few: Option<Buckets>,
     classic: Option<Buckets>,
     native: Option<Native>,
     signed: bool,
@@ -79,9 +83,19 @@ impl Histogram {
     /// [`signed`](HistogramBuilder::signed) histograms.
     #[inline]
     pub fn observe(&self, value: f64) {
-        if let Some(slot) = self.record(value)
-            && let Some(exemplars) = &self.inner.exemplars
+        let inner = &*self.inner;
+        let slot = if let Some(few) = &inner.few
+            && inner.takes(value)
         {
+            let bucket = few.index_of_few(value);
+            inner.cells.record(bucket, value);
+            bucket
+        } else if let Some(slot) = self.record(value) {
+            slot
+        } else {
+            return;
+        };
+        if let Some(exemplars) = &inner.exemplars {
             exemplars.offer(slot, value);
         }
     }
@@ -165,13 +179,9 @@ impl Histogram {
     }
 
     /// Counts a value and returns the slot of its exemplar.
-    #[inline]
     fn record(&self, value: f64) -> Option<usize> {
         let inner = &*self.inner;
-        // False for NaN.
-        let least = if inner.signed { f64::MIN } else { 0.0 };
-        let is_taken = (least..f64::INFINITY).contains(&value);
-        if !is_taken {
+        if !inner.takes(value) {
             inner.dropped.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -179,7 +189,7 @@ impl Histogram {
         match (&inner.classic, spot) {
             (Some(classic), None) => {
                 let bucket = classic.index(value);
-                inner.cells.record(bucket, inner.sum, value);
+                inner.cells.record(bucket, value);
                 Some(bucket)
             }
             (None, Some((native, spot))) => {
@@ -190,7 +200,7 @@ impl Histogram {
                 // The native bucket first: `read` reads it last and so finds at least as many there.
                 inner.count_apart(native, spot);
                 let bucket = classic.index(value);
-                inner.cells.record(bucket, inner.sum, value);
+                inner.cells.record(bucket, value);
                 Some(bucket)
             }
             (None, None) => unreachable!("a builder starts with one of them"),
@@ -248,9 +258,14 @@ impl Histogram {
 
 impl Inner {
     #[inline]
+    fn takes(&self, value: f64) -> bool {
+        value >= self.least && value < f64::INFINITY // false for NaN
+    }
+
+    #[inline]
     fn count(&self, native: &Native, spot: Spot, value: f64) {
         if let Spot::Zero = spot {
-            self.cells.record(self.zero, self.sum, value);
+            self.cells.record(self.zero, value);
         } else {
             native.count(spot);
             self.cells.add_float(self.sum, value);
@@ -339,8 +354,11 @@ impl HistogramBuilder {
         let cells = Block::new(Shape::sum_and(integers));
         let has_negative = |buckets: &Buckets| buckets.bounds()[0] < 0.0;
         let signed = self.signed || self.classic.as_ref().is_some_and(has_negative);
+        let is_alone = |buckets: &&Buckets| buckets.are_few() && self.native.is_none();
         Histogram {
             inner: Arc::new(Inner {
+                least: if signed { f64::MIN } else { 0.0 },
+                few: self.classic.as_ref().filter(is_alone).cloned(),
                 classic: self.classic,
                 native: self.native.map(|config| Native::new(config, signed)),
                 signed,

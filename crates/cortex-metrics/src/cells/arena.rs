@@ -12,6 +12,10 @@ pub(crate) struct At {
     len: u16,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "by value, a place is put together from its parts, and taken to pieces again"
+)]
 impl At {
     /// Returns the place of one cell.
     pub(super) fn one(chunk: usize, offset: usize) -> Self {
@@ -32,17 +36,17 @@ impl At {
     }
 
     #[inline]
-    pub(super) fn chunk(self) -> usize {
+    pub(super) fn chunk(&self) -> usize {
         usize::from(self.chunk)
     }
 
     #[inline]
-    pub(super) fn offset(self) -> usize {
+    pub(super) fn offset(&self) -> usize {
         usize::from(self.offset)
     }
 
     #[inline]
-    pub(super) fn len(self) -> usize {
+    pub(super) fn len(&self) -> usize {
         usize::from(self.len)
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::arena::{At, Shape};
-use super::thread::{self, POOL};
+use super::thread::{self, Cells, POOL};
 use super::walk::Walk;
 
 /// The cells of one metric: they are its own until it is dropped.
@@ -30,22 +30,27 @@ impl Block {
     /// Adds to a whole number, wrapping around.
     #[inline]
     pub(crate) fn add(&self, index: usize, n: u64) {
-        thread::with(self.at, |cells| cells.add(index, n));
+        if !thread::with_own(|slab| slab.get(&self.at), |cells| cells.add(index, n)) {
+            add_slowly(&self.at, index, n);
+        }
     }
 
     /// Adds to a float.
     #[inline]
     pub(crate) fn add_float(&self, index: usize, n: f64) {
-        thread::with(self.at, |cells| cells.add_float(index, n));
+        if !thread::with_own(|slab| slab.get(&self.at), |cells| cells.add_float(index, n)) {
+            add_float_slowly(&self.at, index, n);
+        }
     }
 
-    /// Adds one to a count, then a value to a sum: whoever reads that sum first will read the count, too.
+    /// Adds one to a count, then a value to the sum, which is the last number: whoever reads that sum first will read
+    /// the count, too.
     #[inline]
-    pub(crate) fn record(&self, count: usize, sum: usize, value: f64) {
-        thread::with(self.at, |cells| {
-            cells.add(count, 1);
-            cells.add_float(sum, value);
-        });
+    pub(crate) fn record(&self, count: usize, value: f64) {
+        let record = |cells: Cells<'_>| cells.record(count, value);
+        if !thread::with_own(|slab| slab.get(&self.at), record) {
+            record_slowly(&self.at, count, value);
+        }
     }
 
     /// Returns a float: the sum of all threads.
@@ -59,18 +64,48 @@ impl Block {
     }
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "a reference is what the slow ways take"
+)]
 impl At {
     /// Adds to the first number, which is whole, wrapping around.
     #[inline]
-    pub(crate) fn add(self, n: u64) {
-        thread::with_first(self, |cell| cell.add(n));
+    pub(crate) fn add(&self, n: u64) {
+        if !thread::with_own(|slab| slab.first(self), |cell| cell.add(n)) {
+            add_slowly(self, 0, n);
+        }
     }
 
     /// Adds to the first number, which is a float.
     #[inline]
-    pub(crate) fn add_float(self, n: f64) {
-        thread::with_first(self, |cell| cell.add_float(n));
+    pub(crate) fn add_float(&self, n: f64) {
+        if !thread::with_own(|slab| slab.first(self), |cell| cell.add_float(n)) {
+            add_float_slowly(self, 0, n);
+        }
     }
+}
+
+// What follows is done when a thread is new, and in chunks that are new to it; or always, if it cannot have a slab. A
+// caller that counts in a loop may keep what it likes in registers, because a function of C's convention does not
+// unwind, and because the place is a reference: by value it would be put together from its parts on the short way, too.
+
+#[cold]
+#[inline(never)]
+extern "C" fn add_slowly(at: &At, index: usize, n: u64) {
+    thread::prepare(*at).add(index, n);
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn add_float_slowly(at: &At, index: usize, n: f64) {
+    thread::prepare(*at).add_float(index, n);
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn record_slowly(at: &At, count: usize, value: f64) {
+    thread::prepare(*at).record(count, value);
 }
 
 impl Drop for Block {

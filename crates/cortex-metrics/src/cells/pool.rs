@@ -94,7 +94,7 @@ impl Pool {
             let readers = self.read();
             for (_, at) in &returned {
                 for slab in readers.slabs() {
-                    for cell in slab.get(*at).unwrap_or_default() {
+                    for cell in slab.get(at).unwrap_or_default() {
                         cell.store(0, Ordering::Relaxed);
                     }
                 }

@@ -42,6 +42,10 @@ pub(super) const fn size(chunk: usize) -> usize {
     FIRST << if chunk < DOUBLINGS { chunk } else { DOUBLINGS }
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "by value, a place is put together from its parts, and taken to pieces again"
+)]
 impl Slab {
     #[cfg(not(cortex_loom))]
     pub(super) const fn new() -> Self {
@@ -63,9 +67,8 @@ impl Slab {
 
     /// Returns the cells at a place if somebody wrote there.
     #[inline]
-    pub(super) fn get(&self, at: At) -> Option<&[AtomicU64]> {
-        // Acquire: who finds a chunk that another thread made finds zeros in it.
-        let chunk = self.chunks[at.chunk() & (CHUNKS - 1)].load(Ordering::Acquire);
+    pub(super) fn get(&self, at: &At) -> Option<&[AtomicU64]> {
+        let chunk = self.chunk(at);
         if chunk.is_null() {
             return None;
         }
@@ -76,8 +79,8 @@ impl Slab {
 
     /// Returns the first of the cells at a place if somebody wrote there.
     #[inline]
-    pub(super) fn first(&self, at: At) -> Option<&AtomicU64> {
-        let chunk = self.chunks[at.chunk() & (CHUNKS - 1)].load(Ordering::Acquire);
+    pub(super) fn first(&self, at: &At) -> Option<&AtomicU64> {
+        let chunk = self.chunk(at);
         if chunk.is_null() {
             return None;
         }
@@ -85,10 +88,19 @@ impl Slab {
         Some(unsafe { &*chunk.add(at.offset()) })
     }
 
+    /// Returns null or the chunk of a place.
+    #[inline]
+    fn chunk(&self, at: &At) -> *mut AtomicU64 {
+        // SAFETY: `At::new` checks that there is such a chunk.
+        let chunk = unsafe { self.chunks.get_unchecked(at.chunk()) };
+        // Acquire: who finds a chunk that another thread made finds zeros in it.
+        chunk.load(Ordering::Acquire)
+    }
+
     /// Returns the cells at a place, for which memory is allocated if there is none.
     pub(super) fn get_or_make(&self, at: At) -> &[AtomicU64] {
         loop {
-            if let Some(cells) = self.get(at) {
+            if let Some(cells) = self.get(&at) {
                 return cells;
             }
             self.make(at.chunk());

@@ -101,7 +101,7 @@ mod real {
                 for _ in 0..2 {
                     scope.spawn(|| {
                         for block in &blocks {
-                            block.record(0, 1, 3.0);
+                            block.record(0, 3.0);
                         }
                     });
                 }
@@ -165,7 +165,7 @@ mod model {
 
     fn read(pool: &Pool, at: At) -> u64 {
         let readers = pool.read();
-        let cells = readers.slabs().filter_map(|slab| slab.get(at));
+        let cells = readers.slabs().filter_map(|slab| slab.get(&at));
         cells.map(|cells| cells[0].load(Ordering::Relaxed)).sum()
     }
 
@@ -226,7 +226,7 @@ mod model {
             };
             add(&pool);
             other.join().unwrap();
-            let sum = f64::from_bits(pool.shared().get(at).unwrap()[1].load(Ordering::Relaxed));
+            let sum = f64::from_bits(pool.shared().get(&at).unwrap()[1].load(Ordering::Relaxed));
             assert_eq!((read(&pool, at), sum.to_bits()), (2, 1.0_f64.to_bits()));
         });
     }

@@ -4,7 +4,6 @@
 )]
 
 use std::cell::{Cell, RefCell};
-use std::ptr;
 
 use super::arena::At;
 use super::pool::{Lease, Pool, add_float};
@@ -20,10 +19,20 @@ pub(super) static POOL: std::sync::LazyLock<Pool> = std::sync::LazyLock::new(Poo
 /// After so many writes to the slab of all, a thread asks again for one of its own.
 const PATIENCE: u32 = 1024;
 
+/// The slab of a thread that has none: there are no chunks in it, so whoever looks for a cell there finds none, which is
+/// asked anyway.
+#[cfg(not(cortex_loom))]
+static NONE: Slab = Slab::new();
+
+#[cfg(not(cortex_loom))]
+const NO_SLAB: *const Slab = &raw const NONE;
+#[cfg(cortex_loom)]
+const NO_SLAB: *const Slab = std::ptr::null();
+
 thread_local! {
-    /// The slab that this thread leases, or null. It has no destructor, so it can be read at any time and costs one
+    /// The slab that this thread leases, or `NO_SLAB`. It has no destructor, so it can be read at any time and costs one
     /// load.
-    static SLAB: Cell<*const Slab> = const { Cell::new(ptr::null()) };
+    static SLAB: Cell<*const Slab> = const { Cell::new(NO_SLAB) };
     /// Owns the lease; its destructor returns it.
     static TENANT: RefCell<Tenant> = const { RefCell::new(Tenant { lease: None, patience: 0 }) };
 }
@@ -37,7 +46,7 @@ impl Drop for Tenant {
     fn drop(&mut self) {
         // First of all: destructors of other thread-locals that run later must not write to a slab that somebody else
         // may lease by then.
-        SLAB.set(ptr::null());
+        SLAB.set(NO_SLAB);
     }
 }
 
@@ -54,7 +63,7 @@ pub(super) type Cells<'a> = Whose<&'a [AtomicU64]>;
 
 impl<'a> Cells<'a> {
     #[inline]
-    fn one(self, index: usize) -> Whose<&'a AtomicU64> {
+    pub(super) fn one(self, index: usize) -> Whose<&'a AtomicU64> {
         match self {
             Self::Own(cells) => Whose::Own(&cells[index]),
             Self::Shared(cells) => Whose::Shared(&cells[index]),
@@ -69,6 +78,14 @@ impl<'a> Cells<'a> {
     #[inline]
     pub(super) fn add_float(self, index: usize, n: f64) {
         self.one(index).add_float(n);
+    }
+
+    /// See [`Block::record`](super::block::Block::record).
+    #[inline]
+    pub(super) fn record(self, count: usize, value: f64) {
+        let (Self::Own(cells) | Self::Shared(cells)) = self;
+        self.one(count).add(1);
+        self.one(cells.len() - 1).add_float(value);
     }
 }
 
@@ -99,36 +116,40 @@ impl Whose<&AtomicU64> {
     }
 }
 
-/// Runs `write` on the cells of this thread.
+/// Gives `write` the slab of this thread, if it has one in which there are such cells; else returns no.
 ///
-/// The cells are lent for so long only: when the thread ends, somebody else may get them.
+/// The slab is lent for so long only: when the thread ends, somebody else may get it.
 #[inline]
-pub(super) fn with(at: At, write: impl FnOnce(Cells<'_>)) {
-    let slab = SLAB.get();
-    // SAFETY: not null means that this thread leases the slab; slabs of the static pool are never freed.
-    if let Some(cells) = unsafe { slab.as_ref() }.and_then(|slab| slab.get(at)) {
-        write(Cells::Own(cells));
-    } else {
-        // By value: if `write` were handed over, what it adds would have to go through memory on the way above, too.
-        write(prepare(at));
+pub(super) fn with_own<T>(find: impl FnOnce(&Slab) -> Option<&T>, write: impl FnOnce(Whose<&T>)) -> bool
+where
+    T: ?Sized,
+{
+    match own().and_then(find) {
+        Some(cells) => {
+            write(Whose::Own(cells));
+            true
+        }
+        None => false,
     }
 }
 
-/// Runs `write` on the first of the cells of this thread, as [`with`] does on all of them.
+/// Returns the slab that this thread leases, or one without chunks.
+#[cfg(not(cortex_loom))]
 #[inline]
-pub(super) fn with_first(at: At, write: impl FnOnce(Whose<&AtomicU64>)) {
-    let slab = SLAB.get();
-    // SAFETY: as in `with`.
-    if let Some(cell) = unsafe { slab.as_ref() }.and_then(|slab| slab.first(at)) {
-        write(Whose::Own(cell));
-    } else {
-        write(prepare(at).one(0));
-    }
+fn own() -> Option<&'static Slab> {
+    // SAFETY: it is `NONE` or the slab that this thread leases; those of the static pool are never freed.
+    Some(unsafe { &*SLAB.get() })
 }
 
-#[cold]
-#[inline(never)]
-fn prepare(at: At) -> Cells<'static> {
+/// Returns the slab that this thread leases.
+#[cfg(cortex_loom)]
+fn own() -> Option<&'static Slab> {
+    // SAFETY: not null means that this thread leases the slab; those of the static pool are never freed.
+    unsafe { SLAB.get().as_ref() }
+}
+
+/// Returns cells that this thread may write to.
+pub(super) fn prepare(at: At) -> Cells<'static> {
     let leased = TENANT.try_with(|tenant| tenant.try_borrow_mut().ok().and_then(|mut tenant| tenant.slab()));
     if let Ok(Some(slab)) = leased {
         SLAB.set(slab);

@@ -25,12 +25,12 @@ pub(crate) fn reclaim() {
 impl Walk<'_> {
     /// Returns the first number, which is whole: the sum of all threads.
     pub(crate) fn first(&self, at: At) -> u64 {
-        let cells = self.readers.slabs().filter_map(|slab| slab.first(at));
+        let cells = self.readers.slabs().filter_map(|slab| slab.first(&at));
         cells.fold(0, |sum, cell| sum.wrapping_add(cell.load(Ordering::Relaxed)))
     }
 
     pub(super) fn float(&self, at: At, index: usize) -> f64 {
-        let cells = self.readers.slabs().filter_map(|slab| slab.get(at));
+        let cells = self.readers.slabs().filter_map(|slab| slab.get(&at));
         // Acquire: see `Block::record`.
         cells
             .map(|cells| f64::from_bits(cells[index].load(Ordering::Acquire)))
@@ -39,7 +39,7 @@ impl Walk<'_> {
     }
 
     pub(super) fn integers(&self, at: At, sums: &mut [u64]) {
-        for cells in self.readers.slabs().filter_map(|slab| slab.get(at)) {
+        for cells in self.readers.slabs().filter_map(|slab| slab.get(&at)) {
             for (sum, cell) in sums.iter_mut().zip(cells) {
                 *sum = sum.wrapping_add(cell.load(Ordering::Relaxed));
             }

@@ -39,3 +39,75 @@ impl Lines<'_> {
         self.out.push(b'\n');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{Encoder, Header, Labels, Text, Value};
+    use crate::metric::Kind;
+
+    /// Writes series in one of the two ways.
+    fn written(kind: Kind, scope: &str, numbers: &[(&str, Number)], shortly: bool) -> String {
+        let mut out = Vec::new();
+        let mut text = Text::open_metrics(&mut out, false);
+        text.begin(&Header {
+            name: "things",
+            kind,
+            unit: None,
+            help: "",
+        });
+        if shortly {
+            let mut lines = text.lines(kind, scope).unwrap();
+            for (labels, number) in numbers {
+                lines.push(labels, *number);
+            }
+        } else {
+            for (own, number) in numbers {
+                let value = match kind {
+                    Kind::Counter => Value::Counter {
+                        value: *number,
+                        exemplar: None,
+                        created: None,
+                    },
+                    _ => Value::Gauge(*number),
+                };
+                text.put(Labels { scope, own }, &value);
+            }
+        }
+        text.end();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_are_what_the_long_way_writes() {
+        let numbers = [
+            ("a=\"b\"", Number::Unsigned(u64::MAX)),
+            ("", Number::Signed(i64::MIN)),
+            ("a=\"\u{e9}\",b=\"\"", Number::Float(f64::NEG_INFINITY)),
+            ("", Number::Float(-f64::MIN_POSITIVE)),
+        ];
+        for kind in [Kind::Counter, Kind::Gauge] {
+            for scope in ["", "zone=\"eu\""] {
+                let [short, long] = [true, false].map(|shortly| written(kind, scope, &numbers, shortly));
+                assert_eq!(short, long);
+                assert_eq!(short.lines().count(), 5);
+            }
+        }
+    }
+
+    #[test]
+    fn some_series_have_more_than_a_number() {
+        let mut out = Vec::new();
+        assert!(
+            Text::open_metrics(&mut out, true)
+                .lines(Kind::Counter, "")
+                .is_none()
+        );
+        assert!(
+            Text::open_metrics(&mut out, true)
+                .lines(Kind::Gauge, "")
+                .is_some()
+        );
+        assert!(Text::prometheus(&mut out).lines(Kind::Histogram, "").is_none());
+    }
+}

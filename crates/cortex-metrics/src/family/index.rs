@@ -287,3 +287,46 @@ impl<'a, M: Single> Iterator for Batch<'a, M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Counter;
+
+    #[test]
+    fn holes_are_closed() {
+        let hasher = RandomState::default();
+        let mut index = Index::<Counter>::new();
+        let labels = |n: usize| format!("n=\"{}\"", format!("{}-{n}", "9".repeat(n % 7)));
+        let entries: Vec<_> = (0..700)
+            .map(|n| {
+                let entry = Entry::new(Counter::default(), &labels(n), &hasher);
+                index.insert(entry, &labels(n), Some(n as u64))
+            })
+            .collect();
+        for (n, entry) in entries.iter().enumerate() {
+            assert!(!index.is_hollow(), "{n}");
+            if n % 5 > 0 && n < 600 {
+                entry.metric.add(n as u64);
+                assert_eq!(index.retire(entry).unwrap().hash, Some(n as u64));
+                assert!(index.retire(entry).is_none());
+            }
+            if index.is_hollow() {
+                index.compact();
+                assert_eq!(index.slots.len(), index.len());
+            }
+        }
+        index.compact();
+        let left: Vec<_> = (0..700).filter(|n| n % 5 == 0 || *n >= 600).collect();
+        assert_eq!(index.len(), left.len());
+        let half = left.len() / 2;
+        let batches = [index.batch(0..half), index.batch(half..left.len())];
+        for (shown, n) in batches.into_iter().flatten().zip(&left) {
+            assert_eq!(shown.labels, labels(*n));
+            let at = index.find(&labels(*n), &hasher).unwrap();
+            assert!(Arc::ptr_eq(index.entry(at), &entries[*n]));
+            assert_eq!(index.keys[at].hash, Some(*n as u64));
+        }
+        assert_eq!(index.find(&labels(1), &hasher), None);
+    }
+}

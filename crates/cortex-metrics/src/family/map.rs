@@ -276,6 +276,12 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
             .map_or(0, |overflow| overflow.hits.load(Ordering::Relaxed))
     }
 
+    #[cfg(test)]
+    /// Returns the number of series and holes.
+    pub(super) fn slots(&self) -> usize {
+        self.index.lock().slots.len()
+    }
+
     pub(super) fn retired(&self) -> usize {
         self.index.lock().retired()
     }

@@ -43,6 +43,18 @@ fn series_are_shown_in_the_order_of_creation() {
 }
 
 #[test]
+fn holes_do_not_pile_up_between_scrapes() {
+    let family = Family::new(Counter::default);
+    family.with(&key("stays"), Counter::inc);
+    for n in 0_u32..5_000 {
+        family.with(&key(n.to_string()), Counter::inc);
+        assert!(family.remove(&key(n.to_string())));
+        assert!(family.slots() < 300, "{n}");
+    }
+    assert_eq!(exposed(&family)[0], (r#"key="stays""#.to_owned(), 1));
+}
+
+#[test]
 fn the_bound_keeps_totals_true() {
     let family = Family::new(Counter::default).max_series(10);
     assert!(Encode::is_empty(&family));

@@ -167,6 +167,12 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     }
 
     #[cfg(test)]
+    /// Returns the number of series and holes.
+    pub(crate) fn slots(&self) -> usize {
+        self.map.slots()
+    }
+
+    #[cfg(test)]
     /// Runs `f` on the rendered labels of every series and what it shows.
     pub(crate) fn each(&self, mut f: impl FnMut(&str, &M, &M::Seen)) {
         self.map
