@@ -181,6 +181,19 @@ impl Histogram {
     /// Counts a value and returns the slot of its exemplar.
     fn record(&self, value: f64) -> Option<usize> {
         let inner = &*self.inner;
+        if inner.classic.is_none()
+            && let Some(native) = &inner.native
+            && let Some(spot) = native.count_usual(value)
+        {
+            inner.cells.add_float(inner.sum, value);
+            return Some(spot.slot());
+        }
+        self.record_slowly(value)
+    }
+
+    #[inline(never)]
+    fn record_slowly(&self, value: f64) -> Option<usize> {
+        let inner = &*self.inner;
         if !inner.takes(value) {
             inner.dropped.fetch_add(1, Ordering::Relaxed);
             return None;

@@ -42,10 +42,6 @@ pub(super) const fn size(chunk: usize) -> usize {
     FIRST << if chunk < DOUBLINGS { chunk } else { DOUBLINGS }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "by value, a place is put together from its parts, and taken to pieces again"
-)]
 impl Slab {
     #[cfg(not(cortex_loom))]
     pub(super) const fn new() -> Self {

@@ -135,6 +135,7 @@ where
 
 /// Returns the slab that this thread leases, or one without chunks.
 #[cfg(not(cortex_loom))]
+#[expect(clippy::unnecessary_wraps, reason = "the model has none without chunks")]
 #[inline]
 fn own() -> Option<&'static Slab> {
     // SAFETY: it is `NONE` or the slab that this thread leases; those of the static pool are never freed.

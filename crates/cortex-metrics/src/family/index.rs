@@ -297,7 +297,7 @@ mod tests {
     fn holes_are_closed() {
         let hasher = RandomState::default();
         let mut index = Index::<Counter>::new();
-        let labels = |n: usize| format!("n=\"{}\"", format!("{}-{n}", "9".repeat(n % 7)));
+        let labels = |n: usize| format!("n=\"{}-{n}\"", "9".repeat(n % 7));
         let entries: Vec<_> = (0..700)
             .map(|n| {
                 let entry = Entry::new(Counter::default(), &labels(n), &hasher);

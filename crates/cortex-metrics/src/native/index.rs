@@ -7,29 +7,35 @@ use std::sync::OnceLock;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Index {
     schema: i8,
-    /// For schemas above 0.
-    octave: Option<&'static Octave>,
+    /// How many of the mantissa's bits do not select a slot.
+    shift: u8,
+    /// For schemas above 0; else empty.
+    octave: &'static [Slot],
 }
 
-#[derive(Debug)]
-struct Octave {
-    /// For each slot, how many bounds are below its start.
-    below: Box<[u16]>,
-    /// The mantissa bits of each bound 2^(k * 2^-schema), and one that no mantissa exceeds.
-    bounds: Box<[u64]>,
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// The mantissa bits of the next bound 2^(k * 2^-schema), or of none that a mantissa exceeds.
+    bound: u64,
+    /// How many bounds are below its start.
+    below: i32,
 }
 
 const MANTISSA: u32 = 52;
 
-static OCTAVES: [OnceLock<Octave>; 8] = [const { OnceLock::new() }; 8];
+static OCTAVES: [OnceLock<Box<[Slot]>>; 8] = [const { OnceLock::new() }; 8];
 
 impl Index {
     pub(crate) fn new(schema: i8) -> Self {
         let at = usize::try_from(schema)
             .ok()
             .and_then(|schema| schema.checked_sub(1));
-        let octave = at.map(|at| OCTAVES[at].get_or_init(|| Octave::new(schema)));
-        Self { schema, octave }
+        let octave: Option<&'static [Slot]> = at.map(|at| &**OCTAVES[at].get_or_init(|| slots(schema)));
+        Self {
+            schema,
+            shift: shift(schema),
+            octave: octave.unwrap_or_default(),
+        }
     }
 
     /// Returns the bucket of a value that is finite and positive.
@@ -40,42 +46,46 @@ impl Index {
             let (exponent, mantissa) = parts(value * 2_f64.powi(SHIFT)); // exact, and no subnormal
             return self.bucket(exponent - SHIFT, mantissa);
         }
+        self.of_normal(value)
+    }
+
+    /// Returns the bucket of a value that is finite, positive and not subnormal.
+    #[inline]
+    pub(crate) fn of_normal(&self, value: f64) -> i32 {
         let (exponent, mantissa) = parts(value);
         self.bucket(exponent, mantissa)
     }
 
     #[inline]
     fn bucket(&self, exponent: i32, mantissa: u64) -> i32 {
-        if let Some(octave) = self.octave {
-            return (exponent << self.schema) + octave.bucket(mantissa, self.schema);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 9 bits are left")]
+        let slot = (mantissa >> self.shift) as usize;
+        if let Some(slot) = self.octave.get(slot) {
+            return (exponent << self.schema) + slot.below + i32::from(mantissa > slot.bound);
         }
         let width = -i32::from(self.schema);
         (exponent + i32::from(mantissa > 0) + (1 << width) - 1) >> width
     }
 }
 
-impl Octave {
-    fn new(schema: i8) -> Self {
-        let count = 1_u32 << schema;
-        let bound = |k| parts(2_f64.powf(f64::from(k) / f64::from(count))).1;
-        let bounds: Box<[u64]> = (0..count).map(bound).chain([u64::MAX]).collect();
-        let start = |slot: u64| slot << (MANTISSA - 1 - u32::from(schema.unsigned_abs()));
-        let below = |slot| {
-            let below = bounds.partition_point(|bound| *bound < start(slot));
-            u16::try_from(below).expect("invariant: at most 256 bounds")
-        };
-        let below = (0..u64::from(count) * 2).map(below).collect();
-        Self { below, bounds }
-    }
+/// Returns how many bits of the mantissa do not select a slot.
+const fn shift(schema: i8) -> u8 {
+    51 - if schema > 0 { schema.unsigned_abs() } else { 0 } // one of `MANTISSA` bits makes twice as many slots
+}
 
-    /// Returns how many of the octave's bounds are below the mantissa.
-    #[inline]
-    fn bucket(&self, mantissa: u64, schema: i8) -> i32 {
-        let slot = mantissa >> (MANTISSA - 1 - u32::from(schema.unsigned_abs()));
-        #[expect(clippy::cast_possible_truncation, reason = "at most 9 bits are left")]
-        let below = self.below[slot as usize];
-        i32::from(below) + i32::from(mantissa > self.bounds[usize::from(below)])
-    }
+fn slots(schema: i8) -> Box<[Slot]> {
+    let count = 1_u32 << schema;
+    let bound = |k| parts(2_f64.powf(f64::from(k) / f64::from(count))).1;
+    let bounds: Vec<u64> = (0..count).map(bound).chain([u64::MAX]).collect();
+    let slot = |slot: u64| {
+        let start = slot << shift(schema);
+        let below = bounds.partition_point(|bound| *bound < start);
+        Slot {
+            bound: bounds[below],
+            below: i32::try_from(below).expect("invariant: at most 256 bounds"),
+        }
+    };
+    (0..u64::from(count) * 2).map(slot).collect()
 }
 
 /// Returns the exponent and the bits of the mantissa of a normal positive number.

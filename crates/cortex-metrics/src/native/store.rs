@@ -19,6 +19,8 @@ const OCTAVES: i32 = 32;
 #[derive(Debug)]
 pub(crate) struct Native {
     config: NativeBuckets,
+    /// What is greater is neither zero nor subnormal.
+    above: f64,
     index: Index,
     positive: Side,
     /// For histograms that take negative values.
@@ -56,6 +58,7 @@ impl Native {
     pub(crate) fn new(config: NativeBuckets, signed: bool) -> Self {
         Self {
             config,
+            above: config.threshold().max(f64::MIN_POSITIVE),
             index: Index::new(config.schema()),
             positive: Side::new(config.schema()),
             negative: signed.then(|| Side::new(config.schema())),
@@ -72,6 +75,17 @@ impl Native {
         } else {
             Spot::Negative(self.index.of(-value))
         }
+    }
+
+    /// Counts a value in the short way, if there is one for it, and returns its bucket: for most there is.
+    #[inline]
+    pub(crate) fn count_usual(&self, value: f64) -> Option<Spot> {
+        if value > self.above && value < f64::INFINITY {
+            let bucket = self.index.of_normal(value);
+            self.positive.count(bucket);
+            return Some(Spot::Positive(bucket));
+        }
+        None
     }
 
     /// Counts a value that is not zero.
@@ -134,6 +148,17 @@ impl Side {
 
     #[inline]
     fn add(&self, bucket: i32, n: u64) {
+        let at = bucket.wrapping_sub(self.first).cast_unsigned();
+        match self.pages.get((at / PAGE) as usize).and_then(OnceLock::get) {
+            Some(page) => page.add((at % PAGE) as usize, n),
+            None => self.add_slowly(bucket, n),
+        }
+    }
+
+    /// Adds to a bucket whose page is not there yet, or that has none.
+    #[cold]
+    #[inline(never)]
+    fn add_slowly(&self, bucket: i32, n: u64) {
         let at = bucket.wrapping_sub(self.first).cast_unsigned();
         match self.pages.get((at / PAGE) as usize) {
             Some(page) => {
