@@ -83,8 +83,8 @@ impl Place {
             if cache.epoch != epoch {
                 return None;
             }
-            let entry = cache.memory.find(lookup)?;
-            f.take().map(|f| f(&entry.metric))
+            let metric = cache.memory.find(lookup)?;
+            f.take().map(|f| f(metric))
         });
         match (found, f) {
             (Ok(Some(result)), _) => Ok(result),

@@ -117,11 +117,18 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
     fn lookup<'a>(&'a self, values: [&'a str; N]) -> ByValues<'a, N> {
         let values = values.map(cut);
         let words = values.map(Words::of);
+        let are_whole = words.iter().all(Words::are_whole);
+        let hash = if are_whole {
+            self.inner.mixer.hash_whole(words)
+        } else {
+            self.inner.mixer.hash(values.into_iter().zip(words))
+        };
         ByValues {
             names: &self.inner.names,
             values,
             words,
-            hash: self.inner.mixer.hash(values.into_iter().zip(words)),
+            are_whole,
+            hash,
         }
     }
 }
@@ -190,6 +197,8 @@ struct ByValues<'a, const N: usize> {
     names: &'a [String; N],
     values: [&'a str; N],
     words: [Words; N],
+    /// Whether the words are all of each value.
+    are_whole: bool,
     hash: u64,
 }
 
@@ -213,7 +222,7 @@ impl<const N: usize> Lookup<Values<N>> for ByValues<'_, N> {
 
     #[inline]
     fn is(&self, key: &Values<N>) -> bool {
-        self.words == key.words && (self.words.iter().all(Words::are_whole) || self.is_text(key))
+        self.words == key.words && (self.are_whole || self.is_text(key))
     }
 
     fn key(&self) -> Values<N> {

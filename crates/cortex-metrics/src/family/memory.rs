@@ -1,6 +1,11 @@
-use std::sync::Arc;
+#![expect(
+    unsafe_code,
+    reason = "a metric is copied next to its key, to save a walk through memory"
+)]
 
-use super::index::Entry;
+use std::mem::ManuallyDrop;
+use std::ptr;
+
 use super::keyed::Keyed;
 use super::lookup::Lookup;
 
@@ -15,7 +20,24 @@ const CAPACITY: usize = 1024;
 pub(super) struct Memory<K, M> {
     /// A power of two of them, or none.
     places: Box<[Place]>,
-    series: Vec<Keyed<K, M>>,
+    series: Vec<Remembered<K, M>>,
+}
+
+#[derive(Debug)]
+struct Remembered<K, M> {
+    keyed: Keyed<K, M>,
+    /// A copy of the metric in `keyed.entry`, which is what a thread would have to wait for otherwise.
+    metric: ManuallyDrop<M>,
+}
+
+impl<K, M> Remembered<K, M> {
+    fn new(keyed: Keyed<K, M>) -> Self {
+        // SAFETY: a metric is a pointer with a reference count and plain data beside it, so that a bitwise copy is as
+        // good as the original to who only has a reference. The copy is not counted and never dropped, and the
+        // original stays where it is for as long as `keyed` is beside it.
+        let metric = ManuallyDrop::new(unsafe { ptr::read(&raw const keyed.entry.metric) });
+        Self { keyed, metric }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,16 +61,16 @@ impl<K, M> Memory<K, M> {
     }
 
     #[inline]
-    pub(super) fn find<Q: Lookup<K>>(&self, lookup: &Q) -> Option<&Arc<Entry<M>>> {
+    pub(super) fn find<Q: Lookup<K>>(&self, lookup: &Q) -> Option<&M> {
         let hash = lookup.hash();
         let mask = self.places.len().wrapping_sub(1);
         let mut at = low(hash) & mask;
         loop {
             // No places at all are no place, and an empty one leads to no series.
             let place = self.places.get(at)?;
-            let keyed = self.series.get(place.at as usize)?;
-            if place.tag == tag(hash) && keyed.is(lookup) {
-                return Some(&keyed.entry);
+            let series = self.series.get(place.at as usize)?;
+            if place.tag == tag(hash) && lookup.is(&series.keyed.key) {
+                return Some(&series.metric);
             }
             at = (at + 1) & mask;
         }
@@ -59,7 +81,7 @@ impl<K, M> Memory<K, M> {
         if self.series.len() >= CAPACITY {
             *self = Self::new();
         }
-        self.series.push(found);
+        self.series.push(Remembered::new(found));
         if 2 * self.series.len() > self.places.len() {
             let more = (2 * self.places.len()).max(16);
             self.places = vec![Place::EMPTY; more].into();
@@ -70,7 +92,7 @@ impl<K, M> Memory<K, M> {
     }
 
     fn put(&mut self, series: usize) {
-        let hash = self.series[series].hash;
+        let hash = self.series[series].keyed.hash;
         let mask = self.places.len() - 1;
         let mut at = low(hash) & mask;
         while self.places[at].at != Place::EMPTY.at {
@@ -101,7 +123,10 @@ const fn low(hash: u64) -> usize {
 mod tests {
     use foldhash::fast::RandomState;
 
+    use std::sync::Arc;
+
     use super::*;
+    use crate::family::index::Entry;
     use crate::labels::Rendered;
 
     struct Number(u64, u64);
@@ -143,7 +168,7 @@ mod tests {
                 memory.insert(keyed(hash(key), key));
                 for known in 0..=key {
                     let found = memory.find(&Number(hash(known), known)).unwrap();
-                    assert_eq!(found.metric, known, "{spread}");
+                    assert_eq!(*found, known, "{spread}");
                 }
             }
         }

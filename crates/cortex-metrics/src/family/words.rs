@@ -68,16 +68,36 @@ impl Mixer {
         Self { keys, long }
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn hash<'a>(&self, values: impl Iterator<Item = (&'a str, Words)>) -> u64 {
-        let [mut first_key, last_key, sum_key, len_key] = self.keys;
-        let (mut sum, mut lens) = (0_u64, 0_u64);
-        for (value, words) in values {
-            let mixed = if words.are_whole() {
+        self.hash_with(values, |value, words, first_key, last_key| {
+            if words.are_whole() {
                 fold(words.first ^ first_key, words.last ^ last_key)
             } else {
                 self.long.hash_one(value) ^ first_key
-            };
+            }
+        })
+    }
+
+    /// Returns the same hash for values of which the words are all.
+    #[inline]
+    pub(super) fn hash_whole(&self, words: impl IntoIterator<Item = Words>) -> u64 {
+        let values = words.into_iter().map(|words| ((), words));
+        self.hash_with(values, |(), words, first_key, last_key| {
+            fold(words.first ^ first_key, words.last ^ last_key)
+        })
+    }
+
+    #[inline]
+    fn hash_with<T>(
+        &self,
+        values: impl Iterator<Item = (T, Words)>,
+        mix: impl Fn(T, &Words, u64, u64) -> u64,
+    ) -> u64 {
+        let [mut first_key, last_key, sum_key, len_key] = self.keys;
+        let (mut sum, mut lens) = (0_u64, 0_u64);
+        for (value, words) in values {
+            let mixed = mix(value, &words, first_key, last_key);
             sum = sum.wrapping_add(mixed).rotate_left(23);
             lens = lens.wrapping_mul(0x1_0001).wrapping_add(words.len as u64);
             first_key = first_key.rotate_left(17).wrapping_add(last_key);
@@ -100,7 +120,12 @@ mod tests {
     use std::collections::{HashMap, HashSet};
 
     fn hash(mixer: &Mixer, values: &[&str]) -> u64 {
-        mixer.hash(values.iter().map(|value| (*value, Words::of(value))))
+        let hash = mixer.hash(values.iter().map(|value| (*value, Words::of(value))));
+        let words: Vec<_> = values.iter().map(|value| Words::of(value)).collect();
+        if words.iter().all(Words::are_whole) {
+            assert_eq!(mixer.hash_whole(words), hash);
+        }
+        hash
     }
 
     #[test]
