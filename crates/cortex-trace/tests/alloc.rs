@@ -12,6 +12,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 #[cfg(feature = "bridge")]
 #[path = "alloc/bridge.rs"]
 mod bridge;
+#[path = "alloc/burst.rs"]
+mod burst;
 #[cfg(feature = "tower")]
 #[path = "alloc/layer.rs"]
 mod layer;

@@ -3,10 +3,14 @@
 //! Spans are exported to nobody. Recorded ones are made in bursts that fit both queues, which are emptied outside the
 //! measured time: a span that is dropped because the queue is full would be a cheap one.
 
+mod baggage;
 mod bridge;
 mod logs;
+mod sampler;
+mod tail;
 
 use std::hint::black_box;
+use std::io;
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
@@ -30,16 +34,20 @@ const TRACESTATE: &str = "congo=ucfJifl5GOE,rojo=00f067aa0ba902b7,ot=th:c";
 /// Fewer than the 512 that make either exporter's thread send a batch by itself.
 const BURST: u64 = 256;
 
-fn main() {
+fn main() -> io::Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
     propagate(&mut criterion, "propagate", None);
     propagate(&mut criterion, "propagate-tracestate", Some(TRACESTATE));
     unsampled(&mut criterion);
     direct(&mut criterion);
     sampled(&mut criterion);
+    baggage::measure(&mut criterion);
+    sampler::measure(&mut criterion)?;
+    tail::measure(&mut criterion);
     logs::measure(&mut criterion);
     bridge::bridge(&mut criterion);
     criterion.final_summary();
+    Ok(())
 }
 
 fn received(traceparent: &'static str, tracestate: Option<&'static str>) -> HeaderMap {

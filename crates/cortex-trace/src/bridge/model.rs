@@ -24,21 +24,21 @@ fn check(run: impl Fn() + Send + Sync + 'static) {
 /// A context in which every word tells which one it is.
 fn numbered(n: u64) -> Context {
     let trace = u128::from(n) << 64 | u128::from(!n);
-    let ids = TraceId::new(trace).zip(SpanId::new(n)).unwrap();
+    let ids = TraceId::new(trace).zip(SpanId::new(n)).expect("it is there");
     Context::new().with_span(ids.0, ids.1, Flags::RANDOM)
 }
 
 fn recorded(n: u64) -> Context {
     let context = numbered(n);
-    let ids = context.trace_id().zip(context.span_id()).unwrap();
+    let ids = context.trace_id().zip(context.span_id()).expect("it is there");
     context.with_span(ids.0, ids.1, Flags::SAMPLED | Flags::RECORDING)
 }
 
 fn record(n: u64) -> Option<Box<Record>> {
     let context = recorded(n);
     let data = SpanData {
-        trace_id: context.trace_id().unwrap(),
-        span_id: context.span_id().unwrap(),
+        trace_id: context.trace_id().expect("it is there"),
+        span_id: context.span_id().expect("it is there"),
         parent_span_id: None,
         parent_is_remote: false,
         flags: context.flags(),
@@ -60,7 +60,7 @@ fn record(n: u64) -> Option<Box<Record>> {
 
 /// Closes a span; returns whose record it had, and what was noted in it.
 fn close(spans: &Spans, id: u64) -> (u64, Vec<Value>) {
-    let (record, _) = spans.remove(id).unwrap();
+    let (record, _) = spans.remove(id).expect("it is there");
     let span = record.ended(SystemClock.now());
     let notes = span.attributes.into_iter().map(|attribute| attribute.value);
     (span.span_id.get(), notes.collect())

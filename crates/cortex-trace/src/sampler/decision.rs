@@ -172,6 +172,7 @@ impl<'a> SampleParams<'a> {
 
     /// Returns the 56 bits that every sampler of the trace compares with its threshold: the `rv` of `tracestate`, or
     /// the low bits of the trace id.
+    #[inline]
     pub fn randomness(&self) -> u64 {
         randomness(self.tracestate, self.trace_id)
     }
@@ -194,6 +195,7 @@ impl<'a> SampleParams<'a> {
     /// assert_eq!(params(high).decide(&tenth), Decision::RecordAndSample { threshold });
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn decide<S: Sampler + ?Sized>(&self, sampler: &S) -> Decision {
         sampler.intent(self).decide(self.randomness())
     }

@@ -11,18 +11,26 @@ const KEY: &str = "ot";
 const LENGTH: usize = 256;
 
 /// Returns the 56 bits that decide: `rv`, or the low bits of the trace id.
+#[inline]
 pub(crate) fn randomness(tracestate: Option<&TraceState>, trace_id: TraceId) -> u64 {
-    let explicit = tracestate.and_then(|state| explicit(sub_value(state.get(KEY)?, "rv")?));
+    let explicit = match tracestate {
+        Some(state) if !state.is_empty() => given_randomness(state),
+        _ => None,
+    };
     explicit.unwrap_or_else(|| {
         let low = trace_id.get() & u128::from(super::threshold::END - 1);
         u64::try_from(low).expect("invariant: 56 bits")
     })
 }
 
+/// Returns the randomness that the caller gave the trace apart from its id.
+fn given_randomness(tracestate: &TraceState) -> Option<u64> {
+    explicit(sub_value(tracestate.get(KEY)?, "rv")?)
+}
+
 /// Says whether the caller gave the trace a randomness apart from its id.
 pub(super) fn has_randomness(tracestate: &TraceState) -> bool {
-    let rv = tracestate.get(KEY).and_then(|value| sub_value(value, "rv"));
-    rv.and_then(explicit).is_some()
+    given_randomness(tracestate).is_some()
 }
 
 /// Returns the threshold that the caller published.

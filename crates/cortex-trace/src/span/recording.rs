@@ -119,8 +119,8 @@ impl Recording {
     }
 
     pub(crate) fn end_now(self) {
-        let end = self.tracer.clock().now();
-        self.end(end);
+        let now = self.tracer.clock().now();
+        self.tracer.submit_at(self.record.ended(now), now);
     }
 
     pub(crate) fn end(self, end: Instant) {

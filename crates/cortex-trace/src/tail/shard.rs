@@ -224,12 +224,15 @@ impl Shard {
         for id in &held.ids {
             self.spans.remove(id);
         }
-        // What a burst has left behind is given back.
+        Some(held)
+    }
+
+    /// Gives back what a burst has left behind. Now and then: the next burst would only ask for it again.
+    pub(super) fn shrink(&mut self) {
         if self.spans.capacity() > 256 && self.spans.len() < self.spans.capacity() / 8 {
             self.spans.shrink_to(self.spans.len() * 2);
             self.segments.shrink_to(self.segments.len() * 2);
         }
-        Some(held)
     }
 }
 

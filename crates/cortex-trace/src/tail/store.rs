@@ -212,6 +212,9 @@ impl Store {
         }
         let bytes = size::of(&span);
         held.bytes += bytes;
+        if held.spans.capacity() == 0 {
+            held.spans.reserve_exact(held.ids.len()); // of many one at least, and of one no more
+        }
         held.spans.push(span);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let case = if place.root == id { shard.take(id) } else { None };
@@ -250,6 +253,9 @@ impl Store {
         self.now.fetch_max(now, Ordering::Relaxed);
         let closed = self.closed.load(Ordering::Relaxed);
         self.cut_until(if closed { u64::MAX } else { now }, &export);
+        for at in 0..self.shards.len() {
+            self.shard(at).shrink();
+        }
     }
 
     pub(crate) fn stats(&self) -> TailStats {
@@ -417,15 +423,16 @@ impl Store {
         };
         self.spans.fetch_sub(spans, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if verdict == Verdict::Discard {
+            return discard(case.spans, rest, export);
+        }
         let mut spans = case.spans.into_iter().chain(rest).peekable();
         let Some(first) = spans.peek() else {
             return;
         };
         let matched = match verdict {
             Verdict::Matched(matched) => Some(matched),
-            Verdict::Sampled => None,
-            // Each by itself is as the sampler said.
-            Verdict::Discard => return spans.for_each(export),
+            Verdict::Sampled | Verdict::Discard => None,
         };
         let kept = Kept::new(case.head, matched, case.tracestate, first.trace_id);
         for span in spans {
@@ -450,6 +457,9 @@ impl Store {
         }
         if !self.evicted.swap(false, Ordering::Relaxed) {
             self.uncertain.store(false, Ordering::Relaxed);
+        }
+        for at in 0..self.shards.len() {
+            self.shard(at).shrink();
         }
         let age = u64::try_from(self.tail.limits.age.as_nanos()).unwrap_or(u64::MAX);
         let Some(latest) = now.checked_sub(age) else {
@@ -487,8 +497,12 @@ impl Store {
     }
 
     fn at(&self, trace_id: TraceId) -> usize {
-        let shards = self.shards.len() as u128;
-        usize::try_from(trace_id.get() % shards).expect("invariant: less than the number of shards")
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the lower half, in which a division is cheap"
+        )]
+        let low = trace_id.get() as u64;
+        usize::try_from(low % self.shards.len() as u64).expect("invariant: less than the number of shards")
     }
 
     fn shard(&self, at: usize) -> MutexGuard<'_, Shard> {
@@ -499,6 +513,13 @@ impl Store {
         let elapsed = instant.saturating_duration_since(self.origin);
         u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
     }
+}
+
+/// Exports what the sampler has kept by itself of spans that nobody keeps as a whole.
+fn discard(mut spans: Vec<SpanData>, rest: Vec<SpanData>, export: &impl Fn(SpanData)) {
+    // Nearly always nothing: what is left is dropped where it is, as moving it would cost more than all else here.
+    spans.retain(|span| span.flags.contains(Flags::SAMPLED));
+    spans.into_iter().chain(rest).for_each(export);
 }
 
 /// Locks what no panic can leave half done: no foreign code runs under it.

@@ -347,6 +347,15 @@ impl Tracer {
         }
     }
 
+    /// Does what [`submit`](Self::submit) does for somebody who has just read the clock.
+    #[inline] // moves a large value
+    pub(crate) fn submit_at(&self, span: SpanData, now: Instant) {
+        match &self.inner.tail {
+            Some(tail) => tail.end(span, now, |span| self.export(span)),
+            None => self.export(span),
+        }
+    }
+
     /// Hands a span to the exporters, behind the tail.
     pub(crate) fn export(&self, span: SpanData) {
         self.inner.pipeline.submit_sampled(span);

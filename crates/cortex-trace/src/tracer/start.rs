@@ -250,12 +250,14 @@ impl Started {
             return None;
         }
         let (trace_id, span_id) = self.context.trace_id().zip(self.context.span_id())?;
-        let started = started.unwrap_or_else(|| tracer.clock().now());
+        let given = started;
+        let started = given.unwrap_or_else(|| tracer.clock().now());
         // Every other time of the span is measured from this one, so that none runs backwards.
         let start = tracer.wall(started);
         let sampled = self.context.flags().contains(Flags::SAMPLED);
         if let Some(tail) = tracer.tail() {
-            let now = tracer.clock().now();
+            // Not when it started, if somebody has said that, who may be wrong.
+            let now = given.map_or(started, |_| tracer.clock().now());
             let export = |span| tracer.export(span);
             let recorded = match (self.head, self.parent) {
                 (Some(head), _) => {

@@ -42,6 +42,7 @@ mod sampling;
 mod spans;
 mod support;
 mod tail;
+mod tail_threads;
 #[cfg(feature = "telemetry")]
 mod telemetry;
 #[cfg(feature = "tower")]

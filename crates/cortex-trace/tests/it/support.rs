@@ -40,6 +40,11 @@ impl Fixture {
         self.spans.take()
     }
 
+    /// Returns the spans that were exported since the last call, without a flush.
+    pub(crate) fn taken(&self) -> Vec<SpanData> {
+        self.spans.take()
+    }
+
     /// Returns the one span that has ended since the last call.
     pub(crate) fn one(&self) -> SpanData {
         let mut ended = self.ended();

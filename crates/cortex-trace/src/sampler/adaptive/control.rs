@@ -74,7 +74,7 @@ impl Control {
         let (mut spans, mut kept) = (0, 0);
         for (index, route) in routes.taken() {
             let seen = route.threshold();
-            let counts = route.turn();
+            let counts = routes.turn(index, route);
             let history = &mut self.routes[index];
             if counts.arrivals == 0 && history.rate.weight == 0.0 {
                 continue; // nobody has come here yet

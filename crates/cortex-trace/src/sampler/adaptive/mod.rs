@@ -1,6 +1,7 @@
 //! A sampler that keeps a budget: counters and a threshold per route on the hot path (`routes`), and once a second a
 //! tick (`control`) that divides the budget (`shares`) and sets the thresholds anew.
 
+mod arrivals;
 mod children;
 mod control;
 mod routes;

@@ -3,6 +3,7 @@
 //! All orderings are relaxed: a slot is whole from the start, no counter tells anything about another one, and a
 //! threshold is right whichever of two threads has set it last. Checked by the models below.
 
+use super::arrivals::Arrivals;
 use super::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::sampler::Threshold;
 
@@ -16,6 +17,7 @@ pub(super) struct Routes {
     /// `None` if all spans are one route.
     table: Option<Box<[Route]>>,
     other: Route,
+    arrivals: Arrivals,
     used: AtomicUsize,
 }
 
@@ -24,9 +26,7 @@ pub(super) struct Routes {
 pub(super) struct Route {
     /// The hash of the key; 0 if nobody has the slot.
     key: AtomicU64,
-    /// Traces that started since the last tick.
-    arrivals: AtomicU64,
-    /// Those of them that were kept.
+    /// Traces that were kept since the last tick.
     kept: AtomicU64,
     /// Spans below kept ones since the last tick.
     children: AtomicU64,
@@ -51,6 +51,7 @@ impl Routes {
         Self {
             table,
             other: Route::new(threshold, budget),
+            arrivals: Arrivals::new(if per_route { Self::len() } else { 1 }),
             used: AtomicUsize::new(0),
         }
     }
@@ -123,6 +124,27 @@ impl Routes {
         }
     }
 
+    /// Counts a trace that starts, by the index that [`of`](Self::of) returned. Returns about how many there were in
+    /// this tick: those of some other threads are missing.
+    #[inline]
+    pub(super) fn arrive(&self, index: usize) -> u64 {
+        self.arrivals.add(self.counter(index))
+    }
+
+    /// Begins a new tick for a slot, and returns what was counted in the last one.
+    pub(super) fn turn(&self, index: usize, route: &Route) -> Counts {
+        Counts {
+            arrivals: self.arrivals.take(self.counter(index)),
+            kept: route.kept.swap(0, Ordering::Relaxed),
+            children: route.children.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Without a table there is one counter.
+    const fn counter(&self, index: usize) -> usize {
+        if self.table.is_some() { index } else { 0 }
+    }
+
     /// Returns the slots that somebody has, and the one for everything else.
     pub(super) fn taken(&self) -> impl Iterator<Item = (usize, &Route)> {
         let table = self.table.iter().flat_map(|table| table.iter().enumerate());
@@ -152,17 +174,11 @@ impl Route {
     fn new(threshold: u64, budget: u64) -> Self {
         Self {
             key: AtomicU64::new(0),
-            arrivals: AtomicU64::new(0),
             kept: AtomicU64::new(0),
             children: AtomicU64::new(0),
             threshold: AtomicU64::new(threshold),
             budget: AtomicU64::new(budget),
         }
-    }
-
-    /// Counts a trace that starts.
-    pub(super) fn arrive(&self) {
-        self.arrivals.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the threshold of now, which depends on traces before this one only.
@@ -189,15 +205,6 @@ impl Route {
         self.children.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Begins a new tick, and returns what was counted in the last one.
-    pub(super) fn turn(&self) -> Counts {
-        Counts {
-            arrivals: self.arrivals.swap(0, Ordering::Relaxed),
-            kept: self.kept.swap(0, Ordering::Relaxed),
-            children: self.children.swap(0, Ordering::Relaxed),
-        }
-    }
-
     /// Sets the threshold, unless it has changed since it was `seen`: then a burst has raised it.
     pub(super) fn set(&self, seen: u64, threshold: u64, budget: u64) {
         self.budget.store(budget, Ordering::Relaxed);
@@ -212,6 +219,16 @@ mod tests {
     use super::*;
     use crate::sampler::END;
     use std::collections::HashSet;
+
+    /// What came and was kept since the last call.
+    fn turn(routes: &Routes) -> (u64, u64) {
+        let counts = routes.taken().map(|(index, route)| routes.turn(index, route));
+        counts.fold((0, 0), |sum, counts| add(sum, (counts.arrivals, counts.kept)))
+    }
+
+    fn add(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
+        (a.0 + b.0, a.1 + b.1)
+    }
 
     fn routes() -> Routes {
         Routes::new(true, 0, 1)
@@ -298,20 +315,19 @@ mod tests {
                 let routes = &routes;
                 scope.spawn(move || {
                     for n in 0..20_000_u64 {
-                        let (_, route) = routes.of((n + thread) % 400 + 1, |_| 1_000_000);
-                        route.arrive();
+                        let (index, route) = routes.of((n + thread) % 400 + 1, |_| 1_000_000);
+                        routes.arrive(index);
                         route.keep(END);
                     }
                 });
             }
-            let mut total = 0;
+            let mut total = (0, 0);
             for _ in 0..1000 {
-                total += routes.taken().map(|(_, route)| route.turn().kept).sum::<u64>();
+                total = add(total, turn(&routes));
             }
             total
         });
-        let rest: u64 = routes.taken().map(|(_, route)| route.turn().kept).sum();
-        assert_eq!(total + rest, 80_000);
+        assert_eq!(add(total, turn(&routes)), (80_000, 80_000));
         assert_eq!(routes.used.load(Ordering::Relaxed), ROUTES);
     }
 }
@@ -362,20 +378,20 @@ mod model {
                 .map(|_| {
                     let routes = Arc::clone(&routes);
                     thread::spawn(move || {
-                        let (_, route) = routes.of(1, |_| 1);
-                        route.arrive();
+                        let (index, route) = routes.of(1, |_| 1);
+                        routes.arrive(index);
                         route.keep(END);
                     })
                 })
                 .collect();
-            let (_, route) = routes.of(1, |_| 1);
+            let (index, route) = routes.of(1, |_| 1);
             let seen = route.threshold();
-            let first = route.turn();
+            let first = routes.turn(index, route);
             route.set(seen, seen, 1);
             for writer in writers {
                 writer.join().unwrap();
             }
-            let second = route.turn();
+            let second = routes.turn(index, route);
             assert_eq!(
                 (first.arrivals + second.arrivals, first.kept + second.kept),
                 (2, 2)
