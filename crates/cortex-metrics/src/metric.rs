@@ -135,7 +135,7 @@ pub(crate) trait Single: Debug + Send + Sync + Sized + 'static {
             metric, labels, seen, ..
         } in all
         {
-            metric.show(labels, seen, series);
+            metric.show(labels.as_str(), seen, series);
         }
     }
 
@@ -161,8 +161,27 @@ pub(crate) trait Single: Debug + Send + Sync + Sized + 'static {
 pub(crate) struct Shown<'a, M: Single> {
     pub(crate) metric: &'a M,
     pub(crate) near: M::Near,
-    pub(crate) labels: &'a str,
+    pub(crate) labels: Piece<'a>,
     pub(crate) seen: &'a M::Seen,
+}
+
+/// A piece of a text, cut out when it is asked for: not everybody asks, or needs to know that it is whole characters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl<'a> Piece<'a> {
+    pub(crate) fn as_str(self) -> &'a str {
+        &self.text[self.start..self.end]
+    }
+
+    #[inline]
+    pub(crate) fn as_bytes(self) -> &'a [u8] {
+        &self.text.as_bytes()[self.start..self.end]
+    }
 }
 
 impl<T: Single> Encode for T {

@@ -15,7 +15,7 @@ fn show_lines<'a, M: Single>(
     number: impl Fn(&M::Seen) -> Number,
 ) {
     for Shown { labels, seen, .. } in all {
-        lines.push(labels, number(seen));
+        lines.push(labels.as_bytes(), number(seen));
     }
 }
 
@@ -63,7 +63,7 @@ impl Single for Counter {
         };
         match lines {
             Some(lines) => show_lines(lines, all, |seen| Number::Unsigned(*seen)),
-            None => all.for_each(|shown| shown.metric.show(shown.labels, shown.seen, series)),
+            None => all.for_each(|shown| shown.metric.show(shown.labels.as_str(), shown.seen, series)),
         }
     }
 
@@ -105,7 +105,7 @@ impl Single for CounterF64 {
     fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
         match series.lines(Kind::Counter) {
             Some(lines) => show_lines(lines, all, |seen| Number::Float(*seen)),
-            None => all.for_each(|shown| shown.metric.show(shown.labels, shown.seen, series)),
+            None => all.for_each(|shown| shown.metric.show(shown.labels.as_str(), shown.seen, series)),
         }
     }
 
@@ -152,7 +152,7 @@ macro_rules! gauges {
             fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
                 match series.lines(Kind::Gauge) {
                     Some(lines) => show_lines(lines, all, |seen| $number(seen.value)),
-                    None => all.for_each(|shown| shown.metric.show(shown.labels, shown.seen, series)),
+                    None => all.for_each(|shown| shown.metric.show(shown.labels.as_str(), shown.seen, series)),
                 }
             }
 
@@ -203,7 +203,7 @@ impl Single for LevelGauge {
     fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
         match series.lines(Kind::Gauge) {
             Some(lines) => show_lines(lines, all, |seen| Number::Signed(*seen)),
-            None => all.for_each(|shown| shown.metric.show(shown.labels, shown.seen, series)),
+            None => all.for_each(|shown| shown.metric.show(shown.labels.as_str(), shown.seen, series)),
         }
     }
 

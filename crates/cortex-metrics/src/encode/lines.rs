@@ -1,5 +1,5 @@
 use super::encoder::Number;
-use super::number::push_float;
+use super::number::{push_float, push_signed, push_unsigned};
 
 /// Writes series that are a line each and nothing but a number, without asking again for each how lines start.
 pub(crate) struct Lines<'a> {
@@ -15,7 +15,7 @@ const DIGITS: usize = 32;
 
 impl Lines<'_> {
     #[inline]
-    pub(crate) fn push(&mut self, labels: &str, number: Number) {
+    pub(crate) fn push(&mut self, labels: &[u8], number: Number) {
         self.out.reserve(self.start.len() + labels.len() + DIGITS);
         if labels.is_empty() {
             for part in self.bare {
@@ -24,16 +24,12 @@ impl Lines<'_> {
             self.out.push(b' ');
         } else {
             self.out.extend_from_slice(self.start.as_bytes());
-            self.out.extend_from_slice(labels.as_bytes());
+            self.out.extend_from_slice(labels);
             self.out.extend_from_slice(b"} ");
         }
         match number {
-            Number::Unsigned(value) => self
-                .out
-                .extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-            Number::Signed(value) => self
-                .out
-                .extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+            Number::Unsigned(value) => push_unsigned(self.out, value),
+            Number::Signed(value) => push_signed(self.out, value),
             Number::Float(value) => push_float(self.out, value),
         }
         self.out.push(b'\n');
@@ -59,7 +55,7 @@ mod tests {
         if shortly {
             let mut lines = text.lines(kind, scope).unwrap();
             for (labels, number) in numbers {
-                lines.push(labels, *number);
+                lines.push(labels.as_bytes(), *number);
             }
         } else {
             for (own, number) in numbers {

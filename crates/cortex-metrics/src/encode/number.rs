@@ -1,3 +1,39 @@
+/// Appends a whole number.
+///
+/// The digits are written where they stay: a processor has to wait when it copies together what it just wrote in pieces.
+#[inline]
+pub(crate) fn push_unsigned(out: &mut Vec<u8>, value: u64) {
+    const MAX: usize = 20;
+    let start = out.len();
+    let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
+    out.extend_from_slice(&[b'0'; MAX]);
+    let mut rest = value;
+    let mut pairs = out[start..start + digits].rchunks_exact_mut(2);
+    for pair in &mut pairs {
+        let two = low_byte(rest % 100);
+        pair.copy_from_slice(&[b'0' + two / 10, b'0' + two % 10]);
+        rest /= 100;
+    }
+    if let [first] = pairs.into_remainder() {
+        *first = b'0' + low_byte(rest);
+    }
+    out.truncate(start + digits);
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "less than 100")]
+const fn low_byte(small: u64) -> u8 {
+    small as u8
+}
+
+/// Appends a whole number that may be negative.
+#[inline]
+pub(crate) fn push_signed(out: &mut Vec<u8>, value: i64) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    push_unsigned(out, value.unsigned_abs());
+}
+
 /// Appends a value: the shortest text that reads back as the same number.
 pub(crate) fn push_float(out: &mut Vec<u8>, value: f64) {
     let mut buffer = ryu::Buffer::new();
@@ -48,6 +84,21 @@ mod tests {
         let mut out = Vec::new();
         push_float(&mut out, value);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn whole_numbers_are_spelled_as_by_the_standard_library() {
+        let ends = (0..20).flat_map(|n| [10_u64.pow(n) - 1, 10_u64.pow(n), 10_u64.pow(n) + 1]);
+        for value in ends.chain([u64::MAX]) {
+            let mut out = b"x".to_vec();
+            push_unsigned(&mut out, value);
+            assert_eq!(out, format!("x{value}").into_bytes());
+            for value in [value.cast_signed(), value.cast_signed().wrapping_neg()] {
+                let mut out = Vec::new();
+                push_signed(&mut out, value);
+                assert_eq!(out, value.to_string().into_bytes());
+            }
+        }
     }
 
     #[test]

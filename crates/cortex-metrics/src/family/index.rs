@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::cells::walk;
-use crate::metric::{Shown, Single};
+use crate::metric::{Piece, Shown, Single};
 
 /// A series.
 #[derive(Debug)]
@@ -274,7 +274,11 @@ impl<'a, M: Single> Iterator for Batch<'a, M> {
     fn next(&mut self) -> Option<Shown<'a, M>> {
         loop {
             let slot = self.slots.split_off_first()?;
-            let labels = &self.texts[self.start..slot.end];
+            let labels = Piece {
+                text: self.texts,
+                start: self.start,
+                end: slot.end,
+            };
             self.start = slot.end;
             if let Some(entry) = &slot.entry {
                 return Some(Shown {
@@ -322,7 +326,7 @@ mod tests {
         let half = left.len() / 2;
         let batches = [index.batch(0..half), index.batch(half..left.len())];
         for (shown, n) in batches.into_iter().flatten().zip(&left) {
-            assert_eq!(shown.labels, labels(*n));
+            assert_eq!(shown.labels.as_str(), labels(*n));
             let at = index.find(&labels(*n), &hasher).unwrap();
             assert!(Arc::ptr_eq(index.entry(at), &entries[*n]));
             assert_eq!(index.keys[at].hash, Some(*n as u64));

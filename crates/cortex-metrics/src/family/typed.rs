@@ -176,7 +176,7 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// Runs `f` on the rendered labels of every series and what it shows.
     pub(crate) fn each(&self, mut f: impl FnMut(&str, &M, &M::Seen)) {
         self.map
-            .each(|batch| batch.for_each(|shown| f(shown.labels, shown.metric, shown.seen)));
+            .each(|batch| batch.for_each(|shown| f(shown.labels.as_str(), shown.metric, shown.seen)));
     }
 }
 
