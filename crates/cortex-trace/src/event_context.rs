@@ -22,8 +22,8 @@ impl EventContext {
         let _ = self.subscriber.set(subscriber.downgrade());
     }
 
-    /// Returns the context of the span that the event names as its parent, if a [`TraceLayer`] knows it, or else the
-    /// current one.
+    /// Returns the current context, or that of the span that the event names as its parent: the empty one if the
+    /// subscriber's [`TraceLayer`] does not know it.
     #[inline]
     pub(crate) fn of(&self, event: &Event<'_>) -> Context {
         self.named(event).unwrap_or_else(Context::current)
@@ -34,7 +34,8 @@ impl EventContext {
     fn named(&self, event: &Event<'_>) -> Option<Context> {
         let parent = event.parent()?;
         let dispatch = self.subscriber.get()?.upgrade()?;
-        dispatch.downcast_ref::<TraceLayer>()?.context_near(parent)
+        let layer = dispatch.downcast_ref::<TraceLayer>()?;
+        Some(layer.context_near(parent).unwrap_or_default())
     }
 
     #[cfg(not(feature = "bridge"))]

@@ -39,7 +39,7 @@ pub struct SamplingStats {
     pub presumed_random: u64,
 }
 
-/// Counts such decisions, and warns of the first one.
+/// Counts such decisions, and warns once.
 #[derive(Debug, Default)]
 pub(crate) struct Presumed {
     count: AtomicU64,
@@ -69,7 +69,6 @@ impl Presumed {
             return;
         }
         self.count.fetch_add(1, Ordering::Relaxed);
-        self.warn();
     }
 
     pub(crate) fn stats(&self) -> SamplingStats {
@@ -78,7 +77,17 @@ impl Presumed {
         }
     }
 
-    /// Warns once. Where nobody listens, as inside of a subscriber, the next one tries again.
+    /// Warns once, if there was such a decision. Where nobody listens, the next call tries again.
+    ///
+    /// Not where the decision was made, which may be amid a subscriber's work on another span: filters of layers keep what
+    /// they have decided about that in a place of the thread, where an event would spoil it.
+    #[inline]
+    pub(crate) fn tell(&self) {
+        if self.count.load(Ordering::Relaxed) > 0 {
+            self.warn();
+        }
+    }
+
     #[cfg(any(feature = "bridge", feature = "logs"))]
     fn warn(&self) {
         if !self.told.load(Ordering::Relaxed)

@@ -194,6 +194,7 @@ impl<'a> SpanBuilder<'a> {
 
     #[inline]
     fn begin(self, mut started: Started, name: impl FnOnce() -> Cow<'static, str>) -> Span {
+        self.tracer.tell_presumed();
         let mut recording = if started.is_recording() {
             started.record(self.tracer, name(), self.kind, None)
         } else {

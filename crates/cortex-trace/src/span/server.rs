@@ -134,6 +134,7 @@ impl ServerSpan {
         };
         let caller = tracer.propagators().listen(headers);
         let mut started = tracer.start_root(Context::current(), &caller, sort);
+        tracer.tell_presumed();
         let recording = if started.is_recording() {
             started.record(tracer, name.recorded(), SpanKind::Server, at)
         } else {

@@ -309,6 +309,12 @@ impl Tracer {
         &self.inner.presumed
     }
 
+    /// Warns once of what the sampler presumes; not for the bridge, see [`Presumed::tell`].
+    #[inline]
+    pub(crate) fn tell_presumed(&self) {
+        self.inner.presumed.tell();
+    }
+
     pub(super) fn tail(&self) -> Option<&Store> {
         self.inner.tail.as_ref()
     }

@@ -10,8 +10,7 @@ const GOOD_FOR: u64 = 100_000_000;
 
 /// Tells the wall-clock time of instants, without asking the wall clock for each.
 ///
-/// Spans near each other are measured by one reading, so that a child does not start before its parent because the
-/// thread was preempted between two readings.
+/// Spans near each other are measured by one reading, so that what one thread loses between two readings seldom shows.
 #[derive(Debug)]
 pub(super) struct Wall {
     /// What instants are counted from: the first of all, as nothing reads a clock only for that.

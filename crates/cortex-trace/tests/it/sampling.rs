@@ -108,6 +108,28 @@ mod warning {
         });
     }
 
+    #[cfg(feature = "bridge")]
+    #[test]
+    fn never_amid_the_work_of_a_subscriber() {
+        let fixture = Fixture::with(|builder| builder.sampler(Probability::new(0.5).unwrap()));
+        let warnings = Warnings::default();
+        let subscriber = tracing_subscriber::registry()
+            .with(fixture.tracer.layer())
+            .with(warnings.clone());
+        let inside = warnings.0.clone();
+        with_default(subscriber, || {
+            let remote = cortex_trace::propagation::extract(&caller(1, "01", "")).unwrap();
+            drop(cortex_trace::with_remote_parent(remote, || {
+                tracing::info_span!("GET")
+            }));
+            assert_eq!(fixture.tracer.sampling_stats().presumed_random, 1);
+            assert_eq!(inside.load(Ordering::Relaxed), 0);
+            // Who is in nobody's way tells it.
+            drop(fixture.tracer.span("direct").start());
+            assert_eq!(inside.load(Ordering::Relaxed), 1);
+        });
+    }
+
     #[test]
     fn not_before_somebody_listens() {
         let fixture = Fixture::with(|builder| builder.sampler(Probability::new(0.5).unwrap()));

@@ -29,7 +29,8 @@ use crate::sampler::{SampleParams, Sampler, SamplingIntent, Threshold};
 ///
 /// A decision takes no lock, and writes nothing that other threads write unless it keeps the trace. It reads no clock if
 /// somebody has timed the start of the span, as servers do; of other spans on a busy route one in 16 reads
-/// [`SystemClock`], unless [`clock`](Self::clock) says otherwise.
+/// [`SystemClock`], unless [`clock`](Self::clock) says otherwise, so that up to fifteen of each thread may still get the
+/// share of a burst that is over.
 ///
 /// # Examples
 ///
@@ -199,9 +200,9 @@ impl Sampler for Adaptive {
             0
         };
         let (index, route) = self.routes.of(key, |routes| self.first_budget(routes));
-        // Not every one of many looks at the time, which is a part of the cost of a decision.
+        // Not every one of many reads the clock, which costs more than all else here.
         let arrived = self.routes.arrive(index);
-        if arrived < OFTEN || arrived.is_multiple_of(SELDOM) {
+        if params.start.is_some() || arrived < OFTEN || arrived.is_multiple_of(SELDOM) {
             self.look_at_the_time(params.start);
         }
         let Some(threshold) = Threshold::from_bits(route.threshold()) else {
