@@ -58,6 +58,30 @@ impl Context {
         CURRENT.get()
     }
 
+    /// Makes this the thread's current context and returns the one before, which the caller brings back: for those that
+    /// learn of the beginning and the end in two calls, as subscribers of `tracing` do.
+    ///
+    /// [`attach`](Self::attach) also brings it back if there is a panic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_core::{Context, Flags, SpanId, TraceId};
+    ///
+    /// let ids = TraceId::new(7).zip(SpanId::new(9)).ok_or("zero")?;
+    /// let entered = Context::new().with_span(ids.0, ids.1, Flags::SAMPLED);
+    /// let previous = entered.replace();
+    /// assert_eq!(Context::current(), entered);
+    /// assert_eq!(previous.replace(), entered);
+    /// assert_eq!(Context::current(), previous);
+    /// # Ok::<(), &str>(())
+    /// ```
+    #[inline]
+    #[must_use = "it is what to bring back"]
+    pub fn replace(self) -> Self {
+        CURRENT.replace(self)
+    }
+
     /// Makes this the thread's current context until the guard is dropped, which brings back the one before.
     ///
     /// Drop guards in the reverse order of their making, and never hold one across an `.await`: wrap the future with

@@ -7,24 +7,28 @@ use cortex_core::{SpanId, TraceId};
 
 thread_local! {
     // Without a destructor, so that a span started in another thread-local's destructor still gets an id.
-    static GENERATOR: Cell<Option<Generator>> = const { Cell::new(None) };
+    // Word by word, as it is read.
+    static GENERATOR: [Cell<u64>; 4] = const { [const { Cell::new(0) }; 4] };
 }
 
-/// Makes a trace id whose 128 bits are random.
+/// Makes a trace id whose 128 bits are random, and the id of a span.
 //= https://www.w3.org/TR/trace-context-2/#trace-id
 //# Implementers SHOULD use a trace-id generation method which randomly (or pseudo-randomly) generates at least the right-most 7 bytes of the ID.
-pub(crate) fn trace_id() -> TraceId {
+#[inline]
+pub(crate) fn trace_and_span_id() -> (TraceId, SpanId) {
     with_generator(|generator| {
         loop {
             let (high, low) = (generator.next(), generator.next());
-            if let Some(id) = TraceId::new(u128::from(high) << 64 | u128::from(low)) {
-                return id;
+            let trace_id = TraceId::new(u128::from(high) << 64 | u128::from(low));
+            if let Some(ids) = trace_id.zip(SpanId::new(generator.next())) {
+                return ids;
             }
         }
     })
 }
 
 /// Makes a random span id.
+#[inline]
 pub(crate) fn span_id() -> SpanId {
     with_generator(|generator| {
         loop {
@@ -43,10 +47,20 @@ pub(crate) fn fraction() -> f64 {
     with_generator(|generator| (generator.next() >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64)
 }
 
+#[inline]
 fn with_generator<R>(draw: impl FnOnce(&mut Generator) -> R) -> R {
-    let mut generator = GENERATOR.take().unwrap_or_else(Generator::from_system);
+    let mut generator = Generator(GENERATOR.with(|[a, b, c, d]| [a.get(), b.get(), c.get(), d.get()]));
+    if generator.is_unseeded() {
+        generator = Generator::from_system();
+    }
     let drawn = draw(&mut generator);
-    GENERATOR.set(Some(generator));
+    let [a, b, c, d] = generator.0;
+    GENERATOR.with(|words| {
+        words[0].set(a);
+        words[1].set(b);
+        words[2].set(c);
+        words[3].set(d);
+    });
     drawn
 }
 
@@ -55,11 +69,17 @@ fn with_generator<R>(draw: impl FnOnce(&mut Generator) -> R) -> R {
 struct Generator([u64; 4]);
 
 impl Generator {
+    /// All zero is the one state that it cannot leave.
+    const fn is_unseeded(&self) -> bool {
+        matches!(self.0, [0, 0, 0, 0])
+    }
+
     /// Seeds from the keys that the operating system's random source gives to each `RandomState`.
+    #[cold]
     fn from_system() -> Self {
         let keys = RandomState::new();
         let mut state: [u64; 4] = std::array::from_fn(|word| keys.hash_one(word));
-        state[0] |= 1; // all zero is the one state that it cannot leave
+        state[0] |= 1; // never unseeded
         Self(state)
     }
 
@@ -95,7 +115,7 @@ mod tests {
 
     #[test]
     fn threads_and_draws_differ() {
-        let draw = || (0..1000).map(|_| trace_id()).collect::<Vec<_>>();
+        let draw = || (0..1000).map(|_| trace_and_span_id()).collect::<Vec<_>>();
         let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(draw)).collect();
         let mut seen: HashSet<_> = draw().into_iter().collect();
         for thread in threads {
@@ -111,7 +131,7 @@ mod tests {
     fn the_bits_that_decide_sampling_are_balanced() {
         let mut ones = [0_u32; 56];
         for _ in 0..4096 {
-            let id = trace_id().get();
+            let id = trace_and_span_id().0.get();
             for (bit, count) in ones.iter_mut().enumerate() {
                 *count += u32::from(id >> bit & 1 == 1);
             }

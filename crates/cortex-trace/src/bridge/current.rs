@@ -1,10 +1,12 @@
 //! Which spans are entered on a thread, and what was current before each.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
-use cortex_core::{Context, Guard};
+use cortex_core::{Context, Flags};
 
-use crate::{Captured, CapturedGuard};
+use crate::Captured;
+use crate::carrier::{self, Carrier};
 
 thread_local! {
     static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
@@ -14,56 +16,88 @@ struct Entered {
     /// The layer's address: ids are unique in a subscriber only.
     layer: usize,
     id: u64,
-    _guard: Attached,
+    is_recording: bool,
+    /// What comes back. No [`Guard`](cortex_core::Guard): what needs no drop is written where it stays.
+    previous: Context,
+    /// What comes back beside it, if the span has brought something.
+    carrier: Option<Arc<Carrier>>,
+    has_brought: bool,
 }
 
-/// Brings back what was current before.
-enum Attached {
-    Context(#[expect(dead_code, reason = "its drop is its work")] Guard),
-    /// With a `tracestate`.
-    Captured(#[expect(dead_code, reason = "its drop is its work")] CapturedGuard),
+impl Entered {
+    #[inline]
+    fn new(layer: usize, id: u64, context: Context) -> Self {
+        Self {
+            layer,
+            id,
+            is_recording: context.flags().contains(Flags::RECORDING),
+            previous: context.replace(),
+            carrier: None,
+            has_brought: false,
+        }
+    }
+
+    fn captured(layer: usize, id: u64, captured: Captured) -> Self {
+        let context = captured.context();
+        Self {
+            carrier: carrier::replace(captured.into_carrier()),
+            has_brought: true,
+            ..Self::new(layer, id, context)
+        }
+    }
+}
+
+/// Brings back what was current, and what was carried, if something else was brought meanwhile.
+#[inline]
+fn bring_back(previous: Context, has_brought: bool, carrier: Option<Arc<Carrier>>) {
+    let _of_the_span = previous.replace();
+    if has_brought {
+        drop(carrier::replace(carrier));
+    }
 }
 
 /// Makes the context of a span the current one.
 #[inline]
 pub(super) fn enter(layer: usize, id: u64, context: Context) {
-    push(layer, id, || Attached::Context(context.attach()));
+    // Fails in the destructors of a thread that ends, where nothing becomes current any more.
+    let _ = ENTERED.try_with(|entered| {
+        entered.borrow_mut().push(Entered::new(layer, id, context));
+    });
 }
 
 /// Does what [`enter`] does, for a span with a `tracestate`.
 #[cold]
-pub(super) fn enter_captured(layer: usize, id: u64, captured: &Captured) {
-    push(layer, id, || Attached::Captured(captured.attach()));
-}
-
-#[inline]
-fn push(layer: usize, id: u64, attach: impl FnOnce() -> Attached) {
-    // Fails in the destructors of a thread that ends, where nothing becomes current any more.
+pub(super) fn enter_captured(layer: usize, id: u64, captured: Captured) {
     let _ = ENTERED.try_with(|entered| {
-        let guard = attach();
-        entered.borrow_mut().push(Entered {
-            layer,
-            id,
-            _guard: guard,
-        });
+        entered.borrow_mut().push(Entered::captured(layer, id, captured));
     });
 }
 
 /// Brings back what was current before the span was entered for the last time. If others were entered since, they stay
 /// current, and what comes back after them is what was before this one.
+///
+/// Returns whether the span may be recorded: not if it is known here, and known not to be.
 #[inline]
-pub(super) fn exit(layer: usize, id: u64) {
-    let _ = ENTERED.try_with(|entered| {
+pub(super) fn exit(layer: usize, id: u64) -> bool {
+    let exited = ENTERED.try_with(|entered| {
         let mut entered = entered.borrow_mut();
-        match entered.last() {
+        match entered.last_mut() {
             Some(last) if last.id == id && last.layer == layer => {
-                let last = entered.pop();
-                drop(entered); // before the guard, which may free what foreign code has made
-                drop(last);
+                let (previous, is_recording) = (last.previous, last.is_recording);
+                let has_brought = last.has_brought;
+                let carrier = if has_brought { last.carrier.take() } else { None };
+                entered.pop();
+                drop(entered); // before what may free what foreign code has made
+                bring_back(previous, has_brought, carrier);
+                is_recording
             }
-            _ => exit_below(&mut entered, layer, id),
+            _ => {
+                exit_below(&mut entered, layer, id);
+                true
+            }
         }
     });
+    exited.unwrap_or(true)
 }
 
 /// Returns the span of this layer that was entered last and is not exited.
@@ -93,14 +127,16 @@ fn exit_below(entered: &mut Vec<Entered>, layer: usize, id: u64) {
     let mut above = Vec::with_capacity(entered.len() - at);
     while entered.len() > at {
         let current = Captured::current();
-        above.extend(entered.pop().map(|entry| (entry.layer, entry.id, current)));
+        if let Some(entry) = entered.pop() {
+            above.push((entry.layer, entry.id, entry.is_recording, current));
+            bring_back(entry.previous, entry.has_brought, entry.carrier);
+        }
     }
     above.pop();
-    while let Some((layer, id, captured)) = above.pop() {
+    while let Some((layer, id, is_recording, captured)) = above.pop() {
         entered.push(Entered {
-            layer,
-            id,
-            _guard: Attached::Captured(captured.attach()),
+            is_recording,
+            ..Entered::captured(layer, id, captured)
         });
     }
 }

@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 
 use crate::log_crate::{LOG_TARGET, is_log_crate};
 use crate::span::{Attributes, TEXT};
-use crate::{SpanKind, Status, Value};
+use crate::{Attribute, SpanKind, Status, Value};
 
 /// The fields of a span that are no attributes, and those that are.
 #[derive(Debug, Default)]
@@ -30,9 +30,10 @@ pub(crate) enum Code {
 }
 
 impl SpanFields {
-    pub(super) fn with_capacity(fields: usize) -> Self {
+    /// Makes room for so many fields in a list that has none.
+    pub(super) fn in_list(list: Vec<Attribute>, fields: usize) -> Self {
         Self {
-            attributes: Attributes::with_capacity(fields),
+            attributes: Attributes::in_list(list, fields),
             ..Self::default()
         }
     }
@@ -162,7 +163,7 @@ pub(crate) struct EventFields {
 impl EventFields {
     pub(super) fn new(metadata: &'static Metadata<'static>) -> Self {
         let mut fields = Self {
-            attributes: Attributes::with_capacity(metadata.fields().len() + 2),
+            attributes: Attributes::in_list(Vec::new(), metadata.fields().len() + 2),
             is_log_crate: is_log_crate(metadata),
             ..Self::default()
         };

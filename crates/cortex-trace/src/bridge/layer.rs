@@ -222,7 +222,7 @@ impl TraceLayer {
             .start_root(Context::current(), &Caller::Remote(parent), sort);
         let fresh = started.begin(&self.tracer, name, kind, None);
         let new = fresh.as_deref().map(Record::ids);
-        let changed = open.change(identity(started, kind, None), |recording| {
+        let changed = open.change(identity(&started, kind, None), |recording| {
             match (recording.as_mut(), fresh) {
                 (Some(recording), Some(fresh)) => recording.become_part_of(*fresh),
                 (_, fresh) => *recording = fresh,
@@ -239,11 +239,8 @@ impl TraceLayer {
         std::ptr::from_ref(&*self.spans).addr()
     }
 
-    /// Returns what the new span is part of, and the span that it names as its parent.
+    /// Returns what a new span is part of that does not leave that to the context, and the span that it names.
     fn parent(&self, attributes: &Attributes<'_>) -> (Context, Option<Open<'_>>) {
-        if attributes.is_contextual() {
-            return (Context::current(), None);
-        }
         let Some(parent) = attributes.parent() else {
             return (Context::new(), None);
         };
@@ -279,7 +276,7 @@ impl TraceLayer {
     fn add_fields(&self, recording: &mut Record, attributes: &Attributes<'_>) {
         let metadata = attributes.metadata();
         let extra = if self.location { 3 } else { 0 };
-        let mut fields = SpanFields::with_capacity(attributes.fields().len() + extra);
+        let mut fields = SpanFields::in_list(recording.spare_list(), attributes.fields().len() + extra);
         if self.location {
             add_location(&mut fields, metadata);
         }
@@ -290,15 +287,17 @@ impl TraceLayer {
 
 /// Returns what is stored of a span; its `tracestate` with that of its parent or of this thread, if it is the same.
 #[inline]
-fn identity(started: Started, kind: SpanKind, parent: Option<Arc<Carrier>>) -> Identity {
-    let (context, tracestate) = (started.context, started.tracestate);
+fn identity(started: &Started, kind: SpanKind, parent: Option<Arc<Carrier>>) -> Identity<'_> {
+    let Started {
+        context, tracestate, ..
+    } = started;
     let carrier = if tracestate.is_empty() {
         None
     } else {
         let trace_id = context.trace_id();
         parent
-            .filter(|parent| parent.tracestate(trace_id) == Some(&tracestate))
-            .or_else(|| Carrier::of(trace_id, &tracestate, &Baggage::EMPTY))
+            .filter(|parent| parent.tracestate(trace_id) == Some(tracestate))
+            .or_else(|| Carrier::of(trace_id, tracestate, &Baggage::EMPTY))
     };
     Identity {
         context,
@@ -351,67 +350,11 @@ where
         if is_suppressed() {
             return; // what exporters do is not exported
         }
-        let name = attributes.metadata().name();
-        let (parent, named) = self.parent(attributes);
-        let from_remote = if attributes.is_contextual() {
-            remote::take()
+        if attributes.is_contextual() {
+            self.open_in(id, attributes, Context::current(), remote::take(), None);
         } else {
-            None
-        };
-        let is_local_root = from_remote.is_some() || parent.trace_id().is_none();
-
-        let mut early = if is_local_root && Early::has_fields(attributes.metadata()) {
-            let mut early = Early::default();
-            attributes.record(&mut Hide::but(&self.redact, OTEL, &mut early));
-            early
-        } else {
-            Early::default()
-        };
-        let name = early.name.take().map_or(Cow::Borrowed(name), Cow::Owned);
-        let kind = early.kind.unwrap_or_default();
-        let sort = Sort {
-            route: early.route.as_deref(),
-            ..Sort::of(&name, kind)
-        };
-        let from_named = named.and_then(Open::carrier);
-        let mut started = if is_local_root {
-            self.tracer.start_root(parent, &from_remote.into(), sort)
-        } else {
-            let tracestate = match (named, &from_named) {
-                (None, _) => carrier::tracestate_of(parent),
-                (Some(_), None) => TraceState::EMPTY,
-                (Some(_), Some(carrier)) => {
-                    carrier.tracestate(parent.trace_id()).cloned().unwrap_or_default()
-                }
-            };
-            self.tracer.start_below(parent, tracestate, sort)
-        };
-        // The tail may refuse to record what the sampler wants.
-        let is_early = matches!(name, Cow::Owned(_)) || early.route.is_some();
-        let early = (is_early && (!started.is_recording() || self.tracer.has_tail())).then(|| {
-            early.name = Some(name.clone().into_owned());
-            Box::new(early)
-        });
-        let recording = started.begin(&self.tracer, name, kind, None).map(|record| {
-            let mut unfinished = Unfinished {
-                tracer: &self.tracer,
-                record: Some(record),
-            };
-            if let Some(record) = &mut unfinished.record {
-                self.add_fields(record, attributes);
-            }
-            unfinished.record.take()
-        });
-        let recording = recording.flatten();
-        let identity = Identity {
-            early: early.filter(|_| recording.is_none()),
-            ..identity(started, kind, from_named)
-        };
-        if let Err(Unheld(record)) = self.spans.insert(id.into_u64(), identity, recording) {
-            self.tracer.count_untracked();
-            if let Some(record) = record {
-                self.tracer.cancel(record.ids());
-            }
+            let (parent, named) = self.parent(attributes);
+            self.open_in(id, attributes, parent, None, named);
         }
     }
 
@@ -419,7 +362,7 @@ where
         let Some(open) = self.spans.find(id.into_u64()).filter(|open| open.is_recording()) else {
             return;
         };
-        let mut fields = SpanFields::with_capacity(values.len());
+        let mut fields = SpanFields::in_list(Vec::new(), values.len());
         values.record(&mut Hide::but(&self.redact, OTEL, &mut fields));
         open.record(|recording| recording.apply(fields));
     }
@@ -451,28 +394,144 @@ where
         match open.carrier() {
             None => current::enter(self.address(), id, context),
             Some(carrier) => {
-                current::enter_captured(self.address(), id, &Captured::entered(context, &carrier));
+                current::enter_captured(self.address(), id, Captured::entered(context, &carrier));
             }
         }
     }
 
     fn on_exit(&self, id: &Id, _: layer::Context<'_, S>) {
         let id = id.into_u64();
-        current::exit(self.address(), id);
-        if let Some(open) = self.spans.find(id).filter(|open| open.is_recording()) {
-            open.left(self.tracer.clock().now());
+        if current::exit(self.address(), id)
+            && let Some(open) = self.spans.find(id).filter(|open| open.is_recording())
+        {
+            let now = self.tracer.clock().now();
+            open.record(|record| record.leave(now));
         }
     }
 
     fn on_close(&self, id: Id, _: layer::Context<'_, S>) {
-        if let Some((record, left)) = self.spans.remove(id.into_u64()) {
-            let end = left.unwrap_or_else(|| self.tracer.clock().now());
-            self.tracer.submit(record.ended(end));
+        if let Some(mut record) = self.spans.remove(id.into_u64()) {
+            if !record.was_left() {
+                record.end(self.tracer.clock().now());
+            }
+            self.tracer.submit(record);
         }
     }
 }
 
 impl TraceLayer {
+    #[inline]
+    fn open_in(
+        &self,
+        id: &Id,
+        attributes: &Attributes<'_>,
+        parent: Context,
+        from_remote: Option<Remote>,
+        named: Option<Open<'_>>,
+    ) {
+        if from_remote.is_some() || parent.trace_id().is_none() {
+            self.open_root(id, attributes, parent, from_remote, named);
+        } else {
+            self.open_below(id, attributes, parent, named);
+        }
+    }
+
+    /// Starts a span that is the first of its trace in this process.
+    fn open_root(
+        &self,
+        id: &Id,
+        attributes: &Attributes<'_>,
+        base: Context,
+        from_remote: Option<Remote>,
+        named: Option<Open<'_>>,
+    ) {
+        let mut early = Early::default();
+        if Early::has_fields(attributes.metadata()) {
+            attributes.record(&mut Hide::but(&self.redact, OTEL, &mut early));
+        }
+        let kind = early.kind.unwrap_or_default();
+        let own = early.name.take().map(Cow::Owned);
+        let is_early = own.is_some() || early.route.is_some();
+        let name = own.unwrap_or(Cow::Borrowed(attributes.metadata().name()));
+        let sort = Sort {
+            route: early.route.as_deref(),
+            ..Sort::of(&name, kind)
+        };
+        let started = self.tracer.start_root(base, &from_remote.into(), sort);
+        // The tail may refuse to record what the sampler wants.
+        let early = (is_early && (!started.is_recording() || self.tracer.has_tail())).then(|| {
+            early.name = Some(name.clone().into_owned());
+            Box::new(early)
+        });
+        let from_named = named.and_then(Open::carrier);
+        self.open(id, attributes, started, (name, kind, early), from_named);
+    }
+
+    /// Starts a span within one of this process.
+    #[inline] // what is large stays where it is
+    fn open_below(&self, id: &Id, attributes: &Attributes<'_>, parent: Context, named: Option<Open<'_>>) {
+        let name = attributes.metadata().name();
+        let from_named = named.and_then(Open::carrier);
+        let tracestate = match (named, &from_named) {
+            (None, _) => carrier::tracestate_of(parent),
+            (Some(_), None) => TraceState::EMPTY,
+            (Some(_), Some(carrier)) => carrier.tracestate(parent.trace_id()).cloned().unwrap_or_default(),
+        };
+        let kind = SpanKind::Internal; // as the sampler is told; a field may say another one
+        let started = self.tracer.start_below(parent, tracestate, Sort::of(name, kind));
+        self.open(
+            id,
+            attributes,
+            started,
+            (Cow::Borrowed(name), kind, None),
+            from_named,
+        );
+    }
+
+    #[inline]
+    fn open(
+        &self,
+        id: &Id,
+        attributes: &Attributes<'_>,
+        mut started: Started,
+        (name, kind, early): (Cow<'static, str>, SpanKind, Option<Box<Early>>),
+        from_named: Option<Arc<Carrier>>,
+    ) {
+        let recording = if started.is_recording() {
+            self.begin(&mut started, name, kind, attributes)
+        } else {
+            None
+        };
+        let identity = Identity {
+            early: early.filter(|_| recording.is_none()),
+            ..identity(&started, kind, from_named)
+        };
+        if let Err(Unheld(record)) = self.spans.insert(id.into_u64(), identity, recording) {
+            self.tracer.count_untracked();
+            if let Some(record) = record {
+                self.tracer.cancel(record.ids());
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        started: &mut Started,
+        name: Cow<'static, str>,
+        kind: SpanKind,
+        attributes: &Attributes<'_>,
+    ) -> Option<Box<Record>> {
+        let record = started.begin(&self.tracer, name, kind, None)?;
+        let mut unfinished = Unfinished {
+            tracer: &self.tracer,
+            record: Some(record),
+        };
+        if let Some(record) = &mut unfinished.record {
+            self.add_fields(record, attributes);
+        }
+        unfinished.record.take()
+    }
+
     fn span_of(&self, event: &Event<'_>) -> Option<Open<'_>> {
         if event.is_contextual() {
             return self.spans.find(current::innermost(self.address())?);

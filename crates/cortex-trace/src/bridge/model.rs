@@ -60,8 +60,8 @@ fn record(n: u64) -> Option<Box<Record>> {
 
 /// Closes a span; returns whose record it had, and what was noted in it.
 fn close(spans: &Spans, id: u64) -> (u64, Vec<Value>) {
-    let (record, _) = spans.remove(id).expect("it is there");
-    let span = record.ended(SystemClock.now());
+    let record = spans.remove(id).expect("it is there");
+    let span = record.into_data();
     let notes = span.attributes.into_iter().map(|attribute| attribute.value);
     (span.span_id.get(), notes.collect())
 }
@@ -70,13 +70,13 @@ fn close(spans: &Spans, id: u64) -> (u64, Vec<Value>) {
 fn model_who_asks_for_a_span_that_closes_never_gets_another_one() {
     check(|| {
         let spans = Arc::new(Spans::default());
-        spans.insert(A, numbered(1), None).unwrap();
+        spans.insert(A, &numbered(1), None).unwrap();
         let reader = {
             let spans = Arc::clone(&spans);
             thread::spawn(move || [spans.context(A), spans.context(A)])
         };
         spans.remove(A);
-        spans.insert(B, numbered(2), None).unwrap(); // in the same cell
+        spans.insert(B, &numbered(2), None).unwrap(); // in the same cell
         for seen in reader.join().unwrap() {
             assert!(seen.is_none_or(|seen| seen == numbered(1)), "{seen:?}");
         }
@@ -89,12 +89,12 @@ fn model_spans_that_want_one_cell_are_all_found_and_leave_nothing() {
     check(|| {
         let spans = Arc::new(Spans::default());
         // The first level is there: what makes levels is of the standard library, which is not modelled.
-        spans.insert(A, numbered(1), None).unwrap();
+        spans.insert(A, &numbered(1), None).unwrap();
         spans.remove(A);
         let threads = [(B, 2), (C, 3)].map(|(id, n)| {
             let spans = Arc::clone(&spans);
             thread::spawn(move || {
-                assert!(spans.insert(id, numbered(n), None).is_ok());
+                assert!(spans.insert(id, &numbered(n), None).is_ok());
                 assert_eq!(spans.context(id), Some(numbered(n)));
                 assert!(spans.remove(id).is_none());
                 assert_eq!(spans.context(id), None);
@@ -111,10 +111,10 @@ fn model_spans_that_want_one_cell_are_all_found_and_leave_nothing() {
 fn model_a_context_that_was_seen_stays() {
     check(|| {
         let spans = Arc::new(Spans::default());
-        spans.insert(A, numbered(1), None).unwrap();
+        spans.insert(A, &numbered(1), None).unwrap();
         let changer = {
             let spans = Arc::clone(&spans);
-            thread::spawn(move || spans.find(A).unwrap().change(numbered(2), |_| ()))
+            thread::spawn(move || spans.find(A).unwrap().change(&numbered(2), |_| ()))
         };
         let seen = spans.context(A).unwrap();
         let expected = match changer.join().unwrap() {
@@ -129,7 +129,7 @@ fn model_a_context_that_was_seen_stays() {
 fn model_what_is_recorded_while_a_span_closes_is_in_it_or_refused() {
     check(|| {
         let spans = Arc::new(Spans::default());
-        spans.insert(A, recorded(1), record(1)).unwrap();
+        spans.insert(A, &recorded(1), record(1)).unwrap();
         let writer = {
             let spans = Arc::clone(&spans);
             thread::spawn(move || {
@@ -139,7 +139,7 @@ fn model_what_is_recorded_while_a_span_closes_is_in_it_or_refused() {
             })
         };
         let first = close(&spans, A);
-        spans.insert(B, recorded(2), record(2)).unwrap(); // in the same cell
+        spans.insert(B, &recorded(2), record(2)).unwrap(); // in the same cell
         let noted = writer.join().unwrap();
         let notes = if noted { vec![Value::from(7)] } else { Vec::new() };
         assert_eq!(first, (1, notes));
@@ -152,7 +152,7 @@ fn model_what_is_recorded_while_a_span_closes_is_in_it_or_refused() {
 fn model_a_record_that_replaces_another_one_is_the_one_that_is_exported() {
     check(|| {
         let spans = Arc::new(Spans::default());
-        spans.insert(A, recorded(1), record(1)).unwrap();
+        spans.insert(A, &recorded(1), record(1)).unwrap();
         let reader = {
             let spans = Arc::clone(&spans);
             thread::spawn(move || {
@@ -163,7 +163,7 @@ fn model_a_record_that_replaces_another_one_is_the_one_that_is_exported() {
         let changed = spans
             .find(A)
             .unwrap()
-            .change(recorded(2), |recording| *recording = record(2));
+            .change(&recorded(2), |recording| *recording = record(2));
         let (seen, is_recording) = reader.join().unwrap();
         let expected = if changed.is_ok() { 2 } else { 1 };
         assert_eq!((seen, is_recording), (recorded(expected), true));

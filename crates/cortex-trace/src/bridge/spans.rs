@@ -70,8 +70,6 @@ struct Cell {
     deadline: AtomicU64,
     flags: AtomicU8,
     state: AtomicU8,
-    /// When the span was left for the last time, if it is recorded.
-    left: AtomicU64,
     recording: Mutex<Option<Box<Record>>>,
 }
 
@@ -91,9 +89,6 @@ const RECORDING: u8 = 0x80;
 
 /// The key of a cell that is being written.
 const TAKEN: u64 = u64::MAX;
-
-/// No instant: two hundred and ninety-two years before the base.
-const NEVER: u64 = 1 << 63;
 
 /// Nobody has seen the span's context yet.
 const FRESH: u8 = 0;
@@ -116,8 +111,9 @@ pub(super) struct Unheld(pub(super) Option<Box<Record>>);
 
 /// What is stored of a span that starts or changes.
 #[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) context: Context,
+pub(super) struct Identity<'a> {
+    /// Where it is: a copy would be read before its parts have arrived in it.
+    pub(super) context: &'a Context,
     pub(super) kind: SpanKind,
     /// Of its `tracestate`, if it has one.
     pub(super) carrier: Option<Arc<Carrier>>,
@@ -125,8 +121,8 @@ pub(super) struct Identity {
     pub(super) early: Option<Box<Early>>,
 }
 
-impl From<Context> for Identity {
-    fn from(context: Context) -> Self {
+impl<'a> From<&'a Context> for Identity<'a> {
+    fn from(context: &'a Context) -> Self {
         Self {
             context,
             kind: SpanKind::Internal,
@@ -148,10 +144,10 @@ impl Default for Spans {
 impl Spans {
     /// Adds a span, unless all its groups are full, which takes about a million open ones.
     #[inline]
-    pub(super) fn insert(
+    pub(super) fn insert<'a>(
         &self,
         id: u64,
-        identity: impl Into<Identity>,
+        identity: impl Into<Identity<'a>>,
         recording: Option<Box<Record>>,
     ) -> Result<(), Unheld> {
         for (level, groups) in GROUPS.iter().copied().enumerate() {
@@ -171,7 +167,6 @@ impl Spans {
                     cell.state.store(FRESH, Ordering::Release);
                     self.write(cell, &group.besides[way], identity.into());
                     if recording.is_some() {
-                        cell.left.store(NEVER, Ordering::Release);
                         *lock(&cell.recording) = recording;
                     }
                     // Last, so that nobody finds what the span before has left.
@@ -186,23 +181,36 @@ impl Spans {
     /// Looks for a span.
     #[inline]
     pub(super) fn find(&self, id: u64) -> Option<Open<'_>> {
+        // At its first place nearly always.
+        let group = &self.segments[0].get()?[place(id, GROUPS[0]) % SEGMENT];
+        let way = ways(id).next()?;
+        if group.ids[way].load(Ordering::Acquire) == id {
+            return Some(self.open(id, group, way));
+        }
+        self.find_elsewhere(id)
+    }
+
+    fn find_elsewhere(&self, id: u64) -> Option<Open<'_>> {
         for (level, groups) in GROUPS.iter().copied().enumerate() {
             let place = place(id, groups);
             let group = &self.segments[SEGMENTS[level] + place / SEGMENT].get()?[place % SEGMENT];
-            for way in ways(id) {
-                let key = &group.ids[way];
-                if key.load(Ordering::Acquire) == id {
-                    return Some(Open {
-                        spans: self,
-                        id,
-                        key,
-                        cell: &group.cells[way],
-                        beside: &group.besides[way],
-                    });
-                }
+            let way = ways(id).find(|way| group.ids[*way].load(Ordering::Acquire) == id);
+            if let Some(way) = way {
+                return Some(self.open(id, group, way));
             }
         }
         None
+    }
+
+    #[inline]
+    const fn open<'a>(&'a self, id: u64, group: &'a Group, way: usize) -> Open<'a> {
+        Open {
+            spans: self,
+            id,
+            key: &group.ids[way],
+            cell: &group.cells[way],
+            beside: &group.besides[way],
+        }
     }
 
     /// Returns the context of a span, which cannot change any more.
@@ -211,9 +219,9 @@ impl Spans {
         self.find(id)?.context()
     }
 
-    /// Forgets a span, and returns what it recorded, and when it was left for the last time.
+    /// Forgets a span, and returns what it recorded.
     #[inline]
-    pub(super) fn remove(&self, id: u64) -> Option<(Box<Record>, Option<Instant>)> {
+    pub(super) fn remove(&self, id: u64) -> Option<Box<Record>> {
         let open = self.find(id)?;
         let recording = if open.is_recording() {
             lock(&open.cell.recording).take()
@@ -221,10 +229,9 @@ impl Spans {
             None
         };
         let beside = open.has_beside().then(|| std::mem::take(&mut *lock(open.beside)));
-        let left = open.cell.left.load(Ordering::Acquire);
         open.key.store(0, Ordering::Release);
         drop(beside);
-        recording.map(|recording| (recording, (left != NEVER).then(|| self.unpack(left))))
+        recording
     }
 
     /// Returns how many cells are taken.
@@ -235,10 +242,10 @@ impl Spans {
         keys.filter(|key| key.load(Ordering::Acquire) != 0).count()
     }
 
-    // Release, and acquire in `read`: an id that outlived its span must not be answered with another span's cell. Who
+    // Release, and acquire in `context`: an id that outlived its span must not be answered with another span's cell. Who
     // reads a value of the next span also sees that the key has changed.
     #[inline]
-    fn write(&self, cell: &Cell, beside: &Mutex<Beside>, identity: Identity) {
+    fn write(&self, cell: &Cell, beside: &Mutex<Beside>, identity: Identity<'_>) {
         let context = identity.context;
         let trace = context.trace_id().map_or(0, TraceId::get);
         cell.trace_high.store((trace >> 64) as u64, Ordering::Release);
@@ -264,24 +271,6 @@ impl Spans {
             };
         }
         cell.flags.store(flags, Ordering::Release);
-    }
-
-    #[inline]
-    fn read(&self, cell: &Cell) -> Option<Context> {
-        let high = u128::from(cell.trace_high.load(Ordering::Acquire));
-        let low = u128::from(cell.trace_low.load(Ordering::Acquire));
-        let span = SpanId::new(cell.span.load(Ordering::Acquire))?;
-        let packed = cell.flags.load(Ordering::Acquire);
-        let mut flags = Flags::from_wire(packed);
-        if packed & RECORDING != 0 {
-            flags = flags | Flags::RECORDING;
-        }
-        let context = Context::new().with_span(TraceId::new(high << 64 | low)?, span, flags);
-        if packed & DEADLINE == 0 {
-            return Some(context);
-        }
-        let deadline = self.unpack(cell.deadline.load(Ordering::Acquire));
-        Some(context.with_deadline(Deadline::at(deadline)))
     }
 
     /// Nanoseconds after the first instant of all, as two's complement: nothing reads the clock only for them.
@@ -313,9 +302,25 @@ impl Open<'_> {
         if self.cell.state.load(Ordering::Acquire) != SEEN {
             self.settle();
         }
-        let context = self.spans.read(self.cell);
+        let cell = self.cell;
+        let high = u128::from(cell.trace_high.load(Ordering::Acquire));
+        let low = u128::from(cell.trace_low.load(Ordering::Acquire));
+        let span = cell.span.load(Ordering::Acquire);
+        let packed = cell.flags.load(Ordering::Acquire);
+        let deadline = cell.deadline.load(Ordering::Acquire);
         // The key last: see `write`.
-        context.filter(|_| self.is_open())
+        if !self.is_open() {
+            return None;
+        }
+        let mut flags = Flags::from_wire(packed);
+        if packed & RECORDING != 0 {
+            flags = flags | Flags::RECORDING;
+        }
+        let context = Context::new().with_span(TraceId::new(high << 64 | low)?, SpanId::new(span)?, flags);
+        if packed & DEADLINE == 0 {
+            return Some(context);
+        }
+        Some(context.with_deadline(Deadline::at(self.spans.unpack(deadline))))
     }
 
     #[inline]
@@ -347,12 +352,6 @@ impl Open<'_> {
         self.cell.flags.load(Ordering::Acquire) & BESIDE != 0
     }
 
-    /// Notes when a recorded span was left.
-    #[inline]
-    pub(super) fn left(self, at: Instant) {
-        self.cell.left.store(self.spans.pack(at), Ordering::Release);
-    }
-
     /// Runs `work` on the record of the span, if it has one, under a lock: nothing foreign may be called.
     pub(super) fn record<R>(self, work: impl FnOnce(&mut Record) -> R) -> Option<R> {
         if !self.is_recording() {
@@ -364,9 +363,9 @@ impl Open<'_> {
     }
 
     /// Gives the span another context and changes its record, unless somebody has seen the context.
-    pub(super) fn change(
+    pub(super) fn change<'a>(
         self,
-        identity: impl Into<Identity>,
+        identity: impl Into<Identity<'a>>,
         work: impl FnOnce(&mut Option<Box<Record>>),
     ) -> Result<(), AlreadySeen> {
         let state = &self.cell.state;
@@ -383,7 +382,6 @@ impl Open<'_> {
         {
             let mut recording = lock(&self.cell.recording);
             work(&mut recording);
-            self.cell.left.store(NEVER, Ordering::Release);
             self.spans.write(self.cell, self.beside, identity);
         }
         state.store(FRESH, Ordering::Release);
@@ -493,7 +491,7 @@ mod tests {
             let (spans, mut model) = (Spans::default(), HashMap::new());
             for (n, (id, open)) in (1..).zip(steps) {
                 if open && !model.contains_key(&id) {
-                    prop_assert!(spans.insert(id, numbered(n), None).is_ok());
+                    prop_assert!(spans.insert(id, &numbered(n), None).is_ok());
                     model.insert(id, numbered(n));
                 } else {
                     prop_assert!(spans.remove(id).is_none());
@@ -517,7 +515,7 @@ mod tests {
     const TOGETHER: u64 = 40;
 
     impl Spans {
-        fn insert_at(&self, n: u64, context: Context) -> bool {
+        fn insert_at(&self, n: u64, context: &Context) -> bool {
             self.insert(id(n), context, None).is_ok()
         }
 
@@ -541,11 +539,11 @@ mod tests {
     fn a_full_group_goes_on_in_the_next_level() {
         let spans = Spans::default();
         let many = 24;
-        assert!((0..many).all(|n| spans.insert_at(n, numbered(n + 1))));
+        assert!((0..many).all(|n| spans.insert_at(n, &numbered(n + 1))));
         assert_eq!(spans.allocated().len(), 3);
         assert!((0..many).all(|n| spans.context(id(n)) == Some(numbered(n + 1))));
         spans.remove(id(0));
-        assert!(spans.insert_at(many, numbered(7))); // takes the place that is free
+        assert!(spans.insert_at(many, &numbered(7))); // takes the place that is free
         assert_eq!(spans.allocated().len(), 3);
         assert_eq!(spans.context(id(many)), Some(numbered(7)));
         assert_eq!(spans.context(id(0)), None);
@@ -559,14 +557,14 @@ mod tests {
         // One after the other, as the registry numbers the spans of one thread.
         let all = 8..8 + room;
         for n in all.clone() {
-            assert!(spans.insert(n, numbered(n), None).is_ok(), "{n}");
+            assert!(spans.insert(n, &numbered(n), None).is_ok(), "{n}");
         }
         let bytes: Vec<usize> = spans.allocated().into_iter().map(size_of_val).collect();
         assert_eq!(bytes.len(), SEGMENTS[LEVELS]);
         assert!(bytes.iter().all(|bytes| *bytes < 400_000));
         assert!(bytes.iter().sum::<usize>() < 130_000_000);
         let refused = all.end;
-        assert!(spans.insert(refused, numbered(refused), None).is_err());
+        assert!(spans.insert(refused, &numbered(refused), None).is_err());
         assert!(spans.find(refused).is_none());
         for n in all.clone() {
             if n % 1000 == 0 {
@@ -574,7 +572,7 @@ mod tests {
             }
             spans.remove(n);
             if n == refused - room {
-                assert!(spans.insert(refused, numbered(refused), None).is_ok());
+                assert!(spans.insert(refused, &numbered(refused), None).is_ok());
             }
         }
         assert_eq!(spans.context(refused), Some(numbered(refused)));
@@ -601,9 +599,10 @@ mod tests {
                             .clone()
                             .map(|n| {
                                 let early = Some(Box::new(Early::default()));
+                                let context = numbered(n + 1);
                                 let identity = Identity {
                                     early,
-                                    ..numbered(n + 1).into()
+                                    ..Identity::from(&context)
                                 };
                                 spans.insert(id(n), identity, None).is_ok()
                             })
@@ -635,23 +634,23 @@ mod tests {
         });
         assert_eq!(spans.allocated().len(), LEVELS);
         spans.assert_empty();
-        assert!((0..TOGETHER).all(|n| spans.insert_at(n, numbered(n + 1))));
-        assert!(!spans.insert_at(TOGETHER, numbered(1)));
+        assert!((0..TOGETHER).all(|n| spans.insert_at(n, &numbered(n + 1))));
+        assert!(!spans.insert_at(TOGETHER, &numbered(1)));
     }
 
     #[test]
     fn a_context_changes_only_until_it_is_seen() {
         let spans = Spans::default();
-        assert!(spans.insert(3, numbered(1), None).is_ok());
+        assert!(spans.insert(3, &numbered(1), None).is_ok());
         let open = spans.find(3).unwrap();
-        assert_eq!(open.change(numbered(2), |_| ()), Ok(()));
+        assert_eq!(open.change(&numbered(2), |_| ()), Ok(()));
         assert_eq!(spans.context(3), Some(numbered(2)));
-        assert_eq!(open.change(numbered(3), |_| ()), Err(AlreadySeen));
+        assert_eq!(open.change(&numbered(3), |_| ()), Err(AlreadySeen));
         spans.remove(3);
         assert_eq!((open.context(), open.is_recording()), (None, false));
-        assert!(spans.insert(11, numbered(4), None).is_ok()); // the same cell
+        assert!(spans.insert(11, &numbered(4), None).is_ok()); // the same cell
         assert_eq!((open.context(), open.record(|_| ())), (None, None));
-        assert_eq!(open.change(numbered(5), |_| ()), Err(AlreadySeen));
+        assert_eq!(open.change(&numbered(5), |_| ()), Err(AlreadySeen));
         assert_eq!(spans.context(11), Some(numbered(4)));
     }
 
@@ -666,7 +665,7 @@ mod tests {
                         let generation = (round / 8) << 51;
                         let id = |n: u64| generation + 1 + (round % 8) + ((thread + 4 * n) << 20);
                         let context = |n: u64| numbered(round << 8 | thread << 4 | (n + 1));
-                        (0..3).for_each(|n| assert!(spans.insert(id(n), context(n), None).is_ok()));
+                        (0..3).for_each(|n| assert!(spans.insert(id(n), &context(n), None).is_ok()));
                         assert!((0..3).all(|n| spans.context(id(n)) == Some(context(n))));
                         // Of a span that somebody else may be closing: all of its context, or none.
                         for other in (0..8).map(|n| generation + 1 + n + (((thread + 1) % 4) << 20)) {

@@ -70,6 +70,11 @@ impl Captured {
         }
     }
 
+    #[cfg(feature = "bridge")]
+    pub(crate) fn into_carrier(self) -> Option<Arc<Carrier>> {
+        self.carrier
+    }
+
     /// Makes one of the context of a span and what carries its `tracestate`, with the baggage of this thread.
     #[cfg(feature = "bridge")]
     pub(crate) fn entered(context: Context, carrier: &Arc<Carrier>) -> Self {

@@ -105,7 +105,7 @@ pub(super) fn current() -> Option<Arc<Carrier>> {
 
 /// Sets what this thread carries, and returns what it did; costs nothing if neither is something.
 #[inline]
-pub(super) fn replace(next: Option<Arc<Carrier>>) -> Option<Arc<Carrier>> {
+pub(crate) fn replace(next: Option<Arc<Carrier>>) -> Option<Arc<Carrier>> {
     if next.is_none() && !IS_CARRYING.get() {
         return None;
     }

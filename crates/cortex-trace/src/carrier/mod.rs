@@ -8,7 +8,7 @@ mod traced;
 
 pub use self::captured::{Captured, CapturedGuard};
 #[cfg(feature = "bridge")]
-pub(crate) use self::current::Carrier;
+pub(crate) use self::current::{Carrier, replace};
 pub(crate) use self::current::{peek, tracestate_of};
 #[cfg(feature = "tokio")]
 pub use self::spawn::{spawn_blocking_traced, spawn_traced};

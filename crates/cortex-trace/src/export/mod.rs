@@ -14,11 +14,11 @@ mod memory;
 pub(crate) mod otlp_json;
 mod pipeline;
 mod queue;
+mod queued;
 #[cfg(feature = "file")]
 mod rotate;
 mod stats;
 mod suppressed;
-mod weigh;
 mod worker;
 
 pub use self::abort::Abort;
@@ -32,13 +32,13 @@ pub use self::file::OtlpJsonFile;
 pub use self::memory::InMemory;
 pub(crate) use self::pipeline::Pipeline;
 pub(crate) use self::queue::Limits;
+#[cfg(all(feature = "logs", feature = "otlp"))]
+pub(crate) use self::queued::Queued;
 pub use self::stats::Stats;
 #[cfg(feature = "otel")]
 pub(crate) use self::suppressed::ask_sdk;
 pub(crate) use self::suppressed::is_suppressed;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::suppressed::is_suppressed_event;
-#[cfg(all(feature = "logs", feature = "otlp"))]
-pub(crate) use self::weigh::Weigh;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::worker::Consumer;

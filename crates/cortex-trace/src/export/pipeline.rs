@@ -5,14 +5,15 @@ use cortex_core::Flags;
 
 use super::completion::Completion;
 use super::queue::{Limits, Queue};
-use super::weigh::Weigh;
+use super::queued::Queued;
 use super::worker::{self, Consumer};
 use super::{Abort, Exporter, Stats};
-use crate::{ExportError, Resource, SpanData};
+use crate::span::Record;
+use crate::{ExportError, Resource};
 
 /// All destinations of a tracer, or of logs. Dropping it tells the workers to finish, and does not wait for them.
 #[derive(Debug)]
-pub(crate) struct Pipeline<T = SpanData> {
+pub(crate) struct Pipeline<T = Box<Record>> {
     queues: Vec<Arc<Queue<T>>>,
 }
 
@@ -33,17 +34,18 @@ impl Pipeline {
     }
 
     /// Hands a finished span to every destination, if it is sampled: what is only recorded is nobody's business.
-    pub(crate) fn submit_sampled(&self, span: SpanData) {
-        if span.flags.contains(Flags::SAMPLED) {
+    #[inline]
+    pub(crate) fn submit_sampled(&self, span: Box<Record>) {
+        if span.data().flags.contains(Flags::SAMPLED) {
             self.submit(span);
         }
     }
 }
 
-impl<T: Clone + Weigh + Send + 'static> Pipeline<T> {
+impl<T: Queued> Pipeline<T> {
     /// Starts a worker per destination.
     pub(crate) fn start_consumers(
-        consumers: Vec<impl Consumer<T>>,
+        consumers: Vec<impl Consumer<T::Item>>,
         resource: &Resource,
         limits: Limits,
     ) -> io::Result<Self> {
@@ -62,7 +64,6 @@ impl<T: Clone + Weigh + Send + 'static> Pipeline<T> {
     }
 
     /// Hands a finished span, or whatever this is for, to every destination.
-    #[inline] // moves a large value
     pub(crate) fn submit(&self, span: T) {
         let Some((last, others)) = self.queues.split_last() else {
             return;

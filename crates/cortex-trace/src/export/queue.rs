@@ -125,7 +125,7 @@ impl<T> Queue<T> {
     /// Takes an item of this many bytes, or drops it and counts that. Never waits for the exporter.
     ///
     /// One that is larger than the whole queue may be has it for itself.
-    #[inline] // moves a large value
+    #[inline] // moves what may be large
     pub(super) fn push(&self, span: T, bytes: usize) {
         let mut state = self.state();
         state.stats.enqueued += 1;

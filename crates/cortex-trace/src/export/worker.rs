@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(any(feature = "bridge", feature = "logs"))]
 use super::complaint::Complaints;
 use super::queue::{Queue, Task};
+use super::queued::Queued;
 use super::{Abort, Exporter};
 use crate::{ExportError, Resource, SpanData};
 
@@ -15,6 +16,7 @@ thread_local! {
 }
 
 /// Says whether this thread exports spans, where none may start that would be exported in turn.
+#[inline]
 pub(super) fn is_worker() -> bool {
     IS_WORKER.get()
 }
@@ -52,7 +54,7 @@ impl Consumer<SpanData> for Box<dyn Exporter> {
 }
 
 /// Exports what comes out of the queue until that is closed and empty.
-pub(super) fn run<T>(queue: &Queue<T>, mut exporter: impl Consumer<T>, resource: &Resource) {
+pub(super) fn run<T: Queued>(queue: &Queue<T>, mut exporter: impl Consumer<T::Item>, resource: &Resource) {
     IS_WORKER.set(true);
     let mut ending = Ending {
         queue,
@@ -62,15 +64,16 @@ pub(super) fn run<T>(queue: &Queue<T>, mut exporter: impl Consumer<T>, resource:
         exporter.begin(resource, queue.abort.clone());
         Ok(())
     });
-    let mut batch = Vec::new();
+    let (mut taken, mut batch) = (Vec::new(), Vec::new());
     #[cfg(any(feature = "bridge", feature = "logs"))]
     let mut complaints = Complaints::default();
     loop {
-        match queue.next(&mut batch) {
+        match queue.next(&mut taken) {
             Task::Export => {
+                Queued::unpack(&mut taken, &mut batch);
                 let result = guarded(queue, || exporter.export(&batch));
                 queue.exported(batch.len(), &result);
-                batch.clear();
+                Queued::dispose(&mut taken, &mut batch);
                 #[cfg(any(feature = "bridge", feature = "logs"))]
                 // Whoever listens is foreign code, too; it is not the exporter that panics.
                 let _ = catch_unwind(AssertUnwindSafe(|| complaints.consider(queue)));

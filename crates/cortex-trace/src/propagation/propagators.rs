@@ -45,6 +45,10 @@ impl Propagator {
         Self::Jaeger,
     ];
 
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
     /// Returns its name in `OTEL_PROPAGATORS`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -79,12 +83,15 @@ impl Propagator {
 pub struct Propagators {
     /// Each at most once, without gaps.
     set: [Option<Propagator>; Propagator::ALL.len()],
+    /// A bit for each of them: what is asked for every request.
+    bits: u8,
 }
 
 impl Propagators {
     /// Reads nothing, sends nothing.
     pub const NONE: Self = Self {
         set: [None; Propagator::ALL.len()],
+        bits: 0,
     };
 
     /// Makes a set; what comes a second time is left out.
@@ -95,14 +102,16 @@ impl Propagators {
                 && let Some(free) = made.set.iter_mut().find(|place| place.is_none())
             {
                 *free = Some(propagator);
+                made.bits |= propagator.bit();
             }
         }
         made
     }
 
     /// Says whether a format is in the set.
-    pub fn contains(self, propagator: Propagator) -> bool {
-        self.set.contains(&Some(propagator))
+    #[inline]
+    pub const fn contains(self, propagator: Propagator) -> bool {
+        self.bits & propagator.bit() != 0
     }
 
     /// Returns the formats in their order.
@@ -176,7 +185,16 @@ impl Propagators {
     }
 
     /// Reads what [`extract`](Self::extract) reads, and a decision of a caller that names no trace.
+    #[inline]
     pub(crate) fn listen<E: Extractor + ?Sized>(self, carrier: &E) -> Caller {
+        // Alone nearly always.
+        if self.bits & !Propagator::Baggage.bit() == Propagator::TraceContext.bit() {
+            return Caller::from(headers::extract(carrier));
+        }
+        self.listen_to_all(carrier)
+    }
+
+    fn listen_to_all<E: Extractor + ?Sized>(self, carrier: &E) -> Caller {
         let mut decided = Caller::Silent;
         for propagator in self.iter() {
             let caller = match propagator {

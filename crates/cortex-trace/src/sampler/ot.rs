@@ -39,6 +39,7 @@ pub(crate) fn threshold(tracestate: &TraceState) -> Option<Threshold> {
 }
 
 /// Returns the `tracestate` to send on after a decision.
+#[inline]
 pub(crate) fn published(received: &TraceState, decision: Decision, trace_id: TraceId) -> TraceState {
     let threshold = match decision {
         Decision::RecordAndSample { threshold } => threshold,
@@ -48,6 +49,10 @@ pub(crate) fn published(received: &TraceState, decision: Decision, trace_id: Tra
             threshold(received).filter(|threshold| !threshold.keeps(randomness(Some(received), trace_id)))
         }
     };
+    with_threshold(received, threshold)
+}
+
+fn with_threshold(received: &TraceState, threshold: Option<Threshold>) -> TraceState {
     let value = received.get(KEY).unwrap_or_default();
     let mut wanted = threshold.map(|threshold| format!("th:{threshold}"));
     if wanted.as_deref() == value.split(';').find(|part| is_key(part, "th")) {

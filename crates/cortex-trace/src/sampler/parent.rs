@@ -134,13 +134,12 @@ impl<S: Sampler> Sampler for ParentBased<S> {
 
     fn record_child(&self, trace_id: TraceId) {
         self.root.record_child(trace_id);
-        for delegate in self.remote.iter().chain(self.local.iter()) {
-            delegate.record_child(trace_id);
-        }
+        self.remote.record_child(trace_id);
+        self.local.record_child(trace_id);
     }
 
     fn asks_children(&self) -> bool {
-        self.local.iter().next().is_some() || self.root.asks_children()
+        self.local.is_set() || self.root.asks_children()
     }
 }
 
@@ -158,11 +157,18 @@ impl Delegates {
         not_sampled: None,
     };
 
-    fn iter(&self) -> impl Iterator<Item = &dyn Sampler> {
-        self.sampled
-            .iter()
-            .chain(&self.not_sampled)
-            .map(|sampler| &**sampler)
+    const fn is_set(&self) -> bool {
+        self.sampled.is_some() || self.not_sampled.is_some()
+    }
+
+    #[inline]
+    fn record_child(&self, trace_id: TraceId) {
+        if let Some(sampler) = &self.sampled {
+            sampler.record_child(trace_id);
+        }
+        if let Some(sampler) = &self.not_sampled {
+            sampler.record_child(trace_id);
+        }
     }
 }
 

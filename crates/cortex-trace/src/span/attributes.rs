@@ -11,11 +11,10 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    pub(crate) fn with_capacity(expected: usize) -> Self {
-        Self {
-            list: Vec::with_capacity(expected.min(ATTRIBUTES)),
-            dropped: 0,
-        }
+    /// Makes room for so many in a list that has none.
+    pub(crate) fn in_list(mut list: Vec<Attribute>, expected: usize) -> Self {
+        list.reserve(expected.min(ATTRIBUTES));
+        Self { list, dropped: 0 }
     }
 
     /// Sets an attribute, in place of one with the same key; a text is not longer than [`TEXT`].

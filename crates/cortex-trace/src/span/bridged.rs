@@ -6,7 +6,7 @@ use std::time::Instant;
 use cortex_core::{SpanId, TraceId};
 
 use super::recording::{Record, cut, put};
-use super::{Attributes, SpanEvent, SpanKind, Status};
+use super::{Attribute, Attributes, SpanEvent, SpanKind, Status};
 use crate::bridge::{EventFields, SpanFields};
 
 impl Record {
@@ -24,6 +24,22 @@ impl Record {
 
     pub(crate) const fn ids(&self) -> (TraceId, SpanId) {
         (self.data.trace_id, self.data.span_id)
+    }
+
+    /// Notes that the span was left. It ends where that was for the last time.
+    pub(crate) fn leave(&mut self, at: Instant) {
+        self.data.end = self.data.end.max(self.wall(at));
+        self.was_left = true;
+    }
+
+    pub(crate) const fn was_left(&self) -> bool {
+        self.was_left
+    }
+
+    /// Returns memory for the attributes that the span is made with.
+    pub(crate) fn spare_list(&mut self) -> Vec<Attribute> {
+        debug_assert!(self.data.attributes.is_empty(), "it would lose them");
+        std::mem::take(&mut self.data.attributes)
     }
 
     /// Takes over the fields that the span was made with, or that were recorded later.

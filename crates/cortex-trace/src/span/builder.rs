@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 
 use cortex_core::Context;
+use http::Method;
 
-use super::methods::MethodName;
 use super::{Link, Span, SpanKind};
 use crate::Tracer;
 use crate::carrier;
@@ -168,10 +168,11 @@ impl<'a> SpanBuilder<'a> {
         self.begin(started, || name)
     }
 
-    /// Starts the span with another name, which is copied only if the span is recorded.
-    pub(super) fn start_as(mut self, name: MethodName<'_>) -> Span {
-        let started = self.decide(name.as_str());
-        self.begin(started, || name.recorded())
+    /// Starts the span of a call with this method, whose name is copied only if the span is recorded.
+    pub(super) fn start_call(mut self, method: &Method) -> Span {
+        let methods = self.tracer.methods();
+        let started = self.decide(methods.name(method));
+        self.begin(started, || methods.recorded(method, "HTTP"))
     }
 
     #[inline]

@@ -64,6 +64,27 @@ pub struct SpanData {
 }
 
 impl SpanData {
+    /// A span that is none yet.
+    pub(super) const BLANK: Self = Self {
+        trace_id: TraceId::new(1).expect("invariant: not zero"),
+        span_id: SpanId::new(1).expect("invariant: not zero"),
+        parent_span_id: None,
+        parent_is_remote: false,
+        flags: Flags::NONE,
+        tracestate: TraceState::EMPTY,
+        name: Cow::Borrowed(""),
+        kind: SpanKind::Internal,
+        start: SystemTime::UNIX_EPOCH,
+        end: SystemTime::UNIX_EPOCH,
+        attributes: Vec::new(),
+        dropped_attributes: 0,
+        events: Vec::new(),
+        dropped_events: 0,
+        links: Vec::new(),
+        dropped_links: 0,
+        status: Status::Unset,
+    };
+
     /// Returns how long the work took.
     pub fn duration(&self) -> Duration {
         self.end.duration_since(self.start).unwrap_or_default()

@@ -185,8 +185,7 @@ impl Span {
 
     /// Starts the span of a call whose target is recorded [later](Self::record_target), if at all.
     pub(crate) fn outgoing(tracer: &Tracer, method: &Method) -> Self {
-        let name = tracer.methods().name(method);
-        let mut span = tracer.span("").kind(SpanKind::Client).start_as(name);
+        let mut span = tracer.span("").kind(SpanKind::Client).start_call(method);
         if let Some(recording) = &mut span.recording {
             semantics::record_method(recording, tracer.methods(), method);
         }
@@ -211,7 +210,7 @@ impl Span {
     pub(crate) fn record_template(&mut self, method: &Method, template: &str) {
         if let Some(recording) = &mut self.recording {
             let method = recording.tracer().methods().name(method);
-            let name = format!("{} {template}", method.as_str());
+            let name = format!("{method} {template}");
             recording.set_name(name);
             recording.set_attribute("url.template", template);
         }

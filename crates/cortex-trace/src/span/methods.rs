@@ -2,24 +2,11 @@ use std::borrow::Cow;
 
 use http::Method;
 
-/// Those of RFC 9110, and PATCH and QUERY, as the conventions have it.
-const KNOWN: [&str; 10] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
-];
-
 /// The methods that are recorded by their names: names out of a small set, whatever callers send.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Methods {
     /// In place of those of the conventions.
     own: Option<Box<[Method]>>,
-}
-
-/// The name of a method that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MethodName<'a> {
-    Constant(&'static str),
-    /// Copied only into what is recorded.
-    Own(&'a str),
 }
 
 impl Methods {
@@ -38,41 +25,58 @@ impl Methods {
         Some(Self { own: Some(own) })
     }
 
-    /// Returns the name of a method if it is known; case matters.
-    pub(super) fn find(&self, method: &Method) -> Option<MethodName<'_>> {
+    /// Says whether a method is recorded by its name; case matters.
+    #[inline]
+    pub(super) fn know(&self, method: &Method) -> bool {
         match &self.own {
-            None => KNOWN
-                .into_iter()
-                .find(|known| *known == method.as_str())
-                .map(MethodName::Constant),
-            Some(own) => own
-                .iter()
-                .find(|known| *known == method)
-                .map(|known| MethodName::Own(known.as_str())),
+            None => is_of_the_conventions(method),
+            Some(own) => own.contains(method),
         }
     }
 
     /// Returns the part of a span name that stands for a method.
-    pub(super) fn name(&self, method: &Method) -> MethodName<'_> {
-        self.find(method).unwrap_or(MethodName::Constant("HTTP"))
+    #[inline]
+    pub(super) fn name<'a>(&self, method: &'a Method) -> &'a str {
+        if self.know(method) {
+            method.as_str()
+        } else {
+            "HTTP"
+        }
+    }
+
+    /// Returns the name of a method to keep, or if it is not known, the other name.
+    pub(super) fn recorded(&self, method: &Method, other: &'static str) -> Cow<'static, str> {
+        if self.know(method) {
+            constant(method).map_or_else(|| Cow::Owned(method.as_str().to_owned()), Cow::Borrowed)
+        } else {
+            Cow::Borrowed(other)
+        }
     }
 }
 
-impl<'a> MethodName<'a> {
-    #[expect(clippy::match_same_arms, reason = "the names live differently long")]
-    pub(super) const fn as_str(self) -> &'a str {
-        match self {
-            Self::Constant(name) => name,
-            Self::Own(name) => name,
-        }
-    }
+/// Those of RFC 9110, and PATCH and QUERY, as the conventions have it.
+#[inline]
+fn is_of_the_conventions(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::DELETE
+            | Method::CONNECT
+            | Method::OPTIONS
+            | Method::TRACE
+            | Method::PATCH
+    ) || method.as_str() == "QUERY"
+}
 
-    pub(super) fn recorded(self) -> Cow<'static, str> {
-        match self {
-            Self::Constant(name) => Cow::Borrowed(name),
-            Self::Own(name) => Cow::Owned(name.to_owned()),
-        }
-    }
+/// Returns the name of a method without copying it, of those that nearly all requests have.
+fn constant(method: &Method) -> Option<&'static str> {
+    const NAMES: [&str; 10] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
+    ];
+    NAMES.into_iter().find(|name| *name == method.as_str())
 }
 
 #[cfg(test)]
@@ -86,27 +90,34 @@ mod tests {
     #[test]
     fn methods_are_case_sensitive() {
         let methods = Methods::default();
-        assert_eq!(methods.find(&Method::GET), Some(MethodName::Constant("GET")));
+        for known in [
+            "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
+        ] {
+            let method = method(known);
+            assert_eq!(methods.name(&method), known);
+            assert!(matches!(methods.recorded(&method, "_OTHER"), Cow::Borrowed(name) if name == known));
+        }
         for unknown in ["get", "PURGE", "PROPFIND"] {
             let method = method(unknown);
-            assert_eq!(
-                (methods.find(&method), methods.name(&method).as_str()),
-                (None, "HTTP")
-            );
+            assert_eq!((methods.know(&method), methods.name(&method)), (false, "HTTP"));
+            assert_eq!(methods.recorded(&method, "_OTHER"), "_OTHER");
         }
-        assert_eq!(methods.name(&method("QUERY")).recorded(), "QUERY");
     }
 
     #[test]
     fn a_list_replaces_the_known_ones() {
         let methods = Methods::parse(" GET, PURGE,,purge,PROPFIND-ALL-OF-IT").unwrap();
         for known in ["GET", "PURGE", "purge", "PROPFIND-ALL-OF-IT"] {
-            assert_eq!(methods.find(&method(known)), Some(MethodName::Own(known)));
+            let method = method(known);
+            assert_eq!(
+                (methods.name(&method), &*methods.recorded(&method, "HTTP")),
+                (known, known)
+            );
         }
         for unknown in ["get", "Purge", "POST", "QUERY"] {
-            assert_eq!(methods.name(&method(unknown)).as_str(), "HTTP");
+            assert_eq!(methods.name(&method(unknown)), "HTTP");
         }
-        assert_eq!(Methods::new([]).find(&Method::GET), None);
+        assert!(!Methods::new([]).know(&Method::GET));
     }
 
     #[test]

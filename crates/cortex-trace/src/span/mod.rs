@@ -11,6 +11,7 @@ mod methods;
 mod recording;
 mod semantics;
 mod server;
+pub(crate) mod spare;
 mod value;
 
 #[cfg(feature = "bridge")]

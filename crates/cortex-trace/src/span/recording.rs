@@ -14,11 +14,14 @@ const LINKS: usize = 128;
 pub(crate) const TEXT: usize = 4096;
 
 /// A span that is being recorded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(super) data: SpanData,
-    /// The instant that `data.start` stands for: all other times of the span are measured from it.
-    started: Instant,
+    /// The instant that `data.start` stands for: all other times of the span are measured from it. `None` if there is no
+    /// span, or nobody measures any more.
+    started: Option<Instant>,
+    #[cfg(feature = "bridge")]
+    pub(super) was_left: bool,
 }
 
 /// A span that is being recorded, and the tracer that gets it.
@@ -29,9 +32,49 @@ pub(crate) struct Recording {
 }
 
 impl Record {
-    #[inline] // moves a large value
-    pub(crate) const fn new(data: SpanData, started: Instant) -> Self {
-        Self { data, started }
+    /// The record of no span yet.
+    pub(super) const BLANK: Self = Self::over(SpanData::BLANK);
+
+    /// Makes the record of a span that is over.
+    pub(crate) const fn over(data: SpanData) -> Self {
+        Self {
+            data,
+            started: None,
+            #[cfg(feature = "bridge")]
+            was_left: false,
+        }
+    }
+
+    /// Begins a span in a blank record, at an instant and the wall-clock time of that.
+    #[inline]
+    pub(crate) fn begin(&mut self, started: Instant, start: SystemTime) -> &mut SpanData {
+        self.started = Some(started);
+        #[cfg(feature = "bridge")]
+        {
+            self.was_left = false;
+        }
+        self.data.start = start;
+        self.data.end = start;
+        &mut self.data
+    }
+
+    /// Takes the finished span out.
+    pub(crate) const fn take_data(&mut self) -> SpanData {
+        std::mem::replace(&mut self.data, SpanData::BLANK)
+    }
+
+    /// Keeps the memory of a span that was taken out of here and is done with.
+    pub(crate) fn reuse(&mut self, span: SpanData) {
+        self.data.attributes = span.attributes;
+        self.data.attributes.clear();
+    }
+
+    pub(crate) const fn data(&self) -> &SpanData {
+        &self.data
+    }
+
+    pub(crate) fn into_data(self) -> SpanData {
+        self.data
     }
 
     pub(crate) fn set_attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
@@ -66,10 +109,8 @@ impl Record {
     }
 
     /// Ends the span.
-    #[inline]
-    pub(crate) fn ended(mut self: Box<Self>, end: Instant) -> SpanData {
+    pub(crate) fn end(&mut self, end: Instant) {
         self.data.end = self.wall(end);
-        self.data
     }
 
     /// Says whether another event fits, and counts it if not.
@@ -82,7 +123,8 @@ impl Record {
     }
 
     pub(super) fn wall(&self, instant: Instant) -> SystemTime {
-        after(self.data.start, instant.saturating_duration_since(self.started))
+        let since = |started| instant.saturating_duration_since(started);
+        after(self.data.start, self.started.map_or(Duration::ZERO, since))
     }
 }
 
@@ -118,13 +160,15 @@ impl Recording {
         self.data.events.push(event);
     }
 
-    pub(crate) fn end_now(self) {
+    pub(crate) fn end_now(mut self) {
         let now = self.tracer.clock().now();
-        self.tracer.submit_at(self.record.ended(now), now);
+        self.record.end(now);
+        self.tracer.submit_at(self.record, now);
     }
 
-    pub(crate) fn end(self, end: Instant) {
-        self.tracer.submit(self.record.ended(end));
+    pub(crate) fn end(mut self, end: Instant) {
+        self.record.end(end);
+        self.tracer.submit(self.record);
     }
 }
 

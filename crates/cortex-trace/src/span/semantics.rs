@@ -6,16 +6,14 @@ use std::fmt::Write;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Uri, Version, header};
 
-use super::methods::{MethodName, Methods};
+use super::methods::Methods;
 use super::recording::Recording;
 
 const REDACTED: &str = "REDACTED";
 
 pub(super) fn record_method(recording: &mut Recording, methods: &Methods, method: &Method) {
-    let known = methods.find(method);
-    let name = known.map_or(Cow::Borrowed("_OTHER"), MethodName::recorded);
-    recording.set_attribute("http.request.method", name);
-    if known.is_none() {
+    recording.set_attribute("http.request.method", methods.recorded(method, "_OTHER"));
+    if !methods.know(method) {
         recording.set_attribute("http.request.method_original", method.as_str());
     }
 }

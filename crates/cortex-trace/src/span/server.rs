@@ -125,9 +125,9 @@ impl ServerSpan {
         at: Option<Instant>,
         route: Option<&str>,
     ) -> Self {
-        let name = tracer.methods().name(method);
+        let methods = tracer.methods();
         let sort = Sort {
-            name: name.as_str(),
+            name: methods.name(method),
             kind: SpanKind::Server,
             route,
             start: at,
@@ -136,16 +136,16 @@ impl ServerSpan {
         let mut started = tracer.start_root(Context::current(), &caller, sort);
         tracer.tell_presumed();
         let recording = if started.is_recording() {
-            started.record(tracer, name.recorded(), SpanKind::Server, at)
+            started.record(tracer, methods.recorded(method, "HTTP"), SpanKind::Server, at)
         } else {
             None
         };
         let recording = recording.map(|mut recording| {
-            semantics::record_method(&mut recording, tracer.methods(), method);
+            semantics::record_method(&mut recording, methods, method);
             semantics::record_request(&mut recording, headers, target);
             Box::new(ServerRecording {
                 recording,
-                method: name.recorded(),
+                method: methods.recorded(method, "HTTP"),
                 route: route.map(str::to_owned),
             })
         });

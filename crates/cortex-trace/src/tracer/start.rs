@@ -10,7 +10,7 @@ use crate::export;
 use crate::id;
 use crate::propagation::{Caller, Remote, TraceState};
 use crate::sampler::{Decision, SampleParams, SamplingIntent, published};
-use crate::span::{Link, Record, Recording, SpanData, SpanKind, Status, cut};
+use crate::span::{Link, Record, Recording, SpanKind, cut, spare};
 use crate::tail::{self, Head};
 
 /// What is known of a span before it starts.
@@ -30,8 +30,9 @@ pub(crate) struct Started {
     parent_is_remote: bool,
     /// The caller, if its trace was left; in a box, as that is rare and this is moved about.
     link: Option<Box<Link>>,
-    /// What was decided at a local root; `None` below one.
-    head: Option<Head>,
+    is_local_root: bool,
+    /// What was decided at a local root, for the tail, if there is one.
+    head: Option<Box<Head>>,
 }
 
 impl Tracer {
@@ -69,11 +70,13 @@ impl Tracer {
             parent: Some(parent_id),
             parent_is_remote: false,
             link: None,
+            is_local_root: false,
             head: None,
         }
     }
 
     /// Starts the first span of a trace in this process, with the deadline that `base` has.
+    #[inline]
     pub(crate) fn start_root(&self, base: Context, caller: &Caller, sort: Sort<'_>) -> Started {
         let (remote, decided) = match caller {
             Caller::Remote(remote) => (Some(remote), None),
@@ -92,12 +95,13 @@ impl Tracer {
         };
         //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
         //# If the flag is unset in the incoming traceparent header, it MUST also be unset in any outgoing traceparent headers which use the same trace-id.
-        let (trace_id, flags) = match remote {
-            Some(remote) if remote.flags().contains(Flags::RANDOM) => (remote.trace_id(), Flags::RANDOM),
-            Some(remote) => (remote.trace_id(), Flags::NONE),
+        let (trace_id, span_id, flags) = if let Some(remote) = remote {
+            (remote.trace_id(), id::span_id(), random(remote.flags()))
+        } else {
             //= https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
             //# When at least the right-most 7 bytes of the trace-id are randomly (or pseudo-randomly) generated, the random-trace-id flag SHOULD be set to 1.
-            None => (id::trace_id(), Flags::RANDOM),
+            let (trace_id, span_id) = id::trace_and_span_id();
+            (trace_id, span_id, Flags::RANDOM)
         };
         let mut params = sort.params(trace_id);
         if let Some(remote) = remote {
@@ -111,12 +115,15 @@ impl Tracer {
             sampler.intent(&params)
         };
         self.presumed().consider(intent, flags, params.tracestate());
-        let mut head = Head::new(intent, params.randomness());
-        let mut decision = head.decision;
-        if let Some(tail) = self.tail()
-            && !suppressed
-        {
-            decision = tail.reconsider(&mut head, remote, decided);
+        let randomness = params.randomness();
+        let mut decision = intent.decide(randomness);
+        let mut head = None;
+        if let Some(tail) = self.tail() {
+            let mut decided_here = Head::new(intent, randomness);
+            if !suppressed {
+                decision = tail.reconsider(&mut decided_here, remote, decided);
+            }
+            head = Some(Box::new(decided_here));
         }
         let flags = flags_after(flags, decision);
         let received = remote.map_or(&TraceState::EMPTY, Remote::tracestate);
@@ -124,12 +131,13 @@ impl Tracer {
         Started {
             //= https://www.w3.org/TR/trace-context-2/#a-traceparent-is-received
             //# The value of property parent-id MUST be set to a value representing the ID of the current operation.
-            context: base.with_span(trace_id, id::span_id(), flags),
+            context: base.with_span(trace_id, span_id, flags),
             tracestate: published(received, decision, trace_id),
             parent: remote.map(Remote::span_id),
             parent_is_remote: remote.is_some(),
             link: link.map(|remote| Box::new(Link::from(remote.clone()))),
-            head: Some(head),
+            is_local_root: true,
+            head,
         }
     }
 }
@@ -175,13 +183,18 @@ fn unrecorded(flags: Flags) -> Flags {
     Flags::from_wire(flags.to_wire())
 }
 
-/// Returns the flags of a span after a decision.
-fn flags_after(before: Flags, decision: Decision) -> Flags {
-    let random = if before.contains(Flags::RANDOM) {
+/// Returns of all flags the one that says how the trace id was made.
+fn random(flags: Flags) -> Flags {
+    if flags.contains(Flags::RANDOM) {
         Flags::RANDOM
     } else {
         Flags::NONE
-    };
+    }
+}
+
+/// Returns the flags of a span after a decision.
+fn flags_after(before: Flags, decision: Decision) -> Flags {
+    let random = random(before);
     match decision {
         Decision::Drop => random,
         Decision::RecordOnly => random | Flags::RECORDING,
@@ -199,7 +212,8 @@ fn pass_through(base: Context, remote: Option<&Remote>, decided: Option<bool>) -
             Flags::NONE
         };
         let flags = Flags::RANDOM | sampled;
-        (id::trace_id(), id::span_id(), flags, TraceState::EMPTY)
+        let (trace_id, span_id) = id::trace_and_span_id();
+        (trace_id, span_id, flags, TraceState::EMPTY)
     };
     let of_the_caller = |remote: &Remote| {
         let tracestate = remote.tracestate().clone();
@@ -212,6 +226,7 @@ fn pass_through(base: Context, remote: Option<&Remote>, decided: Option<bool>) -
         parent: None,
         parent_is_remote: false,
         link: None,
+        is_local_root: true,
         head: None,
     }
 }
@@ -259,11 +274,11 @@ impl Started {
             // Not when it started, if somebody has said that, who may be wrong.
             let now = given.map_or(started, |_| tracer.clock().now());
             let export = |span| tracer.export(span);
-            let recorded = match (self.head, self.parent) {
+            let recorded = match (self.head.take(), self.parent) {
                 (Some(head), _) => {
                     let root = tail::Root {
                         span_id,
-                        head,
+                        head: *head,
                         tracestate: self.tracestate.detached(),
                     };
                     tail.begin(trace_id, root, started, now, export)
@@ -278,36 +293,23 @@ impl Started {
             }
         }
         if let Some(sampler) = tracer.sampler()
-            && self.head.is_none()
+            && !self.is_local_root
             && sampled
         {
             sampler.record_child(trace_id);
         }
-        // Not collected: nearly always there is none, and an iterator would cost more than that.
-        let links = self.link.take().map_or_else(Vec::new, |link| vec![*link]);
-        // In one expression, so that it is built where it stays.
-        Some(Box::new(Record::new(
-            SpanData {
-                trace_id,
-                span_id,
-                parent_span_id: self.parent,
-                parent_is_remote: self.parent_is_remote,
-                flags: self.context.flags(),
-                // It waits for an exporter, and the head of the request must not.
-                tracestate: self.tracestate.detached(),
-                name: cut(name),
-                kind,
-                start,
-                end: start,
-                attributes: Vec::new(),
-                dropped_attributes: 0,
-                events: Vec::new(),
-                dropped_events: 0,
-                links,
-                dropped_links: 0,
-                status: Status::Unset,
-            },
-            started,
-        )))
+        let mut record = spare::take();
+        let data = record.begin(started, start);
+        data.trace_id = trace_id;
+        data.span_id = span_id;
+        data.parent_span_id = self.parent;
+        data.parent_is_remote = self.parent_is_remote;
+        data.flags = self.context.flags();
+        // It waits for an exporter, and the head of the request must not.
+        data.tracestate = self.tracestate.detached();
+        data.name = cut(name);
+        data.kind = kind;
+        data.links.extend(self.link.take().map(|link| *link));
+        Some(record)
     }
 }

@@ -7,7 +7,7 @@ use cortex_core::Context;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use crate::export::Weigh;
+use crate::export::Queued;
 use crate::log_crate::{LOG_TARGET, is_log_crate};
 use crate::redact::{Hide, Redact};
 use crate::span::{Attribute, TEXT, Value, put};
@@ -92,11 +92,21 @@ impl Record {
     }
 }
 
-impl Weigh for Record {
+impl Queued for Record {
+    type Item = Self;
+
     fn weight(&self) -> usize {
         let body = self.body.as_ref().map_or(0, size::value);
         let attributes = size::attributes(&self.attributes, self.attributes.capacity());
         size_of::<Self>() + size::text(&self.target) + body + attributes
+    }
+
+    fn unpack(queued: &mut Vec<Self>, batch: &mut Vec<Self>) {
+        batch.append(queued);
+    }
+
+    fn dispose(_: &mut Vec<Self>, batch: &mut Vec<Self>) {
+        batch.clear();
     }
 }
 
