@@ -1,12 +1,14 @@
 //! Telling people that something is lost, and that it is over, without telling it again and again.
 
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use cortex_core::{Clock, SystemClock};
 
 use super::Stats;
 use super::queue::Queue;
+use crate::ExportError;
 
 /// The time between two lines, and the time without a loss after which it is over.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -75,6 +77,32 @@ impl Complaints {
     }
 }
 
+/// The time between two lines about what an exporter still tries to send.
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    told: Option<Instant>,
+}
+
+impl Pauses {
+    /// Says whether it is time for a line, which is taken to be written then.
+    pub(super) fn is_over(&mut self, now: Instant) -> bool {
+        let is_over = |told: Instant| now.saturating_duration_since(told) >= PAUSE;
+        let due = self.told.is_none_or(is_over);
+        if due {
+            self.told = Some(now);
+        }
+        due
+    }
+}
+
+/// Warns of what keeps an exporter from sending, while nothing is lost yet.
+pub(super) fn held_up(exporter: &'static str, error: &ExportError) {
+    // Whoever listens is foreign code, which must not end what the exporter is at.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        tracing::warn!(exporter, error = error.source(), "telemetry is held up");
+    }));
+}
+
 fn lost(stats: Stats) -> u64 {
     stats.failed + stats.rejected + stats.dropped()
 }
@@ -103,6 +131,16 @@ fn tell<T>(line: &Line, stats: Stats, queue: &Queue<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_held_up_is_told_once_a_minute() {
+        let (mut pauses, start) = (Pauses::default(), SystemClock.now());
+        let mut is_over = |seconds| pauses.is_over(start + Duration::from_secs(seconds));
+        assert_eq!(
+            [0, 1, 59, 60, 119, 121].map(&mut is_over),
+            [true, false, false, true, false, true]
+        );
+    }
 
     #[test]
     fn tells_once_a_minute_what_is_new_and_that_it_is_over() {

@@ -1,4 +1,4 @@
-use super::Abort;
+use super::{Abort, Reporter};
 use crate::{ExportError, Resource, SpanData};
 
 /// Takes finished spans somewhere.
@@ -46,6 +46,12 @@ pub trait Exporter: Send + 'static {
     /// waits, as one that retries does, should give up then.
     fn set_abort(&mut self, abort: Abort) {
         drop(abort);
+    }
+
+    /// Learns where to tell what keeps it from sending; called once, before everything else. An exporter that retries
+    /// should report what somebody has to look after while it does, and not only at the end of its patience.
+    fn set_reporter(&mut self, reporter: Reporter) {
+        drop(reporter);
     }
 
     /// Exports a batch, which is never empty. It is not offered again: an exporter that wants to retry does so here.

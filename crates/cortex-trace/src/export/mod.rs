@@ -15,6 +15,7 @@ pub(crate) mod otlp_json;
 mod pipeline;
 mod queue;
 mod queued;
+mod reporter;
 #[cfg(feature = "file")]
 mod rotate;
 mod stats;
@@ -34,6 +35,7 @@ pub(crate) use self::pipeline::Pipeline;
 pub(crate) use self::queue::Limits;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::queued::Queued;
+pub use self::reporter::Reporter;
 pub use self::stats::Stats;
 #[cfg(feature = "otel")]
 pub(crate) use self::suppressed::ask_sdk;

@@ -3,7 +3,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::completion::{Completion, lock};
-use super::{Abort, Stats};
+use super::{Abort, Reporter, Stats};
 use crate::{BuildError, BuildErrorKind, ExportError};
 
 /// How much an exporter gets at once at most, unless one item is larger: a collector takes requests of 4 MiB.
@@ -54,6 +54,8 @@ pub(super) struct Queue<T> {
     pub(super) name: &'static str,
     /// Tells the exporter that nobody waits any longer for its end.
     pub(super) abort: Abort,
+    /// Takes errors, also those that the exporter still hopes to get over.
+    pub(super) reporter: Reporter,
     limits: Limits,
     state: Mutex<State<T>>,
     /// Wakes the worker.
@@ -75,7 +77,6 @@ struct State<T> {
     enders: Vec<Arc<Completion>>,
     end: Option<Result<(), ExportError>>,
     stats: Stats,
-    last_error: Option<ExportError>,
 }
 
 impl<T> Default for State<T> {
@@ -89,7 +90,6 @@ impl<T> Default for State<T> {
             enders: Vec::new(),
             end: None,
             stats: Stats::default(),
-            last_error: None,
         }
     }
 }
@@ -116,6 +116,7 @@ impl<T> Queue<T> {
         Self {
             name,
             abort: Abort::new(),
+            reporter: Reporter::new(name),
             limits,
             state: Mutex::default(),
             wake: Condvar::new(),
@@ -241,6 +242,9 @@ impl<T> Queue<T> {
     /// Notes how the export of a batch went.
     pub(super) fn exported(&self, spans: usize, result: &Result<(), ExportError>) {
         let spans = spans as u64;
+        if let Err(error) = result {
+            self.reporter.note(error.clone()); // before it is counted: who sees the number, sees why
+        }
         let mut state = self.state();
         state.stats.in_flight -= spans;
         match result {
@@ -250,13 +254,12 @@ impl<T> Queue<T> {
                 state.stats.failed += failed;
                 state.stats.rejected += rejected;
                 state.stats.exported += spans - failed - rejected;
-                state.last_error = Some(error.clone());
             }
         }
     }
 
     pub(super) fn last_error(&self) -> Option<ExportError> {
-        self.state().last_error.clone()
+        self.reporter.last()
     }
 
     pub(super) fn count_panic(&self) {

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::complaint::Complaints;
 use super::queue::{Queue, Task};
 use super::queued::Queued;
-use super::{Abort, Exporter};
+use super::{Abort, Exporter, Reporter};
 use crate::{ExportError, Resource, SpanData};
 
 thread_local! {
@@ -24,7 +24,7 @@ pub(super) fn is_worker() -> bool {
 /// Where a worker takes what it gets: an exporter of spans, or of something else.
 pub(crate) trait Consumer<T>: Send + 'static {
     fn name(&self) -> &'static str;
-    fn begin(&mut self, resource: &Resource, abort: Abort);
+    fn begin(&mut self, resource: &Resource, abort: Abort, reporter: Reporter);
     fn export(&mut self, batch: &[T]) -> Result<(), ExportError>;
     fn flush(&mut self) -> Result<(), ExportError>;
     fn shutdown(&mut self) -> Result<(), ExportError>;
@@ -35,8 +35,9 @@ impl Consumer<SpanData> for Box<dyn Exporter> {
         (**self).name()
     }
 
-    fn begin(&mut self, resource: &Resource, abort: Abort) {
+    fn begin(&mut self, resource: &Resource, abort: Abort, reporter: Reporter) {
         (**self).set_abort(abort);
+        (**self).set_reporter(reporter);
         (**self).set_resource(resource);
     }
 
@@ -61,7 +62,7 @@ pub(super) fn run<T: Queued>(queue: &Queue<T>, mut exporter: impl Consumer<T::It
         result: Err(ExportError::panicked("the worker")),
     };
     let named = guarded(queue, || {
-        exporter.begin(resource, queue.abort.clone());
+        exporter.begin(resource, queue.abort.clone(), queue.reporter.clone());
         Ok(())
     });
     let (mut taken, mut batch) = (Vec::new(), Vec::new());

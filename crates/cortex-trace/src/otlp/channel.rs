@@ -10,7 +10,7 @@ use super::error::{OtlpError, OtlpErrorKind as Kind};
 use super::sender::{Patience, Sender};
 use super::settings::Settings;
 use super::transport::{Http, Transport};
-use crate::export::Abort;
+use crate::export::{Abort, Reporter};
 use crate::{ExportError, Resource};
 
 /// The most bytes of a request with more than one item: collectors take 4 MiB over gRPC by default.
@@ -21,6 +21,7 @@ pub(super) struct Channel {
     settings: Settings,
     patience: Patience,
     abort: Abort,
+    reporter: Option<Reporter>,
     resource: Resource,
     open: Option<Open>,
 }
@@ -37,6 +38,7 @@ impl Channel {
             settings,
             patience,
             abort: Abort::new(),
+            reporter: None,
             resource: Resource::default(),
             open: None,
         }
@@ -44,6 +46,10 @@ impl Channel {
 
     pub(super) fn set_abort(&mut self, abort: Abort) {
         self.abort = abort;
+    }
+
+    pub(super) fn set_reporter(&mut self, reporter: Reporter) {
+        self.reporter = Some(reporter);
     }
 
     pub(super) fn set_resource(&mut self, resource: &Resource) {
@@ -88,6 +94,7 @@ impl Channel {
             method,
             self.patience,
             self.abort.clone(),
+            self.reporter.clone(),
         );
         Ok(Open {
             runtime: Some(runtime),

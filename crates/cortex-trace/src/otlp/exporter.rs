@@ -7,7 +7,7 @@ use super::env;
 use super::error::OtlpError;
 use super::sender::Patience;
 use super::settings::{Encoding, Protocol, Settings, Signal};
-use crate::{Abort, ExportError, Exporter, Resource, SpanData};
+use crate::{Abort, ExportError, Exporter, Reporter, Resource, SpanData};
 
 /// Sends spans to an OpenTelemetry collector over OTLP: HTTP with protobuf or JSON, or gRPC.
 ///
@@ -33,8 +33,11 @@ use crate::{Abort, ExportError, Exporter, Resource, SpanData};
 /// made, and again for each connection; one that cannot be used by then leaves what was read before. Nothing is set for
 /// the process as a whole.
 ///
-/// What is wrong with certificates is not tried again, but is at once the error of the batch,
-/// [`OtlpErrorKind::Tls`](crate::OtlpErrorKind::Tls), which says what to do. The next batch tries anew.
+/// What is wrong with a handshake is at once the [last error](crate::Tracer::last_errors) of the exporter,
+/// [`OtlpErrorKind::Tls`](crate::OtlpErrorKind::Tls), which says what to do, and is told through `tracing` with the feature
+/// `bridge` or `logs`. The batch is tried again meanwhile, as any other: certificates that are being renewed, at either end,
+/// cost nothing. Only what no certificate and no clock can mend is final:
+/// [`NotTls`](crate::TlsProblem::NotTls) and [`NothingInCommon`](crate::TlsProblem::NothingInCommon).
 ///
 /// # Examples
 ///
@@ -66,6 +69,7 @@ pub struct Otlp {
     patience: Patience,
     resource: Resource,
     abort: Abort,
+    reporter: Option<Reporter>,
     channel: Option<Channel>,
 }
 
@@ -197,6 +201,7 @@ impl Otlp {
             },
             resource: Resource::default(),
             abort: Abort::new(),
+            reporter: None,
             channel: None,
         }
     }
@@ -269,6 +274,10 @@ impl Exporter for Otlp {
         self.abort = abort;
     }
 
+    fn set_reporter(&mut self, reporter: Reporter) {
+        self.reporter = Some(reporter);
+    }
+
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
         let settings = self
             .traces
@@ -277,6 +286,9 @@ impl Exporter for Otlp {
         let channel = self.channel.get_or_insert_with(|| {
             let mut channel = Channel::new(settings.clone(), self.patience);
             channel.set_abort(self.abort.clone());
+            if let Some(reporter) = &self.reporter {
+                channel.set_reporter(reporter.clone());
+            }
             channel.set_resource(&self.resource);
             channel
         });

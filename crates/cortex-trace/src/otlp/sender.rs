@@ -18,8 +18,10 @@ use super::grpc;
 use super::settings::{Encoding, Protocol, Settings};
 #[cfg(feature = "tls")]
 use super::tls;
+use super::tls_problem::TlsProblem;
 use super::transport::{BoxError, Payload, Transport, read};
-use crate::export::Abort;
+use crate::ExportError;
+use crate::export::{Abort, Reporter};
 
 /// How long a batch may be tried.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,8 @@ pub(super) struct Sender<T> {
     gzip: bool,
     patience: Patience,
     abort: Abort,
+    /// Hears of what somebody has to look after, while it is tried again.
+    reporter: Option<Reporter>,
     /// Until then the collector asked to be left alone.
     not_before: Option<Instant>,
 }
@@ -52,6 +56,7 @@ impl<T: Transport> Sender<T> {
         method: &str,
         patience: Patience,
         abort: Abort,
+        reporter: Option<Reporter>,
     ) -> Self {
         let url = match settings.protocol {
             Protocol::Http(_) => settings.url.clone(),
@@ -65,6 +70,7 @@ impl<T: Transport> Sender<T> {
             gzip: settings.gzip,
             patience,
             abort,
+            reporter,
             not_before: None,
         }
     }
@@ -124,10 +130,15 @@ impl<T: Transport> Sender<T> {
                     self.transport.renew(); // HTTP/2 would keep a dead connection until TCP gives it up
                 }
                 let retry = match error.kind() {
-                    // Certificates do not get better in a minute, and whoever looks after them wants to know now.
-                    Kind::Tls { .. } => Retry::Never,
+                    Kind::Tls { problem } => retry(*problem),
                     _ => Retry::Later,
                 };
+                if let (Kind::Tls { .. }, Retry::Later, Some(reporter)) =
+                    (error.kind(), retry, &self.reporter)
+                {
+                    // Whoever looks after certificates wants to know now, not after the last attempt.
+                    reporter.report(ExportError::new(error.clone()));
+                }
                 Err(Failure { error, retry })
             }
         }
@@ -163,6 +174,31 @@ impl<T: Transport> Sender<T> {
             Protocol::Http(_) => message.into(),
             Protocol::Grpc => grpc::frame(&message, self.gzip).into(),
         }
+    }
+}
+
+/// Says whether a later handshake can go well though nobody has set this client up anew: files are read again for each.
+const fn retry(problem: TlsProblem) -> Retry {
+    match problem {
+        // Renewed at the collector, or the clock of either machine set: minutes.
+        TlsProblem::Expired
+        | TlsProblem::NotYetValid
+        // An authority, or a whole chain, in rotation: the two ends do not change at the same moment. And a collector that
+        // has only just started may show the certificate that was there before its own.
+        | TlsProblem::UnknownIssuer
+        | TlsProblem::WrongName
+        | TlsProblem::InvalidCertificate
+        // The files of this client are being renewed, or the collector has not heard of its authority yet.
+        | TlsProblem::ClientCertificateRequired
+        | TlsProblem::ClientCertificateRefused
+        // The bundle of the machine is empty while it is written.
+        | TlsProblem::NoAuthorities
+        // It may be anything, such as a proxy whose backend is being replaced.
+        | TlsProblem::Handshake => Retry::Later,
+        // The endpoint is wrong, or what listens there is set up otherwise.
+        TlsProblem::NotTls
+        // Neither end learns a version, a cipher or a protocol without another program or configuration.
+        | TlsProblem::NothingInCommon => Retry::Never,
     }
 }
 
@@ -269,6 +305,9 @@ mod tests {
         /// The head of a status, and no end of the body.
         HangInBody(u16),
         Broken,
+        /// What the connector says.
+        #[cfg(feature = "tls")]
+        Tls(TlsProblem),
         Never,
     }
 
@@ -306,6 +345,8 @@ mod tests {
                     Ok(Response::builder().status(status).body(Ending(false))?)
                 }
                 Some(Reply::Broken) => Err("broken pipe".into()),
+                #[cfg(feature = "tls")]
+                Some(Reply::Tls(problem)) => Err(OtlpError::new(Kind::Tls { problem }).into()),
                 Some(Reply::Never) | None => std::future::pending().await,
             }
         }
@@ -328,7 +369,14 @@ mod tests {
             start: Instant::now(),
             renewed: 0,
         };
-        Sender::new(script, &settings, "", PATIENCE, Abort::new())
+        Sender::new(
+            script,
+            &settings,
+            "",
+            PATIENCE,
+            Abort::new(),
+            Some(Reporter::new("otlp")),
+        )
     }
 
     async fn send(sender: &mut Sender<Script>) -> Result<Option<Rejection>, OtlpErrorKind> {
@@ -418,6 +466,46 @@ mod tests {
             let error = send(&mut sender).await.unwrap_err();
             assert!(matches!(error, OtlpErrorKind::Refused { .. }), "{error:?}");
             assert_eq!(seconds(&sender), [0]);
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[tokio::test(start_paused = true)]
+    async fn handshakes_that_fail_are_tried_again_as_long_as_everything_else_and_told_at_once() {
+        use TlsProblem as Problem;
+        for (problem, is_final) in [
+            (Problem::UnknownIssuer, false),
+            (Problem::Expired, false),
+            (Problem::NotYetValid, false),
+            (Problem::WrongName, false),
+            (Problem::InvalidCertificate, false),
+            (Problem::ClientCertificateRequired, false),
+            (Problem::ClientCertificateRefused, false),
+            (Problem::NoAuthorities, false),
+            (Problem::Handshake, false),
+            (Problem::NotTls, true),
+            (Problem::NothingInCommon, true),
+        ] {
+            let expected = Err(OtlpErrorKind::Tls { problem });
+            let mut sender = sender([Reply::Tls(problem), Reply::Tls(problem), Reply::Status(200, None)]);
+            let reporter = sender.reporter.clone().unwrap();
+            let sent = send(&mut sender).await;
+            if is_final {
+                assert_eq!((sent, seconds(&sender)), (expected, vec![0]), "{problem:?}");
+                continue;
+            }
+            assert_eq!(sent, Ok(None), "{problem:?}");
+            let told = reporter.last().unwrap();
+            let told = std::error::Error::source(&told).unwrap().downcast_ref().unwrap();
+            assert_eq!(*OtlpError::kind(told), OtlpErrorKind::Tls { problem });
+            // And no longer than the rest, either.
+            let mut sender = self::sender([Reply::Tls(problem); 99]);
+            assert_eq!(send(&mut sender).await, expected);
+            let asked = sender.transport.asked.borrow();
+            assert!(
+                asked.len() >= 5 && asked.last() < Some(&PATIENCE.all),
+                "{asked:?}"
+            );
         }
     }
 

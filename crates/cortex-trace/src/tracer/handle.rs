@@ -213,7 +213,8 @@ impl Tracer {
         self.inner.pipeline.stats()
     }
 
-    /// Returns the name of every exporter that has failed, and how it did for the last time.
+    /// Returns the name of every exporter that has failed, and how it did for the last time; also what one
+    /// [reported](crate::Reporter::report) that has since got over it, or still tries.
     ///
     /// With the feature `bridge` or `logs`, lost spans are also told through `tracing`: that there are, how many more,
     /// and that it is over, in one line a minute at most, and at the end what is not told yet. It is the exporter's thread

@@ -615,7 +615,8 @@ fn the_numbers_add_up_at_every_moment() {
 
 #[cfg(feature = "logs")]
 #[test]
-fn a_layer_that_panics_about_losses_does_not_end_the_worker() {
+fn a_layer_that_panics_about_what_it_hears_does_not_end_the_worker() {
+    use cortex_trace::Reporter;
     use tracing_subscriber::layer::{Context as Registry, SubscriberExt};
 
     struct Panics(Sender<()>);
@@ -630,9 +631,13 @@ fn a_layer_that_panics_about_losses_does_not_end_the_worker() {
         static SUBSCRIBER: std::cell::RefCell<Option<tracing::subscriber::DefaultGuard>> = const { std::cell::RefCell::new(None) };
     }
 
-    /// Loses the first batch, on a thread where losses are told to a layer that panics.
-    struct Loses(Sender<()>, bool);
+    /// Loses the first batch and is late with the others, on a thread where that is told to a layer that panics.
+    struct Loses(Sender<()>, bool, Option<Reporter>);
     impl Exporter for Loses {
+        fn set_reporter(&mut self, reporter: Reporter) {
+            self.2 = Some(reporter);
+        }
+
         fn set_resource(&mut self, _: &Resource) {
             let subscriber = tracing_subscriber::registry().with(Panics(self.0.clone()));
             SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
@@ -640,6 +645,8 @@ fn a_layer_that_panics_about_losses_does_not_end_the_worker() {
 
         fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
             if std::mem::replace(&mut self.1, true) {
+                let reporter = self.2.as_ref().unwrap();
+                reporter.report(ExportError::new("seeded delay"));
                 Ok(())
             } else {
                 Err(ExportError::new("seeded failure"))
@@ -649,16 +656,23 @@ fn a_layer_that_panics_about_losses_does_not_end_the_worker() {
 
     let (sender, told) = channel();
     let tracer = Tracer::builder("shop")
-        .export(Loses(sender, false))
+        .export(Loses(sender, false, None))
         .build()
         .unwrap();
     tracer.span("lost").start().end();
     tracer.flush_blocking(AGES).unwrap();
     assert_eq!(told.try_iter().count(), 1);
     tracer.span("kept").start().end();
+    tracer.flush_blocking(AGES).unwrap();
+    assert_eq!(told.try_iter().count(), 1);
+    let (_, error) = tracer.last_errors().next().unwrap();
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(cause.as_deref(), Some("seeded delay"));
+    tracer.span("kept").start().end();
     tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!(told.try_iter().count(), 0); // a minute is not over
     let stats = tracer.stats();
-    assert_eq!((stats.failed, stats.exported, stats.panics), (1, 1, 0));
+    assert_eq!((stats.failed, stats.exported, stats.panics), (1, 2, 0));
 }
 
 #[cfg(any(feature = "bridge", feature = "logs"))]

@@ -6,7 +6,7 @@ use cortex_core::{Clock, SystemClock};
 
 use super::OtlpLogs;
 use super::record::Record;
-use crate::export::{Abort, Consumer, Limits, Pipeline};
+use crate::export::{Abort, Consumer, Limits, Pipeline, Reporter};
 use crate::otlp::Otlp;
 use crate::otlp::channel::Channel;
 use crate::redact::Redact;
@@ -137,10 +137,11 @@ impl Consumer<Record> for Logs {
         "otlp logs"
     }
 
-    fn begin(&mut self, resource: &Resource, abort: Abort) {
+    fn begin(&mut self, resource: &Resource, abort: Abort, reporter: Reporter) {
         if let Some(channel) = &mut self.channel {
             channel.set_resource(resource);
             channel.set_abort(abort);
+            channel.set_reporter(reporter.of_logs());
         }
     }
 

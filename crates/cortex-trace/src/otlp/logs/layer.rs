@@ -94,7 +94,7 @@ impl OtlpLogs {
             })
     }
 
-    /// Returns why records were lost for the last time.
+    /// Returns why records were lost, or could not be sent at once because of TLS, for the last time.
     pub fn last_error(&self) -> Option<ExportError> {
         self.pipeline.last_errors().map(|(_, error)| error).next()
     }

@@ -58,6 +58,7 @@ pub(super) struct Collector {
     address: SocketAddr,
     received: Receiver<Received>,
     connections: Arc<AtomicUsize>,
+    failed_handshakes: Receiver<()>,
     /// Ends the thread.
     _end: oneshot::Sender<()>,
 }
@@ -70,17 +71,19 @@ pub(super) struct Received {
 
 impl Collector {
     pub(super) fn start(speaks: Speaks, replies: impl IntoIterator<Item = Reply>) -> Self {
-        Self::behind(None, speaks, replies)
+        Self::behind(Vec::new(), speaks, replies)
     }
 
-    /// Starts one whose connections go through TLS, if there is an acceptor.
+    /// Starts one whose connections go through TLS, if there is an acceptor; of several the first takes the first
+    /// connection, and so on, and the last all others.
     pub(super) fn behind(
-        tls: Option<TlsAcceptor>,
+        tls: Vec<TlsAcceptor>,
         speaks: Speaks,
         replies: impl IntoIterator<Item = Reply>,
     ) -> Self {
         let replies = Arc::new(Mutex::new(replies.into_iter().collect::<VecDeque<_>>()));
         let (sender, received) = channel();
+        let (failed, failed_handshakes) = channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let accepted = Arc::clone(&connections);
         let (started, address) = channel();
@@ -95,9 +98,15 @@ impl Collector {
                 let serve = async {
                     loop {
                         let (stream, _) = listener.accept().await.unwrap();
-                        accepted.fetch_add(1, Ordering::SeqCst);
+                        let number = accepted.fetch_add(1, Ordering::SeqCst);
+                        let tls = tls.get(number).or(tls.last()).cloned();
                         let (sender, replies) = (sender.clone(), Arc::clone(&replies));
-                        tokio::spawn(accept(stream, tls.clone(), speaks, sender, replies));
+                        let failed = failed.clone();
+                        tokio::spawn(async move {
+                            if accept(stream, tls, speaks, sender, replies).await.is_err() {
+                                let _ = failed.send(()); // the test may have ended
+                            }
+                        });
                     }
                 };
                 tokio::select! { () = serve => {}, _ = ended => {} }
@@ -108,6 +117,7 @@ impl Collector {
             address: address.recv_timeout(AGES).unwrap(),
             received,
             connections,
+            failed_handshakes,
             _end: end,
         }
     }
@@ -136,6 +146,11 @@ impl Collector {
 
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until a handshake has failed.
+    pub(super) fn failed_handshake(&self) {
+        self.failed_handshakes.recv_timeout(AGES).unwrap();
     }
 
     pub(super) fn next(&self) -> Received {
@@ -179,19 +194,22 @@ async fn accept(
     speaks: Speaks,
     sender: Sender<Received>,
     replies: Arc<Mutex<VecDeque<Reply>>>,
-) {
+) -> io::Result<()> {
     let is_grpc = speaks == Speaks::Grpc;
     let Some(tls) = tls else {
-        return serve(stream, is_grpc, speaks, sender, replies).await;
+        serve(stream, is_grpc, speaks, sender, replies).await;
+        return Ok(());
     };
     match tls.accept(stream).into_fallible().await {
         Ok(stream) => {
             let is_http2 = is_grpc || stream.get_ref().1.alpn_protocol() == Some(b"h2");
             serve(stream, is_http2, speaks, sender, replies).await;
+            Ok(())
         }
-        Err((_, mut stream)) => {
+        Err((error, mut stream)) => {
             // What it said would be lost, if the connection was closed before everything that comes is read.
             let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            Err(error)
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::support::AGES;
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
+#[derive(Clone)]
 struct Signed {
     certificate: String,
     key: String,
@@ -82,6 +83,10 @@ impl Server<'_> {
     }
 
     fn start(&self, speaks: Speaks, replies: impl IntoIterator<Item = Reply>) -> Collector {
+        Collector::behind(vec![self.acceptor()], speaks, replies)
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(self.versions)
@@ -100,7 +105,7 @@ impl Server<'_> {
         let key = PrivateKeyDer::from_pem_slice(self.signed.key.as_bytes()).unwrap();
         let mut config = builder.with_single_cert(chain, key).unwrap();
         config.alpn_protocols = self.protocols.iter().map(|name| (*name).into()).collect();
-        Collector::behind(Some(TlsAcceptor::from(Arc::new(config))), speaks, replies)
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 
@@ -108,8 +113,19 @@ fn exporter(collector: &Collector) -> Otlp {
     collector.exporter_to(&format!("https://{}", collector.address()))
 }
 
-/// Sends two batches to a collector that nothing gets to, and returns what was wrong.
+/// Sends two batches to a collector that nothing gets to, and returns what was wrong, which would be tried again.
 fn problem(collector: &Collector, otlp: Otlp) -> TlsProblem {
+    final_problem(collector, once(otlp))
+}
+
+/// Takes care that a second attempt would come too late, so that there is none, and no wait.
+fn once(otlp: Otlp) -> Otlp {
+    otlp.backoff(Duration::from_hours(1))
+        .retry_for(Duration::from_secs(10))
+}
+
+/// Sends two batches to a collector that nothing gets to, and returns what was wrong, after one attempt for each.
+fn final_problem(collector: &Collector, otlp: Otlp) -> TlsProblem {
     let (stats, error) = send(otlp);
     assert_eq!((stats.exported, stats.failed), (0, 4));
     assert_eq!(collector.others(), 0);
@@ -167,7 +183,10 @@ fn protocols_are_agreed_upon() {
         assert_eq!(collector.connections(), 1);
     }
     let collector = start(Speaks::Grpc, &["http/1.1"]);
-    assert_eq!(problem(&collector, otlp(&collector)), TlsProblem::NothingInCommon);
+    assert_eq!(
+        final_problem(&collector, otlp(&collector)),
+        TlsProblem::NothingInCommon
+    );
 }
 
 #[cfg(feature = "logs")]
@@ -215,7 +234,7 @@ fn names_are_those_of_the_endpoint() {
 }
 
 #[test]
-fn certificates_that_are_not_good_are_final_and_told_at_once() {
+fn what_is_wrong_with_certificates_is_told() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let expired = || {
         ours.sign_for("127.0.0.1", |params| {
@@ -253,7 +272,7 @@ fn what_was_wrong_is_said_with_its_source_and_what_to_do() {
     let signed = authority.sign_for("elsewhere.example", |_| {});
     let collector = Server::new(signed).start(Speaks::Http, []);
     let otlp = exporter(&collector).ca_certificate_pem(authority.pem()).unwrap();
-    let tracer = patient().export(otlp).build().unwrap();
+    let tracer = patient().export(once(otlp)).build().unwrap();
     end_spans(&tracer, 1);
     tracer.flush_blocking(AGES).unwrap();
     let (name, error) = tracer.last_errors().next().unwrap();
@@ -312,12 +331,145 @@ fn clients_show_their_certificates() {
 }
 
 #[test]
+fn what_is_mended_in_time_costs_nothing() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let good = || Server::new(ours.sign());
+    let expired = ours.sign_for("127.0.0.1", |params| {
+        params.not_after = date_time_ymd(2020, 1, 1);
+    });
+    let early = ours.sign_for("127.0.0.1", |params| {
+        params.not_before = date_time_ymd(4000, 1, 1);
+    });
+    let strict = |clients| Server {
+        clients: Some(clients),
+        ..good()
+    };
+    let known = ours.sign_for("client", |_| {});
+    for speaks in BOTH {
+        for (bad, identity, expected) in [
+            (Server::new(expired.clone()), None, TlsProblem::Expired),
+            (Server::new(early.clone()), None, TlsProblem::NotYetValid),
+            (Server::new(theirs.sign()), None, TlsProblem::UnknownIssuer),
+            (strict(&ours), None, TlsProblem::ClientCertificateRequired),
+            (
+                strict(&theirs),
+                Some(&known),
+                TlsProblem::ClientCertificateRefused,
+            ),
+        ] {
+            // The same port, whose certificate is renewed after the second connection.
+            let acceptors = vec![bad.acceptor(), bad.acceptor(), good().acceptor()];
+            let collector = Collector::behind(acceptors, speaks, []);
+            let mut otlp = exporter(&collector).ca_certificate_pem(ours.pem()).unwrap();
+            if let Some(Signed { certificate, key }) = identity {
+                otlp = otlp.client_identity_pem(certificate, key).unwrap();
+            }
+            let (stats, error) = send(otlp);
+            assert_eq!((stats.exported, stats.failed), (4, 0), "{speaks:?} {expected:?}");
+            assert_eq!(error, Some(OtlpErrorKind::Tls { problem: expected }));
+            assert_eq!([3, 1].map(|_| collector.next().spans()), [3, 1]);
+            assert_eq!((collector.connections(), collector.others()), (3, 0));
+        }
+    }
+}
+
+#[cfg(any(feature = "bridge", feature = "logs"))]
+#[test]
+fn a_handshake_that_fails_is_told_while_it_is_tried_again() {
+    use std::cell::RefCell;
+    use std::fmt::Write as _;
+    use std::sync::mpsc::{Sender, channel};
+
+    use cortex_trace::{Abort, ExportError, Exporter, Reporter, Resource, SpanData};
+    use tracing::field::{Field, Visit};
+    use tracing::subscriber::DefaultGuard;
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::{Context, SubscriberExt as _};
+
+    struct Lines(Sender<String>);
+    impl<S: Subscriber> Layer<S> for Lines {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut line = Line(event.metadata().level().to_string());
+            event.record(&mut line);
+            if event.metadata().target().starts_with("cortex_trace") {
+                let _ = self.0.send(line.0);
+            }
+        }
+    }
+    struct Line(String);
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            write!(self.0, " {field}={value:?}").unwrap();
+        }
+    }
+
+    thread_local! {
+        static SUBSCRIBER: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
+    }
+
+    /// Listens on the thread of the exporter.
+    struct Heard(Otlp, Sender<String>);
+    impl Exporter for Heard {
+        fn name(&self) -> &'static str {
+            self.0.name()
+        }
+
+        fn set_resource(&mut self, resource: &Resource) {
+            let subscriber = tracing_subscriber::registry().with(Lines(self.1.clone()));
+            SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
+            self.0.set_resource(resource);
+        }
+
+        fn set_abort(&mut self, abort: Abort) {
+            self.0.set_abort(abort);
+        }
+
+        fn set_reporter(&mut self, reporter: Reporter) {
+            self.0.set_reporter(reporter);
+        }
+
+        fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+            self.0.export(batch)
+        }
+    }
+
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let folder = Folder::new();
+    let collector = Server::new(ours.sign()).start(Speaks::Http, []);
+    let ca = folder.write("ca.pem", &theirs.pem());
+    let otlp = exporter(&collector).ca_certificate_file(&ca).unwrap();
+    let (sender, lines) = channel();
+    let tracer = patient()
+        .batch_size(1)
+        .export(Heard(otlp, sender))
+        .build()
+        .unwrap();
+    end_spans(&tracer, 1);
+
+    let line = lines.recv_timeout(AGES).unwrap();
+    let beginning = "WARN message=telemetry is held up exporter=\"otlp\" error=send to the collector: no trusted authority";
+    assert!(line.starts_with(beginning), "{line}");
+    let stats = tracer.stats();
+    assert_eq!((stats.in_flight, stats.failed), (1, 0));
+    let (_, error) = tracer.last_errors().next().unwrap();
+    let error = error.source().unwrap().downcast_ref::<OtlpError>().unwrap();
+    let problem = TlsProblem::UnknownIssuer;
+    assert_eq!(*error.kind(), OtlpErrorKind::Tls { problem });
+
+    folder.write("ca.pem", &ours.pem());
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!((tracer.stats().exported, tracer.stats().failed), (1, 0));
+    assert_eq!(lines.try_iter().count(), 0); // nothing was lost, and one line a minute is enough
+}
+
+#[test]
 fn collectors_without_tls_are_noticed() {
     let authority = Authority::new("ours");
     for speaks in BOTH {
         let collector = Collector::start(speaks, []);
         let otlp = exporter(&collector).ca_certificate_pem(authority.pem()).unwrap();
-        assert_eq!(problem(&collector, otlp), TlsProblem::NotTls, "{speaks:?}");
+        assert_eq!(final_problem(&collector, otlp), TlsProblem::NotTls, "{speaks:?}");
     }
 }
 
@@ -377,25 +529,27 @@ fn files_are_read_again_for_each_connection() {
         clients: Some(&ours),
         ..Server::new(ours.sign())
     };
-    let collector = server.start(Speaks::Http, [Speaks::Http.well(), Reply::Die]);
+    let well = Speaks::Http.well();
+    let collector = server.start(Speaks::Http, [well.clone(), well, Reply::Die]);
     let (ca, certificate, key) = write(&theirs);
     let otlp = exporter(&collector).ca_certificate_file(ca).unwrap();
     let otlp = otlp.client_identity_files(certificate, key).unwrap();
-    let tracer = patient().export(otlp).build().unwrap();
-    let send = |exported, failed| {
+    let tracer = patient().batch_size(1).export(otlp).build().unwrap();
+    let send = |exported| {
         end_spans(&tracer, 1);
         tracer.flush_blocking(AGES).unwrap();
         let stats = tracer.stats();
-        assert_eq!((stats.exported, stats.failed), (exported, failed));
+        assert_eq!((stats.exported, stats.failed), (exported, 0));
     };
-    send(0, 1); // they know neither the collector, nor it them
+    end_spans(&tracer, 1);
+    collector.failed_handshake(); // they know neither the collector, nor it them
     write(&ours);
-    send(1, 1);
+    send(2);
     // Half of a renewal, and nonsense.
     folder.write("ca.pem", "");
     folder.write("client.key", &theirs.sign().key);
     let connections = collector.connections();
-    send(2, 1); // what was there before does, for the connection after the one that dies
+    send(3); // what was there before does, for the connection after the one that dies
     assert_eq!(collector.connections(), connections + 1);
     tracer.shutdown_blocking(AGES).unwrap();
 }
@@ -529,7 +683,7 @@ const EXPECTED: &str = "CORTEX_TRACE_TEST_EXPECTED";
 #[test]
 fn authorities_of_the_machine_are_trusted_unless_there_are_others() {
     if let (Ok(endpoint), Ok(expected)) = (std::env::var(ENDPOINT), std::env::var(EXPECTED)) {
-        let (stats, error) = send(Otlp::http(&endpoint).unwrap());
+        let (stats, error) = send(once(Otlp::http(&endpoint).unwrap()));
         assert_eq!(format!("{} {error:?}", stats.exported), expected);
         return;
     }
