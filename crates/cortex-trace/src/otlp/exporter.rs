@@ -30,8 +30,8 @@ use crate::{Abort, ExportError, Exporter, Reporter, Resource, SpanData};
 /// signed by an authority that this machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` say which, if they are set), or by
 /// one that `ca_certificate_pem` or `OTEL_EXPORTER_OTLP_CERTIFICATE` names instead. `client_identity_pem`, or
 /// `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `_CLIENT_KEY`, say who this client is. Files are read when the exporter is
-/// made, and again for each connection; one that cannot be used by then leaves what was read before. Nothing is set for
-/// the process as a whole.
+/// made, and again for each connection; one that cannot be used by then, or that a disk does not give within a second,
+/// leaves what was read before. Nothing is set for the process as a whole.
 ///
 /// What is wrong with a handshake is at once the [last error](crate::Tracer::last_errors) of the exporter,
 /// [`OtlpErrorKind::Tls`](crate::OtlpErrorKind::Tls), which says what to do, and is told through `tracing` with the feature

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
 use tower_service::Service;
 
+use super::configs::Configs;
 use super::credentials::Credentials;
 use super::last_words::LastWords;
 use super::name::server_name;
@@ -26,15 +26,8 @@ use crate::otlp::transport::BoxError;
 pub(in crate::otlp) struct Connector {
     tcp: HttpConnector,
     timeout: Duration,
-    state: Arc<Mutex<State>>,
+    configs: Arc<Configs>,
     last_words: LastWords,
-}
-
-struct State {
-    credentials: Credentials,
-    protocols: &'static [&'static [u8]],
-    /// Made for the first connection, and again for the first one after a change.
-    config: Option<Arc<ClientConfig>>,
 }
 
 impl Connector {
@@ -45,19 +38,15 @@ impl Connector {
         timeout: Duration,
     ) -> Self {
         tcp.enforce_http(false);
-        let state = State {
-            credentials,
-            protocols: match protocol {
-                Protocol::Grpc => &[b"h2"],
-                // HTTP/2 is for servers that have nothing else: one request at a time gains nothing by it.
-                Protocol::Http(_) => &[b"http/1.1", b"h2"],
-            },
-            config: None,
+        let protocols: &[&[u8]] = match protocol {
+            Protocol::Grpc => &[b"h2"],
+            // HTTP/2 is for servers that have nothing else: one request at a time gains nothing by it.
+            Protocol::Http(_) => &[b"http/1.1", b"h2"],
         };
         Self {
             tcp,
             timeout,
-            state: Arc::new(Mutex::new(state)),
+            configs: Arc::new(Configs::new(credentials, protocols)),
             last_words: LastWords::default(),
         }
     }
@@ -70,13 +59,7 @@ impl Connector {
     async fn connect(mut self, url: Uri) -> Result<TokioIo<Stream>, BoxError> {
         let name = server_name(&url).ok_or("the host cannot be in a certificate")?;
 
-        // Files may be on a disk that hangs: on a thread that nobody has to wait for.
-        let state = Arc::clone(&self.state);
-        let config = tokio::task::spawn_blocking(move || {
-            state.lock().unwrap_or_else(PoisonError::into_inner).config()
-        })
-        .await??;
-
+        let config = self.configs.current().await?;
         poll_fn(|cx| self.tcp.poll_ready(cx)).await?;
         let stream = self.tcp.call(url).await?.into_inner();
         let handshake = TlsConnector::from(config).connect(name, stream);
@@ -85,18 +68,6 @@ impl Connector {
             .await
             .map_err(|_| OtlpError::new(Kind::TimedOut))??;
         Ok(TokioIo::new(Stream::new(stream, self.last_words)))
-    }
-}
-
-impl State {
-    fn config(&mut self) -> Result<Arc<ClientConfig>, OtlpError> {
-        let has_changed = self.credentials.refresh();
-        if let Some(config) = self.config.as_ref().filter(|_| !has_changed) {
-            return Ok(Arc::clone(config)); // with the sessions that it can resume
-        }
-        let config = Arc::new(self.credentials.config(self.protocols)?);
-        self.config = Some(Arc::clone(&config));
-        Ok(config)
     }
 }
 

@@ -64,6 +64,11 @@ impl Credentials {
         has_changed
     }
 
+    /// Says whether a description of handshakes can be made without looking at the platform's certificates.
+    pub(super) const fn are_at_hand(&self) -> bool {
+        self.authorities.is_some()
+    }
+
     /// Makes what describes handshakes, which looks at the platform's certificates if it needs them.
     pub(super) fn config(&self, protocols: &[&[u8]]) -> Result<ClientConfig, OtlpError> {
         let store = match &self.authorities {

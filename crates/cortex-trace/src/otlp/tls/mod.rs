@@ -1,6 +1,7 @@
 //! TLS: whom to trust, who this client is, and connections.
 
 mod builder;
+mod configs;
 mod connector;
 mod credentials;
 mod diagnosis;
