@@ -1,5 +1,5 @@
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use cortex_core::Clock;
@@ -7,6 +7,13 @@ use cortex_core::Clock;
 /// How long a reading of the wall clock is good for, in nanoseconds: steps are seen after it, and what the clocks drift
 /// apart meanwhile is microseconds.
 const GOOD_FOR: u64 = 100_000_000;
+
+/// How far apart the two monotonic readings around one of the wall clock may be, in nanoseconds: a reading takes some
+/// 25 ns, and a microsecond where it is a system call. What is more is a thread that was held up in between.
+const NARROW: i64 = 5_000;
+
+/// How often the clocks are read at most until it is as good as that.
+const TRIES: usize = 4;
 
 /// Tells the wall-clock time of instants, without asking the wall clock for each.
 ///
@@ -19,6 +26,17 @@ pub(super) struct Wall {
     read_at: AtomicI64,
     /// The wall-clock time of `base` since 1970.
     epoch: AtomicI64,
+    /// Held by who writes the two. Nobody waits for it.
+    publishing: Mutex<()>,
+}
+
+/// The wall clock, read between two readings of the monotonic one.
+struct Reading {
+    /// When it was, from the base: half way between the two, so that it is off by half their distance at most.
+    at: i64,
+    /// Their distance.
+    width: i64,
+    wall: i64,
 }
 
 impl Default for Wall {
@@ -27,6 +45,7 @@ impl Default for Wall {
             base: OnceLock::new(),
             read_at: AtomicI64::new(i64::MIN), // too long ago for everybody
             epoch: AtomicI64::new(0),
+            publishing: Mutex::new(()),
         }
     }
 }
@@ -48,11 +67,41 @@ impl Wall {
 
     #[cold]
     fn read(&self, clock: &dyn Clock) -> i64 {
-        let now = self.since_base(clock.now());
-        let epoch = since_1970(clock.wall()).saturating_sub(now);
-        self.epoch.store(epoch, Ordering::Relaxed);
-        self.read_at.store(now, Ordering::Release);
+        let mut best = self.bracket(clock);
+        for _ in 1..TRIES {
+            if best.width <= NARROW {
+                break;
+            }
+            let next = self.bracket(clock);
+            if next.width < best.width {
+                best = next;
+            }
+        }
+        let epoch = best.wall.saturating_sub(best.at);
+        self.publish(best.at, epoch);
         epoch
+    }
+
+    fn bracket(&self, clock: &dyn Clock) -> Reading {
+        let before = self.since_base(clock.now());
+        let wall = since_1970(clock.wall());
+        let width = self.since_base(clock.now()).saturating_sub(before).max(0);
+        Reading {
+            at: before.saturating_add(width / 2),
+            width,
+            wall,
+        }
+    }
+
+    /// Lets other threads have what was read, unless one of them is at it, or has read later.
+    fn publish(&self, at: i64, epoch: i64) {
+        let Ok(_publishing) = self.publishing.try_lock() else {
+            return; // nothing under it panics, so it is not poisoned
+        };
+        if at > self.read_at.load(Ordering::Relaxed) {
+            self.epoch.store(epoch, Ordering::Relaxed);
+            self.read_at.store(at, Ordering::Release);
+        }
     }
 
     fn since_base(&self, instant: Instant) -> i64 {
@@ -90,7 +139,8 @@ fn from_1970(nanos: i64) -> SystemTime {
 mod tests {
     use super::*;
     use cortex_core::SystemClock;
-    use std::sync::Mutex;
+    use std::collections::VecDeque;
+    use std::sync::atomic::AtomicUsize;
 
     /// Two clocks that a test sets apart from each other.
     struct Two(Mutex<(Instant, SystemTime)>);
@@ -131,6 +181,126 @@ mod tests {
         assert_eq!(wall.at(clock.now(), &clock), noon + 501 * MS);
         let earlier = clock.now().checked_sub(50 * MS).unwrap();
         assert_eq!(wall.at(earlier, &clock), noon + 451 * MS);
+    }
+
+    /// Clocks on a thread that is held up after each reading, as long as it says.
+    struct HeldUp {
+        clock: Two,
+        pauses: Mutex<VecDeque<Duration>>,
+        readings: AtomicUsize,
+    }
+
+    impl HeldUp {
+        fn new(pauses: impl IntoIterator<Item = Duration>) -> Self {
+            Self {
+                clock: at_noon(),
+                pauses: Mutex::new(pauses.into_iter().collect()),
+                readings: AtomicUsize::new(0),
+            }
+        }
+
+        fn pause(&self) {
+            self.readings.fetch_add(1, Ordering::Relaxed);
+            let pause = self.pauses.lock().expect("no test panics under it").pop_front();
+            let pause = pause.unwrap_or_default();
+            self.clock.pass(pause, pause);
+        }
+    }
+
+    impl Clock for HeldUp {
+        fn now(&self) -> Instant {
+            let now = self.clock.now();
+            self.pause();
+            now
+        }
+
+        fn wall(&self) -> SystemTime {
+            let wall = self.clock.wall();
+            self.pause();
+            wall
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_held_up_between_two_readings_reads_again() {
+        for pauses in [
+            [30 * MS, Duration::ZERO],
+            [Duration::ZERO, 30 * MS],
+            [7 * MS, 30 * MS],
+        ] {
+            let clock = HeldUp::new(pauses);
+            let (now, noon) = (clock.clock.now(), clock.clock.wall());
+            assert_eq!(Wall::default().at(now, &clock), noon, "{pauses:?}");
+            assert_eq!(clock.readings.into_inner(), 6);
+        }
+    }
+
+    #[test]
+    fn readings_that_are_near_each_other_are_not_repeated_and_off_by_half_of_it() {
+        let clock = HeldUp::new([Duration::from_micros(3), Duration::from_micros(2)]);
+        let (now, noon) = (clock.clock.now(), clock.clock.wall());
+        // Read 3 of 5 us after the first reading, and taken to be read after 2.5.
+        let expected = noon + Duration::from_nanos(500);
+        assert_eq!(Wall::default().at(now, &clock), expected);
+        assert_eq!(clock.readings.into_inner(), 3);
+    }
+
+    #[test]
+    fn the_narrowest_of_a_few_is_taken_where_all_are_wide() {
+        let widths = [30, 9, 2, 8].map(|ms| ms * MS);
+        let pauses = widths.into_iter().flat_map(|width| [width, Duration::ZERO, MS]);
+        let clock = HeldUp::new(pauses);
+        let (now, noon) = (clock.clock.now(), clock.clock.wall());
+        assert_eq!(Wall::default().at(now, &clock), noon + MS); // half of 2 ms
+        assert_eq!(clock.readings.into_inner(), 3 * TRIES);
+    }
+
+    #[test]
+    fn an_old_reading_does_not_take_the_place_of_a_newer_one() {
+        /// Clocks on a thread that is held up at the worst moment, where another one reads and publishes.
+        struct Overtaken<'a> {
+            wall: &'a Wall,
+            slow: Two,
+            fast: Two,
+        }
+
+        impl Clock for Overtaken<'_> {
+            fn now(&self) -> Instant {
+                self.slow.now()
+            }
+
+            fn wall(&self) -> SystemTime {
+                self.wall.at(self.fast.now(), &self.fast);
+                self.slow.wall()
+            }
+        }
+
+        let (wall, slow, fast) = (Wall::default(), at_noon(), at_noon());
+        let start = slow.now();
+        *fast.0.lock().unwrap() = (start + 150 * MS, fast.wall() + 5_000 * MS); // somebody set the clock meanwhile
+        let (old, new) = (slow.wall(), fast.wall());
+        let clock = Overtaken {
+            wall: &wall,
+            slow,
+            fast,
+        };
+        assert_eq!(wall.at(start, &clock), old); // good enough for itself
+        let clock = HeldUp::new([]);
+        assert_eq!(wall.at(start + 160 * MS, &clock), new + 10 * MS);
+        assert_eq!(clock.readings.into_inner(), 0);
+    }
+
+    #[test]
+    fn a_reading_is_for_itself_while_another_one_is_published() {
+        let (wall, clock) = (Wall::default(), at_noon());
+        let publishing = wall.publishing.lock().unwrap();
+        assert_eq!(wall.at(clock.now(), &clock), clock.wall());
+        drop(publishing);
+        let read = HeldUp::new([]);
+        let now = clock.now();
+        wall.at(now, &read);
+        wall.at(now, &read);
+        assert_eq!(read.readings.into_inner(), 3); // the first one was not kept, the second one was
     }
 
     #[test]
