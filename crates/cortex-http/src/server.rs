@@ -94,7 +94,8 @@ impl Server {
 
     /// Counts and times requests in this registry, and shows it on the admin port. So it does with what becomes of the
     /// [tracer](Self::tracer)'s spans, by exporter: `otel_sdk_processor_span_queue_size`, `_queue_capacity` and
-    /// `_processed`, `otel_sdk_exporter_span_inflight` and `_exported`, where `error_type` says why spans were lost.
+    /// `_processed`, `otel_sdk_exporter_span_inflight` and `_exported`, where `error_type` says why spans were lost;
+    /// and `cortex_trace_untracked_spans` counts those of the `tracing` crate for which there was no room.
     pub fn metrics(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.clone());
         self

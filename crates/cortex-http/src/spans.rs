@@ -4,7 +4,7 @@ use cortex_trace::{Stats, Tracer};
 /// The name that the conventions have for what collects spans into batches.
 const PROCESSOR: &str = "batching_span_processor";
 
-/// Reads what became of the finished spans at each scrape, by OpenTelemetry's conventions for the metrics of an SDK.
+/// Reads what became of spans at each scrape, by OpenTelemetry's conventions for the metrics of an SDK as far as they go.
 ///
 /// <https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics>
 pub(crate) fn collect_spans(tracer: &Tracer, out: &mut Samples<'_>) {
@@ -13,6 +13,12 @@ pub(crate) fn collect_spans(tracer: &Tracer, out: &mut Samples<'_>) {
         let name = format!("{exporter}/{index}");
         processor(&name, &stats, out);
         export(&name, exporter, &stats, out);
+    }
+    let untracked = tracer.stats().untracked;
+    if untracked > 0 || tracer.stats_by_exporter().next().is_some() {
+        // Of no exporter, and nothing that the conventions know.
+        let help = "Spans of the tracing crate that were not traced, as too many others were open";
+        out.counter("cortex_trace_untracked_spans", help, &[], float(untracked));
     }
 }
 

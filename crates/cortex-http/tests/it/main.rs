@@ -5,4 +5,5 @@ mod destructors;
 mod lifecycle;
 mod requests;
 mod support;
+mod untracked;
 mod w3c;

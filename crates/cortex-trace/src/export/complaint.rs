@@ -2,6 +2,8 @@
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cortex_core::{Clock, SystemClock};
@@ -13,11 +15,19 @@ use crate::ExportError;
 /// The time between two lines, and the time without a loss after which it is over.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// What has been told so far.
+/// What the worker of one exporter tells.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
+    lost: Told,
+    /// What is lost before any exporter could have it, if it is for this worker to tell.
+    untracked: Option<(Arc<AtomicU64>, Told)>,
+}
+
+/// What has been told so far about one kind of loss.
+#[derive(Debug, Default)]
+struct Told {
     /// When a line was written for the last time, and how much was lost by then.
-    told: Option<(Instant, u64)>,
+    line: Option<(Instant, u64)>,
     /// How much is lost by now, and since when it is not more.
     lost: u64,
     quiet_since: Option<Instant>,
@@ -33,25 +43,46 @@ enum Line {
 }
 
 impl Complaints {
+    pub(super) fn new(untracked: Option<Arc<AtomicU64>>) -> Self {
+        Self {
+            lost: Told::default(),
+            untracked: untracked.map(|count| (count, Told::default())),
+        }
+    }
+
     /// Warns through `tracing` if more was lost since the last line, or says that it is over; once a minute at most.
     pub(super) fn consider<T>(&mut self, queue: &Queue<T>) {
-        let stats = queue.stats();
-        if let Some(line) = self.next(stats, SystemClock.now()) {
+        let (stats, now) = (queue.stats(), SystemClock.now());
+        let line = self.lost.next(lost(stats), now);
+        let untracked = self
+            .untracked
+            .as_mut()
+            .and_then(|(count, told)| told.next(count.load(Ordering::Relaxed), now));
+        // Foreign code comes last, so that nothing is told twice though it panics.
+        if let Some(line) = line {
             tell(&line, stats, queue);
+        }
+        if let Some(line) = untracked {
+            tell_untracked(&line);
         }
     }
 
     /// Warns of what is not told yet: there is no later line.
     pub(super) fn finish<T>(&mut self, queue: &Queue<T>) {
         let stats = queue.stats();
-        let untold = lost(stats) - self.told.map_or(0, |(_, told)| told);
-        if untold > 0 {
-            tell(&Line::Lost(untold), stats, queue);
+        if let Some(line) = self.lost.rest(lost(stats)) {
+            tell(&line, stats, queue);
+        }
+        if let Some((count, told)) = &self.untracked
+            && let Some(line) = told.rest(count.load(Ordering::Relaxed))
+        {
+            tell_untracked(&line);
         }
     }
+}
 
-    fn next(&mut self, stats: Stats, now: Instant) -> Option<Line> {
-        let all = lost(stats);
+impl Told {
+    fn next(&mut self, all: u64, now: Instant) -> Option<Line> {
         if all > self.lost {
             self.before.get_or_insert(self.lost);
             self.lost = all;
@@ -59,12 +90,12 @@ impl Complaints {
         }
         let before = self.before?;
         let is_over = |since: Instant| now.saturating_duration_since(since) >= PAUSE;
-        let told = match self.told {
+        let told = match self.line {
             Some((at, told)) if is_over(at) => told,
             Some(_) => return None,
             None => 0,
         };
-        let line = if all > told {
+        let next = if all > told {
             Line::Lost(all - told)
         } else if self.quiet_since.is_some_and(is_over) {
             self.before = None;
@@ -72,8 +103,13 @@ impl Complaints {
         } else {
             return None;
         };
-        self.told = Some((now, all));
-        Some(line)
+        self.line = Some((now, all));
+        Some(next)
+    }
+
+    fn rest(&self, all: u64) -> Option<Line> {
+        let untold = all.saturating_sub(self.line.map_or(0, |(_, told)| told));
+        (untold > 0).then_some(Line::Lost(untold))
     }
 }
 
@@ -128,6 +164,18 @@ fn tell<T>(line: &Line, stats: Stats, queue: &Queue<T>) {
     }
 }
 
+fn tell_untracked(line: &Line) {
+    match line {
+        Line::Lost(spans) => {
+            tracing::warn!(
+                spans,
+                "spans were not traced: there was no room for more open ones"
+            );
+        }
+        Line::Over(spans) => tracing::info!(spans, "there is room for spans again"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,14 +192,8 @@ mod tests {
 
     #[test]
     fn tells_once_a_minute_what_is_new_and_that_it_is_over() {
-        let (mut complaints, start) = (Complaints::default(), SystemClock.now());
-        let mut next = |failed, seconds| {
-            let stats = Stats {
-                failed,
-                ..Stats::default()
-            };
-            complaints.next(stats, start + Duration::from_secs(seconds))
-        };
+        let (mut told, start) = (Told::default(), SystemClock.now());
+        let mut next = |lost, seconds| told.next(lost, start + Duration::from_secs(seconds));
         assert_eq!(next(0, 0), None);
         assert_eq!(next(3, 0), Some(Line::Lost(3)));
         assert_eq!(next(9, 59), None);
@@ -167,5 +209,15 @@ mod tests {
         // Soon after the end.
         assert_eq!(next(12, 761), None);
         assert_eq!(next(12, 820), Some(Line::Lost(1)));
+    }
+
+    #[test]
+    fn what_is_not_told_at_the_end_is() {
+        let (mut told, start) = (Told::default(), SystemClock.now());
+        assert_eq!(told.rest(0), None);
+        assert_eq!(told.rest(2), Some(Line::Lost(2)));
+        assert_eq!(told.next(3, start), Some(Line::Lost(3)));
+        assert_eq!(told.next(5, start), None);
+        assert_eq!((told.rest(5), told.rest(3)), (Some(Line::Lost(2)), None));
     }
 }

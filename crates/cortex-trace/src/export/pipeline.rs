@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use cortex_core::Flags;
 
@@ -24,13 +25,14 @@ impl<T> Default for Pipeline<T> {
 }
 
 impl Pipeline {
-    /// Starts a worker per exporter.
+    /// Starts a worker per exporter; the first one also tells how many spans nobody got as there was no room for them.
     pub(crate) fn start(
         exporters: Vec<Box<dyn Exporter>>,
         resource: &Resource,
         limits: Limits,
+        untracked: Arc<AtomicU64>,
     ) -> io::Result<Self> {
-        Self::start_consumers(exporters, resource, limits)
+        Self::start_workers(exporters, resource, limits, Some(untracked))
     }
 
     /// Hands a finished span to every destination, if it is sampled: what is only recorded is nobody's business.
@@ -44,10 +46,20 @@ impl Pipeline {
 
 impl<T: Queued> Pipeline<T> {
     /// Starts a worker per destination.
+    #[cfg(all(feature = "logs", feature = "otlp"))]
     pub(crate) fn start_consumers(
         consumers: Vec<impl Consumer<T::Item>>,
         resource: &Resource,
         limits: Limits,
+    ) -> io::Result<Self> {
+        Self::start_workers(consumers, resource, limits, None)
+    }
+
+    fn start_workers(
+        consumers: Vec<impl Consumer<T::Item>>,
+        resource: &Resource,
+        limits: Limits,
+        mut untracked: Option<Arc<AtomicU64>>,
     ) -> io::Result<Self> {
         let mut pipeline = Self::default(); // dropped on an error, which ends the workers that have started
         for exporter in consumers {
@@ -56,7 +68,8 @@ impl<T: Queued> Pipeline<T> {
                 .name("cortex-trace-export".into())
                 .spawn({
                     let (queue, resource) = (Arc::clone(&queue), resource.clone());
-                    move || worker::run(&queue, exporter, &resource)
+                    let untracked = untracked.take(); // told once, not by each
+                    move || worker::run(&queue, exporter, &resource, untracked)
                 })?;
             pipeline.queues.push(queue);
         }

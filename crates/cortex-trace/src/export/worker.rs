@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 #[cfg(any(feature = "bridge", feature = "logs"))]
 use super::complaint::Complaints;
@@ -54,8 +56,13 @@ impl Consumer<SpanData> for Box<dyn Exporter> {
     }
 }
 
-/// Exports what comes out of the queue until that is closed and empty.
-pub(super) fn run<T: Queued>(queue: &Queue<T>, mut exporter: impl Consumer<T::Item>, resource: &Resource) {
+/// Exports what comes out of the queue until that is closed and empty; also tells what is `untracked`, if it is given that.
+pub(super) fn run<T: Queued>(
+    queue: &Queue<T>,
+    mut exporter: impl Consumer<T::Item>,
+    resource: &Resource,
+    untracked: Option<Arc<AtomicU64>>,
+) {
     IS_WORKER.set(true);
     let mut ending = Ending {
         queue,
@@ -67,7 +74,9 @@ pub(super) fn run<T: Queued>(queue: &Queue<T>, mut exporter: impl Consumer<T::It
     });
     let (mut taken, mut batch) = (Vec::new(), Vec::new());
     #[cfg(any(feature = "bridge", feature = "logs"))]
-    let mut complaints = Complaints::default();
+    let mut complaints = Complaints::new(untracked);
+    #[cfg(not(any(feature = "bridge", feature = "logs")))]
+    drop(untracked); // there is nowhere to tell it
     loop {
         match queue.next(&mut taken) {
             Task::Export => {

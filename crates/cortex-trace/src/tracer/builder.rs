@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cortex_core::{Clock, SystemClock};
@@ -198,13 +198,15 @@ impl TracerBuilder {
         if self.disabled {
             return Ok(Tracer::propagate_only_with(self.propagators));
         }
-        let pipeline = Pipeline::start(self.exporters, &self.resource, limits).map_err(BuildError::thread)?;
+        let untracked = Arc::default();
+        let pipeline = Pipeline::start(self.exporters, &self.resource, limits, Arc::clone(&untracked))
+            .map_err(BuildError::thread)?;
         Ok(Tracer::new(Inner {
             asks_children: self.sampler.asks_children(),
             presumed: Presumed::default(),
             tail: self.tail.map(|tail| Store::new(tail, self.clock.now())),
             sampler: Some(self.sampler),
-            untracked: AtomicU64::new(0),
+            untracked,
             wall: Wall::default(),
             clock: self.clock,
             restart: self.restart,

@@ -55,7 +55,7 @@ pub(super) struct Inner {
     pub(super) presumed: Presumed,
     pub(super) tail: Option<Store>,
     /// Spans of `tracing` for which a layer had no room.
-    pub(super) untracked: AtomicU64,
+    pub(super) untracked: Arc<AtomicU64>,
     pub(super) pipeline: Pipeline,
 }
 
@@ -113,7 +113,7 @@ impl Tracer {
             asks_children: false,
             presumed: Presumed::default(),
             tail: None,
-            untracked: AtomicU64::new(0),
+            untracked: Arc::default(),
             pipeline: Pipeline::default(),
         })
     }
@@ -217,8 +217,9 @@ impl Tracer {
     /// [reported](crate::Reporter::report) that has since got over it, or still tries.
     ///
     /// With the feature `bridge` or `logs`, lost spans are also told through `tracing`: that there are, how many more,
-    /// and that it is over, in one line a minute at most, and at the end what is not told yet. It is the exporter's thread
-    /// that says so, after a batch; one that hangs says nothing. Without these features only [`stats`](Self::stats) tells.
+    /// and that it is over, in one line a minute at most, and at the end what is not told yet; so are those that are
+    /// [untracked](Stats::untracked), in lines of their own. It is the exporter's thread that says so, after a batch; one
+    /// that hangs says nothing. Without these features only [`stats`](Self::stats) tells.
     pub fn last_errors(&self) -> impl Iterator<Item = (&'static str, ExportError)> {
         self.inner.pipeline.last_errors()
     }

@@ -1,16 +1,20 @@
 //! More spans of the `tracing` crate than the layer has room for.
 
+use std::cell::RefCell;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cortex_core::Context;
-use cortex_trace::{AlwaysOff, SpanExt, TracerBuilder};
+use cortex_testkit::Recorder;
+use cortex_trace::{AlwaysOff, ExportError, Exporter, Resource, SpanData, SpanExt, Tracer};
+use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Dispatch, Event, Metadata, Span, Subscriber, info_span};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{self, SubscriberExt};
 use tracing_subscriber::registry::{Data, LookupSpan};
 
-use crate::support::Fixture;
+use crate::support::{AGES, Fixture};
 
 /// Gives spans the ids that have all the same few places in the table, so that it takes 40 to fill them, not a million.
 #[derive(Default)]
@@ -68,12 +72,11 @@ fn look(span: &Span) -> bool {
 }
 
 /// Opens twice as many spans as there is room for, again and again; returns how many are not tracked.
-fn crowd(configure: impl FnOnce(TracerBuilder) -> TracerBuilder) -> (Fixture, u64) {
+fn crowd(tracer: &Tracer) -> u64 {
     const THREADS: usize = 4;
     const EACH: usize = 20;
     const ROUNDS: usize = 20;
-    let fixture = Fixture::with(configure);
-    let dispatch = Dispatch::new(Crowding::default().with(fixture.tracer.layer()));
+    let dispatch = Dispatch::new(Crowding::default().with(tracer.layer()));
     let (barrier, opened, dispatch) = (&Barrier::new(THREADS), &AtomicU64::new(0), &dispatch);
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -106,12 +109,13 @@ fn crowd(configure: impl FnOnce(TracerBuilder) -> TracerBuilder) -> (Fixture, u6
         );
     });
     let held = (ROUNDS * ROOM + ROOM) as u64;
-    (fixture, all + ROOM as u64 + 1 - held)
+    all + ROOM as u64 + 1 - held
 }
 
 #[test]
 fn spans_beyond_the_bound_are_counted_and_none_leaks() {
-    let (fixture, untracked) = crowd(|builder| builder);
+    let fixture = Fixture::new();
+    let untracked = crowd(&fixture.tracer);
     let ended = fixture.ended();
     let stats = fixture.tracer.stats();
     assert_eq!(stats.exported, ended.len() as u64);
@@ -125,7 +129,74 @@ fn spans_beyond_the_bound_are_counted_and_none_leaks() {
 
 #[test]
 fn spans_beyond_the_bound_are_counted_though_they_are_not_sampled() {
-    let (fixture, untracked) = crowd(|builder| builder.sampler(AlwaysOff));
+    let fixture = Fixture::with(|builder| builder.sampler(AlwaysOff));
+    let untracked = crowd(&fixture.tracer);
     assert_eq!(fixture.tracer.stats().untracked, untracked);
     assert!(fixture.ended().is_empty());
+}
+
+#[test]
+fn spans_beyond_the_bound_are_told_once_whatever_exporters_there_are() {
+    /// The numbers in what is told of spans that are not traced.
+    struct Lines(Recorder<u64>);
+    impl<S: Subscriber> Layer<S> for Lines {
+        fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+            let mut line = Line::default();
+            event.record(&mut line);
+            if line.message.starts_with("spans were not traced") {
+                self.0.record(line.spans);
+            }
+        }
+    }
+
+    #[derive(Default)]
+    struct Line {
+        message: String,
+        spans: u64,
+    }
+    impl Visit for Line {
+        fn record_u64(&mut self, field: &Field, value: u64) {
+            if field.name() == "spans" {
+                self.spans = value;
+            }
+        }
+
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            if field.name() == "message" {
+                self.message = format!("{value:?}");
+            }
+        }
+    }
+
+    thread_local! {
+        static SUBSCRIBER: RefCell<Option<tracing::subscriber::DefaultGuard>> = const { RefCell::new(None) };
+    }
+
+    struct Listens(Recorder<u64>);
+    impl Exporter for Listens {
+        fn set_resource(&mut self, _: &Resource) {
+            let subscriber = tracing_subscriber::registry().with(Lines(self.0.clone()));
+            SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
+        }
+
+        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+            Ok(())
+        }
+    }
+
+    let lines = Recorder::new();
+    let builder = Tracer::builder("shop")
+        .export(Listens(lines.clone()))
+        .export(Listens(lines.clone()));
+    let tracer = builder.build().unwrap();
+    let untracked = crowd(&tracer);
+    tracer.flush_blocking(AGES).unwrap();
+    tracer.span("one more batch").start().end();
+    tracer.flush_blocking(AGES).unwrap();
+    let told = lines.take();
+    assert_eq!(told.len(), 1, "{told:?}"); // a minute is not over
+    tracer.shutdown_blocking(AGES).unwrap();
+    let rest = lines.take();
+    assert!(rest.len() <= 1, "{rest:?}");
+    assert_eq!(told[0] + rest.iter().sum::<u64>(), untracked);
 }
