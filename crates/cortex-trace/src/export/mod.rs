@@ -6,6 +6,7 @@ mod complaint;
 mod completion;
 #[cfg(feature = "console")]
 mod console;
+mod environment;
 mod exporter;
 #[cfg(feature = "file")]
 mod file;
@@ -27,6 +28,9 @@ pub use self::abort::Abort;
 pub(crate) use self::completion::Completion;
 #[cfg(feature = "console")]
 pub use self::console::Console;
+#[cfg(all(feature = "logs", feature = "otlp"))]
+pub(crate) use self::environment::BLRP;
+pub(crate) use self::environment::BSP;
 pub use self::exporter::Exporter;
 #[cfg(feature = "file")]
 pub use self::file::OtlpJsonFile;

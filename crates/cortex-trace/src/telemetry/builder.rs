@@ -6,6 +6,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
 use super::{Telemetry, TelemetryError};
+#[cfg(feature = "otlp")]
+use crate::export::Limits;
 use crate::{Filter, JsonLogs, LogHandle, TextLogs, TraceLayer, TracerBuilder};
 #[cfg(feature = "otlp")]
 use crate::{Otlp, OtlpLogs};
@@ -37,6 +39,8 @@ pub struct TelemetryBuilder {
     trace_layer: Box<dyn FnOnce(TraceLayer) -> TraceLayer + Send>,
     #[cfg(feature = "otlp")]
     pub(super) otlp_logs: Option<Otlp>,
+    #[cfg(feature = "otlp")]
+    pub(super) log_limits: Limits,
 }
 
 impl TelemetryBuilder {
@@ -49,6 +53,8 @@ impl TelemetryBuilder {
             trace_layer: Box::new(|layer| layer),
             #[cfg(feature = "otlp")]
             otlp_logs: None,
+            #[cfg(feature = "otlp")]
+            log_limits: Limits::default(),
         }
     }
 
@@ -127,7 +133,10 @@ impl TelemetryBuilder {
         let filter = Filter::new(&self.filter)?;
         #[cfg(feature = "otlp")]
         let otlp_logs = match self.otlp_logs {
-            Some(otlp) if !self.tracer.is_disabled() => Some(OtlpLogs::of_tracer(&self.tracer).start(otlp)?),
+            Some(otlp) if !self.tracer.is_disabled() => {
+                let logs = OtlpLogs::of_tracer(&self.tracer).limits(self.log_limits);
+                Some(logs.start(otlp)?)
+            }
             _ => None,
         };
         let tracer = self.tracer.build()?;

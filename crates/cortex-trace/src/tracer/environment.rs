@@ -1,12 +1,12 @@
 //! What the environment says about a tracer.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
-use super::TracerBuilder;
+use super::{Resource, TracerBuilder};
+use crate::export::BSP;
 use crate::sampler::{InvalidSamplerKind, from_env_values};
 use crate::span::Methods;
-use crate::variables::{VariableError, number, pairs, text};
+use crate::variables::{VariableError, pairs, text};
 
 const SERVICE: &str = "OTEL_SERVICE_NAME";
 const RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
@@ -15,9 +15,6 @@ const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 const PROPAGATORS: &str = "OTEL_PROPAGATORS";
 const METHODS: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
 const DISABLED: &str = "OTEL_SDK_DISABLED";
-const DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
-const QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
-const BATCH: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
 
 impl TracerBuilder {
     /// Takes over what the environment says, in place of what was set before; what is set afterwards goes before it.
@@ -58,16 +55,7 @@ impl TracerBuilder {
         mut self,
         variable: impl Fn(&'static str) -> Option<OsString>,
     ) -> Result<Self, VariableError> {
-        if let Some(value) = text(&variable, RESOURCE)? {
-            let expected = "pairs key=value between commas, with percent encoding";
-            let pairs = pairs(&value).ok_or(VariableError::new(RESOURCE, expected))?;
-            for (key, value) in pairs {
-                self.resource.set(key, value.into());
-            }
-        }
-        if let Some(name) = text(&variable, SERVICE)? {
-            self.resource.set("service.name", name.into());
-        }
+        self.resource.read(&variable)?;
         if let Some(name) = text(&variable, SAMPLER)? {
             let arg = text(&variable, SAMPLER_ARG)?;
             self.sampler = from_env_values(&name, arg.as_deref()).map_err(|error| match error.kind() {
@@ -86,25 +74,30 @@ impl TracerBuilder {
             let expected = "methods of HTTP between commas";
             self.methods = Methods::parse(&list).ok_or(VariableError::new(METHODS, expected))?;
         }
-        if let Some(millis) = number(&variable, DELAY)? {
-            self.limits.delay = Duration::from_millis(millis);
-        }
-        if let Some(spans) = number(&variable, QUEUE)? {
-            self.limits.capacity = at_least_one(QUEUE, spans)?;
-        }
-        if let Some(spans) = number(&variable, BATCH)? {
-            self.limits.batch = at_least_one(BATCH, spans)?;
-        }
+        self.limits.read(&BSP, &variable)?;
         self.disabled = text(&variable, DISABLED)?.is_some_and(|value| value.eq_ignore_ascii_case("true"));
         Ok(self)
     }
 }
 
-fn at_least_one(name: &'static str, spans: usize) -> Result<usize, VariableError> {
-    if spans == 0 {
-        return Err(VariableError::new(name, "1 at least"));
+impl Resource {
+    /// Takes over what the environment says about the service.
+    pub(crate) fn read(
+        &mut self,
+        variable: impl Fn(&'static str) -> Option<OsString>,
+    ) -> Result<(), VariableError> {
+        if let Some(value) = text(&variable, RESOURCE)? {
+            let expected = "pairs key=value between commas, with percent encoding";
+            let pairs = pairs(&value).ok_or(VariableError::new(RESOURCE, expected))?;
+            for (key, value) in pairs {
+                self.set(key, value.into());
+            }
+        }
+        if let Some(name) = text(&variable, SERVICE)? {
+            self.set("service.name", name.into());
+        }
+        Ok(())
     }
-    Ok(spans)
 }
 
 #[cfg(test)]
@@ -112,6 +105,11 @@ mod tests {
     use super::*;
     use crate::Tracer;
     use std::error::Error;
+    use std::time::Duration;
+
+    const DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
+    const QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
+    const BATCH: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
 
     fn builder(variables: &[(&str, &str)]) -> Result<TracerBuilder, VariableError> {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name);

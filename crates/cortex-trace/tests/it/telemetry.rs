@@ -166,9 +166,23 @@ fn variables_choose_where_it_goes() {
             .map(|(name, _)| name)
             .collect();
         assert_eq!(names, ["otlp"]);
-        assert!(telemetry.otlp_logs().is_some());
+        let of_logs = telemetry.otlp_logs().unwrap().stats();
+        assert_eq!(of_logs.queue_capacity, telemetry.tracer().stats().queue_capacity);
+        let queues = &[
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "7"),
+            ("OTEL_BLRP_MAX_QUEUE_SIZE", "5"),
+        ];
+        let (telemetry, _) = build(queues).unwrap().build().unwrap();
+        assert_eq!(telemetry.tracer().stats().queue_capacity, 7);
+        assert_eq!(telemetry.otlp_logs().unwrap().stats().queue_capacity, 5);
+        let error = build(&[("OTEL_BLRP_SCHEDULE_DELAY", "1s")]).unwrap_err();
+        assert!(
+            matches!(&error, TelemetryError::Variable(error) if error.name() == "OTEL_BLRP_SCHEDULE_DELAY"),
+            "{error}"
+        );
         let disabled = &[
             ("OTEL_SDK_DISABLED", "true"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "1s"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere"),
         ];
         let (telemetry, _) = build(disabled).unwrap().build().unwrap();

@@ -28,8 +28,8 @@ use crate::{BuildError, BuildErrorKind, ExportError, Resource, Value};
 /// ```
 #[must_use = "call `start`"]
 pub struct OtlpLogsBuilder {
-    resource: Resource,
-    limits: Limits,
+    pub(super) resource: Resource,
+    pub(super) limits: Limits,
     clock: Arc<dyn Clock>,
     redact: Redact,
 }
@@ -46,6 +46,12 @@ impl OtlpLogsBuilder {
             clock: Arc::new(SystemClock),
             redact: Redact::default(),
         }
+    }
+
+    #[cfg(feature = "telemetry")]
+    pub(crate) const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Adds an attribute that describes the service as a whole, such as `service.version`.

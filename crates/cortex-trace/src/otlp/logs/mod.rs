@@ -2,6 +2,7 @@
 
 mod builder;
 mod encode;
+mod environment;
 mod layer;
 mod record;
 
