@@ -201,7 +201,8 @@ mod tests {
                 "Duration",
                 "Saturation",
                 "Health",
-                "Observability itself"
+                "Observability itself",
+                "Traces"
             ]
         );
         assert!(rows.iter().all(|(_, panels)| *panels > 0), "{rows:?}");

@@ -83,7 +83,9 @@ fn snippet(guide: &str) -> Result<&str> {
 /// A server that scrapes the storefront evaluates every rule, has every metric and label that is asked for, and has an
 /// answer to every question of the dashboard.
 fn answers(setup: &Setup) -> Result<()> {
-    let storefront = Storefront::start_with(setup, &["--payment-failures", "1"])?;
+    let folder = Shell::new()?.create_temp_dir()?;
+    let spans = folder.path().join("spans.jsonl").display().to_string(); // without an exporter nothing is shown of it
+    let storefront = Storefront::start_with(setup, &["--payment-failures", "1", "--trace-file", &spans])?;
     let rules = file("rules.yml")?;
     let (_prometheus, addr) = prometheus::start(setup, storefront.at.admin, Some(&rules), &[])?;
     let dashboard = Dashboard::read(&file("dashboard.json")?)?;
