@@ -103,6 +103,10 @@ impl Server {
 
     /// Makes a server span for each request that this tracer samples; its exporters are flushed at the end. Default:
     /// trace context is passed on, nothing is recorded.
+    ///
+    /// A span says who is at the other end of the connection, `network.peer.address` and `network.peer.port`, and takes
+    /// that for the client, `client.address`: behind a proxy it is the proxy, as headers that anybody can send are not
+    /// believed.
     pub fn tracer(mut self, tracer: Tracer) -> Self {
         self.tracer = tracer;
         self
@@ -263,7 +267,7 @@ impl Server {
     /// ```
     pub fn service(self) -> Result<Observed, Error> {
         let (app, shared) = self.into_parts()?;
-        Ok(Observed::new(app, Arc::new(Conn::new(shared))))
+        Ok(Observed::new(app, Arc::new(Conn::new(shared, None))))
     }
 
     fn into_parts(self) -> Result<(Compress<Router>, Arc<Shared>), Error> {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -73,6 +74,8 @@ pub(crate) struct Conn {
     pub(crate) shared: Arc<Shared>,
     pub(crate) http2: AtomicBool,
     accepted: Instant,
+    /// The other end, if there is a socket.
+    peer: Option<SocketAddr>,
     /// Requests begun; written by the connection's task alone.
     begun: AtomicU64,
     /// Requests ended; on HTTP/2 they end in tasks of their own.
@@ -98,9 +101,10 @@ pub(crate) enum Expired {
 }
 
 impl Conn {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>) -> Self {
         Self {
             accepted: shared.clock.now(),
+            peer,
             shared,
             http2: AtomicBool::new(false),
             begun: AtomicU64::new(0),
@@ -115,6 +119,10 @@ impl Conn {
 
     pub(crate) const fn accepted(&self) -> Instant {
         self.accepted
+    }
+
+    pub(crate) const fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     pub(crate) fn begin(&self) {

@@ -59,6 +59,9 @@ impl Exchange {
             shared.tracer.server_on_route(request.headers(), start, label)
         };
         span.record_request_line(request.uri(), request.version());
+        if let Some(peer) = conn.peer() {
+            span.record_peer(peer);
+        }
         let logged =
             !shared.access.is_off() && tracing::enabled!(target: "cortex_http::access", tracing::Level::INFO);
         Box::new(Self {

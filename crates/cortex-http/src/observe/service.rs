@@ -43,7 +43,7 @@ impl Clone for Observed {
     fn clone(&self) -> Self {
         Self {
             app: self.app.clone(),
-            conn: Arc::new(Conn::new(Arc::clone(&self.conn.shared))),
+            conn: Arc::new(Conn::new(Arc::clone(&self.conn.shared), None)),
         }
     }
 }

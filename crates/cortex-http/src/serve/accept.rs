@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +29,9 @@ pub(crate) async fn accept_loop(listener: TcpListener, app: Compress<Router>, sh
             accepted = accept(&listener, &permits) => accepted,
         };
         match accepted {
-            Ok(stream) => {
+            Ok(accepted) => {
                 pause = Duration::ZERO;
-                spawn(stream, permit, &app, &shared);
+                spawn(accepted, permit, &app, &shared);
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -52,11 +53,11 @@ pub(crate) async fn accept_loop(listener: TcpListener, app: Compress<Router>, sh
     let Ok(listener) = listener.into_std() else { return };
     while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
         match listener.accept() {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 if stream.set_nonblocking(true).is_ok()
                     && let Ok(stream) = TcpStream::from_std(stream)
                 {
-                    spawn(stream, permit, &app, &shared);
+                    spawn((stream, peer), permit, &app, &shared);
                 }
             }
             Err(error) if is_about_one_connection(&error) => {}
@@ -73,15 +74,20 @@ pub(crate) async fn accept_loop(listener: TcpListener, app: Compress<Router>, sh
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> (OwnedSemaphorePermit, io::Result<TcpStream>) {
+) -> (OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>) {
     let permit = Arc::clone(permits)
         .acquire_owned()
         .await
         .expect("invariant: the semaphore is never closed");
-    (permit, listener.accept().await.map(|(stream, _)| stream))
+    (permit, listener.accept().await)
 }
 
-fn spawn(stream: TcpStream, permit: OwnedSemaphorePermit, app: &Compress<Router>, shared: &Arc<Shared>) {
+fn spawn(
+    (stream, peer): (TcpStream, SocketAddr),
+    permit: OwnedSemaphorePermit,
+    app: &Compress<Router>,
+    shared: &Arc<Shared>,
+) {
     let _ = stream.set_nodelay(true); // refused only by a socket that is gone already
     if let Some(metrics) = &shared.metrics {
         metrics.accepted.inc();
@@ -94,7 +100,7 @@ fn spawn(stream: TcpStream, permit: OwnedSemaphorePermit, app: &Compress<Router>
     let (app, shared) = (app.clone(), Arc::clone(shared));
     open.shared.tasks.clone().spawn(async move {
         let _open = open;
-        serve_connection(stream, app, shared).await;
+        serve_connection(stream, peer, app, shared).await;
     });
 }
 

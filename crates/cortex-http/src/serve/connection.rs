@@ -1,4 +1,5 @@
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,12 +19,16 @@ use crate::observe::{Observed, PerConnection};
 use crate::shared::{Conn, Expired, Shared};
 
 /// Serves one connection to its end; what goes wrong outside of a request is counted by kind.
-pub(crate) async fn serve_connection<T>(mut io: T, app: Compress<Router>, shared: Arc<Shared>)
-where
+pub(crate) async fn serve_connection<T>(
+    mut io: T,
+    peer: SocketAddr,
+    app: Compress<Router>,
+    shared: Arc<Shared>,
+) where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     shared.tally.connections.fetch_add(1, Ordering::Relaxed);
-    let conn = Arc::new(Conn::new(Arc::clone(&shared)));
+    let conn = Arc::new(Conn::new(Arc::clone(&shared), Some(peer)));
     let first_byte = tokio::time::timeout_at(
         (conn.accepted() + shared.limits.first_byte).into(),
         sniff(&mut io),

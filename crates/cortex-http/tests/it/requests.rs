@@ -11,6 +11,7 @@ use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tower::ServiceExt;
 
 use crate::support::{Shop, read_to_end, read_until};
 
@@ -113,11 +114,13 @@ fn shown(span: &SpanData) -> Vec<String> {
 async fn trace_context_comes_in_and_the_span_knows_the_route() {
     let (shop, kept) = recorded().await;
     let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let answer = shop
-        .exchange(format!(
-            "GET /trace?page=2 HTTP/1.1\r\nhost: a:81\r\nuser-agent: curl/8\r\ntraceparent: 00-{id}-00f067aa0ba902b7-01\r\nconnection: close\r\n\r\n"
-        ))
-        .await;
+    let mut socket = shop.connect().await;
+    let port = format!("network.peer.port={}", socket.local_addr().unwrap().port());
+    let request = format!(
+        "GET /trace?page=2 HTTP/1.1\r\nhost: a:81\r\nuser-agent: curl/8\r\ntraceparent: 00-{id}-00f067aa0ba902b7-01\r\nconnection: close\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut socket).await;
     assert!(answer.contains(id), "{answer}");
     let names = r#"otel_component_name="memory/0",otel_component_type="#;
     shop.until_metric(
@@ -133,9 +136,12 @@ async fn trace_context_comes_in_and_the_span_knows_the_route() {
     assert_eq!(
         shown(&spans[0]),
         [
+            "client.address=127.0.0.1",
             "http.request.method=GET",
             "http.response.status_code=200",
             "http.route=/trace",
+            "network.peer.address=127.0.0.1",
+            &port,
             "network.protocol.version=1.1",
             "server.address=a",
             "server.port=81",
@@ -150,7 +156,9 @@ async fn trace_context_comes_in_and_the_span_knows_the_route() {
 #[tokio::test]
 async fn a_span_of_http2_knows_the_authority() {
     let (shop, kept) = recorded().await;
-    let io = TokioIo::new(shop.connect().await);
+    let socket = shop.connect().await;
+    let port = format!("network.peer.port={}", socket.local_addr().unwrap().port());
+    let io = TokioIo::new(socket);
     let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
         .await
         .unwrap();
@@ -166,9 +174,12 @@ async fn a_span_of_http2_knows_the_authority() {
     assert_eq!(
         shown(&kept.spans()[0]),
         [
+            "client.address=127.0.0.1",
             "http.request.method=GET",
             "http.response.status_code=200",
             "http.route=/users/{id}",
+            "network.peer.address=127.0.0.1",
+            &port,
             "network.protocol.version=2",
             "server.address=shop.example",
             "server.port=443",
@@ -176,6 +187,23 @@ async fn a_span_of_http2_knows_the_authority() {
             "url.scheme=https",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_span_without_a_socket_has_no_peer() {
+    let kept = InMemory::new();
+    let tracer = Tracer::builder("shop").export(kept.clone()).build().unwrap();
+    let routes = Routes::new().route("/", get(|| async { "hello" }));
+    let service = Server::new(routes).tracer(tracer.clone()).service().unwrap();
+    let request = http::Request::new(axum::body::Body::empty());
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+    tracer.shutdown(Duration::from_mins(2)).await.unwrap();
+    let spans = kept.spans();
+    assert_eq!(spans.len(), 1);
+    for key in ["client.address", "network.peer.address", "network.peer.port"] {
+        assert_eq!(spans[0].attribute(key), None);
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Uri, Version, header};
@@ -68,6 +69,15 @@ pub(super) fn record_request_line(recording: &mut Recording, uri: &Uri, version:
         None => {}
     }
     record_version(recording, version);
+}
+
+/// Records the other end of a connection.
+#[cold] // only what is recorded gets here
+pub(super) fn record_peer(recording: &mut Recording, peer: SocketAddr) {
+    let address = peer.ip().to_canonical().to_string();
+    recording.set_default("client.address", Cow::Owned(address.clone()));
+    recording.set_attribute("network.peer.address", address);
+    recording.set_attribute("network.peer.port", peer.port());
 }
 
 pub(super) fn record_version(recording: &mut Recording, version: Version) {

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use cortex_core::Context;
@@ -232,6 +233,35 @@ impl ServerSpan {
     pub fn record_request_line(&mut self, uri: &Uri, version: Version) {
         if let Some(recording) = &mut self.recording {
             semantics::record_request_line(&mut recording.recording, uri, version);
+        }
+    }
+
+    /// Records who is at the other end of the connection: `network.peer.address` and `network.peer.port`, and
+    /// `client.address` unless that is set, by who trusts what a proxy says of it.
+    ///
+    /// An IPv4 address that a socket of IPv6 knows by another name is written as such.
+    ///
+    /// ```
+    /// use cortex_core::{Clock, SystemClock};
+    /// use cortex_trace::{InMemory, ServerEnd, ServerStart, Tracer};
+    /// use http::{HeaderMap, Method};
+    /// use std::time::Duration;
+    ///
+    /// let spans = InMemory::new();
+    /// let tracer = Tracer::builder("shop").export(spans.clone()).build()?;
+    /// let start = ServerStart { method: &Method::GET, path: "/", start: SystemClock.now() };
+    /// let mut span = tracer.server(&HeaderMap::new(), start);
+    /// span.record_peer("[::ffff:192.0.2.7]:50000".parse()?);
+    /// span.finish(ServerEnd { status: Some(200), end: SystemClock.now(), error: None });
+    /// tracer.flush_blocking(Duration::from_secs(60))?;
+    /// let address = spans.spans()[0].attribute("network.peer.address").map(ToString::to_string);
+    /// assert_eq!(address.as_deref(), Some("192.0.2.7"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline] // what is not recorded costs a comparison
+    pub fn record_peer(&mut self, peer: SocketAddr) {
+        if let Some(recording) = &mut self.recording {
+            semantics::record_peer(&mut recording.recording, peer);
         }
     }
 }
