@@ -4,7 +4,7 @@ use std::fmt;
 use crate::encode::{Number, push_label};
 use crate::gather::{Loose, LooseSeries, LooseValue};
 use crate::metric::Kind;
-use crate::name::{family_name, is_label_name, is_metric_name};
+use crate::name::family_name;
 use crate::scope::Scope;
 
 /// Shows numbers that live elsewhere: it is asked at each scrape.
@@ -110,7 +110,7 @@ impl<'a> Samples<'a> {
         value: f64,
     ) -> Option<()> {
         let counts = value >= 0.0; // false for NaN
-        if !is_metric_name(name) || (kind == Kind::Counter && !counts) {
+        if !self.scope.scheme().allows_metric(name) || (kind == Kind::Counter && !counts) {
             return None;
         }
         let number = Number::Float(value);
@@ -136,7 +136,7 @@ impl<'a> Samples<'a> {
         let mut rendered = self.scope.rendered().to_owned();
         for (at, (name, value)) in labels.iter().enumerate() {
             let repeats = self.scope.has_label(name) || labels[..at].iter().any(|(before, _)| before == name);
-            if repeats || !is_label_name(name) {
+            if repeats || !self.scope.scheme().allows_label(name) {
                 return None;
             }
             push_label(&mut rendered, name, value);

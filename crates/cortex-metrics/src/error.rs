@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::{Escaping, NameScheme};
+
 /// Says why a metric cannot be registered, and names it.
 ///
 /// # Examples
@@ -19,12 +21,14 @@ use std::fmt;
 pub struct RegisterError {
     metric: String,
     kind: RegisterErrorKind,
+    /// Tells what is allowed.
+    scheme: NameScheme,
 }
 
 impl RegisterError {
-    pub(crate) fn new(metric: &str, kind: RegisterErrorKind) -> Self {
+    pub(crate) fn new(metric: &str, kind: RegisterErrorKind, scheme: NameScheme) -> Self {
         let metric = metric.to_owned();
-        Self { metric, kind }
+        Self { metric, kind, scheme }
     }
 
     /// Returns the name of the metric, with the registry's prefix; for a sub-registry, its prefix.
@@ -47,12 +51,19 @@ impl fmt::Display for RegisterError {
             _ => write!(f, "register metric {metric:?}: ")?,
         }
         match &self.kind {
+            Kind::InvalidName if self.scheme == NameScheme::Utf8 => f.write_str(
+                "its name must not be empty and, on a state set, have no colon and not start with __",
+            ),
             Kind::InvalidName => {
                 f.write_str("its name must be a letter, then letters, digits and underscores")
             }
             Kind::InvalidPrefix => {
                 f.write_str("its prefix must be a letter, then letters, digits and underscores, or empty")
             }
+            Kind::InvalidLabel { label } if self.scheme == NameScheme::Utf8 => write!(
+                f,
+                "its label {label:?} must not be empty, start with __ or become __name__ when it is escaped"
+            ),
             Kind::InvalidLabel { label } => write!(
                 f,
                 "its label {label:?} must be letters, digits and underscores, start with no digit and not with __"
@@ -72,6 +83,20 @@ impl fmt::Display for RegisterError {
             Kind::Mismatch => {
                 f.write_str("the name is registered with another type, unit, help or set of labels")
             }
+            Kind::LabelClash {
+                label,
+                with,
+                escaping,
+            } => write!(
+                f,
+                "its labels {label:?} and {with:?} are the same with the escaping {:?}",
+                escaping.name()
+            ),
+            Kind::EscapedClash { name, with, escaping } => write!(
+                f,
+                "its series {name:?} belongs to the metric {with:?} with the escaping {:?}",
+                escaping.name()
+            ),
             Kind::Clash { name, with } => write!(f, "its series {name:?} belongs to the metric {with:?}"),
         }
     }
@@ -96,7 +121,8 @@ impl std::error::Error for RegisterError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterErrorKind {
-    /// The name is not a letter followed by letters, digits and underscores.
+    /// The name is not a letter followed by letters, digits and underscores, or it is empty; see
+    /// [`NameScheme`](crate::NameScheme).
     InvalidName,
     /// The prefix of a sub-registry could not start a name.
     InvalidPrefix,
@@ -133,6 +159,24 @@ pub enum RegisterErrorKind {
         /// The metric that has it.
         with: String,
     },
+    /// One of the names the metric would expose belongs to another metric for scrapers that ask for an escaping.
+    EscapedClash {
+        /// The name that both would expose.
+        name: String,
+        /// The metric that has it.
+        with: String,
+        /// The first escaping with which they would.
+        escaping: Escaping,
+    },
+    /// Two labels would be the same for scrapers that ask for an escaping.
+    LabelClash {
+        /// One of them.
+        label: String,
+        /// The other.
+        with: String,
+        /// The first escaping with which they would.
+        escaping: Escaping,
+    },
 }
 
 #[cfg(test)]
@@ -142,7 +186,7 @@ mod tests {
     #[test]
     fn every_problem_says_what_to_change() {
         use RegisterErrorKind as Kind;
-        let text = |kind| format!("failed to {}", RegisterError::new("m", kind));
+        let text = |kind| format!("failed to {}", RegisterError::new("m", kind, NameScheme::Legacy));
         let label = || "l".to_owned();
         let (name, with) = ("m_sum".to_owned(), "n".to_owned());
         for (kind, expected) in [
@@ -186,8 +230,37 @@ mod tests {
                 Kind::Clash { name, with },
                 "failed to register metric \"m\": its series \"m_sum\" belongs to",
             ),
+            (
+                Kind::EscapedClash {
+                    name: "m_n".to_owned(),
+                    with: "m.n".to_owned(),
+                    escaping: Escaping::Underscores,
+                },
+                "failed to register metric \"m\": its series \"m_n\" belongs to the metric \"m.n\" with the escaping \"under",
+            ),
+            (
+                Kind::LabelClash {
+                    label: label(),
+                    with: "l.".to_owned(),
+                    escaping: Escaping::Dots,
+                },
+                "failed to register metric \"m\": its labels \"l\" and \"l.\" are the same with the escaping \"dots\"",
+            ),
         ] {
             let text = text(kind);
+            assert!(text.starts_with(expected), "{text}");
+        }
+        for (kind, expected) in [
+            (
+                Kind::InvalidName,
+                "register metric \"m\": its name must not be empty",
+            ),
+            (
+                Kind::InvalidLabel { label: label() },
+                "register metric \"m\": its label \"l\" must not be empty",
+            ),
+        ] {
+            let text = RegisterError::new("m", kind, NameScheme::Utf8).to_string();
             assert!(text.starts_with(expected), "{text}");
         }
     }

@@ -1,10 +1,10 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::HistogramSnapshot;
-use crate::encode::{Encoder, Header, Labels, Number, Value, label_pairs};
+use crate::encode::{Encoder, Header, Labels, Number, Value, has_utf8_names, label_pairs};
 use crate::exemplar::Exemplar;
 use crate::metric::Kind;
-use crate::name::Names;
+use crate::name::{Names, alike, is_legacy_metric};
 
 /// A family that is known only at the scrape.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ impl Loose {
             kind: self.kind,
             unit: self.unit.as_deref(),
             help: &self.help,
+            has_utf8_name: !is_legacy_metric(&self.name),
+            has_utf8_labels: self.series.iter().any(|series| series.has_utf8_names),
         });
         for series in &self.series {
             let labels = Labels {
@@ -52,6 +54,8 @@ pub(crate) struct LooseSeries {
     pub(crate) key: String,
     /// With those of the sub-registry.
     labels: String,
+    /// Whether there are scrapers that cannot read the name of one.
+    has_utf8_names: bool,
     pub(crate) value: LooseValue,
 }
 
@@ -92,10 +96,27 @@ impl LooseSeries {
         if pairs.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return None;
         }
+        let has_utf8_names = has_utf8_names(&pairs);
         pairs.retain(|(_, value)| !value.is_empty()); // to a scraper an empty label is none
         let key = format!("{pairs:?}");
-        Some(Self { key, labels, value })
+        Some(Self {
+            key,
+            labels,
+            has_utf8_names,
+            value,
+        })
     }
+}
+
+/// Whether an escaping spells two labels alike, be they of one series or of two.
+fn are_alike<'a>(mut series: impl Iterator<Item = &'a LooseSeries> + Clone) -> bool {
+    let all = series.clone();
+    if !series.any(|series| series.has_utf8_names) {
+        return false;
+    }
+    let pairs = all.filter_map(|series| label_pairs(&series.labels)).flatten();
+    let names: BTreeSet<_> = pairs.map(|(name, _)| name).collect();
+    alike(&names.iter().map(AsRef::as_ref)).is_some()
 }
 
 /// The families of one scrape that are not registered but collected, checked against those that are.
@@ -114,7 +135,7 @@ impl<'a> Gathered<'a> {
     pub(crate) fn new(registered: &'a Names) -> Self {
         Self {
             registered,
-            names: Names::default(),
+            names: Names::new(registered.scheme()),
             families: Vec::new(),
             by_name: HashMap::new(),
             keys: Vec::new(),
@@ -128,8 +149,12 @@ impl<'a> Gathered<'a> {
         let known = self.by_name.get(&family.name).copied();
         let clash = |names: &Names| names.clash(&family.name, family.kind).is_some();
         let fits = match known.map(|at| &self.families[at]) {
-            Some(known) => known.kind == family.kind && known.unit == family.unit,
-            None => !clash(self.registered) && !clash(&self.names),
+            Some(known) => {
+                known.kind == family.kind
+                    && known.unit == family.unit
+                    && !are_alike(known.series.iter().chain(&family.series))
+            }
+            None => !clash(self.registered) && !clash(&self.names) && !are_alike(family.series.iter()),
         };
         let mut keys = HashSet::new();
         let is_new = |key: &String| known.is_none_or(|at| !self.keys[at].contains(key));

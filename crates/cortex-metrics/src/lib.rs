@@ -23,6 +23,7 @@ mod labels;
 pub mod layer;
 mod metric;
 mod name;
+mod name_scheme;
 mod native;
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -42,7 +43,7 @@ pub use self::buckets::{Buckets, BucketsError};
 pub use self::build_info::__build_info;
 pub use self::collector::{Collector, Samples};
 pub use self::counter::{Counter, CounterF64};
-pub use self::encode::{Format, negotiate};
+pub use self::encode::{ContentType, Escaping, Format, negotiate};
 #[cfg(feature = "axum")]
 pub use self::endpoint::router;
 #[cfg(feature = "tower")]
@@ -59,6 +60,7 @@ pub use self::label_enum::__assert_distinct;
 pub use self::label_enum::LabelEnum;
 pub use self::labels::{LabelValues, Labels};
 pub use self::metric::{Instrument, Metric};
+pub use self::name_scheme::NameScheme;
 pub use self::native::{NativeBuckets, NativeBucketsError, NativeSnapshot};
 #[cfg(feature = "otlp")]
 pub use self::otlp::{OtlpBody, OtlpError, OtlpErrorKind, OtlpExporter, OtlpHandle, OtlpStats};

@@ -8,13 +8,15 @@ use parking_lot::RwLock;
 
 #[cfg(feature = "protobuf")]
 use crate::encode::Protobuf;
-use crate::encode::{Encoder, Header, Series, Text};
+use crate::encode::{Encoder, Escaped, Header, Series, Text};
 use crate::error::RegisterErrorKind as Problem;
 use crate::gather::Gathered;
 use crate::metric::{Encode, Growth, Kind};
-use crate::name::{Names, family_name, is_label_name, is_metric_name, is_unit};
+use crate::name::{Clash, Names, alike, family_name, is_legacy_label, is_legacy_metric, is_unit};
 use crate::scope::Scope;
-use crate::{Collector, Counter, Format, Metric, RegisterError, Samples, cells};
+use crate::{
+    Collector, ContentType, Counter, Escaping, Format, Metric, NameScheme, RegisterError, Samples, cells,
+};
 
 /// Everything that is exposed: metrics with their names, collectors, and registries of `prometheus-client`.
 ///
@@ -75,6 +77,9 @@ struct Registered {
     unit: Option<String>,
     help: String,
     label_names: Vec<String>,
+    /// Whether there are scrapers that cannot read the name, or that of a label.
+    has_utf8_name: bool,
+    has_utf8_labels: bool,
     /// More than one if sub-registries with different labels have the same metric.
     members: Vec<Member>,
 }
@@ -86,12 +91,32 @@ struct Member {
 }
 
 impl Registry {
+    /// Makes a registry that takes other names than [`default`](Self::default) does, as do its sub-registries.
+    ///
+    /// # Examples
+    ///
+    /// See [`NameScheme`].
+    pub fn with_names(scheme: NameScheme) -> Self {
+        let state = State {
+            names: Names::new(scheme),
+            ..State::default()
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: RwLock::new(Arc::new(state)),
+                ..Shared::default()
+            }),
+            scope: Arc::new(Scope::new(scheme)),
+        }
+    }
+
     /// Exposes a metric under a name, in which `_total` at the end of a counter and `_info` at the end of an info are
     /// implied.
     ///
     /// # Errors
     ///
-    /// A name or a label is invalid, or the metric would expose what another already does.
+    /// A name or a label is invalid, or the metric would expose what another already does; in a registry of
+    /// [`NameScheme::Utf8`] also if it only does with some [`Escaping`].
     pub fn register(&self, name: &str, help: &str, metric: impl Metric) -> Result<(), RegisterError> {
         self.add(name, help, None, Arc::new(metric))
     }
@@ -134,7 +159,7 @@ impl Registry {
     }
 
     /// Returns a registry that starts every name with a prefix and an underscore, unless the prefix is empty, and adds
-    /// labels to every series.
+    /// labels to every series; it takes the same names.
     ///
     /// The same metric may be registered through sub-registries whose labels differ: it becomes one family.
     ///
@@ -146,14 +171,10 @@ impl Registry {
         prefix: &str,
         labels: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, RegisterError> {
-        let mut scope = self
-            .scope
-            .prefixed(prefix)
-            .map_err(|problem| RegisterError::new(prefix, problem))?;
+        let error = |problem| RegisterError::new(prefix, problem, self.scope.scheme());
+        let mut scope = self.scope.prefixed(prefix).map_err(error)?;
         for (label, value) in labels {
-            scope
-                .add_label(label.into(), value.into())
-                .map_err(|problem| RegisterError::new(prefix, problem))?;
+            scope.add_label(label.into(), value.into()).map_err(error)?;
         }
         Ok(Self {
             shared: Arc::clone(&self.shared),
@@ -206,25 +227,43 @@ impl Registry {
         self.shared.created.store(true, Ordering::Relaxed);
     }
 
+    /// Returns the content type that stands for all whose expositions are the same bytes.
+    #[cfg(feature = "tower")]
+    pub(crate) fn same_bytes(&self, content_type: ContentType) -> ContentType {
+        let ContentType { format, escaping } = content_type;
+        let format = match format {
+            Format::Text100 => Format::Text004,
+            other => other,
+        };
+        let escaping = match self.scope.scheme() {
+            NameScheme::Legacy => Escaping::default(), // there is nothing to escape
+            NameScheme::Utf8 => escaping,
+        };
+        ContentType { format, escaping }
+    }
+
     /// Appends an exposition of everything that is registered, also when called on a sub-registry: metrics in the order
     /// of their registration, then what collectors give, then what embedded registries have.
     ///
+    /// A [`Format`] alone escapes names that not every scraper can read with [`Escaping::Underscores`].
+    ///
     /// The exposition is always well formed: a family that would make it invalid is left out and counted in
     /// [`dropped`](Self::dropped).
-    pub fn encode(&self, format: Format, out: &mut Vec<u8>) {
+    pub fn encode(&self, content_type: impl Into<ContentType>, out: &mut Vec<u8>) {
+        let ContentType { format, escaping } = content_type.into();
         match format {
-            Format::Text004 => {
+            Format::Text004 | Format::Text100 => {
                 let mut text = Text::prometheus(out);
-                self.encode_with(&mut text);
+                self.encode_escaped(escaping, &mut text);
                 self.shared.dropped.add(text.finish());
             }
             Format::OpenMetrics1 => {
                 let mut text = Text::open_metrics(out, self.shared.created.load(Ordering::Relaxed));
-                self.encode_with(&mut text);
+                self.encode_escaped(escaping, &mut text);
                 self.shared.dropped.add(text.finish());
             }
             #[cfg(feature = "protobuf")]
-            Format::Protobuf => self.encode_with(&mut Protobuf::new(out)),
+            Format::Protobuf => self.encode_escaped(escaping, &mut Protobuf::new(out)),
         }
     }
 
@@ -242,6 +281,15 @@ impl Registry {
         let mut out = Vec::new();
         self.encode(format, &mut out);
         String::from_utf8(out).expect("invariant: both text formats are UTF-8")
+    }
+
+    /// Gives everything that is registered to an encoder, with names as an escaping spells them.
+    fn encode_escaped(&self, escaping: Escaping, encoder: &mut dyn Encoder) {
+        match (self.scope.scheme(), escaping) {
+            // There is nothing to escape.
+            (NameScheme::Legacy, _) | (_, Escaping::AllowUtf8) => self.encode_with(encoder),
+            (NameScheme::Utf8, _) => self.encode_with(&mut Escaped::new(encoder, escaping)),
+        }
     }
 
     /// Gives everything that is registered to an encoder.
@@ -292,7 +340,7 @@ impl Registry {
         metric: Arc<dyn Encode>,
     ) -> Result<(), RegisterError> {
         let given = self.scope.qualify(name);
-        let error = |problem| RegisterError::new(&given, problem);
+        let error = |problem| RegisterError::new(&given, problem, self.scope.scheme());
         let family = Registered::new(&given, help, unit, &self.scope, metric).map_err(error)?;
         let mut state = self.shared.state.write();
         state.admit(&family).map_err(error)?;
@@ -323,7 +371,7 @@ impl State {
     fn admit(&self, family: &Registered) -> Result<(), Problem> {
         let Some(&at) = self.by_name.get(&family.name) else {
             return match self.names.clash(&family.name, family.kind) {
-                Some((name, with)) => Err(Problem::Clash { name, with }),
+                Some(clash) => Err(clash.into()),
                 None => Ok(()),
             };
         };
@@ -375,13 +423,16 @@ impl Registered {
                 name = format!("{name}_{unit}");
             }
         }
-        if !is_metric_name(family_name(given, kind)) {
+        let scheme = scope.scheme();
+        if !scheme.allows_metric(family_name(given, kind))
+            || (kind == Kind::StateSet && !scheme.allows_state_set(&name))
+        {
             return Err(Problem::InvalidName);
         }
         let mut label_names: Vec<String> = scope.label_names().map(str::to_owned).collect();
         for label in metric.label_names() {
             let label = label.to_owned();
-            if !is_label_name(&label) {
+            if !scheme.allows_label(&label) {
                 return Err(Problem::InvalidLabel { label });
             }
             if label_names.contains(&label) {
@@ -397,8 +448,20 @@ impl Registered {
         if kind == Kind::StateSet && label_names.contains(&name) {
             return Err(Problem::ReservedLabel { label: name });
         }
+        // The states of a set are told by a label that has its name.
+        let of_states = (kind == Kind::StateSet).then_some(name.as_str());
+        if let Some((label, with, escaping)) = alike(&label_names.iter().map(String::as_str).chain(of_states))
+        {
+            return Err(Problem::LabelClash {
+                label: label.to_owned(),
+                with: with.to_owned(),
+                escaping,
+            });
+        }
         label_names.sort_unstable();
         Ok(Self {
+            has_utf8_name: !is_legacy_metric(&name),
+            has_utf8_labels: !label_names.iter().all(|label| is_legacy_label(label)),
             name,
             kind,
             unit: unit.map(str::to_owned),
@@ -442,11 +505,22 @@ impl Registered {
             kind: self.kind,
             unit: self.unit.as_deref(),
             help: &self.help,
+            has_utf8_name: self.has_utf8_name,
+            has_utf8_labels: self.has_utf8_labels,
         });
         for Member { scope, metric } in &self.members {
             metric.write(&mut Series::new(encoder, scope.rendered()));
         }
         encoder.end();
+    }
+}
+
+impl From<Clash> for Problem {
+    fn from(Clash { name, with, escaping }: Clash) -> Self {
+        match escaping {
+            Escaping::AllowUtf8 => Self::Clash { name, with },
+            escaping => Self::EscapedClash { name, with, escaping },
+        }
     }
 }
 

@@ -1,21 +1,34 @@
+use crate::NameScheme;
 use crate::encode::push_label;
 use crate::error::RegisterErrorKind as Problem;
-use crate::name::{is_label_name, is_metric_name};
 
 /// What a sub-registry adds to names and series.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
+    scheme: NameScheme,
     prefix: String,
     labels: Vec<(String, String)>,
     rendered: String,
 }
 
 impl Scope {
+    pub(crate) fn new(scheme: NameScheme) -> Self {
+        Self {
+            scheme,
+            ..Self::default()
+        }
+    }
+
+    /// Which names there may be.
+    pub(crate) fn scheme(&self) -> NameScheme {
+        self.scheme
+    }
+
     /// Returns a scope with one more part to its prefix, which may be empty.
     pub(crate) fn prefixed(&self, prefix: &str) -> Result<Self, Problem> {
         let mut scope = self.clone();
         if !prefix.is_empty() {
-            if !is_metric_name(prefix) {
+            if !self.scheme.allows_metric(prefix) {
                 return Err(Problem::InvalidPrefix);
             }
             scope.prefix = self.qualify(prefix);
@@ -24,7 +37,7 @@ impl Scope {
     }
 
     pub(crate) fn add_label(&mut self, label: String, value: String) -> Result<(), Problem> {
-        if !is_label_name(&label) {
+        if !self.scheme.allows_label(&label) {
             return Err(Problem::InvalidLabel { label });
         }
         if self.has_label(&label) {

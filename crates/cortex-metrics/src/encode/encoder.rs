@@ -35,9 +35,12 @@ pub(crate) struct Header<'a> {
     pub(crate) kind: Kind,
     pub(crate) unit: Option<&'a str>,
     pub(crate) help: &'a str,
+    /// Whether there are scrapers that cannot read the name, or that of a label.
+    pub(crate) has_utf8_name: bool,
+    pub(crate) has_utf8_labels: bool,
 }
 
-/// The labels of a series, rendered as both text formats spell them.
+/// The labels of a series, rendered as the text formats spell them; names that not every scraper can read are in quotes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Labels<'a> {
     /// Those of the sub-registry.

@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use crate::name::is_legacy_label;
+
 /// Appends text with backslashes, newlines and, if told so, quotes escaped.
 pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
     let mut rest = text;
@@ -44,10 +46,16 @@ pub(crate) fn push_label(out: &mut String, name: &str, value: &str) {
     out.push('"');
 }
 
-/// Appends a label to rendered ones, up to its value.
+/// Appends a label to rendered ones, up to its value; a name that not every scraper can read is put in quotes.
 pub(crate) fn open_label(out: &mut String, name: &str) {
     let separator = if out.is_empty() { "" } else { "," };
-    out.extend([separator, name, "=\""]);
+    if is_legacy_label(name) {
+        out.extend([separator, name, "=\""]);
+    } else {
+        out.extend([separator, "\""]);
+        escape(out, name, true);
+        out.push_str("\"=\"");
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +74,15 @@ mod tests {
         assert_eq!(escaped("a\\b\nc\"d\u{e9}", true), "a\\\\b\\nc\\\"d\u{e9}");
         assert_eq!(escaped("a\\b\nc\"d", false), "a\\\\b\\nc\"d");
         assert_eq!(unescape(r"a\b\"), r"a\b\");
+    }
+
+    #[test]
+    fn names_are_quoted_where_they_must() {
+        let mut out = String::new();
+        for name in ["_a", "a.b", "1", "x\n\"\\"] {
+            push_label(&mut out, name, "\"");
+        }
+        assert_eq!(out, r#"_a="\"","a.b"="\"","1"="\"","x\n\"\\"="\"""#);
     }
 
     proptest! {

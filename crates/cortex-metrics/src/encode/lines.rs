@@ -4,7 +4,8 @@ use super::number::{push_float, push_signed, push_unsigned};
 /// Writes series that are a line each and nothing but a number, without asking again for each how lines start.
 pub(crate) struct Lines<'a> {
     pub(super) out: &'a mut Vec<u8>,
-    /// The name, its suffix, the brace, and the labels of the sub-registry with a comma.
+    /// The name, its suffix, the brace, and the labels of the sub-registry with a comma; if the name is in quotes, the
+    /// brace comes first.
     pub(super) start: &'a str,
     /// What stands there instead before the blank, if the series has no labels of its own.
     pub(super) bare: [&'a str; 2],
@@ -43,14 +44,22 @@ mod tests {
     use crate::metric::Kind;
 
     /// Writes series in one of the two ways.
-    fn written(kind: Kind, scope: &str, numbers: &[(&str, Number)], shortly: bool) -> String {
+    fn written(
+        kind: Kind,
+        has_utf8_name: bool,
+        scope: &str,
+        numbers: &[(&str, Number)],
+        shortly: bool,
+    ) -> String {
         let mut out = Vec::new();
         let mut text = Text::open_metrics(&mut out, false);
         text.begin(&Header {
-            name: "things",
+            name: if has_utf8_name { "the things" } else { "things" },
             kind,
             unit: None,
             help: "",
+            has_utf8_name,
+            has_utf8_labels: false,
         });
         if shortly {
             let mut lines = text.lines(kind, scope).unwrap();
@@ -83,10 +92,17 @@ mod tests {
             ("", Number::Float(-f64::MIN_POSITIVE)),
         ];
         for kind in [Kind::Counter, Kind::Gauge] {
-            for scope in ["", "zone=\"eu\""] {
-                let [short, long] = [true, false].map(|shortly| written(kind, scope, &numbers, shortly));
+            for (scope, has_utf8_name) in [
+                ("", false),
+                ("zone=\"eu\"", false),
+                ("", true),
+                ("z=\"eu\"", true),
+            ] {
+                let [short, long] =
+                    [true, false].map(|shortly| written(kind, has_utf8_name, scope, &numbers, shortly));
                 assert_eq!(short, long);
                 assert_eq!(short.lines().count(), 5);
+                assert_eq!(short.contains("{\"the things"), has_utf8_name);
             }
         }
     }

@@ -3,69 +3,68 @@ use std::cmp::Reverse;
 use http::HeaderMap;
 use http::header::{ACCEPT, HeaderName};
 
-use super::Format;
+use super::format::FORMATS;
+use super::{ContentType, Escaping, Format};
 
-/// Returns the format that a scraper prefers, from its `Accept` headers.
+/// Returns what a scraper prefers, from its `Accept` headers: a format, and how names are escaped in it.
 ///
-/// The highest `q` wins; at the same `q` a format that is named wins over one that is only matched by a wildcard, then
-/// the one that is named first. Whoever accepts anything, such as curl or a browser, gets the text format 0.0.4, and
-/// so does whoever accepts nothing that there is: the specification prefers an answer to none.
+/// The highest `q` wins; at the same `q` what is named wins over what is only matched by a wildcard, then what is named
+/// first. Whoever accepts anything, such as curl or a browser, gets the text format 0.0.4, and so does whoever accepts
+/// nothing that there is: the specification prefers an answer to none.
 ///
-/// Protobuf has to be named in full, with `proto=io.prometheus.client.MetricFamily` and `encoding=delimited`.
+/// Protobuf has to be named in full, with `proto=io.prometheus.client.MetricFamily` and `encoding=delimited`, and the text
+/// format 1.0.0 with its version.
 ///
-/// The parameter `escaping`, by which Prometheus 3 says what to do with names beyond the classic character set, is
-/// accepted and needs no answer: such names do not exist here, so an exposition is the same in every scheme but `dots`,
-/// and a `Content-Type` without the parameter stands for `underscores`, which is what they get.
+/// The parameter `escaping` of a media range is a part of what it asks for: `allow-utf-8`, `underscores`, `dots` or
+/// `values`. A range without it, or with another, asks for `underscores`, as in Prometheus' own clients.
 ///
 /// # Examples
 ///
 /// ```
-/// use cortex_metrics::{Format, negotiate};
+/// use cortex_metrics::{ContentType, Escaping, Format, negotiate};
 /// use http::{HeaderMap, HeaderValue, header::ACCEPT};
 ///
 /// let mut headers = HeaderMap::new();
-/// assert_eq!(negotiate(&headers), Format::Text004);
-/// let accept = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+/// assert_eq!(negotiate(&headers), Format::Text004.into());
+/// let accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;q=0.2,*/*;q=0.1";
 /// headers.insert(ACCEPT, HeaderValue::from_static(accept));
-/// assert_eq!(negotiate(&headers), Format::OpenMetrics1);
+/// let ContentType { format, escaping } = negotiate(&headers);
+/// assert_eq!((format, escaping), (Format::OpenMetrics1, Escaping::AllowUtf8));
 /// ```
-pub fn negotiate(headers: &HeaderMap) -> Format {
-    acceptable(headers).unwrap_or(Format::Text004)
+pub fn negotiate(headers: &HeaderMap) -> ContentType {
+    acceptable(headers).unwrap_or(Format::Text004.into())
 }
 
-/// Returns the format that a scraper prefers, or nothing if it excludes all there are.
-pub(crate) fn acceptable(headers: &HeaderMap) -> Option<Format> {
+/// Returns what a scraper prefers, or nothing if it excludes all there is.
+pub(crate) fn acceptable(headers: &HeaderMap) -> Option<ContentType> {
     let mut asked = false;
-    let mut preferences = FORMATS.map(|format| (format, Preference::default()));
+    let all = |format| Escaping::ALL.map(|escaping| ContentType { format, escaping });
+    let mut preferences: Vec<_> = FORMATS
+        .into_iter()
+        .flat_map(all)
+        .map(|content_type| (content_type, Preference::default()))
+        .collect();
     for (position, element) in elements(headers, &ACCEPT).enumerate() {
         asked |= !element.trim().is_empty();
         let Some(range) = Range::parse(element) else {
             continue;
         };
-        for (format, preference) in &mut preferences {
-            preference.consider(&range, position, *format);
+        for (content_type, preference) in &mut preferences {
+            preference.consider(&range, position, *content_type);
         }
     }
     let mut best = None;
     let mut highest = Preference::default().rank();
-    for (format, preference) in preferences {
+    for (content_type, preference) in preferences {
         // A tie goes to the earlier: to text when only wildcards matched.
         if preference.rank() > highest {
-            (best, highest) = (Some(format), preference.rank());
+            (best, highest) = (Some(content_type), preference.rank());
         }
     }
-    best.or((!asked).then_some(Format::Text004))
+    best.or((!asked).then_some(Format::Text004.into()))
 }
 
-/// All formats of this build; where only wildcards matched, the earlier is taken.
-const FORMATS: [Format; 2 + cfg!(feature = "protobuf") as usize] = [
-    Format::Text004,
-    Format::OpenMetrics1,
-    #[cfg(feature = "protobuf")]
-    Format::Protobuf,
-];
-
-/// What the ranges seen so far say about one format.
+/// What the ranges seen so far say about one content type.
 #[derive(Default)]
 struct Preference {
     /// How specific the range is that decided: 0 for none, up to 4 for one that names the version.
@@ -75,8 +74,12 @@ struct Preference {
 }
 
 impl Preference {
-    fn consider(&mut self, range: &Range, position: usize, format: Format) {
-        let specificity = range.specificity(format);
+    fn consider(&mut self, range: &Range, position: usize, content_type: ContentType) {
+        let specificity = if range.escaping == content_type.escaping {
+            range.specificity(content_type.format)
+        } else {
+            0
+        };
         if specificity > self.specificity
             || (specificity > 0 && specificity == self.specificity && range.quality > self.quality)
         {
@@ -103,6 +106,7 @@ struct Range {
     version: Option<String>,
     proto: Option<String>,
     encoding: Option<String>,
+    escaping: Escaping,
     /// In thousandths.
     quality: u16,
 }
@@ -117,6 +121,7 @@ impl Range {
             version: None,
             proto: None,
             encoding: None,
+            escaping: Escaping::default(),
             quality: 1000,
         };
         for parameter in parts {
@@ -128,6 +133,7 @@ impl Range {
                 "q" => range.quality = quality(&value)?,
                 "version" => range.version = Some(value),
                 "proto" => range.proto = Some(value),
+                "escaping" => range.escaping = Escaping::find(&value).unwrap_or_default(),
                 "encoding" => range.encoding = Some(value),
                 _ => {}
             }
@@ -138,7 +144,7 @@ impl Range {
     /// How specifically this range names a format: 0 for not at all.
     fn specificity(&self, format: Format) -> u8 {
         let (kind, subtype) = match format {
-            Format::Text004 => ("text", "plain"),
+            Format::Text004 | Format::Text100 => ("text", "plain"),
             Format::OpenMetrics1 => ("application", "openmetrics-text"),
             #[cfg(feature = "protobuf")]
             Format::Protobuf => ("application", "vnd.google.protobuf"),
@@ -153,6 +159,8 @@ impl Range {
             // Bytes that no person can read are for those who ask for them by name.
             #[cfg(feature = "protobuf")]
             Format::Protobuf => 0,
+            // Whoever reads it reads the older one, too.
+            Format::Text100 => 0,
             Format::Text004 | Format::OpenMetrics1 => wild,
         }
     }
@@ -161,6 +169,13 @@ impl Range {
     fn parameters(&self, format: Format) -> u8 {
         let version = match format {
             Format::Text004 => "0.0.4",
+            Format::Text100 => {
+                return if self.version.as_deref() == Some("1.0.0") {
+                    4
+                } else {
+                    0
+                };
+            }
             Format::OpenMetrics1 => "1.0.0",
             // Without both of these it is any protobuf message, of any framing.
             #[cfg(feature = "protobuf")]
@@ -233,7 +248,12 @@ mod tests {
 
     use super::*;
 
+    /// Returns the format; the tests that are about escaping ask for it, too.
     fn accept(lines: &[&str]) -> Format {
+        accept_all(lines).format
+    }
+
+    fn accept_all(lines: &[&str]) -> ContentType {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(ACCEPT, HeaderValue::from_bytes(line.as_bytes()).unwrap());
@@ -243,14 +263,14 @@ mod tests {
 
     #[test]
     fn table() {
-        use Format::{OpenMetrics1 as Open, Text004 as Text};
+        use Format::{OpenMetrics1 as Open, Text004 as Text, Text100};
         let prometheus = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,\
                           application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;\
                           version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
                             application/openmetrics-text;version=0.0.1;q=0.4,\
                             text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
-        let named_first = FORMATS.get(2).copied().unwrap_or(Open);
+        let named_first = FORMATS.get(3).copied().unwrap_or(Open);
         let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
         for (line, format) in [
             // nobody asks
@@ -276,6 +296,14 @@ mod tests {
             ),
             (
                 "application/openmetrics-text;q=0.5,text/plain;version=1.0.0",
+                Text100,
+            ),
+            ("text/plain;version=0.0.5", Text),
+            ("text/plain;version=1.0.0;q=0.5,text/plain;q=0.4", Text100),
+            ("text/plain;version=1.0.0;q=0.5,text/plain;q=0.6", Text),
+            ("text/plain;version=1.0.0;q=0,text/*", Text),
+            (
+                "application/openmetrics-text;q=0.5,text/plain;version=2.0.0",
                 Open,
             ),
             ("text/html", Text),
@@ -384,6 +412,10 @@ mod tests {
         ] {
             assert_eq!(accept(&[&line]), format, "{line}");
         }
+        let escaping = accept_all(&[&format!("{full};escaping=values;q=0.4,text/plain;q=0.3")]).escaping;
+        assert_eq!(escaping, Escaping::Values);
+        let lines = format!("{full};q=0.4,text/plain;escaping=values;q=0.3");
+        assert_eq!(accept_all(&[&lines]), Protobuf.into());
     }
 
     #[test]
@@ -392,10 +424,11 @@ mod tests {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(line))]);
             acceptable(&headers)
         };
-        assert_eq!(acceptable(&HeaderMap::new()), Some(Format::Text004));
-        assert_eq!(found(" ,"), Some(Format::Text004));
-        assert_eq!(found("text/html, */*;q=0.1"), Some(Format::Text004));
-        for line in ["text/html", "*/*;q=0", "text/plain;version=1.0.0", "nonsense"] {
+        let text = Some(Format::Text004.into());
+        assert_eq!(acceptable(&HeaderMap::new()), text);
+        assert_eq!(found(" ,"), text);
+        assert_eq!(found("text/html, */*;q=0.1"), text);
+        for line in ["text/html", "*/*;q=0", "text/plain;version=2.0.0", "nonsense"] {
             assert_eq!(found(line), None, "{line}");
         }
     }
@@ -414,7 +447,71 @@ mod tests {
             accept(&["\u{e9}", "application/openmetrics-text"]),
             Format::OpenMetrics1
         );
-        assert_eq!(negotiate(&HeaderMap::new()), Format::Text004);
+        assert_eq!(negotiate(&HeaderMap::new()), Format::Text004.into());
+    }
+
+    #[test]
+    fn escaping_is_a_part_of_what_is_asked_for() {
+        use Escaping::{AllowUtf8, Dots, Underscores, Values};
+        use Format::{OpenMetrics1 as Open, Text004 as Text, Text100};
+        for (line, format, escaping) in [
+            ("", Text, Underscores),
+            ("*/*", Text, Underscores),
+            ("text/html", Text, Underscores),
+            ("text/plain;version=0.0.4;escaping=values", Text, Values),
+            (
+                "text/plain;version=1.0.0;escaping=allow-utf-8",
+                Text100,
+                AllowUtf8,
+            ),
+            ("text/plain;version=1.0.0", Text100, Underscores),
+            ("text/plain;escaping=dots;version=1.0.0", Text100, Dots),
+            ("application/openmetrics-text", Open, Underscores),
+            ("application/openmetrics-text; Escaping = \"DOTS\"", Open, Dots),
+            (
+                "application/openmetrics-text;escaping=allow-utf8",
+                Open,
+                AllowUtf8,
+            ),
+            ("*/*;escaping=values", Text, Values),
+            // what there is not is as if it were not said
+            ("application/openmetrics-text;escaping=none", Open, Underscores),
+            ("application/openmetrics-text;escaping=", Open, Underscores),
+            ("application/openmetrics-text;escaping", Open, Underscores),
+            // of the range that wins, not of any
+            (
+                "application/openmetrics-text;q=0.5,text/plain;escaping=values;q=0.4",
+                Open,
+                Underscores,
+            ),
+            (
+                "application/openmetrics-text;escaping=dots;q=0.3,text/plain;escaping=values;q=0.4",
+                Text,
+                Values,
+            ),
+            // qualities and ties within a format
+            (
+                "text/plain;escaping=dots;q=0.3,text/plain;escaping=values;q=0.4",
+                Text,
+                Values,
+            ),
+            ("text/plain;escaping=dots,text/plain;escaping=values", Text, Dots),
+            ("text/plain;q=0.9,text/plain;escaping=values", Text, Values),
+            ("text/plain,text/plain;escaping=values;q=0.9", Text, Underscores),
+            (
+                "text/plain;escaping=allow-utf-8;q=0,text/plain;q=0.1",
+                Text,
+                Underscores,
+            ),
+            (
+                "text/plain;escaping=underscores;q=0,text/plain;escaping=dots;q=0.1",
+                Text,
+                Dots,
+            ),
+            ("text/plain;q=0,*/*;q=0.5", Open, Underscores),
+        ] {
+            assert_eq!(accept_all(&[line]), ContentType { format, escaping }, "{line}");
+        }
     }
 
     proptest! {

@@ -3,7 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::escape::unescape;
 use crate::exemplar::{Exemplar, MAX_CHARS};
-use crate::name::is_label_name;
+use crate::name::{is_label_name, is_legacy_label};
 
 /// A line of a text exposition that is no comment.
 #[derive(Debug, PartialEq)]
@@ -37,23 +37,61 @@ pub(crate) fn parse_sample(line: &str) -> Option<Sample<'_>> {
     })
 }
 
-/// Reads rendered labels; nothing if they are not well formed or a name is none.
-pub(crate) fn label_pairs(labels: &str) -> Option<Vec<(&str, Cow<'_, str>)>> {
+/// Reads rendered labels; nothing if they are not well formed or a name is none. A name in quotes may be any text.
+pub(crate) fn label_pairs(labels: &str) -> Option<Vec<(Cow<'_, str>, Cow<'_, str>)>> {
     let mut pairs = Vec::new();
     let mut rest = labels;
     while !rest.is_empty() {
-        let (name, after) = rest.split_once("=\"")?;
-        let end = quoted_len(after)?;
-        if !is_label_name(name) {
-            return None;
-        }
-        pairs.push((name, unescape(&after[..end])));
-        rest = &after[end + 1..];
-        if !rest.is_empty() {
-            rest = rest.strip_prefix(',').filter(|rest| !rest.is_empty())?;
-        }
+        let (name, value, after) = split_pair(rest)?;
+        let name = match quoted(name) {
+            None if is_label_name(name) => Cow::Borrowed(name),
+            // Quotes are only where they must be, so that what is in quotes can be told without reading it.
+            Some(inside) if !inside.is_empty() && !is_legacy_label(inside) => unescape(inside),
+            _ => return None,
+        };
+        pairs.push((name, unescape(value)));
+        rest = after;
     }
     Some(pairs)
+}
+
+/// Lists the labels that we rendered, as they are written: a name with its quotes, if it has some, and a value without.
+pub(crate) fn raw_pairs(labels: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = labels;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (name, value, after) = split_pair(rest).expect("invariant: we rendered them");
+        rest = after;
+        Some((name, value))
+    })
+}
+
+/// Returns what is between the quotes of a name, if it has some.
+pub(crate) fn quoted(name: &str) -> Option<&str> {
+    name.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// Whether the name of a label is in quotes; `pairs` are those of the labels.
+pub(crate) fn has_utf8_names(pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> bool {
+    !pairs.iter().all(|(name, _)| is_legacy_label(name))
+}
+
+/// Splits labels into the name of the first, its value, and all others.
+fn split_pair(labels: &str) -> Option<(&str, &str, &str)> {
+    let name_len = match labels.strip_prefix('"') {
+        Some(inside) => quoted_len(inside)? + 2,
+        None => labels.find('=')?,
+    };
+    let (name, after) = labels.split_at(name_len);
+    let value = after.strip_prefix("=\"")?;
+    let (value, after) = value.split_at(quoted_len(value)?);
+    let rest = match &after[1..] {
+        "" => "",
+        more => more.strip_prefix(',').filter(|rest| !rest.is_empty())?,
+    };
+    Some((name, value, rest))
 }
 
 /// Reads an exemplar that [`parse_sample`] returned; nothing if there is none, or if it does not keep to the 128
@@ -61,7 +99,7 @@ pub(crate) fn label_pairs(labels: &str) -> Option<Vec<(&str, Cow<'_, str>)>> {
 pub(crate) fn parse_exemplar(exemplar: &str) -> Option<Exemplar> {
     let inside = exemplar.strip_prefix(" # {")?;
     let (labels, numbers) = inside.split_at(labels_len(inside)?);
-    let chars = |(name, value): &(&str, Cow<'_, str>)| name.chars().count() + value.chars().count();
+    let chars = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| name.chars().count() + value.chars().count();
     if label_pairs(labels)?.iter().map(chars).sum::<usize>() > MAX_CHARS {
         return None;
     }
@@ -114,7 +152,8 @@ fn is_exemplar(text: &str) -> bool {
         return false;
     };
     let mut numbers = numbers.split(' ');
-    label_pairs(&inside[..len]).is_some()
+    // Exemplars are given to all scrapers alike.
+    label_pairs(&inside[..len]).is_some_and(|pairs| !has_utf8_names(&pairs))
         && numbers.next().is_some_and(|value| value.parse::<f64>().is_ok())
         && numbers.next().is_none_or(|time| time.parse::<f64>().is_ok())
         && numbers.next().is_none()
@@ -161,6 +200,7 @@ mod tests {
             "a 1 # {} 1 2 3",
             "a 1 # {b} 1",
             "a 1 # {}",
+            "a 1 # {\"b\"=\"c\"} 1",
         ] {
             assert_eq!(parse_sample(bad), None, "{bad:?}");
         }
@@ -182,10 +222,34 @@ mod tests {
     #[test]
     fn pairs() {
         let pairs = label_pairs(r#"a="",_b="x\ny\"\\""#).unwrap();
-        assert_eq!(pairs, [("a", "".into()), ("_b", "x\ny\"\\".into())]);
+        assert_eq!(pairs, [("a".into(), "".into()), ("_b".into(), "x\ny\"\\".into())]);
+        assert!(!has_utf8_names(&pairs));
+        let labels = r#"a="","b.\"=\\"="x","1"="""#;
+        let pairs = label_pairs(labels).unwrap();
+        assert_eq!(
+            pairs[1..],
+            [("b.\"=\\".into(), "x".into()), ("1".into(), "".into())]
+        );
+        assert!(has_utf8_names(&pairs));
+        let raw: Vec<_> = raw_pairs(labels).collect();
+        assert_eq!(raw, [("a", ""), (r#""b.\"=\\""#, "x"), ("\"1\"", "")]);
         assert_eq!(label_pairs(""), Some(Vec::new()));
         for bad in [
-            "a", "a=", "a=\"", "a=\"\",", "a=\"\" ", ",a=\"\"", "a b=\"\"", "=\"\"", "__a=\"\"",
+            "\"\"=\"\"",
+            "\"a\"=\"\"",
+            "\"a=\"\"",
+            "\"a=\"\"",
+            "\"a\"",
+            "\"a\"b=\"\"",
+            "a",
+            "a=",
+            "a=\"",
+            "a=\"\",",
+            "a=\"\" ",
+            ",a=\"\"",
+            "a b=\"\"",
+            "=\"\"",
+            "__a=\"\"",
         ] {
             assert_eq!(label_pairs(bad), None, "{bad:?}");
         }

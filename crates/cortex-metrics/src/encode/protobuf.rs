@@ -1,10 +1,12 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::encoder::{Encoder, Header, Labels, Value};
-use super::parse::label_pairs;
+use super::escape::unescape;
+use super::parse::{quoted, raw_pairs};
 use super::wire::{Message, delimited};
 use crate::exemplar::Exemplar;
 use crate::metric::Kind;
+use crate::name::own_suffix;
 use crate::{HistogramSnapshot, NativeSnapshot};
 
 /// Writes `io.prometheus.client.MetricFamily` messages, each after its length: the only format of Prometheus that knows
@@ -33,18 +35,17 @@ impl<'a> Protobuf<'a> {
 impl Encoder for Protobuf<'_> {
     fn begin(&mut self, header: &Header<'_>) {
         // There is no counterpart to names without a suffix, nor to infos and state sets.
-        let (suffix, kind) = match header.kind {
-            Kind::Counter => ("_total", 0),
-            Kind::Gauge | Kind::StateSet => ("", 1),
-            Kind::Info => ("_info", 1),
-            Kind::Unknown => ("", 3),
-            Kind::Histogram => ("", 4),
+        let kind = match header.kind {
+            Kind::Counter => 0,
+            Kind::Gauge | Kind::StateSet | Kind::Info => 1,
+            Kind::Unknown => 3,
+            Kind::Histogram => 4,
         };
         header.name.clone_into(&mut self.name);
         self.head.clear();
         self.series.clear();
         let mut family = Message::new(&mut self.head);
-        family.text(1, &format!("{}{suffix}", header.name));
+        family.text(1, &format!("{}{}", self.name, own_suffix(header.kind)));
         family.text(2, header.help);
         family.uint(3, kind);
         family.text(5, header.unit.unwrap_or_default());
@@ -121,9 +122,12 @@ impl Encoder for Protobuf<'_> {
     }
 }
 
-fn write_labels(metric: &mut Message<'_>, rendered: &str) {
-    for (name, value) in label_pairs(rendered).expect("invariant: we rendered them") {
-        write_label(metric, name, &value);
+fn write_labels(message: &mut Message<'_>, rendered: &str) {
+    for (name, value) in raw_pairs(rendered) {
+        match quoted(name) {
+            Some(inside) => write_label(message, &unescape(inside), &unescape(value)),
+            None => write_label(message, name, &unescape(value)),
+        }
     }
 }
 

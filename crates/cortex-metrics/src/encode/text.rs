@@ -14,7 +14,9 @@ use crate::metric::Kind;
 pub(crate) struct Text<'a> {
     out: &'a mut Vec<u8>,
     dialect: Dialect,
+    /// As it stands between quotes, if it needs some.
     name: String,
+    is_quoted: bool,
     prefix: Prefix,
     /// Where the family starts, and where its series do.
     start: usize,
@@ -24,7 +26,8 @@ pub(crate) struct Text<'a> {
     hidden: u64,
 }
 
-/// What the lines of a family start with: its name with a suffix, the brace, the labels of the sub-registry.
+/// What the lines of a family start with: its name with a suffix, the brace, the labels of the sub-registry. A name in
+/// quotes stands behind the brace.
 #[derive(Debug, Default)]
 struct Prefix {
     suffix: &'static str,
@@ -42,24 +45,37 @@ impl Prefix {
     }
 
     #[cold]
-    fn set(&mut self, name: &str, suffix: &'static str, scope: &str) {
+    fn set(&mut self, name: &str, is_quoted: bool, suffix: &'static str, scope: &str) {
         self.suffix = suffix;
         scope.clone_into(&mut self.scope);
         self.text.clear();
         let comma = if scope.is_empty() { "" } else { "," };
-        self.text.extend([name, suffix, "{", scope, comma]);
+        if is_quoted {
+            self.text.extend(["{\"", name, suffix, "\",", scope, comma]);
+        } else {
+            self.text.extend([name, suffix, "{", scope, comma]);
+        }
+    }
+
+    /// Returns two parts that stand instead before the blank, if the series has no labels of its own.
+    fn bare(&self) -> [&str; 2] {
+        let start = &*self.text;
+        match start.strip_suffix(',') {
+            Some(start) => [start, "}"],
+            None => [start.strip_suffix('{').unwrap_or(start), ""],
+        }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Dialect {
-    Prometheus004,
+    Prometheus,
     OpenMetrics { created: bool },
 }
 
 impl<'a> Text<'a> {
     pub(crate) fn prometheus(out: &'a mut Vec<u8>) -> Self {
-        Self::new(out, Dialect::Prometheus004)
+        Self::new(out, Dialect::Prometheus)
     }
 
     /// With `created`, lines of their own tell since when something is counted.
@@ -72,6 +88,7 @@ impl<'a> Text<'a> {
             out,
             dialect,
             name: String::new(),
+            is_quoted: false,
             prefix: Prefix::default(),
             start: 0,
             body: 0,
@@ -89,7 +106,7 @@ impl<'a> Text<'a> {
     }
 
     fn is_open_metrics(&self) -> bool {
-        self.dialect != Dialect::Prometheus004
+        self.dialect != Dialect::Prometheus
     }
 
     fn push(&mut self, parts: &[&str]) {
@@ -102,6 +119,9 @@ impl<'a> Text<'a> {
     #[inline]
     fn open(&mut self, suffix: &'static str, labels: Labels<'_>) {
         if labels.own.is_empty() {
+            if self.is_quoted {
+                return self.open_bare(suffix, labels.scope);
+            }
             self.out.extend_from_slice(self.name.as_bytes());
             match labels.scope {
                 "" => self.push(&[suffix, " "]),
@@ -111,6 +131,16 @@ impl<'a> Text<'a> {
             self.start(suffix, labels.scope);
             self.out.extend_from_slice(labels.own.as_bytes());
             self.out.extend_from_slice(b"} ");
+        }
+    }
+
+    /// Writes everything before the value of a series without labels of its own, whose name is in quotes.
+    #[cold]
+    fn open_bare(&mut self, suffix: &'static str, scope: &str) {
+        self.prefix.set(&self.name, true, suffix, scope);
+        let [start, end] = self.prefix.bare();
+        for part in [start, end, " "] {
+            self.out.extend_from_slice(part.as_bytes());
         }
     }
 
@@ -128,7 +158,7 @@ impl<'a> Text<'a> {
     #[inline]
     fn start(&mut self, suffix: &'static str, scope: &str) {
         if !self.prefix.is_of(suffix, scope) {
-            self.prefix.set(&self.name, suffix, scope);
+            self.prefix.set(&self.name, self.is_quoted, suffix, scope);
         }
         self.out.extend_from_slice(self.prefix.text.as_bytes());
     }
@@ -209,7 +239,15 @@ impl<'a> Text<'a> {
             escape(&mut value, state, true);
             // The label has the name of the metric: OpenMetrics 1.0, StateSet.
             let name = std::mem::take(&mut self.name);
-            self.push(&[&name, "=\"", &value, if *on { "\"} 1\n" } else { "\"} 0\n" }]);
+            let quote = if self.is_quoted { "\"" } else { "" };
+            self.push(&[
+                quote,
+                &name,
+                quote,
+                "=\"",
+                &value,
+                if *on { "\"} 1\n" } else { "\"} 0\n" },
+            ]);
             self.name = name;
         }
     }
@@ -246,13 +284,13 @@ impl Encoder for Text<'_> {
     fn begin(&mut self, header: &Header<'_>) {
         self.start = self.out.len();
         self.hides = false;
-        header.name.clone_into(&mut self.name);
         self.prefix = Prefix::default();
-        if self.is_open_metrics() {
-            self.push(&["# TYPE ", header.name, " ", header.kind.name(), "\n"]);
-            if let Some(unit) = header.unit {
-                self.push(&["# UNIT ", header.name, " ", unit, "\n"]);
-            }
+        self.is_quoted = header.has_utf8_name;
+        self.name.clear();
+        if self.is_quoted {
+            escape(&mut self.name, header.name, true);
+        } else {
+            self.name.push_str(header.name);
         }
         // The older format knows names of series only, and fewer types.
         let (suffix, kind) = match header.kind {
@@ -263,13 +301,24 @@ impl Encoder for Text<'_> {
             Kind::Unknown => ("", "untyped"),
             Kind::Gauge | Kind::Histogram => ("", header.kind.name()),
         };
+        let quoted = self.is_quoted.then(|| ["\"", &self.name, suffix, "\""].concat());
+        let (name, suffix) = match &quoted {
+            Some(quoted) => (quoted.as_str(), ""),
+            None => (header.name, suffix),
+        };
+        if self.is_open_metrics() {
+            self.push(&["# TYPE ", name, " ", header.kind.name(), "\n"]);
+            if let Some(unit) = header.unit {
+                self.push(&["# UNIT ", name, " ", unit, "\n"]);
+            }
+        }
         if !header.help.is_empty() {
             let mut help = String::new();
             escape(&mut help, header.help, self.is_open_metrics());
-            self.push(&["# HELP ", header.name, suffix, " ", &help, "\n"]);
+            self.push(&["# HELP ", name, suffix, " ", &help, "\n"]);
         }
         if !self.is_open_metrics() {
-            self.push(&["# TYPE ", header.name, suffix, " ", kind, "\n"]);
+            self.push(&["# TYPE ", name, suffix, " ", kind, "\n"]);
         }
         self.body = self.out.len();
     }
@@ -311,13 +360,9 @@ impl Encoder for Text<'_> {
             _ => return None,
         };
         if !self.prefix.is_of(suffix, scope) {
-            self.prefix.set(&self.name, suffix, scope);
+            self.prefix.set(&self.name, self.is_quoted, suffix, scope);
         }
-        let start = &*self.prefix.text;
-        let bare = match start.strip_suffix(',') {
-            Some(start) => [start, "}"],
-            None => [start.strip_suffix('{').unwrap_or(start), ""],
-        };
+        let (start, bare) = (&*self.prefix.text, self.prefix.bare());
         let out = &mut *self.out;
         Some(Lines { out, start, bare })
     }

@@ -8,16 +8,16 @@ use super::body::ScrapeBody;
 use super::compress::Encoded;
 use super::flight::Lost;
 use super::limit::Permit;
-use crate::{Counter, Format};
+use crate::{ContentType, Counter};
 
 /// Answers with an exposition.
 pub(super) fn exposition(
-    format: Format,
+    content_type: ContentType,
     encoded: Encoded,
     permit: Permit,
     sent: Option<Counter>,
 ) -> Response<ScrapeBody> {
-    let mut response = answer(StatusCode::OK, format.content_type(), encoded.bytes, |bytes| {
+    let mut response = answer(StatusCode::OK, content_type.as_str(), encoded.bytes, |bytes| {
         ScrapeBody::new(bytes, Some(permit), sent)
     });
     if let Some(coding) = encoded.coding.name() {

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use super::coding::Coding;
 use super::compress::Encoded;
-use crate::Format;
+use crate::ContentType;
 
 /// What scrapes must have in common to share an exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    pub(super) format: Format,
+    pub(super) content_type: ContentType,
     pub(super) coding: Coding,
 }
 
@@ -143,13 +143,20 @@ mod tests {
     use tokio::runtime::Builder;
 
     use super::*;
+    use crate::{Escaping, Format};
 
     const KEY: Key = Key {
-        format: Format::Text004,
+        content_type: ContentType {
+            format: Format::Text004,
+            escaping: Escaping::Underscores,
+        },
         coding: Coding::Identity,
     };
     const OTHER: Key = Key {
-        format: Format::OpenMetrics1,
+        content_type: ContentType {
+            format: Format::OpenMetrics1,
+            escaping: Escaping::Underscores,
+        },
         coding: Coding::Identity,
     };
 

@@ -69,7 +69,7 @@ impl Observation {
     pub(super) fn start(metrics: Option<ScrapeMetrics>, format: Option<Format>) -> Self {
         let format = match format {
             None => "none",
-            Some(Format::Text004) => "text",
+            Some(Format::Text004 | Format::Text100) => "text",
             Some(Format::OpenMetrics1) => "openmetrics",
             #[cfg(feature = "protobuf")]
             Some(Format::Protobuf) => "protobuf",

@@ -17,13 +17,13 @@ use super::observe::{Observation, ScrapeMetrics};
 use super::timeout::timeout;
 use super::{ResponseFuture, ScrapeBody};
 use crate::encode::acceptable;
-use crate::{Format, RegisterError, Registry};
+use crate::{ContentType, Format, RegisterError, Registry};
 
 const MAX_IN_FLIGHT: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Answers scrapes: a tower service for `GET` and `HEAD`, in the format that [`negotiate`](crate::negotiate) finds,
-/// compressed if the features `gzip` and `zstd` are on and the scraper asks for it.
+/// Answers scrapes: a tower service for `GET` and `HEAD`, in the format and with the escaping of names that
+/// [`negotiate`](crate::negotiate) finds, compressed if the features `gzip` and `zstd` are on and the scraper asks for it.
 ///
 /// Made for a metrics port that anybody may reach and collectors that anybody may have written:
 ///
@@ -77,7 +77,7 @@ pub struct ScrapeService {
     flights: Arc<Flights>,
     metrics: Option<ScrapeMetrics>,
     /// The encoder, which tests replace by one that panics.
-    render: fn(&Registry, Format) -> Vec<u8>,
+    render: fn(&Registry, ContentType) -> Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +123,7 @@ impl ScrapeService {
         self
     }
 
-    /// Sets the time between the starts of two encodes of the same format and coding; none unless set.
+    /// Sets the time between the starts of two encodes of the same exposition in the same coding; none unless set.
     ///
     /// Scrapes in between get the last exposition, which is kept for that: against scrapers that ask more often than
     /// the numbers are worth. It has to be shorter than the interval of the scrapes that matter.
@@ -163,11 +163,12 @@ impl ScrapeService {
         if !(is_head || *method == Method::GET) {
             return self.refuse(None, answer::method_not_allowed());
         }
-        let format = match acceptable(headers) {
-            Some(format) => format,
+        let content_type = match acceptable(headers) {
+            Some(content_type) => content_type,
             None if self.settings.strict => return self.refuse(None, answer::not_acceptable()),
-            None => Format::Text004,
+            None => Format::Text004.into(),
         };
+        let format = content_type.format;
         let in_flight = self.metrics.as_ref().map(|metrics| &metrics.in_flight);
         let Some(permit) = self.limit.admit(in_flight) else {
             return self.refuse(Some(format), answer::busy());
@@ -181,13 +182,16 @@ impl ScrapeService {
         let observation = Observation::start(self.metrics.clone(), Some(format));
         let service = self.clone();
         ResponseFuture::new(async move {
-            let encoded = service.encoded(Key { format, coding });
+            let encoded = service.encoded(Key {
+                content_type: service.registry.same_bytes(content_type),
+                coding,
+            });
             let mut response = match tokio::time::timeout(timeout, encoded).await {
                 Err(_) => answer::too_slow(),
                 Ok(Err(lost)) => answer::lost(&lost),
                 Ok(Ok(encoded)) => {
                     let sent = service.metrics.map(|metrics| metrics.bytes);
-                    answer::exposition(format, encoded, permit, sent)
+                    answer::exposition(content_type, encoded, permit, sent)
                 }
             };
             if is_head {
@@ -206,16 +210,16 @@ impl ScrapeService {
     async fn encoded(&self, key: Key) -> Result<Encoded, Lost> {
         let (render, registry) = (self.render, self.registry.clone());
         let ticket = self.flights.join(key, self.settings.min_interval, move || {
-            compress(render(&registry, key.format), key.coding)
+            compress(render(&registry, key.content_type), key.coding)
         });
         ticket.encoded().await
     }
 }
 
 /// The one place that knows how a registry is encoded.
-fn render(registry: &Registry, format: Format) -> Vec<u8> {
+fn render(registry: &Registry, content_type: ContentType) -> Vec<u8> {
     let mut out = Vec::new();
-    registry.encode(format, &mut out);
+    registry.encode(content_type, &mut out);
     out
 }
 

@@ -237,6 +237,6 @@ pub(super) fn nanos(time: SystemTime) -> u64 {
 }
 
 /// Returns the pairs of labels that we rendered.
-pub(super) fn pairs(rendered: &str) -> Vec<(&str, Cow<'_, str>)> {
+pub(super) fn pairs(rendered: &str) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
     label_pairs(rendered).expect("invariant: we rendered them")
 }

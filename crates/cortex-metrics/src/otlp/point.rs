@@ -54,10 +54,10 @@ pub(super) fn write_attribute(message: &mut Message<'_>, field: u32, key: &str, 
 pub(super) fn write_exemplar(point: &mut Message<'_>, field: u32, exemplar: &Exemplar) {
     point.message(field, |message| {
         for (name, value) in pairs(&exemplar.labels) {
-            match name {
+            match &*name {
                 "trace_id" if let Some(id) = id::<16>(&value) => message.bytes(5, &id),
                 "span_id" if let Some(id) = id::<8>(&value) => message.bytes(4, &id),
-                _ => write_attribute(message, 7, name, &value),
+                _ => write_attribute(message, 7, &name, &value),
             }
         }
         if let Some(time) = exemplar.time {

@@ -15,7 +15,7 @@ use prost::Message as _;
 use super::encode::{Frame, nanos};
 use crate::{
     Buckets, Counter, CounterF64, DynamicFamily, Gauge, GaugeF64, Histogram, HistogramBuilder, Info,
-    LevelGauge, NativeBuckets, Registry, Samples, StateSet,
+    LevelGauge, NameScheme, NativeBuckets, Registry, Samples, StateSet,
 };
 
 crate::label_enum! {
@@ -136,6 +136,19 @@ fn a_request_says_who_and_what() {
         ("jobs", "Help\n\"me\".", "")
     );
     assert_eq!(pairs(&metric.metadata), [("prometheus.type", "counter")]);
+}
+
+#[test]
+fn names_go_as_they_are() {
+    let registry = Registry::with_names(NameScheme::Utf8);
+    let sub = registry.sub_registry("", [("service.zone", "z")]).unwrap();
+    let family = DynamicFamily::new(["http.\"route\""], Counter::default);
+    family.with(["/"], Counter::inc);
+    sub.register_with_unit("sent.all", "", "bytes", family).unwrap();
+    let (metrics, _) = encoded(&frame(), &registry, UNIX_EPOCH);
+    assert_eq!((&*metrics[0].name, &*metrics[0].unit), ("sent.all_bytes", "By"));
+    let expected = [("service.zone", "z"), ("http.\"route\"", "/")];
+    assert_eq!(pairs(&numbers(&metrics[0])[0].attributes), expected);
 }
 
 #[test]

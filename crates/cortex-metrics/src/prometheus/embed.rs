@@ -4,16 +4,19 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry as Embedded;
 
 use super::histograms::Histograms;
-use crate::Registry;
-use crate::encode::{Number, Sample, parse_exemplar, parse_sample, unescape};
+use crate::encode::{Number, Sample, has_utf8_names, label_pairs, parse_exemplar, parse_sample, unescape};
 use crate::gather::{Gathered, Loose, LooseSeries, LooseValue};
 use crate::metric::Kind;
-use crate::name::is_exposed_name;
+use crate::name::is_legacy_metric;
 use crate::scope::Scope;
+use crate::{NameScheme, Registry};
 
 impl Registry {
     /// Exposes a registry of `prometheus-client` after our own metrics, in every format; a sub-registry adds its prefix
     /// and labels.
+    ///
+    /// It knows no names that need quotes: those stay left out even where the registry is one of
+    /// [`NameScheme::Utf8`].
     ///
     /// That registry checks nothing, so it is checked here, at each scrape: a family with a line that is malformed, or
     /// with a name or series that is exposed already, is left out and counted in [`dropped`](Self::dropped). If the
@@ -73,7 +76,13 @@ impl<'a> Block<'a> {
     /// Reads the family strictly; nothing if a line is malformed.
     fn read(&self, scope: &Scope) -> Option<Loose> {
         let name = scope.qualify(self.name);
-        if !is_exposed_name(&name) {
+        // Names that not every scraper can read, which that crate writes without quotes, cannot be told from others; the
+        // prefix, which may be one, is known.
+        let is_readable = match scope.scheme() {
+            NameScheme::Legacy => is_legacy_metric(&name),
+            NameScheme::Utf8 => is_legacy_metric(self.name),
+        };
+        if !is_readable {
             return None;
         }
         let type_prefix = format!("# TYPE {} ", self.name);
@@ -112,6 +121,10 @@ impl<'a> Block<'a> {
         for line in lines {
             let sample = parse_sample(line)?;
             let suffix = sample.name.strip_prefix(self.name)?;
+            let may_have_quotes = sample.labels.starts_with('"') || sample.labels.contains(",\"");
+            if may_have_quotes && has_utf8_names(&label_pairs(sample.labels)?) {
+                return None;
+            }
             let labels = scope.join(sample.labels);
             if family.kind == Kind::Histogram {
                 histograms.add(suffix, labels, &sample)?;

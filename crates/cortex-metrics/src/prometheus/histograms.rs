@@ -95,7 +95,7 @@ fn split(labels: &str) -> Option<(String, f64)> {
         if name == "le" && bound.is_none() {
             bound = value.parse::<f64>().ok().filter(|bound| !bound.is_nan());
         } else {
-            push_label(&mut rest, name, &value);
+            push_label(&mut rest, &name, &value);
         }
     }
     Some((rest, bound?))

@@ -7,9 +7,10 @@ use prometheus_client::metrics::MetricType;
 
 use crate::encode::{Encoder, Header, Labels as Rendered, Number, Series, Value, label_pairs, push_label};
 use crate::metric::{Encode, Kind};
+use crate::name::alike;
 use crate::{
-    Counter, CounterF64, DenseFamily, DenseLabels, DynamicFamily, Family, Gauge, GaugeF64, Histogram,
-    HistogramSnapshot, Info, Instrument, LabelEnum, Labels, LevelGauge, StateSet,
+    Counter, CounterF64, DenseFamily, DenseLabels, DynamicFamily, Escaping, Family, Gauge, GaugeF64,
+    Histogram, HistogramSnapshot, Info, Instrument, LabelEnum, Labels, LevelGauge, StateSet,
 };
 
 macro_rules! encode_metric {
@@ -137,13 +138,24 @@ fn write_histogram(encoder: &mut MetricEncoder<'_>, snapshot: &HistogramSnapshot
     encoder.encode_histogram::<NoLabelSet>(snapshot.sum(), count, &buckets, None)
 }
 
+/// Returns how names of labels are spelled, since that crate puts none in quotes: as everybody does who is not asked, or,
+/// where two would be the same then, in the way that keeps them apart.
+fn escaping<'a>(names: &(impl Iterator<Item = &'a str> + Clone)) -> Escaping {
+    match alike(names) {
+        None => Escaping::Underscores,
+        Some(_) => Escaping::Values,
+    }
+}
+
 /// Labels that are rendered already, taken apart again for an encoder that may not write text.
 struct Pairs<'a>(&'a str);
 
 impl EncodeLabelSet for Pairs<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder) -> Result<(), Error> {
-        for (name, value) in label_pairs(self.0).ok_or(Error)? {
-            (name, value.as_ref()).encode(encoder.encode_label())?;
+        let pairs = label_pairs(self.0).ok_or(Error)?;
+        let escaping = escaping(&pairs.iter().map(|(name, _)| name.as_ref()));
+        for (name, value) in &pairs {
+            (escaping.label_name(name).as_ref(), value.as_ref()).encode(encoder.encode_label())?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
-use cortex_metrics::{Counter, Gauge, Registry, Samples, ScrapeBody, ScrapeService};
+use cortex_metrics::{Counter, Gauge, NameScheme, Registry, Samples, ScrapeBody, ScrapeService};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -42,6 +42,9 @@ impl Gate {
         self.scrapes.load(Ordering::SeqCst)
     }
 }
+
+/// What is answered to whoever does not care.
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
 fn get() -> http::request::Builder {
     Request::get("/metrics")
@@ -99,16 +102,17 @@ async fn answers_in_the_format_asked_for() {
     let plain = "# TYPE jobs_total counter\njobs_total 1\n";
     let open_metrics = "# TYPE jobs counter\njobs_total 1\n# EOF\n";
     for (accept, body, content_type) in [
-        (None, plain, "text/plain; version=0.0.4; charset=utf-8"),
-        (
-            Some("text/html, */*"),
-            plain,
-            "text/plain; version=0.0.4; charset=utf-8",
-        ),
+        (None, plain, PLAIN),
+        (Some("text/html, */*"), plain, PLAIN),
         (
             Some("application/openmetrics-text; escaping=allow-utf-8"),
             open_metrics,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+        ),
+        (
+            Some("text/plain; version=1.0.0; escaping=values"),
+            plain,
+            "text/plain; version=1.0.0; charset=utf-8; escaping=values",
         ),
     ] {
         let mut request = get();
@@ -134,7 +138,7 @@ async fn protobuf_is_for_those_who_name_it() {
     let response = ask(&service, get().header("accept", asked)).await;
     assert_eq!(
         header(&response, "content-type"),
-        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=underscores"
     );
     let mut expected = Vec::new();
     registry.encode(cortex_metrics::Format::Protobuf, &mut expected);
@@ -187,10 +191,7 @@ async fn codings_can_be_read_back() {
         let coded = || get().header("accept-encoding", accept);
         let response = ask(&service, coded()).await;
         assert_eq!(header(&response, "content-encoding"), coding);
-        assert_eq!(
-            header(&response, "content-type"),
-            "text/plain; version=0.0.4; charset=utf-8"
-        );
+        assert_eq!(header(&response, "content-type"), PLAIN);
         let length: usize = header(&response, "content-length").parse().unwrap();
         let head = ask(&service, coded().method(Method::HEAD)).await;
         assert_eq!(head.headers(), response.headers());
@@ -260,6 +261,49 @@ async fn formats_do_not_share() {
     assert!(!text(plain.await.unwrap()).await.contains("# EOF"));
     assert!(text(open.await.unwrap()).await.contains("# EOF"));
     assert_eq!(gate.scrapes(), 2);
+}
+
+#[tokio::test]
+async fn what_is_the_same_is_shared_whatever_it_is_called() {
+    let (registry, service) = one_job();
+    let mut gate = Gate::in_front_of(&registry);
+    let plain = start(&service, get());
+    gate.entered.recv().await.unwrap();
+    let accept = "text/plain;version=1.0.0;escaping=allow-utf-8";
+    let mut utf8 = Box::pin(ask(&service, get().header("accept", accept)));
+    begin(&mut utf8).await;
+    gate.go.send(()).unwrap();
+    let (plain, utf8) = (plain.await.unwrap(), utf8.await);
+    assert_eq!(header(&plain, "content-type"), PLAIN);
+    assert_eq!(
+        header(&utf8, "content-type"),
+        "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
+    );
+    assert_eq!(text(plain).await, text(utf8).await);
+    assert_eq!(gate.scrapes(), 1);
+}
+
+#[tokio::test]
+async fn names_are_escaped_as_the_scraper_asks() {
+    let registry = Registry::with_names(NameScheme::Utf8);
+    let service = ScrapeService::new(&registry).min_interval(Duration::from_mins(1));
+    registry.register("a.b", "", Gauge::default()).unwrap();
+    for (escaping, expected) in [
+        ("allow-utf-8", "{\"a.b\"} 0\n"),
+        ("underscores", "a_b 0\n"),
+        ("dots", "a_dot_b 0\n"),
+        ("values", "U__a_2e_b 0\n"),
+    ] {
+        let accept = format!("text/plain;version=1.0.0;escaping={escaping};q=0.5,*/*;q=0.1");
+        let response = ask(&service, get().header("accept", accept)).await;
+        let content_type = header(&response, "content-type").to_owned();
+        assert!(
+            content_type.ends_with(&format!("; escaping={escaping}")),
+            "{content_type}"
+        );
+        let body = text(response).await;
+        assert!(body.ends_with(expected), "{body}");
+    }
 }
 
 #[tokio::test]

@@ -18,11 +18,12 @@ mod properties;
 #[cfg(feature = "protobuf")]
 mod protobuf;
 mod timer;
+mod utf8;
 
-use cortex_metrics::{Format, Registry};
+use cortex_metrics::{ContentType, Registry};
 
-fn encode(registry: &Registry, format: Format) -> String {
+fn encode(registry: &Registry, content_type: impl Into<ContentType>) -> String {
     let mut text = Vec::new();
-    registry.encode(format, &mut text);
+    registry.encode(content_type, &mut text);
     String::from_utf8(text).unwrap()
 }

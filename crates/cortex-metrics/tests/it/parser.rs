@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use cortex_metrics::Format;
+use cortex_metrics::{ContentType, Escaping, Format};
 
 #[derive(Debug)]
 pub(crate) struct Family {
@@ -21,7 +21,9 @@ pub(crate) struct Sample {
 }
 
 /// Parses an exposition, and panics with the reason if it is not valid.
-pub(crate) fn parse(format: Format, text: &str) -> Vec<Family> {
+pub(crate) fn parse(content_type: impl Into<ContentType>, text: &str) -> Vec<Family> {
+    let ContentType { format, escaping } = content_type.into();
+    let may_quote = escaping == Escaping::AllowUtf8;
     let open_metrics = format == Format::OpenMetrics1;
     let body = if open_metrics {
         text.strip_suffix("# EOF\n").expect("ends with an end mark")
@@ -35,7 +37,8 @@ pub(crate) fn parse(format: Format, text: &str) -> Vec<Family> {
     let mut pending_help: Option<(String, String)> = None;
     for line in body.split_terminator('\n') {
         if let Some(rest) = line.strip_prefix("# HELP ") {
-            let (name, help) = rest.split_once(' ').expect("help has a name");
+            let (name, help) = title(rest, may_quote);
+            let (name, help) = (name.as_str(), help.strip_prefix(' ').expect("help has a name"));
             let help = unescape(help, open_metrics);
             assert!(!help.is_empty());
             if open_metrics {
@@ -49,20 +52,20 @@ pub(crate) fn parse(format: Format, text: &str) -> Vec<Family> {
                 );
             }
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = rest.split_once(' ').expect("a type has a name");
+            let (name, kind) = title(rest, may_quote);
+            let kind = kind.strip_prefix(' ').expect("a type has a name");
             let kinds: &[&str] = match format {
-                Format::Text004 => &["counter", "gauge", "histogram", "untyped"],
+                Format::Text004 | Format::Text100 => &["counter", "gauge", "histogram", "untyped"],
                 _ => &["counter", "gauge", "histogram", "info", "stateset", "unknown"],
             };
             assert!(kinds.contains(&kind), "{line}");
-            assert!(is_name(name), "{line}");
-            assert!(names.insert(name.to_owned()), "family twice: {name}");
+            assert!(names.insert(name.clone()), "family twice: {name}");
             let help = pending_help.take().map(|(of, help)| {
                 assert_eq!(of, name);
                 help
             });
             families.push(Family {
-                name: name.to_owned(),
+                name,
                 kind: kind.to_owned(),
                 help,
                 samples: Vec::new(),
@@ -70,14 +73,15 @@ pub(crate) fn parse(format: Format, text: &str) -> Vec<Family> {
         } else if let Some(rest) = line.strip_prefix("# UNIT ") {
             assert!(open_metrics, "{line}");
             let family = families.last().expect("a unit stands after the type");
-            let (name, unit) = rest.split_once(' ').expect("a unit has a name");
+            let (name, unit) = title(rest, may_quote);
+            let (name, unit) = (name.as_str(), unit.strip_prefix(' ').expect("a unit has a name"));
             assert_eq!(
                 (family.name.as_str(), &family.help, family.samples.len()),
                 (name, &None, 0)
             );
             assert!(name.ends_with(&format!("_{unit}")), "{line}");
         } else {
-            let sample = sample(line, open_metrics);
+            let sample = sample(line, open_metrics, may_quote);
             let family = families.last_mut().expect("a sample has a type");
             assert!(pending_help.is_none());
             assert!(
@@ -182,33 +186,71 @@ fn histogram(family: &Family, open_metrics: bool) {
     }
 }
 
-fn sample(line: &str, open_metrics: bool) -> Sample {
-    let end = line
+/// Reads the name of a family, in quotes if it needs them.
+fn title(text: &str, may_quote: bool) -> (String, &str) {
+    if text.starts_with('"') {
+        let (name, rest) = in_quotes(text);
+        assert!(may_quote && !is_name(&name), "{text:?}");
+        return (name, rest);
+    }
+    let end = text
         .find(['{', ' '])
-        .unwrap_or_else(|| panic!("no value: {line:?}"));
-    let (name, mut rest) = line.split_at(end);
-    assert!(is_name(name), "{line:?}");
+        .unwrap_or_else(|| panic!("no value: {text:?}"));
+    let (name, rest) = text.split_at(end);
+    assert!(is_name(name), "{text:?}");
+    (name.to_owned(), rest)
+}
+
+/// Reads what is in quotes at the start of a text.
+fn in_quotes(text: &str) -> (String, &str) {
+    let inside = text.strip_prefix('"').expect("a quote opens");
+    let mut escaped = false;
+    let end = inside.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    let (value, rest) = inside.split_at(end.expect("a quote closes"));
+    (unescape(value, true), &rest[1..])
+}
+
+fn sample(line: &str, open_metrics: bool, may_quote: bool) -> Sample {
+    let (name, rest) = title(line.strip_prefix('{').unwrap_or(line), may_quote);
+    let mut rest = rest.to_owned();
+    if line.starts_with('{') {
+        assert!(
+            line.starts_with("{\""),
+            "a name behind the brace is in quotes: {line:?}"
+        );
+        // What follows reads like the labels of any other sample, or there are none.
+        rest = match rest.strip_prefix(',') {
+            Some(labels) => format!("{{{labels}"),
+            None => rest.strip_prefix('}').expect("the name ends").to_owned(),
+        };
+    }
+    let mut rest = rest.as_str();
     let mut labels = BTreeMap::new();
     if let Some(inside) = rest.strip_prefix('{') {
         rest = inside;
         loop {
-            let (label, after) = rest
-                .split_once("=\"")
-                .unwrap_or_else(|| panic!("no label: {line:?}"));
-            assert!(
-                is_name(label) && !label.contains(':') && !label.starts_with("__"),
-                "{label:?}"
-            );
-            let mut escaped = false;
-            let end = after.bytes().position(|byte| {
-                let ends = byte == b'"' && !escaped;
-                escaped = byte == b'\\' && !escaped;
-                ends
-            });
-            let (value, after) = after.split_at(end.expect("the value ends"));
-            let before = labels.insert(label.to_owned(), unescape(value, true));
+            let (label, after) = if rest.starts_with('"') {
+                let (label, after) = in_quotes(rest);
+                assert!(may_quote && (!is_name(&label) || label.contains(':')), "{line:?}");
+                (label, after)
+            } else {
+                let (label, _) = rest
+                    .split_once('=')
+                    .unwrap_or_else(|| panic!("no label: {line:?}"));
+                assert!(is_name(label) && !label.contains(':'), "{label:?}");
+                // Escaped ones may look as if they were reserved.
+                assert!(!may_quote || !label.starts_with("__"), "{label:?}");
+                (label.to_owned(), &rest[label.len()..])
+            };
+            assert_ne!(label, "__name__");
+            let (value, after) = in_quotes(after.strip_prefix('=').expect("a value follows"));
+            let before = labels.insert(label, value);
             assert!(before.is_none(), "label twice: {line:?}");
-            rest = &after[1..];
+            rest = after;
             match rest.strip_prefix(',') {
                 Some(more) => rest = more,
                 None => break,
@@ -234,16 +276,12 @@ fn sample(line: &str, open_metrics: bool) -> Sample {
             number.parse().unwrap_or_else(|_| panic!("no number: {line:?}"))
         }
     };
-    Sample {
-        name: name.to_owned(),
-        labels,
-        value,
-    }
+    Sample { name, labels, value }
 }
 
 fn is_name(name: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    name.chars().all(word) && name.starts_with(|c: char| !c.is_ascii_digit())
+    name.chars().all(word) && name.starts_with(|c: char| !c.is_ascii_digit()) // not empty
 }
 
 fn unescape(text: &str, quotes: bool) -> String {

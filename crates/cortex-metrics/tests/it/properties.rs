@@ -4,7 +4,8 @@ use cortex_metrics::prometheus::prometheus_client::metrics::counter::Counter as 
 use cortex_metrics::prometheus::prometheus_client::metrics::family::Family as TheirFamily;
 use cortex_metrics::prometheus::prometheus_client::registry::Registry as Theirs;
 use cortex_metrics::{
-    Buckets, Counter, Family, Format, GaugeF64, Histogram, Info, Registry, Samples, labels,
+    Buckets, ContentType, Counter, Escaping, Family, Format, GaugeF64, Histogram, Info, NameScheme, Registry,
+    Samples, labels,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -39,8 +40,19 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![4 => "[a-z]{0,5}", 1 => "[\\\\n\"\n{}=, #\u{e9}]{0,8}", 1 => "# TYPE a counter\na 1\n", 1 => "x{250,300}"]
 }
 
-fn thing() -> impl Strategy<Value = Thing> {
-    let label = (prop_oneof![8 => "[klm]", 1 => "le", 1 => "[_a\n]{0,3}"], text());
+/// Names of a registry that takes all, so that they meet when they are escaped.
+fn utf8_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[ab][._]?(_total|_count|_bucket|_info|_bytes|[._:])?",
+        2 => "(a|[._\n\"\\\\9]|\u{e9}|_dot_|U__|_2e_|\u{1f631}|__name__){0,4}",
+    ]
+}
+
+fn thing<N: Strategy<Value = String>>(
+    name: impl Fn() -> N,
+    label: impl Strategy<Value = String>,
+) -> impl Strategy<Value = Thing> {
+    let label = (label, text());
     let unit = prop_oneof![4 => Just(None), 1 => Just(Some("bytes".to_owned())), 1 => name().prop_map(Some)];
     let prefix = prop_oneof![3 => Just(String::new()), 1 => name()];
     let value = prop_oneof![3 => (0_u32..10).prop_map(f64::from), 1 => any::<f64>()];
@@ -136,6 +148,10 @@ fn expose(registry: &Registry, thing: Thing) {
     }
 }
 
+fn label() -> impl Strategy<Value = String> {
+    prop_oneof![8 => "[klm]", 1 => "le", 1 => "[_a\n]{0,3}"]
+}
+
 /// Every series with its value, whatever the metadata around it.
 fn series(families: &[parser::Family]) -> BTreeMap<String, u64> {
     keyed(families.iter().flat_map(|family| family.samples.clone()))
@@ -160,6 +176,35 @@ fn respelled(mut sample: parser::Sample) -> parser::Sample {
     sample
 }
 
+/// Everything that is exposed, in its order.
+fn samples(registry: &Registry, format: Format, escaping: Escaping) -> Vec<parser::Sample> {
+    let content_type = ContentType { format, escaping };
+    let families = parser::parse(content_type, &encode(registry, content_type));
+    families.into_iter().flat_map(|family| family.samples).collect()
+}
+
+/// Escapes by the rule as it is told: an underscore for each character that is not allowed.
+fn with_underscores(mut sample: parser::Sample) -> parser::Sample {
+    let escape = |name: &str, colons: bool| -> String {
+        let allowed = |at: usize, c: char| match c {
+            '0'..='9' => at > 0,
+            ':' => colons,
+            c => c.is_ascii_alphabetic(),
+        };
+        name.chars()
+            .enumerate()
+            .map(|(at, c)| if allowed(at, c) { c } else { '_' })
+            .collect()
+    };
+    sample.name = escape(&sample.name, true);
+    sample.labels = sample
+        .labels
+        .into_iter()
+        .map(|(name, value)| (escape(&name, false), value))
+        .collect();
+    sample
+}
+
 fn is_sum_or_count(series: &str) -> bool {
     let name = series.split(' ').next().unwrap_or_default();
     name.ends_with("_sum") || name.ends_with("_count")
@@ -167,7 +212,7 @@ fn is_sum_or_count(series: &str) -> bool {
 
 proptest! {
     #[test]
-    fn whatever_is_registered_the_exposition_is_valid(things in vec(thing(), 0..12)) {
+    fn whatever_is_registered_the_exposition_is_valid(things in vec(thing(name, label()), 0..12)) {
         let registry = Registry::default();
         for thing in things {
             expose(&registry, thing);
@@ -180,10 +225,43 @@ proptest! {
         {
             let families = parser::parse(Format::Text004, &encode(&registry, Format::Text004));
             let from_text = keyed(families.into_iter().flat_map(|family| family.samples).map(respelled));
-            prop_assert_eq!(keyed(crate::protobuf::samples(&registry).into_iter().map(respelled)), from_text);
+            prop_assert_eq!(keyed(crate::protobuf::samples(&registry, Escaping::default()).into_iter().map(respelled)), from_text);
         }
         text.retain(|name, _| !is_sum_or_count(name) || open_metrics.contains_key(name));
         prop_assert_eq!(text, open_metrics);
+    }
+
+    #[test]
+    fn whatever_name_is_registered_it_is_escaped_as_asked(
+        things in vec(thing(utf8_name, prop_oneof![1 => utf8_name(), 2 => label()]), 0..12),
+    ) {
+        let registry = Registry::with_names(NameScheme::Utf8);
+        for thing in things {
+            expose(&registry, thing);
+        }
+        let utf8 = samples(&registry, Format::Text100, Escaping::AllowUtf8);
+        for escaping in Escaping::ALL {
+            let text = samples(&registry, Format::Text004, escaping);
+            // What is escaped differs in names only, and in those of counters with the suffix.
+            let values = |samples: &[parser::Sample]| -> Vec<u64> {
+                samples.iter().map(|sample| sample.value.to_bits()).collect()
+            };
+            prop_assert_eq!(values(&text), values(&utf8));
+            if escaping == Escaping::Underscores {
+                let expected = utf8.iter().cloned().map(with_underscores);
+                prop_assert_eq!(keyed(text.iter().cloned()), keyed(expected));
+            }
+            let mut text = keyed(text.into_iter());
+            #[cfg(feature = "protobuf")]
+            {
+                let from_text = samples(&registry, Format::Text004, escaping).into_iter().map(respelled);
+                let protobuf = crate::protobuf::samples(&registry, escaping).into_iter().map(respelled);
+                prop_assert_eq!(keyed(protobuf), keyed(from_text));
+            }
+            let open_metrics = keyed(samples(&registry, Format::OpenMetrics1, escaping).into_iter());
+            text.retain(|name, _| !is_sum_or_count(name) || open_metrics.contains_key(name));
+            prop_assert_eq!(text, open_metrics);
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use cortex_core::{Context, Flags, SpanId, TraceId};
 use cortex_metrics::{
-    Buckets, Counter, CounterF64, Format, Histogram, HistogramBuilder, Info, NativeBuckets, Registry,
-    StateSet,
+    Buckets, ContentType, Counter, CounterF64, Escaping, Format, Histogram, HistogramBuilder, Info,
+    NativeBuckets, Registry, StateSet,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -125,8 +125,13 @@ struct Timestamp {
 }
 
 fn decode(registry: &Registry) -> Vec<MetricFamily> {
+    decode_escaped(registry, Escaping::default())
+}
+
+fn decode_escaped(registry: &Registry, escaping: Escaping) -> Vec<MetricFamily> {
     let mut bytes = Vec::new();
-    registry.encode(Format::Protobuf, &mut bytes);
+    let format = Format::Protobuf;
+    registry.encode(ContentType { format, escaping }, &mut bytes);
     let mut rest = &bytes[..];
     let mut families = Vec::new();
     while !rest.is_empty() {
@@ -140,9 +145,9 @@ fn pairs(pairs: &[Pair]) -> Vec<(&str, &str)> {
 }
 
 /// Returns the samples that the text format would have.
-pub(crate) fn samples(registry: &Registry) -> Vec<parser::Sample> {
+pub(crate) fn samples(registry: &Registry, escaping: Escaping) -> Vec<parser::Sample> {
     let mut all = Vec::new();
-    for family in decode(registry) {
+    for family in decode_escaped(registry, escaping) {
         for metric in &family.metrics {
             let labels = pairs(&metric.labels);
             let labels: BTreeMap<String, String> =
