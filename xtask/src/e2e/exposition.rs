@@ -98,7 +98,7 @@ fn scrape(setup: &Setup, accept: &str) -> Result<(Storefront, String)> {
 }
 
 /// Runs a program on a text and returns what it prints; a failure says what it said.
-fn pipe(program: &Path, args: &[&str], text: &str) -> Result<String> {
+pub(super) fn pipe(program: &Path, args: &[&str], text: &str) -> Result<String> {
     let name = || program.display().to_string();
     let mut child = Command::new(program)
         .args(args)

@@ -9,6 +9,7 @@ mod ending;
 mod exposition;
 mod http;
 mod monitoring;
+mod names;
 mod prometheus;
 mod promql;
 mod run;

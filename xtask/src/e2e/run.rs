@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
 use super::scenario::{Scenario, Setup};
-use super::{abuse, arguments, curl, ending, exposition, monitoring, prometheus, trace};
+use super::{abuse, arguments, curl, ending, exposition, monitoring, names, prometheus, trace};
 use crate::project::Project;
 use crate::step::{Stopwatch, seconds};
 use crate::tools::{self, Missing, Unknown};
@@ -28,6 +28,11 @@ pub(crate) fn run(project: &Project, filter: Option<&str>) -> Result<ExitCode> {
             "--package cortex-trace --features logs,otlp --example otlp",
         )?
         .join("examples/otlp"),
+        names: build(
+            project,
+            "--package cortex-metrics --features tower --example names",
+        )?
+        .join("examples/names"),
         path,
         python,
     };
@@ -69,6 +74,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         .chain(curl::SCENARIOS)
         .chain(exposition::SCENARIOS)
         .chain(prometheus::SCENARIOS)
+        .chain(names::SCENARIOS)
         .chain(monitoring::SCENARIOS)
         .chain(abuse::SCENARIOS)
         .chain(ending::SCENARIOS)

@@ -18,6 +18,8 @@ pub(super) struct Setup {
     pub(super) storefront: PathBuf,
     /// The example of cortex-trace that sends to a collector.
     pub(super) otlp: PathBuf,
+    /// The example of cortex-metrics whose metrics have names with dots.
+    pub(super) names: PathBuf,
     /// Where programs are looked for.
     pub(super) path: OsString,
     /// A Python that has the packages that the scenarios need.
