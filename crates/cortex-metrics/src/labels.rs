@@ -7,6 +7,9 @@ use crate::encode::{escape, open_label};
 ///
 /// The macro [`labels!`](crate::labels) writes the implementation for a struct whose fields all are [`Display`].
 ///
+/// Keys are compared while the family is locked, so that `Eq` must not use the family; all else may: `Hash`, `Clone`,
+/// `Drop` and [`values`](Self::values).
+///
 /// # Examples
 ///
 /// ```
@@ -44,11 +47,12 @@ pub trait Labels: Clone + Eq + Hash + Send + Sync + 'static {
 
     /// Pushes one value for each name, in the order of the names.
     ///
-    /// It is called once per series. A value left out is empty, and one too many is ignored.
+    /// It is called when a series may have to be made, so several times if threads come at once, and for labels that
+    /// exceed the family's bound each time they are used. A value left out is empty, and one too many is ignored.
     fn values(&self, out: &mut LabelValues<'_>);
 }
 
-/// The family has no labels: one series.
+/// The family has no labels: one series, which is never removed nor expires.
 impl Labels for () {
     const NAMES: &'static [&'static str] = &[];
 

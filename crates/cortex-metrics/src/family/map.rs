@@ -49,7 +49,11 @@ struct Alone<T>(T);
 
 type Shard<K, M> = Alone<RwLock<Table<K, M>>>;
 
-type Table<K, M> = HashTable<Keyed<K, M>>;
+/// A key is shared, because its clone and its drop are code of the user, which must not run under a lock.
+type Table<K, M> = HashTable<Arc<Keyed<K, M>>>;
+
+/// What was taken out of tables, to be dropped when no lock is held any more.
+type Leftovers<K, M> = Vec<Arc<Keyed<K, M>>>;
 
 struct Overflow<M: Single> {
     entry: Arc<Entry<M>>,
@@ -140,22 +144,30 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         found.map(|keyed| Arc::clone(&keyed.entry))
     }
 
+    /// Whether there are no labels: then the one series is that of all others, too, which stays for ever. If both were
+    /// there, an exposition would have one series twice.
+    fn has_one_series(&self) -> bool {
+        self.overflow_labels.is_empty()
+    }
+
     /// Makes the series; nothing if it has to be that of all others.
     fn create<Q: Lookup<K>>(&self, lookup: &Q) -> Option<Arc<Entry<M>>> {
         // Rendered before any lock is taken: it runs code of the user.
         let rendered = lookup.render();
-        if !rendered.text.is_empty() && rendered.text == self.overflow_labels {
+        let is_only = self.has_one_series();
+        if !is_only && rendered.text == self.overflow_labels {
             return None;
         }
-        // A series whose labels were cut has no key to find it by.
-        if rendered.is_cut {
+        // A series whose labels were cut has no key to find it by, and one without labels has one key only, however
+        // many there are.
+        if rendered.is_cut || is_only {
             let index = self.index.lock();
             if let Some(at) = index.find(&rendered.text, &self.hasher) {
                 return Some(Arc::clone(index.entry(at)));
             }
         }
         // Asked without the lock first: a flood of new labels must not queue up for it.
-        if self.is_full() {
+        if !is_only && self.is_full() {
             return None;
         }
         // Made and cloned before any lock is taken, because both run code of the user. The key of a series whose
@@ -170,12 +182,12 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
             return Some(Arc::clone(&keyed.entry));
         }
         let there = index.find(labels, &self.hasher);
-        if key.is_none()
+        if (key.is_none() || is_only)
             && let Some(at) = there
         {
             return Some(Arc::clone(index.entry(at)));
         }
-        if self.is_full() {
+        if !is_only && self.is_full() {
             return None;
         }
         let entry = match there {
@@ -188,49 +200,56 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         };
         if let Some(key) = key {
             let entry = Arc::clone(&entry);
-            shard.insert_unique(hash, Keyed { hash, key, entry }, |keyed| keyed.hash);
+            let keyed = Arc::new(Keyed { hash, key, entry });
+            shard.insert_unique(hash, keyed, |keyed| keyed.hash);
         }
         self.taken.fetch_add(1, Ordering::Relaxed);
         Some(entry)
     }
 
     pub(super) fn remove<Q: Lookup<K>>(&self, lookup: &Q) -> bool {
-        let found = self.known(lookup);
+        if self.has_one_series() {
+            return false;
+        }
+        let known = self.known(lookup);
+        // Rendered before any lock is taken, see `create`.
+        let rendered = known.is_none().then(|| lookup.render());
+        let mut left = Vec::new();
         let mut index = self.index.lock();
-        let found = found.or_else(|| {
-            let at = index.find(&lookup.render().text, &self.hasher)?;
+        let entry = known.or_else(|| {
+            let at = index.find(&rendered?.text, &self.hasher)?;
             let has_no_key = index.keys[at].hash.is_none();
             has_no_key.then(|| Arc::clone(index.entry(at)))
         });
-        found.is_some_and(|entry| self.retire(&mut index, &[entry]))
+        entry.is_some_and(|entry| self.retire(&mut index, &[entry], &mut left))
     }
 
     /// Removes the series that `keep` does not want to keep.
     pub(super) fn retain(&self, mut keep: impl FnMut(&K, &M) -> bool) {
-        let mut all = Vec::new();
+        if self.has_one_series() {
+            return;
+        }
+        let mut all: Leftovers<K, M> = Vec::new();
         for shard in &self.shards {
-            let shard = shard.0.read();
-            all.extend(
-                shard
-                    .iter()
-                    .map(|keyed| (keyed.key.clone(), Arc::clone(&keyed.entry))),
-            );
+            all.extend(shard.0.read().iter().cloned());
         }
         // No lock is held here: it is the user's code.
-        all.retain(|(key, entry)| !keep(key, &entry.metric));
-        let entries: Vec<_> = all.into_iter().map(|(_, entry)| entry).collect();
-        self.retire(&mut self.index.lock(), &entries);
+        all.retain(|keyed| !keep(&keyed.key, &keyed.entry.metric));
+        let entries: Vec<_> = all.iter().map(|keyed| Arc::clone(&keyed.entry)).collect();
+        self.retire(&mut self.index.lock(), &entries, &mut all);
     }
 
     /// Removes series and says whether there was one of them.
-    fn retire(&self, index: &mut Index<M>, entries: &[Arc<Entry<M>>]) -> bool {
+    ///
+    /// Their keys are added to `left`, which the caller drops when it has let go of the index.
+    fn retire(&self, index: &mut Index<M>, entries: &[Arc<Entry<M>>], left: &mut Leftovers<K, M>) -> bool {
         let mut any = false;
         for entry in entries {
             let Some(keys) = index.retire(entry) else {
                 continue;
             };
             any = true;
-            self.forget_keys(entry, keys);
+            self.forget_keys(entry, keys, left);
             self.taken.fetch_sub(keys.count, Ordering::Relaxed);
         }
         if any {
@@ -250,16 +269,16 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         any
     }
 
-    fn forget_keys(&self, entry: &Arc<Entry<M>>, keys: Keys) {
-        let is_other = |keyed: &Keyed<K, M>| !Arc::ptr_eq(&keyed.entry, entry);
+    fn forget_keys(&self, entry: &Arc<Entry<M>>, keys: Keys, left: &mut Leftovers<K, M>) {
+        let is_its = |keyed: &Arc<Keyed<K, M>>| Arc::ptr_eq(&keyed.entry, entry);
         if let Some(hash) = keys.hash {
             let mut shard = self.shard(hash).write();
-            if let Ok(found) = shard.find_entry(hash, |keyed| !is_other(keyed)) {
-                found.remove();
+            if let Ok(found) = shard.find_entry(hash, is_its) {
+                left.push(found.remove().0);
             }
         } else {
             for shard in &self.shards {
-                shard.0.write().retain(|keyed| is_other(keyed));
+                left.extend(shard.0.write().extract_if(|keyed| is_its(keyed)));
             }
         }
     }
@@ -306,8 +325,10 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
 
     /// Runs `f` on all series, some at a time; `f` must not use the family.
     pub(super) fn each(&self, mut f: impl FnMut(Batch<'_, M>)) {
+        let mut left = Vec::new();
         let _scrape = self.scrape.lock();
-        let idle = self.idle.get().map(|idle| (idle.clock.now(), idle.after));
+        let idle = self.idle.get().filter(|_| !self.has_one_series());
+        let idle = idle.map(|idle| (idle.clock.now(), idle.after));
         let len = {
             let mut index = self.index.lock();
             index.settle(|| &self.overflow().entry.metric);
@@ -336,7 +357,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
                 }
             }
             if !expired.is_empty() && index.retired() < self.max_series.load(Ordering::Relaxed) {
-                self.retire(&mut index, &expired);
+                self.retire(&mut index, &expired, &mut left);
             }
             f(index.batch(batch));
         }

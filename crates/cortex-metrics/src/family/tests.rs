@@ -548,3 +548,165 @@ fn a_panic_of_what_makes_metrics_loses_its_family_for_one_scrape() {
     fails.store(false, Ordering::Relaxed);
     assert!(registry.to_text().ends_with("b_total{key=\"__other__\"} 3\n"));
 }
+
+/// Runs what may wait for itself for ever, and says so instead.
+fn within_a_minute(f: impl FnOnce() + Send + 'static) {
+    let (done, wait) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        f();
+        let _ = done.send(());
+    });
+    let ended = wait.recv_timeout(Duration::from_mins(1));
+    assert_ne!(
+        ended,
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout),
+        "it waits for itself"
+    );
+    thread.join().unwrap();
+}
+
+labels! {
+    struct Nothing {}
+}
+
+/// Uses the one series of a family without labels in every way, and returns what is shown of it.
+fn shown_without_labels<M: Instrument + Clone>(
+    make: fn() -> M,
+    inc: fn(&M),
+    with: impl Fn(&Family<Nothing, M>) -> M,
+) -> String {
+    let clock = std::sync::Arc::new(ManualClock::new());
+    let family = Family::<Nothing, M>::new(make)
+        .max_series(0)
+        .expire_after(Duration::from_secs(1), std::sync::Arc::clone(&clock));
+    let registry = Registry::default();
+    registry.register("m", "", family.clone()).unwrap();
+    let handle = with(&family);
+    inc(&handle);
+    assert!(!family.remove(&Nothing {}));
+    inc(&handle);
+    family.retain(|_, _| false);
+    with(&family);
+    drop(handle);
+    for _ in 0..3 {
+        registry.to_text();
+        clock.advance(Duration::from_secs(2));
+    }
+    inc(&with(&family));
+    assert_eq!(
+        (family.len(), family.overflow_hits(), family.retired()),
+        (1, 0, 0)
+    );
+    registry.to_text()
+}
+
+#[test]
+fn the_only_series_is_that_of_all_others_and_stays() {
+    let handle = |family: &Family<Nothing, _>| family.handle(&Nothing {});
+    let shown = shown_without_labels(Counter::default, Counter::inc, handle);
+    assert_eq!(shown, "# TYPE m_total counter\nm_total 3\n");
+    let handle = |family: &Family<Nothing, _>| family.handle(&Nothing {});
+    let shown = shown_without_labels(LevelGauge::default, LevelGauge::inc, handle);
+    assert_eq!(shown, "# TYPE m gauge\nm 3\n");
+
+    let family = DynamicFamily::<Counter, 0>::new([""; 0], Counter::default);
+    let handle = family.handle([]);
+    assert!(!family.remove([]));
+    handle.add(4);
+    family.with([], Counter::inc);
+    let registry = Registry::default();
+    registry.register("m", "", family).unwrap();
+    assert_eq!(registry.to_text(), "# TYPE m_total counter\nm_total 5\n");
+}
+
+#[test]
+fn keys_without_labels_do_not_pile_up() {
+    #[derive(Clone, PartialEq, Eq, Hash)]
+    struct Silent(u32);
+    impl crate::Labels for Silent {
+        const NAMES: &'static [&'static str] = &[];
+        fn values(&self, _: &mut crate::LabelValues<'_>) {}
+    }
+    let family = Family::<Silent, _>::new(Counter::default);
+    (0..5_000).for_each(|n| family.with(&Silent(n), Counter::inc));
+    assert_eq!((family.len(), family.handle(&Silent(0)).get()), (1, 5_000));
+    let mut keys = 0;
+    family.each(|_, _, count| {
+        keys += 1;
+        assert_eq!(*count, 5_000);
+    });
+    assert_eq!(keys, 1);
+}
+
+mod keys_that_use_the_family {
+    use std::cell::Cell;
+    use std::sync::{Arc, LazyLock};
+
+    use super::*;
+    use crate::{LabelValues, Labels};
+
+    static CLOCK: LazyLock<Arc<ManualClock>> = LazyLock::new(Arc::default);
+    static FAMILY: LazyLock<Family<Tenant, Counter>> = LazyLock::new(|| {
+        Family::new(Counter::default).expire_after(Duration::from_mins(1), Arc::clone(&*CLOCK))
+    });
+
+    thread_local! {
+        static COUNTS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Counts in the family, removes from it and reads it, whenever it is cloned, shown or dropped.
+    #[derive(PartialEq, Eq, Hash)]
+    struct Tenant(&'static str);
+
+    fn count(what: &'static str) {
+        if COUNTS.replace(true) {
+            return; // the key of this one
+        }
+        FAMILY.with(&Tenant(what), Counter::inc);
+        FAMILY.remove(&Tenant("never there"));
+        FAMILY.retain(|_, _| true);
+        FAMILY.each(|_, _, _| {});
+        COUNTS.set(false);
+    }
+
+    impl Clone for Tenant {
+        fn clone(&self) -> Self {
+            count("cloned");
+            Self(self.0)
+        }
+    }
+
+    impl Drop for Tenant {
+        fn drop(&mut self) {
+            count("dropped");
+        }
+    }
+
+    impl Labels for Tenant {
+        const NAMES: &'static [&'static str] = &["tenant"];
+
+        fn values(&self, out: &mut LabelValues<'_>) {
+            count("shown");
+            out.push(self.0);
+        }
+    }
+
+    #[test]
+    fn do_not_wait_for_themselves() {
+        within_a_minute(|| {
+            for name in ["a", "b", "c"] {
+                FAMILY.with(&Tenant(name), Counter::inc);
+            }
+            assert!(!FAMILY.remove(&Tenant("missing")));
+            assert!(FAMILY.remove(&Tenant("a")));
+            FAMILY.retain(|labels, _| labels.0 != "b");
+            FAMILY.each(|_, _, _| {});
+            CLOCK.advance(Duration::from_mins(2));
+            FAMILY.each(|_, _, _| {}); // "c" and the others expire
+            let mut shown = Vec::new();
+            FAMILY.each(|labels, _, _| shown.push(labels.to_owned()));
+            assert!(!shown.contains(&"tenant=\"c\"".to_owned()), "{shown:?}");
+            assert!(shown.contains(&"tenant=\"dropped\"".to_owned()), "{shown:?}");
+        });
+    }
+}

@@ -107,14 +107,16 @@ impl<L: Labels, M: Instrument> Family<L, M> {
 
     /// Removes the series with these labels from the exposition and says whether there was one.
     ///
-    /// What was added to it since the last scrape is added to the series of all others.
+    /// What was added to it since the last scrape is added to the series of all others. That one stays, and so does the
+    /// only series of a family without labels, which is both.
     pub fn remove(&self, labels: &L) -> bool {
         self.map.remove(&self.lookup(labels))
     }
 
     /// Removes the series for which `keep` returns false, as [`remove`](Self::remove) does.
     ///
-    /// Series one of whose values is longer than 256 bytes are not asked about and stay.
+    /// Series one of whose values is longer than 256 bytes are not asked about and stay. No lock is held while `keep`
+    /// runs: it may use the family again.
     ///
     /// # Examples
     ///

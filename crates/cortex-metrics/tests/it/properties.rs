@@ -4,7 +4,7 @@ use cortex_metrics::prometheus::prometheus_client::metrics::counter::Counter as 
 use cortex_metrics::prometheus::prometheus_client::metrics::family::Family as TheirFamily;
 use cortex_metrics::prometheus::prometheus_client::registry::Registry as Theirs;
 use cortex_metrics::{
-    Buckets, ContentType, Counter, Escaping, Family, Format, GaugeF64, Histogram, Info, NameScheme, Registry,
+    Buckets, ContentType, Counter, Escaping, Family, Format, GaugeF64, Histogram, Info, Labels, NameScheme, Registry,
     Samples, labels,
 };
 use proptest::collection::vec;
@@ -109,16 +109,23 @@ fn expose(registry: &Registry, thing: Thing) {
                 }
                 sub.register(&name, &help, family)
             }
+            (4, _) if labels.is_empty() => {
+                let family = Family::<(), _>::new(Counter::default);
+                use_and_remove(&family, &());
+                sub.register(&name, &help, family)
+            }
             (4, _) => {
                 let family = Family::<Key, _>::new(Counter::default).max_series(2);
                 for (number, (_, text)) in (0..).zip(&labels) {
-                    family.with(
-                        &Key {
-                            a: text.clone(),
-                            b: number % 2,
-                        },
-                        Counter::inc,
-                    );
+                    let key = Key {
+                        a: text.clone(),
+                        b: number % 2,
+                    };
+                    if value < 5.0 {
+                        use_and_remove(&family, &key);
+                    } else {
+                        family.with(&key, Counter::inc);
+                    }
                 }
                 sub.register(&name, &help, family)
             }
@@ -150,6 +157,14 @@ fn expose(registry: &Registry, thing: Thing) {
 
 fn label() -> impl Strategy<Value = String> {
     prop_oneof![8 => "[klm]", 1 => "le", 1 => "[_a\n]{0,3}"]
+}
+
+/// Counts before, after and in spite of a removal.
+fn use_and_remove<L: Labels>(family: &Family<L, Counter>, labels: &L) {
+    let handle = family.handle(labels);
+    family.remove(labels);
+    handle.add(4);
+    family.with(labels, Counter::inc);
 }
 
 /// Every series with its value, whatever the metadata around it.
