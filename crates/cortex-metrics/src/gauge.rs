@@ -188,6 +188,11 @@ impl LevelGauge {
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.block) > 1
     }
+
+    /// Whether it is a clone of another.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.block, &other.block)
+    }
 }
 
 impl Default for LevelGauge {

@@ -247,9 +247,18 @@ impl Histogram {
             .unwrap_or_default()
     }
 
-    /// Adds what another histogram of the same buckets has now more than it had before.
-    pub(crate) fn absorb(&self, before: &HistogramSnapshot, now: &HistogramSnapshot) {
+    /// Adds what another histogram has now more than it had before, and returns how many values it could not take: all
+    /// if their buckets differ, because they would fall into wrong ones or none. If the sum went beyond the numbers
+    /// there are, it does not tell how far, so it stays as it is.
+    pub(crate) fn absorb(&self, other: &Self, before: &HistogramSnapshot, now: &HistogramSnapshot) -> u64 {
         let inner = &*self.inner;
+        if Arc::ptr_eq(&self.inner, &other.inner) {
+            return 0;
+        }
+        let more = now.count().wrapping_sub(before.count());
+        if !inner.is_like(now) {
+            return more;
+        }
         if let (Some(native), Some(now)) = (&inner.native, now.native()) {
             let zero = before.native().map_or(0, NativeSnapshot::zero_count);
             inner.cells.add(inner.zero, now.zero_count().wrapping_sub(zero));
@@ -261,7 +270,12 @@ impl Histogram {
                 inner.cells.add(at, count.wrapping_sub(before));
             }
         }
-        inner.cells.add_float(inner.sum, now.sum() - before.sum());
+        let sum = now.sum() - before.sum();
+        if !sum.is_finite() {
+            return more;
+        }
+        inner.cells.add_float(inner.sum, sum);
+        0
     }
 
     pub(crate) fn is_shared(&self) -> bool {
@@ -270,6 +284,16 @@ impl Histogram {
 }
 
 impl Inner {
+    /// Whether what was seen of a histogram can be added here.
+    fn is_like(&self, seen: &HistogramSnapshot) -> bool {
+        let bounds = self.classic.as_ref().map_or(&[][..], Buckets::bounds);
+        let is_native_like = match (&self.native, seen.native()) {
+            (Some(native), Some(seen)) => native.is_like(seen),
+            (native, seen) => native.is_none() && seen.is_none(),
+        };
+        self.signed == seen.is_signed() && bounds == seen.bounds() && is_native_like
+    }
+
     #[inline]
     fn takes(&self, value: f64) -> bool {
         value >= self.least && value < f64::INFINITY // false for NaN
@@ -490,11 +514,49 @@ mod tests {
         let before = one.snapshot();
         one.observe(0.0);
         one.observe(7.0);
-        all.absorb(&before, &one.snapshot());
+        assert_eq!(all.absorb(&one, &before, &one.snapshot()), 0);
         let snapshot = all.snapshot();
         assert_eq!((snapshot.counts(), snapshot.count()), (&[1, 1][..], 2));
         assert_eq!(snapshot.sum().to_bits(), 7.0_f64.to_bits());
-        all.absorb(&HistogramSnapshot::default(), &before);
+        assert_eq!(all.absorb(&one, &HistogramSnapshot::default(), &before), 0);
         assert_eq!(all.snapshot().count(), 3);
+    }
+
+    #[test]
+    fn absorbing_other_native_buckets_counts_in_ones_own() {
+        let make = |schema| {
+            let config = NativeBuckets::with_schema(schema).unwrap();
+            HistogramBuilder::native_only(config).signed().build()
+        };
+        let observe = |histogram: &Histogram| {
+            for value in [-3.0, 0.0, 1.5, 1.6, 1.7, 900.0] {
+                histogram.observe(value);
+            }
+        };
+        for schema in [-4, 0, 3, 8] {
+            let one = make(schema);
+            observe(&one);
+            let before = one.snapshot();
+            observe(&one);
+            let (all, expected) = (make(3), make(3.min(schema)));
+            observe(&expected);
+            assert_eq!(all.absorb(&one, &before, &one.snapshot()), 0);
+            let (all, expected) = (all.snapshot(), expected.snapshot());
+            // Of wider buckets, the last narrow one in each takes all, so that it is in the wide one as before.
+            let all = all.native().unwrap().widened_to(3.min(schema));
+            let expected = expected.native().unwrap();
+            assert_eq!(&all, expected, "{schema}");
+        }
+        let (one, all) = (
+            make(3),
+            HistogramBuilder::native_only(NativeBuckets::default().zero_threshold(1.0)),
+        );
+        let all = all.signed().build();
+        one.observe(0.5);
+        assert_eq!(
+            all.absorb(&one, &HistogramSnapshot::default(), &one.snapshot()),
+            1
+        );
+        assert_eq!(all.snapshot().count(), 0);
     }
 }

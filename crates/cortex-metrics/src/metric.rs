@@ -69,6 +69,8 @@ pub(crate) struct Growth {
     pub(crate) overflow_hits: u64,
     /// Removed, but still in memory.
     pub(crate) retired: usize,
+    /// How many values of removed series went nowhere.
+    pub(crate) lost: u64,
 }
 
 impl Growth {
@@ -77,6 +79,7 @@ impl Growth {
             series: self.series + other.series,
             overflow_hits: self.overflow_hits + other.overflow_hits,
             retired: self.retired + other.retired,
+            lost: self.lost + other.lost,
         }
     }
 }
@@ -103,8 +106,10 @@ pub(crate) trait Encode: Debug + Send + Sync + 'static {
     fn write(&self, series: &mut Series<'_>);
 }
 
-/// Adds to a metric what another has seen, before and now.
-pub(crate) type Absorb<M, Seen> = fn(&M, before: &Seen, now: &Seen);
+/// Adds to a metric what another one has seen, before and now, and returns how many values it could not take.
+///
+/// Nothing is added if both are clones of one metric: it would grow each time.
+pub(crate) type Absorb<M, Seen> = fn(&M, other: &M, before: &Seen, now: &Seen) -> u64;
 
 /// One series: how it is read, shown, and added to another when it is removed.
 pub(crate) trait Single: Debug + Send + Sync + Sized + 'static {

@@ -184,7 +184,8 @@ impl Registry {
 
     /// Exposes how far families have grown, so that an alert can tell of a label with too many values:
     /// `cortex_metrics_series{family}`, `cortex_metrics_overflow_total{family}` (what the bound sent to the series of all
-    /// others), `cortex_metrics_retired_series{family}` (removed, but still in memory), and
+    /// others), `cortex_metrics_retired_series{family}` (removed, but still in memory),
+    /// `cortex_metrics_lost_total{family}` (see [`Family::lost`](crate::Family::lost)), and
     /// `cortex_metrics_dropped_families_total`.
     ///
     /// # Errors
@@ -497,6 +498,8 @@ impl Registered {
             &family,
             growth.retired as f64,
         );
+        let lost = "Values of a family's removed series that its series of all others could not take.";
+        out.counter("cortex_metrics_lost", lost, &family, growth.lost as f64);
     }
 
     fn write(&self, encoder: &mut dyn Encoder) {

@@ -24,8 +24,12 @@ impl Instrument for Counter {}
 
 impl Single for Counter {
     const KIND: Kind = Kind::Counter;
-    const ABSORB: Option<Absorb<Self, u64>> =
-        Some(|counter, before, now| counter.add(now.wrapping_sub(*before)));
+    const ABSORB: Option<Absorb<Self, u64>> = Some(|counter, other, before, now| {
+        if !counter.is_same(other) {
+            counter.add(now.wrapping_sub(*before));
+        }
+        0
+    });
 
     type Seen = u64;
 
@@ -81,7 +85,13 @@ impl Instrument for CounterF64 {}
 
 impl Single for CounterF64 {
     const KIND: Kind = Kind::Counter;
-    const ABSORB: Option<Absorb<Self, f64>> = Some(|counter, before, now| counter.add(now - before));
+    const ABSORB: Option<Absorb<Self, f64>> = Some(|counter, other, before, now| {
+        let more = now - before;
+        if !counter.is_same(other) {
+            counter.add(more);
+        }
+        u64::from(!more.is_finite())
+    });
 
     type Seen = f64;
 
@@ -177,7 +187,12 @@ impl Instrument for LevelGauge {}
 
 impl Single for LevelGauge {
     const KIND: Kind = Kind::Gauge;
-    const ABSORB: Option<Absorb<Self, i64>> = Some(|gauge, before, now| gauge.add(now.wrapping_sub(*before)));
+    const ABSORB: Option<Absorb<Self, i64>> = Some(|gauge, other, before, now| {
+        if !gauge.is_same(other) {
+            gauge.add(now.wrapping_sub(*before));
+        }
+        0
+    });
 
     type Seen = i64;
 

@@ -31,6 +31,7 @@ impl Block {
     #[inline]
     pub(crate) fn add(&self, index: usize, n: u64) {
         if !thread::with_own(|slab| slab.get(&self.at), |cells| cells.add(index, n)) {
+            self.at.check(index);
             add_slowly(&self.at, index, n);
         }
     }
@@ -39,6 +40,7 @@ impl Block {
     #[inline]
     pub(crate) fn add_float(&self, index: usize, n: f64) {
         if !thread::with_own(|slab| slab.get(&self.at), |cells| cells.add_float(index, n)) {
+            self.at.check(index);
             add_float_slowly(&self.at, index, n);
         }
     }
@@ -49,6 +51,7 @@ impl Block {
     pub(crate) fn record(&self, count: usize, value: f64) {
         let record = |cells: Cells<'_>| cells.record(count, value);
         if !thread::with_own(|slab| slab.get(&self.at), record) {
+            self.at.check(count);
             record_slowly(&self.at, count, value);
         }
     }
@@ -69,6 +72,15 @@ impl Block {
     reason = "a reference is what the slow ways take"
 )]
 impl At {
+    /// Panics if there is no such number, as the short way does: a function of C's convention must not.
+    #[inline]
+    fn check(&self, index: usize) {
+        assert!(
+            index < self.len(),
+            "invariant: a metric knows how many numbers it has"
+        );
+    }
+
     /// Adds to the first number, which is whole, wrapping around.
     #[inline]
     pub(crate) fn add(&self, n: u64) {
@@ -89,6 +101,7 @@ impl At {
 // What follows is done when a thread is new, and in chunks that are new to it; or always, if it cannot have a slab. A
 // caller that counts in a loop may keep what it likes in registers, because a function of C's convention does not
 // unwind, and because the place is a reference: by value it would be put together from its parts on the short way, too.
+// A panic that leaves such a function aborts the process, so the index was checked before.
 
 #[cold]
 #[inline(never)]

@@ -128,6 +128,25 @@ mod real {
     }
 
     #[test]
+    fn a_number_that_is_not_there_is_a_panic_in_every_thread() {
+        let block = Block::new(PAIR);
+        let panics = |f: &(dyn Fn() + Sync)| {
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+            assert!(caught.is_err());
+        };
+        let adds: [&(dyn Fn() + Sync); 3] = [&|| block.add(2, 1), &|| block.add_float(2, 1.0), &|| {
+            block.record(2, 1.0);
+        }];
+        for add in adds {
+            // New to the pool, a thread adds in another way than later.
+            std::thread::scope(|scope| _ = scope.spawn(|| panics(add)));
+            block.add(0, 1);
+            panics(add);
+        }
+        assert_eq!(read(&block), (3, 0.0));
+    }
+
+    #[test]
     fn the_lowest_free_slot_is_leased() {
         let pool = Pool::new();
         let leases: Vec<_> = (0..SLOTS).map(|_| pool.lease().unwrap()).collect();

@@ -132,7 +132,7 @@ struct Inner<M> {
 impl<L: DenseLabels, M: Instrument> DenseFamily<L, M> {
     /// Makes a family without series, which makes its metrics with `make`.
     ///
-    /// `make` must not use the family itself.
+    /// `make` must return a new metric each time, and not use the family itself.
     pub fn new(make: impl Fn() -> M + Send + Sync + 'static) -> Self {
         let series = std::iter::repeat_with(OnceLock::new).take(L::COUNT).collect();
         Self {

@@ -44,7 +44,7 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
     /// Makes an empty family, bounded at 2,000 series, with these names of labels, which are checked when it is
     /// registered.
     ///
-    /// `make` must not use the family itself.
+    /// `make` must return a new metric each time, of one shape; see [`Family::new`](crate::Family::new).
     pub fn new<S: Into<String>>(names: [S; N], make: impl Fn() -> M + Send + Sync + 'static) -> Self {
         let names = names.map(Into::into);
         let map = Map::new(make, render_overflow(&names));
@@ -111,6 +111,12 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
     /// Returns how often the bound sent somebody to the series of all others.
     pub fn overflow_hits(&self) -> u64 {
         self.inner.map.overflow_hits()
+    }
+
+    /// Returns how many values of removed series are missing in the series of all others, as
+    /// [`Family::lost`](crate::Family::lost) does.
+    pub fn lost(&self) -> u64 {
+        self.inner.map.lost()
     }
 
     #[inline]

@@ -36,6 +36,8 @@ pub(super) struct Index<M: Single> {
     retired: Vec<Retired<M>>,
     /// How many were left of `retired` when it was last looked through.
     kept: usize,
+    /// How many of their values the series of all others could not take.
+    lost: u64,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,7 @@ impl<M: Single> Index<M> {
             by_labels: HashTable::new(),
             retired: Vec::new(),
             kept: 0,
+            lost: 0,
         }
     }
 
@@ -102,6 +105,10 @@ impl<M: Single> Index<M> {
 
     pub(super) fn retired(&self) -> usize {
         self.retired.len()
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// Returns where the series with these labels is.
@@ -218,7 +225,8 @@ impl<M: Single> Index<M> {
                 && retired.entry.metric.is_used(&retired.seen, &now)
             {
                 let overflow = overflow(); // may panic: nothing is taken as seen before
-                absorb(overflow, &retired.seen, &now);
+                let lost = absorb(overflow, &retired.entry.metric, &retired.seen, &now);
+                self.lost = self.lost.wrapping_add(lost);
                 retired.seen = now;
             }
             is_had

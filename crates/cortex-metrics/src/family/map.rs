@@ -305,12 +305,17 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         self.index.lock().retired()
     }
 
+    pub(super) fn lost(&self) -> u64 {
+        self.index.lock().lost()
+    }
+
     pub(super) fn growth(&self) -> Growth {
         let index = self.index.lock();
         Growth {
             series: index.len(),
             overflow_hits: self.overflow_hits(),
             retired: index.retired(),
+            lost: index.lost(),
         }
     }
 

@@ -45,7 +45,10 @@ pub struct Family<L, M: Instrument> {
 impl<L: Labels, M: Instrument> Family<L, M> {
     /// Makes an empty family, bounded at 2,000 series, that makes its metrics with `make`.
     ///
-    /// `make` must not use the family itself.
+    /// `make` must return a new metric each time, of one kind and shape: the same buckets, the same configuration. Series
+    /// of another shape are shown as they are, but when they are removed, the series of all others cannot take what they
+    /// counted, see [`lost`](Self::lost); and clones of one metric are each shown with the counts of all. It must not
+    /// use the family itself.
     pub fn new(make: impl Fn() -> M + Send + Sync + 'static) -> Self {
         Self {
             map: Arc::new(Map::new(make, render_overflow(L::NAMES))),
@@ -158,6 +161,12 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// that used them did not use the family since.
     pub fn retired(&self) -> usize {
         self.map.retired()
+    }
+
+    /// Returns how many values of removed series are missing in the series of all others: `make` made histograms of
+    /// different shapes, or a sum went beyond the greatest number, which leaves the values out of the sum only.
+    pub fn lost(&self) -> u64 {
+        self.map.lost()
     }
 
     #[inline]

@@ -87,7 +87,7 @@ impl NativeSnapshot {
     }
 
     /// Returns it as coarse as another.
-    pub(super) fn widened_to(&self, schema: i8) -> Self {
+    pub(crate) fn widened_to(&self, schema: i8) -> Self {
         let mut wide = self.clone();
         while wide.schema > schema {
             wide.widen();

@@ -98,8 +98,14 @@ impl Native {
         }
     }
 
-    /// Adds what another store of the same resolution has now more than it had before.
+    /// Whether what was seen of another store can be added here, be it finer or coarser.
+    pub(crate) fn is_like(&self, seen: &NativeSnapshot) -> bool {
+        self.config.threshold().to_bits() == seen.zero_threshold().to_bits()
+    }
+
+    /// Adds what another store has now more than it had before.
     pub(crate) fn absorb(&self, before: Option<&NativeSnapshot>, now: &NativeSnapshot) {
+        let now = &now.widened_to(self.config.schema());
         let before = before.map(|before| before.widened_to(now.schema()));
         let shift = self.config.schema().abs_diff(now.schema());
         self.positive.absorb(
