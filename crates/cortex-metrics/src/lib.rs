@@ -47,7 +47,7 @@ pub use self::encode::{ContentType, Escaping, Format, negotiate};
 #[cfg(feature = "axum")]
 pub use self::endpoint::router;
 #[cfg(feature = "tower")]
-pub use self::endpoint::{ResponseFuture, ScrapeBody, ScrapeService};
+pub use self::endpoint::{ResponseFuture, ScrapeBody, ScrapeBodyError, ScrapeService};
 pub use self::error::{RegisterError, RegisterErrorKind};
 pub use self::exemplar::ExemplarFilter;
 pub use self::family::{DenseFamily, DenseLabels, DynamicFamily, Family};

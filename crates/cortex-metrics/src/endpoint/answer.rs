@@ -1,8 +1,8 @@
-use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY,
 };
 use http::{Response, StatusCode};
+use tokio::time::Instant;
 
 use super::body::ScrapeBody;
 use super::compress::Encoded;
@@ -15,11 +15,12 @@ pub(super) fn exposition(
     content_type: ContentType,
     encoded: Encoded,
     permit: Permit,
+    deadline: Instant,
     sent: Option<Counter>,
 ) -> Response<ScrapeBody> {
-    let mut response = answer(StatusCode::OK, content_type.as_str(), encoded.bytes, |bytes| {
-        ScrapeBody::new(bytes, Some(permit), sent)
-    });
+    let length = encoded.bytes.len();
+    let body = ScrapeBody::new(encoded.bytes, permit, deadline, sent);
+    let mut response = answer(StatusCode::OK, content_type.as_str(), length, body);
     if let Some(coding) = encoded.coding.name() {
         let coding = HeaderValue::from_static(coding);
         response.headers_mut().insert(CONTENT_ENCODING, coding);
@@ -66,20 +67,18 @@ pub(super) fn lost(lost: &Lost) -> Response<ScrapeBody> {
 }
 
 fn refusal(status: StatusCode, says: &'static str) -> Response<ScrapeBody> {
-    let says = Bytes::from_static(says.as_bytes());
-    answer(status, "text/plain; charset=utf-8", says, |bytes| {
-        ScrapeBody::new(bytes, None, None)
-    })
+    let body = ScrapeBody::text(says);
+    answer(status, "text/plain; charset=utf-8", says.len(), body)
 }
 
 fn answer(
     status: StatusCode,
     content_type: &'static str,
-    bytes: Bytes,
-    body: impl FnOnce(Bytes) -> ScrapeBody,
+    length: usize,
+    body: ScrapeBody,
 ) -> Response<ScrapeBody> {
-    let length = HeaderValue::from(bytes.len());
-    let mut response = Response::new(body(bytes));
+    let length = HeaderValue::from(length);
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -1,21 +1,54 @@
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
+use super::transfer::Transfer;
 use crate::Gauge;
 
 /// How many scrapes may be in flight, shared by all clones of a service.
 #[derive(Clone, Debug)]
-pub(super) struct Limit(Arc<Semaphore>);
+pub(super) struct Limit {
+    slots: Arc<Semaphore>,
+    transfers: Transfers,
+}
+
+/// The answers that are being sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Transfers(Arc<Mutex<Vec<Weak<Transfer>>>>);
+
+impl Transfers {
+    pub(super) fn add(&self, transfer: &Arc<Transfer>) {
+        let mut all = self.0.lock();
+        all.retain(|transfer| transfer.strong_count() > 0);
+        all.push(Arc::downgrade(transfer));
+    }
+
+    /// Ends those whose readers had time enough: a server that waits for them to read would not ask for more, and so
+    /// not find out.
+    fn expire(&self) {
+        let now = Instant::now();
+        let in_time =
+            |transfer: &Weak<Transfer>| transfer.upgrade().is_some_and(|transfer| !transfer.expire(now));
+        self.0.lock().retain(in_time);
+    }
+}
 
 impl Limit {
     pub(super) fn new(max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS))))
+        Self {
+            slots: Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS))),
+            transfers: Transfers::default(),
+        }
     }
 
     /// Admits a scrape, if there is room right now: one that waits would be late for its scraper.
     pub(super) fn admit(&self, in_flight: Option<&Gauge>) -> Option<Permit> {
-        let slot = Arc::clone(&self.0).try_acquire_owned().ok()?;
+        let slot = self.slot().or_else(|| {
+            self.transfers.expire();
+            self.slot()
+        })?;
         let in_flight = in_flight.cloned();
         if let Some(gauge) = &in_flight {
             gauge.inc();
@@ -23,7 +56,12 @@ impl Limit {
         Some(Permit {
             _slot: slot,
             in_flight,
+            transfers: self.transfers.clone(),
         })
+    }
+
+    fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 }
 
@@ -32,6 +70,14 @@ impl Limit {
 pub(super) struct Permit {
     _slot: OwnedSemaphorePermit,
     in_flight: Option<Gauge>,
+    transfers: Transfers,
+}
+
+impl Permit {
+    /// Returns where to tell of the answer that it is for.
+    pub(super) fn transfers(&self) -> Transfers {
+        self.transfers.clone()
+    }
 }
 
 impl Drop for Permit {

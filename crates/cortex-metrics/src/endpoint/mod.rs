@@ -12,8 +12,9 @@ mod observe;
 mod router;
 mod service;
 mod timeout;
+mod transfer;
 
-pub use self::body::ScrapeBody;
+pub use self::body::{ScrapeBody, ScrapeBodyError};
 pub use self::future::ResponseFuture;
 #[cfg(feature = "axum")]
 pub use self::router::router;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, Response};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::answer;
@@ -21,6 +22,10 @@ use crate::{ContentType, Format, RegisterError, Registry};
 
 const MAX_IN_FLIGHT: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(10);
+const MIN_RATE: u32 = 64 << 10;
+
+/// As long as the clock can be sure to go: what is set or computed beyond does not matter any more.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// Answers scrapes: a tower service for `GET` and `HEAD`, in the format and with the escaping of names that
 /// [`negotiate`](crate::negotiate) finds, compressed if the features `gzip` and `zstd` are on and the scraper asks for it.
@@ -32,12 +37,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///   says so.
 /// - **Few are in flight**: 8, unless [`max_in_flight`](Self::max_in_flight) says otherwise. One counts until its last
 ///   byte is written, so that slow readers count, too; who comes on top gets 503 and `Retry-After: 1`.
+/// - **None reads for hours**: who takes longer than [`min_rate`](Self::min_rate) allows is cut off.
 /// - **None waits for long**: after [`timeout`](Self::timeout), or half a second before the scraper would leave, it gets
 ///   503. What is slow is not started again: later scrapes wait for the same exposition.
 /// - **A panic** in the encoder is 500 for all who waited for it, and the next scrape starts afresh.
 ///
-/// Clones share all of that. A reader that never reads keeps its place until the server closes the connection: limit
-/// how long a write may stall there.
+/// Clones share all of that. A reader that does not read at all loses its place, too, but what the server has queued for
+/// it, up to half a megabyte, stays until the server closes the connection: limit how long a write may stall there.
 ///
 /// A scrape that never ends, such as that of a collector that waits for a lock for ever, holds a thread of the runtime:
 /// when the runtime is dropped, it waits for it; `Runtime::shutdown_timeout` does not.
@@ -84,8 +90,19 @@ pub struct ScrapeService {
 struct Settings {
     timeout: Duration,
     min_interval: Duration,
+    /// In bytes a second.
+    min_rate: u32,
     compress: bool,
     strict: bool,
+}
+
+impl Settings {
+    /// Returns how long so many bytes may take on their way, beside the time for what is always there.
+    fn sending(&self, bytes: usize) -> Duration {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let millis = bytes.saturating_mul(1000) / u64::from(self.min_rate.max(1));
+        Duration::from_millis(millis).min(LONGEST)
+    }
 }
 
 impl ScrapeService {
@@ -96,6 +113,7 @@ impl ScrapeService {
             settings: Settings {
                 timeout: TIMEOUT,
                 min_interval: Duration::ZERO,
+                min_rate: MIN_RATE,
                 compress: true,
                 strict: false,
             },
@@ -119,7 +137,19 @@ impl ScrapeService {
     /// before that, or after half the time if that is later.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout;
+        self.settings.timeout = timeout.min(LONGEST);
+        self
+    }
+
+    /// Sets how many bytes a second a scraper has to read at least; 64 KiB unless set, and at least 1.
+    ///
+    /// From the moment its answer is there, it has the [`timeout`](Self::timeout), or what it said of its own, and the
+    /// time that the bytes take at this rate, compressed if they are. Then the scrape is not in flight any more, and the
+    /// body ends with a [`ScrapeBodyError`](crate::ScrapeBodyError), for which a server closes the connection when it
+    /// wants to send more. So readers that take a byte a second do not keep others out for hours.
+    #[must_use]
+    pub fn min_rate(mut self, bytes_per_second: u32) -> Self {
+        self.settings.min_rate = bytes_per_second;
         self
     }
 
@@ -191,7 +221,8 @@ impl ScrapeService {
                 Ok(Err(lost)) => answer::lost(&lost),
                 Ok(Ok(encoded)) => {
                     let sent = service.metrics.map(|metrics| metrics.bytes);
-                    answer::exposition(content_type, encoded, permit, sent)
+                    let deadline = Instant::now() + timeout + service.settings.sending(encoded.bytes.len());
+                    answer::exposition(content_type, encoded, permit, deadline, sent)
                 }
             };
             if is_head {

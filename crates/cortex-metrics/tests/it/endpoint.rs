@@ -459,6 +459,68 @@ async fn a_slow_reader_counts_and_others_are_answered() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn readers_of_a_byte_a_second_do_not_keep_others_out_for_hours() {
+    // The small one is queued as a whole by the server; of the large one it asks for more, when something is read.
+    for (size, allowed) in [(100 << 10, 5 + 1), (2 << 20, 5 + 20)] {
+        let service = ScrapeService::new(&large(size))
+            .max_in_flight(8)
+            .timeout(Duration::from_secs(5))
+            .min_rate(100 << 10);
+        let mut readers = Vec::new();
+        for _ in 0..8 {
+            readers.push(slow_reader(&service).await);
+        }
+        for second in 0..allowed {
+            assert_eq!(
+                ask(&service, get()).await.status(),
+                StatusCode::SERVICE_UNAVAILABLE,
+                "{second} s"
+            );
+            for (client, _) in &mut readers {
+                client.read_u8().await.unwrap();
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let others: Vec<_> = [(); 8].map(|()| start(&service, get())).into();
+        for other in others {
+            let response = other.await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            assert!(read(response).await.len() > size);
+        }
+        for (mut client, server) in readers {
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).await.unwrap();
+            let served = server.await.unwrap();
+            let was_queued = size < 200 << 10;
+            // What was queued arrives; else the reader sees that something is missing.
+            assert_eq!((rest.len() > size, served.is_ok()), (was_queued, was_queued));
+            if let Err(error) = served {
+                let source = std::error::Error::source(&error).unwrap();
+                assert!(source.to_string().contains("the reader is too slow"), "{source}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scraper_that_says_how_long_it_waits_has_no_longer_to_read() {
+    let service = ScrapeService::new(&large(1 << 10))
+        .max_in_flight(1)
+        .min_rate(1 << 20);
+    let patience = get().header("X-Prometheus-Scrape-Timeout-Seconds", "2");
+    let unread = ask(&service, patience).await;
+    tokio::time::advance(Duration::from_millis(1_499)).await;
+    assert_eq!(
+        ask(&service, get()).await.status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    tokio::time::advance(Duration::from_millis(5)).await;
+    assert_eq!(ask(&service, get()).await.status(), StatusCode::OK);
+    assert!(unread.into_body().collect().await.is_err());
+}
+
 #[tokio::test]
 async fn a_slow_reader_that_hangs_up_frees_its_place() {
     let service = ScrapeService::new(&large(2 << 20)).max_in_flight(1);
