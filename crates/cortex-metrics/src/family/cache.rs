@@ -93,6 +93,19 @@ impl Place {
         }
     }
 
+    /// Forgets what this thread remembers from before this epoch: it is of no use, and keeps in memory what was removed.
+    pub(super) fn refresh<K: 'static, M: 'static>(&self, epoch: u64) {
+        let old = CACHES.try_with(|caches| {
+            let mut caches = caches.try_borrow_mut().ok()?;
+            let cache = self.cache::<K, M>(&mut caches)?;
+            (cache.epoch < epoch).then(|| {
+                cache.epoch = epoch;
+                std::mem::replace(&mut cache.memory, Memory::new())
+            })
+        });
+        drop(old); // the user's code, while nothing is borrowed
+    }
+
     /// Remembers a series that was found when the family was in this epoch.
     pub(super) fn remember<K: 'static, M: Send + Sync + 'static>(&self, epoch: u64, found: Keyed<K, M>) {
         // Where a thread ends, or the user's code runs on another series, nothing is remembered.

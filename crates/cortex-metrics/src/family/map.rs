@@ -118,6 +118,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
     #[cold]
     #[inline(never)]
     fn find<Q: Lookup<K>>(&self, epoch: u64, lookup: Q) -> Arc<Entry<M>> {
+        self.place.refresh::<K, M>(epoch);
         let lookup = &lookup;
         let Some(entry) = self.known(lookup).or_else(|| self.create(lookup)) else {
             // Not remembered: labels that somebody makes up must not drive out what a thread uses.
@@ -211,6 +212,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         if self.has_one_series() {
             return false;
         }
+        self.refresh();
         let known = self.known(lookup);
         // Rendered before any lock is taken, see `create`.
         let rendered = known.is_none().then(|| lookup.render());
@@ -229,6 +231,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         if self.has_one_series() {
             return;
         }
+        self.refresh();
         let mut all: Leftovers<K, M> = Vec::new();
         for shard in &self.shards {
             all.extend(shard.0.read().iter().cloned());
@@ -237,6 +240,11 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         all.retain(|keyed| !keep(&keyed.key, &keyed.entry.metric));
         let entries: Vec<_> = all.iter().map(|keyed| Arc::clone(&keyed.entry)).collect();
         self.retire(&mut self.index.lock(), &entries, &mut all);
+    }
+
+    /// Lets this thread forget what it remembers of removed series.
+    fn refresh(&self) {
+        self.place.refresh::<K, M>(self.epoch.0.load(Ordering::Acquire));
     }
 
     /// Removes series and says whether there was one of them.
@@ -330,6 +338,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
 
     /// Runs `f` on all series, some at a time; `f` must not use the family.
     pub(super) fn each(&self, mut f: impl FnMut(Batch<'_, M>)) {
+        self.refresh();
         let mut left = Vec::new();
         let _scrape = self.scrape.lock();
         let idle = self.idle.get().filter(|_| !self.has_one_series());
@@ -361,7 +370,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
                     slot.seen = now;
                 }
             }
-            if !expired.is_empty() && index.retired() < self.max_series.load(Ordering::Relaxed) {
+            if !expired.is_empty() {
                 self.retire(&mut index, &expired, &mut left);
             }
             f(index.batch(batch));

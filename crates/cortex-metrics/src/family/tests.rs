@@ -195,10 +195,9 @@ fn what_was_not_shown_moves_to_the_series_of_all_others() {
     let shown = [(r#"key="b""#, 100), (r#"key="__other__""#, 2)].map(|(k, n)| (k.to_owned(), n));
     assert_eq!(exposed(&family), shown);
     assert_eq!(exposed(&family), shown);
-    assert_eq!(family.retired(), 1); // this thread remembers it
+    assert_eq!(family.retired(), 0);
     family.with(&key("c"), Counter::inc);
     assert_eq!(total(&family), 103);
-    assert_eq!(family.retired(), 0);
 }
 
 #[test]
@@ -292,6 +291,87 @@ fn series_expire_when_nobody_uses_them() {
     family.with(&key("idle"), Counter::inc);
     assert_eq!(names(&family), [r#"key="idle""#]);
     assert_eq!(exposed(&family), [(r#"key="idle""#.to_owned(), 2)]);
+}
+
+/// Threads that use series of their own, one after the other, and then nothing any more until told to end.
+struct Parked {
+    threads: Vec<std::thread::JoinHandle<()>>,
+    end: std::sync::Arc<Barrier>,
+}
+
+impl Parked {
+    fn new(threads: usize) -> Self {
+        let (threads, end) = (Vec::with_capacity(threads), Barrier::new(threads + 1).into());
+        Self { threads, end }
+    }
+
+    fn park(&mut self, uses: impl FnOnce() + Send + 'static) {
+        let (done, wait) = std::sync::mpsc::channel();
+        let end = std::sync::Arc::clone(&self.end);
+        self.threads.push(std::thread::spawn(move || {
+            uses();
+            done.send(()).expect("it is waited for");
+            end.wait();
+        }));
+        wait.recv().expect("it does not panic");
+    }
+
+    /// Waits for their thread-locals, too.
+    fn end(self) {
+        self.end.wait();
+        for thread in self.threads {
+            thread.join().expect("it does not panic");
+        }
+    }
+}
+
+#[test]
+fn threads_that_never_come_back_do_not_stop_expiry() {
+    let clock = std::sync::Arc::new(ManualClock::new());
+    let family = Family::new(Counter::default)
+        .max_series(4)
+        .expire_after(Duration::from_mins(1), std::sync::Arc::clone(&clock));
+    let mut parked = Parked::new(3);
+    for round in 0..3 {
+        let used = family.clone();
+        parked.park(move || (0..4).for_each(|n| used.with(&key(format!("{round}-{n}")), Counter::inc)));
+        exposed(&family);
+        clock.advance(Duration::from_secs(61));
+        exposed(&family);
+        assert_eq!(family.len(), 0, "{round}");
+    }
+    assert_eq!((family.overflow_hits(), family.retired()), (0, 12));
+    parked.end();
+    exposed(&family);
+    assert_eq!(family.retired(), 0);
+}
+
+#[test]
+fn a_thread_forgets_what_is_gone_whatever_it_does_next() {
+    let next: [fn(&Family<Key, Counter>); 5] = [
+        |family| _ = family.remove(&key("missing")),
+        |family| family.retain(|_, _| true),
+        |family| _ = exposed(family),
+        |family| family.with(&key("a"), |_| {}),
+        |family| family.with(&key("beyond the bound"), |_| {}),
+    ];
+    for (number, next) in next.into_iter().enumerate() {
+        let family = Family::new(Counter::default).max_series(2);
+        family.with(&key("a"), Counter::inc);
+        let other = family.clone();
+        // Another thread removes it, which so does not forget for this one.
+        let thread = std::thread::spawn(move || {
+            assert!(other.remove(&key("a")));
+            other.with(&key("b"), Counter::inc);
+            other.with(&key("c"), Counter::inc);
+            exposed(&other);
+            assert_eq!(other.retired(), 1);
+        });
+        thread.join().unwrap();
+        next(&family);
+        std::thread::scope(|scope| _ = scope.spawn(|| exposed(&family)));
+        assert_eq!(family.retired(), 0, "{number}");
+    }
 }
 
 #[test]

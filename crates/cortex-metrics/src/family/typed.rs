@@ -68,6 +68,10 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// is never scraped keeps its series, and one that is used less than once between two scrapes needs more time than
     /// lies between them.
     ///
+    /// What expires makes room below the bound at once, but threads that remember it keep it in memory until they use
+    /// the family again, or end: up to 1,024 series each. So threads that used the family once and then never again can
+    /// keep more than the bound; [`retired`](Self::retired) counts it.
+    ///
     /// # Examples
     ///
     /// ```
