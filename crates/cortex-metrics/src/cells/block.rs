@@ -106,19 +106,19 @@ impl At {
 #[cold]
 #[inline(never)]
 extern "C" fn add_slowly(at: &At, index: usize, n: u64) {
-    thread::prepare(*at).add(index, n);
+    thread::with_any(*at, |cells| cells.add(index, n));
 }
 
 #[cold]
 #[inline(never)]
 extern "C" fn add_float_slowly(at: &At, index: usize, n: f64) {
-    thread::prepare(*at).add_float(index, n);
+    thread::with_any(*at, |cells| cells.add_float(index, n));
 }
 
 #[cold]
 #[inline(never)]
 extern "C" fn record_slowly(at: &At, count: usize, value: f64) {
-    thread::prepare(*at).record(count, value);
+    thread::with_any(*at, |cells| cells.record(count, value));
 }
 
 impl Drop for Block {

@@ -181,8 +181,9 @@ impl fmt::Debug for Pool {
     }
 }
 
-impl<'a> Lease<'a> {
-    pub(super) fn slab(&self) -> &'a Slab {
+impl Lease<'_> {
+    /// Returns the slab; what is borrowed from it ends with the lease.
+    pub(super) fn slab(&self) -> &Slab {
         self.pool.slab(self.slot)
     }
 }

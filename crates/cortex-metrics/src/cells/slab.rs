@@ -69,7 +69,9 @@ impl Slab {
             return None;
         }
         // SAFETY: the chunk has `size(at.chunk())` cells, and `Arena` only makes places inside (`At::new` checks). It
-        // lives as long as `self` is borrowed: `clear` and `drop` have it mutably or exclusively, see there.
+        // lives as long as `self` is borrowed: `drop` has it mutably, and who calls `clear` promises that nobody has a
+        // reference into it. That holds because references are lent, by `thread` for as long as the thread has a lease,
+        // and by `Readers` for as long as they hold the lock.
         Some(unsafe { slice::from_raw_parts(chunk.add(at.offset()), at.len()) })
     }
 

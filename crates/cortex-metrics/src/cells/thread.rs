@@ -124,7 +124,10 @@ pub(super) fn with_own<T>(find: impl FnOnce(&Slab) -> Option<&T>, write: impl Fn
 where
     T: ?Sized,
 {
-    match own().and_then(find) {
+    // SAFETY: `find` and `write` are functions of this module's siblings, which neither end the thread nor keep what they
+    // are lent beyond it.
+    let slab = unsafe { own() };
+    match slab.and_then(find) {
         Some(cells) => {
             write(Whose::Own(cells));
             true
@@ -134,41 +137,60 @@ where
 }
 
 /// Returns the slab that this thread leases, or one without chunks.
+///
+/// # Safety
+///
+/// The slab, and cells in it, may be used by this thread only, and only until its `TENANT` is dropped: then the memory of
+/// the cells is somebody else's, or freed by `Pool::reclaim`.
 #[cfg(not(cortex_loom))]
 #[expect(clippy::unnecessary_wraps, reason = "the model has none without chunks")]
 #[inline]
-fn own() -> Option<&'static Slab> {
-    // SAFETY: it is `NONE` or the slab that this thread leases; those of the static pool are never freed.
+unsafe fn own<'a>() -> Option<&'a Slab> {
+    // SAFETY: it is `NONE` or the slab that this thread leases; slabs of the static pool, unlike their cells, are never
+    // freed.
     Some(unsafe { &*SLAB.get() })
 }
 
 /// Returns the slab that this thread leases.
+///
+/// # Safety
+///
+/// As above.
 #[cfg(cortex_loom)]
-fn own() -> Option<&'static Slab> {
+unsafe fn own<'a>() -> Option<&'a Slab> {
     // SAFETY: not null means that this thread leases the slab; those of the static pool are never freed.
     unsafe { SLAB.get().as_ref() }
 }
 
-/// Returns cells that this thread may write to.
-pub(super) fn prepare(at: At) -> Cells<'static> {
-    let leased = TENANT.try_with(|tenant| tenant.try_borrow_mut().ok().and_then(|mut tenant| tenant.slab()));
-    if let Ok(Some(slab)) = leased {
-        SLAB.set(slab);
-        return Cells::Own(slab.get_or_make(at));
+/// Gives `write` cells that this thread may write to, and makes them if need be.
+///
+/// They are lent for so long only, see [`with_own`].
+pub(super) fn with_any(at: At, write: impl FnOnce(Cells<'_>)) {
+    let leases = TENANT.try_with(|tenant| tenant.try_borrow_mut().is_ok_and(|mut tenant| tenant.leases()));
+    if leases == Ok(true) {
+        // SAFETY: as in `with_own`; the lease is there, because the thread's destructors have not come to it yet.
+        let slab = unsafe { own() };
+        if let Some(slab) = slab {
+            return write(Cells::Own(slab.get_or_make(at)));
+        }
     }
     // No slab is free, or the thread is ending.
-    Cells::Shared(POOL.shared().get_or_make(at))
+    write(Cells::Shared(POOL.shared().get_or_make(at)));
 }
 
 impl Tenant {
-    fn slab(&mut self) -> Option<&'static Slab> {
+    /// Says whether `SLAB` is a slab that this thread leases, from now on if need be.
+    fn leases(&mut self) -> bool {
         if self.lease.is_none() {
             self.patience = self.patience.checked_sub(1).unwrap_or(PATIENCE);
             if self.patience < PATIENCE {
-                return None;
+                return false;
             }
             self.lease = POOL.lease();
         }
-        self.lease.as_ref().map(Lease::slab)
+        if let Some(lease) = &self.lease {
+            SLAB.set(lease.slab());
+        }
+        self.lease.is_some()
     }
 }

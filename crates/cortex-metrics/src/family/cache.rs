@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::marker::PhantomData;
 
 use parking_lot::Mutex;
 
@@ -30,14 +31,17 @@ struct Cache<K, M> {
     memory: Memory<K, M>,
 }
 
-/// Where threads keep what they remember of a family.
-#[derive(Debug)]
-pub(super) struct Place {
+/// Where threads keep what they remember of a family of these keys and metrics.
+pub(super) struct Place<K, M> {
     /// Reused when the family is gone.
     at: usize,
     /// Never reused: tells what a family before left behind.
     owner: u64,
+    family: PhantomData<Exactly<(K, M)>>,
 }
+
+/// Invariant: a place is never that of another type, not even of one with other lifetimes.
+type Exactly<T> = fn(T) -> T;
 
 #[derive(Debug)]
 struct Places {
@@ -53,7 +57,7 @@ static PLACES: Mutex<Places> = Mutex::new(Places {
     last: 0,
 });
 
-impl Place {
+impl<K: 'static, M: Send + Sync + 'static> Place<K, M> {
     pub(super) fn new() -> Self {
         let mut places = PLACES.lock();
         let at = places.free.pop().unwrap_or_else(|| {
@@ -63,14 +67,15 @@ impl Place {
         places.last += 1;
         let owner = places.last;
         places.owners[at] = owner;
-        Self { at, owner }
+        let family = PhantomData;
+        Self { at, owner, family }
     }
 
     /// Runs `f` on a series that this thread remembers and that none was removed since.
     ///
     /// Gives `f` back if there is none.
     #[inline]
-    pub(super) fn find<K: 'static, M: 'static, Q: Lookup<K>, R, F: FnOnce(&M) -> R>(
+    pub(super) fn find<Q: Lookup<K>, R, F: FnOnce(&M) -> R>(
         &self,
         epoch: u64,
         lookup: &Q,
@@ -79,7 +84,7 @@ impl Place {
         let mut f = Some(f);
         let found = CACHES.try_with(|caches| {
             let mut caches = caches.try_borrow_mut().ok()?;
-            let cache = self.cache::<K, M>(&mut caches)?;
+            let cache = self.cache(&mut caches)?;
             if cache.epoch != epoch {
                 return None;
             }
@@ -94,10 +99,10 @@ impl Place {
     }
 
     /// Forgets what this thread remembers from before this epoch: it is of no use, and keeps in memory what was removed.
-    pub(super) fn refresh<K: 'static, M: 'static>(&self, epoch: u64) {
+    pub(super) fn refresh(&self, epoch: u64) {
         let old = CACHES.try_with(|caches| {
             let mut caches = caches.try_borrow_mut().ok()?;
-            let cache = self.cache::<K, M>(&mut caches)?;
+            let cache = self.cache(&mut caches)?;
             (cache.epoch < epoch).then(|| {
                 cache.epoch = epoch;
                 std::mem::replace(&mut cache.memory, Memory::new())
@@ -107,16 +112,16 @@ impl Place {
     }
 
     /// Remembers a series that was found when the family was in this epoch.
-    pub(super) fn remember<K: 'static, M: Send + Sync + 'static>(&self, epoch: u64, found: Keyed<K, M>) {
+    pub(super) fn remember(&self, epoch: u64, found: Keyed<K, M>) {
         // Where a thread ends, or the user's code runs on another series, nothing is remembered.
         let _ = CACHES.try_with(|caches| {
             let Ok(mut caches) = caches.try_borrow_mut() else {
                 return;
             };
-            if self.cache::<K, M>(&mut caches).is_none() {
-                self.make::<K, M>(&mut caches, epoch);
+            if self.cache(&mut caches).is_none() {
+                self.make(&mut caches, epoch);
             }
-            let Some(cache) = self.cache::<K, M>(&mut caches) else {
+            let Some(cache) = self.cache(&mut caches) else {
                 return;
             };
             if cache.epoch < epoch {
@@ -131,10 +136,7 @@ impl Place {
     }
 
     #[inline]
-    fn cache<'a, K: 'static, M: 'static>(
-        &self,
-        caches: &'a mut [Option<Slot>],
-    ) -> Option<&'a mut Cache<K, M>> {
+    fn cache<'a>(&self, caches: &'a mut [Option<Slot>]) -> Option<&'a mut Cache<K, M>> {
         let slot = caches.get_mut(self.at)?.as_mut()?;
         if slot.owner != self.owner {
             return None;
@@ -146,13 +148,13 @@ impl Place {
             reason = "the pointer came from a box of that type"
         )]
         let cache = cache.cast::<Cache<K, M>>();
-        // SAFETY: an owner's number is given once, to the place of one family, and that family asks for one type only:
-        // `make` put a cache of that type here. It lives as long as it is borrowed, and alone, because `caches` is.
+        // SAFETY: an owner's number is given once, to a place, whose type says of which type its caches are: `make` put
+        // one of that type here. It lives as long as it is borrowed, and alone, because `caches` is.
         Some(unsafe { &mut *cache })
     }
 
     #[cold]
-    fn make<K: 'static, M: Send + Sync + 'static>(&self, caches: &mut Vec<Option<Slot>>, epoch: u64) {
+    fn make(&self, caches: &mut Vec<Option<Slot>>, epoch: u64) {
         if caches.len() <= self.at {
             caches.resize_with(self.at + 1, || None);
         }
@@ -176,7 +178,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl<K, M> Drop for Place<K, M> {
     fn drop(&mut self) {
         let mut places = PLACES.lock();
         places.owners[self.at] = 0;

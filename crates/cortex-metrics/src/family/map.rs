@@ -27,7 +27,7 @@ const BATCH: usize = 256;
 pub(super) struct Map<K, M: Single> {
     make: Box<dyn Fn() -> M + Send + Sync>,
     hasher: RandomState,
-    place: Place,
+    place: Place<K, M>,
     /// Goes up when a series was removed: what threads remember is void then.
     epoch: Alone<AtomicU64>,
     /// Where lookups go. A creation or a removal locks the index first, then one shard.
@@ -104,7 +104,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
     pub(super) fn with<Q: Lookup<K>, R>(&self, lookup: Q, f: impl FnOnce(&M) -> R) -> R {
         // Acquire, and before the search: who removes a series takes it out first and raises the epoch then.
         let epoch = self.epoch.0.load(Ordering::Acquire);
-        match self.place.find::<K, M, Q, R, _>(epoch, &lookup, f) {
+        match self.place.find(epoch, &lookup, f) {
             Ok(result) => result,
             Err(f) => f(&self.find(epoch, lookup).metric),
         }
@@ -118,7 +118,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
     #[cold]
     #[inline(never)]
     fn find<Q: Lookup<K>>(&self, epoch: u64, lookup: Q) -> Arc<Entry<M>> {
-        self.place.refresh::<K, M>(epoch);
+        self.place.refresh(epoch);
         let lookup = &lookup;
         let Some(entry) = self.known(lookup).or_else(|| self.create(lookup)) else {
             // Not remembered: labels that somebody makes up must not drive out what a thread uses.
@@ -244,7 +244,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
 
     /// Lets this thread forget what it remembers of removed series.
     fn refresh(&self) {
-        self.place.refresh::<K, M>(self.epoch.0.load(Ordering::Acquire));
+        self.place.refresh(self.epoch.0.load(Ordering::Acquire));
     }
 
     /// Removes series and says whether there was one of them.

@@ -84,11 +84,13 @@ impl Encoder for Theirs<'_> {
         }
         self.result = match *value {
             // The name of the metric, which would be the label's, is not known here.
-            Value::States(states) => states.iter().try_for_each(|(state, on)| {
-                let mut own = labels.own.to_owned();
-                push_label(&mut own, "state", state);
-                let on = Value::Gauge(Number::Unsigned(u64::from(*on)));
-                self.series(&own, &on)
+            Value::States(states) => state_label(labels.own).and_then(|name| {
+                states.iter().try_for_each(|(state, on)| {
+                    let mut own = labels.own.to_owned();
+                    push_label(&mut own, &name, state);
+                    let on = Value::Gauge(Number::Unsigned(u64::from(*on)));
+                    self.series(&own, &on)
+                })
             }),
             _ => self.series(labels.own, value),
         };
@@ -111,6 +113,17 @@ impl Theirs<'_> {
             (labels, value) => write(&mut self.encoder.encode_family(&Pairs(labels))?, value),
         }
     }
+}
+
+/// Returns the name of the label that says which state: `state`, or one with underscores if the series has that label
+/// of its own.
+fn state_label(own: &str) -> Result<String, Error> {
+    let pairs = label_pairs(own).ok_or(Error)?;
+    let mut name = "state".to_owned();
+    while pairs.iter().any(|(own, _)| *own == name) {
+        name.push('_');
+    }
+    Ok(name)
 }
 
 fn write(encoder: &mut MetricEncoder<'_>, value: &Value<'_>) -> Result<(), Error> {

@@ -401,3 +401,19 @@ fn ours_can_be_registered_there() {
     .assert_eq(&written);
     let _ = both(&embedding(theirs));
 }
+
+#[test]
+fn a_state_set_may_have_a_label_of_that_name() {
+    let family = DynamicFamily::new(["state", "state_"], || StateSet::new(true));
+    family.with(["ohio", "x"], |_| {});
+    let mut theirs = Theirs::default();
+    theirs.register("lamp", "Shines", family);
+    let (text, _) = both(&embedding(theirs));
+    expect![[r#"
+        # HELP lamp Shines.
+        # TYPE lamp gauge
+        lamp{state="ohio",state_="x",state__="false"} 0
+        lamp{state="ohio",state_="x",state__="true"} 1
+    "#]]
+    .assert_eq(&text);
+}
