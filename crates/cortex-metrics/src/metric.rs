@@ -2,6 +2,7 @@ use std::fmt::Debug;
 
 use crate::cells::Walk;
 use crate::encode::Series;
+use crate::family::Bitwise;
 
 /// What a [`Registry`](crate::Registry) can hold: [`Counter`](crate::Counter), [`CounterF64`](crate::CounterF64),
 /// [`Gauge`](crate::Gauge), [`GaugeF64`](crate::GaugeF64), [`LevelGauge`](crate::LevelGauge),
@@ -112,7 +113,7 @@ pub(crate) trait Encode: Debug + Send + Sync + 'static {
 pub(crate) type Absorb<M, Seen> = fn(&M, other: &M, before: &Seen, now: &Seen) -> u64;
 
 /// One series: how it is read, shown, and added to another when it is removed.
-pub(crate) trait Single: Debug + Send + Sync + Sized + 'static {
+pub(crate) trait Single: Bitwise + Debug + Send + Sync + Sized + 'static {
     const KIND: Kind;
 
     /// What it shows at one moment.

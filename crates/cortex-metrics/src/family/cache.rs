@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 
 use parking_lot::Mutex;
 
+use super::bitwise::Bitwise;
 use super::keyed::Keyed;
 use super::lookup::Lookup;
 use super::memory::Memory;
@@ -57,7 +58,7 @@ static PLACES: Mutex<Places> = Mutex::new(Places {
     last: 0,
 });
 
-impl<K: 'static, M: Send + Sync + 'static> Place<K, M> {
+impl<K: 'static, M: Bitwise + Send + Sync + 'static> Place<K, M> {
     pub(super) fn new() -> Self {
         let mut places = PLACES.lock();
         let at = places.free.pop().unwrap_or_else(|| {

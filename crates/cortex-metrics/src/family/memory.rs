@@ -6,6 +6,7 @@
 use std::mem::ManuallyDrop;
 use std::ptr;
 
+use super::bitwise::Bitwise;
 use super::keyed::Keyed;
 use super::lookup::Lookup;
 
@@ -30,11 +31,11 @@ struct Remembered<K, M> {
     metric: ManuallyDrop<M>,
 }
 
-impl<K, M> Remembered<K, M> {
+impl<K, M: Bitwise> Remembered<K, M> {
     fn new(keyed: Keyed<K, M>) -> Self {
-        // SAFETY: a metric is a pointer with a reference count and plain data beside it, so that a bitwise copy is as
-        // good as the original to who only has a reference. The copy is not counted and never dropped, and the
-        // original stays where it is for as long as `keyed` is beside it.
+        // SAFETY: by the contract of `Bitwise`, the copy is as good as the original to who only has a reference, and
+        // `find` gives no more. It is never dropped, and the original stays where it is, shared by the `Arc` in `keyed`,
+        // for as long as that is beside it.
         let metric = ManuallyDrop::new(unsafe { ptr::read(&raw const keyed.entry.metric) });
         Self { keyed, metric }
     }
@@ -52,7 +53,7 @@ impl Place {
     const EMPTY: Self = Self { tag: 0, at: u32::MAX };
 }
 
-impl<K, M> Memory<K, M> {
+impl<K, M: Bitwise> Memory<K, M> {
     pub(super) fn new() -> Self {
         Self {
             places: Box::default(),

@@ -1,5 +1,6 @@
 //! One metric per combination of label values.
 
+mod bitwise;
 mod cache;
 mod dense;
 mod dynamic;
@@ -13,6 +14,7 @@ mod tests;
 mod typed;
 mod words;
 
+pub(crate) use self::bitwise::Bitwise;
 pub use self::dense::{DenseFamily, DenseLabels};
 pub use self::dynamic::DynamicFamily;
 pub use self::typed::Family;

@@ -7,8 +7,8 @@ use cortex_testkit::ManualClock;
 use super::{DynamicFamily, Family};
 use crate::metric::Encode;
 use crate::{
-    Buckets, Counter, CounterF64, Gauge, Histogram, HistogramBuilder, HistogramSnapshot, Instrument,
-    LevelGauge, NativeBuckets, Registry, labels,
+    Buckets, Counter, CounterF64, Gauge, GaugeF64, Histogram, HistogramBuilder, HistogramSnapshot,
+    Instrument, LevelGauge, NativeBuckets, Registry, StateSet, labels,
 };
 
 labels! {
@@ -742,6 +742,51 @@ fn a_sum_that_overflowed_does_not_spoil_that_of_all_others() {
     let mut shown = Vec::new();
     family.each(|_, _, sum| shown.push(sum.to_bits()));
     assert_eq!((shown, family.lost()), (vec![0.0_f64.to_bits()], 1));
+}
+
+/// Clones a metric that a thread remembers, and uses the clone when its series, its family and the thread are gone.
+fn use_after_all_is_gone<M: Instrument + Clone>(make: fn() -> M, add: fn(&M)) -> M {
+    let thread = std::thread::spawn(move || {
+        let family = Family::new(make);
+        family.with(&key("a"), add);
+        // Now it is remembered.
+        let clones: Vec<M> = (0..3).map(|_| family.with(&key("a"), M::clone)).collect();
+        assert!(family.remove(&key("a")));
+        family.with(&key("b"), add); // forgets it
+        let other = family.handle(&key("b"));
+        drop(family);
+        add(&other);
+        clones.into_iter().inspect(add).last().unwrap()
+    });
+    let clone = thread.join().unwrap(); // with the thread's locals
+    let more: Vec<M> = (0..100).map(|_| make()).collect(); // take cells that are free
+    more.iter().for_each(add);
+    add(&clone.clone());
+    clone
+}
+
+#[test]
+fn what_was_cloned_from_memory_outlives_it() {
+    let count = use_after_all_is_gone(Counter::default, Counter::inc);
+    let sum = use_after_all_is_gone(CounterF64::default, |sum| sum.add(0.5));
+    let level = use_after_all_is_gone(LevelGauge::default, LevelGauge::inc);
+    let gauge = use_after_all_is_gone(Gauge::default, Gauge::inc);
+    let float = use_after_all_is_gone(GaugeF64::default, |gauge| gauge.add(0.5));
+    let set = use_after_all_is_gone(StateSet::<bool>::default, |set| set.set(true));
+    let make = || Histogram::classic(&Buckets::new([1.0]).unwrap());
+    let histogram = use_after_all_is_gone(make, |histogram| histogram.observe(0.5));
+    // Once in the family, thrice by a clone, and once in the end.
+    assert_eq!((count.get(), level.get(), gauge.get()), (5, 5, 5));
+    assert_eq!(
+        [sum.get(), float.get()].map(f64::to_bits),
+        [2.5_f64; 2].map(f64::to_bits)
+    );
+    assert!(set.is_on(true));
+    let snapshot = histogram.snapshot();
+    assert_eq!(
+        (snapshot.counts(), snapshot.sum().to_bits()),
+        (&[5, 0][..], 2.5_f64.to_bits())
+    );
 }
 
 /// Runs what may wait for itself for ever, and says so instead.
