@@ -3,6 +3,7 @@ mod real {
     use std::sync::Barrier;
 
     use crate::cells::pool::{Pool, SLOTS};
+    use crate::cells::thread::{PATIENCE, POOL, has_own};
     use crate::cells::{Block, Shape, reclaim, walk};
 
     const PAIR: Shape = Shape {
@@ -144,6 +145,56 @@ mod real {
             panics(add);
         }
         assert_eq!(read(&block), (3, 0.0));
+    }
+
+    /// Counts without a slab, and goes on when there is one; returns how often, or nothing if there was one at once.
+    fn count(block: &Block, begun: &Barrier, freed: &Barrier) -> Option<u64> {
+        block.record(0, 1.0);
+        let had_one = has_own();
+        begun.wait();
+        freed.wait();
+        if had_one {
+            return None;
+        }
+        let mut counted = 1;
+        while !has_own() {
+            block.record(0, 1.0);
+            counted += 1;
+        }
+        // It asks when it has been patient, not before, and gets one as soon as other tests leave one.
+        assert_eq!(counted % (u64::from(PATIENCE) + 1), 1);
+        assert!(counted > u64::from(PATIENCE));
+        for _ in 0..10 {
+            block.record(0, 1.0);
+        }
+        Some(counted + 10)
+    }
+
+    #[test]
+    fn a_thread_without_a_slab_gets_one_later() {
+        let block = Block::new(PAIR);
+        let round = || {
+            let before = walk().first(block.at());
+            let (begun, freed) = (Barrier::new(2), Barrier::new(2));
+            let counted = std::thread::scope(|scope| {
+                let all: Vec<_> = std::iter::from_fn(|| POOL.lease()).collect();
+                let thread = scope.spawn(|| count(&block, &begun, &freed));
+                begun.wait();
+                drop(all);
+                freed.wait();
+                thread.join().unwrap()
+            })?;
+            assert_eq!(walk().first(block.at()) - before, counted);
+            Some(counted)
+        };
+        // A thread of another test may end while all others are leased, and leave its slab to ours: then again.
+        assert!(
+            std::iter::repeat_with(round)
+                .take(1_000)
+                .flatten()
+                .next()
+                .is_some()
+        );
     }
 
     #[test]

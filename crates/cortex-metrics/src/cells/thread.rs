@@ -17,7 +17,7 @@ pub(super) static POOL: Pool = Pool::new();
 pub(super) static POOL: std::sync::LazyLock<Pool> = std::sync::LazyLock::new(Pool::new);
 
 /// After so many writes to the slab of all, a thread asks again for one of its own.
-const PATIENCE: u32 = 1024;
+pub(super) const PATIENCE: u32 = 1024;
 
 /// The slab of a thread that has none: there are no chunks in it, so whoever looks for a cell there finds none, which is
 /// asked anyway.
@@ -176,6 +176,12 @@ pub(super) fn with_any(at: At, write: impl FnOnce(Cells<'_>)) {
     }
     // No slab is free, or the thread is ending.
     write(Cells::Shared(POOL.shared().get_or_make(at)));
+}
+
+#[cfg(all(test, not(cortex_loom)))]
+/// Whether this thread has a slab of its own.
+pub(super) fn has_own() -> bool {
+    SLAB.get() != NO_SLAB
 }
 
 impl Tenant {

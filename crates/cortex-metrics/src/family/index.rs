@@ -1,14 +1,17 @@
 use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::settle::last_look;
 use crate::cells::walk;
 use crate::metric::{Piece, Shown, Single};
+
+/// So many holes are nothing to close in a family of few series.
+const HOLES: usize = if cfg!(test) { 8 } else { 256 };
 
 /// A series.
 #[derive(Debug)]
@@ -175,7 +178,7 @@ impl<M: Single> Index<M> {
 
     /// Says whether so many were removed that it is worth closing the holes.
     pub(super) fn is_hollow(&self) -> bool {
-        self.slots.len() > 2 * self.len() + 256
+        self.slots.len() > 2 * self.len() + HOLES
     }
 
     /// Closes the holes. Nobody may be iterating.
@@ -214,13 +217,11 @@ impl<M: Single> Index<M> {
     /// Adds to `overflow` what was added to removed series since they were seen, and forgets those that nobody has.
     pub(super) fn settle<'a>(&mut self, overflow: impl Fn() -> &'a M) {
         self.retired.retain_mut(|retired| {
-            // First: once nobody else has it, it does not change any more.
-            let is_known = Arc::strong_count(&retired.entry) > 1;
-            // Who cloned the metric had the entry: its clone is seen by who sees it let go of the entry.
-            fence(Ordering::Acquire);
-            let is_had = is_known || retired.entry.metric.is_shared();
-            fence(Ordering::Acquire);
-            let now = retired.entry.metric.see(&walk());
+            let (is_had, now) = last_look(
+                || Arc::strong_count(&retired.entry) > 1,
+                || retired.entry.metric.is_shared(),
+                || retired.entry.metric.see(&walk()),
+            );
             if let Some(absorb) = M::ABSORB
                 && retired.entry.metric.is_used(&retired.seen, &now)
             {

@@ -19,7 +19,7 @@ use crate::metric::{Growth, Single};
 const SHARDS: usize = 32;
 
 /// How many series a scrape reads and writes at a time: for so long, new series wait.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = if cfg!(test) { 4 } else { 256 };
 
 /// The series of a family, by their keys.
 ///

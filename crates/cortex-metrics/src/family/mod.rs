@@ -10,6 +10,9 @@ mod lookup;
 mod map;
 mod memory;
 #[cfg(test)]
+mod scrape_tests;
+mod settle;
+#[cfg(test)]
 mod tests;
 mod typed;
 mod words;
