@@ -14,6 +14,10 @@ use crate::exemplar::{Exemplar, Exemplars};
 /// Clones share the count. It is exposed with the suffix `_total`, and wraps around at 2^64. Adding to it costs about
 /// 2 ns on any number of threads, because each has memory of its own to add in; [`get`](Self::get) sums them up.
 ///
+/// # Panics
+///
+/// Making one panics if the process has more metrics than fit: 67 million numbers together.
+///
 /// # Examples
 ///
 /// ```
@@ -57,6 +61,10 @@ impl Counter {
     ///
     /// The trace is that of [`Context::current`](cortex_core::Context::current), if it is sampled; one is kept for each
     /// scrape.
+    ///
+    /// # Panics
+    ///
+    /// As said above.
     ///
     /// # Examples
     ///
@@ -163,7 +171,12 @@ impl fmt::Debug for Counter {
 
 /// A sum that only grows and need not be whole: seconds spent, euros earned.
 ///
-/// Clones share the sum. It is exposed with the suffix `_total`.
+/// Clones share the sum. It is exposed with the suffix `_total`. A sum beyond the greatest number there is becomes
+/// infinite, and stays so.
+///
+/// # Panics
+///
+/// Making one panics if the process has more metrics than fit: 67 million numbers together.
 ///
 /// # Examples
 ///

@@ -133,6 +133,10 @@ impl fmt::Debug for GaugeF64 {
 /// It costs what a [`Counter`](crate::Counter) costs, because each thread adds in memory of its own; the price is that
 /// it cannot be set. Clones share the value.
 ///
+/// # Panics
+///
+/// Making one panics if the process has more metrics than fit: 67 million numbers together.
+///
 /// # Examples
 ///
 /// ```

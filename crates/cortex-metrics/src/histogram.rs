@@ -17,7 +17,12 @@ use crate::{Buckets, ExemplarFilter, HistogramSnapshot, NativeBuckets, NativeSna
 /// Prometheus' protobuf format and OTLP can show, or both. Clones share the distribution.
 ///
 /// The count that is exposed is the sum of the buckets, so it equals `+Inf` in every scrape, and no scrape shows a sum
-/// without the count that belongs to it. An observation costs less than 10 ns on any number of threads.
+/// without the count that belongs to it. An observation costs less than 10 ns on any number of threads. A sum beyond the
+/// greatest number there is becomes infinite, and stays so; the counts do not mind.
+///
+/// # Panics
+///
+/// Making one, or the first observation in a range of native buckets, panics if the process has more metrics than fit: 67 million numbers together.
 ///
 /// # Examples
 ///
@@ -57,11 +62,19 @@ struct Inner {
 
 impl Histogram {
     /// Makes a histogram that counts into fixed buckets.
+    ///
+    /// # Panics
+    ///
+    /// As said above.
     pub fn classic(buckets: &Buckets) -> Self {
         Self::builder(buckets).build()
     }
 
     /// Makes a histogram with native buckets only: the text formats leave it out.
+    ///
+    /// # Panics
+    ///
+    /// As said above.
     pub fn native(buckets: NativeBuckets) -> Self {
         HistogramBuilder::native_only(buckets).build()
     }
@@ -382,6 +395,10 @@ impl HistogramBuilder {
     }
 
     /// Makes the histogram.
+    ///
+    /// # Panics
+    ///
+    /// As said of [`Histogram`].
     pub fn build(self) -> Histogram {
         let classic = self
             .classic

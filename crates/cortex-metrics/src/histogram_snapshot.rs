@@ -62,7 +62,7 @@ impl HistogramSnapshot {
         }
     }
 
-    /// Returns the sum of the values.
+    /// Returns the sum of the values, which is infinite if it went beyond the greatest number.
     pub fn sum(&self) -> f64 {
         self.sum
     }

@@ -17,6 +17,19 @@ use crate::{Instrument, Labels, Metric};
 /// What exceeds the bound is counted in a series whose label values all are `__other__`, so that totals stay true and
 /// a label that somebody else controls cannot fill the memory. Clones share the series.
 ///
+/// # Removal and totals
+///
+/// When a series is removed or expires, what was counted but not shown yet moves to the series of all others, and what
+/// was shown ends with the series, so that a total over all series neither falls by more than what is gone nor jumps.
+/// *Shown* is what anybody read last: with several readers (two scrapers, a `HEAD`, an answer that came too late,
+/// [`to_text`](crate::Registry::to_text), OTLP), each misses in its total what another one saw first of a series that is
+/// gone, at most what was counted between two reads.
+///
+/// # Panics
+///
+/// What makes a metric, [`with`](Self::with) and [`handle`](Self::handle) of new labels, panics if the process has more
+/// metrics than fit, as [`Counter`](crate::Counter) does, and if `make` does.
+///
 /// # Performance
 ///
 /// Each thread remembers the series it used, so that finding one takes no lock and writes to no shared memory: about
@@ -104,7 +117,7 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// Returns the metric with these labels, which is made if need be, to be used without looking it up again.
     ///
     /// A handle outlives the removal of its series: what it counts from then on is added to the series of all others,
-    /// so that totals stay true. A gauge that was [set](crate::Gauge::set) has no total; it is not shown any more.
+    /// so that totals stay true, as far as said above. A gauge that was [set](crate::Gauge::set) has no total; it is not shown any more.
     pub fn handle(&self, labels: &L) -> M
     where
         M: Clone,
@@ -114,7 +127,7 @@ impl<L: Labels, M: Instrument> Family<L, M> {
 
     /// Removes the series with these labels from the exposition and says whether there was one.
     ///
-    /// What was added to it since the last scrape is added to the series of all others. That one stays, and so does the
+    /// What was added to it since anybody last read it is added to the series of all others. That one stays, and so does the
     /// only series of a family without labels, which is both.
     pub fn remove(&self, labels: &L) -> bool {
         self.map.remove(&self.lookup(labels))
