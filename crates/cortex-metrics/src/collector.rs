@@ -3,6 +3,7 @@ use std::fmt;
 
 use crate::encode::{Number, push_label};
 use crate::gather::{Loose, LooseSeries, LooseValue};
+use crate::labels::cut;
 use crate::metric::Kind;
 use crate::name::family_name;
 use crate::scope::Scope;
@@ -49,6 +50,9 @@ impl<F: Fn(&mut Samples<'_>) + Send + Sync> Collector for F {
 /// out as a whole and counted in [`Registry::dropped`](crate::Registry::dropped): a bad name or label, two types, one
 /// series twice, a counter that is negative or `NaN`, or a name that another metric has.
 ///
+/// Label values are cut at 256 bytes. All that a collector gives at one scrape, with 64 bytes for each sample, is at most
+/// [`MAX_BYTES`](Self::MAX_BYTES): a family that exceeds it is left out, too.
+///
 /// # Examples
 ///
 /// See [`Collector`].
@@ -58,9 +62,19 @@ pub struct Samples<'a> {
     by_name: HashMap<String, usize>,
     rejected: HashSet<String>,
     seen: HashSet<(usize, String)>,
+    /// How many bytes may still be given.
+    left: usize,
+    /// Whether there was a family for which nothing was left.
+    is_full: bool,
 }
 
 impl<'a> Samples<'a> {
+    /// The most that one collector may give at one scrape: 64 MiB, which is about half a million samples.
+    pub const MAX_BYTES: usize = 64 << 20;
+
+    /// What a name, and the labels of a sample, cost beside their text.
+    const OVERHEAD: usize = 32;
+
     pub(crate) fn new(scope: &'a Scope) -> Self {
         Self {
             scope,
@@ -68,6 +82,8 @@ impl<'a> Samples<'a> {
             by_name: HashMap::new(),
             rejected: HashSet::new(),
             seen: HashSet::new(),
+            left: Self::MAX_BYTES,
+            is_full: false,
         }
     }
 
@@ -84,21 +100,40 @@ impl<'a> Samples<'a> {
     /// Returns the families that can be exposed and how many cannot.
     pub(crate) fn finish(self) -> (Vec<Loose>, usize) {
         let Self {
-            families, rejected, ..
+            families,
+            rejected,
+            is_full,
+            ..
         } = self;
         let good = families
             .into_iter()
             .filter(|family| !rejected.contains(&family.name))
             .collect();
-        (good, rejected.len())
+        (good, rejected.len() + usize::from(is_full))
     }
 
     fn push(&mut self, kind: Kind, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
         let name = self.scope.qualify(name);
         let name = family_name(&name, kind);
+        // Bad samples cost, too: their names are kept.
+        if !self.pay(name.len()) {
+            if self.by_name.contains_key(name) {
+                self.rejected.insert(name.to_owned());
+            } else {
+                self.is_full = true;
+            }
+            return;
+        }
         if self.try_push(kind, name, help, labels, value).is_none() {
             self.rejected.insert(name.to_owned());
         }
+    }
+
+    /// Takes what a sample with a text of this length costs from what is left, and says whether it was enough.
+    fn pay(&mut self, text: usize) -> bool {
+        let left = self.left.checked_sub(text.saturating_add(Self::OVERHEAD));
+        self.left = left.unwrap_or(0);
+        left.is_some()
     }
 
     fn try_push(
@@ -118,9 +153,16 @@ impl<'a> Samples<'a> {
             Kind::Counter => LooseValue::Counter(number, None),
             _ => LooseValue::Gauge(number),
         };
-        let series = LooseSeries::new(self.render(labels)?, value)?;
+        let rendered = self.render(labels)?;
+        if !self.pay(rendered.len()) {
+            return None;
+        }
+        let series = LooseSeries::new(rendered, value)?;
         let at = self.by_name.get(name).copied().unwrap_or(self.families.len());
         if at == self.families.len() {
+            if !self.pay(help.len()) {
+                return None;
+            }
             self.families.push(Loose::new(name, kind, None, help));
             self.by_name.insert(name.to_owned(), at);
         }
@@ -139,7 +181,7 @@ impl<'a> Samples<'a> {
             if repeats || !self.scope.scheme().allows_label(name) {
                 return None;
             }
-            push_label(&mut rendered, name, value);
+            push_label(&mut rendered, name, cut(value));
         }
         Some(rendered)
     }
@@ -158,8 +200,13 @@ mod tests {
     use super::*;
 
     fn families(collect: impl Fn(&mut Samples<'_>)) -> (Vec<String>, usize) {
+        families_within(Samples::MAX_BYTES, collect)
+    }
+
+    fn families_within(bytes: usize, collect: impl Fn(&mut Samples<'_>)) -> (Vec<String>, usize) {
         let scope = Scope::default();
         let mut samples = Samples::new(&scope);
+        samples.left = bytes;
         collect(&mut samples);
         assert!(format!("{samples:?}").starts_with("Samples { families: "));
         let (families, rejected) = samples.finish();
@@ -185,6 +232,48 @@ mod tests {
         });
         assert_eq!(lines, ["a[(\"x\", \"1\")] 1.0", "a[(\"x\", \"2\\n\")] NaN"]);
         assert_eq!(rejected, 1);
+    }
+
+    #[test]
+    fn values_are_cut_and_what_is_given_is_bounded() {
+        let long = "x".repeat(1 << 20);
+        let (lines, rejected) = families(|out| {
+            out.gauge("cut", "", &[("x", &long), ("y", "z")], 1.0);
+            // The first of two that read the same then takes the family along.
+            out.gauge("same", "", &[("x", &format!("{long}1"))], 1.0);
+            out.gauge("same", "", &[("x", &format!("{long}2"))], 1.0);
+        });
+        let cut = "x".repeat(256);
+        assert_eq!(lines, [format!("cut[(\"x\", \"{cut}\"), (\"y\", \"z\")] 1.0")]);
+        assert_eq!(rejected, 1);
+        // Names of labels, help, and names that are bad: all of a 64th.
+        let (all, long) = (1 << 18, &long[..1 << 12]);
+        let labels: fn(&mut Samples<'_>, usize, &str) = |out, n, long| {
+            out.gauge("large", "", &[(long, ""), ("n", &n.to_string())], 1.0);
+        };
+        let help: fn(&mut Samples<'_>, usize, &str) =
+            |out, n, long| out.gauge(&format!("g{n}"), long, &[], 1.0);
+        let bad: fn(&mut Samples<'_>, usize, &str) =
+            |out, n, long| out.gauge(&format!("{n}{long}"), "", &[], 1.0);
+        for (give, whole, left_out) in [(labels, 1, 1), (help, 1 + 62, 1), (bad, 1, 63)] {
+            let (lines, rejected) = families_within(all, |out| {
+                out.gauge("first", "", &[], 1.0);
+                out.gauge("second", "", &[], 1.0);
+                (0..80).for_each(|n| give(out, n, long));
+                out.gauge("third", "", &[], 1.0);
+                out.gauge("second", "", &[("late", "")], 1.0);
+            });
+            assert_eq!((lines.len(), &*lines[0]), (whole, "first[] 1.0"));
+            // The second, because it had not all, and what came when nothing was left.
+            assert_eq!(rejected, left_out + 2);
+        }
+        let many = families_within(all, |out| {
+            out.gauge("few", "", &[], 1.0);
+            for n in 0..=all / 64 {
+                out.gauge("many", "", &[("n", &n.to_string())], 1.0);
+            }
+        });
+        assert_eq!(many, (vec!["few[] 1.0".to_owned()], 1));
     }
 
     #[test]

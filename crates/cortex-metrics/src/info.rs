@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::encode::{Series, Value, push_label};
+use crate::labels::cut;
 use crate::metric::{Encode, Kind, Metric};
 
 /// Facts that do not change while the process runs, as the labels of a series whose value is 1: a version, a commit.
@@ -29,12 +30,13 @@ struct Inner {
 }
 
 impl Info {
-    /// Takes the names and values of the labels; the names are checked when it is registered.
+    /// Takes the names and values of the labels; the names are checked when it is registered, and the values are cut at
+    /// 256 bytes.
     pub fn new<N: Into<String>, V: AsRef<str>>(labels: impl IntoIterator<Item = (N, V)>) -> Self {
         let (mut names, mut rendered) = (Vec::new(), String::new());
         for (name, value) in labels {
             let name = name.into();
-            push_label(&mut rendered, &name, value.as_ref());
+            push_label(&mut rendered, &name, cut(value.as_ref()));
             names.push(name);
         }
         Self {

@@ -159,7 +159,7 @@ impl Registry {
     }
 
     /// Returns a registry that starts every name with a prefix and an underscore, unless the prefix is empty, and adds
-    /// labels to every series; it takes the same names.
+    /// labels to every series; it takes the same names. Values are cut at 256 bytes.
     ///
     /// The same metric may be registered through sub-registries whose labels differ: it becomes one family.
     ///
@@ -174,7 +174,7 @@ impl Registry {
         let error = |problem| RegisterError::new(prefix, problem, self.scope.scheme());
         let mut scope = self.scope.prefixed(prefix).map_err(error)?;
         for (label, value) in labels {
-            scope.add_label(label.into(), value.into()).map_err(error)?;
+            scope.add_label(label.into(), &value.into()).map_err(error)?;
         }
         Ok(Self {
             shared: Arc::clone(&self.shared),

@@ -1,6 +1,7 @@
 use crate::NameScheme;
 use crate::encode::push_label;
 use crate::error::RegisterErrorKind as Problem;
+use crate::labels::cut;
 
 /// What a sub-registry adds to names and series.
 #[derive(Clone, Debug, Default)]
@@ -36,15 +37,17 @@ impl Scope {
         Ok(scope)
     }
 
-    pub(crate) fn add_label(&mut self, label: String, value: String) -> Result<(), Problem> {
+    /// Adds a label to every series; of its value, as much as a family keeps.
+    pub(crate) fn add_label(&mut self, label: String, value: &str) -> Result<(), Problem> {
         if !self.scheme.allows_label(&label) {
             return Err(Problem::InvalidLabel { label });
         }
         if self.has_label(&label) {
             return Err(Problem::RepeatedLabel { label });
         }
-        push_label(&mut self.rendered, &label, &value);
-        self.labels.push((label, value));
+        let value = cut(value);
+        push_label(&mut self.rendered, &label, value);
+        self.labels.push((label, value.to_owned()));
         Ok(())
     }
 

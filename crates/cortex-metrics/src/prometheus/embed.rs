@@ -1,15 +1,20 @@
+use std::borrow::Cow;
+use std::fmt::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry as Embedded;
 
 use super::histograms::Histograms;
-use crate::encode::{Number, Sample, has_utf8_names, label_pairs, parse_exemplar, parse_sample, unescape};
+use crate::encode::{
+    Number, Sample, has_utf8_names, label_pairs, parse_exemplar, parse_sample, push_label, unescape,
+};
 use crate::gather::{Gathered, Loose, LooseSeries, LooseValue};
+use crate::labels::cut;
 use crate::metric::Kind;
 use crate::name::is_legacy_metric;
 use crate::scope::Scope;
-use crate::{NameScheme, Registry};
+use crate::{LabelValues, NameScheme, Registry, Samples};
 
 impl Registry {
     /// Exposes a registry of `prometheus-client` after our own metrics, in every format; a sub-registry adds its prefix
@@ -20,8 +25,8 @@ impl Registry {
     ///
     /// That registry checks nothing, so it is checked here, at each scrape: a family with a line that is malformed, or
     /// with a name or series that is exposed already, is left out and counted in [`dropped`](Self::dropped). If the
-    /// registry fails in the middle, what follows is left out too. Families with the same name, which it allows, are
-    /// joined.
+    /// registry fails in the middle, or exposes more than 64 MiB, what follows is left out too. Families with the same
+    /// name, which it allows, are joined. Label values are cut at 256 bytes.
     ///
     /// # Examples
     ///
@@ -33,8 +38,16 @@ impl Registry {
 
 /// Reads what an embedded registry exposes.
 pub(crate) fn gather(registry: &Embedded, scope: &Scope, out: &mut Gathered<'_>) {
-    let mut text = String::new();
-    let encoded = catch_unwind(AssertUnwindSafe(|| encode_registry(&mut text, registry)));
+    gather_at_most(MAX_BYTES, registry, scope, out);
+}
+
+fn gather_at_most(bytes: usize, registry: &Embedded, scope: &Scope, out: &mut Gathered<'_>) {
+    let mut bounded = Bounded {
+        text: String::new(),
+        left: bytes,
+    };
+    let encoded = catch_unwind(AssertUnwindSafe(|| encode_registry(&mut bounded, registry)));
+    let mut text = bounded.text;
     if !matches!(encoded, Ok(Ok(()))) {
         // Cut back to the start of the family that failed.
         text.truncate(text.rfind("\n# HELP ").map_or(0, |at| at + 1));
@@ -57,6 +70,35 @@ fn finish(block: Option<Block<'_>>, scope: &Scope, out: &mut Gathered<'_>) {
         Some(family) => out.add(family),
         None => out.drop_families(1),
     }
+}
+
+/// What an embedded registry exposes at most.
+const MAX_BYTES: usize = Samples::MAX_BYTES;
+
+/// A text that fails to grow beyond the bound.
+struct Bounded {
+    text: String,
+    left: usize,
+}
+
+impl Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        self.left = self.left.checked_sub(more.len()).ok_or(fmt::Error)?;
+        self.text.push_str(more);
+        Ok(())
+    }
+}
+
+/// Cuts label values to as much as a family keeps; nothing if the labels are not well formed.
+fn cut_values(labels: &str) -> Option<Cow<'_, str>> {
+    if labels.len() <= LabelValues::MAX_BYTES {
+        return Some(Cow::Borrowed(labels));
+    }
+    let mut rendered = String::new();
+    for (name, value) in label_pairs(labels)? {
+        push_label(&mut rendered, &name, cut(&value));
+    }
+    Some(Cow::Owned(rendered))
 }
 
 /// The lines of one family.
@@ -125,7 +167,7 @@ impl<'a> Block<'a> {
             if may_have_quotes && has_utf8_names(&label_pairs(sample.labels)?) {
                 return None;
             }
-            let labels = scope.join(sample.labels);
+            let labels = scope.join(&cut_values(sample.labels)?);
             if family.kind == Kind::Histogram {
                 histograms.add(suffix, labels, &sample)?;
             } else {
@@ -161,4 +203,54 @@ fn number(text: &str) -> Option<Number> {
     let whole = text.parse().map(Number::Unsigned);
     let whole = whole.or_else(|_| text.parse().map(Number::Signed));
     whole.ok().or_else(|| text.parse().ok().map(Number::Float))
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::collector::Collector;
+    use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+    use prometheus_client::metrics::gauge::ConstGauge;
+
+    use super::*;
+    use crate::encode::Text;
+    use crate::name::Names;
+
+    #[derive(Debug)]
+    struct Endless;
+
+    impl Collector for Endless {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+            (0_u64..).try_for_each(|n| {
+                let gauge = ConstGauge::new(n);
+                gauge.encode(encoder.encode_descriptor(&format!("g{n}"), "G", None, gauge.metric_type())?)
+            })
+        }
+    }
+
+    #[test]
+    fn an_exposition_without_end_is_cut_back() {
+        let mut registry = Embedded::default();
+        registry.register_collector(Box::new(Endless));
+        for bytes in (0..300).chain([4_000]) {
+            let names = Names::default();
+            let mut gathered = Gathered::new(&names);
+            gather_at_most(bytes, &registry, &Scope::default(), &mut gathered);
+            assert_eq!(gathered.dropped(), 1);
+            let mut text = Vec::new();
+            gathered.write(&mut Text::prometheus(&mut text));
+            let text = String::from_utf8(text).unwrap();
+            let family = |n: u64| format!("# HELP g{n} G\n# TYPE g{n} gauge\ng{n} {n}\n");
+            let (mut all, mut last) = (String::new(), 0);
+            for n in 0.. {
+                let more = family(n);
+                if all.len() + more.len() > bytes {
+                    break;
+                }
+                last = all.len();
+                all += &more;
+            }
+            // What fitted, or without the last one, if the next had not begun.
+            assert!(text == all || text == all[..last], "{bytes}: {text}");
+        }
+    }
 }

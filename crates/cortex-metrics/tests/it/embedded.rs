@@ -417,3 +417,41 @@ fn a_state_set_may_have_a_label_of_that_name() {
     "#]]
     .assert_eq(&text);
 }
+
+#[test]
+fn long_values_are_cut() {
+    let family = TheirFamily::<Pairs, TheirGauge>::default();
+    let value = |tail: &str| format!("\\\n{}{tail}", "x".repeat(1 << 20));
+    let labels = vec![("k".into(), value("1")), ("l".into(), "\"".into())];
+    family.get_or_create(&labels).set(0);
+    let mut theirs = Theirs::default();
+    theirs.register("long", "Goes on", family);
+    let family = TheirFamily::<Pairs, TheirGauge>::default();
+    for tail in ["1", "2"] {
+        family.get_or_create(&vec![("k".into(), value(tail))]).set(0);
+    }
+    theirs.register("same", "Reads the same when it is cut", family);
+    let registry = embedding(theirs);
+    let expected = format!(
+        "# HELP long Goes on.\n# TYPE long gauge\nlong{{k=\"\\\\\\n{}\",l=\"\\\"\"}} 0\n",
+        "x".repeat(254)
+    );
+    assert_eq!(both(&registry).0, expected);
+    assert_eq!(registry.dropped().get(), 2); // in each format
+}
+
+#[test]
+fn facts_and_constant_labels_are_cut() {
+    let long = "\u{e9}".repeat(1 << 20);
+    let registry = Registry::default();
+    let scope = registry.sub_registry("", [("zone", &long)]).unwrap();
+    scope
+        .register("build", "", Info::new([("version", &long)]))
+        .unwrap();
+    // Sub-registries that differ behind what is kept are the same.
+    let same = registry.sub_registry("", [("zone", format!("{long}!"))]).unwrap();
+    assert!(same.register("build", "", Info::new([("version", "2")])).is_err());
+    let cut = "\u{e9}".repeat(128);
+    let expected = format!("# TYPE build_info gauge\nbuild_info{{zone=\"{cut}\",version=\"{cut}\"}} 1\n");
+    assert_eq!(both(&registry).0, expected);
+}

@@ -4,8 +4,8 @@ use cortex_metrics::prometheus::prometheus_client::metrics::counter::Counter as 
 use cortex_metrics::prometheus::prometheus_client::metrics::family::Family as TheirFamily;
 use cortex_metrics::prometheus::prometheus_client::registry::Registry as Theirs;
 use cortex_metrics::{
-    Buckets, ContentType, Counter, Escaping, Family, Format, GaugeF64, Histogram, Info, Labels, NameScheme, Registry,
-    Samples, labels,
+    Buckets, ContentType, Counter, Escaping, Family, Format, GaugeF64, Histogram, Info, Labels, NameScheme,
+    Registry, Samples, labels,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
