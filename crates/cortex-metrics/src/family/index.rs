@@ -1,11 +1,10 @@
-use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::hasher::Hasher;
 use super::settle::last_look;
 use crate::cells::walk;
 use crate::metric::{Piece, Shown, Single};
@@ -80,7 +79,7 @@ pub(super) struct Batch<'a, M: Single> {
 }
 
 impl<M> Entry<M> {
-    pub(super) fn new(metric: M, labels: &str, hasher: &RandomState) -> Self {
+    pub(super) fn new(metric: M, labels: &str, hasher: &Hasher) -> Self {
         Self {
             metric,
             labels_hash: hasher.hash_one(labels),
@@ -115,7 +114,7 @@ impl<M: Single> Index<M> {
     }
 
     /// Returns where the series with these labels is.
-    pub(super) fn find(&self, labels: &str, hasher: &RandomState) -> Option<usize> {
+    pub(super) fn find(&self, labels: &str, hasher: &Hasher) -> Option<usize> {
         let same = |&at: &usize| self.labels(at) == labels;
         self.by_labels.find(hasher.hash_one(labels), same).copied()
     }
@@ -308,7 +307,7 @@ mod tests {
 
     #[test]
     fn holes_are_closed() {
-        let hasher = RandomState::default();
+        let hasher = Hasher::new();
         let mut index = Index::<Counter>::new();
         let labels = |n: usize| format!("n=\"{}-{n}\"", "9".repeat(n % 7));
         let entries: Vec<_> = (0..700)

@@ -3,11 +3,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cortex_core::Clock;
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
 use super::cache::Place;
+use super::hasher::Hasher;
 use super::index::{Batch, Entry, Index, Keys, Slot};
 use super::keyed::Keyed;
 use super::lookup::Lookup;
@@ -26,7 +26,7 @@ pub(super) const BATCH: usize = if cfg!(test) { 4 } else { 256 };
 /// Locks are taken in this order: `scrape`, `index`, one shard, cells.
 pub(super) struct Map<K, M: Single> {
     make: Box<dyn Fn() -> M + Send + Sync>,
-    hasher: RandomState,
+    hasher: Hasher,
     place: Place<K, M>,
     /// Goes up when a series was removed: what threads remember is void then.
     epoch: Alone<AtomicU64>,
@@ -70,7 +70,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         let shard = || Alone(RwLock::default());
         Self {
             make: Box::new(make),
-            hasher: RandomState::default(),
+            hasher: Hasher::new(),
             place: Place::new(),
             epoch: Alone(AtomicU64::new(0)),
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
@@ -96,7 +96,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
 
     /// Returns who hashes what is looked up.
     #[inline]
-    pub(super) fn hasher(&self) -> &RandomState {
+    pub(super) fn hasher(&self) -> &Hasher {
         &self.hasher
     }
 

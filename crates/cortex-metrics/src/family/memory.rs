@@ -122,11 +122,10 @@ const fn low(hash: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use foldhash::fast::RandomState;
-
     use std::sync::Arc;
 
     use super::*;
+    use crate::family::hasher::Hasher;
     use crate::family::index::Entry;
     use crate::labels::Rendered;
 
@@ -151,7 +150,7 @@ mod tests {
     }
 
     fn keyed(hash: u64, key: u64) -> Keyed<u64, u64> {
-        let entry = Entry::new(key, "", &RandomState::default());
+        let entry = Entry::new(key, "", &Hasher::new());
         Keyed {
             hash,
             key,

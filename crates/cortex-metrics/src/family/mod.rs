@@ -4,6 +4,7 @@ mod bitwise;
 mod cache;
 mod dense;
 mod dynamic;
+mod hasher;
 mod index;
 mod keyed;
 mod lookup;

@@ -1,6 +1,6 @@
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, RandomState};
 
-use foldhash::fast::RandomState;
+use super::hasher::Hasher;
 
 /// What a label's value is compared by: its length, and its first and last bytes in two numbers.
 ///
@@ -58,14 +58,16 @@ impl Words {
 pub(super) struct Mixer {
     keys: [u64; 4],
     /// For what is longer than two words.
-    long: RandomState,
+    long: Hasher,
 }
 
 impl Mixer {
     pub(super) fn new() -> Self {
-        let long = RandomState::default();
-        let keys = [1_u8, 2, 3, 4].map(|n| long.hash_one(n));
-        Self { keys, long }
+        let random = RandomState::new();
+        Self {
+            keys: [1_u8, 2, 3, 4].map(|n| random.hash_one(n)),
+            long: Hasher::new(),
+        }
     }
 
     #[inline(never)]
