@@ -10,8 +10,6 @@ mod keyed;
 mod lookup;
 mod map;
 mod memory;
-#[cfg(test)]
-mod scrape_tests;
 mod settle;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use cortex_core::{Context, Flags, SpanId, TraceId};
 use cortex_testkit::ManualClock;
 
-use super::Family;
-use super::map::BATCH;
+use super::super::Family;
+use super::super::map::BATCH;
 use crate::{Counter, Gauge, Registry, labels};
 
 labels! {
