@@ -24,8 +24,9 @@ pub struct Buckets {
 
 struct Inner {
     bounds: Box<[f64]>,
-    /// The same, if they are few, filled up with what no value exceeds; nothing else if they are many.
-    few: [f64; FEW],
+    /// The same in order as whole numbers, if they are few, filled up with what no value exceeds; nothing else if they are
+    /// many.
+    few: [u64; FEW],
     /// `le="…"} ` for each bound and for `+Inf`: what ends the labels of a `_bucket` line.
     tails: Box<[Box<str>]>,
 }
@@ -124,8 +125,11 @@ impl Buckets {
     /// Returns the index of the bucket that `value` falls into if there are few.
     #[inline]
     pub(crate) fn index_of_few(&self, value: f64) -> usize {
-        // Without a branch: first which four, then which of them; the last is exceeded by no value.
-        let exceeded = |at: usize| usize::from(self.inner.few[at % FEW] < value);
+        // Without a branch: first which four, then which of them; the last is exceeded by no value. In whole numbers, of
+        // which an addition takes the comparison.
+        let value = ordered(value);
+        let few = &self.inner.few;
+        let exceeded = |at: usize| usize::from(few[at % FEW] < value);
         let four = 4 * (exceeded(3) + exceeded(7) + exceeded(11));
         four + exceeded(four) + exceeded(four + 1) + exceeded(four + 2)
     }
@@ -134,9 +138,11 @@ impl Buckets {
     pub(crate) fn from_checked(bounds: Vec<f64>) -> Self {
         let tail = |bound| format!("le=\"{}\"}} ", le(bound)).into_boxed_str();
         let tails = bounds.iter().copied().chain([f64::INFINITY]).map(tail).collect();
-        let mut few = [f64::INFINITY; FEW];
+        let mut few = [u64::MAX; FEW];
         if bounds.len() < FEW {
-            few[..bounds.len()].copy_from_slice(&bounds);
+            for (few, bound) in few.iter_mut().zip(&bounds) {
+                *few = ordered(*bound + 0.0);
+            }
         }
         Self {
             inner: Arc::new(Inner {
@@ -200,9 +206,18 @@ impl fmt::Display for BucketsError {
 
 impl std::error::Error for BucketsError {}
 
+/// Returns a number for a float, in the same order.
+#[inline]
+const fn ordered(value: f64) -> u64 {
+    let bits = value.to_bits();
+    bits ^ ((bits.cast_signed() >> 63).cast_unsigned() | 1 << 63)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::num::f64::{NEGATIVE, NORMAL, SUBNORMAL, ZERO};
+    use proptest::prelude::*;
 
     #[test]
     fn bounds_are_checked() {
@@ -299,5 +314,22 @@ mod tests {
             BucketsError::TooMany.to_string(),
             "make buckets: there are more than 64 bounds"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn few_bounds_are_searched_as_many_are(
+            mut bounds in prop::collection::vec(NORMAL | NEGATIVE | SUBNORMAL | ZERO, 1..FEW),
+            others in prop::collection::vec(NORMAL | NEGATIVE | SUBNORMAL | ZERO, 1..8),
+        ) {
+            bounds.sort_by(f64::total_cmp);
+            bounds.dedup();
+            let buckets = Buckets::new(bounds.iter().copied()).unwrap();
+            prop_assert!(buckets.are_few());
+            for value in bounds.iter().copied().chain(others).chain([0.0, -0.0, f64::MIN, f64::MAX]) {
+                let expected = bounds.partition_point(|bound| *bound < value);
+                prop_assert_eq!(buckets.index(value), expected, "{} in {:?}", value, bounds);
+            }
+        }
     }
 }

@@ -38,6 +38,28 @@ pub(crate) struct Exemplar {
     pub(crate) time: Option<SystemTime>,
 }
 
+/// The flags that a context must have to be an example, beside a trace: what an observation asks of the current one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted(u8);
+
+impl Wanted {
+    /// A bit that is none of the wire, so that no context has it.
+    const NOBODY: u8 = 1 << 7;
+
+    pub(crate) const fn by(filter: ExemplarFilter) -> Self {
+        match filter {
+            ExemplarFilter::Off => Self(Self::NOBODY),
+            ExemplarFilter::Sampled => Self(Flags::SAMPLED.to_wire()),
+            ExemplarFilter::Always => Self(Flags::NONE.to_wire()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is(self, context: &Context) -> bool {
+        context.flags().to_wire() & self.0 == self.0
+    }
+}
+
 /// The most characters that the names and values of an exemplar's labels may have together: `OpenMetrics` 1.0.
 pub(crate) const MAX_CHARS: usize = 128;
 
@@ -50,7 +72,7 @@ const SLOTS: usize = 128;
 /// observation costs a load or two while nothing is to be done.
 #[derive(Debug)]
 pub(crate) struct Exemplars {
-    filter: ExemplarFilter,
+    wanted: Wanted,
     armed: [AtomicU64; SLOTS / 64],
     refused: AtomicU64,
     /// Only those that are there: most buckets never have one.
@@ -61,7 +83,7 @@ impl Exemplars {
     /// Returns nothing if none shall be kept.
     pub(crate) fn new(filter: ExemplarFilter) -> Option<Self> {
         (filter != ExemplarFilter::Off).then(|| Self {
-            filter,
+            wanted: Wanted::by(filter),
             armed: std::array::from_fn(|_| AtomicU64::new(u64::MAX)),
             refused: AtomicU64::new(0),
             kept: Mutex::default(),
@@ -71,7 +93,7 @@ impl Exemplars {
     /// Keeps a measurement if the current context is of a trace and its slot waits for one.
     #[inline]
     pub(crate) fn offer(&self, slot: usize, value: f64) {
-        if self.wants(&Context::current()) {
+        if self.wanted.is(&Context::current()) {
             self.keep_of(&Context::current(), slot, value);
         }
     }
@@ -79,18 +101,8 @@ impl Exemplars {
     /// Keeps a measurement if the context is of a trace and its slot waits for one.
     #[inline]
     pub(crate) fn offer_in(&self, slot: usize, value: f64, context: &Context) {
-        if self.wants(context) {
+        if self.wanted.is(context) {
             self.keep_of(context, slot, value);
-        }
-    }
-
-    /// Whether there is somebody to be an example of: asked first, because the answer is one bit.
-    #[inline]
-    fn wants(&self, context: &Context) -> bool {
-        match self.filter {
-            ExemplarFilter::Off => false,
-            ExemplarFilter::Sampled => context.flags().contains(Flags::SAMPLED),
-            ExemplarFilter::Always => context.trace_id().is_some(),
         }
     }
 

@@ -7,7 +7,7 @@ use cortex_core::{Clock, Context, SystemClock};
 
 use crate::cells::{Block, Shape, Walk, walk};
 use crate::counter::Floor;
-use crate::exemplar::{Exemplar, Exemplars};
+use crate::exemplar::{Exemplar, Exemplars, Wanted};
 use crate::native::{Native, Spot};
 use crate::{Buckets, ExemplarFilter, HistogramSnapshot, NativeBuckets, NativeSnapshot, Timer};
 
@@ -57,6 +57,7 @@ struct Inner {
     floor: Floor,
     dropped: AtomicU64,
     created: SystemTime,
+    wanted: Wanted,
     exemplars: Option<Exemplars>,
 }
 
@@ -108,8 +109,8 @@ impl Histogram {
         } else {
             return;
         };
-        if let Some(exemplars) = &inner.exemplars {
-            exemplars.offer(slot, value);
+        if inner.wanted.is(&Context::current()) {
+            inner.offer(slot, value);
         }
     }
 
@@ -312,6 +313,13 @@ impl Inner {
         value >= self.least && value < f64::INFINITY // false for NaN
     }
 
+    #[inline(never)]
+    fn offer(&self, slot: usize, value: f64) {
+        if let Some(exemplars) = &self.exemplars {
+            exemplars.offer(slot, value);
+        }
+    }
+
     #[inline]
     fn count(&self, native: &Native, spot: Spot, value: f64) {
         if let Spot::Zero = spot {
@@ -422,6 +430,7 @@ impl HistogramBuilder {
                 floor: Floor::default(),
                 dropped: AtomicU64::new(0),
                 created: SystemClock.wall(),
+                wanted: Wanted::by(self.exemplars),
                 exemplars: Exemplars::new(self.exemplars),
             }),
         }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::bitwise::Bitwise;
 use super::keyed::Keyed;
-use super::lookup::Lookup;
+use super::lookup::Probe;
 use super::memory::Memory;
 
 thread_local! {
@@ -76,7 +76,7 @@ impl<K: 'static, M: Bitwise + Send + Sync + 'static> Place<K, M> {
     ///
     /// Gives `f` back if there is none.
     #[inline]
-    pub(super) fn find<Q: Lookup<K>, R, F: FnOnce(&M) -> R>(
+    pub(super) fn find<Q: Probe<K>, R, F: FnOnce(&M) -> R>(
         &self,
         epoch: u64,
         lookup: &Q,

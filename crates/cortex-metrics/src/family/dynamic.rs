@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cortex_core::Clock;
 
-use super::lookup::Lookup;
+use super::lookup::{Lookup, Probe};
 use super::map::Map;
 use super::words::{Mixer, Words};
 use crate::encode::Series;
@@ -76,7 +76,17 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
     /// No lock is held while `f` runs: it may use the family again.
     #[inline]
     pub fn with<R>(&self, values: [&str; N], f: impl FnOnce(&M) -> R) -> R {
-        self.inner.map.with(self.lookup(values), f)
+        let words = values.map(Words::of);
+        if words.iter().all(Words::are_whole) {
+            let probe = ByWords {
+                words,
+                hash: self.inner.mixer.hash_whole(words),
+            };
+            self.inner.map.with(&probe, || self.lookup(values), f)
+        } else {
+            let lookup = self.lookup(values);
+            self.inner.map.with(&lookup, || self.lookup(values), f)
+        }
     }
 
     /// Returns the metric with these values, to be used without looking it up again; see
@@ -220,7 +230,25 @@ impl<const N: usize> ByValues<'_, N> {
     }
 }
 
-impl<const N: usize> Lookup<Values<N>> for ByValues<'_, N> {
+/// Short values, of which the words are all.
+struct ByWords<const N: usize> {
+    words: [Words; N],
+    hash: u64,
+}
+
+impl<const N: usize> Probe<Values<N>> for ByWords<N> {
+    #[inline]
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    #[inline]
+    fn is(&self, key: &Values<N>) -> bool {
+        self.words == key.words
+    }
+}
+
+impl<const N: usize> Probe<Values<N>> for ByValues<'_, N> {
     #[inline]
     fn hash(&self) -> u64 {
         self.hash
@@ -230,7 +258,9 @@ impl<const N: usize> Lookup<Values<N>> for ByValues<'_, N> {
     fn is(&self, key: &Values<N>) -> bool {
         self.words == key.words && (self.are_whole || self.is_text(key))
     }
+}
 
+impl<const N: usize> Lookup<Values<N>> for ByValues<'_, N> {
     fn key(&self) -> Values<N> {
         Values {
             words: self.words,

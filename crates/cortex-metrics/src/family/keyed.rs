@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::index::Entry;
-use super::lookup::Lookup;
+use super::lookup::Probe;
 
 /// A series by one of its keys.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Keyed<K, M> {
 impl<K, M> Keyed<K, M> {
     /// Whether it is what is looked for.
     #[inline]
-    pub(super) fn is<Q: Lookup<K>>(&self, lookup: &Q) -> bool {
+    pub(super) fn is<Q: Probe<K>>(&self, lookup: &Q) -> bool {
         self.hash == lookup.hash() && lookup.is(&self.key)
     }
 }

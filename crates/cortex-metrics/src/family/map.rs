@@ -10,7 +10,7 @@ use super::cache::Place;
 use super::hasher::Hasher;
 use super::index::{Batch, Entry, Index, Keys, Slot};
 use super::keyed::Keyed;
-use super::lookup::Lookup;
+use super::lookup::{Lookup, Probe};
 use crate::cells::walk;
 use crate::encode::Series;
 use crate::metric::{Growth, Single};
@@ -100,26 +100,31 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         &self.hasher
     }
 
+    /// Runs `f` on a series, which is made if need be.
+    ///
+    /// On the way that is cold, what is looked up is made then: handed on, it would be put into memory on the other way,
+    /// too.
     #[inline]
-    pub(super) fn with<Q: Lookup<K>, R>(&self, lookup: Q, f: impl FnOnce(&M) -> R) -> R {
+    pub(super) fn with<Q: Lookup<K>, R>(
+        &self,
+        probe: &impl Probe<K>,
+        lookup: impl Fn() -> Q,
+        f: impl FnOnce(&M) -> R,
+    ) -> R {
         // Acquire, and before the search: who removes a series takes it out first and raises the epoch then.
         let epoch = self.epoch.0.load(Ordering::Acquire);
-        match self.place.find(epoch, &lookup, f) {
+        match self.place.find(epoch, probe, f) {
             Ok(result) => result,
-            Err(f) => f(&self.find(epoch, lookup).metric),
+            Err(f) => f(&self.find(epoch, &lookup).metric),
         }
     }
 
     /// Finds or makes the series.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a reference would keep what is looked up in memory on the way that is not cold, too"
-    )]
     #[cold]
     #[inline(never)]
-    fn find<Q: Lookup<K>>(&self, epoch: u64, lookup: Q) -> Arc<Entry<M>> {
+    fn find<Q: Lookup<K>>(&self, epoch: u64, lookup: &impl Fn() -> Q) -> Arc<Entry<M>> {
         self.place.refresh(epoch);
-        let lookup = &lookup;
+        let lookup = &lookup();
         let Some(entry) = self.known(lookup).or_else(|| self.create(lookup)) else {
             // Not remembered: labels that somebody makes up must not drive out what a thread uses.
             let overflow = self.overflow();

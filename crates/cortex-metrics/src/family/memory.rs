@@ -8,7 +8,7 @@ use std::ptr;
 
 use super::bitwise::Bitwise;
 use super::keyed::Keyed;
-use super::lookup::Lookup;
+use super::lookup::Probe;
 
 /// How many series of one family a thread remembers; then it starts anew.
 const CAPACITY: usize = 1024;
@@ -62,7 +62,7 @@ impl<K, M: Bitwise> Memory<K, M> {
     }
 
     #[inline]
-    pub(super) fn find<Q: Lookup<K>>(&self, lookup: &Q) -> Option<&M> {
+    pub(super) fn find<Q: Probe<K>>(&self, lookup: &Q) -> Option<&M> {
         let hash = lookup.hash();
         let mask = self.places.len().wrapping_sub(1);
         let mut at = low(hash) & mask;
@@ -127,25 +127,16 @@ mod tests {
     use super::*;
     use crate::family::hasher::Hasher;
     use crate::family::index::Entry;
-    use crate::labels::Rendered;
 
     struct Number(u64, u64);
 
-    impl Lookup<u64> for Number {
+    impl Probe<u64> for Number {
         fn hash(&self) -> u64 {
             self.0
         }
 
         fn is(&self, key: &u64) -> bool {
             self.1 == *key
-        }
-
-        fn key(&self) -> u64 {
-            self.1
-        }
-
-        fn render(&self) -> Rendered {
-            unreachable!("nothing is shown")
         }
     }
 

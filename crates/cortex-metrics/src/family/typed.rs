@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cortex_core::Clock;
 
-use super::lookup::Lookup;
+use super::lookup::{Lookup, Probe};
 use super::map::Map;
 use crate::encode::Series;
 use crate::labels::{Rendered, render, render_overflow};
@@ -110,7 +110,7 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// No lock is held while `f` runs: it may use the family again.
     #[inline]
     pub fn with<R>(&self, labels: &L, f: impl FnOnce(&M) -> R) -> R {
-        self.map.with(self.lookup(labels), f)
+        self.map.with(&self.lookup(labels), || self.lookup(labels), f)
     }
 
     /// Returns the metric with these labels, which is made if need be, to be used without looking it up again.
@@ -252,7 +252,7 @@ struct ByKey<'a, L> {
     hash: u64,
 }
 
-impl<L: Labels> Lookup<L> for ByKey<'_, L> {
+impl<L: Labels> Probe<L> for ByKey<'_, L> {
     #[inline]
     fn hash(&self) -> u64 {
         self.hash
@@ -262,7 +262,9 @@ impl<L: Labels> Lookup<L> for ByKey<'_, L> {
     fn is(&self, key: &L) -> bool {
         self.labels == key
     }
+}
 
+impl<L: Labels> Lookup<L> for ByKey<'_, L> {
     fn key(&self) -> L {
         self.labels.clone()
     }
