@@ -61,7 +61,8 @@ impl Context {
     /// Makes this the thread's current context and returns the one before, which the caller brings back: for those that
     /// learn of the beginning and the end in two calls, as subscribers of `tracing` do.
     ///
-    /// [`attach`](Self::attach) also brings it back if there is a panic.
+    /// Nothing else brings it back, not even a panic: use [`attach`](Self::attach) where one call sees both ends. Neither
+    /// may be in effect across an `.await`.
     ///
     /// # Examples
     ///

@@ -9,7 +9,18 @@ use crate::Captured;
 use crate::carrier::{self, Carrier};
 
 thread_local! {
-    static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
+    static ENTERED: RefCell<Stack> = const { RefCell::new(Stack(Vec::new())) };
+}
+
+struct Stack(Vec<Entered>);
+
+impl Drop for Stack {
+    /// Leaves what the thread has not left at its end, so that what comes after this is not of a span.
+    fn drop(&mut self) {
+        while let Some(entry) = self.0.pop() {
+            bring_back(entry.previous, entry.has_brought, entry.carrier);
+        }
+    }
 }
 
 struct Entered {
@@ -61,7 +72,7 @@ fn bring_back(previous: Context, has_brought: bool, carrier: Option<Arc<Carrier>
 pub(super) fn enter(layer: usize, id: u64, context: Context) {
     // Fails in the destructors of a thread that ends, where nothing becomes current any more.
     let _ = ENTERED.try_with(|entered| {
-        entered.borrow_mut().push(Entered::new(layer, id, context));
+        entered.borrow_mut().0.push(Entered::new(layer, id, context));
     });
 }
 
@@ -69,7 +80,10 @@ pub(super) fn enter(layer: usize, id: u64, context: Context) {
 #[cold]
 pub(super) fn enter_captured(layer: usize, id: u64, captured: Captured) {
     let _ = ENTERED.try_with(|entered| {
-        entered.borrow_mut().push(Entered::captured(layer, id, captured));
+        entered
+            .borrow_mut()
+            .0
+            .push(Entered::captured(layer, id, captured));
     });
 }
 
@@ -81,18 +95,18 @@ pub(super) fn enter_captured(layer: usize, id: u64, captured: Captured) {
 pub(super) fn exit(layer: usize, id: u64) -> bool {
     let exited = ENTERED.try_with(|entered| {
         let mut entered = entered.borrow_mut();
-        match entered.last_mut() {
+        match entered.0.last_mut() {
             Some(last) if last.id == id && last.layer == layer => {
                 let (previous, is_recording) = (last.previous, last.is_recording);
                 let has_brought = last.has_brought;
                 let carrier = if has_brought { last.carrier.take() } else { None };
-                entered.pop();
+                entered.0.pop();
                 drop(entered); // before what may free what foreign code has made
                 bring_back(previous, has_brought, carrier);
                 is_recording
             }
             _ => {
-                exit_below(&mut entered, layer, id);
+                exit_below(&mut entered.0, layer, id);
                 true
             }
         }
@@ -106,6 +120,7 @@ pub(super) fn innermost(layer: usize) -> Option<u64> {
         .try_with(|entered| {
             let entered = entered.borrow();
             entered
+                .0
                 .iter()
                 .rev()
                 .find(|entry| entry.layer == layer)

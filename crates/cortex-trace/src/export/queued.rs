@@ -32,6 +32,6 @@ impl Queued for Box<Record> {
         for (record, span) in queued.iter_mut().zip(batch.drain(..)) {
             record.reuse(span);
         }
-        spare::keep(queued.drain(..));
+        spare::keep(queued);
     }
 }

@@ -29,7 +29,7 @@ impl Methods {
     #[inline]
     pub(super) fn know(&self, method: &Method) -> bool {
         match &self.own {
-            None => is_of_the_conventions(method),
+            None => of_the_conventions(method).is_some(),
             Some(own) => own.contains(method),
         }
     }
@@ -37,46 +37,39 @@ impl Methods {
     /// Returns the part of a span name that stands for a method.
     #[inline]
     pub(super) fn name<'a>(&self, method: &'a Method) -> &'a str {
-        if self.know(method) {
-            method.as_str()
-        } else {
-            "HTTP"
+        match &self.own {
+            None => of_the_conventions(method).unwrap_or("HTTP"),
+            Some(own) if own.contains(method) => method.as_str(),
+            Some(_) => "HTTP",
         }
     }
 
     /// Returns the name of a method to keep, or if it is not known, the other name.
     pub(super) fn recorded(&self, method: &Method, other: &'static str) -> Cow<'static, str> {
-        if self.know(method) {
-            constant(method).map_or_else(|| Cow::Owned(method.as_str().to_owned()), Cow::Borrowed)
-        } else {
-            Cow::Borrowed(other)
+        match (of_the_conventions(method), self.know(method)) {
+            (_, false) => Cow::Borrowed(other),
+            (Some(name), true) => Cow::Borrowed(name),
+            (None, true) => Cow::Owned(method.as_str().to_owned()),
         }
     }
 }
 
 /// Those of RFC 9110, and PATCH and QUERY, as the conventions have it.
 #[inline]
-fn is_of_the_conventions(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET
-            | Method::HEAD
-            | Method::POST
-            | Method::PUT
-            | Method::DELETE
-            | Method::CONNECT
-            | Method::OPTIONS
-            | Method::TRACE
-            | Method::PATCH
-    ) || method.as_str() == "QUERY"
-}
-
-/// Returns the name of a method without copying it, of those that nearly all requests have.
-fn constant(method: &Method) -> Option<&'static str> {
-    const NAMES: [&str; 10] = [
-        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
-    ];
-    NAMES.into_iter().find(|name| *name == method.as_str())
+fn of_the_conventions(method: &Method) -> Option<&'static str> {
+    Some(match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::CONNECT => "CONNECT",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::PATCH => "PATCH",
+        _ if method.as_str() == "QUERY" => "QUERY",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -4,23 +4,21 @@
 //! allocators are slowest at: the memory comes from another thread's hands, and is in no cache.
 
 use std::cell::RefCell;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 use super::Record;
 
 /// How many are kept for all threads: two full batches.
 const KEPT: usize = 1024;
 /// How many a thread takes for itself at once.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 8;
 /// The most attributes that a kept record has room for.
 const ATTRIBUTES: usize = 16;
 
-#[expect(clippy::vec_box, reason = "a box is what goes from hand to hand")]
-static SPARE: Mutex<Vec<Box<Record>>> = Mutex::new(Vec::new());
+static SPARE: Spare = Spare::new();
 
 thread_local! {
-    #[expect(clippy::vec_box, reason = "a box is what goes from hand to hand")]
-    static OWN: RefCell<Vec<Box<Record>>> = const { RefCell::new(Vec::new()) };
+    static OWN: RefCell<Own> = const { RefCell::new(Own(Vec::new())) };
 }
 
 /// Returns a blank record.
@@ -28,82 +26,157 @@ thread_local! {
 pub(crate) fn take() -> Box<Record> {
     // Fails in the destructors of a thread that ends, and if an allocator makes spans.
     let own = OWN.try_with(|own| {
-        own.try_borrow_mut()
-            .ok()
-            .and_then(|mut own| own.pop().or_else(|| refill(&mut own)))
+        let mut own = own.try_borrow_mut().ok()?;
+        own.0.pop().or_else(|| SPARE.refill(&mut own.0))
     });
     own.ok().flatten().unwrap_or_else(|| Box::new(Record::BLANK))
 }
 
-#[cold]
+/// Keeps blank records for the next spans.
 #[expect(clippy::vec_box, reason = "a box is what goes from hand to hand")]
-fn refill(own: &mut Vec<Box<Record>>) -> Option<Box<Record>> {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    let rest = spare.len().saturating_sub(AT_ONCE);
-    own.extend(spare.drain(rest..));
-    drop(spare);
-    own.pop()
+pub(crate) fn keep(records: &mut Vec<Box<Record>>) {
+    SPARE.keep(records);
+    records.clear();
 }
 
-/// Keeps blank records, but not too many, nor those that hold much memory.
-pub(crate) fn keep(records: impl IntoIterator<Item = Box<Record>>) {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    let room = KEPT.saturating_sub(spare.len());
-    let small = |record: &Record| record.data().attributes.capacity() <= ATTRIBUTES;
-    spare.extend(records.into_iter().filter(|record| small(record)).take(room));
+/// Those of a thread, which gives them back at its end.
+#[expect(clippy::vec_box, reason = "a box is what goes from hand to hand")]
+struct Own(Vec<Box<Record>>);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        SPARE.keep(&mut self.0);
+    }
+}
+
+/// Those of all threads.
+struct Spare {
+    #[expect(clippy::vec_box, reason = "a box is what goes from hand to hand")]
+    records: Mutex<Vec<Box<Record>>>,
+}
+
+impl Spare {
+    const fn new() -> Self {
+        Self {
+            records: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Hands a thread some; none while somebody else is at it, whom a span does not wait for.
+    #[cold]
+    #[expect(clippy::vec_box, reason = "a box is what goes from hand to hand")]
+    fn refill(&self, own: &mut Vec<Box<Record>>) -> Option<Box<Record>> {
+        let mut records = match self.records.try_lock() {
+            Ok(records) => records,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let rest = records.len().saturating_sub(AT_ONCE);
+        own.extend(records.drain(rest..));
+        drop(records);
+        own.pop()
+    }
+
+    /// Takes records over, but not too many, nor those that hold much memory. The others stay with the caller, to be
+    /// freed without a lock.
+    #[expect(clippy::vec_box, reason = "a box is what goes from hand to hand")]
+    fn keep(&self, blank: &mut Vec<Box<Record>>) {
+        blank.retain(|record| record.data().attributes.capacity() <= ATTRIBUTES);
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = KEPT.saturating_sub(records.len());
+        let rest = blank.len().saturating_sub(room);
+        if records.capacity() == 0 {
+            records.reserve_exact(KEPT);
+        }
+        records.extend(blank.drain(rest..));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::span::{Attribute, Link, SpanData, Status};
-    use cortex_core::{Clock, Context, SystemClock};
+    use crate::propagation::TraceState;
+    use crate::span::{Attribute, Link, SpanData, SpanEvent, SpanKind, Status};
+    use cortex_core::{Clock, Context, Flags, SpanId, SystemClock, TraceId};
 
-    fn used() -> Box<Record> {
-        let mut record = take();
+    /// A span in which everything is something.
+    fn used(mut record: Box<Record>) -> Box<Record> {
         let now = SystemClock.now();
-        record.begin(now, SystemClock.wall()).status = Status::Ok;
-        record.set_attribute("password", "hunter2");
-        record.set_name("somebody else's".into());
+        let ids = TraceId::new(7).zip(SpanId::new(9)).expect("not zero");
+        let link = Link::to(Context::new().with_span(ids.0, ids.1, Flags::SAMPLED)).expect("it has a span");
+        let data = record.begin(now, SystemClock.wall());
+        *data = SpanData {
+            trace_id: ids.0,
+            span_id: ids.1,
+            parent_span_id: Some(ids.1),
+            parent_is_remote: true,
+            flags: Flags::SAMPLED,
+            tracestate: "a=b".parse().expect("it is valid"),
+            name: "somebody else's".into(),
+            kind: SpanKind::Server,
+            start: SystemClock.wall(),
+            end: SystemClock.wall(),
+            attributes: vec![Attribute::new("password", "hunter2")],
+            dropped_attributes: 1,
+            events: vec![SpanEvent {
+                name: "event".into(),
+                time: SystemClock.wall(),
+                attributes: Vec::new(),
+                dropped_attributes: 0,
+            }],
+            dropped_events: 1,
+            links: vec![link],
+            dropped_links: 1,
+            status: Status::Ok,
+        };
         record.end(now);
+        record
+    }
+
+    fn blank(capacity: usize) -> Box<Record> {
+        let mut record = Box::new(Record::BLANK);
+        record.reuse(SpanData {
+            attributes: Vec::with_capacity(capacity),
+            ..SpanData::BLANK
+        });
         record
     }
 
     #[test]
     fn nothing_of_a_span_shows_in_the_next_one() {
-        let mut record = used();
+        let spare = Spare::new();
+        let mut record = used(Box::new(Record::BLANK));
         let span = record.take_data();
-        assert_eq!((&*span.name, span.attributes.len()), ("somebody else's", 1));
+        assert_eq!((&*span.name, span.events.len()), ("somebody else's", 1));
         record.reuse(span);
+        spare.keep(&mut vec![record]);
+        let record = spare.refill(&mut Vec::new()).unwrap();
         assert_eq!(*record.data(), SpanData::BLANK);
-        assert!(record.data().attributes.capacity() > 0);
-        keep([record]);
-        assert_eq!(*take().data(), SpanData::BLANK);
+        assert_eq!(record.data().tracestate, TraceState::EMPTY);
+        assert!(record.data().attributes.capacity() > 0, "its memory is kept");
     }
 
     #[test]
     fn what_is_kept_is_bounded_in_number_and_size() {
-        keep((0..2 * KEPT).map(|_| Box::new(Record::BLANK)));
-        let kept = || SPARE.lock().unwrap().len();
-        assert!(kept() <= KEPT, "{}", kept());
+        let spare = Spare::new();
+        let kept = || spare.records.lock().unwrap().len();
+        spare.keep(&mut vec![blank(ATTRIBUTES), blank(ATTRIBUTES + 1), blank(0)]);
+        assert_eq!(kept(), 2);
+        let mut many = (0..KEPT).map(|_| blank(0)).collect::<Vec<_>>();
+        spare.keep(&mut many);
+        assert_eq!((kept(), many.len()), (KEPT, 2));
+    }
 
-        let large = SpanData {
-            attributes: (0..=ATTRIBUTES)
-                .map(|n| Attribute::new(n.to_string(), 0))
-                .collect(),
-            links: Link::to(Context::current()).into_iter().collect(),
-            ..SpanData::BLANK
-        };
-        let mut record = Box::new(Record::BLANK);
-        record.reuse(large);
-        // Others take and keep at the same time, but nothing that large.
-        keep([record]);
-        let largest = SPARE
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|record| record.data().attributes.capacity())
-            .max();
-        assert!(largest.unwrap_or(0) <= ATTRIBUTES);
+    #[test]
+    fn a_thread_takes_few_at_once_and_waits_for_nobody() {
+        let spare = Spare::new();
+        spare.keep(&mut (0..=AT_ONCE).map(|_| blank(0)).collect());
+        let mut own = Vec::new();
+        {
+            let _held = spare.records.lock().unwrap();
+            assert!(spare.refill(&mut own).is_none());
+        }
+        assert!(spare.refill(&mut own).is_some());
+        assert_eq!((own.len(), spare.records.lock().unwrap().len()), (AT_ONCE - 1, 1));
     }
 }

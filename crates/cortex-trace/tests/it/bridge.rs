@@ -1290,3 +1290,35 @@ fn run(steps: &[Step], recorded: &mut usize) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+#[test]
+fn a_span_that_a_thread_never_left_is_not_current_in_its_last_destructors() {
+    struct Last(mpsc::Sender<(Context, bool)>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0
+                .send((Context::current(), Baggage::current().is_empty()))
+                .expect("somebody listens");
+        }
+    }
+    thread_local!(static LAST: std::cell::OnceCell<Last> = const { std::cell::OnceCell::new() });
+    let fixture = Fixture::new();
+    for tracestate in [None, Some("congo=t61rcWkgMzE")] {
+        let (sender, seen) = mpsc::channel();
+        let dispatch = Dispatch::new(registry().with(fixture.tracer.layer()));
+        let thread = std::thread::spawn(move || {
+            LAST.with(|last| assert!(last.set(Last(sender)).is_ok())); // before the bridge: so it goes after it
+            let _default = tracing::dispatcher::set_default(&dispatch);
+            let parent = tracestate.map(|list| {
+                let ids = TraceId::new(7).zip(SpanId::new(9)).unwrap();
+                Remote::new(ids.0, ids.1, Flags::SAMPLED, list.parse().unwrap())
+            });
+            let outer = with_remote_parent(parent, || info_span!("outer"));
+            Box::leak(Box::new(outer.entered()));
+            Box::leak(Box::new(info_span!("inner").entered()));
+            assert!(Context::current().span_id().is_some());
+        });
+        thread.join().unwrap();
+        assert_eq!(seen.recv().unwrap(), (Context::new(), true));
+    }
+}
