@@ -1,13 +1,11 @@
 //! `RUSTFLAGS="--cfg cortex_loom" cargo test -p cortex-trace --features bridge --lib --release model`
 
-use std::time::SystemTime;
-
-use cortex_core::{Clock, Context, Flags, SpanId, SystemClock, TraceId};
+use cortex_core::{Context, Flags, SpanId, TraceId};
 use loom::sync::Arc;
 use loom::thread;
 
 use super::spans::{AlreadySeen, Spans};
-use crate::span::{Record, SpanData, SpanKind, Status, Value};
+use crate::span::{Record, SpanData, Value};
 
 /// Three ids that like the same cell.
 const A: u64 = 2;
@@ -36,26 +34,12 @@ fn recorded(n: u64) -> Context {
 
 fn record(n: u64) -> Option<Box<Record>> {
     let context = recorded(n);
-    let data = SpanData {
+    Some(Box::new(Record::over(SpanData {
         trace_id: context.trace_id().expect("it is there"),
         span_id: context.span_id().expect("it is there"),
-        parent_span_id: None,
-        parent_is_remote: false,
         flags: context.flags(),
-        tracestate: crate::propagation::TraceState::EMPTY,
-        name: "model".into(),
-        kind: SpanKind::Internal,
-        start: SystemTime::UNIX_EPOCH,
-        end: SystemTime::UNIX_EPOCH,
-        attributes: Vec::new(),
-        dropped_attributes: 0,
-        events: Vec::new(),
-        dropped_events: 0,
-        links: Vec::new(),
-        dropped_links: 0,
-        status: Status::Unset,
-    };
-    Some(Box::new(Record::new(data, SystemClock.now())))
+        ..SpanData::BLANK
+    })))
 }
 
 /// Closes a span; returns whose record it had, and what was noted in it.

@@ -65,7 +65,7 @@ pub struct SpanData {
 
 impl SpanData {
     /// A span that is none yet.
-    pub(super) const BLANK: Self = Self {
+    pub(crate) const BLANK: Self = Self {
         trace_id: TraceId::new(1).expect("invariant: not zero"),
         span_id: SpanId::new(1).expect("invariant: not zero"),
         parent_span_id: None,
