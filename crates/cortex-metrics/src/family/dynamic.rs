@@ -36,7 +36,7 @@ pub struct DynamicFamily<M: Instrument, const N: usize> {
 
 struct Inner<M: Instrument, const N: usize> {
     names: [String; N],
-    mixer: Mixer,
+    mixer: Mixer<N>,
     map: Map<Values<N>, M>,
 }
 
@@ -77,15 +77,16 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
     #[inline]
     pub fn with<R>(&self, values: [&str; N], f: impl FnOnce(&M) -> R) -> R {
         let words = values.map(Words::of);
-        if words.iter().all(Words::are_whole) {
+        if Words::are_short(&words) {
             let probe = ByWords {
                 words,
                 hash: self.inner.mixer.hash_whole(words),
             };
             self.inner.map.with(&probe, || self.lookup(values), f)
         } else {
-            let lookup = self.lookup(values);
-            self.inner.map.with(&lookup, || self.lookup(values), f)
+            self.inner
+                .map
+                .with(&self.lookup(values), || self.lookup(values), f)
         }
     }
 
@@ -137,7 +138,7 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
         let hash = if are_whole {
             self.inner.mixer.hash_whole(words)
         } else {
-            self.inner.mixer.hash(values.into_iter().zip(words))
+            self.inner.mixer.hash(values, words)
         };
         ByValues {
             names: &self.inner.names,

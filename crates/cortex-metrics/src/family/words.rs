@@ -43,6 +43,18 @@ impl Words {
         self.len
     }
 
+    /// Whether they are all of every value, and surely so: asked of all lengths at once, it takes those for long that are
+    /// just as long as they may be.
+    #[inline]
+    pub(super) fn are_short(words: &[Self]) -> bool {
+        words.iter().fold(0, |lens, words| lens | words.len) < Self::WHOLE
+    }
+
+    #[inline]
+    const fn mixed(&self, keys: &[u64; 2]) -> u64 {
+        fold(self.first ^ keys[0], self.last ^ keys[1])
+    }
+
     /// Whether they are all of the value.
     #[inline]
     pub(super) const fn are_whole(&self) -> bool {
@@ -50,67 +62,59 @@ impl Words {
     }
 }
 
-/// Hashes the values of several labels, each at its own place, with random keys.
+/// Hashes the values of several labels, each with random keys of its own.
 ///
 /// The first step is that of `wyhash` and `foldhash`, a multiplication of 64 by 64 bits whose halves are folded; the
 /// values are mixed side by side and not one after the other, so that the processor need not wait.
 #[derive(Clone, Debug)]
-pub(super) struct Mixer {
-    keys: [u64; 4],
+pub(super) struct Mixer<const N: usize> {
+    keys: [[u64; 2]; N],
+    sum_key: u64,
+    len_key: u64,
     /// For what is longer than two words.
     long: Hasher,
 }
 
-impl Mixer {
+impl<const N: usize> Mixer<N> {
     pub(super) fn new() -> Self {
         let random = RandomState::new();
         Self {
-            keys: [1_u8, 2, 3, 4].map(|n| random.hash_one(n)),
+            keys: std::array::from_fn(|label| [0, 1].map(|word| random.hash_one((label, word)))),
+            sum_key: random.hash_one("sum"),
+            len_key: random.hash_one("len"),
             long: Hasher::new(),
         }
     }
 
     #[inline(never)]
-    pub(super) fn hash<'a>(&self, values: impl Iterator<Item = (&'a str, Words)>) -> u64 {
-        self.hash_with(values, |value, words, first_key, last_key| {
-            if words.are_whole() {
-                fold(words.first ^ first_key, words.last ^ last_key)
-            } else {
-                self.long.hash_one(value) ^ first_key
-            }
+    pub(super) fn hash(&self, values: [&str; N], words: [Words; N]) -> u64 {
+        let mut values = values.into_iter();
+        self.hash_with(words, |words, keys| {
+            let long = values.next().filter(|_| !words.are_whole());
+            long.map_or_else(|| words.mixed(keys), |value| self.long.hash_one(value) ^ keys[0])
         })
     }
 
     /// Returns the same hash for values of which the words are all.
     #[inline]
-    pub(super) fn hash_whole(&self, words: impl IntoIterator<Item = Words>) -> u64 {
-        let values = words.into_iter().map(|words| ((), words));
-        self.hash_with(values, |(), words, first_key, last_key| {
-            fold(words.first ^ first_key, words.last ^ last_key)
-        })
+    pub(super) fn hash_whole(&self, words: [Words; N]) -> u64 {
+        self.hash_with(words, Words::mixed)
     }
 
     #[inline]
-    fn hash_with<T>(
-        &self,
-        values: impl Iterator<Item = (T, Words)>,
-        mix: impl Fn(T, &Words, u64, u64) -> u64,
-    ) -> u64 {
-        let [mut first_key, last_key, sum_key, len_key] = self.keys;
+    fn hash_with(&self, words: [Words; N], mut mix: impl FnMut(&Words, &[u64; 2]) -> u64) -> u64 {
         let (mut sum, mut lens) = (0_u64, 0_u64);
-        for (value, words) in values {
-            let mixed = mix(value, &words, first_key, last_key);
-            sum = sum.wrapping_add(mixed).rotate_left(23);
-            lens = lens.wrapping_mul(0x1_0001).wrapping_add(words.len as u64);
-            first_key = first_key.rotate_left(17).wrapping_add(last_key);
+        for (words, keys) in words.iter().zip(&self.keys) {
+            sum = sum.wrapping_add(mix(words, keys));
+            lens = lens.rotate_left(16).wrapping_add(words.len as u64);
         }
-        fold(sum ^ sum_key, lens ^ len_key)
+        fold(sum ^ self.sum_key, lens ^ self.len_key)
     }
 }
 
 #[inline]
-fn fold(one: u64, other: u64) -> u64 {
-    let product = u128::from(one) * u128::from(other);
+const fn fold(one: u64, other: u64) -> u64 {
+    let product = one as u128 * other as u128;
     #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
     let halves = (product as u64, (product >> 64) as u64);
     halves.0 ^ halves.1
@@ -121,9 +125,9 @@ mod tests {
     use super::*;
     use std::collections::{HashMap, HashSet};
 
-    fn hash(mixer: &Mixer, values: &[&str]) -> u64 {
-        let hash = mixer.hash(values.iter().map(|value| (*value, Words::of(value))));
-        let words: Vec<_> = values.iter().map(|value| Words::of(value)).collect();
+    fn hash<const N: usize>(mixer: &Mixer<N>, values: &[&str; N]) -> u64 {
+        let words = values.map(Words::of);
+        let hash = mixer.hash(*values, words);
         if words.iter().all(Words::are_whole) {
             assert_eq!(mixer.hash_whole(words), hash);
         }
