@@ -2,35 +2,48 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::limit::Permit;
-use super::transfer::{CHUNK, Transfer};
+use super::transfer::Transfer;
 use crate::Counter;
 
-/// The body of an answer: shared by all who asked at the same time, and handed out in chunks of 64 KiB.
+/// The body of an answer: shared by all who asked at the same time, and handed out in chunks of 64 KiB or less.
 ///
-/// A scrape is in flight until the last of its chunks is dropped. A server drops a chunk when it is written, so one that
-/// reads slowly counts for as long as something is left to send; whoever keeps a chunk should copy it. But it has a
-/// deadline, that of [`ScrapeService::min_rate`](crate::ScrapeService::min_rate): then the scrape does not count any
-/// more, and the body ends with an error if it was not read to its end.
+/// A scrape is in flight until the last of its chunks is dropped, which a server does when it is written. So one that
+/// reads slowly counts for as long as something is left to send. But it has a deadline, that of
+/// [`ScrapeService::min_rate`](crate::ScrapeService::min_rate): then the scrape does not count any more, and the body
+/// ends with an error if it was not read to its end.
+///
+/// For that the server has to ask, and servers do not once they have queued enough, or all that the length says. So no
+/// more than two chunks are there at a time, the next one being given when one is dropped: whoever keeps those of a body
+/// of more than 16 KiB, as `BodyExt::collect` and `axum::body::to_bytes` do, waits for the error. Copy them instead.
 ///
 /// # Examples
 ///
+/// Reading a body of any length:
+///
 /// ```
-/// use cortex_metrics::{Registry, ScrapeService};
-/// use http_body::Body;
+/// use cortex_metrics::{Gauge, Registry, ScrapeService};
+/// use http_body_util::BodyExt;
 /// use tower::ServiceExt;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// let service = ScrapeService::new(&Registry::default());
-/// let Ok(response) = service.oneshot(http::Request::new(())).await;
-/// assert!(response.body().is_end_stream()); // nothing is registered
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = Registry::default();
+/// registry.register("large", &"x".repeat(1 << 20), Gauge::default())?;
+/// let Ok(mut response) = ScrapeService::new(&registry).oneshot(http::Request::new(())).await;
+/// let mut all = Vec::new();
+/// while let Some(frame) = response.body_mut().frame().await {
+///     let chunk = frame?.into_data().expect("there are no trailers");
+///     all.extend_from_slice(&chunk);
+/// }
+/// assert!(all.ends_with(b"large 0\n"));
+/// # Ok(())
 /// # }
 /// ```
 pub struct ScrapeBody {
@@ -79,39 +92,33 @@ impl ScrapeBody {
         Self::text("")
     }
 
-    fn next(&mut self, cx: &mut Context<'_>) -> Option<Result<Bytes, ScrapeBodyError>> {
-        if self.left == 0 {
-            return None;
-        }
-        let length = self.left.min(CHUNK);
-        let is_last = length == self.left;
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ScrapeBodyError>>> {
         let bytes = match &mut self.source {
-            Source::Text(text) => text.split_to(length),
+            Source::Text(text) => std::mem::take(text),
             Source::Transfer { transfer, deadline } => {
                 if deadline.as_mut().poll(cx).is_ready() {
                     transfer.expire(transfer.deadline());
                 }
-                let Some(bytes) = transfer.take(length) else {
+                let Some(bytes) = ready!(transfer.poll_take(cx)) else {
                     let error = ScrapeBodyError { unsent: self.left };
                     self.end();
-                    return Some(Err(error));
+                    return Poll::Ready(Some(Err(error)));
                 };
-                let transfer = Arc::clone(transfer);
-                if is_last {
-                    self.source = Source::End;
-                }
-                Bytes::from_owner(Chunk {
-                    bytes,
-                    _transfer: transfer,
-                })
+                bytes
             }
-            Source::End => return None,
+            Source::End => return Poll::Ready(None),
         };
-        self.left -= length;
-        if let (Some(sent), Ok(length)) = (&self.sent, u64::try_from(length)) {
+        self.left -= bytes.len();
+        if self.left == 0 {
+            self.end();
+        }
+        if bytes.is_empty() {
+            return Poll::Ready(None);
+        }
+        if let (Some(sent), Ok(length)) = (&self.sent, u64::try_from(bytes.len())) {
             sent.add(length);
         }
-        Some(Ok(bytes))
+        Poll::Ready(Some(Ok(bytes)))
     }
 
     fn end(&mut self) {
@@ -128,7 +135,7 @@ impl Body for ScrapeBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ScrapeBodyError>>> {
-        Poll::Ready(self.next(cx).map(|chunk| chunk.map(Frame::data)))
+        self.poll_next(cx).map(|chunk| Some(chunk?.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -148,19 +155,8 @@ impl fmt::Debug for ScrapeBody {
     }
 }
 
-/// Bytes on their way: servers queue the last chunk and drop the body long before it is written.
-struct Chunk {
-    bytes: Bytes,
-    _transfer: Arc<Transfer>,
-}
-
-impl AsRef<[u8]> for Chunk {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// Somebody reads an exposition more slowly than [`ScrapeService::min_rate`](crate::ScrapeService::min_rate) allows.
+/// Somebody reads an exposition more slowly than [`ScrapeService::min_rate`](crate::ScrapeService::min_rate) allows, or
+/// keeps the chunks of a long one, see [`ScrapeBody`].
 ///
 /// A server closes the connection for it, so that the reader sees that something is missing.
 ///
@@ -180,7 +176,8 @@ impl AsRef<[u8]> for Chunk {
 /// let Ok(response) = service.oneshot(http::Request::new(())).await;
 /// tokio::time::advance(Duration::from_secs(10)).await;
 /// let error = response.into_body().collect().await.unwrap_err();
-/// assert_eq!(error.to_string(), "send the exposition in time: the reader is too slow, 68 bytes were left");
+/// let says = "send the exposition in time: the reader is too slow or keeps its chunks, 68 bytes were left";
+/// assert_eq!(error.to_string(), says);
 /// # Ok(())
 /// # }
 /// ```
@@ -193,7 +190,7 @@ impl fmt::Display for ScrapeBodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "send the exposition in time: the reader is too slow, {} bytes were left",
+            "send the exposition in time: the reader is too slow or keeps its chunks, {} bytes were left",
             self.unsent
         )
     }
@@ -203,49 +200,125 @@ impl Error for ScrapeBodyError {}
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
     use std::time::Duration;
 
+    use bytes::Buf;
     use http_body_util::BodyExt;
 
     use super::super::limit::Limit;
+    use super::super::transfer::{CHUNK, SHORT};
     use super::*;
 
-    async fn next(body: &mut ScrapeBody) -> Option<Bytes> {
-        let frame = body.frame().await?.expect("it is read in time");
-        frame.into_data().ok()
-    }
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn body(bytes: impl Into<Bytes>, limit: &Limit) -> ScrapeBody {
         let permit = limit.admit(None).expect("there is room");
         ScrapeBody::new(bytes.into(), permit, Instant::now() + SECOND, None)
     }
 
-    const SECOND: Duration = Duration::from_secs(1);
+    /// Returns the next chunk, which is there.
+    fn next(body: &mut ScrapeBody) -> Option<Bytes> {
+        let waker = Waker::noop();
+        match body.poll_next(&mut Context::from_waker(waker)) {
+            Poll::Ready(chunk) => Some(chunk?.expect("it is read in time")),
+            Poll::Pending => panic!("the body waits"),
+        }
+    }
 
-    #[tokio::test]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    impl Woken {
+        fn new() -> (Arc<Self>, Waker) {
+            let woken = Arc::new(Self(AtomicBool::new(false)));
+            let waker = Arc::clone(&woken).into();
+            (woken, waker)
+        }
+
+        fn take(&self) -> bool {
+            self.0.swap(false, Ordering::SeqCst)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn chunks_are_parts_of_one_allocation() {
-        let whole = Bytes::from(vec![7; 2 * CHUNK + 1]);
+        let whole = Bytes::from(vec![7; 2 * CHUNK]);
         let sent = Counter::default();
         let permit = Limit::new(1).admit(None).unwrap();
         let deadline = Instant::now() + 60 * SECOND;
         let mut body = ScrapeBody::new(whole.clone(), permit, deadline, Some(sent.clone()));
         let mut at = 0;
-        for (length, left, sum) in [
-            (CHUNK, CHUNK + 1, CHUNK),
-            (CHUNK, 1, 2 * CHUNK),
-            (1, 0, 2 * CHUNK + 1),
-        ] {
-            let chunk = next(&mut body).await.unwrap();
+        for length in [CHUNK, CHUNK - SHORT, SHORT / 2, SHORT / 2] {
+            assert!(!body.is_end_stream());
+            let chunk = next(&mut body).unwrap();
             assert_eq!(chunk.len(), length);
             assert_eq!(chunk.as_ptr(), whole[at..].as_ptr());
-            assert_eq!(body.size_hint().exact(), Some(left as u64));
-            assert_eq!(sent.get(), sum as u64);
             at += length;
+            assert_eq!(body.size_hint().exact(), Some((2 * CHUNK - at) as u64));
+            assert_eq!(sent.get(), at as u64);
         }
         assert!(body.is_end_stream());
-        assert!(next(&mut body).await.is_none());
-        assert!(next(&mut body).await.is_none());
+        assert!(next(&mut body).is_none());
+        assert!(next(&mut body).is_none());
         assert_eq!(format!("{body:?}"), "ScrapeBody { rest: 0, .. }");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_chunks_are_unwritten_at_most_and_a_short_end_last() {
+        let whole: Vec<u8> = (0..=u8::MAX).cycle().take(2 * CHUNK + SHORT).collect();
+        let mut body = body(whole.clone(), &Limit::new(1));
+        let (woken, waker) = Woken::new();
+        let mut cx = Context::from_waker(&waker);
+        let mut is_pending = |body: &mut ScrapeBody| body.poll_next(&mut cx).is_pending();
+        let (first, second) = (next(&mut body).unwrap(), next(&mut body).unwrap());
+        assert_eq!([&first[..], &second].concat(), whole[..2 * CHUNK]);
+        assert!(is_pending(&mut body) && !woken.take());
+        let part = second.slice(1..2); // a part counts, too
+        drop(second);
+        assert!(!woken.take() && is_pending(&mut body));
+        drop(first);
+        assert!(woken.take());
+        let third = next(&mut body).unwrap();
+        assert!(is_pending(&mut body));
+        drop(part);
+        assert!(woken.take());
+        let fourth = next(&mut body).unwrap();
+        assert_eq!([&third[..], &fourth].concat(), whole[2 * CHUNK..]);
+        assert_eq!(third.len(), fourth.len());
+        assert!(body.is_end_stream() && !woken.take());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_exposition_is_given_at_once() {
+        for (length, chunks) in [
+            (1, &[1][..]),
+            (SHORT, &[SHORT]),
+            (SHORT + 1, &[1, SHORT / 2, SHORT / 2]),
+        ] {
+            let mut body = body(vec![0; length], &Limit::new(1));
+            let lengths = std::iter::from_fn(|| Some(next(&mut body)?.len()));
+            assert_eq!(lengths.collect::<Vec<_>>(), chunks);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_holds_the_chunk_before_gets_the_next() {
+        let mut body = body(vec![0; 3 * CHUNK], &Limit::new(1));
+        let mut held = Bytes::new();
+        let mut length = 0;
+        while let Some(chunk) = next(&mut body) {
+            held = chunk;
+            length += held.len();
+            held.advance(held.len());
+        }
+        assert_eq!((length, held.len()), (3 * CHUNK, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -254,7 +327,7 @@ mod tests {
         let whole: Vec<u8> = (0..=u8::MAX).cycle().take(9 * CHUNK).collect();
         let all = Bytes::from(whole.clone());
         let mut body = body(all.clone(), &limit);
-        let first = next(&mut body).await.unwrap();
+        let first = next(&mut body).unwrap();
         assert_eq!(first, whole[..CHUNK]);
         tokio::time::advance(SECOND).await;
         limit.admit(None).unwrap(); // the body is not asked, but somebody is who waits
@@ -265,9 +338,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_permit_is_held_until_the_last_chunk_is_gone() {
         let limit = Limit::new(1);
-        let mut body = body(vec![0; CHUNK + 1], &limit);
-        let first = next(&mut body).await;
-        let last = next(&mut body).await;
+        let mut body = body(vec![0; SHORT + 1], &limit);
+        drop(next(&mut body));
+        let (first, last) = (next(&mut body), next(&mut body));
+        assert!(body.is_end_stream());
         drop(body); // as hyper does, with the chunks still in its queue
         drop(first);
         assert!(limit.admit(None).is_none());
@@ -279,7 +353,7 @@ mod tests {
     async fn an_unread_body_frees_the_permit() {
         let limit = Limit::new(1);
         let mut unread = body(vec![0; CHUNK + 1], &limit);
-        drop(next(&mut unread).await);
+        drop(next(&mut unread));
         assert!(limit.admit(None).is_none());
         drop(unread);
         assert!(limit.admit(None).is_some());
@@ -291,14 +365,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_deadline_ends_a_body_that_is_read_and_frees_the_permit() {
         let limit = Limit::new(1);
-        let mut body = body(vec![0; 2 * CHUNK + 3], &limit);
-        let queued = next(&mut body).await;
+        let mut body = body(vec![0; 2 * CHUNK + SHORT + 3], &limit);
+        let queued = next(&mut body);
         tokio::time::advance(Duration::from_millis(999)).await;
-        drop(next(&mut body).await.unwrap());
+        drop(next(&mut body).unwrap());
         assert!(limit.admit(None).is_none());
         tokio::time::advance(Duration::from_millis(1)).await;
         let error = body.frame().await.unwrap().unwrap_err();
-        let text = "send the exposition in time: the reader is too slow, 3 bytes were left";
+        let text =
+            "send the exposition in time: the reader is too slow or keeps its chunks, 16387 bytes were left";
         assert_eq!(error.to_string(), text);
         assert!(body.is_end_stream() && body.frame().await.is_none());
         assert!(limit.admit(None).is_some());
@@ -309,7 +384,7 @@ mod tests {
     async fn the_deadline_frees_the_permit_of_what_is_queued() {
         let limit = Limit::new(1);
         let mut body = body(vec![0; 10], &limit);
-        let queued = next(&mut body).await.unwrap();
+        let queued = next(&mut body).unwrap();
         drop(body);
         tokio::time::advance(Duration::from_millis(999)).await;
         assert!(limit.admit(None).is_none());
@@ -321,25 +396,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_deadline_wakes_a_connection() {
-        let limit = Limit::new(1);
-        let mut body = body(vec![0; CHUNK + 1], &limit);
-        let (waker, woken) = waker();
-        let mut cx = Context::from_waker(&waker);
-        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_ready());
-        tokio::time::advance(SECOND).await;
-        tokio::task::yield_now().await;
-        assert!(woken.load(std::sync::atomic::Ordering::SeqCst));
-    }
-
-    fn waker() -> (std::task::Waker, Arc<std::sync::atomic::AtomicBool>) {
-        struct Woken(Arc<std::sync::atomic::AtomicBool>);
-        impl std::task::Wake for Woken {
-            fn wake(self: Arc<Self>) {
-                self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    async fn the_deadline_wakes_a_connection_and_ends_a_body_that_waits() {
+        for length in [SHORT + 1, 3 * CHUNK] {
+            let mut body = body(vec![0; length], &Limit::new(1));
+            let (woken, waker) = Woken::new();
+            let mut cx = Context::from_waker(&waker);
+            let mut queued = Vec::new();
+            while let Poll::Ready(chunk) = body.poll_next(&mut cx) {
+                queued.push(chunk.unwrap().unwrap());
             }
+            assert_eq!(queued.len(), 2);
+            tokio::time::advance(SECOND).await;
+            tokio::task::yield_now().await;
+            assert!(woken.take());
+            assert!(matches!(body.poll_next(&mut cx), Poll::Ready(Some(Err(_)))));
+            assert!(matches!(body.poll_next(&mut cx), Poll::Ready(None)));
         }
-        let woken = Arc::<std::sync::atomic::AtomicBool>::default();
-        (Arc::new(Woken(Arc::clone(&woken))).into(), woken)
     }
 }

@@ -42,8 +42,10 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 ///   503. What is slow is not started again: later scrapes wait for the same exposition.
 /// - **A panic** in the encoder is 500 for all who waited for it, and the next scrape starts afresh.
 ///
-/// Clones share all of that. A reader that does not read at all loses its place, too, but what the server has queued for
-/// it, up to half a megabyte, stays until the server closes the connection: limit how long a write may stall there.
+/// Clones share all of that. Who is cut off loses the connection, too, if the server speaks HTTP/1.1 and writes chunks
+/// where they are ("vectored", as TCP sockets do); see [`ScrapeBody`] for what that asks of those in between. Of the last
+/// 16 KiB of an answer, and of a stream of HTTP/2 whose window the client leaves closed, only the server can get rid:
+/// limit how long a write may stall there.
 ///
 /// A scrape that never ends, such as that of a collector that waits for a lock for ever, holds a thread of the runtime:
 /// when the runtime is dropped, it waits for it; `Runtime::shutdown_timeout` does not.
@@ -145,8 +147,7 @@ impl ScrapeService {
     ///
     /// From the moment its answer is there, it has the [`timeout`](Self::timeout), or what it said of its own, and the
     /// time that the bytes take at this rate, compressed if they are. Then the scrape is not in flight any more, and the
-    /// body ends with a [`ScrapeBodyError`](crate::ScrapeBodyError), for which a server closes the connection when it
-    /// wants to send more. So readers that take a byte a second do not keep others out for hours.
+    /// body ends with a [`ScrapeBodyError`](crate::ScrapeBodyError), for which a server closes the connection. So readers that take a byte a second do not keep others out for hours.
     #[must_use]
     pub fn min_rate(mut self, bytes_per_second: u32) -> Self {
         self.settings.min_rate = bytes_per_second;

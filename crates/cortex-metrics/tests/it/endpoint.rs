@@ -66,8 +66,12 @@ async fn begin<F: Future + Unpin>(future: &mut F) {
     assert!(poll.await);
 }
 
-async fn read(response: Response<ScrapeBody>) -> Vec<u8> {
-    response.into_body().collect().await.unwrap().to_bytes().into()
+async fn read(mut response: Response<ScrapeBody>) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(frame) = response.frame().await {
+        all.extend_from_slice(frame.unwrap().data_ref().unwrap());
+    }
+    all
 }
 
 async fn text(response: Response<ScrapeBody>) -> String {
@@ -436,8 +440,8 @@ async fn slow_reader(service: &ScrapeService) -> (DuplexStream, JoinHandle<hyper
 
 #[tokio::test]
 async fn a_slow_reader_counts_and_others_are_answered() {
-    // The small one fits into the buffers of the server, which has all of it at once and drops the body.
-    for size in [100 << 10, 2 << 20] {
+    // The server has the first at once, and drops the body; of the others it asks for more.
+    for size in [10 << 10, 100 << 10, 2 << 20] {
         let service = ScrapeService::new(&large(size)).max_in_flight(2);
         let (mut client, server) = slow_reader(&service).await;
         for _ in 0..3 {
@@ -460,9 +464,14 @@ async fn a_slow_reader_counts_and_others_are_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_of_a_byte_a_second_do_not_keep_others_out_for_hours() {
-    // The small one is queued as a whole by the server; of the large one it asks for more, when something is read.
-    for (size, allowed) in [(100 << 10, 5 + 1), (2 << 20, 5 + 20)] {
+async fn readers_of_a_byte_a_second_lose_their_connections_at_the_deadline() {
+    // With 5 s for everybody and 100 KiB a second, so many whole seconds.
+    for (size, allowed) in [
+        (30 << 10, 5),
+        (100 << 10, 5 + 1),
+        (300 << 10, 5 + 3),
+        (2 << 20, 5 + 20),
+    ] {
         let service = ScrapeService::new(&large(size))
             .max_in_flight(8)
             .timeout(Duration::from_secs(5))
@@ -477,30 +486,54 @@ async fn readers_of_a_byte_a_second_do_not_keep_others_out_for_hours() {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "{second} s"
             );
-            for (client, _) in &mut readers {
+            for (client, server) in &mut readers {
+                assert!(!server.is_finished(), "{size}: closed after {second} s");
                 client.read_u8().await.unwrap();
             }
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         tokio::time::advance(Duration::from_secs(1)).await;
+        // Nobody reads any more, and nobody asks: the connections end by themselves, and their places are free.
+        for (mut client, server) in readers {
+            let error = server.await.unwrap().unwrap_err();
+            let source = std::error::Error::source(&error).unwrap();
+            assert!(source.to_string().contains("the reader is too slow"), "{source}");
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).await.unwrap();
+            assert!(rest.len() < size, "the reader sees that something is missing");
+        }
         let others: Vec<_> = [(); 8].map(|()| start(&service, get())).into();
         for other in others {
             let response = other.await.unwrap();
             assert_eq!(response.status(), StatusCode::OK);
             assert!(read(response).await.len() > size);
         }
-        for (mut client, server) in readers {
-            let mut rest = Vec::new();
-            client.read_to_end(&mut rest).await.unwrap();
-            let served = server.await.unwrap();
-            let was_queued = size < 200 << 10;
-            // What was queued arrives; else the reader sees that something is missing.
-            assert_eq!((rest.len() > size, served.is_ok()), (was_queued, was_queued));
-            if let Err(error) = served {
-                let source = std::error::Error::source(&error).unwrap();
-                assert!(source.to_string().contains("the reader is too slow"), "{source}");
-            }
-        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stops_in_the_middle_is_cut_off_too() {
+    let size = 2 << 20;
+    let service = ScrapeService::new(&large(size)).timeout(Duration::from_secs(5));
+    let (mut client, server) = slow_reader(&service).await;
+    let mut half = vec![0; size / 2];
+    client.read_exact(&mut half).await.unwrap();
+    assert!(!server.is_finished());
+    // At 64 KiB a second, beside 5 s.
+    let left = tokio::time::timeout(Duration::from_secs(5 + 32 + 1), server).await;
+    assert!(left.unwrap().unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_reader_that_is_fast_enough_gets_every_byte() {
+    for size in [1, 10 << 10, 64 << 10, 1 << 20, 5 << 20] {
+        let registry = large(size);
+        let service = ScrapeService::new(&registry);
+        let (mut client, server) = slow_reader(&service).await;
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.ends_with(registry.to_text().as_bytes()), "{size}");
+        server.await.unwrap().unwrap();
     }
 }
 
