@@ -1,9 +1,10 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use crate::budget::{Budget, element, text};
 use crate::encode::{Number, push_label};
-use crate::gather::{Loose, LooseSeries, LooseValue};
 use crate::labels::cut;
+use crate::loose::{Loose, LooseValue, SeriesHasher};
 use crate::metric::Kind;
 use crate::name::family_name;
 use crate::scope::Scope;
@@ -50,8 +51,8 @@ impl<F: Fn(&mut Samples<'_>) + Send + Sync> Collector for F {
 /// out as a whole and counted in [`Registry::dropped`](crate::Registry::dropped): a bad name or label, two types, one
 /// series twice, a counter that is negative or `NaN`, or a name that another metric has.
 ///
-/// Label values are cut at 256 bytes. All that a collector gives at one scrape, with 64 bytes for each sample, is at most
-/// [`MAX_BYTES`](Self::MAX_BYTES): a family that exceeds it is left out, too.
+/// Label values are cut at 256 bytes. What is kept of all that a collector gives at one scrape takes at most
+/// [`MAX_BYTES`](Self::MAX_BYTES) of memory: a family that exceeds it is left out, too.
 ///
 /// # Examples
 ///
@@ -61,28 +62,26 @@ pub struct Samples<'a> {
     families: Vec<Loose>,
     by_name: HashMap<String, usize>,
     rejected: HashSet<String>,
-    seen: HashSet<(usize, String)>,
-    /// How many bytes may still be given.
-    left: usize,
+    hasher: SeriesHasher,
+    budget: Budget,
     /// Whether there was a family for which nothing was left.
     is_full: bool,
 }
 
 impl<'a> Samples<'a> {
-    /// The most that one collector may give at one scrape: 64 MiB, which is about half a million samples.
+    /// The most that one collector may make a scrape keep: 64 MiB, which is about a quarter of a million samples.
+    ///
+    /// A sample counts as its labels, escaped as in an exposition, and about 200 bytes.
     pub const MAX_BYTES: usize = 64 << 20;
 
-    /// What a name, and the labels of a sample, cost beside their text.
-    const OVERHEAD: usize = 32;
-
-    pub(crate) fn new(scope: &'a Scope) -> Self {
+    pub(crate) fn new(scope: &'a Scope, hasher: SeriesHasher) -> Self {
         Self {
             scope,
             families: Vec::new(),
             by_name: HashMap::new(),
             rejected: HashSet::new(),
-            seen: HashSet::new(),
-            left: Self::MAX_BYTES,
+            hasher,
+            budget: Budget::new(Self::MAX_BYTES),
             is_full: false,
         }
     }
@@ -115,25 +114,23 @@ impl<'a> Samples<'a> {
     fn push(&mut self, kind: Kind, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
         let name = self.scope.qualify(name);
         let name = family_name(&name, kind);
-        // Bad samples cost, too: their names are kept.
-        if !self.pay(name.len()) {
-            if self.by_name.contains_key(name) {
-                self.rejected.insert(name.to_owned());
-            } else {
-                self.is_full = true;
-            }
-            return;
-        }
         if self.try_push(kind, name, help, labels, value).is_none() {
-            self.rejected.insert(name.to_owned());
+            self.reject(name);
         }
     }
 
-    /// Takes what a sample with a text of this length costs from what is left, and says whether it was enough.
-    fn pay(&mut self, text: usize) -> bool {
-        let left = self.left.checked_sub(text.saturating_add(Self::OVERHEAD));
-        self.left = left.unwrap_or(0);
-        left.is_some()
+    /// Remembers that a family has a sample that cannot be exposed.
+    fn reject(&mut self, name: &str) {
+        if self.rejected.contains(name) {
+            return;
+        }
+        // Bad samples cost, too: their names are kept.
+        let is_paid = self.budget.pay(element::<String>() + text(name.len()));
+        if is_paid || self.by_name.contains_key(name) {
+            self.rejected.insert(name.to_owned());
+        } else {
+            self.is_full = true;
+        }
     }
 
     fn try_push(
@@ -153,24 +150,22 @@ impl<'a> Samples<'a> {
             Kind::Counter => LooseValue::Counter(number, None),
             _ => LooseValue::Gauge(number),
         };
-        let rendered = self.render(labels)?;
-        if !self.pay(rendered.len()) {
+        if self.budget.is_spent() {
             return None;
         }
-        let series = LooseSeries::new(rendered, value)?;
+        let rendered = self.render(labels)?;
         let at = self.by_name.get(name).copied().unwrap_or(self.families.len());
         if at == self.families.len() {
-            if !self.pay(help.len()) {
-                return None;
-            }
-            self.families.push(Loose::new(name, kind, None, help));
+            let scheme = self.scope.scheme();
+            let family = Loose::new(scheme, (name, kind), None, help, &mut self.budget)?;
+            self.families.push(family);
             self.by_name.insert(name.to_owned(), at);
         }
-        if self.families[at].kind != kind || !self.seen.insert((at, series.key.clone())) {
+        let family = &mut self.families[at];
+        if family.kind != kind {
             return None;
         }
-        self.families[at].series.push(series);
-        Some(())
+        family.push(rendered, value, &self.hasher, &mut self.budget)
     }
 
     /// Renders the labels, those of the sub-registry first; nothing if they cannot be exposed.
@@ -205,21 +200,12 @@ mod tests {
 
     fn families_within(bytes: usize, collect: impl Fn(&mut Samples<'_>)) -> (Vec<String>, usize) {
         let scope = Scope::default();
-        let mut samples = Samples::new(&scope);
-        samples.left = bytes;
+        let mut samples = Samples::new(&scope, SeriesHasher::new());
+        samples.budget = Budget::new(bytes);
         collect(&mut samples);
         assert!(format!("{samples:?}").starts_with("Samples { families: "));
         let (families, rejected) = samples.finish();
-        let lines = |family: &Loose| {
-            let line = |series: &LooseSeries| match series.value {
-                LooseValue::Gauge(value) | LooseValue::Counter(value, _) => {
-                    format!("{}{} {:?}", family.name, series.key, value.to_float())
-                }
-                _ => unreachable!("a collector gives nothing else"),
-            };
-            family.series.iter().map(line).collect::<Vec<_>>()
-        };
-        (families.iter().flat_map(lines).collect(), rejected)
+        (families.iter().flat_map(Loose::lines).collect(), rejected)
     }
 
     #[test]
@@ -230,7 +216,7 @@ mod tests {
             out.gauge("a", "A.", &[("x", "2\n")], f64::NAN);
             out.counter("b", "B.", &[("y", "")], 0.0); // an empty label is none
         });
-        assert_eq!(lines, ["a[(\"x\", \"1\")] 1.0", "a[(\"x\", \"2\\n\")] NaN"]);
+        assert_eq!(lines, ["a{x=\"1\"} 1.0", "a{x=\"2\\n\"} NaN"]);
         assert_eq!(rejected, 1);
     }
 
@@ -244,7 +230,7 @@ mod tests {
             out.gauge("same", "", &[("x", &format!("{long}2"))], 1.0);
         });
         let cut = "x".repeat(256);
-        assert_eq!(lines, [format!("cut[(\"x\", \"{cut}\"), (\"y\", \"z\")] 1.0")]);
+        assert_eq!(lines, [format!("cut{{x=\"{cut}\",y=\"z\"}} 1.0")]);
         assert_eq!(rejected, 1);
         // Names of labels, help, and names that are bad: all of a 64th.
         let (all, long) = (1 << 18, &long[..1 << 12]);
@@ -255,7 +241,8 @@ mod tests {
             |out, n, long| out.gauge(&format!("g{n}"), long, &[], 1.0);
         let bad: fn(&mut Samples<'_>, usize, &str) =
             |out, n, long| out.gauge(&format!("{n}{long}"), "", &[], 1.0);
-        for (give, whole, left_out) in [(labels, 1, 1), (help, 1 + 62, 1), (bad, 1, 63)] {
+        // Families cost more than their texts.
+        for (give, whole, left_out) in [(labels, 1..=1, 1), (help, 40..=63, 0), (bad, 1..=1, 62)] {
             let (lines, rejected) = families_within(all, |out| {
                 out.gauge("first", "", &[], 1.0);
                 out.gauge("second", "", &[], 1.0);
@@ -263,8 +250,9 @@ mod tests {
                 out.gauge("third", "", &[], 1.0);
                 out.gauge("second", "", &[("late", "")], 1.0);
             });
-            assert_eq!((lines.len(), &*lines[0]), (whole, "first[] 1.0"));
-            // The second, because it had not all, and what came when nothing was left.
+            assert!(whole.contains(&lines.len()), "{}", lines.len());
+            assert_eq!(lines[0], "first{} 1.0");
+            // The second, because it had not all, and what came when nothing was left, which has no names.
             assert_eq!(rejected, left_out + 2);
         }
         let many = families_within(all, |out| {
@@ -273,7 +261,7 @@ mod tests {
                 out.gauge("many", "", &[("n", &n.to_string())], 1.0);
             }
         });
-        assert_eq!(many, (vec!["few[] 1.0".to_owned()], 1));
+        assert_eq!(many, (vec!["few{} 1.0".to_owned()], 1));
     }
 
     #[test]
@@ -291,7 +279,7 @@ mod tests {
             });
             assert_eq!(
                 (lines, rejected),
-                (vec!["good[] 1.0".to_owned()], 1),
+                (vec!["good{} 1.0".to_owned()], 1),
                 "{labels:?}"
             );
         }

@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod buckets;
+mod budget;
 mod build_info;
 mod cells;
 mod collector;
@@ -21,6 +22,7 @@ mod label_enum;
 mod labels;
 #[cfg(feature = "tower")]
 pub mod layer;
+mod loose;
 mod metric;
 mod name;
 mod name_scheme;

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use crate::budget::{element, text};
 use crate::metric::Kind;
 use crate::{Escaping, NameScheme};
 
@@ -38,6 +39,14 @@ impl Names {
             let (escaping, name) = key;
             Some(Clash { name, with, escaping })
         })
+    }
+
+    /// Returns how much memory [`insert`](Self::insert) takes for a family.
+    pub(crate) fn cost(scheme: NameScheme, family: &str, kind: Kind) -> usize {
+        let entry = element::<((Escaping, String), String)>() + text(family.len());
+        exposed(scheme, family, kind)
+            .map(|(_, name)| entry + text(name.len()))
+            .sum()
     }
 
     pub(crate) fn insert(&mut self, family: &str, kind: Kind) {

@@ -306,7 +306,7 @@ impl Registry {
             }
         }
         for Source { scope, source } in &state.collectors {
-            let mut samples = Samples::new(scope);
+            let mut samples = Samples::new(scope, gathered.hasher());
             // What it gave before a panic goes with the samples.
             let collected = catch_unwind(AssertUnwindSafe(|| source.collect(&mut samples)));
             if collected.is_err() {

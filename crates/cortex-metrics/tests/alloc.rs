@@ -1,4 +1,4 @@
-//! What the tower layer asks of the allocator for a request: nothing.
+//! What is asked of the allocator: nothing by the tower layer for a request, no more than is said by a scrape.
 //!
 //! A binary of its own: it replaces the allocator.
 
@@ -8,11 +8,13 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use cortex_metrics::Registry;
 use cortex_metrics::layer::{MetricsLayer, MetricsService, Route};
+use cortex_metrics::{Registry, Samples};
 use cortex_testkit::CountingAllocator;
 use http::{Request, Response};
 use http_body::Body;
@@ -70,5 +72,39 @@ fn a_request_allocates_nothing() {
             .lines()
             .find(|line| line.starts_with(&format!("{side}_request_duration_seconds_count")));
         assert!(count.is_some_and(|line| line.ends_with(" 3")), "{text}");
+    }
+}
+
+/// Returns what a scrape keeps of a collector that gives samples until nothing more is kept, and the length of the
+/// exposition.
+fn kept_of(samples: u32, value: &'static str) -> (i64, usize) {
+    let registry = Registry::default();
+    let kept = Arc::<AtomicI64>::default();
+    let keeps = Arc::clone(&kept);
+    registry.register_collector(move |out: &mut Samples<'_>| {
+        let give = || {
+            let long = value.repeat(256);
+            for n in 0..samples {
+                // So that collections have just grown.
+                let name = format!("f{}", n / 1_100);
+                out.gauge(&name, "", &[("a", &n.to_string()), ("b", &long)], 1.0);
+            }
+        };
+        let ((), usage) = ALLOCATOR.measure(give);
+        keeps.store(usage.retained(), Ordering::Relaxed);
+    });
+    let text = registry.to_text();
+    (kept.load(Ordering::Relaxed), text.len())
+}
+
+#[test]
+fn a_collector_is_given_as_much_memory_as_is_said() {
+    let most = i64::try_from(Samples::MAX_BYTES).unwrap();
+    for (samples, value) in [(300_000, ""), (140_000, "\u{1}"), (90_000, "\n")] {
+        let (kept, exposed) = kept_of(samples, value);
+        assert!(kept <= most, "{value:?}: {kept}");
+        // Not much less either.
+        assert!(kept >= most / 3, "{value:?}: {kept}");
+        assert!(exposed >= 4 << 20, "{value:?}: {exposed}");
     }
 }

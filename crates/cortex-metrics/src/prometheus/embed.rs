@@ -6,11 +6,13 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry as Embedded;
 
 use super::histograms::Histograms;
+use crate::budget::Budget;
 use crate::encode::{
     Number, Sample, has_utf8_names, label_pairs, parse_exemplar, parse_sample, push_label, unescape,
 };
-use crate::gather::{Gathered, Loose, LooseSeries, LooseValue};
+use crate::gather::Gathered;
 use crate::labels::cut;
+use crate::loose::{Loose, LooseValue, SeriesHasher};
 use crate::metric::Kind;
 use crate::name::is_legacy_metric;
 use crate::scope::Scope;
@@ -25,7 +27,7 @@ impl Registry {
     ///
     /// That registry checks nothing, so it is checked here, at each scrape: a family with a line that is malformed, or
     /// with a name or series that is exposed already, is left out and counted in [`dropped`](Self::dropped). If the
-    /// registry fails in the middle, or exposes more than 64 MiB, what follows is left out too. Families with the same
+    /// registry fails in the middle, or exposes more than 64 MiB, or so much that more than 64 MiB have to be kept, what follows is left out too. Families with the same
     /// name, which it allows, are joined. Label values are cut at 256 bytes.
     ///
     /// # Examples
@@ -38,10 +40,10 @@ impl Registry {
 
 /// Reads what an embedded registry exposes.
 pub(crate) fn gather(registry: &Embedded, scope: &Scope, out: &mut Gathered<'_>) {
-    gather_at_most(MAX_BYTES, registry, scope, out);
+    gather_at_most(MAX_BYTES, Budget::new(MAX_BYTES), registry, scope, out);
 }
 
-fn gather_at_most(bytes: usize, registry: &Embedded, scope: &Scope, out: &mut Gathered<'_>) {
+fn gather_at_most(bytes: usize, budget: Budget, registry: &Embedded, scope: &Scope, out: &mut Gathered<'_>) {
     let mut bounded = Bounded {
         text: String::new(),
         left: bytes,
@@ -53,26 +55,31 @@ fn gather_at_most(bytes: usize, registry: &Embedded, scope: &Scope, out: &mut Ga
         text.truncate(text.rfind("\n# HELP ").map_or(0, |at| at + 1));
         out.drop_families(1);
     }
+    let mut reader = Reader {
+        scope,
+        hasher: out.hasher(),
+        budget,
+    };
     let mut block: Option<Block<'_>> = None;
     for line in text.split_terminator('\n') {
         if let Some(start) = line.strip_prefix("# HELP ") {
-            finish(block.replace(Block::new(start)), scope, out);
+            finish(block.replace(Block::new(start)), &mut reader, out);
         } else if let Some(block) = &mut block {
             block.lines.push(line);
         }
     }
-    finish(block, scope, out);
+    finish(block, &mut reader, out);
 }
 
-fn finish(block: Option<Block<'_>>, scope: &Scope, out: &mut Gathered<'_>) {
+fn finish(block: Option<Block<'_>>, reader: &mut Reader<'_>, out: &mut Gathered<'_>) {
     let Some(block) = block else { return };
-    match block.read(scope) {
+    match block.read(reader) {
         Some(family) => out.add(family),
         None => out.drop_families(1),
     }
 }
 
-/// What an embedded registry exposes at most.
+/// What an embedded registry exposes at most, and what is kept of it at most.
 const MAX_BYTES: usize = Samples::MAX_BYTES;
 
 /// A text that fails to grow beyond the bound.
@@ -101,6 +108,13 @@ fn cut_values(labels: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(rendered))
 }
 
+/// What families are read with.
+struct Reader<'a> {
+    scope: &'a Scope,
+    hasher: SeriesHasher,
+    budget: Budget,
+}
+
 /// The lines of one family.
 struct Block<'a> {
     name: &'a str,
@@ -116,7 +130,12 @@ impl<'a> Block<'a> {
     }
 
     /// Reads the family strictly; nothing if a line is malformed.
-    fn read(&self, scope: &Scope) -> Option<Loose> {
+    fn read(&self, reader: &mut Reader<'_>) -> Option<Loose> {
+        let Reader {
+            scope,
+            hasher,
+            budget,
+        } = reader;
         let name = scope.qualify(self.name);
         // Names that not every scraper can read, which that crate writes without quotes, cannot be told from others; the
         // prefix, which may be one, is known.
@@ -158,7 +177,7 @@ impl<'a> Block<'a> {
         if unit.is_some_and(|unit| !self.name.ends_with(&format!("_{unit}"))) {
             return None;
         }
-        let mut family = Loose::new(&name, kind, unit, &unescape(&help));
+        let mut family = Loose::new(scope.scheme(), (&name, kind), unit, &unescape(&help), budget)?;
         let mut histograms = Histograms::default();
         for line in lines {
             let sample = parse_sample(line)?;
@@ -169,29 +188,32 @@ impl<'a> Block<'a> {
             }
             let labels = scope.join(&cut_values(sample.labels)?);
             if family.kind == Kind::Histogram {
-                histograms.add(suffix, labels, &sample)?;
+                histograms.add(suffix, labels, &sample, budget)?;
             } else {
-                family
-                    .series
-                    .push(LooseSeries::new(labels, value(kind, suffix, &sample)?)?);
+                family.push(labels, value(kind, suffix, &sample, budget)?, hasher, budget)?;
             }
         }
-        family.series.append(&mut histograms.finish()?);
+        for (labels, histogram) in histograms.finish()? {
+            family.push(labels, histogram, hasher, budget)?;
+        }
         Some(family)
     }
 }
 
 /// Reads the one sample of a series that is no histogram.
-fn value(kind: Kind, suffix: &str, sample: &Sample<'_>) -> Option<LooseValue> {
-    if !sample.exemplar.is_empty() && kind != Kind::Counter {
+fn value(kind: Kind, suffix: &str, sample: &Sample<'_>, budget: &mut Budget) -> Option<LooseValue> {
+    if !sample.exemplar.is_empty()
+        && (kind != Kind::Counter || !budget.pay(LooseValue::EXEMPLAR + sample.exemplar.len()))
+    {
         return None;
     }
     let number = number(sample.value)?;
     match (kind, suffix) {
         // False for NaN.
-        (Kind::Counter, "_total") if number.to_float() >= 0.0 => {
-            Some(LooseValue::Counter(number, parse_exemplar(sample.exemplar)))
-        }
+        (Kind::Counter, "_total") if number.to_float() >= 0.0 => Some(LooseValue::Counter(
+            number,
+            parse_exemplar(sample.exemplar).map(Box::new),
+        )),
         (Kind::Gauge, "") => Some(LooseValue::Gauge(number)),
         (Kind::Unknown, "") => Some(LooseValue::Unknown(number)),
         (Kind::Info, "_info") => Some(LooseValue::Info),
@@ -209,7 +231,9 @@ fn number(text: &str) -> Option<Number> {
 mod tests {
     use prometheus_client::collector::Collector;
     use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-    use prometheus_client::metrics::gauge::ConstGauge;
+    use prometheus_client::metrics::family::Family as Labelled;
+    use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+    use prometheus_client::metrics::histogram::Histogram;
 
     use super::*;
     use crate::encode::Text;
@@ -234,7 +258,8 @@ mod tests {
         for bytes in (0..300).chain([4_000]) {
             let names = Names::default();
             let mut gathered = Gathered::new(&names);
-            gather_at_most(bytes, &registry, &Scope::default(), &mut gathered);
+            let budget = Budget::new(MAX_BYTES);
+            gather_at_most(bytes, budget, &registry, &Scope::default(), &mut gathered);
             assert_eq!(gathered.dropped(), 1);
             let mut text = Vec::new();
             gathered.write(&mut Text::prometheus(&mut text));
@@ -251,6 +276,38 @@ mod tests {
             }
             // What fitted, or without the last one, if the next had not begun.
             assert!(text == all || text == all[..last], "{bytes}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut registry = Embedded::default();
+        let family =
+            Labelled::<Vec<(String, String)>, Histogram>::new_with_constructor(|| Histogram::new([1.0]));
+        registry.register("first", "F", family.clone());
+        registry.register("second", "S", family.clone());
+        registry.register("third", "T", Gauge::<i64>::default());
+        for n in 0..100 {
+            family
+                .get_or_create(&vec![("n".to_owned(), n.to_string())])
+                .observe(0.5);
+        }
+        // More than the text takes, so that each bound is somewhere in the middle of what is kept.
+        for (kept, families) in [(10, 0), (20_000, 0), (100_000, 1), (1 << 20, 3)] {
+            let names = Names::default();
+            let mut gathered = Gathered::new(&names);
+            gather_at_most(
+                MAX_BYTES,
+                Budget::new(kept),
+                &registry,
+                &Scope::default(),
+                &mut gathered,
+            );
+            let mut text = Vec::new();
+            gathered.write(&mut Text::prometheus(&mut text));
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(text.matches("# TYPE").count(), families, "{kept}");
+            assert_eq!(gathered.dropped(), 3 - families as u64, "{kept}");
         }
     }
 }

@@ -1,6 +1,7 @@
+use crate::budget::{Budget, element, text};
 use crate::encode::{Sample, label_pairs, parse_exemplar, push_label};
 use crate::exemplar::Exemplar;
-use crate::gather::{LooseSeries, LooseValue};
+use crate::loose::{LooseHistogram, LooseValue};
 use crate::{Buckets, HistogramSnapshot};
 
 /// Puts histograms together again from their lines.
@@ -21,16 +22,30 @@ struct Parts {
 
 impl Histograms {
     /// Adds a line; nothing if a histogram has no such.
-    pub(super) fn add(&mut self, suffix: &str, labels: String, sample: &Sample<'_>) -> Option<()> {
+    pub(super) fn add(
+        &mut self,
+        suffix: &str,
+        labels: String,
+        sample: &Sample<'_>,
+        budget: &mut Budget,
+    ) -> Option<()> {
+        if !sample.exemplar.is_empty() && !budget.pay(LooseValue::EXEMPLAR + sample.exemplar.len()) {
+            return None;
+        }
         match suffix {
-            "_sum" if sample.exemplar.is_empty() => self.parts(labels).sum = sample.value.parse().ok()?,
+            "_sum" if sample.exemplar.is_empty() => {
+                self.parts(labels, budget)?.sum = sample.value.parse().ok()?;
+            }
             // It is the last bucket's.
             "_count" if sample.exemplar.is_empty() => {
                 sample.value.parse::<u64>().ok()?;
             }
             "_bucket" => {
                 let (labels, bound) = split(&labels)?;
-                let parts = self.parts(labels);
+                if !budget.pay(element::<(f64, u64)>()) {
+                    return None;
+                }
+                let parts = self.parts(labels, budget)?;
                 if parts.bounds.last().is_some_and(|last| bound <= *last) {
                     return None;
                 }
@@ -51,13 +66,17 @@ impl Histograms {
     }
 
     /// Returns the histograms; nothing if one has no bucket without a bound.
-    pub(super) fn finish(self) -> Option<Vec<LooseSeries>> {
+    pub(super) fn finish(self) -> Option<Vec<(String, LooseValue)>> {
         self.all.into_iter().map(Parts::finish).collect()
     }
 
     /// Returns the histogram with these labels: its lines stand together.
-    fn parts(&mut self, labels: String) -> &mut Parts {
+    fn parts(&mut self, labels: String, budget: &mut Budget) -> Option<&mut Parts> {
         if self.all.last().is_none_or(|last| last.labels != labels) {
+            let cost = element::<Parts>() + LooseValue::HISTOGRAM;
+            if !budget.pay(cost + text(labels.len())) {
+                return None;
+            }
             self.all.push(Parts {
                 labels,
                 sum: 0.0,
@@ -66,12 +85,12 @@ impl Histograms {
                 exemplars: Vec::new(),
             });
         }
-        self.all.last_mut().expect("invariant: one was pushed")
+        self.all.last_mut()
     }
 }
 
 impl Parts {
-    fn finish(mut self) -> Option<LooseSeries> {
+    fn finish(mut self) -> Option<(String, LooseValue)> {
         if self.bounds.pop() != Some(f64::INFINITY) {
             return None;
         }
@@ -84,7 +103,9 @@ impl Parts {
         let never_falls = self.sum >= 0.0 && self.bounds.first().is_none_or(|bound| *bound >= 0.0);
         let classic = (Buckets::from_checked(self.bounds), self.counts.into());
         let snapshot = HistogramSnapshot::new(Some(classic), None, self.sum, !never_falls);
-        LooseSeries::new(self.labels, LooseValue::Histogram(snapshot, self.exemplars))
+        let exemplars = self.exemplars;
+        let histogram = LooseHistogram { snapshot, exemplars };
+        Some((self.labels, LooseValue::Histogram(Box::new(histogram))))
     }
 }
 
