@@ -24,8 +24,8 @@ impl Budget {
     }
 }
 
-/// What an element of a growing collection takes: at worst there is twice the room that is needed, and beside it what was
-/// there before.
+/// What an element of a growing collection takes: at worst there is twice the room that is needed, and beside it what
+/// was there before.
 pub(crate) const fn element<T>() -> usize {
     3 * size_of::<T>()
 }

@@ -52,7 +52,7 @@ impl fmt::Display for RegisterError {
         }
         match &self.kind {
             Kind::InvalidName if self.scheme == NameScheme::Utf8 => f.write_str(
-                "its name must not be empty and, on a state set, have no colon and not start with __",
+                "its name must not be empty and, on a state set, have no colon and not start with __ in any escaping",
             ),
             Kind::InvalidName => {
                 f.write_str("its name must be a letter, then letters, digits and underscores")
@@ -62,7 +62,7 @@ impl fmt::Display for RegisterError {
             }
             Kind::InvalidLabel { label } if self.scheme == NameScheme::Utf8 => write!(
                 f,
-                "its label {label:?} must not be empty, start with __ or become __name__ when it is escaped"
+                "its label {label:?} must not be empty, nor start with __ in any escaping: begin it with a letter from A to Z"
             ),
             Kind::InvalidLabel { label } => write!(
                 f,
@@ -126,7 +126,7 @@ pub enum RegisterErrorKind {
     InvalidName,
     /// The prefix of a sub-registry could not start a name.
     InvalidPrefix,
-    /// A label's name is not one, or is reserved because it starts with two underscores.
+    /// A label's name is not one, or is reserved because it starts with two underscores, maybe when it is escaped.
     InvalidLabel {
         /// The label.
         label: String,

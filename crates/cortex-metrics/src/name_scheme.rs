@@ -33,7 +33,9 @@ pub enum NameScheme {
     /// [`Escaping`] they ask for.
     ///
     /// No two metrics, and no two labels of a metric, may be the same under any of the schemes: `a.b` beside `a_b` is
-    /// refused.
+    /// refused. Nor may a label be reserved under one, that is, start with two underscores. [`Escaping::Dots`] makes
+    /// two of any character that it does not know: so a label starts with a letter from A to Z or a dot, or is one of
+    /// [`Legacy`](Self::Legacy).
     Utf8,
 }
 
@@ -50,10 +52,10 @@ impl NameScheme {
     pub(crate) fn allows_label(self, name: &str) -> bool {
         match self {
             Self::Legacy => is_label_name(name),
-            // The label that is the name of the metric must not be made up of others either.
+            // What is reserved must not be made up of others either.
             Self::Utf8 => {
-                let is_reserved = |escaping: &Escaping| escaping.label_name(name) == "__name__";
-                !name.is_empty() && !name.starts_with("__") && !Escaping::ALL.iter().any(is_reserved)
+                let is_reserved = |escaping: &Escaping| escaping.label_name(name).starts_with("__");
+                !name.is_empty() && !Escaping::ALL.iter().any(is_reserved)
             }
         }
     }
@@ -81,14 +83,42 @@ mod tests {
     #[test]
     fn any_text_is_a_name_but_what_is_reserved() {
         let names = NameScheme::Utf8;
-        for good in ["a", "_a", "1", "a.b", "a b", "\u{6e29}\u{5ea6}", "\n\"\\{}"] {
+        for good in [
+            "a",
+            "_a",
+            "_",
+            "a.b",
+            ".a",
+            ".1",
+            "a b",
+            "a__",
+            "T\u{b0}",
+            "t\u{6e29}\u{5ea6}",
+            "a\n\"\\{}",
+        ] {
             assert!(names.allows_metric(good) && names.allows_label(good), "{good:?}");
             assert!(names.allows_state_set(good), "{good:?}");
         }
         assert!(names.allows_metric("a:b") && names.allows_label("a:b") && !names.allows_state_set("a:b"));
         assert!(!names.allows_metric("") && !names.allows_label(""));
-        for reserved in ["__name__", "__x", "..name..", "-name-"] {
-            assert!(!names.allows_label(reserved), "{reserved:?}");
+        for (reserved, escaping) in [
+            ("__name__", Escaping::AllowUtf8),
+            ("__x", Escaping::AllowUtf8),
+            ("..name..", Escaping::Underscores),
+            ("._x", Escaping::Underscores),
+            ("_.x", Escaping::Underscores),
+            ("\u{6e29}\u{5ea6}", Escaping::Underscores),
+            ("-name-", Escaping::Dots),
+            ("\u{e9}t\u{e9}", Escaping::Dots),
+            ("1", Escaping::Dots),
+            ("_x.y", Escaping::Dots),
+        ] {
+            assert!(
+                !names.allows_label(reserved) && !names.allows_state_set(reserved),
+                "{reserved:?}"
+            );
+            assert!(names.allows_metric(reserved), "{reserved:?}");
+            assert!(escaping.label_name(reserved).starts_with("__"), "{reserved:?}");
         }
     }
 }

@@ -20,8 +20,9 @@ use crate::Counter;
 /// ends with an error if it was not read to its end.
 ///
 /// For that the server has to ask, and servers do not once they have queued enough, or all that the length says. So no
-/// more than two chunks are there at a time, the next one being given when one is dropped: whoever keeps those of a body
-/// of more than 16 KiB, as `BodyExt::collect` and `axum::body::to_bytes` do, waits for the error. Copy them instead.
+/// more than two chunks are there at a time, the next one being given when one is dropped: whoever keeps those of a
+/// body of more than 16 KiB, as `BodyExt::collect` and `axum::body::to_bytes` do, waits for the error. Copy them
+/// instead.
 ///
 /// # Examples
 ///

@@ -28,7 +28,8 @@ const MIN_RATE: u32 = 64 << 10;
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// Answers scrapes: a tower service for `GET` and `HEAD`, in the format and with the escaping of names that
-/// [`negotiate`](crate::negotiate) finds, compressed if the features `gzip` and `zstd` are on and the scraper asks for it.
+/// [`negotiate`](crate::negotiate) finds, compressed if the features `gzip` and `zstd` are on and the scraper asks for
+/// it.
 ///
 /// Made for a metrics port that anybody may reach and collectors that anybody may have written:
 ///
@@ -38,14 +39,14 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// - **Few are in flight**: 8, unless [`max_in_flight`](Self::max_in_flight) says otherwise. One counts until its last
 ///   byte is written, so that slow readers count, too; who comes on top gets 503 and `Retry-After: 1`.
 /// - **None reads for hours**: who takes longer than [`min_rate`](Self::min_rate) allows is cut off.
-/// - **None waits for long**: after [`timeout`](Self::timeout), or half a second before the scraper would leave, it gets
-///   503. What is slow is not started again: later scrapes wait for the same exposition.
+/// - **None waits for long**: after [`timeout`](Self::timeout), or half a second before the scraper would leave, it
+///   gets 503. What is slow is not started again: later scrapes wait for the same exposition.
 /// - **A panic** in the encoder is 500 for all who waited for it, and the next scrape starts afresh.
 ///
 /// Clones share all of that. Who is cut off loses the connection, too, if the server speaks HTTP/1.1 and writes chunks
-/// where they are ("vectored", as TCP sockets do); see [`ScrapeBody`] for what that asks of those in between. Of the last
-/// 16 KiB of an answer, and of a stream of HTTP/2 whose window the client leaves closed, only the server can get rid:
-/// limit how long a write may stall there.
+/// where they are ("vectored", as TCP sockets do); see [`ScrapeBody`] for what that asks of those in between. Of the
+/// last 16 KiB of an answer, and of a stream of HTTP/2 whose window the client leaves closed, only the server can get
+/// rid: limit how long a write may stall there.
 ///
 /// A scrape that never ends, such as that of a collector that waits for a lock for ever, holds a thread of the runtime:
 /// when the runtime is dropped, it waits for it; `Runtime::shutdown_timeout` does not.
@@ -146,8 +147,9 @@ impl ScrapeService {
     /// Sets how many bytes a second a scraper has to read at least; 64 KiB unless set, and at least 1.
     ///
     /// From the moment its answer is there, it has the [`timeout`](Self::timeout), or what it said of its own, and the
-    /// time that the bytes take at this rate, compressed if they are. Then the scrape is not in flight any more, and the
-    /// body ends with a [`ScrapeBodyError`](crate::ScrapeBodyError), for which a server closes the connection. So readers that take a byte a second do not keep others out for hours.
+    /// time that the bytes take at this rate, compressed if they are. Then the scrape is not in flight any more, and
+    /// the body ends with a [`ScrapeBodyError`](crate::ScrapeBodyError), for which a server closes the connection. So
+    /// readers that take a byte a second do not keep others out for hours.
     #[must_use]
     pub fn min_rate(mut self, bytes_per_second: u32) -> Self {
         self.settings.min_rate = bytes_per_second;

@@ -10,9 +10,9 @@ use super::limit::Permit;
 /// Small enough that a slow reader holds the connection back, not the memory.
 pub(super) const CHUNK: usize = 64 << 10;
 
-/// How many chunks may be on their way at once. hyper queues six or seven of them and does not ask for more then, not even
-/// when the deadline wakes it; of two it asks. With one, whoever holds the last chunk it had, even with nothing left of
-/// it, while it asks for the next, as compressing layers do, would wait for itself.
+/// How many chunks may be on their way at once. hyper queues six or seven of them and does not ask for more then, not
+/// even when the deadline wakes it; of two it asks. With one, whoever holds the last chunk it had, even with nothing
+/// left of it, while it asks for the next, as compressing layers do, would wait for itself.
 const CHUNKS: usize = 2;
 
 /// About as much as any socket takes at once, and all that may be left to write when a server has everything: it counts
@@ -78,7 +78,8 @@ impl Transfer {
         self.deadline
     }
 
-    /// Takes the next chunk of what is left, as soon as enough of those before are written; nothing if the time is over.
+    /// Takes the next chunk of what is left, as soon as enough of those before are written; nothing if the time is
+    /// over.
     pub(super) fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = self.state.lock();
         let unwritten = state.unwritten;

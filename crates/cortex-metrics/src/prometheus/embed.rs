@@ -27,8 +27,9 @@ impl Registry {
     ///
     /// That registry checks nothing, so it is checked here, at each scrape: a family with a line that is malformed, or
     /// with a name or series that is exposed already, is left out and counted in [`dropped`](Self::dropped). If the
-    /// registry fails in the middle, or exposes more than 64 MiB, or so much that more than 64 MiB have to be kept, what follows is left out too. Families with the same
-    /// name, which it allows, are joined. Label values are cut at 256 bytes.
+    /// registry fails in the middle, or exposes more than 64 MiB, or so much that more than 64 MiB have to be kept,
+    /// what follows is left out too. Families with the same name, which it allows, are joined. Label values are cut at
+    /// 256 bytes.
     ///
     /// # Examples
     ///
@@ -137,8 +138,8 @@ impl<'a> Block<'a> {
             budget,
         } = reader;
         let name = scope.qualify(self.name);
-        // Names that not every scraper can read, which that crate writes without quotes, cannot be told from others; the
-        // prefix, which may be one, is known.
+        // Names that not every scraper can read, which that crate writes without quotes, cannot be told from others;
+        // the prefix, which may be one, is known.
         let is_readable = match scope.scheme() {
             NameScheme::Legacy => is_legacy_metric(&name),
             NameScheme::Utf8 => is_legacy_metric(self.name),

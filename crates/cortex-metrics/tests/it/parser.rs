@@ -242,11 +242,9 @@ fn sample(line: &str, open_metrics: bool, may_quote: bool) -> Sample {
                     .split_once('=')
                     .unwrap_or_else(|| panic!("no label: {line:?}"));
                 assert!(is_name(label) && !label.contains(':'), "{label:?}");
-                // Escaped ones may look as if they were reserved.
-                assert!(!may_quote || !label.starts_with("__"), "{label:?}");
                 (label.to_owned(), &rest[label.len()..])
             };
-            assert_ne!(label, "__name__");
+            assert!(!label.starts_with("__"), "{label:?}");
             let (value, after) = in_quotes(after.strip_prefix('=').expect("a value follows"));
             let before = labels.insert(label, value);
             assert!(before.is_none(), "label twice: {line:?}");

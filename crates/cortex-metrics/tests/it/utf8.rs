@@ -333,8 +333,13 @@ fn what_is_the_same_when_it_is_escaped_is_refused() {
         matches!(error.kind(), RegisterErrorKind::LabelClash { .. }),
         "{error}"
     );
-    let error = registry.sub_registry("", [("..name..", "1")]).unwrap_err();
-    assert!(matches!(error.kind(), RegisterErrorKind::InvalidLabel { .. }));
+    for reserved in ["..name..", "\u{e9}", "_x.y"] {
+        let error = registry.sub_registry("", [(reserved, "1")]).unwrap_err();
+        assert!(
+            matches!(error.kind(), RegisterErrorKind::InvalidLabel { .. }),
+            "{error}"
+        );
+    }
 }
 
 #[test]
