@@ -24,8 +24,8 @@ pub struct Buckets {
 
 struct Inner {
     bounds: Box<[f64]>,
-    /// The same in order as whole numbers, if they are few, filled up with what no value exceeds; nothing else if they are
-    /// many.
+    /// The same in order as whole numbers, if they are few, filled up with what no value exceeds; nothing else if they
+    /// are many.
     few: [u64; FEW],
     /// `le="…"} ` for each bound and for `+Inf`: what ends the labels of a `_bucket` line.
     tails: Box<[Box<str>]>,
@@ -125,8 +125,8 @@ impl Buckets {
     /// Returns the index of the bucket that `value` falls into if there are few.
     #[inline]
     pub(crate) fn index_of_few(&self, value: f64) -> usize {
-        // Without a branch: first which four, then which of them; the last is exceeded by no value. In whole numbers, of
-        // which an addition takes the comparison.
+        // Without a branch: first which four, then which of them; the last is exceeded by no value. In whole numbers,
+        // of which an addition takes the comparison.
         let value = ordered(value);
         let few = &self.inner.few;
         let exceeded = |at: usize| usize::from(few[at % FEW] < value);

@@ -64,7 +64,7 @@ impl Counter {
     ///
     /// # Panics
     ///
-    /// As said above.
+    /// Panics if the process has more metrics than fit: 67 million numbers together.
     ///
     /// # Examples
     ///

@@ -17,12 +17,13 @@ use crate::{Buckets, ExemplarFilter, HistogramSnapshot, NativeBuckets, NativeSna
 /// Prometheus' protobuf format and OTLP can show, or both. Clones share the distribution.
 ///
 /// The count that is exposed is the sum of the buckets, so it equals `+Inf` in every scrape, and no scrape shows a sum
-/// without the count that belongs to it. An observation costs less than 10 ns on any number of threads. A sum beyond the
-/// greatest number there is becomes infinite, and stays so; the counts do not mind.
+/// without the count that belongs to it. An observation costs less than 10 ns on any number of threads. A sum beyond
+/// the greatest number there is becomes infinite, and stays so; the counts do not mind.
 ///
 /// # Panics
 ///
-/// Making one, or the first observation in a range of native buckets, panics if the process has more metrics than fit: 67 million numbers together.
+/// Making one, or the first observation in a range of native buckets, panics if the process has more metrics than fit:
+/// 67 million numbers together.
 ///
 /// # Examples
 ///
@@ -66,7 +67,7 @@ impl Histogram {
     ///
     /// # Panics
     ///
-    /// As said above.
+    /// Panics if the process has more metrics than fit: 67 million numbers together.
     pub fn classic(buckets: &Buckets) -> Self {
         Self::builder(buckets).build()
     }
@@ -75,7 +76,7 @@ impl Histogram {
     ///
     /// # Panics
     ///
-    /// As said above.
+    /// Panics if the process has more metrics than fit: 67 million numbers together.
     pub fn native(buckets: NativeBuckets) -> Self {
         HistogramBuilder::native_only(buckets).build()
     }
@@ -95,6 +96,11 @@ impl Histogram {
     /// `NaN` and infinity would stay in the sum for ever, and a negative value would make it fall, which reads as a
     /// restart: all are left out, and [`dropped`](Self::dropped) counts them. Negative values are taken by
     /// [`signed`](HistogramBuilder::signed) histograms.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is the first in a range of native buckets, and the process has more metrics than fit: 67 million
+    /// numbers together.
     #[inline]
     pub fn observe(&self, value: f64) {
         let inner = &*self.inner;
@@ -406,7 +412,7 @@ impl HistogramBuilder {
     ///
     /// # Panics
     ///
-    /// As said of [`Histogram`].
+    /// Panics if the process has more metrics than fit: 67 million numbers together.
     pub fn build(self) -> Histogram {
         let classic = self
             .classic

@@ -31,8 +31,8 @@ impl LabelEnum for bool {
     }
 }
 
-/// Declares an enum whose variants are the values of a label, no two the same: a [`LabelEnum`](crate::LabelEnum) that is
-/// [`Display`](std::fmt::Display), `Clone`, `Copy`, `Debug`, `PartialEq`, `Eq` and `Hash`.
+/// Declares an enum whose variants are the values of a label, no two the same: a [`LabelEnum`](crate::LabelEnum) that
+/// is [`Display`](std::fmt::Display), `Clone`, `Copy`, `Debug`, `PartialEq`, `Eq` and `Hash`.
 ///
 /// # Examples
 ///

@@ -42,7 +42,8 @@ use crate::encode::{escape, open_label};
 /// ```
 pub trait Labels: Clone + Eq + Hash + Send + Sync + 'static {
     /// The names, each `[a-zA-Z_][a-zA-Z0-9_]*`, or any text in a registry of
-    /// [`NameScheme::Utf8`](crate::NameScheme::Utf8), and not starting with `__`; checked when the family is registered.
+    /// [`NameScheme::Utf8`](crate::NameScheme::Utf8), and not starting with `__`; checked when the family is
+    /// registered.
     const NAMES: &'static [&'static str];
 
     /// Pushes one value for each name, in the order of the names.

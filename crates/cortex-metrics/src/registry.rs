@@ -183,8 +183,8 @@ impl Registry {
     }
 
     /// Exposes how far families have grown, so that an alert can tell of a label with too many values:
-    /// `cortex_metrics_series{family}`, `cortex_metrics_overflow_total{family}` (what the bound sent to the series of all
-    /// others), `cortex_metrics_retired_series{family}` (removed, but still in memory),
+    /// `cortex_metrics_series{family}`, `cortex_metrics_overflow_total{family}` (what the bound sent to the series of
+    /// all others), `cortex_metrics_retired_series{family}` (removed, but still in memory),
     /// `cortex_metrics_lost_total{family}` (see [`Family::lost`](crate::Family::lost)), and
     /// `cortex_metrics_dropped_families_total`.
     ///
@@ -326,8 +326,8 @@ impl Registry {
         self.shared.dropped.add(gathered.dropped());
     }
 
-    /// Returns the counter of families that were left out of an exposition: invalid, clashing with others, shown by code
-    /// that panicked, or with native buckets only in a format that knows none. It is exposed by
+    /// Returns the counter of families that were left out of an exposition: invalid, clashing with others, shown by
+    /// code that panicked, or with native buckets only in a format that knows none. It is exposed by
     /// [`expose_self`](Self::expose_self), or when it is registered like any other.
     pub fn dropped(&self) -> Counter {
         self.shared.dropped.clone()

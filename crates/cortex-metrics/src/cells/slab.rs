@@ -129,7 +129,8 @@ impl Slab {
     ///
     /// # Safety
     ///
-    /// Nobody else may use the slab meanwhile: its slot is leased by the caller, who also holds the lock of the readers.
+    /// Nobody else may use the slab meanwhile: its slot is leased by the caller, who also holds the lock of the
+    /// readers.
     pub(super) unsafe fn clear(&self, mut f: impl FnMut(usize, usize, u64)) {
         let mut owned = lock(&self.owned);
         for (chunk, memory) in owned.drain(..) {

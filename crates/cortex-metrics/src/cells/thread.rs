@@ -19,8 +19,8 @@ pub(super) static POOL: std::sync::LazyLock<Pool> = std::sync::LazyLock::new(Poo
 /// After so many writes to the slab of all, a thread asks again for one of its own.
 pub(super) const PATIENCE: u32 = 1024;
 
-/// The slab of a thread that has none: there are no chunks in it, so whoever looks for a cell there finds none, which is
-/// asked anyway.
+/// The slab of a thread that has none: there are no chunks in it, so whoever looks for a cell there finds none, which
+/// is asked anyway.
 #[cfg(not(cortex_loom))]
 static NONE: Slab = Slab::new();
 
@@ -30,8 +30,8 @@ const NO_SLAB: *const Slab = &raw const NONE;
 const NO_SLAB: *const Slab = std::ptr::null();
 
 thread_local! {
-    /// The slab that this thread leases, or `NO_SLAB`. It has no destructor, so it can be read at any time and costs one
-    /// load.
+    /// The slab that this thread leases, or `NO_SLAB`. It has no destructor, so it can be read at any time and costs
+    /// one load.
     static SLAB: Cell<*const Slab> = const { Cell::new(NO_SLAB) };
     /// Owns the lease; its destructor returns it.
     static TENANT: RefCell<Tenant> = const { RefCell::new(Tenant { lease: None, patience: 0 }) };
@@ -124,8 +124,8 @@ pub(super) fn with_own<T>(find: impl FnOnce(&Slab) -> Option<&T>, write: impl Fn
 where
     T: ?Sized,
 {
-    // SAFETY: `find` and `write` are functions of this module's siblings, which neither end the thread nor keep what they
-    // are lent beyond it.
+    // SAFETY: `find` and `write` are functions of this module's siblings, which neither end the thread nor keep what
+    // they are lent beyond it.
     let slab = unsafe { own() };
     match slab.and_then(find) {
         Some(cells) => {
@@ -140,8 +140,8 @@ where
 ///
 /// # Safety
 ///
-/// The slab, and cells in it, may be used by this thread only, and only until its `TENANT` is dropped: then the memory of
-/// the cells is somebody else's, or freed by `Pool::reclaim`.
+/// The slab, and cells in it, may be used by this thread only, and only until its `TENANT` is dropped: then the memory
+/// of the cells is somebody else's, or freed by `Pool::reclaim`.
 #[cfg(not(cortex_loom))]
 #[expect(clippy::unnecessary_wraps, reason = "the model has none without chunks")]
 #[inline]

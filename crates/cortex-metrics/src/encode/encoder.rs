@@ -40,7 +40,8 @@ pub(crate) struct Header<'a> {
     pub(crate) has_utf8_labels: bool,
 }
 
-/// The labels of a series, rendered as the text formats spell them; names that not every scraper can read are in quotes.
+/// The labels of a series, rendered as the text formats spell them; names that not every scraper can read are in
+/// quotes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Labels<'a> {
     /// Those of the sub-registry.

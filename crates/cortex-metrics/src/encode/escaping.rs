@@ -34,8 +34,8 @@ pub enum Escaping {
     Underscores,
     /// `dots`: `_dot_` for a dot, two underscores for an underscore and for anything else that is not allowed.
     Dots,
-    /// `values`: `U__` in front, two underscores for an underscore, and the code point in hexadecimal between underscores
-    /// for anything else that is not allowed. It can be undone.
+    /// `values`: `U__` in front, two underscores for an underscore, and the code point in hexadecimal between
+    /// underscores for anything else that is not allowed. It can be undone.
     Values,
 }
 

@@ -12,8 +12,8 @@ use super::{ContentType, Escaping, Format};
 /// first. Whoever accepts anything, such as curl or a browser, gets the text format 0.0.4, and so does whoever accepts
 /// nothing that there is: the specification prefers an answer to none.
 ///
-/// Protobuf has to be named in full, with `proto=io.prometheus.client.MetricFamily` and `encoding=delimited`, and the text
-/// format 1.0.0 with its version.
+/// Protobuf has to be named in full, with `proto=io.prometheus.client.MetricFamily` and `encoding=delimited`, and the
+/// text format 1.0.0 with its version.
 ///
 /// The parameter `escaping` of a media range is a part of what it asks for: `allow-utf-8`, `underscores`, `dots` or
 /// `values`. A range without it, or with another, asks for `underscores`, as in Prometheus' own clients.

@@ -1,6 +1,7 @@
 /// Appends a whole number.
 ///
-/// The digits are written where they stay: a processor has to wait when it copies together what it just wrote in pieces.
+/// The digits are written where they stay: a processor has to wait when it copies together what it just wrote in
+/// pieces.
 #[inline]
 pub(crate) fn push_unsigned(out: &mut Vec<u8>, value: u64) {
     const MAX: usize = 20;

@@ -43,8 +43,8 @@ pub(super) enum Lost {
 }
 
 impl Flights {
-    /// Boards the flight of a key. Where there is none, and no exposition younger than `max_age`, `encode` is started as
-    /// a blocking task of its own, so that whoever asked first may leave.
+    /// Boards the flight of a key. Where there is none, and no exposition younger than `max_age`, `encode` is started
+    /// as a blocking task of its own, so that whoever asked first may leave.
     ///
     /// # Panics
     ///

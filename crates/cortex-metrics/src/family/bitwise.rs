@@ -6,9 +6,9 @@ use crate::{Counter, CounterF64, Gauge, GaugeF64, Histogram, LabelEnum, LevelGau
 ///
 /// # Safety
 ///
-/// While a value is neither moved nor dropped nor borrowed mutably, a bitwise copy of it that is never dropped must be as
-/// good as the value itself to who has a reference to it, on any thread. So nothing in it may change through a reference,
-/// such as an atomic or a cell, and nothing may depend on where it is; what is behind a pointer may.
+/// While a value is neither moved nor dropped nor borrowed mutably, a bitwise copy of it that is never dropped must be
+/// as good as the value itself to who has a reference to it, on any thread. So nothing in it may change through a
+/// reference, such as an atomic or a cell, and nothing may depend on where it is; what is behind a pointer may.
 pub(crate) unsafe trait Bitwise {}
 
 // SAFETY: an `Arc`, and beside it plain data that is written once.

@@ -99,7 +99,8 @@ impl<K: 'static, M: Bitwise + Send + Sync + 'static> Place<K, M> {
         }
     }
 
-    /// Forgets what this thread remembers from before this epoch: it is of no use, and keeps in memory what was removed.
+    /// Forgets what this thread remembers from before this epoch: it is of no use, and keeps in memory what was
+    /// removed.
     pub(super) fn refresh(&self, epoch: u64) {
         let old = CACHES.try_with(|caches| {
             let mut caches = caches.try_borrow_mut().ok()?;

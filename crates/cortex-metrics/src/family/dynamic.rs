@@ -74,6 +74,11 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
     /// Runs `f` on the metric with these values, which is made if need be. Of a value, 256 bytes count.
     ///
     /// No lock is held while `f` runs: it may use the family again.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the series has to be made and `make` panics, or the process has more metrics than fit: 67 million
+    /// numbers together. The family stays as it was.
     #[inline]
     pub fn with<R>(&self, values: [&str; N], f: impl FnOnce(&M) -> R) -> R {
         let words = values.map(Words::of);
@@ -92,6 +97,10 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
 
     /// Returns the metric with these values, to be used without looking it up again; see
     /// [`Family::handle`](crate::Family::handle).
+    ///
+    /// # Panics
+    ///
+    /// Panics if [`with`](Self::with) does.
     pub fn handle(&self, values: [&str; N]) -> M
     where
         M: Clone,

@@ -102,8 +102,8 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
 
     /// Runs `f` on a series, which is made if need be.
     ///
-    /// On the way that is cold, what is looked up is made then: handed on, it would be put into memory on the other way,
-    /// too.
+    /// On the way that is cold, what is looked up is made then: handed on, it would be put into memory on the other
+    /// way, too.
     #[inline]
     pub(super) fn with<Q: Lookup<K>, R>(
         &self,

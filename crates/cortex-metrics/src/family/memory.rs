@@ -34,8 +34,8 @@ struct Remembered<K, M> {
 impl<K, M: Bitwise> Remembered<K, M> {
     fn new(keyed: Keyed<K, M>) -> Self {
         // SAFETY: by the contract of `Bitwise`, the copy is as good as the original to who only has a reference, and
-        // `find` gives no more. It is never dropped, and the original stays where it is, shared by the `Arc` in `keyed`,
-        // for as long as that is beside it.
+        // `find` gives no more. It is never dropped, and the original stays where it is, shared by the `Arc` in
+        // `keyed`, for as long as that is beside it.
         let metric = ManuallyDrop::new(unsafe { ptr::read(&raw const keyed.entry.metric) });
         Self { keyed, metric }
     }

@@ -7,9 +7,9 @@ use std::sync::atomic::fence;
 
 /// Says whether somebody may still write to a removed series, and then what it shows.
 ///
-/// The order matters: once nobody else has the series, nor a clone of its metric, it does not change any more; who looked
-/// at it before might miss the last write. And who cloned the metric had the series then, so the clone is seen by who
-/// sees the series let go.
+/// The order matters: once nobody else has the series, nor a clone of its metric, it does not change any more; who
+/// looked at it before might miss the last write. And who cloned the metric had the series then, so the clone is seen
+/// by who sees the series let go.
 #[inline]
 pub(super) fn last_look<Seen>(
     is_known: impl FnOnce() -> bool,

@@ -21,8 +21,8 @@ use crate::{Instrument, Labels, Metric};
 /// When a series is removed or expires, what was counted but not shown yet moves to the series of all others, and what
 /// was shown ends with the series, so that a total over all series neither falls by more than what is gone nor jumps.
 /// *Shown* is what anybody read last: with several readers (two scrapers, a `HEAD`, an answer that came too late,
-/// [`to_text`](crate::Registry::to_text), OTLP), each misses in its total what another one saw first of a series that is
-/// gone, at most what was counted between two reads.
+/// [`to_text`](crate::Registry::to_text), OTLP), each misses in its total what another one saw first of a series that
+/// is gone, at most what was counted between two reads.
 ///
 /// # Panics
 ///
@@ -57,10 +57,10 @@ pub struct Family<L, M: Instrument> {
 impl<L: Labels, M: Instrument> Family<L, M> {
     /// Makes an empty family, bounded at 2,000 series, that makes its metrics with `make`.
     ///
-    /// `make` must return a new metric each time, of one kind and shape: the same buckets, the same configuration. Series
-    /// of another shape are shown as they are, but when they are removed, the series of all others cannot take what they
-    /// counted, see [`lost`](Self::lost); and clones of one metric are each shown with the counts of all. It must not
-    /// use the family itself.
+    /// `make` must return a new metric each time, of one kind and shape: the same buckets, the same configuration.
+    /// Series of another shape are shown as they are, but when they are removed, the series of all others cannot take
+    /// what they counted, see [`lost`](Self::lost); and clones of one metric are each shown with the counts of all. It
+    /// must not use the family itself.
     pub fn new(make: impl Fn() -> M + Send + Sync + 'static) -> Self {
         Self {
             map: Arc::new(Map::new(make, render_overflow(L::NAMES))),
@@ -108,6 +108,11 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// Runs `f` on the metric with these labels, which is made if need be.
     ///
     /// No lock is held while `f` runs: it may use the family again.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the series has to be made and `make` panics, or the process has more metrics than fit: 67 million
+    /// numbers together. The family stays as it was.
     #[inline]
     pub fn with<R>(&self, labels: &L, f: impl FnOnce(&M) -> R) -> R {
         self.map.with(&self.lookup(labels), || self.lookup(labels), f)
@@ -116,7 +121,12 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// Returns the metric with these labels, which is made if need be, to be used without looking it up again.
     ///
     /// A handle outlives the removal of its series: what it counts from then on is added to the series of all others,
-    /// so that totals stay true, as far as said above. A gauge that was [set](crate::Gauge::set) has no total; it is not shown any more.
+    /// so that totals stay true, as far as [removals](Self#removal-and-totals) leave them so. A gauge that was
+    /// [set](crate::Gauge::set) has no total; it is not shown any more.
+    ///
+    /// # Panics
+    ///
+    /// Panics if [`with`](Self::with) does.
     pub fn handle(&self, labels: &L) -> M
     where
         M: Clone,
@@ -126,8 +136,8 @@ impl<L: Labels, M: Instrument> Family<L, M> {
 
     /// Removes the series with these labels from the exposition and says whether there was one.
     ///
-    /// What was added to it since anybody last read it is added to the series of all others. That one stays, and so does the
-    /// only series of a family without labels, which is both.
+    /// What was added to it since anybody last read it is added to the series of all others. That one stays, and so
+    /// does the only series of a family without labels, which is both.
     pub fn remove(&self, labels: &L) -> bool {
         self.map.remove(&self.lookup(labels))
     }

@@ -3,7 +3,8 @@ use std::sync::OnceLock;
 /// Finds the bucket of a value: with the base b = 2^(2^-schema), bucket i has the values in (b^(i-1), b^i].
 ///
 /// The exponent gives the octave. Within it, the upper bits of the mantissa select one of twice as many equal slots as
-/// there are buckets; a slot has at most one bound in it, so one comparison is left (the idea of `DynaHist`'s mappings).
+/// there are buckets; a slot has at most one bound in it, so one comparison is left (the idea of `DynaHist`'s
+/// mappings).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Index {
     schema: i8,

@@ -168,8 +168,8 @@ impl OtlpExporter {
 
     /// Adds an attribute to the resource, or replaces it: what all these metrics are of.
     ///
-    /// `service.name` should be set, and `service.instance.id` has to be if there is more than one of the service, since
-    /// a collector cannot tell their series apart otherwise.
+    /// `service.name` should be set, and `service.instance.id` has to be if there is more than one of the service,
+    /// since a collector cannot tell their series apart otherwise.
     pub fn resource(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         let key = key.into();
         self.frame.resource.retain(|(known, _)| *known != key);
@@ -197,8 +197,8 @@ impl OtlpExporter {
         self
     }
 
-    /// Sets whether names lose what the unit says, too, as names of OpenTelemetry do: `up_seconds` becomes `up` with the
-    /// unit `s`; off unless set.
+    /// Sets whether names lose what the unit says, too, as names of OpenTelemetry do: `up_seconds` becomes `up` with
+    /// the unit `s`; off unless set.
     ///
     /// A receiver that writes Prometheus' names appends the unit again. That of a `ratio` stays unless it is a gauge's,
     /// because such a receiver appends only that.
@@ -207,7 +207,8 @@ impl OtlpExporter {
         self
     }
 
-    /// Sends requests by a client of yours, for example one that speaks TLS. The one that comes along is plain HTTP/1.1.
+    /// Sends requests by a client of yours, for example one that speaks TLS. The one that comes along is plain
+    /// HTTP/1.1.
     ///
     /// # Examples
     ///

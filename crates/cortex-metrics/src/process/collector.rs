@@ -21,7 +21,8 @@ use crate::{Collector, Samples};
 /// | `process_start_time_seconds` | when the process started, since the epoch, to about a second |
 ///
 /// They are read from `/proc` at each scrape, so Linux has them, and other systems expose nothing. A family that cannot
-/// be read is left out; the others stay. Network traffic is missing because `/proc` knows it only per network namespace.
+/// be read is left out; the others stay. Network traffic is missing because `/proc` knows it only per network
+/// namespace.
 ///
 /// # Performance
 ///

@@ -151,8 +151,8 @@ fn write_histogram(encoder: &mut MetricEncoder<'_>, snapshot: &HistogramSnapshot
     encoder.encode_histogram::<NoLabelSet>(snapshot.sum(), count, &buckets, None)
 }
 
-/// Returns how names of labels are spelled, since that crate puts none in quotes: as everybody does who is not asked, or,
-/// where two would be the same then, in the way that keeps them apart.
+/// Returns how names of labels are spelled, since that crate puts none in quotes: as everybody does who is not asked,
+/// or, where two would be the same then, in the way that keeps them apart.
 fn escaping<'a>(names: &(impl Iterator<Item = &'a str> + Clone)) -> Escaping {
     match alike(names) {
         None => Escaping::Underscores,

@@ -3,8 +3,8 @@
 //! What already uses it is exposed as it is: [`Registry::prometheus`](crate::Registry::prometheus) embeds one of its
 //! registries. And our metrics implement its [`EncodeMetric`](prometheus_client::encoding::EncodeMetric), so they can
 //! be registered there; names of labels that need quotes, which it does not write, are escaped with
-//! [`Escaping::Underscores`](crate::Escaping::Underscores) then, and a state set shows its states in the label `state`, or
-//! `state_` if it has one of that name.
+//! [`Escaping::Underscores`](crate::Escaping::Underscores) then, and a state set shows its states in the label `state`,
+//! or `state_` if it has one of that name.
 //!
 //! # Examples
 //!
