@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -5,12 +6,15 @@ use std::time::Instant;
 use hashbrown::HashTable;
 
 use super::hasher::Hasher;
-use super::settle::last_look;
+use super::settle::is_had;
 use crate::cells::walk;
 use crate::metric::{Piece, Shown, Single};
 
 /// So many holes are nothing to close in a family of few series.
 const HOLES: usize = if cfg!(test) { 8 } else { 256 };
+
+/// So many removals are worth a look at what was removed.
+const UNSETTLED: usize = 64;
 
 /// A series.
 #[derive(Debug)]
@@ -34,10 +38,11 @@ pub(super) struct Index<M: Single> {
     /// The labels of all slots, one after the other.
     texts: String,
     by_labels: HashTable<usize>,
-    /// Removed, but maybe still written to by who has a handle or remembers it.
-    retired: Vec<Retired<M>>,
-    /// How many were left of `retired` when it was last looked through.
-    kept: usize,
+    /// Removed, but maybe still written to by who has a handle or remembers it. What was not looked at for the longest
+    /// time is in front.
+    retired: VecDeque<Retired<M>>,
+    /// How many were removed since some of `retired` were looked at.
+    unsettled: usize,
     /// How many of their values the series of all others could not take.
     lost: u64,
 }
@@ -94,8 +99,8 @@ impl<M: Single> Index<M> {
             keys: Vec::new(),
             texts: String::new(),
             by_labels: HashTable::new(),
-            retired: Vec::new(),
-            kept: 0,
+            retired: VecDeque::new(),
+            unsettled: 0,
             lost: 0,
         }
     }
@@ -168,7 +173,8 @@ impl<M: Single> Index<M> {
         let found = self.by_labels.find_entry(entry.labels_hash, same).ok()?;
         let (at, _) = found.remove();
         let slot = &mut self.slots[at];
-        self.retired.push(Retired {
+        self.unsettled += 1;
+        self.retired.push_back(Retired {
             entry: slot.entry.take()?,
             seen: M::carry(std::mem::take(&mut slot.seen)),
         });
@@ -208,19 +214,28 @@ impl<M: Single> Index<M> {
         }
     }
 
-    /// Says whether so many were removed since the last time that it is worth looking through them.
-    pub(super) fn is_unsettled(&self) -> bool {
-        self.retired.len() > 2 * self.kept + 64
+    /// Settles some of the removed series if so many were removed since the last time that it is worth it: twice as
+    /// many as were, so that in the end all are looked at.
+    pub(super) fn settle_if_due<'a>(&mut self, overflow: impl Fn() -> &'a M) {
+        if self.unsettled >= UNSETTLED {
+            self.settle(2 * self.unsettled, overflow);
+        }
     }
 
-    /// Adds to `overflow` what was added to removed series since they were seen, and forgets those that nobody has.
-    pub(super) fn settle<'a>(&mut self, overflow: impl Fn() -> &'a M) {
-        self.retired.retain_mut(|retired| {
-            let (is_had, now) = last_look(
-                || Arc::strong_count(&retired.entry) > 1,
-                || retired.entry.metric.is_shared(),
-                || retired.entry.metric.see(&walk()),
-            );
+    /// Adds to `overflow` what was added to removed series since they were seen, and forgets those that nobody has;
+    /// looks at so many, those first that were not looked at for the longest time.
+    pub(super) fn settle<'a>(&mut self, count: usize, overflow: impl Fn() -> &'a M) {
+        self.unsettled = 0;
+        let count = count.min(self.retired.len());
+        let some = || self.retired.range(..count);
+        let are_had: Vec<bool> = some()
+            .map(|Retired { entry, .. }| is_had(|| Arc::strong_count(entry) > 1, || entry.metric.is_shared()))
+            .collect();
+        // Begun after that, because it knows only of threads that have counted something by now.
+        let walk = walk();
+        let seen: Vec<_> = some().map(|retired| retired.entry.metric.see(&walk)).collect();
+        drop(walk); // `overflow` may run code of the user
+        for (retired, now) in self.retired.range_mut(..count).zip(seen) {
             if let Some(absorb) = M::ABSORB
                 && retired.entry.metric.is_used(&retired.seen, &now)
             {
@@ -229,9 +244,11 @@ impl<M: Single> Index<M> {
                 self.lost = self.lost.wrapping_add(lost);
                 retired.seen = now;
             }
-            is_had
-        });
-        self.kept = self.retired.len();
+        }
+        for is_had in are_had {
+            let retired = self.retired.pop_front();
+            self.retired.extend(retired.filter(|_| is_had));
+        }
     }
 
     fn labels(&self, at: usize) -> &str {

@@ -18,8 +18,14 @@ use crate::metric::{Growth, Single};
 /// A power of two.
 const SHARDS: usize = 32;
 
-/// How many series a scrape reads and writes at a time: for so long, new series wait.
+/// How many series a scrape reads and writes at a time, or looks at that were removed: for so long, new series wait.
 pub(super) const BATCH: usize = if cfg!(test) { 4 } else { 256 };
+
+/// How many removed series there may be, for each that the bound allows, before none expire any more.
+const RETIRED: usize = 8;
+
+/// As many as one thread may remember, and so keep, of a family with a low bound.
+const FEW_RETIRED: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// The series of a family, by their keys.
 ///
@@ -244,7 +250,9 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         // No lock is held here: it is the user's code.
         all.retain(|keyed| !keep(&keyed.key, &keyed.entry.metric));
         let entries: Vec<_> = all.iter().map(|keyed| Arc::clone(&keyed.entry)).collect();
-        self.retire(&mut self.index.lock(), &entries, &mut all);
+        for some in entries.chunks(BATCH) {
+            self.retire(&mut self.index.lock(), some, &mut all);
+        }
     }
 
     /// Lets this thread forget what it remembers of removed series.
@@ -268,9 +276,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         if any {
             // Last: a thread that sees the new epoch finds none of them any more.
             self.epoch.0.fetch_add(1, Ordering::Release);
-            if index.is_unsettled() {
-                index.settle(|| &self.overflow().entry.metric);
-            }
+            index.settle_if_due(|| &self.overflow().entry.metric);
             // Tried, because a scrape goes through the index with pauses, and would miss some series: it closes the
             // holes itself when it begins.
             if index.is_hollow()
@@ -348,9 +354,12 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         let _scrape = self.scrape.lock();
         let idle = self.idle.get().filter(|_| !self.has_one_series());
         let idle = idle.map(|idle| (idle.clock.now(), idle.after));
+        let mut unsettled = self.retired();
+        while unsettled > 0 {
+            unsettled = self.settle_some(unsettled);
+        }
         let len = {
             let mut index = self.index.lock();
-            index.settle(|| &self.overflow().entry.metric);
             index.compact();
             index.slots.len()
         };
@@ -359,6 +368,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
             let mut index = self.index.lock();
             let batch = start..len.min(start + BATCH);
             let mut expired = Vec::new();
+            let room = self.max_retired().saturating_sub(index.retired());
             {
                 let walk = walk();
                 let Index { slots, keys, .. } = &mut *index;
@@ -369,6 +379,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
                     let now = entry.metric.see_near(slot.near, &walk);
                     if let Some((at, after)) = idle
                         && keys.expires(&entry.metric, (&slot.seen, &now), at, after)
+                        && expired.len() < room
                     {
                         expired.push(Arc::clone(entry));
                     }
@@ -385,6 +396,21 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
             slot.seen = overflow.entry.metric.see(&walk());
             f(slot.batch(&self.overflow_labels));
         }
+    }
+
+    /// Settles some removed series, of so many that are left, and returns how many are left then.
+    ///
+    /// Whoever settles in between looks at those in front, too: when none are left, all were looked at.
+    pub(super) fn settle_some(&self, left: usize) -> usize {
+        let count = left.min(BATCH);
+        self.index.lock().settle(count, || &self.overflow().entry.metric);
+        left - count
+    }
+
+    /// Returns how many removed series may be in memory before expiry has to wait.
+    fn max_retired(&self) -> usize {
+        let max_series = self.max_series.load(Ordering::Relaxed);
+        max_series.saturating_mul(RETIRED).max(FEW_RETIRED)
     }
 
     fn overflow(&self) -> &Overflow<M> {

@@ -5,23 +5,19 @@ use loom::sync::atomic::fence;
 #[cfg(not(cortex_loom))]
 use std::sync::atomic::fence;
 
-/// Says whether somebody may still write to a removed series, and then what it shows.
+/// Says whether somebody may still write to a removed series. What it shows is looked at after that, not before.
 ///
 /// The order matters: once nobody else has the series, nor a clone of its metric, it does not change any more; who
 /// looked at it before might miss the last write. And who cloned the metric had the series then, so the clone is seen
 /// by who sees the series let go.
 #[inline]
-pub(super) fn last_look<Seen>(
-    is_known: impl FnOnce() -> bool,
-    is_cloned: impl FnOnce() -> bool,
-    see: impl FnOnce() -> Seen,
-) -> (bool, Seen) {
+pub(super) fn is_had(is_known: impl FnOnce() -> bool, is_cloned: impl FnOnce() -> bool) -> bool {
     let is_known = is_known();
     // Both fences meet the release with which a reference is dropped.
     fence(Ordering::Acquire);
     let is_had = is_known || is_cloned();
     fence(Ordering::Acquire);
-    (is_had, see())
+    is_had
 }
 
 /// `RUSTFLAGS="--cfg cortex_loom" cargo test -p cortex-metrics --lib --release model`
@@ -77,11 +73,11 @@ mod model {
             let mut total = seen;
             family.epoch.fetch_add(1, Ordering::Release);
             let mut settle = || {
-                let (is_had, now) = last_look(
+                let is_had = is_had(
                     || family.series.load(Ordering::Relaxed) > 1,
                     || family.metric.load(Ordering::Relaxed) > 1,
-                    || family.cell.load(Ordering::Relaxed),
                 );
+                let now = family.cell.load(Ordering::Relaxed);
                 total += now - seen;
                 seen = now;
                 is_had

@@ -81,8 +81,10 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// lies between them.
     ///
     /// What expires makes room below the bound at once, but threads that remember it keep it in memory until they use
-    /// the family again, or end: up to 1,024 series each. So threads that used the family once and then never again can
-    /// keep more than the bound; [`retired`](Self::retired) counts it.
+    /// the family again, or end: up to 1,024 series each. [`retired`](Self::retired) counts it, and at eight times the
+    /// bound, or 1,024 if that is more, nothing expires until some of it is let go: so there are never more than nine
+    /// times as many series as the bound says, and then new ones are counted in the series of all others. What is
+    /// [removed](Self::remove) adds to it without a bound of its own.
     ///
     /// # Examples
     ///
@@ -207,6 +209,12 @@ impl<L: Labels, M: Instrument> Family<L, M> {
     /// Returns the number of series and holes.
     pub(crate) fn slots(&self) -> usize {
         self.map.slots()
+    }
+
+    #[cfg(test)]
+    /// Settles some of so many removed series, and returns how many are left.
+    pub(crate) fn settle_some(&self, left: usize) -> usize {
+        self.map.settle_some(left)
     }
 
     #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cortex_testkit::ManualClock;
 
 use super::super::Family;
+use super::super::map::BATCH;
 use super::keys::{Key, exposed, key, total};
 use crate::{Buckets, Counter, Gauge, Histogram, HistogramSnapshot, Instrument, LevelGauge, Registry};
 
@@ -171,6 +172,84 @@ fn threads_that_never_come_back_do_not_stop_expiry() {
     parked.end();
     exposed(&family);
     assert_eq!(family.retired(), 0);
+}
+
+#[test]
+fn expiry_waits_when_too_much_of_what_expired_is_still_in_memory() {
+    let clock = std::sync::Arc::new(ManualClock::new());
+    let family = Family::new(Counter::default)
+        .max_series(4)
+        .expire_after(Duration::from_mins(1), std::sync::Arc::clone(&clock));
+    let mut parked = Parked::new(10);
+    for round in 0..10 {
+        let used = family.clone();
+        parked.park(move || (0..4).for_each(|n| used.with(&key(format!("{round}-{n}")), Counter::inc)));
+        exposed(&family);
+        clock.advance(Duration::from_secs(61));
+        exposed(&family);
+        // Eight times the bound, and not one more.
+        assert_eq!(family.retired(), (4 * (round + 1)).min(32));
+        assert_eq!(family.len(), if round < 8 { 0 } else { 4 }, "{round}");
+    }
+    // The series that stay take up the bound.
+    assert_eq!(family.overflow_hits(), 4);
+    parked.end();
+    clock.advance(Duration::from_secs(61));
+    exposed(&family); // what was let go makes room for those that waited
+    assert_eq!((family.len(), family.retired()), (0, 4));
+    exposed(&family);
+    assert_eq!(family.retired(), 0);
+}
+
+#[test]
+fn removed_series_are_looked_at_some_at_a_time() {
+    const ALL: usize = 10 * BATCH + 1;
+    let family = Family::new(Counter::default);
+    let handles: Vec<_> = (0..ALL).map(|n| family.handle(&key(n.to_string()))).collect();
+    family.retain(|_, _| false);
+    assert_eq!(family.retired(), ALL);
+    handles.iter().for_each(Counter::inc);
+    assert!(!family.remove(&key("missing"))); // this thread remembers none of them any more
+    // Every other one is let go.
+    let handles: Vec<_> = handles.into_iter().skip(1).step_by(2).collect();
+    let (mut left, mut batches) = (family.retired(), 0);
+    while left > 0 {
+        let before = family.retired();
+        left = family.settle_some(left);
+        assert!(before - family.retired() <= BATCH);
+        batches += 1;
+        // No lock is held in between: another thread makes a series, and removes one.
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                family.with(&key("new"), Counter::inc);
+                assert!(family.remove(&key("new")));
+            });
+            other.join().unwrap();
+        });
+    }
+    assert_eq!(batches, ALL.div_ceil(BATCH));
+    assert_eq!(family.retired(), handles.len() + batches);
+    assert_eq!(total(&family), ALL as u64 + batches as u64);
+    assert_eq!(family.retired(), handles.len());
+    handles.iter().for_each(Counter::inc);
+    drop(handles);
+    assert_eq!(total(&family), (ALL + ALL / 2 + batches) as u64);
+    assert_eq!(family.retired(), 0);
+}
+
+#[test]
+fn many_removals_without_a_scrape_look_at_what_was_removed() {
+    let family = Family::new(Counter::default);
+    let handle = family.handle(&key("held"));
+    assert!(family.remove(&key("held")));
+    for n in 0..10_000_u32 {
+        family.with(&key(n.to_string()), Counter::inc);
+        assert!(family.remove(&key(n.to_string())));
+        assert!(family.retired() < 200, "{n}");
+    }
+    handle.inc();
+    assert_eq!(total(&family), 10_001);
+    assert_eq!(family.retired(), 1);
 }
 
 #[test]
