@@ -97,7 +97,8 @@ impl Reporter {
 
     /// Takes an error over, and tells nobody.
     pub(super) fn note(&self, error: ExportError) {
-        lock(&self.shared).last = Some(error);
+        let earlier = lock(&self.shared).last.replace(error);
+        drop(earlier); // the lock is free by now: what is in an error is foreign, and may ask for the last one
     }
 
     pub(crate) fn last(&self) -> Option<ExportError> {

@@ -271,8 +271,8 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort), and ends in the
-    /// background.
+    /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort), and
+    /// ends in the background.
     ///
     /// # Cancel safety
     ///
@@ -286,8 +286,8 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort), and ends in the
-    /// background.
+    /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort), and
+    /// ends in the background.
     pub fn shutdown_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
         let rest = self.drain(true, timeout);
         self.inner.pipeline.shutdown().wait(rest)

@@ -2,7 +2,7 @@
 
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use cortex_core::Context;
@@ -574,6 +574,42 @@ fn exporters_learn_the_resource_first() {
     tracer.shutdown_blocking(AGES).unwrap();
     let version = r#"Attribute { key: "service.version", value: Str("2") }"#;
     assert_eq!(seen.take(), [format!("shop {version}"), "work".to_owned()]);
+}
+
+#[test]
+fn an_error_may_ask_for_the_last_one_when_it_is_dropped() {
+    #[derive(Debug)]
+    struct Asks(Weak<OnceLock<Tracer>>, Recorder<usize>);
+    impl std::fmt::Display for Asks {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("seeded failure")
+        }
+    }
+    impl std::error::Error for Asks {}
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            if let Some(itself) = self.0.upgrade() {
+                let tracer = itself.get().expect("set before there is a batch");
+                self.1.record(tracer.last_errors().count());
+            }
+        }
+    }
+    /// Fails with an error that has nobody but the tracer.
+    struct Fails(Weak<OnceLock<Tracer>>, Recorder<usize>);
+    impl Exporter for Fails {
+        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+            Err(ExportError::new(Asks(Weak::clone(&self.0), self.1.clone())))
+        }
+    }
+    let (itself, seen) = (Arc::new(OnceLock::new()), Recorder::new());
+    let exporter = Fails(Arc::downgrade(&itself), seen.clone());
+    let tracer = patient().export(exporter).build().unwrap();
+    itself.set(tracer.clone()).unwrap();
+    for _ in 0..2 {
+        end_spans(&tracer, 1);
+        tracer.flush_blocking(AGES).unwrap();
+    }
+    assert_eq!(seen.take(), [1]); // the first one, in favour of the second
 }
 
 #[test]
