@@ -44,7 +44,7 @@ pub use self::error::{BuildError, BuildErrorKind, ExportError, FlushError};
 pub use self::export::Console;
 #[cfg(feature = "file")]
 pub use self::export::OtlpJsonFile;
-pub use self::export::{Abort, Exporter, InMemory, Reporter, Stats};
+pub use self::export::{Abort, Exporter, ExporterStart, InMemory, Reporter, Stats};
 #[cfg(feature = "logs")]
 pub use self::log::{
     Background, BackgroundStats, DuplicateLimit, Filter, FilterError, InstallError, JsonLogs, LogHandle,

@@ -7,19 +7,19 @@ use super::completion::lock;
 
 /// Tells an exporter that the time for a shutdown is up, so that it should not wait for anything any more.
 ///
-/// Given to [`Exporter::set_abort`](crate::Exporter::set_abort). A clone is the same signal.
+/// Given to [`Exporter::begin`](crate::Exporter::begin). A clone is the same signal.
 ///
 /// # Examples
 ///
 /// ```
-/// use cortex_trace::{Abort, ExportError, Exporter, SpanData};
+/// use cortex_trace::{Abort, ExportError, Exporter, ExporterStart, SpanData};
 ///
 /// #[derive(Default)]
 /// struct Stubborn(Option<Abort>);
 ///
 /// impl Exporter for Stubborn {
-///     fn set_abort(&mut self, abort: Abort) {
-///         self.0 = Some(abort);
+///     fn begin(&mut self, start: ExporterStart<'_>) {
+///         self.0 = Some(start.abort.clone());
 ///     }
 ///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
 ///         while !self.0.as_ref().is_some_and(Abort::is_raised) {

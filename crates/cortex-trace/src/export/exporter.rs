@@ -1,5 +1,5 @@
-use super::{Abort, Reporter};
-use crate::{ExportError, Resource, SpanData};
+use super::ExporterStart;
+use crate::{ExportError, SpanData};
 
 /// Takes finished spans somewhere.
 ///
@@ -37,21 +37,10 @@ pub trait Exporter: Send + 'static {
         std::any::type_name::<Self>()
     }
 
-    /// Learns what all spans have in common; called once, before everything else.
-    fn set_resource(&mut self, resource: &Resource) {
-        let _ = resource;
-    }
-
-    /// Learns how it is told that the time for a shutdown is up; called once, before everything else. An exporter that
-    /// waits, as one that retries does, should give up then.
-    fn set_abort(&mut self, abort: Abort) {
-        drop(abort);
-    }
-
-    /// Learns where to tell what keeps it from sending; called once, before everything else. An exporter that retries
-    /// should report what somebody has to look after while it does, and not only at the end of its patience.
-    fn set_reporter(&mut self, reporter: Reporter) {
-        drop(reporter);
+    /// Learns what it needs to know; called once, on its thread, before everything else. An exporter that wraps another
+    /// one calls this on that.
+    fn begin(&mut self, start: ExporterStart<'_>) {
+        let _ = start;
     }
 
     /// Exports a batch, which is never empty. It is not offered again: an exporter that wants to retry does so here.

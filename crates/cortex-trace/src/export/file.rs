@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::rotate::{finish, rotate};
-use super::{Exporter, otlp_json};
+use super::{Exporter, ExporterStart, otlp_json};
 use crate::{ExportError, Resource, SpanData};
 
 /// Appends spans to a file as OTLP/JSON lines, and starts a new file before one grows too large.
@@ -132,8 +132,8 @@ impl Exporter for OtlpJsonFile {
         "otlp json file"
     }
 
-    fn set_resource(&mut self, resource: &Resource) {
-        self.resource = resource.clone();
+    fn begin(&mut self, start: ExporterStart<'_>) {
+        self.resource.clone_from(start.resource);
     }
 
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {

@@ -19,6 +19,7 @@ mod queued;
 mod reporter;
 #[cfg(feature = "file")]
 mod rotate;
+mod start;
 mod stats;
 mod suppressed;
 mod worker;
@@ -40,6 +41,7 @@ pub(crate) use self::queue::Limits;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::queued::Queued;
 pub use self::reporter::Reporter;
+pub use self::start::ExporterStart;
 pub use self::stats::Stats;
 #[cfg(feature = "otel")]
 pub(crate) use self::suppressed::ask_sdk;

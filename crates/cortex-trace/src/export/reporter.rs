@@ -9,20 +9,20 @@ use crate::ExportError;
 /// Tells what keeps an exporter from sending while it still tries, so that nobody has to wait for the end of a batch to
 /// hear of it.
 ///
-/// Given to [`Exporter::set_reporter`](crate::Exporter::set_reporter). A clone tells the same place.
+/// Given to [`Exporter::begin`](crate::Exporter::begin). A clone tells the same place.
 ///
 /// # Examples
 ///
 /// ```
-/// use cortex_trace::{ExportError, Exporter, Reporter, SpanData, Tracer};
+/// use cortex_trace::{ExportError, Exporter, ExporterStart, Reporter, SpanData, Tracer};
 /// use std::time::Duration;
 ///
 /// #[derive(Default)]
 /// struct Persistent(Option<Reporter>);
 ///
 /// impl Exporter for Persistent {
-///     fn set_reporter(&mut self, reporter: Reporter) {
-///         self.0 = Some(reporter);
+///     fn begin(&mut self, start: ExporterStart<'_>) {
+///         self.0 = Some(start.reporter.clone());
 ///     }
 ///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
 ///         if let Some(reporter) = &self.0 {

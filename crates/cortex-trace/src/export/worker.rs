@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use super::complaint::Complaints;
 use super::queue::{Queue, Task};
 use super::queued::Queued;
-use super::{Abort, Exporter, Reporter};
+use super::{Exporter, ExporterStart};
 use crate::{ExportError, Resource, SpanData};
 
 thread_local! {
@@ -26,7 +26,7 @@ pub(super) fn is_worker() -> bool {
 /// Where a worker takes what it gets: an exporter of spans, or of something else.
 pub(crate) trait Consumer<T>: Send + 'static {
     fn name(&self) -> &'static str;
-    fn begin(&mut self, resource: &Resource, abort: Abort, reporter: Reporter);
+    fn begin(&mut self, start: ExporterStart<'_>);
     fn export(&mut self, batch: &[T]) -> Result<(), ExportError>;
     fn flush(&mut self) -> Result<(), ExportError>;
     fn shutdown(&mut self) -> Result<(), ExportError>;
@@ -37,10 +37,8 @@ impl Consumer<SpanData> for Box<dyn Exporter> {
         (**self).name()
     }
 
-    fn begin(&mut self, resource: &Resource, abort: Abort, reporter: Reporter) {
-        (**self).set_abort(abort);
-        (**self).set_reporter(reporter);
-        (**self).set_resource(resource);
+    fn begin(&mut self, start: ExporterStart<'_>) {
+        (**self).begin(start);
     }
 
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
@@ -69,7 +67,7 @@ pub(super) fn run<T: Queued>(
         result: Err(ExportError::panicked("the worker")),
     };
     let named = guarded(queue, || {
-        exporter.begin(resource, queue.abort.clone(), queue.reporter.clone());
+        exporter.begin(ExporterStart::new(resource, &queue.abort, &queue.reporter));
         Ok(())
     });
     let (mut taken, mut batch) = (Vec::new(), Vec::new());

@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::SpanExporter;
 use super::convert;
 use super::driver::Driver;
 use crate::export::ask_sdk;
-use crate::{Abort, ExportError, Resource, SpanData};
+use crate::{Abort, ExportError, ExporterStart, SpanData};
 
 /// Exports through an exporter of OpenTelemetry's SDK, with our queue, thread and statistics in place of its batch
 /// processor.
@@ -142,16 +142,13 @@ impl<E: SpanExporter + 'static> crate::Exporter for Exporter<E> {
         std::any::type_name::<E>()
     }
 
-    fn set_resource(&mut self, resource: &Resource) {
+    fn begin(&mut self, start: ExporterStart<'_>) {
+        self.abort = Some(start.abort.clone());
         let _guard = Context::enter_telemetry_suppressed_scope();
-        let resource = convert::resource(resource);
+        let resource = convert::resource(start.resource);
         if let Ok((exporter, driver)) = self.ready() {
             driver.enter(|| exporter.set_resource(&resource));
         } // else every batch says why
-    }
-
-    fn set_abort(&mut self, abort: Abort) {
-        self.abort = Some(abort);
     }
 
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {

@@ -6,7 +6,7 @@ use opentelemetry_sdk::trace::SpanProcessor;
 use super::convert;
 use super::exporter::{checked, over, sampled};
 use crate::export::ask_sdk;
-use crate::{ExportError, Resource, SpanData};
+use crate::{ExportError, ExporterStart, SpanData};
 
 /// Hands finished spans to a processor of OpenTelemetry's SDK.
 ///
@@ -76,9 +76,9 @@ impl<P: SpanProcessor + 'static> crate::Exporter for Processor<P> {
         std::any::type_name::<P>()
     }
 
-    fn set_resource(&mut self, resource: &Resource) {
+    fn begin(&mut self, start: ExporterStart<'_>) {
         let _guard = Context::enter_telemetry_suppressed_scope();
-        self.processor.set_resource(&convert::resource(resource));
+        self.processor.set_resource(&convert::resource(start.resource));
     }
 
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {

@@ -44,16 +44,11 @@ impl Channel {
         }
     }
 
-    pub(super) fn set_abort(&mut self, abort: Abort) {
-        self.abort = abort;
-    }
-
-    pub(super) fn set_reporter(&mut self, reporter: Reporter) {
-        self.reporter = Some(reporter);
-    }
-
-    pub(super) fn set_resource(&mut self, resource: &Resource) {
+    /// Learns what there is to know before the first batch.
+    pub(super) fn begin(&mut self, resource: &Resource, abort: Abort, reporter: Option<Reporter>) {
         self.resource.clone_from(resource);
+        self.abort = abort;
+        self.reporter = reporter;
     }
 
     /// Sends a batch and blocks meanwhile.

@@ -7,7 +7,7 @@ use super::env;
 use super::error::OtlpError;
 use super::sender::Patience;
 use super::settings::{Encoding, Protocol, Settings, Signal};
-use crate::{Abort, ExportError, Exporter, Reporter, Resource, SpanData};
+use crate::{Abort, ExportError, Exporter, ExporterStart, Reporter, Resource, SpanData};
 
 /// Sends spans to an OpenTelemetry collector over OTLP: HTTP with protobuf or JSON, or gRPC.
 ///
@@ -266,16 +266,10 @@ impl Exporter for Otlp {
         "otlp"
     }
 
-    fn set_resource(&mut self, resource: &Resource) {
-        self.resource.clone_from(resource);
-    }
-
-    fn set_abort(&mut self, abort: Abort) {
-        self.abort = abort;
-    }
-
-    fn set_reporter(&mut self, reporter: Reporter) {
-        self.reporter = Some(reporter);
+    fn begin(&mut self, start: ExporterStart<'_>) {
+        self.resource.clone_from(start.resource);
+        self.abort = start.abort.clone();
+        self.reporter = Some(start.reporter.clone());
     }
 
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
@@ -285,11 +279,7 @@ impl Exporter for Otlp {
             .map_err(|error| ExportError::new(error.clone()))?;
         let channel = self.channel.get_or_insert_with(|| {
             let mut channel = Channel::new(settings.clone(), self.patience);
-            channel.set_abort(self.abort.clone());
-            if let Some(reporter) = &self.reporter {
-                channel.set_reporter(reporter.clone());
-            }
-            channel.set_resource(&self.resource);
+            channel.begin(&self.resource, self.abort.clone(), self.reporter.clone());
             channel
         });
         channel.export(batch)

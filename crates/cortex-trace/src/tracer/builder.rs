@@ -232,13 +232,13 @@ impl fmt::Debug for TracerBuilder {
 /// # Examples
 ///
 /// ```
-/// use cortex_trace::{ExportError, Exporter, Resource, SpanData};
+/// use cortex_trace::{ExportError, Exporter, ExporterStart, SpanData};
 ///
 /// struct Lines { service: String }
 ///
 /// impl Exporter for Lines {
-///     fn set_resource(&mut self, resource: &Resource) {
-///         self.service = resource.service_name().into_owned();
+///     fn begin(&mut self, start: ExporterStart<'_>) {
+///         self.service = start.resource.service_name().into_owned();
 ///     }
 ///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
 ///         Ok(())

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cortex_core::Context;
 use cortex_testkit::Recorder;
-use cortex_trace::{AlwaysOff, ExportError, Exporter, Resource, SpanData, SpanExt, Tracer};
+use cortex_trace::{AlwaysOff, ExportError, Exporter, ExporterStart, SpanData, SpanExt, Tracer};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Dispatch, Event, Metadata, Span, Subscriber, info_span};
@@ -174,7 +174,7 @@ fn spans_beyond_the_bound_are_told_once_whatever_exporters_there_are() {
 
     struct Listens(Recorder<u64>);
     impl Exporter for Listens {
-        fn set_resource(&mut self, _: &Resource) {
+        fn begin(&mut self, _: ExporterStart<'_>) {
             let subscriber = tracing_subscriber::registry().with(Lines(self.0.clone()));
             SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cortex_core::Context;
 use cortex_testkit::Recorder;
 use cortex_trace::{
-    BuildErrorKind, ExportError, Exporter, InMemory, Resource, SpanData, Stats, Tracer, TracerBuilder,
+    BuildErrorKind, ExportError, Exporter, ExporterStart, InMemory, SpanData, Stats, Tracer, TracerBuilder,
 };
 
 use crate::support::{AGES, block_on};
@@ -553,7 +553,8 @@ fn an_exporter_cannot_trace_itself() {
 fn exporters_learn_the_resource_first() {
     struct Learns(Recorder<String>);
     impl Exporter for Learns {
-        fn set_resource(&mut self, resource: &Resource) {
+        fn begin(&mut self, start: ExporterStart<'_>) {
+            let resource = start.resource;
             self.0.record(format!(
                 "{} {:?}",
                 resource.service_name(),
@@ -670,11 +671,8 @@ fn a_layer_that_panics_about_what_it_hears_does_not_end_the_worker() {
     /// Loses the first batch and is late with the others, on a thread where that is told to a layer that panics.
     struct Loses(Sender<()>, bool, Option<Reporter>);
     impl Exporter for Loses {
-        fn set_reporter(&mut self, reporter: Reporter) {
-            self.2 = Some(reporter);
-        }
-
-        fn set_resource(&mut self, _: &Resource) {
+        fn begin(&mut self, start: ExporterStart<'_>) {
+            self.2 = Some(start.reporter.clone());
             let subscriber = tracing_subscriber::registry().with(Panics(self.0.clone()));
             SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
         }
@@ -743,7 +741,7 @@ fn losses_are_told_when_they_begin_and_at_the_end() {
             "loses"
         }
 
-        fn set_resource(&mut self, _: &Resource) {
+        fn begin(&mut self, _: ExporterStart<'_>) {
             let subscriber = tracing_subscriber::registry().with(Lines(self.0.clone()));
             SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
         }

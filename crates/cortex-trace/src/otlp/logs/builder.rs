@@ -6,7 +6,7 @@ use cortex_core::{Clock, SystemClock};
 
 use super::OtlpLogs;
 use super::record::Record;
-use crate::export::{Abort, Consumer, Limits, Pipeline, Reporter};
+use crate::export::{Consumer, ExporterStart, Limits, Pipeline};
 use crate::otlp::Otlp;
 use crate::otlp::channel::Channel;
 use crate::redact::Redact;
@@ -143,11 +143,10 @@ impl Consumer<Record> for Logs {
         "otlp logs"
     }
 
-    fn begin(&mut self, resource: &Resource, abort: Abort, reporter: Reporter) {
+    fn begin(&mut self, start: ExporterStart<'_>) {
         if let Some(channel) = &mut self.channel {
-            channel.set_resource(resource);
-            channel.set_abort(abort);
-            channel.set_reporter(reporter.of_logs());
+            let reporter = start.reporter.clone().of_logs();
+            channel.begin(start.resource, start.abort.clone(), Some(reporter));
         }
     }
 

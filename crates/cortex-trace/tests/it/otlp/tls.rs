@@ -380,7 +380,7 @@ fn a_handshake_that_fails_is_told_while_it_is_tried_again() {
     use std::fmt::Write as _;
     use std::sync::mpsc::{Sender, channel};
 
-    use cortex_trace::{Abort, ExportError, Exporter, Reporter, Resource, SpanData};
+    use cortex_trace::{ExportError, Exporter, ExporterStart, SpanData};
     use tracing::field::{Field, Visit};
     use tracing::subscriber::DefaultGuard;
     use tracing::{Event, Subscriber};
@@ -415,18 +415,10 @@ fn a_handshake_that_fails_is_told_while_it_is_tried_again() {
             self.0.name()
         }
 
-        fn set_resource(&mut self, resource: &Resource) {
+        fn begin(&mut self, start: ExporterStart<'_>) {
             let subscriber = tracing_subscriber::registry().with(Lines(self.1.clone()));
             SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
-            self.0.set_resource(resource);
-        }
-
-        fn set_abort(&mut self, abort: Abort) {
-            self.0.set_abort(abort);
-        }
-
-        fn set_reporter(&mut self, reporter: Reporter) {
-            self.0.set_reporter(reporter);
+            self.0.begin(start);
         }
 
         fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
