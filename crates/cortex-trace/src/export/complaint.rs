@@ -2,8 +2,6 @@
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cortex_core::{Clock, SystemClock};
@@ -19,13 +17,11 @@ const PAUSE: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     lost: Told,
-    /// What is lost before any exporter could have it, if it is for this worker to tell.
-    untracked: Option<(Arc<AtomicU64>, Told)>,
 }
 
 /// What has been told so far about one kind of loss.
 #[derive(Debug, Default)]
-struct Told {
+pub(super) struct Told {
     /// When a line was written for the last time, and how much was lost by then.
     line: Option<(Instant, u64)>,
     /// How much is lost by now, and since when it is not more.
@@ -36,53 +32,32 @@ struct Told {
 }
 
 /// What is to be told now: how much was lost since the last line, or from the beginning to the end.
-#[derive(Debug, PartialEq)]
-enum Line {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Line {
     Lost(u64),
     Over(u64),
 }
 
 impl Complaints {
-    pub(super) fn new(untracked: Option<Arc<AtomicU64>>) -> Self {
-        Self {
-            lost: Told::default(),
-            untracked: untracked.map(|count| (count, Told::default())),
-        }
-    }
-
     /// Warns through `tracing` if more was lost since the last line, or says that it is over; once a minute at most.
     pub(super) fn consider<T>(&mut self, queue: &Queue<T>) {
-        let (stats, now) = (queue.stats(), SystemClock.now());
-        let line = self.lost.next(lost(stats), now);
-        let untracked = self
-            .untracked
-            .as_mut()
-            .and_then(|(count, told)| told.next(count.load(Ordering::Relaxed), now));
-        // Foreign code comes last, so that nothing is told twice though it panics.
-        if let Some(line) = line {
+        let stats = queue.stats();
+        if let Some(line) = self.lost.next(lost(stats), SystemClock.now()) {
             tell(&line, stats, queue);
-        }
-        if let Some(line) = untracked {
-            tell_untracked(&line);
         }
     }
 
     /// Warns of what is not told yet: there is no later line.
     pub(super) fn finish<T>(&mut self, queue: &Queue<T>) {
         let stats = queue.stats();
-        if let Some(line) = self.lost.rest(lost(stats)) {
+        if let Some(line) = self.lost.rest(lost(stats), SystemClock.now()) {
             tell(&line, stats, queue);
-        }
-        if let Some((count, told)) = &self.untracked
-            && let Some(line) = told.rest(count.load(Ordering::Relaxed))
-        {
-            tell_untracked(&line);
         }
     }
 }
 
 impl Told {
-    fn next(&mut self, all: u64, now: Instant) -> Option<Line> {
+    pub(super) fn next(&mut self, all: u64, now: Instant) -> Option<Line> {
         if all > self.lost {
             self.before.get_or_insert(self.lost);
             self.lost = all;
@@ -107,9 +82,20 @@ impl Told {
         Some(next)
     }
 
-    fn rest(&self, all: u64) -> Option<Line> {
+    /// Returns when there is something to tell again; `None` if there is not, unless more is lost.
+    #[cfg(feature = "bridge")]
+    pub(super) fn due(&self) -> Option<Instant> {
+        let (line, _) = self.before.and(self.line)?;
+        Some(line + PAUSE)
+    }
+
+    /// Returns what is not told yet, and takes it to be told.
+    pub(super) fn rest(&mut self, all: u64, now: Instant) -> Option<Line> {
         let untold = all.saturating_sub(self.line.map_or(0, |(_, told)| told));
-        (untold > 0).then_some(Line::Lost(untold))
+        (untold > 0).then(|| {
+            self.line = Some((now, all));
+            Line::Lost(untold)
+        })
     }
 }
 
@@ -164,18 +150,6 @@ fn tell<T>(line: &Line, stats: Stats, queue: &Queue<T>) {
     }
 }
 
-fn tell_untracked(line: &Line) {
-    match line {
-        Line::Lost(spans) => {
-            tracing::warn!(
-                spans,
-                "spans were not traced: there was no room for more open ones"
-            );
-        }
-        Line::Over(spans) => tracing::info!(spans, "there is room for spans again"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,10 +188,15 @@ mod tests {
     #[test]
     fn what_is_not_told_at_the_end_is() {
         let (mut told, start) = (Told::default(), SystemClock.now());
-        assert_eq!(told.rest(0), None);
-        assert_eq!(told.rest(2), Some(Line::Lost(2)));
-        assert_eq!(told.next(3, start), Some(Line::Lost(3)));
-        assert_eq!(told.next(5, start), None);
-        assert_eq!((told.rest(5), told.rest(3)), (Some(Line::Lost(2)), None));
+        assert_eq!(told.rest(0, start), None);
+        assert_eq!(told.rest(2, start), Some(Line::Lost(2)));
+        assert_eq!(told.next(3, start), None);
+        let later = start + PAUSE;
+        assert_eq!(told.next(5, later), Some(Line::Lost(3)));
+        assert_eq!(told.next(6, later), None);
+        assert_eq!(
+            (told.rest(6, later), told.rest(6, later)),
+            (Some(Line::Lost(1)), None)
+        );
     }
 }

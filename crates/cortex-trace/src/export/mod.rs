@@ -22,6 +22,7 @@ mod rotate;
 mod start;
 mod stats;
 mod suppressed;
+mod untracked;
 mod worker;
 
 pub use self::abort::Abort;
@@ -48,5 +49,6 @@ pub(crate) use self::suppressed::ask_sdk;
 pub(crate) use self::suppressed::is_suppressed;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::suppressed::is_suppressed_event;
+pub(crate) use self::untracked::Untracked;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::worker::Consumer;

@@ -1,6 +1,5 @@
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use cortex_core::Flags;
 
@@ -8,7 +7,7 @@ use super::completion::Completion;
 use super::queue::{Limits, Queue};
 use super::queued::Queued;
 use super::worker::{self, Consumer};
-use super::{Abort, Exporter, Stats};
+use super::{Abort, Exporter, Stats, Untracked};
 use crate::span::Record;
 use crate::{ExportError, Resource};
 
@@ -25,12 +24,12 @@ impl<T> Default for Pipeline<T> {
 }
 
 impl Pipeline {
-    /// Starts a worker per exporter; the first one also tells how many spans nobody got as there was no room for them.
+    /// Starts a worker per exporter; whichever has time also tells how many spans nobody got as there was no room for them.
     pub(crate) fn start(
         exporters: Vec<Box<dyn Exporter>>,
         resource: &Resource,
         limits: Limits,
-        untracked: Arc<AtomicU64>,
+        untracked: &Arc<Untracked>,
     ) -> io::Result<Self> {
         Self::start_workers(exporters, resource, limits, Some(untracked))
     }
@@ -59,7 +58,7 @@ impl<T: Queued> Pipeline<T> {
         consumers: Vec<impl Consumer<T::Item>>,
         resource: &Resource,
         limits: Limits,
-        mut untracked: Option<Arc<AtomicU64>>,
+        untracked: Option<&Arc<Untracked>>,
     ) -> io::Result<Self> {
         let mut pipeline = Self::default(); // dropped on an error, which ends the workers that have started
         for exporter in consumers {
@@ -68,8 +67,8 @@ impl<T: Queued> Pipeline<T> {
                 .name("cortex-trace-export".into())
                 .spawn({
                     let (queue, resource) = (Arc::clone(&queue), resource.clone());
-                    let untracked = untracked.take(); // told once, not by each
-                    move || worker::run(&queue, exporter, &resource, untracked)
+                    let untracked = untracked.cloned();
+                    move || worker::run(&queue, exporter, &resource, untracked.as_deref())
                 })?;
             pipeline.queues.push(queue);
         }
@@ -86,6 +85,14 @@ impl<T: Queued> Pipeline<T> {
             queue.push(span.clone(), bytes);
         }
         last.push(span, bytes);
+    }
+
+    /// Wakes every worker that waits, to look at what is untracked.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn nudge(&self) {
+        for queue in &self.queues {
+            queue.nudge();
+        }
     }
 
     pub(crate) fn stats(&self) -> impl Iterator<Item = (&'static str, Stats)> {

@@ -1,6 +1,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use cortex_core::{Clock, SystemClock};
 
 use super::completion::{Completion, lock};
 use super::{Abort, Reporter, Stats};
@@ -71,6 +73,8 @@ struct State<T> {
     bytes: usize,
     /// The worker waits for the first item, without looking for itself.
     asleep: bool,
+    /// There is something else for the worker to look at.
+    look: bool,
     /// Nothing is taken any more.
     closed: bool,
     /// Who waits for the end, and how it was.
@@ -86,6 +90,7 @@ impl<T> Default for State<T> {
             spans: 0,
             bytes: 0,
             asleep: false,
+            look: false,
             closed: false,
             enders: Vec::new(),
             end: None,
@@ -108,6 +113,8 @@ enum Item<T> {
 pub(super) enum Task {
     Export,
     Flush(Arc<Completion>),
+    /// There is nothing to do here, but there may be elsewhere.
+    Look,
     End,
 }
 
@@ -178,6 +185,13 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Wakes the worker, if it waits, to look at what is not in the queue.
+    #[cfg(feature = "bridge")]
+    pub(super) fn nudge(&self) {
+        self.state().look = true;
+        self.wake.notify_one();
+    }
+
     /// Closes the queue; the worker finishes what is in it.
     pub(super) fn close(&self) {
         self.state().closed = true;
@@ -194,14 +208,17 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Waits for the worker's next task, and fills `batch` if that is to export it.
-    pub(super) fn next(&self, batch: &mut Vec<T>) -> Task {
-        let nothing_to_do = |state: &mut State<T>| state.items.is_empty() && !state.closed;
+    /// Waits for the worker's next task, and fills `batch` if that is to export it. A worker without any is to look
+    /// elsewhere at `due`, and when it is nudged.
+    pub(super) fn next(&self, batch: &mut Vec<T>, due: Option<Instant>) -> Task {
+        let nothing_to_do = |state: &mut State<T>| state.items.is_empty() && !state.closed && !state.look;
         let may_wait = |state: &mut State<T>| {
             state.spans < self.limits.batch
                 && state.bytes < self.limits.batch_bytes()
                 && state.items.len() == state.spans
                 && !state.closed
+                // A batch that comes together is not held up by it, and whoever exports looks afterwards.
+                && !(state.look && state.items.is_empty())
         };
         let mut state = self.state();
         loop {
@@ -212,10 +229,14 @@ impl<T> Queue<T> {
             }
             // Only where spans are rare does the first one wake the worker, so that an idle process does not tick.
             state.asleep = true;
-            let waited = self.wake.wait_while(state, nothing_to_do);
-            state = waited.unwrap_or_else(PoisonError::into_inner);
+            let is_due;
+            (state, is_due) = self.sleep(state, due, nothing_to_do);
             state.asleep = false;
+            if is_due {
+                break;
+            }
         }
+        state.look = false;
         let mut taken = 0;
         while batch.len() < self.limits.batch {
             let has_room = match state.items.front() {
@@ -236,7 +257,28 @@ impl<T> Queue<T> {
                 None => break,
             }
         }
-        if batch.is_empty() { Task::End } else { Task::Export }
+        match (batch.is_empty(), state.closed) {
+            (false, _) => Task::Export,
+            (true, true) => Task::End,
+            (true, false) => Task::Look,
+        }
+    }
+
+    /// Waits while there is nothing to do; says whether `due` came first.
+    fn sleep<'a>(
+        &self,
+        state: MutexGuard<'a, State<T>>,
+        due: Option<Instant>,
+        nothing_to_do: impl FnMut(&mut State<T>) -> bool,
+    ) -> (MutexGuard<'a, State<T>>, bool) {
+        let Some(due) = due else {
+            let waited = self.wake.wait_while(state, nothing_to_do);
+            return (waited.unwrap_or_else(PoisonError::into_inner), false);
+        };
+        let rest = due.saturating_duration_since(SystemClock.now());
+        let waited = self.wake.wait_timeout_while(state, rest, nothing_to_do);
+        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        (state, timeout.timed_out())
     }
 
     /// Notes how the export of a batch went.
@@ -293,5 +335,70 @@ impl<T> Queue<T> {
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
         lock(&self.state)
+    }
+}
+
+#[cfg(all(test, feature = "bridge"))]
+mod tests {
+    use super::*;
+
+    fn queue() -> Queue<u8> {
+        let limits = Limits {
+            delay: Duration::ZERO,
+            ..Limits::default()
+        };
+        Queue::new("test", limits)
+    }
+
+    #[test]
+    fn who_has_nothing_to_do_looks_elsewhere_when_it_is_nudged_or_due() {
+        let (queue, mut batch) = (queue(), Vec::new());
+        queue.nudge();
+        queue.nudge();
+        assert!(matches!(queue.next(&mut batch, None), Task::Look));
+        let due = SystemClock.now();
+        assert!(matches!(queue.next(&mut batch, Some(due)), Task::Look));
+        // It was one nudge: without the end, this would wait.
+        queue.close();
+        assert!(matches!(queue.next(&mut batch, None), Task::End));
+    }
+
+    #[test]
+    fn what_is_to_be_exported_comes_first() {
+        let (queue, mut batch) = (queue(), Vec::new());
+        queue.nudge();
+        queue.push(7, 1);
+        let due = SystemClock.now();
+        assert!(matches!(queue.next(&mut batch, Some(due)), Task::Export));
+        assert_eq!(batch, [7]);
+        batch.clear();
+        queue.flush(Completion::new(vec!["test"], Vec::new()));
+        queue.nudge();
+        assert!(matches!(queue.next(&mut batch, Some(due)), Task::Flush(_)));
+        queue.nudge();
+        queue.close();
+        assert!(matches!(queue.next(&mut batch, Some(due)), Task::End));
+    }
+
+    #[test]
+    fn a_nudge_does_not_cut_a_batch_short() {
+        let limits = Limits {
+            delay: Duration::from_hours(1),
+            batch: 2,
+            ..Limits::default()
+        };
+        let queue = Queue::new("test", limits);
+        queue.push(7, 1);
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                let mut batch = Vec::new();
+                let task = queue.next(&mut batch, Some(SystemClock.now()));
+                assert!(matches!(task, Task::Export));
+                batch
+            });
+            queue.nudge();
+            queue.push(8, 1);
+            assert_eq!(worker.join().unwrap(), [7, 8]);
+        });
     }
 }

@@ -3,14 +3,12 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 #[cfg(any(feature = "bridge", feature = "logs"))]
 use super::complaint::Complaints;
 use super::queue::{Queue, Task};
 use super::queued::Queued;
-use super::{Exporter, ExporterStart};
+use super::{Exporter, ExporterStart, Untracked};
 use crate::{ExportError, Resource, SpanData};
 
 thread_local! {
@@ -54,12 +52,13 @@ impl Consumer<SpanData> for Box<dyn Exporter> {
     }
 }
 
-/// Exports what comes out of the queue until that is closed and empty; also tells what is `untracked`, if it is given that.
+/// Exports what comes out of the queue until that is closed and empty, and tells what is lost on the way. It also tells
+/// what is `untracked`, together with all workers that are given that.
 pub(super) fn run<T: Queued>(
     queue: &Queue<T>,
     mut exporter: impl Consumer<T::Item>,
     resource: &Resource,
-    untracked: Option<Arc<AtomicU64>>,
+    untracked: Option<&Untracked>,
 ) {
     IS_WORKER.set(true);
     let mut ending = Ending {
@@ -72,11 +71,10 @@ pub(super) fn run<T: Queued>(
     });
     let (mut taken, mut batch) = (Vec::new(), Vec::new());
     #[cfg(any(feature = "bridge", feature = "logs"))]
-    let mut complaints = Complaints::new(untracked);
-    #[cfg(not(any(feature = "bridge", feature = "logs")))]
-    drop(untracked); // there is nowhere to tell it
+    let mut complaints = Complaints::default();
     loop {
-        match queue.next(&mut taken) {
+        let due = untracked.and_then(Untracked::due);
+        match queue.next(&mut taken, due) {
             Task::Export => {
                 Queued::unpack(&mut taken, &mut batch);
                 let result = guarded(queue, || exporter.export(&batch));
@@ -85,14 +83,18 @@ pub(super) fn run<T: Queued>(
                 #[cfg(any(feature = "bridge", feature = "logs"))]
                 // Whoever listens is foreign code, too; it is not the exporter that panics.
                 let _ = catch_unwind(AssertUnwindSafe(|| complaints.consider(queue)));
+                with(untracked, Untracked::tell);
             }
             Task::Flush(completion) => {
                 let result = guarded(queue, || exporter.flush());
+                with(untracked, Untracked::tell);
                 completion.report(queue.name, result);
             }
+            Task::Look => with(untracked, Untracked::tell),
             Task::End => {
                 #[cfg(any(feature = "bridge", feature = "logs"))]
                 let _ = catch_unwind(AssertUnwindSafe(|| complaints.finish(queue)));
+                with(untracked, Untracked::finish);
                 break;
             }
         }
@@ -104,6 +106,13 @@ pub(super) fn run<T: Queued>(
         Ok(())
     });
     ending.result = named.and(result).and(dropped);
+}
+
+/// Tells through `tracing` what is untracked; whoever listens is foreign code.
+fn with(untracked: Option<&Untracked>, tell: fn(&Untracked)) {
+    if let Some(untracked) = untracked {
+        let _ = catch_unwind(AssertUnwindSafe(|| tell(untracked)));
+    }
 }
 
 /// Tells everybody who waits that the worker has ended, even if it panics.

@@ -199,7 +199,7 @@ impl TracerBuilder {
             return Ok(Tracer::propagate_only_with(self.propagators));
         }
         let untracked = Arc::default();
-        let pipeline = Pipeline::start(self.exporters, &self.resource, limits, Arc::clone(&untracked))
+        let pipeline = Pipeline::start(self.exporters, &self.resource, limits, &untracked)
             .map_err(BuildError::thread)?;
         Ok(Tracer::new(Inner {
             asks_children: self.sampler.asks_children(),

@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use cortex_core::{Clock, SystemClock};
@@ -9,7 +8,7 @@ use http::{HeaderMap, Method, Uri};
 
 use super::TracerBuilder;
 use super::wall::Wall;
-use crate::export::Pipeline;
+use crate::export::{Pipeline, Untracked};
 use crate::propagation::Propagators;
 use crate::sampler::{Presumed, Sampler, SamplingStats};
 use crate::span::{Methods, Record, ServerSpan, ServerStart, Span, SpanBuilder, SpanData};
@@ -55,7 +54,7 @@ pub(super) struct Inner {
     pub(super) presumed: Presumed,
     pub(super) tail: Option<Store>,
     /// Spans of `tracing` for which a layer had no room.
-    pub(super) untracked: Arc<AtomicU64>,
+    pub(super) untracked: Arc<Untracked>,
     pub(super) pipeline: Pipeline,
 }
 
@@ -199,7 +198,7 @@ impl Tracer {
     /// ```
     pub fn stats(&self) -> Stats {
         let mut total = Stats {
-            untracked: self.inner.untracked.load(Ordering::Relaxed),
+            untracked: self.inner.untracked.count(),
             ..Stats::default()
         };
         for (_, stats) in self.stats_by_exporter() {
@@ -217,9 +216,10 @@ impl Tracer {
     /// [reported](crate::Reporter::report) that has since got over it, or still tries.
     ///
     /// With the feature `bridge` or `logs`, lost spans are also told through `tracing`: that there are, how many more,
-    /// and that it is over, in one line a minute at most, and at the end what is not told yet; so are those that are
-    /// [untracked](Stats::untracked), in lines of their own. It is the exporter's thread that says so, after a batch; one
-    /// that hangs says nothing. Without these features only [`stats`](Self::stats) tells.
+    /// and that it is over, in one line a minute at most, and at the end what is not told yet. It is the exporter's thread
+    /// that says so, after a batch; one that hangs says nothing. Spans that are [untracked](Stats::untracked) are told in
+    /// lines of their own, by the thread of whichever exporter has time, though there is no batch. Without these features
+    /// only [`stats`](Self::stats) tells.
     pub fn last_errors(&self) -> impl Iterator<Item = (&'static str, ExportError)> {
         self.inner.pipeline.last_errors()
     }
@@ -333,7 +333,9 @@ impl Tracer {
     #[cfg(feature = "bridge")]
     #[cold]
     pub(crate) fn count_untracked(&self) {
-        self.inner.untracked.fetch_add(1, Ordering::Relaxed);
+        if self.inner.untracked.add() {
+            self.inner.pipeline.nudge();
+        }
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use cortex_core::Context;
-use cortex_testkit::Recorder;
 use cortex_trace::{AlwaysOff, ExportError, Exporter, ExporterStart, SpanData, SpanExt, Tracer};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -135,68 +136,110 @@ fn spans_beyond_the_bound_are_counted_though_they_are_not_sampled() {
     assert!(fixture.ended().is_empty());
 }
 
+/// The numbers in what is told of spans that are not traced.
+struct Lines(Sender<u64>);
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        if line.message.starts_with("spans were not traced") {
+            let _ = self.0.send(line.spans); // unless the test is over
+        }
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    spans: u64,
+}
+impl Visit for Line {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "spans" {
+            self.spans = value;
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        }
+    }
+}
+
+thread_local! {
+    static SUBSCRIBER: RefCell<Option<tracing::subscriber::DefaultGuard>> = const { RefCell::new(None) };
+}
+
+/// Takes spans, and listens on the thread where it does.
+struct Listens(Sender<u64>);
+impl Exporter for Listens {
+    fn begin(&mut self, _: ExporterStart<'_>) {
+        let subscriber = tracing_subscriber::registry().with(Lines(self.0.clone()));
+        SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
+    }
+
+    fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        Ok(())
+    }
+}
+
 #[test]
 fn spans_beyond_the_bound_are_told_once_whatever_exporters_there_are() {
-    /// The numbers in what is told of spans that are not traced.
-    struct Lines(Recorder<u64>);
-    impl<S: Subscriber> Layer<S> for Lines {
-        fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
-            let mut line = Line::default();
-            event.record(&mut line);
-            if line.message.starts_with("spans were not traced") {
-                self.0.record(line.spans);
-            }
-        }
-    }
-
-    #[derive(Default)]
-    struct Line {
-        message: String,
-        spans: u64,
-    }
-    impl Visit for Line {
-        fn record_u64(&mut self, field: &Field, value: u64) {
-            if field.name() == "spans" {
-                self.spans = value;
-            }
-        }
-
-        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-            if field.name() == "message" {
-                self.message = format!("{value:?}");
-            }
-        }
-    }
-
-    thread_local! {
-        static SUBSCRIBER: RefCell<Option<tracing::subscriber::DefaultGuard>> = const { RefCell::new(None) };
-    }
-
-    struct Listens(Recorder<u64>);
-    impl Exporter for Listens {
-        fn begin(&mut self, _: ExporterStart<'_>) {
-            let subscriber = tracing_subscriber::registry().with(Lines(self.0.clone()));
-            SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
-        }
-
-        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
-            Ok(())
-        }
-    }
-
-    let lines = Recorder::new();
+    let (sender, lines) = channel();
     let builder = Tracer::builder("shop")
-        .export(Listens(lines.clone()))
-        .export(Listens(lines.clone()));
+        .export(Listens(sender.clone()))
+        .export(Listens(sender));
     let tracer = builder.build().unwrap();
     let untracked = crowd(&tracer);
     tracer.flush_blocking(AGES).unwrap();
     tracer.span("one more batch").start().end();
     tracer.flush_blocking(AGES).unwrap();
-    let told = lines.take();
+    let told: Vec<u64> = lines.try_iter().collect();
     assert_eq!(told.len(), 1, "{told:?}"); // a minute is not over
     tracer.shutdown_blocking(AGES).unwrap();
-    let rest = lines.take();
+    let rest: Vec<u64> = lines.try_iter().collect();
     assert!(rest.len() <= 1, "{rest:?}");
     assert_eq!(told[0] + rest.iter().sum::<u64>(), untracked);
+}
+
+#[test]
+fn spans_beyond_the_bound_are_told_though_there_is_no_batch() {
+    let (sender, lines) = channel();
+    let builder = Tracer::builder("shop")
+        .sampler(AlwaysOff)
+        .batch_delay(Duration::from_hours(1))
+        .export(Listens(sender));
+    let tracer = builder.build().unwrap();
+    let untracked = crowd(&tracer);
+    let told = lines.recv_timeout(AGES).unwrap();
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert_eq!(told + lines.try_iter().sum::<u64>(), untracked);
+    assert_eq!(tracer.stats().enqueued, 0);
+}
+
+#[test]
+fn spans_beyond_the_bound_are_told_by_whoever_does_not_hang() {
+    struct Hangs(Sender<()>, Receiver<()>);
+    impl Exporter for Hangs {
+        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+            let _ = (self.0.send(()), self.1.recv());
+            Ok(())
+        }
+    }
+    let (sender, lines) = channel();
+    let (entered, hangs) = channel();
+    let (release, released) = channel();
+    let builder = Tracer::builder("shop")
+        .batch_delay(Duration::ZERO)
+        .export(Hangs(entered, released))
+        .export(Listens(sender));
+    let tracer = builder.build().unwrap();
+    tracer.span("one that hangs").start().end();
+    hangs.recv_timeout(AGES).unwrap();
+    let untracked = crowd(&tracer);
+    let told = lines.recv_timeout(AGES).unwrap();
+    assert!((1..=untracked).contains(&told), "{told}");
+    drop(release);
+    tracer.shutdown_blocking(AGES).unwrap();
 }
