@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Limits,
     /// A metric of the service is registered already.
     Metrics,
+    /// A proxy to trust is neither an address nor a network.
+    Proxy,
     /// The operating system refused a thread or a signal handler.
     System,
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod admin;
+mod client;
 mod error;
 mod lifecycle;
 mod limits;
@@ -22,6 +23,7 @@ mod table;
 
 pub use self::access::AccessLog;
 pub use self::admin::Admin;
+pub use self::client::{ClientAddress, TrustedProxies};
 pub use self::error::{Error, ErrorKind};
 pub use self::lifecycle::Lifecycle;
 pub use self::limits::Limits;

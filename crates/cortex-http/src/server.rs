@@ -14,6 +14,7 @@ use tower_layer::Layer;
 
 use crate::access::AccessLog;
 use crate::admin::{Admin, AdminThread, routes};
+use crate::client::{Addresses, ClientAddress};
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Lifecycle, PhaseCell};
 use crate::limits::Limits;
@@ -59,6 +60,7 @@ pub struct Server {
     name: String,
     registry: Option<Registry>,
     tracer: Tracer,
+    addresses: Addresses,
     health: Option<Health>,
     compression: CompressionLayer,
     admin: Option<Admin>,
@@ -76,6 +78,7 @@ impl Server {
             name: "http".into(),
             registry: None,
             tracer: Tracer::propagate_only(),
+            addresses: Addresses::default(),
             health: None,
             compression: CompressionLayer::new(),
             admin: None,
@@ -104,11 +107,25 @@ impl Server {
     /// Makes a server span for each request that this tracer samples; its exporters are flushed at the end. Default:
     /// trace context is passed on, nothing is recorded.
     ///
-    /// A span says who is at the other end of the connection, `network.peer.address` and `network.peer.port`, and takes
-    /// that for the client, `client.address`: behind a proxy it is the proxy, as headers that anybody can send are not
-    /// believed.
+    /// A span says who is at the [other end of the connection](Self::peer_address), and, if it is to, who the
+    /// [client](Self::client_address) is.
     pub fn tracer(mut self, tracer: Tracer) -> Self {
         self.tracer = tracer;
+        self
+    }
+
+    /// Says who spans record as the client, `client.address`. Default: nobody.
+    ///
+    /// A service without a socket, as [`service`](Self::service) makes it, knows no client.
+    pub fn client_address(mut self, client: ClientAddress) -> Self {
+        self.addresses.client = client;
+        self
+    }
+
+    /// Says whether spans record the other end of the connection, `network.peer.address` and `network.peer.port`: the
+    /// last proxy, or the client where there is none. Default: they do.
+    pub fn peer_address(mut self, recorded: bool) -> Self {
+        self.addresses.peer = recorded;
         self
     }
 
@@ -274,6 +291,7 @@ impl Server {
         let limits = self.limits.checked()?;
         let (router, table) = self.routes.into_parts();
         let mut shared = Shared::new(table, limits, self.tracer, self.access, self.clock);
+        shared.addresses = self.addresses;
         if let Some(registry) = &self.registry {
             let metrics = HttpMetrics::register(registry, &shared.table);
             shared.metrics = Some(metrics.map_err(|error| taken(&error))?);
@@ -310,6 +328,7 @@ impl Shared {
             table,
             metrics: None,
             tracer,
+            addresses: Addresses::default(),
             access,
             phase: PhaseCell::new(),
             closing: CancellationToken::new(),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::AccessLog;
+use crate::client::Addresses;
 use crate::lifecycle::PhaseCell;
 use crate::limits::Limits;
 use crate::metrics::HttpMetrics;
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) table: RouteTable,
     pub(crate) metrics: Option<HttpMetrics>,
     pub(crate) tracer: Tracer,
+    pub(crate) addresses: Addresses,
     pub(crate) access: AccessLog,
     pub(crate) phase: PhaseCell,
     /// No new connection; those that are open end after their requests.

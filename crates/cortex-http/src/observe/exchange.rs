@@ -60,7 +60,7 @@ impl Exchange {
         };
         span.record_request_line(request.uri(), request.version());
         if let Some(peer) = conn.peer() {
-            span.record_peer(peer);
+            shared.addresses.record(&mut span, peer, request.headers());
         }
         let logged =
             !shared.access.is_off() && tracing::enabled!(target: "cortex_http::access", tracing::Level::INFO);

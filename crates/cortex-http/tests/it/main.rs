@@ -1,5 +1,6 @@
 //! The service on real sockets.
 
+mod addresses;
 mod bounds;
 mod destructors;
 mod lifecycle;

@@ -74,9 +74,8 @@ pub(super) fn record_request_line(recording: &mut Recording, uri: &Uri, version:
 /// Records the other end of a connection.
 #[cold] // only what is recorded gets here
 pub(super) fn record_peer(recording: &mut Recording, peer: SocketAddr) {
-    let address = peer.ip().to_canonical().to_string();
-    recording.set_default("client.address", Cow::Owned(address.clone()));
-    recording.set_attribute("network.peer.address", address);
+    let address = peer.ip().to_canonical();
+    recording.set_attribute("network.peer.address", address.to_string());
     recording.set_attribute("network.peer.port", peer.port());
 }
 

@@ -236,8 +236,8 @@ impl ServerSpan {
         }
     }
 
-    /// Records who is at the other end of the connection: `network.peer.address` and `network.peer.port`, and
-    /// `client.address` unless that is set, by who trusts what a proxy says of it.
+    /// Records who is at the other end of the connection, which may be a proxy: `network.peer.address` and
+    /// `network.peer.port`. Who knows the client sets `client.address`.
     ///
     /// An IPv4 address that a socket of IPv6 knows by another name is written as such.
     ///

@@ -1,0 +1,139 @@
+//! Who spans say that a request comes from.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::Body;
+use cortex_http::{ClientAddress, Limits, Routes, Server, TrustedProxies};
+use cortex_trace::{InMemory, Tracer};
+use http::HeaderMap;
+use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tower::ServiceExt;
+
+use crate::support::Shop;
+
+const KEYS: [&str; 3] = ["client.address", "network.peer.address", "network.peer.port"];
+
+/// What the headers of proxies hold, with what the client had put there before.
+const HEADERS: [(&str, &str); 4] = [
+    ("forwarded", "for=6.6.6.6"),
+    (
+        "forwarded",
+        "for=\"[2001:db8::9]:4711\";proto=https, for=127.0.0.1",
+    ),
+    ("x-forwarded-for", "6.6.6.6, 198.51.100.7"),
+    ("x-forwarded-for", "127.0.0.1"),
+];
+
+fn headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in HEADERS {
+        headers.append(name, value.parse().expect("a value"));
+    }
+    headers
+}
+
+fn loopback() -> TrustedProxies {
+    TrustedProxies::new(["127.0.0.0/8"]).expect("a network")
+}
+
+/// Sends a request with such headers over a version of HTTP; returns what its span has under [`KEYS`], and the address
+/// that it came from.
+async fn ask(http2: bool, change: impl FnOnce(Server) -> Server) -> ([Option<String>; 3], SocketAddr) {
+    let kept = InMemory::new();
+    let builder = Tracer::builder("shop").export(kept.clone());
+    let tracer = builder.build().expect("a thread can be started");
+    let shop = Shop::with(Limits::new(), |server| change(server.tracer(tracer))).await;
+    let socket = shop.connect().await;
+    let from = socket.local_addr().expect("it is connected");
+    let io = TokioIo::new(socket);
+    let mut request = http::Request::new(Body::empty());
+    *request.headers_mut() = headers();
+    let response = if http2 {
+        *request.uri_mut() = "http://shop.example/".parse().expect("an address");
+        let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+            .await
+            .expect("a preface");
+        tokio::spawn(connection);
+        send.send_request(request).await
+    } else {
+        let (mut send, connection) = hyper::client::conn::http1::handshake(io)
+            .await
+            .expect("no bytes yet");
+        tokio::spawn(connection);
+        send.send_request(request).await
+    };
+    let body = response.expect("an answer").into_body().collect().await;
+    assert_eq!(body.expect("a whole one").to_bytes(), "hello");
+    shop.close().await;
+    let spans = kept.take();
+    assert_eq!(spans.len(), 1);
+    let version = spans[0].attribute("network.protocol.version");
+    let version = version.map(ToString::to_string);
+    assert_eq!(version.as_deref(), Some(if http2 { "2" } else { "1.1" }));
+    let text = |key| spans[0].attribute(key).map(ToString::to_string);
+    (KEYS.map(text), from)
+}
+
+fn peer(from: SocketAddr) -> [Option<String>; 2] {
+    [Some(from.ip().to_string()), Some(from.port().to_string())]
+}
+
+#[tokio::test]
+async fn a_span_names_the_other_end_of_the_connection_and_no_client() {
+    for http2 in [false, true] {
+        let (found, from) = ask(http2, |server| server).await;
+        let [address, port] = peer(from);
+        assert_eq!(found, [None, address, port]);
+    }
+}
+
+#[tokio::test]
+async fn a_span_names_nobody_if_it_is_not_to() {
+    for http2 in [false, true] {
+        let (found, _) = ask(http2, |server| server.peer_address(false)).await;
+        assert_eq!(found, [None, None, None]);
+    }
+}
+
+#[tokio::test]
+async fn a_span_names_the_client_that_the_setting_says() {
+    let stranger = || TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+    for http2 in [false, true] {
+        for (client, expected) in [
+            (ClientAddress::Peer, "127.0.0.1"),
+            (ClientAddress::Forwarded(loopback()), "2001:db8::9"),
+            (ClientAddress::XForwardedFor(loopback()), "198.51.100.7"),
+            (ClientAddress::Forwarded(stranger()), "127.0.0.1"),
+            (ClientAddress::XForwardedFor(stranger()), "127.0.0.1"),
+        ] {
+            let (found, from) = ask(http2, |server| server.client_address(client.clone())).await;
+            let [address, port] = peer(from);
+            assert_eq!(found, [Some(expected.to_owned()), address, port], "{client:?}");
+        }
+        // The one does not need the other.
+        let client = ClientAddress::Forwarded(loopback());
+        let (found, _) = ask(http2, |server| server.client_address(client).peer_address(false)).await;
+        assert_eq!(found, [Some("2001:db8::9".to_owned()), None, None]);
+    }
+}
+
+#[tokio::test]
+async fn without_a_socket_nobody_is_believed() {
+    let kept = InMemory::new();
+    let tracer = Tracer::builder("shop").export(kept.clone()).build().unwrap();
+    let routes = Routes::new().route("/", axum::routing::get(|| async { "hello" }));
+    let service = Server::new(routes)
+        .tracer(tracer.clone())
+        .client_address(ClientAddress::Forwarded(loopback()))
+        .service()
+        .unwrap();
+    let mut request = http::Request::new(Body::empty());
+    *request.headers_mut() = headers();
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+    tracer.shutdown(Duration::from_mins(2)).await.unwrap();
+    let spans = kept.spans();
+    assert_eq!(KEYS.map(|key| spans[0].attribute(key)), [None, None, None]);
+}
