@@ -1,5 +1,6 @@
 use crate::check::Check;
 use crate::error::{BuildError, BuildErrorKind};
+use crate::graph::Graph;
 use crate::health::Health;
 use crate::name;
 use crate::observer::Observer;
@@ -95,9 +96,18 @@ impl Builder {
                 return refuse(BuildErrorKind::DuplicateName);
             }
         }
+        let graph = graph(&self.checks, &layout)?;
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         let checks = self.checks.into();
-        let shared = Shared::new(checks, layout, self.service, self.clock, self.observer, seed);
+        let shared = Shared::new(
+            checks,
+            layout,
+            graph,
+            self.service,
+            self.clock,
+            self.observer,
+            seed,
+        );
         Ok(Health {
             shared: Arc::new(shared),
         })
@@ -111,6 +121,32 @@ impl fmt::Debug for Builder {
             .field("service", &self.service)
             .finish_non_exhaustive()
     }
+}
+
+fn graph(checks: &[Check], layout: &Layout) -> Result<Graph, BuildError> {
+    let mut parents = Vec::with_capacity(checks.len());
+    for check in checks {
+        let mut list = Vec::with_capacity(check.depends_on.len());
+        for name in &check.depends_on {
+            let Some(&index) = layout.checks.get(&**name) else {
+                let error = BuildError::new(BuildErrorKind::UnknownDependency, check.name.clone());
+                return Err(error.related_to([&**name]));
+            };
+            if !list.contains(&index) {
+                list.push(index);
+            }
+        }
+        parents.push(list);
+    }
+    Graph::new(&parents).map_err(|fault| {
+        let error = BuildError::new(fault.kind, checks[fault.check].name.clone());
+        match fault.kind {
+            BuildErrorKind::DependencyCycle => {
+                error.related_to(fault.cycle.iter().map(|&index| &*checks[index].name))
+            }
+            _ => error,
+        }
+    })
 }
 
 fn fault(check: &Check) -> Option<BuildErrorKind> {
@@ -181,6 +217,38 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "accept the check \"db\": another check has this name"
+        );
+    }
+
+    #[test]
+    fn dependencies_lead_somewhere_and_never_back() {
+        let check = |name, on: &'static [&'static str]| {
+            Check::from_fn(name, || async {}).depends_on(on.iter().copied())
+        };
+        let build = |checks: Vec<Check>| checks.into_iter().fold(Health::builder(), Builder::check).build();
+        let error = build(vec![check("a", &["a"])]).unwrap_err();
+        assert_eq!(error.kind(), BuildErrorKind::DependsOnItself);
+        assert_eq!(error.to_string(), "accept the check \"a\": it depends on itself");
+        let error = build(vec![
+            check("a", &["b"]),
+            check("b", &["c"]),
+            check("c", &["d", "b"]),
+            check("d", &[]),
+        ])
+        .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.check()),
+            (BuildErrorKind::DependencyCycle, "b")
+        );
+        assert_eq!(error.related(), ["b", "c"]);
+        let error = build(vec![check("a", &["nobody"])]).unwrap_err();
+        assert_eq!(
+            (error.check(), error.related()),
+            ("a", &["nobody".to_owned()][..])
+        );
+        assert!(
+            build(vec![check("b", &["a", "a"]), check("a", &[])]).is_ok(),
+            "later checks, and twice"
         );
     }
 

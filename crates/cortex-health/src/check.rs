@@ -17,6 +17,7 @@ use std::time::Duration;
 /// | [`every`](Self::every) | 10 s, 10 % more or less |
 /// | [`stale_after`](Self::stale_after) | twice the interval and the timeout |
 /// | [`fall`](Self::fall), [`rise`](Self::rise) | 2, 1 |
+/// | [`depends_on`](Self::depends_on) | nothing |
 ///
 /// # Examples
 ///
@@ -47,6 +48,8 @@ pub struct Check {
     pub(crate) stale_after: Option<Duration>,
     pub(crate) fall: u32,
     pub(crate) rise: u32,
+    pub(crate) depends_on: Vec<Cow<'static, str>>,
+    pub(crate) always_run: bool,
 }
 
 impl Check {
@@ -104,6 +107,8 @@ impl Check {
             stale_after: None,
             fall: 2,
             rise: 1,
+            depends_on: Vec::new(),
+            always_run: false,
         }
     }
 
@@ -159,6 +164,36 @@ impl Check {
     /// Sets how many results in a row it takes to get better.
     pub fn rise(mut self, results: u32) -> Self {
         self.rise = results;
+        self
+    }
+
+    /// Names checks that this one needs, besides those named before: it is not run while one of them fails.
+    ///
+    /// It fails with them, as [`Skipped`](crate::Status::Skipped) and with the blame on the topmost that fails, however
+    /// long the chain is. It runs at once when they have recovered. The first run waits for the first results of those it
+    /// depends on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{BuildErrorKind, Check, Health};
+    ///
+    /// let orders = || Check::from_fn("orders", || async { true }).depends_on(["db"]);
+    /// let db = Check::from_fn("db", || async { true });
+    /// assert!(Health::builder().check(orders()).check(db).build().is_ok());
+    ///
+    /// let error = Health::builder().check(orders()).build().unwrap_err();
+    /// assert_eq!(error.kind(), BuildErrorKind::UnknownDependency);
+    /// assert_eq!(error.to_string(), r#"accept the check "orders": it depends on a check that there is not: "db""#);
+    /// ```
+    pub fn depends_on(mut self, names: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Self {
+        self.depends_on.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Runs it even while something that it depends on fails; the blame for its failure is still on that.
+    pub fn always_run(mut self) -> Self {
+        self.always_run = true;
         self
     }
 }

@@ -21,11 +21,22 @@ use std::fmt;
 pub struct BuildError {
     kind: BuildErrorKind,
     check: Cow<'static, str>,
+    related: Vec<String>,
 }
 
 impl BuildError {
     pub(crate) const fn new(kind: BuildErrorKind, check: Cow<'static, str>) -> Self {
-        Self { kind, check }
+        Self {
+            kind,
+            check,
+            related: Vec::new(),
+        }
+    }
+
+    /// Names what else it is about.
+    pub(crate) fn related_to(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.related = names.into_iter().map(Into::into).collect();
+        self
     }
 
     /// Returns what is wrong.
@@ -36,6 +47,28 @@ impl BuildError {
     /// Returns the name of the check.
     pub fn check(&self) -> &str {
         &self.check
+    }
+
+    /// Returns the other names that it is about: the dependency that there is not, or the checks of a cycle, each before
+    /// the one it depends on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{BuildErrorKind, Check, Health};
+    ///
+    /// let check = |name| Check::from_fn(name, || async { true });
+    /// let error = Health::builder()
+    ///     .check(check("cart").depends_on(["stock"]))
+    ///     .check(check("stock").depends_on(["cart"]))
+    ///     .build()
+    ///     .unwrap_err();
+    /// assert_eq!(error.kind(), BuildErrorKind::DependencyCycle);
+    /// assert_eq!(error.related(), ["cart", "stock"]);
+    /// assert_eq!(error.to_string(), "accept the check \"cart\": checks depend on each other: cart -> stock -> cart");
+    /// ```
+    pub fn related(&self) -> &[String] {
+        &self.related
     }
 }
 
@@ -53,8 +86,18 @@ impl fmt::Display for BuildError {
                 "a result would be stale before the next run times out"
             }
             BuildErrorKind::IntervalExceedsStaleness => "a result would be stale before the next run starts",
+            BuildErrorKind::UnknownDependency => "it depends on a check that there is not",
+            BuildErrorKind::DependsOnItself => "it depends on itself",
+            BuildErrorKind::DependencyCycle => "checks depend on each other",
         };
-        write!(f, "accept the check {:?}: {why}", self.check)
+        write!(f, "accept the check {:?}: {why}", self.check)?;
+        match (self.kind, &self.related[..]) {
+            (BuildErrorKind::DependencyCycle, [first, ..]) => {
+                write!(f, ": {} -> {first}", self.related.join(" -> "))
+            }
+            (_, [name]) => write!(f, ": {name:?}"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -89,6 +132,12 @@ pub enum BuildErrorKind {
     TimeoutExceedsStaleness,
     /// The interval is longer than `stale_after`: the status would be unknown between any two runs.
     IntervalExceedsStaleness,
+    /// It depends on a name that no check has.
+    UnknownDependency,
+    /// It depends on itself.
+    DependsOnItself,
+    /// Checks depend on each other, so that none of them could run first.
+    DependencyCycle,
 }
 
 /// Why [`Group::new`](crate::Group::new) refused a name.

@@ -4,6 +4,7 @@
 mod builder;
 mod check;
 mod error;
+mod graph;
 mod group;
 mod health;
 mod heartbeat;

@@ -90,6 +90,8 @@ pub enum Event {
         after: Duration,
         /// What the last result said; passwords of URLs are masked.
         message: Option<Arc<str>>,
+        /// The checks that it fails for: the topmost failing ones of those that it depends on.
+        causes: Arc<[Arc<str>]>,
     },
 }
 
@@ -115,6 +117,8 @@ pub enum RunResult {
     TimedOut,
     /// It panicked.
     Panicked,
+    /// It was due, and was not started: something that the check depends on fails.
+    Skipped,
 }
 
 impl RunResult {
@@ -126,6 +130,7 @@ impl RunResult {
             Self::Failed => "fail",
             Self::TimedOut => "timeout",
             Self::Panicked => "panic",
+            Self::Skipped => "skipped",
         }
     }
 }

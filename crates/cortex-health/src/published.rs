@@ -171,5 +171,5 @@ impl Refusal {
 }
 
 fn has_run(check: &CheckReport) -> bool {
-    check.checked.is_some()
+    check.checked.is_some() || check.status == Status::Skipped
 }

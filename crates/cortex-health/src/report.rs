@@ -71,6 +71,14 @@ impl Report {
         worst(self.checks())
     }
 
+    /// Returns the names of the checks to repair: those that fail by themselves, and not because of something that they
+    /// [depend on](crate::Check::depends_on).
+    ///
+    /// A check that only informs counts if another one fails with it.
+    pub fn root_causes(&self) -> Vec<&str> {
+        root_causes(self.checks())
+    }
+
     pub(crate) fn members<'a>(
         &'a self,
         members: &'a [usize],
@@ -84,6 +92,7 @@ impl Report {
             Entry::new(CheckReport {
                 status: Status::Unknown,
                 stale: true,
+                causes: Arc::default(),
                 ..entry.report.clone()
             })
         };
@@ -119,9 +128,28 @@ pub struct CheckReport {
     pub(crate) message: Option<Arc<str>>,
     pub(crate) stale: bool,
     pub(crate) hung: Option<SystemTime>,
+    pub(crate) causes: Arc<[Arc<str>]>,
+    pub(crate) depends_on: Arc<[Arc<str>]>,
 }
 
 impl CheckReport {
+    /// Makes the report of a check before its first run.
+    pub(crate) fn never_run(name: Arc<str>, criticality: Criticality, at: SystemTime) -> Self {
+        Self {
+            name,
+            criticality,
+            status: Status::Unknown,
+            since: at,
+            checked: None,
+            latency: None,
+            message: None,
+            stale: false,
+            hung: None,
+            causes: Arc::default(),
+            depends_on: Arc::default(),
+        }
+    }
+
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
@@ -166,6 +194,43 @@ impl CheckReport {
     pub fn hung_since(&self) -> Option<SystemTime> {
         self.hung
     }
+
+    /// Returns the names of the checks that are to blame: the topmost failing ones of all that it depends on, itself or
+    /// through others.
+    ///
+    /// A check that is [`Skipped`](Status::Skipped) without one waits for its first run since they have recovered.
+    pub fn causes(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.causes.iter().map(|name| &**name)
+    }
+
+    /// Returns the names of the checks that it [depends on](crate::Check::depends_on), without what those depend on.
+    pub fn depends_on(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.depends_on.iter().map(|name| &**name)
+    }
+
+    /// Says whether it fails by itself or for others. One that never ran does not.
+    fn fails(&self) -> bool {
+        match self.status {
+            Status::Down | Status::Skipped => true,
+            Status::Unknown => self.stale,
+            Status::Up | Status::Degraded => false,
+        }
+    }
+}
+
+/// Returns the names of the checks that these fail for, in their order: those that fail by themselves, and those that
+/// others blame. What only informs is no cause.
+pub(crate) fn root_causes<'a>(checks: impl Iterator<Item = &'a CheckReport>) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for check in checks.filter(|check| check.fails() && check.criticality != Criticality::Informational) {
+        let itself = (check.causes.is_empty() && check.status != Status::Skipped).then_some(&*check.name);
+        for name in check.causes().chain(itself) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
 }
 
 /// A check's report and the bodies made of it, kept over publications in which it did not change.
@@ -241,15 +306,8 @@ mod tests {
 
     fn entry(name: &str, criticality: Criticality, status: Status) -> Arc<Entry> {
         Entry::new(CheckReport {
-            name: name.into(),
-            criticality,
             status,
-            since: SystemTime::UNIX_EPOCH,
-            checked: None,
-            latency: None,
-            message: None,
-            stale: false,
-            hung: None,
+            ..CheckReport::never_run(name.into(), criticality, SystemTime::UNIX_EPOCH)
         })
     }
 

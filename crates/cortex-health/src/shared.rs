@@ -1,4 +1,5 @@
 use crate::check::Check;
+use crate::graph::Graph;
 use crate::negotiate::Format;
 use crate::observer::Observer;
 use crate::published::{Published, Refusal, Target, Verdict, View};
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) checks: Box<[Check]>,
     pub(crate) names: Box<[Arc<str>]>,
     pub(crate) layout: Arc<Layout>,
+    pub(crate) graph: Arc<Graph>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Box<dyn Observer>,
     pub(crate) seed: u64,
@@ -44,6 +46,7 @@ impl Shared {
     pub(crate) fn new(
         checks: Box<[Check]>,
         layout: Layout,
+        graph: Graph,
         service: Option<Service>,
         clock: Arc<dyn Clock>,
         observer: Box<dyn Observer>,
@@ -52,17 +55,11 @@ impl Shared {
         let (origin, at) = (clock.now(), clock.wall());
         let layout = Arc::new(layout);
         let names: Box<[Arc<str>]> = checks.iter().map(|check| (*check.name).into()).collect();
+        let lookup = |name: &str| Arc::clone(&names[layout.checks[name]]);
         let never_run = |(check, name): (&Check, &Arc<str>)| {
             Entry::new(CheckReport {
-                name: Arc::clone(name),
-                criticality: check.criticality,
-                status: Status::Unknown,
-                since: at,
-                checked: None,
-                latency: None,
-                message: None,
-                stale: false,
-                hung: None,
+                depends_on: check.depends_on.iter().map(|name| lookup(name)).collect(),
+                ..CheckReport::never_run(Arc::clone(name), check.criticality, at)
             })
         };
         let report = Arc::new(Report {
@@ -75,6 +72,7 @@ impl Shared {
             checks,
             names,
             layout,
+            graph: Arc::new(graph),
             clock,
             observer,
             seed,

@@ -21,6 +21,8 @@ pub enum Status {
     Down,
     /// Nobody knows: it was never checked, or the last result is too old to be believed.
     Unknown,
+    /// It is not run, because something that it [depends on](crate::Check::depends_on) fails.
+    Skipped,
 }
 
 impl Status {
@@ -31,6 +33,7 @@ impl Status {
             Self::Degraded => "degraded",
             Self::Down => "down",
             Self::Unknown => "unknown",
+            Self::Skipped => "skipped",
         }
     }
 
@@ -45,7 +48,8 @@ impl Status {
             Self::Up => 0,
             Self::Degraded => 1,
             Self::Down => 2,
-            Self::Unknown => 3,
+            Self::Skipped => 3,
+            Self::Unknown => 4,
         }
     }
 
@@ -89,7 +93,7 @@ impl Criticality {
         match (self, status) {
             (Self::Informational, _) | (_, Status::Up) => Status::Up,
             (Self::Degrades, _) | (Self::Critical, Status::Degraded) => Status::Degraded,
-            (Self::Critical, Status::Down | Status::Unknown) => Status::Down,
+            (Self::Critical, Status::Down | Status::Unknown | Status::Skipped) => Status::Down,
         }
     }
 
@@ -116,12 +120,13 @@ mod tests {
     #[test]
     fn every_contribution_is_as_documented() {
         use Criticality::{Critical, Degrades, Informational};
-        use Status::{Degraded, Down, Unknown, Up};
+        use Status::{Degraded, Down, Skipped, Unknown, Up};
         let table = [
             (Up, [Up, Up, Up]),
             (Degraded, [Degraded, Degraded, Up]),
             (Down, [Down, Degraded, Up]),
             (Unknown, [Down, Degraded, Up]),
+            (Skipped, [Down, Degraded, Up]),
         ];
         for (status, expected) in table {
             let found = [Critical, Degrades, Informational].map(|c| c.contribution(status));

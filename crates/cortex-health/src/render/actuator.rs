@@ -1,6 +1,6 @@
 use super::json::Object;
 use crate::published::{Refusal, Verdict};
-use crate::report::CheckReport;
+use crate::report::{CheckReport, root_causes};
 use crate::respond::Detail;
 use crate::status::Status;
 
@@ -11,7 +11,7 @@ pub(super) fn write<'a>(
     out: &mut String,
     detail: Detail,
     verdict: Verdict,
-    checks: impl ExactSizeIterator<Item = &'a CheckReport>,
+    checks: impl ExactSizeIterator<Item = &'a CheckReport> + Clone,
 ) {
     let status = match verdict {
         Verdict {
@@ -30,6 +30,9 @@ pub(super) fn write<'a>(
     };
     let mut object = Object::open(out);
     object.string("status", status);
+    if detail >= Detail::Status {
+        object.names("rootCauses", root_causes(checks.clone()));
+    }
     if detail >= Detail::Status && checks.len() > 0 {
         let mut components = Object::open(object.member("components"));
         for check in checks {
@@ -51,10 +54,12 @@ fn write_details(out: &mut String, detail: Detail, check: &CheckReport) {
         details.millis("latencyMs", latency);
     }
     details.flag("stale", check.is_stale());
+    details.names("causes", check.causes());
     if detail == Detail::Full {
         if let Some(hung) = check.hung_since() {
             details.time("hungSince", hung);
         }
+        details.names("dependsOn", check.depends_on());
         if let Some(message) = check.message() {
             details.string("message", message);
         }
@@ -68,5 +73,6 @@ const fn word(status: Status) -> &'static str {
         Status::Degraded => "DEGRADED",
         Status::Down => "DOWN",
         Status::Unknown => "UNKNOWN",
+        Status::Skipped => "SKIPPED",
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn body<'a>(
     detail: Detail,
     verdict: Verdict,
     service: Option<&Service>,
-    checks: impl ExactSizeIterator<Item = &'a CheckReport>,
+    checks: impl ExactSizeIterator<Item = &'a CheckReport> + Clone,
 ) -> Bytes {
     let mut out = String::with_capacity(
         64 + if detail == Detail::None {
@@ -39,22 +39,19 @@ pub(crate) fn body<'a>(
 mod tests {
     use super::*;
     use crate::published::Refusal;
-    use crate::status::{Criticality, Status};
+    use crate::status::Criticality;
     use expect_test::expect;
     use std::time::{Duration, SystemTime};
 
     #[test]
     fn a_hung_and_a_stale_check_say_so() {
         let check = |name: &str| CheckReport {
-            name: name.into(),
-            criticality: Criticality::Degrades,
-            status: Status::Unknown,
-            since: SystemTime::UNIX_EPOCH,
             checked: Some(SystemTime::UNIX_EPOCH),
             latency: Some(Duration::from_micros(3141)),
             message: Some("said\tso".into()),
             stale: true,
             hung: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1)),
+            ..CheckReport::never_run(name.into(), Criticality::Degrades, SystemTime::UNIX_EPOCH)
         };
         let checks = [check("a")];
         let mut all = String::new();
@@ -67,13 +64,15 @@ mod tests {
             }
         }
         expect![[r#"
-            {"status":"fail","output":"starting","checks":{"a":[{"status":"fail","criticality":"degrades","since":"1970-01-01T00:00:00.000Z","time":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true}]}}
-            {"status":"OUT_OF_SERVICE","components":{"a":{"status":"UNKNOWN","details":{"criticality":"degrades","since":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true}}}}
+            {"status":"fail","rootCauses":["a"],"output":"starting","checks":{"a":[{"status":"fail","criticality":"degrades","since":"1970-01-01T00:00:00.000Z","time":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true}]}}
+            {"status":"OUT_OF_SERVICE","rootCauses":["a"],"components":{"a":{"status":"UNKNOWN","details":{"criticality":"degrades","since":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true}}}}
             down: starting
+            root causes: a
             [?]a unknown 3.1ms (degrades) stale
-            {"status":"fail","output":"starting","checks":{"a":[{"status":"fail","criticality":"degrades","since":"1970-01-01T00:00:00.000Z","time":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true,"hungSince":"1970-01-01T00:00:01.000Z","output":"said\tso"}]}}
-            {"status":"OUT_OF_SERVICE","components":{"a":{"status":"UNKNOWN","details":{"criticality":"degrades","since":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true,"hungSince":"1970-01-01T00:00:01.000Z","message":"said\tso"}}}}
+            {"status":"fail","rootCauses":["a"],"output":"starting","checks":{"a":[{"status":"fail","criticality":"degrades","since":"1970-01-01T00:00:00.000Z","time":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true,"hungSince":"1970-01-01T00:00:01.000Z","output":"said\tso"}]}}
+            {"status":"OUT_OF_SERVICE","rootCauses":["a"],"components":{"a":{"status":"UNKNOWN","details":{"criticality":"degrades","since":"1970-01-01T00:00:00.000Z","latencyMs":3.141,"stale":true,"hungSince":"1970-01-01T00:00:01.000Z","message":"said\tso"}}}}
             down: starting
+            root causes: a
             [?]a unknown 3.1ms (degrades) stale running since 1970-01-01T00:00:01.000Z: said so
         "#]].assert_eq(&all);
     }

@@ -1,23 +1,24 @@
 use super::body::Service;
 use super::json::Object;
 use crate::published::{Refusal, Verdict};
-use crate::report::CheckReport;
+use crate::report::{CheckReport, root_causes};
 use crate::respond::Detail;
 use crate::status::Status;
 
 /// Writes `application/health+json` (draft-inadarei-api-health-check-06).
 ///
-/// `latencyMs`, `since`, `criticality`, `stale` and `hungSince` are members that the draft leaves to us.
+/// What else there is, `rootCauses` and `latencyMs` among it, are members that the draft leaves to us.
 pub(super) fn write<'a>(
     out: &mut String,
     detail: Detail,
     verdict: Verdict,
     service: Option<&Service>,
-    checks: impl ExactSizeIterator<Item = &'a CheckReport>,
+    checks: impl ExactSizeIterator<Item = &'a CheckReport> + Clone,
 ) {
     let mut object = Object::open(out);
     object.string("status", word(verdict.status));
     if detail >= Detail::Status {
+        object.names("rootCauses", root_causes(checks.clone()));
         if let Some(service) = service {
             object.string("version", &service.version);
             object.string("serviceId", &service.name);
@@ -51,10 +52,13 @@ fn write_check(out: &mut String, detail: Detail, check: &CheckReport) {
         object.millis("latencyMs", latency);
     }
     object.flag("stale", check.is_stale());
+    object.flag("skipped", check.status() == Status::Skipped);
+    object.names("causes", check.causes());
     if detail == Detail::Full {
         if let Some(hung) = check.hung_since() {
             object.time("hungSince", hung);
         }
+        object.names("dependsOn", check.depends_on());
         if let Some(message) = check.message()
             && check.status() != Status::Up
         {
@@ -68,6 +72,6 @@ const fn word(status: Status) -> &'static str {
     match status {
         Status::Up => "pass",
         Status::Degraded => "warn",
-        Status::Down | Status::Unknown => "fail",
+        Status::Down | Status::Unknown | Status::Skipped => "fail",
     }
 }

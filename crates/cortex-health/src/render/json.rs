@@ -48,6 +48,20 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Writes an array of names, unless there are none.
+    pub(super) fn names<'n>(&mut self, name: &str, names: impl IntoIterator<Item = &'n str>) {
+        let mut names = names.into_iter().peekable();
+        if names.peek().is_none() {
+            return;
+        }
+        let out = self.member(name);
+        for (index, name) in names.enumerate() {
+            out.push(if index == 0 { '[' } else { ',' });
+            string(out, name);
+        }
+        out.push(']');
+    }
+
     fn literal(&mut self, name: &str, value: impl Display) {
         let _ = write!(self.member(name), "{value}"); // a String takes everything
     }
@@ -95,9 +109,11 @@ mod tests {
         object.millis("round", Duration::from_millis(3));
         object.flag("yes", true);
         object.flag("no", false);
+        object.names("none", []);
+        object.names("names", ["a", "b"]);
         Object::open(object.member("inner")).close();
         object.close();
-        let expected = r#"{"text":"\u0001\"\\\n","long":1234.567,"round":3.000,"yes":true,"inner":{}}"#;
+        let expected = r#"{"text":"\u0001\"\\\n","long":1234.567,"round":3.000,"yes":true,"names":["a","b"],"inner":{}}"#;
         assert_eq!(out, expected);
         assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok());
     }

@@ -1,6 +1,6 @@
 use super::time::Rfc3339;
 use crate::published::Verdict;
-use crate::report::CheckReport;
+use crate::report::{CheckReport, root_causes};
 use crate::respond::Detail;
 use crate::status::{Criticality, Status};
 use std::fmt::{self, Write};
@@ -10,7 +10,7 @@ pub(super) fn write<'a>(
     out: &mut String,
     detail: Detail,
     verdict: Verdict,
-    checks: impl ExactSizeIterator<Item = &'a CheckReport>,
+    checks: impl ExactSizeIterator<Item = &'a CheckReport> + Clone,
 ) {
     let _ = try_write(out, detail, verdict, checks); // a String takes everything
 }
@@ -19,7 +19,7 @@ fn try_write<'a>(
     out: &mut String,
     detail: Detail,
     verdict: Verdict,
-    checks: impl Iterator<Item = &'a CheckReport>,
+    checks: impl Iterator<Item = &'a CheckReport> + Clone,
 ) -> fmt::Result {
     out.push_str(verdict.status.as_str());
     if detail == Detail::None {
@@ -30,15 +30,21 @@ fn try_write<'a>(
         write!(out, ": {}", refusal.as_str())?;
     }
     out.push('\n');
+    let roots = root_causes(checks.clone());
+    if !roots.is_empty() {
+        writeln!(out, "root causes: {}", roots.join(", "))?;
+    }
     for check in checks {
         let mark = match check.status() {
             Status::Up => '+',
             Status::Degraded => '~',
-            Status::Down => '-',
+            Status::Down | Status::Skipped => '-',
             Status::Unknown => '?',
         };
         write!(out, "[{mark}]{} {}", check.name(), check.status())?;
-        if let Some(latency) = check.latency() {
+        if let Some(latency) = check.latency()
+            && check.status() != Status::Skipped
+        {
             write!(out, " {latency:.1?}")?;
         }
         if check.criticality() != Criticality::Critical {
@@ -47,11 +53,17 @@ fn try_write<'a>(
         if check.is_stale() {
             out.push_str(" stale");
         }
+        for (index, cause) in check.causes().enumerate() {
+            out.push_str(if index == 0 { " because of " } else { ", " });
+            out.push_str(cause);
+        }
         if detail == Detail::Full {
             if let Some(hung) = check.hung_since() {
                 write!(out, " running since {}", Rfc3339(hung))?;
             }
-            if let Some(message) = check.message() {
+            if let Some(message) = check.message()
+                && check.status() != Status::Skipped
+            {
                 out.push_str(": ");
                 let line = |c: char| if c.is_control() { ' ' } else { c }; // one line per check
                 out.extend(message.chars().map(line));

@@ -1,4 +1,5 @@
-use super::machine::{Action, Effects, Finding, Machine, Moment, Plan};
+use super::machine::Machine;
+use super::plan::{Action, Effects, Finding, Moment, Plan};
 use super::run::{Ended, Ticket, describe, run_async, run_blocking};
 use crate::check::Check;
 use crate::observer::Event;
@@ -66,7 +67,12 @@ impl Driver {
         let plans = shared.checks.iter().map(plan);
         let entries = shared.snapshot().entries.clone();
         Self {
-            machine: Machine::new(plans.zip(entries), shared.seed, moment(&shared)),
+            machine: Machine::new(
+                plans.zip(entries),
+                Arc::clone(&shared.graph),
+                shared.seed,
+                moment(&shared),
+            ),
             tasks: vec![None; shared.checks.len()],
             shared,
             runtime,
@@ -191,6 +197,7 @@ fn plan(check: &Check) -> Plan {
         stale_after: check.stale_after.unwrap_or(twice.saturating_add(check.timeout)),
         fall: check.fall,
         rise: check.rise,
+        always_run: check.always_run,
     }
 }
 
@@ -211,10 +218,16 @@ fn log(event: &Event) {
         to,
         after,
         message,
+        causes,
     } = event
     else {
         return;
     };
+    if *to == Status::Skipped || (*from, *to) == (Status::Skipped, Status::Up) {
+        // Its fate is that of others, who have said so themselves.
+        tracing::debug!(%check, %from, %to, ?after, cause = causes.join(", "), "health check follows what it depends on");
+        return;
+    }
     let message = message.as_deref().unwrap_or_default();
     if *to == Status::Up || (*from, *to) == (Status::Down, Status::Degraded) {
         tracing::info!(%check, %from, %to, ?after, cause = message, "health check is better");
@@ -390,6 +403,32 @@ mod tests {
             lines[1].contains("WARN") && lines[1].contains("after=22s cause=\"no result for 22s\""),
             "{log}"
         );
+    }
+
+    #[test]
+    fn a_failure_is_logged_once_and_not_for_all_that_depend_on_it() {
+        let (clock, runtime, log) = (ManualClock::new(), runtime(), Recorder::new());
+        let db = Check::from_fn("db", || async { Err::<(), _>("refused") });
+        let orders = Check::from_fn("orders", || async {}).depends_on(["db"]);
+        let health = Health::builder()
+            .clock(clock.clone())
+            .check(orders)
+            .check(db)
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        tracing::subscriber::with_default(subscriber(&log), || {
+            driver.step(None);
+            work(&runtime);
+            driver.step(None);
+        });
+        assert_eq!(
+            health.snapshot().check("orders").unwrap().status(),
+            Status::Skipped
+        );
+        let log = log.text();
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains("check=db from=unknown to=down"), "{log}");
     }
 
     #[test]

@@ -4,6 +4,15 @@ mod driver;
 mod hysteresis;
 mod jitter;
 mod machine;
+mod plan;
 mod run;
+mod slot;
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod skip;
 
 pub(crate) use self::driver::{Message, start};

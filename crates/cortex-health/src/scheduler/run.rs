@@ -121,7 +121,7 @@ impl RunResult {
         match status {
             Status::Up => Self::Ok,
             Status::Degraded => Self::Degraded,
-            Status::Down | Status::Unknown => Self::Failed,
+            Status::Down | Status::Unknown | Status::Skipped => Self::Failed,
         }
     }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod answers;
+mod dependencies;
 #[cfg(feature = "axum")]
 mod endpoint;
 mod probe;

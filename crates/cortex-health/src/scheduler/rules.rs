@@ -1,0 +1,255 @@
+//! What holds whatever happens: the machine under random plans, dependencies and steps.
+
+use super::bench::{Bench, plan};
+use super::plan::{Action, Effects, Plan};
+use crate::graph::Graph;
+use crate::observer::{Event, RunResult};
+use crate::status::Status;
+use proptest::prelude::*;
+use std::time::{Duration, SystemTime};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Advance(Duration),
+    /// To the moment of the next tick and no further.
+    Sleep,
+    End(usize, Option<Status>),
+}
+
+/// Checks, and on which of those before them they depend.
+fn plans() -> impl Strategy<Value = (Vec<Plan>, Vec<Vec<usize>>)> {
+    let plan = (
+        1u64..4000,
+        1u64..12_000,
+        0u64..30_000,
+        1u32..4,
+        1u32..4,
+        prop::bool::weighted(0.1),
+    );
+    let plan = plan.prop_map(|(timeout, interval, more, fall, rise, always_run)| Plan {
+        timeout: Duration::from_millis(timeout),
+        interval: Duration::from_millis(interval),
+        stale_after: Duration::from_millis(timeout.max(interval) + more),
+        fall,
+        rise,
+        always_run,
+    });
+    prop::collection::vec((plan, any::<u8>(), any::<u8>()), 1..6).prop_map(|checks| {
+        let on = |(check, (_, some, others)): (usize, &(Plan, u8, u8))| {
+            let is_parent = |&above: &usize| some & others >> above & 1 == 1;
+            (0..check).filter(is_parent).collect()
+        };
+        let parents = checks.iter().enumerate().map(on).collect();
+        (checks.into_iter().map(|(plan, ..)| plan).collect(), parents)
+    })
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let status = prop_oneof![Just(Status::Up), Just(Status::Degraded), Just(Status::Down)];
+    let step = prop_oneof![
+        2 => (0u64..30_000).prop_map(|millis| Step::Advance(Duration::from_millis(millis))),
+        4 => Just(Step::Sleep),
+        8 => (0usize..5, prop::option::weighted(0.9, status)).prop_map(|(check, end)| Step::End(check, end)),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+/// Notes what counted as a result, and judges every change of status by the notes.
+struct Judge<'a> {
+    plans: &'a [Plan],
+    graph: Graph,
+    notes: Vec<Note>,
+}
+
+#[derive(Clone)]
+struct Note {
+    /// Since nothing was known.
+    results: Vec<Status>,
+    /// When the last of them came.
+    checked: Option<SystemTime>,
+    /// The status, or what it was before the check was skipped.
+    status: Status,
+    /// An ancestor fails: what a run finds does not count.
+    frozen: bool,
+}
+
+impl<'a> Judge<'a> {
+    fn new(plans: &'a [Plan], graph: Graph) -> Self {
+        let note = Note {
+            results: Vec::new(),
+            checked: None,
+            status: Status::Unknown,
+            frozen: false,
+        };
+        Self {
+            notes: vec![note; plans.len()],
+            plans,
+            graph,
+        }
+    }
+
+    fn hear(&mut self, bench: &Bench, effects: &Effects) {
+        let index = |name: &str| name[1..].parse::<usize>().expect("the bench names them so");
+        let mut counted = vec![false; self.plans.len()];
+        for event in &effects.events {
+            let Event::RunFinished { check, result, .. } = event else {
+                continue;
+            };
+            let check = index(check);
+            let note = &mut self.notes[check];
+            let found = match result {
+                RunResult::Ok => Status::Up,
+                RunResult::Degraded => Status::Degraded,
+                RunResult::Skipped => {
+                    assert!(!bench.report(check).causes.is_empty(), "skipped for nothing");
+                    continue;
+                }
+                RunResult::Failed | RunResult::TimedOut | RunResult::Panicked => Status::Down,
+            };
+            if !note.frozen {
+                self.count(bench, check, found);
+                counted[check] = true;
+            }
+        }
+        for (check, counted) in counted.into_iter().enumerate() {
+            let report = bench.report(check);
+            if report.checked() != self.notes[check].checked && !counted {
+                assert!(report.hung_since().is_some(), "a result without a run");
+                self.count(bench, check, Status::Down); // a look at a hung run
+            }
+        }
+        for event in &effects.events {
+            if let Event::Transition { check, from, to, .. } = event {
+                self.judge(index(check), *from, *to);
+            }
+        }
+        for (check, note) in self.notes.iter_mut().enumerate() {
+            note.frozen = !self.plans[check].always_run && !bench.report(check).causes.is_empty();
+        }
+    }
+
+    fn count(&mut self, bench: &Bench, check: usize, found: Status) {
+        let (note, plan) = (&mut self.notes[check], &self.plans[check]);
+        if let Some(checked) = note.checked
+            && bench.at.wall.duration_since(checked).expect("time goes on") >= plan.stale_after
+        {
+            note.results.clear(); // too old: also where a check is skipped, and nobody is told
+            note.status = Status::Unknown;
+        }
+        note.results.push(found);
+        note.checked = bench.report(check).checked();
+    }
+
+    fn judge(&mut self, check: usize, from: Status, to: Status) {
+        let (note, plan) = (&mut self.notes[check], &self.plans[check]);
+        assert!(from == note.status || from == Status::Skipped || note.status == Status::Unknown);
+        let from = note.status;
+        let results = &mut note.results;
+        match (from, to) {
+            (_, Status::Skipped) => return,
+            (_, Status::Unknown) => results.clear(),
+            (Status::Unknown, _) => {}
+            (same, to) if same == to => {}
+            (from, to) => {
+                let worse = to.rank() > from.rank();
+                let needed = if worse { plan.fall } else { plan.rise } as usize;
+                assert!(results.len() >= needed, "{from} -> {to} after {results:?}");
+                for found in &results[results.len() - needed..] {
+                    let agrees = if worse {
+                        found.rank() >= to.rank()
+                    } else {
+                        found.rank() <= to.rank()
+                    };
+                    assert!(agrees, "{from} -> {to} after {results:?}");
+                }
+            }
+        }
+        note.status = to;
+    }
+
+    /// Looks at the whole after a tick.
+    fn look(&self, bench: &Bench, effects: &Effects) {
+        let fails = |check: usize| {
+            let report = bench.report(check);
+            report.status() == Status::Down || report.is_stale()
+        };
+        for (check, plan) in self.plans.iter().enumerate() {
+            let report = bench.report(check);
+            if matches!(report.status(), Status::Up | Status::Degraded | Status::Down) {
+                let age = bench
+                    .at
+                    .wall
+                    .duration_since(report.checked().expect("it has a status"));
+                assert!(age.expect("time goes on") < plan.stale_after);
+                assert!(!report.is_stale());
+            }
+            let roots = self.graph.roots(check, fails);
+            let names: Vec<_> = roots.iter().map(|root| format!("c{root}")).collect();
+            assert!(report.causes().eq(names.iter().map(|name| &**name)), "{report:?}");
+            for root in roots {
+                assert!(self.graph.roots(root, fails).is_empty(), "c{root} is no root");
+            }
+            let must_skip = !names.is_empty() && !plan.always_run;
+            assert!(!must_skip || report.status() == Status::Skipped, "{report:?}");
+            assert!(
+                !plan.always_run || report.status() != Status::Skipped,
+                "{report:?}"
+            );
+            let above = self.graph.ancestors(check).iter();
+            let is_settled = |&above: &usize| {
+                let report = bench.report(above);
+                report.checked().is_some() && report.status() != Status::Skipped
+            };
+            let may_start = plan.always_run || (!must_skip && above.copied().all(|above| is_settled(&above)));
+            for action in &effects.actions {
+                if let Action::Start { check: started, run } = *action
+                    && started == check
+                {
+                    assert!(may_start, "run {run} of c{check}");
+                }
+            }
+            if report.status() == Status::Skipped && !must_skip && may_start {
+                assert!(bench.in_flight[check].is_some(), "c{check} is not told by a run");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_rules_hold((plans, parents) in plans(), seed: u64, steps in steps()) {
+        let mut bench = Bench::with_dependencies(&plans, &parents, seed);
+        let mut judge = Judge::new(&plans, Graph::new(&parents).unwrap());
+        for step in steps {
+            match step {
+                Step::Advance(by) => bench.advance(by),
+                Step::Sleep => {
+                    let wait = bench.machine.next_tick().unwrap().saturating_duration_since(bench.at.now);
+                    bench.advance(wait);
+                }
+                Step::End(check, end) => {
+                    if bench.in_flight.get(check).copied().flatten().is_some() {
+                        let effects = bench.end(check, end);
+                        judge.hear(&bench, &effects);
+                    }
+                }
+            }
+            let effects = bench.tick(); // never two in flight, nothing left to do: asserted inside
+            judge.hear(&bench, &effects);
+            judge.look(&bench, &effects);
+        }
+    }
+
+    #[test]
+    fn a_check_that_answers_runs_at_its_interval(seed: u64, interval in 10u64..100_000) {
+        let interval = Duration::from_millis(interval);
+        let mut bench = Bench::new(&[Plan { interval, stale_after: interval * 3, ..plan() }], seed);
+        for _ in 0..20 {
+            prop_assert_eq!(bench.tick().actions.len(), 1);
+            bench.end(0, Some(Status::Up));
+            let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+            prop_assert!(wait.abs_diff(interval) <= interval / 10, "{:?}", wait);
+            bench.advance(wait);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+use super::hysteresis::Hysteresis;
+use super::jitter::Jitter;
+use super::plan::{Effects, Finding, Moment, Plan, after};
+use crate::observer::{Event, RunResult};
+use crate::report::{CheckReport, Entry};
+use crate::status::Status;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A check whose status may be about to change runs again after this time at most.
+pub(crate) const CONFIRM: Duration = Duration::from_secs(2);
+
+/// What the machine knows of one check.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) plan: Plan,
+    pub(super) state: State,
+    /// What its ancestors let it do.
+    pub(super) gate: Gate,
+    /// The number of the last run.
+    pub(super) run: u64,
+    hysteresis: Hysteresis,
+    /// When the last result came, unless it went stale.
+    fresh: Option<Instant>,
+    changed: Instant,
+    pub(super) entry: Arc<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum State {
+    Idle {
+        next: Instant,
+    },
+    /// For the first results of its ancestors, or the first since they recovered.
+    Waiting,
+    Running {
+        since: Moment,
+        deadline: Instant,
+    },
+    /// The timeout is over and the run is not gone. It counts as failing at each `look`.
+    Hung {
+        look: Instant,
+        /// When the next run may start.
+        due: Instant,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// It may run.
+    Open,
+    /// An ancestor is to give a result first.
+    Pending,
+    /// An ancestor fails: a run would find nothing that is not known.
+    Failing,
+}
+
+impl Slot {
+    /// Makes the slot of a check that is due.
+    pub(super) fn new(plan: Plan, entry: Arc<Entry>, at: Moment) -> Self {
+        Self {
+            state: State::Idle { next: at.now },
+            gate: Gate::Open,
+            run: 0,
+            hysteresis: Hysteresis::new(plan.fall, plan.rise),
+            fresh: None,
+            changed: at.now,
+            plan,
+            entry,
+        }
+    }
+
+    /// Says whether what depends on the check would fail for its sake.
+    pub(super) fn is_failing(&self) -> bool {
+        match self.entry.report.status {
+            Status::Down => true,
+            Status::Unknown => self.entry.report.stale,
+            Status::Up | Status::Degraded | Status::Skipped => false,
+        }
+    }
+
+    /// Says whether nobody can tell yet how the check is: it never ran, or not since it was skipped.
+    pub(super) fn is_unsettled(&self) -> bool {
+        match self.entry.report.status {
+            Status::Skipped => true,
+            Status::Unknown => !self.entry.report.stale,
+            Status::Up | Status::Degraded | Status::Down => false,
+        }
+    }
+
+    /// Returns when something is due; `None` while it waits for others.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let due = match self.state {
+            State::Idle { next } => Some(next),
+            State::Waiting => None,
+            State::Running { deadline, .. } => Some(deadline),
+            State::Hung { look, .. } => Some(look),
+        };
+        due.into_iter().chain(self.stale_at()).min()
+    }
+
+    /// Takes the end of a run in flight; `None`: it was dropped without a result. `false`: there is none in flight.
+    pub(super) fn end(
+        &mut self,
+        finding: Option<Finding>,
+        jitter: &mut Jitter,
+        at: Moment,
+        effects: &mut Effects,
+    ) -> bool {
+        match self.state {
+            State::Idle { .. } | State::Waiting => return false, // reported twice
+            State::Running { since, .. } => {
+                let finding = finding.unwrap_or_else(|| Finding {
+                    status: Status::Down,
+                    message: Some("the run was dropped before its end".into()),
+                    result: RunResult::Failed,
+                    latency: at.now.saturating_duration_since(since.now),
+                });
+                self.conclude(finding, None, at, effects);
+                let next = after(since.now, self.delay(jitter)).max(at.now);
+                self.rest(next);
+            }
+            State::Hung { due, .. } => {
+                self.rest(due.max(at.now));
+                self.update(|report| report.hung = None); // too late to count
+            }
+        }
+        true
+    }
+
+    /// Waits for the next run, or for what must come before it.
+    fn rest(&mut self, next: Instant) {
+        self.state = match self.gate {
+            Gate::Open | Gate::Failing => State::Idle { next },
+            Gate::Pending => State::Waiting,
+        };
+    }
+
+    /// Gives up a run whose time is over.
+    pub(super) fn time_out(&mut self, since: Moment, jitter: &mut Jitter, at: Moment, effects: &mut Effects) {
+        let finding = Finding {
+            status: Status::Down,
+            message: Some(format!("timed out after {:?}", self.plan.timeout).into()),
+            result: RunResult::TimedOut,
+            latency: self.plan.timeout,
+        };
+        self.conclude(finding, Some(since.wall), at, effects);
+        let delay = self.delay(jitter);
+        self.state = State::Hung {
+            look: after(at.now, delay),
+            due: after(since.now, delay),
+        };
+    }
+
+    /// Finds that the run that hangs still does.
+    pub(super) fn look(&mut self, due: Instant, jitter: &mut Jitter, at: Moment, effects: &mut Effects) {
+        self.count(Status::Down, at, effects);
+        let look = after(at.now, self.delay(jitter));
+        self.state = State::Hung { look, due };
+    }
+
+    /// Starts the run that is due, or notes that it is skipped. Returns the number of the run.
+    pub(super) fn start(&mut self, jitter: &mut Jitter, at: Moment, effects: &mut Effects) -> Option<u64> {
+        if self.gate == Gate::Failing {
+            effects.events.push(Event::RunFinished {
+                check: Arc::clone(&self.entry.report.name),
+                result: RunResult::Skipped,
+                latency: Duration::ZERO,
+            });
+            self.state = State::Idle {
+                next: after(at.now, jitter.spread(self.plan.interval)),
+            };
+            return None;
+        }
+        self.run += 1;
+        self.state = State::Running {
+            since: at,
+            deadline: after(at.now, self.plan.timeout),
+        };
+        Some(self.run)
+    }
+
+    /// Counts the finding of a run and reports it.
+    fn conclude(&mut self, finding: Finding, hung: Option<SystemTime>, at: Moment, effects: &mut Effects) {
+        effects.events.push(Event::RunFinished {
+            check: Arc::clone(&self.entry.report.name),
+            result: finding.result,
+            latency: finding.latency,
+        });
+        self.update(|report| {
+            report.message = finding.message;
+            report.latency = Some(finding.latency);
+            report.hung = hung;
+        });
+        self.count(finding.status, at, effects);
+    }
+
+    /// Counts a result, unless an ancestor fails: then it says nothing about the check itself.
+    fn count(&mut self, found: Status, at: Moment, effects: &mut Effects) {
+        if self.gate == Gate::Failing {
+            return;
+        }
+        if self.stale_at().is_some_and(|stale| at.now >= stale) {
+            self.hysteresis.forget(); // nobody woke up in time to say so
+        }
+        self.fresh = Some(at.now);
+        self.hysteresis.count(found);
+        self.update(|report| {
+            report.checked = Some(at.wall);
+            report.stale = false;
+        });
+        self.settle(self.hysteresis.status(), at, effects);
+    }
+
+    /// Forgets what is too old. A check that is skipped stays so, and its next result counts at once.
+    pub(super) fn go_stale(&mut self, at: Moment, effects: &mut Effects) {
+        self.fresh = None;
+        self.hysteresis.forget();
+        if self.entry.report.status == Status::Skipped {
+            return;
+        }
+        let message = format!("no result for {:?}", self.plan.stale_after);
+        self.update(|report| {
+            report.stale = true;
+            report.message = Some(message.into());
+        });
+        self.settle(Status::Unknown, at, effects);
+    }
+
+    /// Blames these checks.
+    pub(super) fn blame(&mut self, causes: Arc<[Arc<str>]>) {
+        self.update(|report| report.causes = causes);
+    }
+
+    /// Opens or closes the gate. A check whose ancestors have recovered is due, or, if it hangs, known to fail itself.
+    pub(super) fn pass(&mut self, gate: Gate, jitter: &mut Jitter, at: Moment, effects: &mut Effects) {
+        self.gate = gate;
+        match (gate, self.state) {
+            (Gate::Failing, state) => {
+                self.update(|report| report.stale = false);
+                self.settle(Status::Skipped, at, effects);
+                if matches!(state, State::Waiting) {
+                    let next = after(at.now, jitter.spread(self.plan.interval));
+                    self.state = State::Idle { next };
+                }
+            }
+            (Gate::Pending, State::Idle { .. }) => self.state = State::Waiting,
+            (Gate::Open, State::Idle { .. } | State::Waiting) => self.state = State::Idle { next: at.now },
+            (Gate::Open, State::Hung { .. }) => self.count(Status::Down, at, effects),
+            (Gate::Open | Gate::Pending, _) => {}
+        }
+    }
+
+    /// Moves the report to a status and tells of the change.
+    fn settle(&mut self, to: Status, at: Moment, effects: &mut Effects) {
+        let from = self.entry.report.status;
+        if from == to {
+            return;
+        }
+        self.update(|report| {
+            report.status = to;
+            report.since = at.wall;
+        });
+        effects.events.push(Event::Transition {
+            check: Arc::clone(&self.entry.report.name),
+            from,
+            to,
+            after: at.now.saturating_duration_since(self.changed),
+            message: self.entry.report.message.clone(),
+            causes: Arc::clone(&self.entry.report.causes),
+        });
+        self.changed = at.now;
+    }
+
+    /// Replaces the report: readers hold the one before. Bodies made of it go with it.
+    fn update(&mut self, change: impl FnOnce(&mut CheckReport)) {
+        let mut report = self.entry.report.clone();
+        change(&mut report);
+        self.entry = Entry::new(report);
+    }
+
+    /// Draws the time from the start of the last run to that of the next.
+    fn delay(&self, jitter: &mut Jitter) -> Duration {
+        let delay = jitter.spread(self.plan.interval);
+        if self.gate != Gate::Failing && self.hysteresis.is_pending() {
+            delay.min(CONFIRM)
+        } else {
+            delay
+        }
+    }
+
+    pub(super) fn stale_at(&self) -> Option<Instant> {
+        self.fresh.map(|fresh| after(fresh, self.plan.stale_after))
+    }
+}
