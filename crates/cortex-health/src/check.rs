@@ -50,6 +50,7 @@ pub struct Check {
     pub(crate) rise: u32,
     pub(crate) depends_on: Vec<Cow<'static, str>>,
     pub(crate) always_run: bool,
+    pub(crate) hold_down: bool,
 }
 
 impl Check {
@@ -109,6 +110,7 @@ impl Check {
             rise: 1,
             depends_on: Vec::new(),
             always_run: false,
+            hold_down: false,
         }
     }
 
@@ -164,6 +166,16 @@ impl Check {
     /// Sets how many results in a row it takes to get better.
     pub fn rise(mut self, results: u32) -> Self {
         self.rise = results;
+        self
+    }
+
+    /// Keeps the worst status that it had since it began to flap, until it is steady again.
+    ///
+    /// A check flaps when many of its last 21 results differ from the one before
+    /// ([`CheckReport::is_flapping`](crate::CheckReport::is_flapping)). Without this it is only marked, and its changes are
+    /// logged once. [`Group::LIVE`] is never taken down by a check that flaps.
+    pub fn hold_down_on_flap(mut self) -> Self {
+        self.hold_down = true;
         self
     }
 

@@ -1,7 +1,7 @@
 use crate::status::Status;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Hears what happens to the checks; `()` hears nothing, a pair tells both.
 ///
@@ -86,12 +86,30 @@ pub enum Event {
         from: Status,
         /// The status now.
         to: Status,
+        /// When it changed.
+        at: SystemTime,
         /// How long it had the status before.
         after: Duration,
+        /// How long the last run took; `None` before the first.
+        latency: Option<Duration>,
         /// What the last result said; passwords of URLs are masked.
         message: Option<Arc<str>>,
         /// The checks that it fails for: the topmost failing ones of those that it depends on.
         causes: Arc<[Arc<str>]>,
+        /// Whether it flaps: it has changed often of late, and this change tells little.
+        flapping: bool,
+    },
+    /// A check began to flap, or has been steady for long enough.
+    #[non_exhaustive]
+    Flapping {
+        /// The name of the check.
+        check: Arc<str>,
+        /// Whether it flaps from now on.
+        flapping: bool,
+        /// The [score](crate::CheckReport::flap_score).
+        score: f64,
+        /// Its status now.
+        status: Status,
     },
 }
 

@@ -1,6 +1,6 @@
 use crate::negotiate::Format;
 use crate::render::{self, Service};
-use crate::report::{CheckReport, Layout, Report, worst};
+use crate::report::{CheckReport, Layout, Report, worst, worst_alive};
 use crate::respond::Detail;
 use crate::status::Status;
 use bytes::Bytes;
@@ -22,7 +22,9 @@ impl Published {
         let judge = |index: usize, members: &[usize]| match index {
             Layout::STARTUP if latched => Verdict::of(Status::Up),
             // No result yet is no reason for a restart: only what was found to be bad is.
-            Layout::LIVE => Verdict::of(worst(report.members(members).filter(|check| has_run(check)))),
+            Layout::LIVE => Verdict::of(worst_alive(
+                report.members(members).filter(|check| has_run(check)),
+            )),
             _ => Verdict::judge(report.members(members), begun),
         };
         let groups = report.layout.groups.iter().enumerate();

@@ -53,7 +53,9 @@ impl Report {
     /// Returns all groups: startup, live, ready, then others in the order in which checks named them.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = (&Group, Status)> {
         let groups = self.layout.groups.iter();
-        groups.map(|(group, members)| (group, worst(self.members(members))))
+        groups
+            .enumerate()
+            .map(|(index, (group, _))| (group, self.judge(index)))
     }
 
     /// Returns the worst contribution of the group's checks; `Unknown` for a group that nobody named.
@@ -61,8 +63,17 @@ impl Report {
     /// It says nothing about draining or the startup latch: [`Health::respond`](crate::Health::respond) does.
     pub fn group(&self, group: impl Borrow<Group>) -> Status {
         match self.layout.group(group.borrow().name()) {
-            Some(index) => worst(self.members(&self.layout.groups[index].1)),
+            Some(index) => self.judge(index),
             None => Status::Unknown,
+        }
+    }
+
+    fn judge(&self, group: usize) -> Status {
+        let members = self.members(&self.layout.groups[group].1);
+        if group == Layout::LIVE {
+            worst_alive(members)
+        } else {
+            worst(members)
         }
     }
 
@@ -130,6 +141,8 @@ pub struct CheckReport {
     pub(crate) hung: Option<SystemTime>,
     pub(crate) causes: Arc<[Arc<str>]>,
     pub(crate) depends_on: Arc<[Arc<str>]>,
+    pub(crate) flap_score: f64,
+    pub(crate) flapping: bool,
 }
 
 impl CheckReport {
@@ -147,6 +160,8 @@ impl CheckReport {
             hung: None,
             causes: Arc::default(),
             depends_on: Arc::default(),
+            flap_score: 0.0,
+            flapping: false,
         }
     }
 
@@ -206,6 +221,25 @@ impl CheckReport {
     /// Returns the names of the checks that it [depends on](crate::Check::depends_on), without what those depend on.
     pub fn depends_on(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         self.depends_on.iter().map(|name| &**name)
+    }
+
+    /// Returns how unsteady the last 21 results were, from 0 (all alike) to 1 (each differs from the one before); newer
+    /// changes weigh more.
+    pub fn flap_score(&self) -> f64 {
+        self.flap_score
+    }
+
+    /// Says whether it flaps: since the score was 0.30 or more, and until it is 0.20 or less.
+    pub fn is_flapping(&self) -> bool {
+        self.flapping
+    }
+
+    /// Returns what it adds to a group: in [`Group::LIVE`] a check that flaps is no reason for a restart.
+    fn contribution(&self, live: bool) -> Status {
+        match self.criticality.contribution(self.status) {
+            Status::Down if live && self.flapping => Status::Degraded,
+            status => status,
+        }
     }
 
     /// Says whether it fails by itself or for others. One that never ran does not.
@@ -296,8 +330,16 @@ impl Layout {
 
 /// The worst contribution; `Up` of none.
 pub(crate) fn worst<'a>(checks: impl Iterator<Item = &'a CheckReport>) -> Status {
-    let contributions = checks.map(|check| check.criticality.contribution(check.status));
-    contributions.fold(Status::Up, Status::worst)
+    checks
+        .map(|check| check.contribution(false))
+        .fold(Status::Up, Status::worst)
+}
+
+/// The same for [`Group::LIVE`].
+pub(crate) fn worst_alive<'a>(checks: impl Iterator<Item = &'a CheckReport>) -> Status {
+    checks
+        .map(|check| check.contribution(true))
+        .fold(Status::Up, Status::worst)
 }
 
 #[cfg(test)]
@@ -356,6 +398,28 @@ mod tests {
             [0],
             "named twice, counted once"
         );
+    }
+
+    #[test]
+    fn a_check_that_flaps_is_no_reason_for_a_restart() {
+        let mut layout = Layout::new();
+        assert!(layout.add("loop".into(), &[Group::LIVE, Group::READY]));
+        let down = entry("loop", Criticality::Critical, Status::Down);
+        let mut report = Report {
+            entries: vec![Entry::new(CheckReport {
+                flapping: true,
+                ..down.report.clone()
+            })],
+            layout: Arc::new(layout),
+            ..report()
+        };
+        assert_eq!(
+            (report.group(Group::LIVE), report.group(Group::READY)),
+            (Status::Degraded, Status::Down)
+        );
+        report.entries = vec![down];
+        assert_eq!(report.group(Group::LIVE), Status::Down);
+        assert_eq!(report.groups().nth(Layout::LIVE).unwrap().1, Status::Down);
     }
 
     #[test]

@@ -54,12 +54,16 @@ fn write_details(out: &mut String, detail: Detail, check: &CheckReport) {
         details.millis("latencyMs", latency);
     }
     details.flag("stale", check.is_stale());
+    details.flag("flapping", check.is_flapping());
     details.names("causes", check.causes());
     if detail == Detail::Full {
         if let Some(hung) = check.hung_since() {
             details.time("hungSince", hung);
         }
         details.names("dependsOn", check.depends_on());
+        if check.flap_score() > 0.0 {
+            details.number("flapScore", (check.flap_score() * 1000.0).round() / 1000.0);
+        }
         if let Some(message) = check.message() {
             details.string("message", message);
         }

@@ -53,12 +53,16 @@ fn write_check(out: &mut String, detail: Detail, check: &CheckReport) {
     }
     object.flag("stale", check.is_stale());
     object.flag("skipped", check.status() == Status::Skipped);
+    object.flag("flapping", check.is_flapping());
     object.names("causes", check.causes());
     if detail == Detail::Full {
         if let Some(hung) = check.hung_since() {
             object.time("hungSince", hung);
         }
         object.names("dependsOn", check.depends_on());
+        if check.flap_score() > 0.0 {
+            object.number("flapScore", (check.flap_score() * 1000.0).round() / 1000.0);
+        }
         if let Some(message) = check.message()
             && check.status() != Status::Up
         {

@@ -42,6 +42,13 @@ impl<'a> Object<'a> {
         self.literal(name, format_args!("{}.{:03}", micros / 1000, micros % 1000));
     }
 
+    /// Writes a number that is finite; there is no other in JSON.
+    pub(super) fn number(&mut self, name: &str, value: f64) {
+        if value.is_finite() {
+            self.literal(name, value);
+        }
+    }
+
     pub(super) fn flag(&mut self, name: &str, value: bool) {
         if value {
             self.literal(name, true);
@@ -108,12 +115,14 @@ mod tests {
         object.millis("long", Duration::from_micros(1_234_567));
         object.millis("round", Duration::from_millis(3));
         object.flag("yes", true);
+        object.number("number", 0.25);
+        object.number("not a number", f64::NAN);
         object.flag("no", false);
         object.names("none", []);
         object.names("names", ["a", "b"]);
         Object::open(object.member("inner")).close();
         object.close();
-        let expected = r#"{"text":"\u0001\"\\\n","long":1234.567,"round":3.000,"yes":true,"names":["a","b"],"inner":{}}"#;
+        let expected = r#"{"text":"\u0001\"\\\n","long":1234.567,"round":3.000,"yes":true,"number":0.25,"names":["a","b"],"inner":{}}"#;
         assert_eq!(out, expected);
         assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok());
     }

@@ -8,3 +8,4 @@ mod text;
 mod time;
 
 pub(crate) use self::body::{Service, body};
+pub(crate) use self::time::Rfc3339;

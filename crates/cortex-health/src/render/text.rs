@@ -53,6 +53,9 @@ fn try_write<'a>(
         if check.is_stale() {
             out.push_str(" stale");
         }
+        if check.is_flapping() {
+            out.push_str(" flapping");
+        }
         for (index, cause) in check.causes().enumerate() {
             out.push_str(if index == 0 { " because of " } else { ", " });
             out.push_str(cause);

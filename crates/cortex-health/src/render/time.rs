@@ -2,7 +2,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::SystemTime;
 
 /// Writes a time as RFC 3339 in UTC with milliseconds.
-pub(super) struct Rfc3339(pub(super) SystemTime);
+pub(crate) struct Rfc3339(pub(crate) SystemTime);
 
 impl Display for Rfc3339 {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -116,6 +116,15 @@ impl Bench {
                         Event::RunFinished { check, result, .. } => {
                             writeln!(story, "{time:.1?} {check} {result}").expect("memory");
                         }
+                        Event::Flapping {
+                            check,
+                            flapping,
+                            status,
+                            ..
+                        } => {
+                            writeln!(story, "{time:.1?} {check} {status}, flaps: {flapping}")
+                                .expect("memory");
+                        }
                         Event::Transition {
                             check,
                             from,
@@ -154,6 +163,7 @@ pub(super) fn plan() -> Plan {
         fall: 2,
         rise: 1,
         always_run: false,
+        hold_down: false,
     }
 }
 

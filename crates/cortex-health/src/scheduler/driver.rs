@@ -1,3 +1,4 @@
+use super::log::log;
 use super::machine::Machine;
 use super::plan::{Action, Effects, Finding, Moment, Plan};
 use super::run::{Ended, Ticket, describe, run_async, run_blocking};
@@ -7,7 +8,6 @@ use crate::redact::redact;
 use crate::running::Running;
 use crate::shared::Shared;
 use crate::source::Source;
-use crate::status::Status;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -198,6 +198,7 @@ fn plan(check: &Check) -> Plan {
         fall: check.fall,
         rise: check.rise,
         always_run: check.always_run,
+        hold_down: check.hold_down,
     }
 }
 
@@ -211,31 +212,6 @@ fn finding(ended: &Ended) -> Finding {
     }
 }
 
-fn log(event: &Event) {
-    let Event::Transition {
-        check,
-        from,
-        to,
-        after,
-        message,
-        causes,
-    } = event
-    else {
-        return;
-    };
-    if *to == Status::Skipped || (*from, *to) == (Status::Skipped, Status::Up) {
-        // Its fate is that of others, who have said so themselves.
-        tracing::debug!(%check, %from, %to, ?after, cause = causes.join(", "), "health check follows what it depends on");
-        return;
-    }
-    let message = message.as_deref().unwrap_or_default();
-    if *to == Status::Up || (*from, *to) == (Status::Down, Status::Degraded) {
-        tracing::info!(%check, %from, %to, ?after, cause = message, "health check is better");
-    } else {
-        tracing::warn!(%check, %from, %to, ?after, cause = message, "health check is worse");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +220,7 @@ mod tests {
     use crate::observer::{Observer, RunResult};
     use crate::outcome::Outcome;
     use crate::respond::{Detail, Endpoint};
+    use crate::status::Status;
     use cortex_testkit::{ManualClock, Recorder};
     use http::HeaderMap;
     use std::future;
@@ -400,7 +377,10 @@ mod tests {
             "{log}"
         );
         assert!(
-            lines[1].contains("WARN") && lines[1].contains("after=22s cause=\"no result for 22s\""),
+            lines[1].contains("WARN")
+                && lines[1].contains(
+                    "since=2026-01-01T00:00:00.000Z after=22s latency=Some(0ns) cause=\"no result for 22s\""
+                ),
             "{log}"
         );
     }
@@ -429,6 +409,41 @@ mod tests {
         let log = log.text();
         assert_eq!(log.lines().count(), 1, "{log}");
         assert!(log.contains("check=db from=unknown to=down"), "{log}");
+    }
+
+    #[test]
+    fn an_episode_of_flapping_is_logged_once() {
+        let (clock, runtime, log) = (ManualClock::new(), runtime(), Recorder::new());
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let check = Check::from_fn("db", move || {
+            let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            future::ready(call.is_multiple_of(2) || call > 30)
+        });
+        let health = Health::builder()
+            .clock(clock.clone())
+            .check(check.fall(1).every(Duration::from_secs(1)))
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        tracing::subscriber::with_default(subscriber(&log), || {
+            for _ in 0..60 {
+                driver.step(None);
+                work(&runtime);
+                driver.step(None);
+                clock.advance(Duration::from_millis(1100));
+            }
+        });
+        let log = log.text();
+        let lines: Vec<_> = log.lines().skip(6).collect(); // up, and five changes until it counts as flapping
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(
+            lines[0].contains("WARN") && lines[0].contains("health check flaps"),
+            "{log}"
+        );
+        assert!(
+            lines[1].contains("INFO") && lines[1].contains("steady again check=db status=up"),
+            "{log}"
+        );
     }
 
     #[test]

@@ -282,4 +282,74 @@ mod tests {
         bench.end(0, Some(Status::Up));
         bench.tick();
     }
+
+    /// A check that goes up and down; what it says from result `steady` on is up.
+    fn flapping(plan: Plan, steady: usize) -> (Bench, String) {
+        let mut bench = Bench::new(&[plan], 1);
+        let mut results = 0..;
+        let story = bench.script(Duration::from_mins(5), |bench, check| {
+            let turn = results.next().unwrap();
+            let up = turn >= steady || turn % 2 == 0;
+            vec![bench.end(check, Some(if up { Status::Up } else { Status::Down }))]
+        });
+        let told = |line: &&str| line.contains("->") || line.contains("flaps");
+        let story = story
+            .lines()
+            .filter(told)
+            .fold(String::new(), |story, line| story + line + "\n");
+        (bench, story)
+    }
+
+    #[test]
+    fn a_check_that_flaps_is_marked_until_it_is_steady() {
+        let (bench, story) = flapping(Plan { fall: 1, ..plan() }, 10);
+        expect![[r#"
+            0.0ns c0 unknown -> up None
+            9.5s c0 up -> down Some("refused")
+            18.5s c0 down -> up None
+            28.2s c0 up -> down Some("refused")
+            38.2s c0 down -> up None
+            47.4s c0 up -> down Some("refused")
+            57.2s c0 down -> up None
+            57.2s c0 up, flaps: true
+            67.0s c0 up -> down Some("refused")
+            77.7s c0 down -> up None
+            87.8s c0 up -> down Some("refused")
+            98.4s c0 down -> up None
+            260.6s c0 up, flaps: false
+        "#]]
+        .assert_eq(&story);
+        assert!(!bench.report(0).is_flapping() && bench.report(0).flap_score() <= 0.2);
+        let (bench, _) = flapping(plan(), usize::MAX);
+        assert!(bench.report(0).is_flapping());
+        assert!(bench.report(0).flap_score() > 0.9);
+        assert_eq!(
+            bench.report(0).status(),
+            Status::Up,
+            "never two failures in a row"
+        );
+    }
+
+    #[test]
+    fn one_that_is_held_down_stays_so_until_it_is_steady() {
+        let held = Plan {
+            fall: 1,
+            hold_down: true,
+            ..plan()
+        };
+        let (bench, story) = flapping(held, 10);
+        expect![[r#"
+            0.0ns c0 unknown -> up None
+            9.5s c0 up -> down Some("refused")
+            18.5s c0 down -> up None
+            28.2s c0 up -> down Some("refused")
+            38.2s c0 down -> up None
+            47.4s c0 up -> down Some("refused")
+            57.2s c0 down, flaps: true
+            260.6s c0 down -> up None
+            260.6s c0 up, flaps: false
+        "#]]
+        .assert_eq(&story);
+        assert_eq!(bench.report(0).status(), Status::Up);
+    }
 }

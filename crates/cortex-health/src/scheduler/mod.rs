@@ -1,8 +1,10 @@
 //! Runs the checks: a pure [`Machine`](machine::Machine) decides, a thread does what it says.
 
 mod driver;
+mod flap;
 mod hysteresis;
 mod jitter;
+mod log;
 mod machine;
 mod plan;
 mod run;

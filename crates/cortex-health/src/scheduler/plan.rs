@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) rise: u32,
     /// Not even a failing ancestor keeps it from running.
     pub(crate) always_run: bool,
+    /// It keeps its worst status while it flaps.
+    pub(crate) hold_down: bool,
 }
 
 /// What a run found.

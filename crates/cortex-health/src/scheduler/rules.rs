@@ -33,6 +33,7 @@ fn plans() -> impl Strategy<Value = (Vec<Plan>, Vec<Vec<usize>>)> {
         fall,
         rise,
         always_run,
+        hold_down: false,
     });
     prop::collection::vec((plan, any::<u8>(), any::<u8>()), 1..6).prop_map(|checks| {
         let on = |(check, (_, some, others)): (usize, &(Plan, u8, u8))| {
@@ -250,6 +251,37 @@ proptest! {
             let wait = bench.machine.next_tick().unwrap() - bench.at.now;
             prop_assert!(wait.abs_diff(interval) <= interval / 10, "{:?}", wait);
             bench.advance(wait);
+        }
+    }
+
+    #[test]
+    fn a_status_that_is_held_down_gets_no_better_while_it_flaps(
+        results in prop::collection::vec(
+            prop_oneof![3 => Just(Status::Up), 1 => Just(Status::Degraded), 2 => Just(Status::Down)], 1..80),
+        fall in 1u32..3,
+    ) {
+        let long = Duration::from_hours(1);
+        let free = Plan { fall, timeout: long, stale_after: long, ..plan() };
+        let held = Plan { hold_down: true, ..free.clone() };
+        let mut bench = Bench::new(&[free, held], 1);
+        let (mut flapped, mut before) = (false, Status::Up);
+        for found in results {
+            while bench.in_flight.iter().any(Option::is_none) {
+                let wait = bench.machine.next_tick().unwrap().saturating_duration_since(bench.at.now);
+                bench.advance(wait);
+                bench.tick();
+            }
+            bench.end(0, Some(found));
+            bench.end(1, Some(found));
+            let (free, held) = (bench.report(0), bench.report(1));
+            prop_assert_eq!(free.is_flapping(), held.is_flapping());
+            if held.is_flapping() {
+                prop_assert!(held.status().rank() >= free.status().rank());
+                prop_assert!(!flapped || held.status().rank() >= before.rank());
+            } else {
+                prop_assert_eq!(held.status(), free.status());
+            }
+            (flapped, before) = (held.is_flapping(), held.status());
         }
     }
 }

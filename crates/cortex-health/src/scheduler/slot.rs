@@ -1,3 +1,4 @@
+use super::flap::Flap;
 use super::hysteresis::Hysteresis;
 use super::jitter::Jitter;
 use super::plan::{Effects, Finding, Moment, Plan, after};
@@ -20,6 +21,9 @@ pub(super) struct Slot {
     /// The number of the last run.
     pub(super) run: u64,
     hysteresis: Hysteresis,
+    flap: Flap,
+    /// The worst status since it began to flap, if it is held down.
+    held: Option<Status>,
     /// When the last result came, unless it went stale.
     fresh: Option<Instant>,
     changed: Instant,
@@ -63,6 +67,8 @@ impl Slot {
             gate: Gate::Open,
             run: 0,
             hysteresis: Hysteresis::new(plan.fall, plan.rise),
+            flap: Flap::default(),
+            held: None,
             fresh: None,
             changed: at.now,
             plan,
@@ -204,17 +210,35 @@ impl Slot {
             self.hysteresis.forget(); // nobody woke up in time to say so
         }
         self.fresh = Some(at.now);
-        self.hysteresis.count(found);
+        let before = self.hysteresis.status();
+        let now = self.hysteresis.count(found);
+        let turned = self.flap.count(found);
+        let (score, flapping) = (self.flap.score(), self.flap.is_flapping());
         self.update(|report| {
             report.checked = Some(at.wall);
             report.stale = false;
+            report.flap_score = score;
+            report.flapping = flapping;
         });
-        self.settle(self.hysteresis.status(), at, effects);
+        self.held = (self.plan.hold_down && flapping).then(|| {
+            let known = if before == Status::Unknown { now } else { before };
+            self.held.unwrap_or(known).worst(now)
+        });
+        self.settle(self.held.unwrap_or(now), at, effects);
+        if turned {
+            effects.events.push(Event::Flapping {
+                check: Arc::clone(&self.entry.report.name),
+                flapping,
+                score,
+                status: self.entry.report.status,
+            });
+        }
     }
 
     /// Forgets what is too old. A check that is skipped stays so, and its next result counts at once.
     pub(super) fn go_stale(&mut self, at: Moment, effects: &mut Effects) {
         self.fresh = None;
+        self.held = None;
         self.hysteresis.forget();
         if self.entry.report.status == Status::Skipped {
             return;
@@ -265,9 +289,12 @@ impl Slot {
             check: Arc::clone(&self.entry.report.name),
             from,
             to,
+            at: at.wall,
             after: at.now.saturating_duration_since(self.changed),
+            latency: self.entry.report.latency,
             message: self.entry.report.message.clone(),
             causes: Arc::clone(&self.entry.report.causes),
+            flapping: self.flap.is_flapping(),
         });
         self.changed = at.now;
     }
