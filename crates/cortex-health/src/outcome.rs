@@ -18,12 +18,25 @@ use std::fmt::Display;
 /// let slow = Outcome::degraded("replica lag is 12 s");
 /// assert_eq!(slow.status(), Status::Degraded);
 /// assert_eq!(slow.message(), Some("replica lag is 12 s"));
+///
+/// let full = Outcome::degraded("disk is filling up").observed(0.93, "ratio").detail("mount", "/var");
+/// assert_eq!(full.details().collect::<Vec<_>>(), [("mount", "/var")]);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// # Bounds
+///
+/// What a report keeps is cut: the message after 512 characters, a unit after 32, and of the first 16 details the key
+/// after 64 and the value after 256.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     status: Status,
     message: Option<Cow<'static, str>>,
+    observed: Option<(f64, Cow<'static, str>)>,
+    details: Vec<(Cow<'static, str>, String)>,
 }
+
+/// The most details that are kept.
+const MOST_DETAILS: usize = 16;
 
 impl Outcome {
     /// Says that all is well.
@@ -31,6 +44,8 @@ impl Outcome {
         Self {
             status: Status::Up,
             message: None,
+            observed: None,
+            details: Vec::new(),
         }
     }
 
@@ -39,6 +54,7 @@ impl Outcome {
         Self {
             status: Status::Degraded,
             message: Some(message.into()),
+            ..Self::up()
         }
     }
 
@@ -47,6 +63,7 @@ impl Outcome {
         Self {
             status: Status::Down,
             message: Some(message.into()),
+            ..Self::up()
         }
     }
 
@@ -58,6 +75,37 @@ impl Outcome {
     /// Returns why it was not up.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
+    }
+
+    /// Adds what was measured, shown at [`Detail::Full`](crate::Detail::Full).
+    #[must_use]
+    pub fn observed(mut self, value: f64, unit: impl Into<Cow<'static, str>>) -> Self {
+        self.observed = Some((value, unit.into()));
+        self
+    }
+
+    /// Adds something to know, shown at [`Detail::Full`](crate::Detail::Full) with what looks like a secret masked. A key
+    /// that is there is replaced; what exceeds 16 keys is left out.
+    #[must_use]
+    pub fn detail(mut self, key: impl Into<Cow<'static, str>>, value: impl Display) -> Self {
+        let (key, value) = (key.into(), value.to_string());
+        if let Some((_, old)) = self.details.iter_mut().find(|(other, _)| *other == key) {
+            *old = value;
+        } else if self.details.len() < MOST_DETAILS {
+            self.details.push((key, value));
+        }
+        self
+    }
+
+    /// Returns what was measured, and its unit.
+    pub fn observation(&self) -> Option<(f64, &str)> {
+        let (value, unit) = self.observed.as_ref()?;
+        Some((*value, unit))
+    }
+
+    /// Returns what else there is to know.
+    pub fn details(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
+        self.details.iter().map(|(key, value)| (&**key, &**value))
     }
 }
 
@@ -98,6 +146,18 @@ mod tests {
         assert_eq!(Outcome::from(()), Outcome::up());
         assert_eq!(Outcome::from(false).status(), Status::Down);
         assert_eq!(Outcome::up().message(), None);
+    }
+
+    #[test]
+    fn details_are_few_and_the_last_of_a_key_counts() {
+        let mut outcome = Outcome::up().detail("k3", "old");
+        for index in 0..100 {
+            outcome = outcome.detail(format!("k{index}"), index);
+        }
+        let details: Vec<_> = outcome.details().collect();
+        assert_eq!((details.len(), details[0]), (MOST_DETAILS, ("k3", "3")));
+        assert_eq!(outcome.observed(0.5, "ratio").observation(), Some((0.5, "ratio")));
+        assert_eq!(Outcome::up().observation(), None);
     }
 
     #[test]

@@ -137,6 +137,8 @@ pub struct CheckReport {
     pub(crate) checked: Option<SystemTime>,
     pub(crate) latency: Option<Duration>,
     pub(crate) message: Option<Arc<str>>,
+    pub(crate) observed: Option<Observed>,
+    pub(crate) details: Arc<[(Box<str>, Box<str>)]>,
     pub(crate) stale: bool,
     pub(crate) hung: Option<SystemTime>,
     pub(crate) causes: Arc<[Arc<str>]>,
@@ -156,6 +158,8 @@ impl CheckReport {
             checked: None,
             latency: None,
             message: None,
+            observed: None,
+            details: Arc::default(),
             stale: false,
             hung: None,
             causes: Arc::default(),
@@ -198,6 +202,17 @@ impl CheckReport {
     /// Returns what the last result said, even where it has not changed the status yet; passwords of URLs are masked.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
+    }
+
+    /// Returns what the last run measured, and its unit.
+    pub fn observed(&self) -> Option<(f64, &str)> {
+        let Observed { value, unit } = self.observed.as_ref()?;
+        Some((*value, unit))
+    }
+
+    /// Returns what else the last run told; what looks like a secret is masked.
+    pub fn details(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
+        self.details.iter().map(|(key, value)| (&**key, &**value))
     }
 
     /// Says whether the status is unknown because the last result is too old.
@@ -265,6 +280,13 @@ pub(crate) fn root_causes<'a>(checks: impl Iterator<Item = &'a CheckReport>) -> 
         }
     }
     names
+}
+
+/// A value that a run measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed {
+    pub(crate) value: f64,
+    pub(crate) unit: Box<str>,
 }
 
 /// A check's report and the bodies made of it, kept over publications in which it did not change.

@@ -60,6 +60,13 @@ fn write_details(out: &mut String, detail: Detail, check: &CheckReport) {
         if let Some(hung) = check.hung_since() {
             details.time("hungSince", hung);
         }
+        if let Some((value, unit)) = check.observed()
+            && value.is_finite()
+        {
+            details.number("observedValue", value);
+            details.string("observedUnit", unit);
+        }
+        details.texts("data", check.details());
         details.names("dependsOn", check.depends_on());
         if check.flap_score() > 0.0 {
             details.number("flapScore", (check.flap_score() * 1000.0).round() / 1000.0);

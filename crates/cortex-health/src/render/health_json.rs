@@ -59,6 +59,13 @@ fn write_check(out: &mut String, detail: Detail, check: &CheckReport) {
         if let Some(hung) = check.hung_since() {
             object.time("hungSince", hung);
         }
+        if let Some((value, unit)) = check.observed()
+            && value.is_finite()
+        {
+            object.number("observedValue", value);
+            object.string("observedUnit", unit);
+        }
+        object.texts("data", check.details());
         object.names("dependsOn", check.depends_on());
         if check.flap_score() > 0.0 {
             object.number("flapScore", (check.flap_score() * 1000.0).round() / 1000.0);

@@ -2,7 +2,7 @@ use super::time::Rfc3339;
 use std::fmt::{Display, Write};
 use std::time::{Duration, SystemTime};
 
-/// Writes a JSON object, a member at a time. Names are ours and need no escape.
+/// Writes a JSON object, a member at a time.
 pub(super) struct Object<'a> {
     out: &'a mut String,
     empty: bool,
@@ -67,6 +67,18 @@ impl<'a> Object<'a> {
             string(out, name);
         }
         out.push(']');
+    }
+
+    /// Writes an object of texts, unless there are none.
+    pub(super) fn texts<'t>(&mut self, name: &str, texts: impl ExactSizeIterator<Item = (&'t str, &'t str)>) {
+        if texts.len() == 0 {
+            return;
+        }
+        let mut object = Object::open(self.member(name));
+        for (key, text) in texts {
+            object.string(key, text);
+        }
+        object.close();
     }
 
     fn literal(&mut self, name: &str, value: impl Display) {

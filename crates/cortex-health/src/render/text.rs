@@ -64,15 +64,28 @@ fn try_write<'a>(
             if let Some(hung) = check.hung_since() {
                 write!(out, " running since {}", Rfc3339(hung))?;
             }
+            if let Some((value, unit)) = check.observed() {
+                write!(out, " {value} ")?;
+                push_line(out, unit);
+            }
+            for (key, value) in check.details() {
+                for part in [" ", key, "=", value] {
+                    push_line(out, part);
+                }
+            }
             if let Some(message) = check.message()
                 && check.status() != Status::Skipped
             {
                 out.push_str(": ");
-                let line = |c: char| if c.is_control() { ' ' } else { c }; // one line per check
-                out.extend(message.chars().map(line));
+                push_line(out, message);
             }
         }
         out.push('\n');
     }
     Ok(())
+}
+
+/// Adds what a check said without leaving the line.
+fn push_line(out: &mut String, text: &str) {
+    out.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
 }

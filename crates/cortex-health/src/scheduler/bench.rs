@@ -176,6 +176,8 @@ pub(super) fn finding(status: Status) -> Finding {
     Finding {
         status,
         message: message.map(Into::into),
+        observed: None,
+        details: Arc::default(),
         result,
         latency: Duration::from_millis(3),
     }

@@ -1,10 +1,10 @@
 use super::log::log;
 use super::machine::Machine;
 use super::plan::{Action, Effects, Finding, Moment, Plan};
-use super::run::{Ended, Ticket, describe, run_async, run_blocking};
+use super::run::{Ticket, describe, run_async, run_blocking};
 use crate::check::Check;
 use crate::observer::Event;
-use crate::redact::redact;
+use crate::redact::{MESSAGE, redact};
 use crate::running::Running;
 use crate::shared::Shared;
 use crate::source::Source;
@@ -27,7 +27,7 @@ pub(crate) enum Message {
     Ended {
         check: usize,
         run: u64,
-        ended: Option<Ended>,
+        finding: Option<Finding>,
     },
     Stop,
 }
@@ -106,8 +106,7 @@ impl Driver {
         while let Some(message) = next {
             match message {
                 Message::Stop => return false,
-                Message::Ended { check, run, ended } => {
-                    let finding = ended.as_ref().map(finding);
+                Message::Ended { check, run, finding } => {
                     let at = moment(&self.shared);
                     self.machine.on_result(check, run, finding, at, &mut effects);
                 }
@@ -176,7 +175,7 @@ impl Driver {
         let observer = &self.shared.observer;
         let _ = catch_unwind(AssertUnwindSafe(|| log(event)));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer.on_event(event))) {
-            let panic = redact(&describe(panic));
+            let panic = redact(&describe(panic), MESSAGE);
             let _ = catch_unwind(|| tracing::error!(%panic, "the observer of the health checks failed"));
         }
     }
@@ -199,16 +198,6 @@ fn plan(check: &Check) -> Plan {
         rise: check.rise,
         always_run: check.always_run,
         hold_down: check.hold_down,
-    }
-}
-
-/// Masks secrets once, before the message goes anywhere.
-fn finding(ended: &Ended) -> Finding {
-    Finding {
-        status: ended.outcome.status(),
-        message: ended.outcome.message().map(|message| redact(message).into()),
-        result: ended.result,
-        latency: ended.latency,
     }
 }
 

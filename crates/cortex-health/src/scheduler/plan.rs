@@ -1,4 +1,7 @@
 use crate::observer::{Event, RunResult};
+use crate::outcome::Outcome;
+use crate::redact::{MESSAGE, redact};
+use crate::report::Observed;
 use crate::status::Status;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -29,8 +32,43 @@ pub(crate) struct Plan {
 pub(crate) struct Finding {
     pub(crate) status: Status,
     pub(crate) message: Option<Arc<str>>,
+    pub(crate) observed: Option<Observed>,
+    pub(crate) details: Arc<[(Box<str>, Box<str>)]>,
     pub(crate) result: RunResult,
     pub(crate) latency: Duration,
+}
+
+impl Finding {
+    /// Makes a finding of an outcome: cut, and with secrets masked before it goes anywhere.
+    pub(crate) fn new(outcome: &Outcome, result: RunResult, latency: Duration) -> Self {
+        let cut = |text: &str, longest| redact(text, longest).into_boxed_str();
+        let details = outcome.details();
+        Self {
+            status: outcome.status(),
+            message: outcome.message().map(|message| redact(message, MESSAGE).into()),
+            observed: outcome.observation().map(|(value, unit)| Observed {
+                value,
+                unit: redact(unit, 32).into(),
+            }),
+            details: details
+                .map(|(key, value)| (cut(key, 64), cut(value, 256)))
+                .collect(),
+            result,
+            latency,
+        }
+    }
+
+    /// Makes the finding of a run that did not tell of its end.
+    pub(crate) fn failed(message: &str, result: RunResult, latency: Duration) -> Self {
+        Self {
+            status: Status::Down,
+            message: Some(message.into()),
+            observed: None,
+            details: Arc::default(),
+            result,
+            latency,
+        }
+    }
 }
 
 /// What the thread has to do.

@@ -1,4 +1,5 @@
 use super::driver::Message;
+use super::plan::Finding;
 use crate::observer::RunResult;
 use crate::outcome::Outcome;
 use crate::source;
@@ -11,21 +12,13 @@ use std::sync::mpsc::Sender;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-/// The end of a run as the thread or task that ran it tells it.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) outcome: Outcome,
-    pub(crate) result: RunResult,
-    pub(crate) latency: Duration,
-}
-
 /// Reports the end of a run when it is dropped, whatever way the run ends.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     check: usize,
     run: u64,
     messages: Sender<Message>,
-    ended: Option<Ended>,
+    finding: Option<Finding>,
 }
 
 impl Ticket {
@@ -34,10 +27,11 @@ impl Ticket {
             check,
             run,
             messages,
-            ended: None,
+            finding: None,
         }
     }
 
+    /// Notes what the run found; `Err`: what its panic said.
     pub(crate) fn fill(&mut self, outcome: Result<Outcome, String>, latency: Duration) {
         let (outcome, result) = match outcome {
             Ok(outcome) => {
@@ -46,11 +40,7 @@ impl Ticket {
             }
             Err(panic) => (Outcome::down(panic), RunResult::Panicked),
         };
-        self.ended = Some(Ended {
-            outcome,
-            result,
-            latency,
-        });
+        self.finding = Some(Finding::new(&outcome, result, latency));
     }
 }
 
@@ -59,7 +49,7 @@ impl Drop for Ticket {
         let message = Message::Ended {
             check: self.check,
             run: self.run,
-            ended: self.ended.take(),
+            finding: self.finding.take(),
         };
         let _ = self.messages.send(message); // an error: the scheduler is gone, and so is the interest
     }

@@ -116,11 +116,9 @@ impl Slot {
         match self.state {
             State::Idle { .. } | State::Waiting => return false, // reported twice
             State::Running { since, .. } => {
-                let finding = finding.unwrap_or_else(|| Finding {
-                    status: Status::Down,
-                    message: Some("the run was dropped before its end".into()),
-                    result: RunResult::Failed,
-                    latency: at.now.saturating_duration_since(since.now),
+                let finding = finding.unwrap_or_else(|| {
+                    let latency = at.now.saturating_duration_since(since.now);
+                    Finding::failed("the run was dropped before its end", RunResult::Failed, latency)
                 });
                 self.conclude(finding, None, at, effects);
                 let next = after(since.now, self.delay(jitter)).max(at.now);
@@ -144,12 +142,8 @@ impl Slot {
 
     /// Gives up a run whose time is over.
     pub(super) fn time_out(&mut self, since: Moment, jitter: &mut Jitter, at: Moment, effects: &mut Effects) {
-        let finding = Finding {
-            status: Status::Down,
-            message: Some(format!("timed out after {:?}", self.plan.timeout).into()),
-            result: RunResult::TimedOut,
-            latency: self.plan.timeout,
-        };
+        let message = format!("timed out after {:?}", self.plan.timeout);
+        let finding = Finding::failed(&message, RunResult::TimedOut, self.plan.timeout);
         self.conclude(finding, Some(since.wall), at, effects);
         let delay = self.delay(jitter);
         self.state = State::Hung {
@@ -195,6 +189,8 @@ impl Slot {
         });
         self.update(|report| {
             report.message = finding.message;
+            report.observed = finding.observed;
+            report.details = finding.details;
             report.latency = Some(finding.latency);
             report.hung = hung;
         });

@@ -276,6 +276,60 @@ fn a_body_is_rendered_once_per_publication() {
     running.stop();
 }
 
+#[test]
+fn what_a_check_measured_is_shown_at_full_and_bounded() {
+    let runtime = Runtime::new().unwrap();
+    let megabytes = "x".repeat(10 << 20);
+    let big = Check::blocking("big", move || {
+        let url = format!("redis://app:{PASSWORD}@cache");
+        Outcome::degraded(megabytes.clone())
+            .observed(0.93, "ratio")
+            .detail("url", url)
+            .detail("line\nbreak", format!("{megabytes} pg://app:{PASSWORD}@db"))
+    });
+    let nan = Check::blocking("nan", || Outcome::up().observed(f64::NAN, "things"));
+    let health = Health::builder()
+        .clock(ManualClock::new())
+        .check(big.timeout(Duration::from_mins(1)))
+        .check(nan)
+        .build()
+        .unwrap();
+    let running = health.start(runtime.handle()).unwrap();
+    until("both are known", || {
+        health.snapshot().status() == Status::Degraded
+    });
+    let report = health.snapshot();
+    let big = report.check("big").unwrap();
+    assert_eq!(big.observed(), Some((0.93, "ratio")));
+    assert_eq!(big.details().len(), 2);
+    for format in FORMATS {
+        let full = body(&health, Endpoint::Health, format, Detail::Full);
+        assert!(full.len() < 2000, "{} characters", full.len());
+        assert!(
+            full.contains("redis://app:***@cache") && !full.contains(PASSWORD),
+            "{full}"
+        );
+        assert!(full.contains("0.93") && full.contains("ratio"), "{full}");
+        let status = body(&health, Endpoint::Health, format, Detail::Status);
+        assert!(!status.contains("redis") && !status.contains("0.93"), "{status}");
+    }
+    let json = body(&health, Endpoint::Health, FORMATS[0], Detail::Full);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let check = &json["checks"]["big"][0];
+    assert_eq!(
+        (&check["observedValue"], &check["observedUnit"]),
+        (&0.93.into(), &"ratio".into())
+    );
+    assert_eq!(check["data"]["url"], "redis://app:***@cache");
+    assert!(
+        json["checks"]["nan"][0].get("observedValue").is_none(),
+        "JSON has no NaN"
+    );
+    let text = body(&health, Endpoint::Health, FORMATS[2], Detail::Full);
+    assert_eq!(text.lines().count(), 3, "{text}");
+    running.stop();
+}
+
 fn codes(health: &Health) -> [u16; 7] {
     ENDPOINTS.map(|endpoint| {
         health
