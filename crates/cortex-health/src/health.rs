@@ -3,6 +3,7 @@ use crate::report::Report;
 use crate::running::Running;
 use crate::scheduler;
 use crate::shared::Shared;
+use crate::subscription::Subscription;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -67,6 +68,13 @@ impl Health {
     /// Says whether traffic is refused by [`set_draining`](Self::set_draining).
     pub fn is_draining(&self) -> bool {
         self.shared.is_draining()
+    }
+
+    /// Listens to the changes of all checks from now on, before or after [`start`](Self::start).
+    ///
+    /// The newest 256 wait for the subscriber, who may be a task or a thread without a runtime.
+    pub fn subscribe(&self) -> Subscription {
+        self.shared.hub.subscribe()
     }
 
     /// Returns the last report, without waiting for anything.

@@ -9,10 +9,12 @@ pub(crate) enum Format {
     Actuator,
     /// A line per check.
     Text,
+    /// The same, with what happened of late. No media type asks for it.
+    Verbose,
 }
 
 impl Format {
-    pub(crate) const COUNT: usize = 3;
+    pub(crate) const COUNT: usize = 4;
 }
 
 /// A media type that can be sent.

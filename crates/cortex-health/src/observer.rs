@@ -99,6 +99,16 @@ pub enum Event {
         /// Whether it flaps: it has changed often of late, and this change tells little.
         flapping: bool,
     },
+    /// A run took more than half of the timeout, and did end in time. It is told once a minute and check at most.
+    #[non_exhaustive]
+    Slow {
+        /// The name of the check.
+        check: Arc<str>,
+        /// How long it took.
+        latency: Duration,
+        /// How long it may take.
+        timeout: Duration,
+    },
     /// A check began to flap, or has been steady for long enough.
     #[non_exhaustive]
     Flapping {

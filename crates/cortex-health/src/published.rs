@@ -1,5 +1,5 @@
 use crate::negotiate::Format;
-use crate::render::{self, Service};
+use crate::render::{self, Page, Service};
 use crate::report::{CheckReport, Layout, Report, worst, worst_alive};
 use crate::respond::Detail;
 use crate::status::Status;
@@ -70,17 +70,20 @@ impl Published {
         (format, detail): (Format, Detail),
     ) -> Bytes {
         let report = &*self.report;
-        match target {
-            Target::Group(index) => {
-                let members = report.members(&report.layout.groups[index].1);
-                render::body(format, detail, verdict, service, members)
-            }
-            Target::Health => render::body(format, detail, verdict, service, report.checks()),
-            Target::Check(index) => {
-                let check = std::iter::once(&report.entries[index].report);
-                render::body(format, detail, verdict, service, check)
-            }
-        }
+        let members = match &target {
+            Target::Group(index) => &report.layout.groups[*index].1[..],
+            Target::Health => &report.layout.all,
+            Target::Check(index) => std::slice::from_ref(index),
+        };
+        let page = Page {
+            detail,
+            verdict,
+            service,
+            checks: report.members(members),
+            transitions: &report.transitions,
+            runs: matches!(target, Target::Check(_)),
+        };
+        render::body(format, &page)
     }
 }
 

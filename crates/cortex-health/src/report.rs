@@ -1,4 +1,5 @@
 use crate::group::Group;
+use crate::history::{Run, Transition};
 use crate::published::Bodies;
 use crate::status::{Criticality, Status};
 use std::borrow::Borrow;
@@ -26,6 +27,7 @@ pub struct Report {
     pub(crate) at: SystemTime,
     pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) layout: Arc<Layout>,
+    pub(crate) transitions: Arc<[Arc<Transition>]>,
 }
 
 impl Report {
@@ -90,6 +92,11 @@ impl Report {
         root_causes(self.checks())
     }
 
+    /// Returns the last 256 changes of all checks, oldest first.
+    pub fn transitions(&self) -> impl ExactSizeIterator<Item = &Transition> + DoubleEndedIterator + Clone {
+        self.transitions.iter().map(|transition| &**transition)
+    }
+
     pub(crate) fn members<'a>(
         &'a self,
         members: &'a [usize],
@@ -143,6 +150,7 @@ pub struct CheckReport {
     pub(crate) hung: Option<SystemTime>,
     pub(crate) causes: Arc<[Arc<str>]>,
     pub(crate) depends_on: Arc<[Arc<str>]>,
+    pub(crate) runs: Arc<[Run]>,
     pub(crate) flap_score: f64,
     pub(crate) flapping: bool,
 }
@@ -164,6 +172,7 @@ impl CheckReport {
             hung: None,
             causes: Arc::default(),
             depends_on: Arc::default(),
+            runs: Arc::default(),
             flap_score: 0.0,
             flapping: false,
         }
@@ -238,6 +247,11 @@ impl CheckReport {
         self.depends_on.iter().map(|name| &**name)
     }
 
+    /// Returns the last 64 runs, oldest first.
+    pub fn runs(&self) -> impl ExactSizeIterator<Item = Run> + DoubleEndedIterator + Clone {
+        self.runs.iter().copied()
+    }
+
     /// Returns how unsteady the last 21 results were, from 0 (all alike) to 1 (each differs from the one before); newer
     /// changes weigh more.
     pub fn flap_score(&self) -> f64 {
@@ -309,6 +323,8 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) checks: HashMap<Arc<str>, usize>,
+    /// The indices of all of them.
+    pub(crate) all: Vec<usize>,
     /// Startup, live and ready come first.
     pub(crate) groups: Vec<(Group, Vec<usize>)>,
 }
@@ -322,6 +338,7 @@ impl Layout {
         let groups = [Group::STARTUP, Group::LIVE, Group::READY];
         Self {
             checks: HashMap::new(),
+            all: Vec::new(),
             groups: groups.map(|group| (group, Vec::new())).into(),
         }
     }
@@ -333,6 +350,7 @@ impl Layout {
             return false;
         }
         self.checks.insert(name, index);
+        self.all.push(index);
         for group in groups {
             let at = self.group(group.name()).unwrap_or_else(|| {
                 self.groups.push((group.clone(), Vec::new()));
@@ -391,6 +409,7 @@ mod tests {
                 entry("mail", Criticality::Critical, Status::Down),
             ],
             layout: Arc::new(layout),
+            transitions: Arc::default(),
         }
     }
 

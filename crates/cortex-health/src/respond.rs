@@ -1,5 +1,5 @@
 use crate::health::Health;
-use crate::negotiate::negotiate;
+use crate::negotiate::{Format, negotiate};
 use crate::published::Target;
 use crate::report::Layout;
 use bytes::Bytes;
@@ -56,7 +56,7 @@ pub enum Detail {
     None,
     /// Also the checks by name, their status, since when, and the latency: for the people of the house.
     Status,
-    /// Also what errors said and whether a run hangs: for those who repair it.
+    /// Also what errors said, what was measured, whether a run hangs and what happened of late: for those who repair it.
     Full,
 }
 
@@ -99,26 +99,55 @@ impl Health {
     /// # Ok::<(), cortex_health::BuildError>(())
     /// ```
     pub fn respond(&self, endpoint: Endpoint<'_>, accept: &HeaderMap, detail: Detail) -> Response<Bytes> {
-        let shared = &*self.shared;
-        let target = match endpoint {
+        let Some(target) = self.target(endpoint) else {
+            return response(StatusCode::NOT_FOUND, None, Bytes::new());
+        };
+        let offer = negotiate(accept);
+        let (code, body) = self.answer(target, offer.format, detail);
+        response(code, Some(offer.content_type), body)
+    }
+
+    /// Answers a reader like [`respond`](Self::respond), in text whatever the request accepts. At [`Detail::Full`] it shows
+    /// the last runs of each check, oldest first, and the last transitions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{Check, Detail, Endpoint, Health};
+    ///
+    /// let health = Health::builder().check(Check::from_fn("db", || async { true })).build()?;
+    /// let response = health.respond_verbose(Endpoint::Health, Detail::Full);
+    /// assert_eq!(response.body().as_ref(), b"down: starting\n[?]db unknown\n");
+    /// # Ok::<(), cortex_health::BuildError>(())
+    /// ```
+    pub fn respond_verbose(&self, endpoint: Endpoint<'_>, detail: Detail) -> Response<Bytes> {
+        let Some(target) = self.target(endpoint) else {
+            return response(StatusCode::NOT_FOUND, None, Bytes::new());
+        };
+        let (code, body) = self.answer(target, Format::Verbose, detail);
+        response(code, Some("text/plain; charset=utf-8"), body)
+    }
+
+    fn target(&self, endpoint: Endpoint<'_>) -> Option<Target> {
+        let layout = &*self.shared.layout;
+        match endpoint {
             Endpoint::Live => Some(Target::Group(Layout::LIVE)),
             Endpoint::Ready => Some(Target::Group(Layout::READY)),
             Endpoint::Startup => Some(Target::Group(Layout::STARTUP)),
             Endpoint::Health => Some(Target::Health),
-            Endpoint::Group(name) => shared.layout.group(name).map(Target::Group),
-            Endpoint::Check(name) => shared.layout.checks.get(name).copied().map(Target::Check),
-        };
-        let Some(target) = target else {
-            return response(StatusCode::NOT_FOUND, None, Bytes::new());
-        };
-        let offer = negotiate(accept);
-        let (status, body) = shared.answer(target, offer.format, detail);
+            Endpoint::Group(name) => layout.group(name).map(Target::Group),
+            Endpoint::Check(name) => layout.checks.get(name).copied().map(Target::Check),
+        }
+    }
+
+    fn answer(&self, target: Target, format: Format, detail: Detail) -> (StatusCode, Bytes) {
+        let (status, body) = self.shared.answer(target, format, detail);
         let code = if status.is_serving() {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        response(code, Some(offer.content_type), body)
+        (code, body)
     }
 }
 

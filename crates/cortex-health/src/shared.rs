@@ -1,12 +1,14 @@
 use crate::check::Check;
 use crate::graph::Graph;
+use crate::history::Transition;
 use crate::negotiate::Format;
 use crate::observer::Observer;
 use crate::published::{Published, Refusal, Target, Verdict, View};
-use crate::render::{self, Service};
+use crate::render::{self, Page, Service};
 use crate::report::{CheckReport, Entry, Layout, Report};
 use crate::respond::Detail;
 use crate::status::Status;
+use crate::subscription::Hub;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cortex_core::Clock;
@@ -31,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Box<dyn Observer>,
     pub(crate) seed: u64,
+    pub(crate) hub: Hub,
     service: Option<Service>,
     origin: Instant,
     published: ArcSwap<Published>,
@@ -67,6 +70,7 @@ impl Shared {
             at,
             entries: iter::zip(&checks, &names).map(never_run).collect(),
             layout: Arc::clone(&layout),
+            transitions: Arc::default(),
         });
         Self {
             checks,
@@ -76,6 +80,7 @@ impl Shared {
             clock,
             observer,
             seed,
+            hub: Hub::default(),
             service,
             origin,
             published: ArcSwap::from_pointee(Published::new(report, false, false)),
@@ -105,12 +110,13 @@ impl Shared {
     }
 
     /// Replaces the report; only the scheduler does.
-    pub(crate) fn publish(&self, entries: Vec<Arc<Entry>>) {
+    pub(crate) fn publish(&self, entries: Vec<Arc<Entry>>, transitions: Arc<[Arc<Transition>]>) {
         let report = Arc::new(Report {
             seq: self.published.load().report.seq + 1,
             at: self.clock.wall(),
             entries,
             layout: Arc::clone(&self.layout),
+            transitions,
         });
         let latched = self.latched.load(Ordering::Relaxed);
         let published = Published::new(report, true, latched);
@@ -150,7 +156,17 @@ impl Shared {
         let service = self.service.as_ref();
         if gone {
             let View { verdict, bodies } = &self.stopped;
-            let render = || render::body(format, detail, *verdict, service, iter::empty());
+            let render = || {
+                let page = Page {
+                    detail,
+                    verdict: *verdict,
+                    service,
+                    checks: iter::empty(),
+                    transitions: &[],
+                    runs: false,
+                };
+                render::body(format, &page)
+            };
             return (verdict.status, bodies.get(format, detail, render));
         }
         let published = self.published.load();

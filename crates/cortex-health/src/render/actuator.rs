@@ -1,3 +1,5 @@
+use super::body::Page;
+use super::history::{write_runs, write_transitions};
 use super::json::Object;
 use crate::published::{Refusal, Verdict};
 use crate::report::{CheckReport, root_causes};
@@ -7,13 +9,11 @@ use crate::status::Status;
 /// Writes the shape of Spring Boot's health endpoint.
 ///
 /// A whole that is degraded is `UP` there: it knows no such status, and its readers would take the service out.
-pub(super) fn write<'a>(
-    out: &mut String,
-    detail: Detail,
-    verdict: Verdict,
-    checks: impl ExactSizeIterator<Item = &'a CheckReport> + Clone,
-) {
-    let status = match verdict {
+pub(super) fn write<'a, C>(out: &mut String, page: &Page<'a, C>)
+where
+    C: ExactSizeIterator<Item = &'a CheckReport> + Clone,
+{
+    let status = match page.verdict {
         Verdict {
             refusal: Some(Refusal::Starting | Refusal::Draining),
             ..
@@ -30,23 +30,26 @@ pub(super) fn write<'a>(
     };
     let mut object = Object::open(out);
     object.string("status", status);
-    if detail >= Detail::Status {
-        object.names("rootCauses", root_causes(checks.clone()));
-    }
-    if detail >= Detail::Status && checks.len() > 0 {
-        let mut components = Object::open(object.member("components"));
-        for check in checks {
-            let mut component = Object::open(components.member(check.name()));
-            component.string("status", word(check.status()));
-            write_details(component.member("details"), detail, check);
-            component.close();
+    if page.detail >= Detail::Status {
+        object.names("rootCauses", root_causes(page.checks.clone()));
+        if page.checks.len() > 0 {
+            let mut components = Object::open(object.member("components"));
+            for check in page.checks.clone() {
+                let mut component = Object::open(components.member(check.name()));
+                component.string("status", word(check.status()));
+                write_details(component.member("details"), page.detail, page.runs, check);
+                component.close();
+            }
+            components.close();
         }
-        components.close();
+    }
+    if page.detail == Detail::Full {
+        write_transitions(&mut object, page.transitions());
     }
     object.close();
 }
 
-fn write_details(out: &mut String, detail: Detail, check: &CheckReport) {
+fn write_details(out: &mut String, detail: Detail, runs: bool, check: &CheckReport) {
     let mut details = Object::open(out);
     details.string("criticality", check.criticality().as_str());
     details.time("since", check.since());
@@ -57,6 +60,9 @@ fn write_details(out: &mut String, detail: Detail, check: &CheckReport) {
     details.flag("flapping", check.is_flapping());
     details.names("causes", check.causes());
     if detail == Detail::Full {
+        if runs {
+            write_runs(&mut details, check.runs());
+        }
         if let Some(hung) = check.hung_since() {
             details.time("hungSince", hung);
         }

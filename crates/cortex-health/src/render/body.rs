@@ -1,9 +1,11 @@
 use super::{actuator, health_json, text};
+use crate::history::Transition;
 use crate::negotiate::Format;
 use crate::published::Verdict;
 use crate::report::CheckReport;
 use crate::respond::Detail;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Who is asked.
 #[derive(Clone, Debug)]
@@ -12,25 +14,45 @@ pub(crate) struct Service {
     pub(crate) version: String,
 }
 
-/// Writes the answer about some checks. Below [`Detail::Status`] it is the verdict alone.
-pub(crate) fn body<'a>(
-    format: Format,
-    detail: Detail,
-    verdict: Verdict,
-    service: Option<&Service>,
-    checks: impl ExactSizeIterator<Item = &'a CheckReport> + Clone,
-) -> Bytes {
-    let mut out = String::with_capacity(
-        64 + if detail == Detail::None {
-            0
-        } else {
-            checks.len() * 160
-        },
-    );
+/// What an answer is made of. Below [`Detail::Status`] it is the verdict alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Page<'a, C> {
+    pub(crate) detail: Detail,
+    pub(crate) verdict: Verdict,
+    pub(crate) service: Option<&'a Service>,
+    pub(crate) checks: C,
+    /// Of all checks there are.
+    pub(crate) transitions: &'a [Arc<Transition>],
+    /// Whether to list the last runs of each check.
+    pub(crate) runs: bool,
+}
+
+impl<'a, C: ExactSizeIterator<Item = &'a CheckReport> + Clone> Page<'a, C> {
+    /// Returns the transitions of these checks, oldest first.
+    pub(super) fn transitions(&self) -> impl Iterator<Item = &'a Transition> + use<'_, 'a, C> {
+        let is_shown = |transition: &&Transition| {
+            let name = transition.name();
+            self.checks.clone().any(|check| Arc::ptr_eq(&check.name, name))
+        };
+        self.transitions
+            .iter()
+            .map(|transition| &**transition)
+            .filter(is_shown)
+    }
+}
+
+/// Writes the answer about some checks.
+pub(crate) fn body<'a, C>(format: Format, page: &Page<'a, C>) -> Bytes
+where
+    C: ExactSizeIterator<Item = &'a CheckReport> + Clone,
+{
+    let each = if page.detail == Detail::None { 0 } else { 160 };
+    let mut out = String::with_capacity(64 + page.checks.len() * each);
     match format {
-        Format::HealthJson => health_json::write(&mut out, detail, verdict, service, checks),
-        Format::Actuator => actuator::write(&mut out, detail, verdict, checks),
-        Format::Text => text::write(&mut out, detail, verdict, checks),
+        Format::HealthJson => health_json::write(&mut out, page),
+        Format::Actuator => actuator::write(&mut out, page),
+        Format::Text => text::write(&mut out, page, false),
+        Format::Verbose => text::write(&mut out, page, true),
     }
     Bytes::from(out)
 }
@@ -57,8 +79,15 @@ mod tests {
         let mut all = String::new();
         for detail in [Detail::Status, Detail::Full] {
             for format in [Format::HealthJson, Format::Actuator, Format::Text] {
-                let verdict = Verdict::refuse(Refusal::Starting);
-                let body = body(format, detail, verdict, None, checks.iter());
+                let page = Page {
+                    detail,
+                    verdict: Verdict::refuse(Refusal::Starting),
+                    service: None,
+                    checks: checks.iter(),
+                    transitions: &[],
+                    runs: false,
+                };
+                let body = body(format, &page);
                 all.push_str(str::from_utf8(&body).unwrap().trim_end());
                 all.push('\n');
             }

@@ -1,6 +1,7 @@
-use super::body::Service;
+use super::body::Page;
+use super::history::{write_runs, write_transitions};
 use super::json::Object;
-use crate::published::{Refusal, Verdict};
+use crate::published::Refusal;
 use crate::report::{CheckReport, root_causes};
 use crate::respond::Detail;
 use crate::status::Status;
@@ -8,39 +9,39 @@ use crate::status::Status;
 /// Writes `application/health+json` (draft-inadarei-api-health-check-06).
 ///
 /// What else there is, `rootCauses` and `latencyMs` among it, are members that the draft leaves to us.
-pub(super) fn write<'a>(
-    out: &mut String,
-    detail: Detail,
-    verdict: Verdict,
-    service: Option<&Service>,
-    checks: impl ExactSizeIterator<Item = &'a CheckReport> + Clone,
-) {
+pub(super) fn write<'a, C>(out: &mut String, page: &Page<'a, C>)
+where
+    C: ExactSizeIterator<Item = &'a CheckReport> + Clone,
+{
     let mut object = Object::open(out);
-    object.string("status", word(verdict.status));
-    if detail >= Detail::Status {
-        object.names("rootCauses", root_causes(checks.clone()));
-        if let Some(service) = service {
+    object.string("status", word(page.verdict.status));
+    if page.detail >= Detail::Status {
+        object.names("rootCauses", root_causes(page.checks.clone()));
+        if let Some(service) = page.service {
             object.string("version", &service.version);
             object.string("serviceId", &service.name);
         }
-        if let Some(refusal) = verdict.refusal {
+        if let Some(refusal) = page.verdict.refusal {
             object.string("output", Refusal::as_str(refusal));
         }
-        if checks.len() > 0 {
+        if page.checks.len() > 0 {
             let mut map = Object::open(object.member("checks"));
-            for check in checks {
+            for check in page.checks.clone() {
                 let place = map.member(check.name());
                 place.push('[');
-                write_check(place, detail, check);
+                write_check(place, page.detail, page.runs, check);
                 place.push(']');
             }
             map.close();
         }
     }
+    if page.detail == Detail::Full {
+        write_transitions(&mut object, page.transitions());
+    }
     object.close();
 }
 
-fn write_check(out: &mut String, detail: Detail, check: &CheckReport) {
+fn write_check(out: &mut String, detail: Detail, runs: bool, check: &CheckReport) {
     let mut object = Object::open(out);
     object.string("status", word(check.status()));
     object.string("criticality", check.criticality().as_str());
@@ -56,6 +57,9 @@ fn write_check(out: &mut String, detail: Detail, check: &CheckReport) {
     object.flag("flapping", check.is_flapping());
     object.names("causes", check.causes());
     if detail == Detail::Full {
+        if runs {
+            write_runs(&mut object, check.runs());
+        }
         if let Some(hung) = check.hung_since() {
             object.time("hungSince", hung);
         }

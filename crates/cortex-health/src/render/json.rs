@@ -57,14 +57,24 @@ impl<'a> Object<'a> {
 
     /// Writes an array of names, unless there are none.
     pub(super) fn names<'n>(&mut self, name: &str, names: impl IntoIterator<Item = &'n str>) {
-        let mut names = names.into_iter().peekable();
-        if names.peek().is_none() {
+        self.list(name, names, string);
+    }
+
+    /// Writes an array of what `write` makes of the items, unless there are none.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut String, T),
+    ) {
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_none() {
             return;
         }
         let out = self.member(name);
-        for (index, name) in names.enumerate() {
+        for (index, item) in items.enumerate() {
             out.push(if index == 0 { '[' } else { ',' });
-            string(out, name);
+            write(out, item);
         }
         out.push(']');
     }

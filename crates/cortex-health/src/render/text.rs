@@ -1,26 +1,24 @@
+use super::body::Page;
 use super::time::Rfc3339;
-use crate::published::Verdict;
+use crate::history::Transition;
 use crate::report::{CheckReport, root_causes};
 use crate::respond::Detail;
 use crate::status::{Criticality, Status};
 use std::fmt::{self, Write};
 
-/// Writes the verdict and a line per check: `[+]db up 3.1ms`.
-pub(super) fn write<'a>(
-    out: &mut String,
-    detail: Detail,
-    verdict: Verdict,
-    checks: impl ExactSizeIterator<Item = &'a CheckReport> + Clone,
-) {
-    let _ = try_write(out, detail, verdict, checks); // a String takes everything
+/// Writes the verdict and a line per check: `[+]db up 3.1ms`; `verbose` at full detail with what happened of late.
+pub(super) fn write<'a, C>(out: &mut String, page: &Page<'a, C>, verbose: bool)
+where
+    C: ExactSizeIterator<Item = &'a CheckReport> + Clone,
+{
+    let _ = try_write(out, page, verbose && page.detail == Detail::Full); // a String takes everything
 }
 
-fn try_write<'a>(
-    out: &mut String,
-    detail: Detail,
-    verdict: Verdict,
-    checks: impl Iterator<Item = &'a CheckReport> + Clone,
-) -> fmt::Result {
+fn try_write<'a, C>(out: &mut String, page: &Page<'a, C>, verbose: bool) -> fmt::Result
+where
+    C: ExactSizeIterator<Item = &'a CheckReport> + Clone,
+{
+    let Page { detail, verdict, .. } = *page;
     out.push_str(verdict.status.as_str());
     if detail == Detail::None {
         out.push('\n');
@@ -30,18 +28,18 @@ fn try_write<'a>(
         write!(out, ": {}", refusal.as_str())?;
     }
     out.push('\n');
-    let roots = root_causes(checks.clone());
+    let roots = root_causes(page.checks.clone());
     if !roots.is_empty() {
         writeln!(out, "root causes: {}", roots.join(", "))?;
     }
-    for check in checks {
-        let mark = match check.status() {
-            Status::Up => '+',
-            Status::Degraded => '~',
-            Status::Down | Status::Skipped => '-',
-            Status::Unknown => '?',
-        };
-        write!(out, "[{mark}]{} {}", check.name(), check.status())?;
+    for check in page.checks.clone() {
+        write!(
+            out,
+            "[{}]{} {}",
+            mark(check.status()),
+            check.name(),
+            check.status()
+        )?;
         if let Some(latency) = check.latency()
             && check.status() != Status::Skipped
         {
@@ -81,8 +79,51 @@ fn try_write<'a>(
             }
         }
         out.push('\n');
+        if verbose && check.runs().len() > 0 {
+            out.push_str("    runs ");
+            out.extend(check.runs().map(|run| mark(run.status())));
+            out.push('\n');
+        }
+    }
+    if verbose {
+        for (index, transition) in page.transitions().enumerate() {
+            if index == 0 {
+                out.push_str("transitions\n");
+            }
+            write_transition(out, transition)?;
+        }
     }
     Ok(())
+}
+
+fn write_transition(out: &mut String, transition: &Transition) -> fmt::Result {
+    let (at, after) = (Rfc3339(transition.at()), transition.after());
+    let (check, from, to) = (transition.check(), transition.from(), transition.to());
+    write!(out, "{at} {check} {from} -> {to} after {after:.1?}")?;
+    if transition.is_flapping() {
+        out.push_str(" flapping");
+    }
+    for (index, cause) in transition.causes().enumerate() {
+        out.push_str(if index == 0 { " because of " } else { ", " });
+        out.push_str(cause);
+    }
+    if let Some(message) = transition.message()
+        && transition.to() != Status::Skipped
+    {
+        out.push_str(": ");
+        push_line(out, message);
+    }
+    out.push('\n');
+    Ok(())
+}
+
+const fn mark(status: Status) -> char {
+    match status {
+        Status::Up => '+',
+        Status::Degraded => '~',
+        Status::Down | Status::Skipped => '-',
+        Status::Unknown => '?',
+    }
 }
 
 /// Adds what a check said without leaving the line.

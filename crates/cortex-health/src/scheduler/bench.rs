@@ -116,6 +116,9 @@ impl Bench {
                         Event::RunFinished { check, result, .. } => {
                             writeln!(story, "{time:.1?} {check} {result}").expect("memory");
                         }
+                        Event::Slow { check, latency, .. } => {
+                            writeln!(story, "{time:.1?} {check} took {latency:?}").expect("memory");
+                        }
                         Event::Flapping {
                             check,
                             flapping,

@@ -3,6 +3,7 @@ use super::machine::Machine;
 use super::plan::{Action, Effects, Finding, Moment, Plan};
 use super::run::{Ticket, describe, run_async, run_blocking};
 use crate::check::Check;
+use crate::history::{Transition, Transitions};
 use crate::observer::Event;
 use crate::redact::{MESSAGE, redact};
 use crate::running::Running;
@@ -55,6 +56,8 @@ struct Driver {
     shared: Arc<Shared>,
     runtime: Handle,
     machine: Machine,
+    /// The last of them.
+    transitions: Transitions,
     sender: Sender<Message>,
     receiver: Receiver<Message>,
     /// By check: the last task.
@@ -73,6 +76,7 @@ impl Driver {
                 shared.seed,
                 moment(&shared),
             ),
+            transitions: Transitions::default(),
             tasks: vec![None; shared.checks.len()],
             shared,
             runtime,
@@ -124,12 +128,24 @@ impl Driver {
                 }
             }
         }
+        let transitions: Vec<_> = effects
+            .events
+            .iter()
+            .filter_map(Transition::of)
+            .map(Arc::new)
+            .collect();
+        for transition in &transitions {
+            self.transitions.push(Arc::clone(transition));
+        }
         if let Some(entries) = self.machine.take_changes() {
-            self.shared.publish(entries);
+            self.shared.publish(entries, self.transitions.to_shared());
         }
         self.shared.extend_lease(self.shared.clock.now());
         for event in &effects.events {
             self.tell(event); // after the publication: an observer that looks sees what it was told
+        }
+        for transition in &transitions {
+            self.shared.hub.send(transition);
         }
         true
     }
@@ -181,6 +197,13 @@ impl Driver {
     }
 }
 
+impl Drop for Driver {
+    /// Ends the subscriptions, also where the thread panicked.
+    fn drop(&mut self) {
+        self.shared.hub.close();
+    }
+}
+
 fn moment(shared: &Shared) -> Moment {
     Moment {
         now: shared.clock.now(),
@@ -211,6 +234,7 @@ mod tests {
     use crate::respond::{Detail, Endpoint};
     use crate::status::Status;
     use cortex_testkit::{ManualClock, Recorder};
+    use expect_test::expect;
     use http::HeaderMap;
     use std::future;
     use std::sync::Mutex;
@@ -433,6 +457,87 @@ mod tests {
             lines[1].contains("INFO") && lines[1].contains("steady again check=db status=up"),
             "{log}"
         );
+    }
+
+    #[test]
+    #[expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+    fn what_happened_of_late_is_shown_at_full() {
+        let (clock, runtime) = (ManualClock::new(), runtime());
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let check = Check::from_fn("db", move || {
+            let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            future::ready(if call % 4 == 3 { Err("refused") } else { Ok(()) })
+        });
+        let health = Health::builder()
+            .clock(clock.clone())
+            .jitter_seed(1)
+            .check(check.fall(1).every(Duration::from_secs(1)))
+            .build()
+            .unwrap();
+        let mut subscription = health.subscribe();
+        let mut driver = driver(&health, &runtime);
+        for _ in 0..5 {
+            driver.step(None);
+            work(&runtime);
+            driver.step(None);
+            clock.advance(Duration::from_millis(1100));
+        }
+        let text = |endpoint, detail| {
+            let response = health.respond_verbose(endpoint, detail);
+            String::from_utf8(response.into_body().to_vec()).unwrap()
+        };
+        expect![[r#"
+            up
+            [+]db up 0.0ns
+                runs +++-+
+            transitions
+            2026-01-01T00:00:00.000Z db unknown -> up after 0.0ns
+            2026-01-01T00:00:03.300Z db up -> down after 3.3s: refused
+            2026-01-01T00:00:04.400Z db down -> up after 1.1s
+        "#]]
+        .assert_eq(&text(Endpoint::Health, Detail::Full));
+        assert_eq!(text(Endpoint::Health, Detail::Status), "up\n[+]db up 0.0ns\n");
+        assert_eq!(text(Endpoint::Health, Detail::None), "up\n");
+        assert_eq!(
+            health
+                .respond_verbose(Endpoint::Check("nobody"), Detail::Full)
+                .status(),
+            404
+        );
+
+        let json = |endpoint| {
+            let response = health.respond(endpoint, &HeaderMap::new(), Detail::Full);
+            String::from_utf8(response.into_body().to_vec()).unwrap()
+        };
+        expect![[r#"{"status":"pass","checks":{"db":[{"status":"pass","criticality":"critical","since":"2026-01-01T00:00:04.400Z","time":"2026-01-01T00:00:04.400Z","latencyMs":0.000,"runs":[{"time":"2026-01-01T00:00:00.000Z","status":"up","result":"ok","latencyMs":0.000},{"time":"2026-01-01T00:00:01.100Z","status":"up","result":"ok","latencyMs":0.000},{"time":"2026-01-01T00:00:02.200Z","status":"up","result":"ok","latencyMs":0.000},{"time":"2026-01-01T00:00:03.300Z","status":"down","result":"fail","latencyMs":0.000},{"time":"2026-01-01T00:00:04.400Z","status":"up","result":"ok","latencyMs":0.000}],"flapScore":0.119}]},"transitions":[{"check":"db","from":"unknown","to":"up","time":"2026-01-01T00:00:00.000Z","afterMs":0.000},{"check":"db","from":"up","to":"down","time":"2026-01-01T00:00:03.300Z","afterMs":3300.000,"output":"refused"},{"check":"db","from":"down","to":"up","time":"2026-01-01T00:00:04.400Z","afterMs":1100.000}]}"#]].assert_eq(&json(Endpoint::Check("db")));
+        let whole = json(Endpoint::Health);
+        assert!(
+            whole.contains(r#""transitions":[{"check":"db""#) && !whole.contains("runs"),
+            "{whole}"
+        );
+        assert!(
+            !json(Endpoint::Live).contains("transitions"),
+            "of its members only"
+        );
+
+        let report = health.snapshot();
+        let changes: Vec<_> = report
+            .transitions()
+            .map(|change| (change.from(), change.to()))
+            .collect();
+        let expected = [
+            (Status::Unknown, Status::Up),
+            (Status::Up, Status::Down),
+            (Status::Down, Status::Up),
+        ];
+        assert_eq!(changes, expected);
+        drop(driver);
+        let mut heard = Vec::new();
+        while let Ok(change) = subscription.try_recv() {
+            heard.push((change.from(), change.to()));
+        }
+        assert_eq!(heard, expected);
+        assert!(health.subscribe().try_recv().is_err());
     }
 
     #[test]

@@ -8,6 +8,13 @@ use crate::status::Status;
 pub(super) fn log(event: &Event) {
     match event {
         Event::RunFinished { .. } => {}
+        Event::Slow {
+            check,
+            latency,
+            timeout,
+        } => {
+            tracing::warn!(%check, ?latency, ?timeout, "health check is slow: it took more than half of its timeout");
+        }
         Event::Transition {
             check,
             from,

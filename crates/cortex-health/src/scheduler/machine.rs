@@ -352,4 +352,52 @@ mod tests {
         .assert_eq(&story);
         assert_eq!(bench.report(0).status(), Status::Up);
     }
+
+    #[test]
+    fn a_slow_check_is_told_once_a_minute() {
+        let mut bench = Bench::new(&[plan()], 1);
+        let mut told = Vec::new();
+        while bench.at.now < bench.start.now + Duration::from_mins(3) {
+            bench.tick();
+            let slow = Finding {
+                latency: Duration::from_millis(1001),
+                ..finding(Status::Up)
+            };
+            if let Some(run) = bench.in_flight[0].take() {
+                let mut effects = Effects::default();
+                bench
+                    .machine
+                    .on_result(0, run, Some(slow), bench.at, &mut effects);
+                if effects
+                    .events
+                    .iter()
+                    .any(|event| matches!(event, Event::Slow { .. }))
+                {
+                    told.push(bench.at.now);
+                }
+            }
+            let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+            bench.advance(wait);
+        }
+        assert_eq!(told.len(), 3);
+        assert!(
+            told.windows(2)
+                .all(|pair| pair[1] - pair[0] >= Duration::from_mins(1))
+        );
+
+        let mut bench = Bench::new(&[plan()], 1);
+        bench.tick();
+        let half = Finding {
+            latency: Duration::from_secs(1),
+            ..finding(Status::Up)
+        };
+        let mut effects = Effects::default();
+        bench.machine.on_result(0, 1, Some(half), bench.at, &mut effects);
+        assert!(
+            !effects
+                .events
+                .iter()
+                .any(|event| matches!(event, Event::Slow { .. }))
+        );
+    }
 }

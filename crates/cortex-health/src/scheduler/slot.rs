@@ -2,6 +2,7 @@ use super::flap::Flap;
 use super::hysteresis::Hysteresis;
 use super::jitter::Jitter;
 use super::plan::{Effects, Finding, Moment, Plan, after};
+use crate::history::{Run, remember};
 use crate::observer::{Event, RunResult};
 use crate::report::{CheckReport, Entry};
 use crate::status::Status;
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A check whose status may be about to change runs again after this time at most.
 pub(crate) const CONFIRM: Duration = Duration::from_secs(2);
+
+/// It is said once in this time that a check is slow.
+const SLOW_AGAIN: Duration = Duration::from_mins(1);
 
 /// What the machine knows of one check.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(super) struct Slot {
     /// When the last result came, unless it went stale.
     fresh: Option<Instant>,
     changed: Instant,
+    /// When it was last said that a run took long.
+    slow_told: Option<Instant>,
     pub(super) entry: Arc<Entry>,
 }
 
@@ -71,6 +77,7 @@ impl Slot {
             held: None,
             fresh: None,
             changed: at.now,
+            slow_told: None,
             plan,
             entry,
         }
@@ -187,12 +194,24 @@ impl Slot {
             result: finding.result,
             latency: finding.latency,
         });
+        let is_slow = finding.result != RunResult::TimedOut && finding.latency > self.plan.timeout / 2;
+        let is_told = |told: Instant| at.now < told + SLOW_AGAIN;
+        if is_slow && !self.slow_told.is_some_and(is_told) {
+            self.slow_told = Some(at.now);
+            effects.events.push(Event::Slow {
+                check: Arc::clone(&self.entry.report.name),
+                latency: finding.latency,
+                timeout: self.plan.timeout,
+            });
+        }
         self.update(|report| {
             report.message = finding.message;
             report.observed = finding.observed;
             report.details = finding.details;
             report.latency = Some(finding.latency);
             report.hung = hung;
+            let run = Run::new(at.wall, finding.status, finding.result, finding.latency);
+            report.runs = remember(&report.runs, run);
         });
         self.count(finding.status, at, effects);
     }

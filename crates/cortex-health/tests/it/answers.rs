@@ -70,8 +70,11 @@ fn body(health: &Health, endpoint: Endpoint<'_>, format: &'static str, detail: D
     String::from_utf8(response.into_body().to_vec()).unwrap()
 }
 
+/// Without what happened of late, whose order is that of the results.
 fn pretty(json: &str) -> String {
-    let value: Value = serde_json::from_str(json).unwrap();
+    let mut value: Value = serde_json::from_str(json).unwrap();
+    let transitions = value.as_object_mut().unwrap().remove("transitions");
+    assert_eq!(transitions.unwrap().as_array().unwrap().len(), 3);
     serde_json::to_string_pretty(&value).unwrap() + "\n"
 }
 

@@ -58,8 +58,8 @@ fn every_format_names_the_root_cause_first() {
             .join("\n")
     };
     expect![[r#"
-        {"status":"fail","rootCauses":["db"],"checks":{"mail":[{"status":"fail","criticality":"degrades","since":"2026-01-01T00:00:00.000Z","skipped":true,"causes":["db"],"dependsOn":["orders"]}],"orders":[{"status":"fail","criticality":"critical","since":"2026-01-01T00:00:00.000Z","skipped":true,"causes":["db"],"dependsOn":["db"]}]}}
-        {"status":"DOWN","rootCauses":["db"],"components":{"mail":{"status":"SKIPPED","details":{"criticality":"degrades","since":"2026-01-01T00:00:00.000Z","causes":["db"],"dependsOn":["orders"]}},"orders":{"status":"SKIPPED","details":{"criticality":"critical","since":"2026-01-01T00:00:00.000Z","causes":["db"],"dependsOn":["db"]}}}}
+        {"status":"fail","rootCauses":["db"],"checks":{"mail":[{"status":"fail","criticality":"degrades","since":"2026-01-01T00:00:00.000Z","skipped":true,"causes":["db"],"dependsOn":["orders"]}],"orders":[{"status":"fail","criticality":"critical","since":"2026-01-01T00:00:00.000Z","skipped":true,"causes":["db"],"dependsOn":["db"]}]},"transitions":[{"check":"orders","from":"unknown","to":"skipped","time":"2026-01-01T00:00:00.000Z","afterMs":0.000,"causes":["db"]},{"check":"mail","from":"unknown","to":"skipped","time":"2026-01-01T00:00:00.000Z","afterMs":0.000,"causes":["db"]}]}
+        {"status":"DOWN","rootCauses":["db"],"components":{"mail":{"status":"SKIPPED","details":{"criticality":"degrades","since":"2026-01-01T00:00:00.000Z","causes":["db"],"dependsOn":["orders"]}},"orders":{"status":"SKIPPED","details":{"criticality":"critical","since":"2026-01-01T00:00:00.000Z","causes":["db"],"dependsOn":["db"]}}},"transitions":[{"check":"orders","from":"unknown","to":"skipped","time":"2026-01-01T00:00:00.000Z","afterMs":0.000,"causes":["db"]},{"check":"mail","from":"unknown","to":"skipped","time":"2026-01-01T00:00:00.000Z","afterMs":0.000,"causes":["db"]}]}
         down
         root causes: db
         [-]mail skipped (degrades) because of db

@@ -74,3 +74,20 @@ async fn a_head_tells_the_length() {
     assert_eq!(headers[CONTENT_LENGTH], body.len().to_string());
     assert!(body.contains("\"db\":[{"), "{body}");
 }
+
+#[tokio::test]
+async fn verbose_is_text() {
+    let app = app(Detail::Full);
+    for (query, is_text) in [
+        ("verbose", true),
+        ("a=b&verbose=1", true),
+        ("verbosely", false),
+        ("", false),
+    ] {
+        for path in ["/readyz", "/health/payments", "/health/check/db"] {
+            let (_, headers, _) = ask(&app, "GET", &format!("{path}?{query}")).await;
+            let is = headers[CONTENT_TYPE] == "text/plain; charset=utf-8";
+            assert_eq!(is, is_text, "{path}?{query}");
+        }
+    }
+}

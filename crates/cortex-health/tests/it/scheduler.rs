@@ -340,3 +340,35 @@ fn changes_reach_the_observer() {
     assert_eq!(next(), ("db".into(), Status::Up, Status::Down));
     running.stop();
 }
+
+#[test]
+fn changes_reach_a_task_and_a_thread() {
+    let (runtime, up) = (runtime(), Arc::new(AtomicBool::new(true)));
+    let check = {
+        let up = Arc::clone(&up);
+        Check::blocking("db", move || up.load(Ordering::SeqCst))
+    };
+    let check = check.every(millis(2)).stale_after(millis(60_000));
+    let health = Health::builder().check(check).build().unwrap();
+    let (mut thread, mut task) = (health.subscribe(), health.subscribe());
+    let running = health.start(runtime.handle()).unwrap();
+    let first = thread.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(
+        (first.check(), first.from(), first.to()),
+        ("db", Status::Unknown, Status::Up)
+    );
+    let all = runtime.spawn(async move {
+        let mut all = Vec::new();
+        while let Some(change) = task.recv().await {
+            all.push(change.to());
+        }
+        all
+    });
+    up.store(false, Ordering::SeqCst);
+    assert_eq!(
+        thread.recv_timeout(Duration::from_secs(30)).unwrap().to(),
+        Status::Down
+    );
+    running.stop();
+    assert_eq!(runtime.block_on(all).unwrap(), [Status::Up, Status::Down]);
+}
