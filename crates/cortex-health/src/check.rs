@@ -1,3 +1,4 @@
+use crate::context::CheckCtx;
 use crate::group::Group;
 use crate::heartbeat::{Heartbeat, Pulse};
 use crate::outcome::Outcome;
@@ -67,10 +68,19 @@ impl Check {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output: Into<Outcome>> + Send + 'static,
     {
+        Self::with_context(name, move |_| function())
+    }
+
+    /// Makes a check of an async function that wants to know about its run; else like [`from_fn`](Self::from_fn).
+    pub fn with_context<F, Fut>(name: impl Into<Cow<'static, str>>, function: F) -> Self
+    where
+        F: Fn(CheckCtx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: Into<Outcome>> + Send + 'static,
+    {
         let function = Arc::new(function);
-        let source = Source::Async(Arc::new(move || {
+        let source = Source::Async(Arc::new(move |cx| {
             let function = Arc::clone(&function);
-            Box::pin(async move { function().await.into() }) // called in the task: a panic of `function` itself is caught
+            Box::pin(async move { function(cx).await.into() }) // called in the task: a panic of `function` itself is caught
         }));
         Self::new(name, source)
     }
@@ -84,7 +94,18 @@ impl Check {
         F: Fn() -> O + Send + Sync + 'static,
         O: Into<Outcome>,
     {
-        Self::new(name, Source::Blocking(Arc::new(move || function().into())))
+        Self::blocking_with_context(name, move |_| function())
+    }
+
+    /// Makes a check of a function that blocks and wants to know about its run; else like [`blocking`](Self::blocking).
+    ///
+    /// A long one looks at [`CheckCtx::is_cancelled`] between its steps, so that it does not outlive its timeout by much.
+    pub fn blocking_with_context<F, O>(name: impl Into<Cow<'static, str>>, function: F) -> Self
+    where
+        F: Fn(&CheckCtx) -> O + Send + Sync + 'static,
+        O: Into<Outcome>,
+    {
+        Self::new(name, Source::Blocking(Arc::new(move |cx| function(cx).into())))
     }
 
     /// Makes a check that fails when nobody called [`Heartbeat::beat`] for longer than `limit`.

@@ -172,3 +172,40 @@ impl fmt::Display for InvalidName {
 }
 
 impl std::error::Error for InvalidName {}
+
+/// Why [`Health::run_now`](crate::Health::run_now) has no report.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_health::{Health, RunNowError};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let health = Health::builder().build()?;
+/// assert_eq!(health.run_now("db").await.unwrap_err(), RunNowError::UnknownCheck);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RunNowError {
+    /// No check has this name.
+    UnknownCheck,
+    /// The health was not started, or has stopped.
+    NotRunning,
+    /// The deadline of the caller's [`Context`](cortex_core::Context) came first. The run goes on.
+    DeadlineExceeded,
+}
+
+impl fmt::Display for RunNowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownCheck => "run the check: there is none of this name",
+            Self::NotRunning => "run the check: the health does not run, start it first",
+            Self::DeadlineExceeded => "run the check before the deadline of the context",
+        })
+    }
+}
+
+impl std::error::Error for RunNowError {}

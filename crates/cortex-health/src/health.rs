@@ -1,13 +1,17 @@
 use crate::builder::Builder;
-use crate::report::Report;
+use crate::error::RunNowError;
+use crate::report::{CheckReport, Report};
 use crate::running::Running;
-use crate::scheduler;
+use crate::scheduler::{self, Message, Waiter};
 use crate::shared::Shared;
 use crate::subscription::Subscription;
+use cortex_core::Context;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 /// The health of a process: checks, and what was found by them last. A clone is the same health.
 ///
@@ -58,6 +62,86 @@ impl Health {
     /// ([`AlreadyExists`](io::ErrorKind::AlreadyExists)).
     pub fn start(&self, runtime: &Handle) -> io::Result<Running> {
         scheduler::start(&self.shared, runtime)
+    }
+
+    /// Runs a check now and returns what is known of it then. If it runs already, this waits for the end of that run: there
+    /// is never a second one, however many ask.
+    ///
+    /// It takes as long as the timeout of the check at most. A check that hangs, or is
+    /// [`Skipped`](crate::Status::Skipped), is not run; its report is returned at once. The result counts like any other:
+    /// a status that takes [`fall`](crate::Check::fall) results to get worse takes as many of these.
+    ///
+    /// # Errors
+    ///
+    /// There is no such check, the health does not run, or the deadline of [`Context::current`] came first.
+    ///
+    /// # Cancel safety
+    ///
+    /// The run goes on when the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{Check, Health, Status};
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let health = Health::builder().check(Check::from_fn("db", || async { true })).build()?;
+    /// let running = health.start(&tokio::runtime::Handle::current())?;
+    /// assert_eq!(health.run_now("db").await?.status(), Status::Up);
+    /// running.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn run_now(&self, check: &str) -> Result<CheckReport, RunNowError> {
+        let shared = &*self.shared;
+        let check = *shared.layout.checks.get(check).ok_or(RunNowError::UnknownCheck)?;
+        if !shared.is_taken() {
+            return Err(RunNowError::NotRunning);
+        }
+        let (reply, report) = oneshot::channel();
+        let deadline = Context::current().deadline();
+        let waiter = Waiter { reply, deadline };
+        let message = Message::RunNow { check, waiter };
+        shared
+            .messages
+            .send(message)
+            .map_err(|_| RunNowError::NotRunning)?;
+        report.await.map_err(|_| RunNowError::NotRunning)?
+    }
+
+    /// Runs all checks once, what depends on others after them, and returns what they found: for a start-up script, or a
+    /// test of the checks themselves.
+    ///
+    /// Probes and subscribers see nothing of it. What has no result at the timeout is
+    /// [`Unknown`](crate::Status::Unknown) in the report. A run that does not end then is remembered:
+    /// [`start`](Self::start) begins no second one beside it.
+    ///
+    /// # Errors
+    ///
+    /// The thread could not be started, or this health was started ([`AlreadyExists`](io::ErrorKind::AlreadyExists)).
+    ///
+    /// # Cancel safety
+    ///
+    /// The runs go on when the future is dropped, until the timeout, and `start` fails for so long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{Check, Health, Status};
+    /// use std::time::Duration;
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let health = Health::builder().check(Check::from_fn("db", || async { Err::<(), _>("no route") })).build()?;
+    /// let runtime = tokio::runtime::Handle::current();
+    /// let report = health.check_all_once(&runtime, Duration::from_secs(5)).await?;
+    /// assert_eq!((report.status(), report.root_causes()), (Status::Down, vec!["db"]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn check_all_once(&self, runtime: &Handle, timeout: Duration) -> io::Result<Report> {
+        scheduler::once(&self.shared, runtime, timeout).await
     }
 
     /// Refuses traffic from now on, or takes it again: readiness says so at once, liveness never does.

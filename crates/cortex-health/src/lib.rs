@@ -3,6 +3,7 @@
 
 mod builder;
 mod check;
+mod context;
 mod error;
 mod graph;
 mod group;
@@ -33,9 +34,10 @@ mod endpoint;
 
 pub use self::builder::Builder;
 pub use self::check::Check;
+pub use self::context::{CheckCtx, RunReason};
 #[cfg(feature = "axum")]
 pub use self::endpoint::router;
-pub use self::error::{BuildError, BuildErrorKind, InvalidName};
+pub use self::error::{BuildError, BuildErrorKind, InvalidName, RunNowError};
 pub use self::group::Group;
 pub use self::health::Health;
 pub use self::heartbeat::Heartbeat;

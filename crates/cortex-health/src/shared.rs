@@ -7,15 +7,18 @@ use crate::published::{Published, Refusal, Target, Verdict, View};
 use crate::render::{self, Page, Service};
 use crate::report::{CheckReport, Entry, Layout, Report};
 use crate::respond::Detail;
+use crate::scheduler::Message;
 use crate::status::Status;
 use crate::subscription::Hub;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cortex_core::Clock;
 use std::fmt;
+use std::io;
 use std::iter;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a publication is believed without a sign of life of the scheduler, which gives one every second.
@@ -42,6 +45,9 @@ pub(crate) struct Shared {
     latched: AtomicBool,
     draining: AtomicBool,
     taken: AtomicBool,
+    /// Wakes the scheduler; it works from the start on, and until the scheduler has ended.
+    pub(crate) messages: Sender<Message>,
+    mailbox: Mutex<Option<Mailbox>>,
     stopped: View,
 }
 
@@ -56,6 +62,11 @@ impl Shared {
         seed: u64,
     ) -> Self {
         let (origin, at) = (clock.now(), clock.wall());
+        let (messages, receiver) = mpsc::channel();
+        let mailbox = Mailbox {
+            receiver,
+            in_flight: vec![None; checks.len()],
+        };
         let layout = Arc::new(layout);
         let names: Box<[Arc<str>]> = checks.iter().map(|check| (*check.name).into()).collect();
         let lookup = |name: &str| Arc::clone(&names[layout.checks[name]]);
@@ -88,17 +99,42 @@ impl Shared {
             latched: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             taken: AtomicBool::new(false),
+            messages,
+            mailbox: Mutex::new(Some(mailbox)),
             stopped: View::new(Verdict::refuse(Refusal::Stopped)),
         }
     }
 
-    /// Takes the right to start the scheduler; `false` for all but the first.
-    pub(crate) fn take(&self) -> bool {
-        !self.taken.swap(true, Ordering::AcqRel)
+    /// Takes the right to run the checks, which nobody else may have.
+    pub(crate) fn take(&self) -> io::Result<()> {
+        if self.taken.swap(true, Ordering::AcqRel) {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "this health was started before",
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn release(&self) {
         self.taken.store(false, Ordering::Release);
+    }
+
+    /// Says whether somebody runs the checks, or did until the end.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// Hands the mailbox to who has the right to run the checks.
+    pub(crate) fn take_mailbox(&self) -> Mailbox {
+        let mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+        mailbox.expect(
+            "invariant: only who took the health takes its mailbox, and gives it back before the release",
+        )
+    }
+
+    pub(crate) fn return_mailbox(&self, mailbox: Mailbox) {
+        *self.mailbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(mailbox);
     }
 
     pub(crate) fn set_draining(&self, draining: bool) {
@@ -109,15 +145,22 @@ impl Shared {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Replaces the report; only the scheduler does.
-    pub(crate) fn publish(&self, entries: Vec<Arc<Entry>>, transitions: Arc<[Arc<Transition>]>) {
-        let report = Arc::new(Report {
-            seq: self.published.load().report.seq + 1,
+    /// Makes a report of now, under the number of the last one.
+    pub(crate) fn report(&self, entries: Vec<Arc<Entry>>, transitions: Arc<[Arc<Transition>]>) -> Report {
+        Report {
+            seq: self.published.load().report.seq,
             at: self.clock.wall(),
             entries,
             layout: Arc::clone(&self.layout),
             transitions,
-        });
+        }
+    }
+
+    /// Replaces the report; only the scheduler does.
+    pub(crate) fn publish(&self, entries: Vec<Arc<Entry>>, transitions: Arc<[Arc<Transition>]>) {
+        let mut report = self.report(entries, transitions);
+        report.seq += 1;
+        let report = Arc::new(report);
         let latched = self.latched.load(Ordering::Relaxed);
         let published = Published::new(report, true, latched);
         if !latched && published.has_started() {
@@ -187,6 +230,13 @@ impl Shared {
         let elapsed = at.saturating_duration_since(self.origin).as_nanos();
         u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)
     }
+}
+
+/// Where runs report their end, and which have not yet.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    pub(crate) receiver: Receiver<Message>,
+    pub(crate) in_flight: Vec<Option<u64>>,
 }
 
 impl fmt::Debug for Shared {

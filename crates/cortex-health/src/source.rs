@@ -1,3 +1,4 @@
+use crate::context::CheckCtx;
 use crate::heartbeat::Pulse;
 use crate::outcome::Outcome;
 use std::fmt;
@@ -7,9 +8,9 @@ use std::sync::Arc;
 /// Where the result of a run comes from.
 pub(crate) enum Source {
     /// A future on the application's runtime.
-    Async(Arc<dyn Fn() -> Run + Send + Sync>),
+    Async(Arc<dyn Fn(CheckCtx) -> Run + Send + Sync>),
     /// A call on a thread of its own.
-    Blocking(Arc<dyn Fn() -> Outcome + Send + Sync>),
+    Blocking(Arc<dyn Fn(&CheckCtx) -> Outcome + Send + Sync>),
     /// A look at a counter, on the scheduler's thread.
     Pulse(Pulse),
 }

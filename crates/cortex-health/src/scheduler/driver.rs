@@ -1,18 +1,22 @@
 use super::log::log;
 use super::machine::Machine;
-use super::plan::{Action, Effects, Finding, Moment, Plan};
+use super::plan::{Action, Effects, Finding, Moment, Plan, after};
 use super::run::{Ticket, describe, run_async, run_blocking};
+use super::waiters::{Waiter, Waiters};
 use crate::check::Check;
+use crate::context::CheckCtx;
 use crate::history::{Transition, Transitions};
 use crate::observer::Event;
 use crate::redact::{MESSAGE, redact};
+use crate::report::Report;
 use crate::running::Running;
-use crate::shared::Shared;
+use crate::shared::{Mailbox, Shared};
 use crate::source::Source;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -30,117 +34,135 @@ pub(crate) enum Message {
         run: u64,
         finding: Option<Finding>,
     },
+    /// Somebody wants a result that is not from before.
+    RunNow {
+        check: usize,
+        waiter: Waiter,
+    },
     Stop,
 }
 
 /// Starts the thread.
 pub(crate) fn start(shared: &Arc<Shared>, runtime: &Handle) -> io::Result<Running> {
-    if !shared.take() {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "this health was started before",
-        ));
-    }
-    let driver = Driver::new(Arc::clone(shared), runtime.clone());
-    let messages = driver.sender.clone();
+    shared.take()?;
+    let (moved, runtime) = (Arc::clone(shared), runtime.clone());
     let thread = thread::Builder::new()
         .name("cortex-health".into())
         .stack_size(256 << 10)
-        .spawn(move || driver.run())
+        .spawn(move || Driver::new(moved, runtime).run())
         .inspect_err(|_| shared.release())?;
-    Ok(Running::new(messages, thread))
+    Ok(Running::new(shared.messages.clone(), thread))
 }
 
 /// Does what the machine says.
-struct Driver {
+pub(super) struct Driver {
     shared: Arc<Shared>,
     runtime: Handle,
     machine: Machine,
     /// The last of them.
     transitions: Transitions,
-    sender: Sender<Message>,
     receiver: Receiver<Message>,
-    /// By check: the last task.
-    tasks: Vec<Option<AbortHandle>>,
+    waiters: Waiters,
+    /// By check: what ends the last run.
+    aborts: Vec<Abort>,
+}
+
+/// Ends a run: a task is dropped, a thread may look.
+#[derive(Default)]
+struct Abort {
+    task: Option<AbortHandle>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Abort {
+    fn abort(&self) {
+        self.cancelled.store(true, Ordering::Relaxed); // a hint: it guards no memory
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
 }
 
 impl Driver {
-    fn new(shared: Arc<Shared>, runtime: Handle) -> Self {
-        let (sender, receiver) = mpsc::channel();
+    /// Makes the driver of a health that was taken for it.
+    pub(super) fn new(shared: Arc<Shared>, runtime: Handle) -> Self {
+        let Mailbox { receiver, in_flight } = shared.take_mailbox();
         let plans = shared.checks.iter().map(plan);
         let entries = shared.snapshot().entries.clone();
+        let (graph, at) = (Arc::clone(&shared.graph), moment(&shared));
+        let mut machine = Machine::new(plans.zip(entries), graph, shared.seed, at);
+        machine.inherit(&in_flight, at);
         Self {
-            machine: Machine::new(
-                plans.zip(entries),
-                Arc::clone(&shared.graph),
-                shared.seed,
-                moment(&shared),
-            ),
+            machine,
             transitions: Transitions::default(),
-            tasks: vec![None; shared.checks.len()],
+            waiters: Waiters::new(shared.checks.len()),
+            aborts: shared.checks.iter().map(|_| Abort::default()).collect(),
             shared,
             runtime,
-            sender,
             receiver,
         }
     }
 
     fn run(mut self) {
+        let _end = CloseOnDrop(Arc::clone(&self.shared)); // also where this thread panics
         let mut message = None;
         while self.step(message.take()) {
-            let wait = self
-                .next_wake()
-                .saturating_duration_since(self.shared.clock.now());
-            message = match self.receiver.recv_timeout(wait) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => unreachable!("invariant: the driver holds a sender"),
-            };
+            message = self.wait(self.next_wake());
         }
-        for task in self.tasks.iter().flatten() {
-            task.abort();
-        }
+        self.abort_all();
         self.shared.end_lease(self.shared.clock.now());
     }
 
-    /// Takes the message and all that wait behind it, then does what is due; `false` once it is to stop.
+    /// Runs until each check has a result, or until the timeout, and publishes nothing.
+    pub(super) fn run_once(mut self, timeout: Duration) -> Report {
+        let end = after(self.shared.clock.now(), timeout);
+        let mut message = None;
+        while let Some(effects) = self.advance(message.take()) {
+            self.note(&effects);
+            if self.machine.is_complete() || self.shared.clock.now() >= end {
+                break;
+            }
+            message = self.wait(self.next_wake().min(end));
+        }
+        self.abort_all();
+        let report = self
+            .shared
+            .report(self.machine.entries(), self.transitions.to_shared());
+        self.shared.return_mailbox(Mailbox {
+            receiver: self.receiver,
+            in_flight: self.machine.in_flight(),
+        });
+        report
+    }
+
+    fn wait(&self, until: Instant) -> Option<Message> {
+        let wait = until.saturating_duration_since(self.shared.clock.now());
+        match self.receiver.recv_timeout(wait) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => unreachable!("invariant: the health holds a sender"),
+        }
+    }
+
+    fn abort_all(&self) {
+        self.aborts.iter().for_each(Abort::abort);
+    }
+
+    /// Takes the message and all that wait behind it, does what is due, and tells of it; `false` once it is to stop.
     fn step(&mut self, message: Option<Message>) -> bool {
-        let mut effects = Effects::default();
-        let mut next = message.or_else(|| self.receiver.try_recv().ok());
-        while let Some(message) = next {
-            match message {
-                Message::Stop => return false,
-                Message::Ended { check, run, finding } => {
-                    let at = moment(&self.shared);
-                    self.machine.on_result(check, run, finding, at, &mut effects);
-                }
-            }
-            next = self.receiver.try_recv().ok();
-        }
-        self.machine.on_tick(moment(&self.shared), &mut effects);
-        for action in effects.actions.drain(..) {
-            match action {
-                Action::Start { check, run } => self.start(check, run),
-                Action::Abort { check } => {
-                    if let Some(task) = &self.tasks[check] {
-                        task.abort();
-                    }
-                }
-            }
-        }
-        let transitions: Vec<_> = effects
-            .events
-            .iter()
-            .filter_map(Transition::of)
-            .map(Arc::new)
-            .collect();
-        for transition in &transitions {
-            self.transitions.push(Arc::clone(transition));
-        }
+        let Some(effects) = self.advance(message) else {
+            return false;
+        };
+        let transitions = self.note(&effects);
         if let Some(entries) = self.machine.take_changes() {
             self.shared.publish(entries, self.transitions.to_shared());
         }
-        self.shared.extend_lease(self.shared.clock.now());
+        let now = self.shared.clock.now();
+        self.shared.extend_lease(now);
+        for check in effects.concluded {
+            self.waiters.tell(check, self.machine.report(check));
+        }
+        self.waiters.expire(now);
         for event in &effects.events {
             self.tell(event); // after the publication: an observer that looks sees what it was told
         }
@@ -150,39 +172,88 @@ impl Driver {
         true
     }
 
+    /// Remembers the transitions among the events.
+    fn note(&mut self, effects: &Effects) -> Vec<Arc<Transition>> {
+        let events = effects.events.iter();
+        let transitions: Vec<_> = events.filter_map(Transition::of).map(Arc::new).collect();
+        for transition in &transitions {
+            self.transitions.push(Arc::clone(transition));
+        }
+        transitions
+    }
+
+    /// Takes the message and all that wait behind it, then does what is due; `None` once it is to stop.
+    fn advance(&mut self, message: Option<Message>) -> Option<Effects> {
+        let mut effects = Effects::default();
+        let mut next = message.or_else(|| self.receiver.try_recv().ok());
+        while let Some(message) = next {
+            match message {
+                Message::Stop => return None,
+                Message::Ended { check, run, finding } => {
+                    let at = moment(&self.shared);
+                    self.machine.on_result(check, run, finding, at, &mut effects);
+                }
+                Message::RunNow { check, waiter } => {
+                    self.waiters.add(check, waiter);
+                    if !self.machine.on_request(check, moment(&self.shared)) {
+                        effects.concluded.push(check); // what is known is all that it gets
+                    }
+                }
+            }
+            next = self.receiver.try_recv().ok();
+        }
+        self.machine.on_tick(moment(&self.shared), &mut effects);
+        for action in effects.actions.drain(..) {
+            match action {
+                Action::Start { check, run } => self.start(check, run),
+                Action::Abort { check } => self.aborts[check].abort(),
+            }
+        }
+        Some(effects)
+    }
+
     fn next_wake(&self) -> Instant {
         let beat = self.shared.clock.now() + BEAT;
-        self.machine.next_tick().map_or(beat, |due| due.min(beat))
+        let due = self.machine.next_tick().into_iter().chain(self.waiters.next());
+        due.fold(beat, Instant::min)
     }
 
     fn start(&mut self, check: usize, run: u64) {
-        let mut ticket = Ticket::new(check, run, self.sender.clone());
-        let Check { source, timeout, .. } = &self.shared.checks[check];
-        let timeout = *timeout;
+        let shared = &self.shared;
+        let mut ticket = Ticket::new(check, run, shared.messages.clone());
+        let Check { source, timeout, .. } = &shared.checks[check];
+        let began = shared.clock.now();
+        let (last, reason) = self.machine.run_of(check);
+        let abort = Abort::default();
+        let cx = CheckCtx {
+            name: Arc::clone(&shared.names[check]),
+            deadline: after(began, *timeout),
+            cancelled: Arc::clone(&abort.cancelled),
+            last,
+            attempt: run,
+            reason,
+        };
+        let clock = Arc::clone(&shared.clock);
+        self.aborts[check] = abort;
         match source {
             Source::Async(start) => {
                 let start = Arc::clone(start);
-                let clock = Arc::clone(&self.shared.clock);
                 let task = self
                     .runtime
-                    .spawn(run_async(ticket, move || start(), clock, timeout));
-                self.tasks[check] = Some(task.abort_handle());
+                    .spawn(run_async(ticket, move |cx| start(cx), cx, clock));
+                self.aborts[check].task = Some(task.abort_handle());
             }
             Source::Blocking(function) => {
                 let function = Arc::clone(function);
-                let clock = Arc::clone(&self.shared.clock);
                 let spawned = thread::Builder::new()
                     .name("health-check".into())
-                    .spawn(move || run_blocking(ticket, &*function, &clock, timeout));
+                    .spawn(move || run_blocking(ticket, &*function, &cx, &clock));
                 if let Err(error) = spawned {
                     // The closure was dropped, and the ticket in it has reported that there will be no result.
-                    tracing::warn!(check = &*self.shared.names[check], %error, "no thread for a health check");
+                    tracing::warn!(check = &*shared.names[check], %error, "no thread for a health check");
                 }
             }
-            Source::Pulse(pulse) => {
-                let began = self.shared.clock.now();
-                ticket.fill(Ok(pulse.look(began)), Duration::ZERO);
-            }
+            Source::Pulse(pulse) => ticket.fill(Ok(pulse.look(began)), Duration::ZERO),
         }
     }
 
@@ -197,10 +268,12 @@ impl Driver {
     }
 }
 
-impl Drop for Driver {
-    /// Ends the subscriptions, also where the thread panicked.
+/// Ends the subscriptions.
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.shared.hub.close();
+        self.0.hub.close();
     }
 }
 
@@ -255,7 +328,7 @@ mod tests {
     }
 
     fn driver(health: &Health, runtime: &Runtime) -> Driver {
-        assert!(health.shared.take());
+        health.shared.take().unwrap();
         Driver::new(Arc::clone(&health.shared), runtime.handle().clone())
     }
 
@@ -429,7 +502,7 @@ mod tests {
         let (clock, runtime, log) = (ManualClock::new(), runtime(), Recorder::new());
         let calls = std::sync::atomic::AtomicUsize::new(0);
         let check = Check::from_fn("db", move || {
-            let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let call = calls.fetch_add(1, Ordering::Relaxed);
             future::ready(call.is_multiple_of(2) || call > 30)
         });
         let health = Health::builder()
@@ -465,7 +538,7 @@ mod tests {
         let (clock, runtime) = (ManualClock::new(), runtime());
         let calls = std::sync::atomic::AtomicUsize::new(0);
         let check = Check::from_fn("db", move || {
-            let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let call = calls.fetch_add(1, Ordering::Relaxed);
             future::ready(if call % 4 == 3 { Err("refused") } else { Ok(()) })
         });
         let health = Health::builder()
@@ -531,7 +604,7 @@ mod tests {
             (Status::Down, Status::Up),
         ];
         assert_eq!(changes, expected);
-        drop(driver);
+        drop(CloseOnDrop(Arc::clone(&driver.shared)));
         let mut heard = Vec::new();
         while let Ok(change) = subscription.try_recv() {
             heard.push((change.from(), change.to()));

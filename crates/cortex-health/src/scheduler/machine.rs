@@ -1,8 +1,10 @@
 use super::jitter::Jitter;
 use super::plan::{Action, Effects, Finding, Moment, Plan};
 use super::slot::{Gate, Slot, State};
+use crate::context::RunReason;
 use crate::graph::Graph;
-use crate::report::Entry;
+use crate::report::{CheckReport, Entry};
+use crate::status::Status;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,7 +47,48 @@ impl Machine {
         let slot = &mut self.slots[check];
         if run == slot.run && slot.end(finding, &mut self.jitter, at, effects) {
             self.changed = true;
+            effects.concluded.push(check);
             self.spread(at, effects);
+        }
+    }
+
+    /// Makes the next tick start a run of the check, unless there is one. `false`: none will end soon, because one hangs
+    /// or an ancestor fails.
+    pub(crate) fn on_request(&mut self, check: usize, at: Moment) -> bool {
+        self.slots[check].request(at)
+    }
+
+    /// Returns the status of a check and why its last run was started.
+    pub(crate) fn run_of(&self, check: usize) -> (Status, RunReason) {
+        let slot = &self.slots[check];
+        (slot.entry.report.status, slot.reason)
+    }
+
+    /// Returns what is known of a check.
+    pub(crate) fn report(&self, check: usize) -> &CheckReport {
+        &self.slots[check].entry.report
+    }
+
+    /// Says whether each check has a result, or is known to get none.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.slots.iter().all(Slot::is_known)
+    }
+
+    /// Returns the runs that are not gone.
+    pub(crate) fn in_flight(&self) -> Vec<Option<u64>> {
+        let run = |slot: &Slot| match slot.state {
+            State::Running { .. } | State::Hung { .. } => Some(slot.run),
+            State::Idle { .. } | State::Waiting { .. } => None,
+        };
+        self.slots.iter().map(run).collect()
+    }
+
+    /// Knows of runs of a machine before this one that were not gone: their checks run when they are.
+    pub(crate) fn inherit(&mut self, in_flight: &[Option<u64>], at: Moment) {
+        for (slot, run) in self.slots.iter_mut().zip(in_flight) {
+            if let Some(run) = *run {
+                slot.inherit(run, at);
+            }
         }
     }
 
@@ -56,6 +99,7 @@ impl Machine {
                 State::Running { since, deadline } if at.now >= deadline => {
                     effects.actions.push(Action::Abort { check });
                     slot.time_out(since, &mut self.jitter, at, effects);
+                    effects.concluded.push(check);
                     self.changed = true;
                 }
                 State::Hung { look, due } if at.now >= look => {
@@ -71,7 +115,7 @@ impl Machine {
         }
         self.spread(at, effects);
         for (check, slot) in self.slots.iter_mut().enumerate() {
-            if let State::Idle { next } = slot.state
+            if let State::Idle { next, .. } = slot.state
                 && at.now >= next
                 && let Some(run) = slot.start(&mut self.jitter, at, effects)
             {
@@ -109,6 +153,9 @@ impl Machine {
             if gate != slot.gate {
                 slot.pass(gate, &mut self.jitter, at, effects);
                 self.changed = true;
+                if gate == Gate::Failing {
+                    effects.concluded.push(check);
+                }
             }
         }
     }
@@ -120,8 +167,12 @@ impl Machine {
 
     /// Returns the state of all checks if it has changed since the last call.
     pub(crate) fn take_changes(&mut self) -> Option<Vec<Arc<Entry>>> {
-        std::mem::take(&mut self.changed)
-            .then(|| self.slots.iter().map(|slot| Arc::clone(&slot.entry)).collect())
+        std::mem::take(&mut self.changed).then(|| self.entries())
+    }
+
+    /// Returns the state of all checks.
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.slots.iter().map(|slot| Arc::clone(&slot.entry)).collect()
     }
 }
 
@@ -130,8 +181,8 @@ mod tests {
     use super::super::bench::{Bench, finding, plan};
     use super::*;
     use crate::observer::Event;
-    use crate::status::Status;
     use expect_test::expect;
+    use std::fmt::Write;
     use std::time::Duration;
 
     #[test]
@@ -399,5 +450,95 @@ mod tests {
                 .iter()
                 .any(|event| matches!(event, Event::Slow { .. }))
         );
+    }
+
+    #[test]
+    #[expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+    fn a_run_knows_why_it_was_started() {
+        let parents = [vec![], vec![0]];
+        let mut bench = Bench::with_dependencies(&[plan(), plan()], &parents, 1);
+        let mut results = [Status::Up, Status::Down, Status::Down, Status::Up].into_iter();
+        let mut story = String::new();
+        while bench.at.now < bench.start.now + Duration::from_secs(35) {
+            for action in bench.tick().actions {
+                let Action::Start { check, run } = action else {
+                    panic!("{action:?}");
+                };
+                let (last, reason) = bench.machine.run_of(check);
+                writeln!(story, "c{check} run {run}, {last}: {reason}").unwrap();
+                let status = if check == 0 {
+                    results.next().unwrap_or(Status::Up)
+                } else {
+                    Status::Up
+                };
+                bench.end(check, Some(status));
+            }
+            let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+            bench.advance(wait);
+        }
+        expect![[r#"
+            c0 run 1, unknown: scheduled
+            c1 run 1, unknown: scheduled
+            c1 run 2, up: scheduled
+            c0 run 2, up: scheduled
+            c0 run 3, up: confirm
+            c0 run 4, down: scheduled
+            c1 run 3, skipped: parent_recovered
+            c0 run 5, up: scheduled
+            c1 run 4, up: scheduled
+        "#]]
+        .assert_eq(&story);
+    }
+
+    #[test]
+    fn a_request_starts_a_run_or_joins_one() {
+        let mut bench = Bench::new(&[plan()], 1);
+        assert!(bench.machine.on_request(0, bench.at), "it was due anyway");
+        assert_eq!(bench.tick().actions, [Action::Start { check: 0, run: 1 }]);
+        assert!(bench.machine.on_request(0, bench.at));
+        assert_eq!(bench.tick().actions, [], "joined");
+        assert_eq!(bench.end(0, Some(Status::Up)).concluded, [0]);
+        bench.advance(Duration::from_secs(1));
+        assert!(bench.machine.on_request(0, bench.at));
+        assert_eq!(bench.tick().actions, [Action::Start { check: 0, run: 2 }]);
+        assert_eq!(bench.machine.run_of(0), (Status::Up, RunReason::Manual));
+        bench.advance(Duration::from_secs(2));
+        assert_eq!(bench.tick().concluded, [0], "a timeout is an end");
+        assert!(!bench.machine.on_request(0, bench.at), "it hangs");
+    }
+
+    #[test]
+    fn a_request_for_what_is_skipped_is_refused() {
+        let mut bench = Bench::with_dependencies(&[plan(), plan()], &[vec![], vec![0]], 1);
+        bench.tick();
+        assert!(
+            bench.machine.on_request(1, bench.at),
+            "it waits for the first result above"
+        );
+        bench.end(0, Some(Status::Down));
+        assert_eq!(bench.report(1).status(), Status::Skipped);
+        assert!(!bench.machine.on_request(1, bench.at));
+        assert_eq!(bench.tick().actions, []);
+    }
+
+    #[test]
+    fn a_run_from_before_is_waited_for() {
+        let mut bench = Bench::new(&[plan(), plan()], 1);
+        bench.machine.inherit(&[Some(7), None], bench.at);
+        assert_eq!(bench.machine.in_flight(), [Some(7), None]);
+        bench.in_flight[0] = Some(7);
+        assert_eq!(bench.tick().actions, [Action::Start { check: 1, run: 1 }]);
+        bench.end(1, Some(Status::Up));
+        assert!(!bench.machine.is_complete());
+        bench.advance(Duration::from_secs(2));
+        bench.tick();
+        assert_eq!(
+            bench.report(0).status(),
+            Status::Down,
+            "it takes longer than it may"
+        );
+        assert!(bench.machine.is_complete());
+        bench.end(0, Some(Status::Up));
+        assert_eq!(bench.tick().actions, [Action::Start { check: 0, run: 8 }]);
     }
 }

@@ -6,9 +6,11 @@ mod hysteresis;
 mod jitter;
 mod log;
 mod machine;
+mod once;
 mod plan;
 mod run;
 mod slot;
+mod waiters;
 
 #[cfg(test)]
 mod bench;
@@ -18,3 +20,5 @@ mod rules;
 mod skip;
 
 pub(crate) use self::driver::{Message, start};
+pub(crate) use self::once::once;
+pub(crate) use self::waiters::Waiter;

@@ -76,6 +76,8 @@ impl Finding {
 pub(crate) struct Effects {
     pub(crate) actions: Vec<Action>,
     pub(crate) events: Vec<Event>,
+    /// Checks of which a run ended, or will not come.
+    pub(crate) concluded: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +89,7 @@ pub(crate) enum Action {
 }
 
 /// Adds, and stops short of what an `Instant` can hold.
-pub(super) fn after(at: Instant, by: Duration) -> Instant {
+pub(crate) fn after(at: Instant, by: Duration) -> Instant {
     const FAR: Duration = Duration::from_hours(24 * 365 * 30);
     at + by.min(FAR)
 }

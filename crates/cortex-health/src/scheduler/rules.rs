@@ -14,6 +14,7 @@ enum Step {
     /// To the moment of the next tick and no further.
     Sleep,
     End(usize, Option<Status>),
+    Request(usize),
 }
 
 /// Checks, and on which of those before them they depend.
@@ -50,6 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => (0u64..30_000).prop_map(|millis| Step::Advance(Duration::from_millis(millis))),
         4 => Just(Step::Sleep),
+        1 => (0usize..5).prop_map(Step::Request),
         8 => (0usize..5, prop::option::weighted(0.9, status)).prop_map(|(check, end)| Step::End(check, end)),
     ];
     prop::collection::vec(step, 1..120)
@@ -221,6 +223,7 @@ proptest! {
     fn whatever_happens_the_rules_hold((plans, parents) in plans(), seed: u64, steps in steps()) {
         let mut bench = Bench::with_dependencies(&plans, &parents, seed);
         let mut judge = Judge::new(&plans, Graph::new(&parents).unwrap());
+        let mut asked = vec![false; plans.len()];
         for step in steps {
             match step {
                 Step::Advance(by) => bench.advance(by),
@@ -232,12 +235,25 @@ proptest! {
                     if bench.in_flight.get(check).copied().flatten().is_some() {
                         let effects = bench.end(check, end);
                         judge.hear(&bench, &effects);
+                        effects.concluded.iter().for_each(|&check| asked[check] = false);
+                    }
+                }
+                Step::Request(check) => {
+                    if check < plans.len() && bench.machine.on_request(check, bench.at) {
+                        asked[check] = true;
                     }
                 }
             }
             let effects = bench.tick(); // never two in flight, nothing left to do: asserted inside
             judge.hear(&bench, &effects);
             judge.look(&bench, &effects);
+            effects.concluded.iter().for_each(|&check| asked[check] = false);
+            for (check, asked) in asked.iter().enumerate() {
+                // Whoever was promised the end of a run gets it: there is a run, or one above it that comes first.
+                let above = Graph::new(&parents).unwrap();
+                let mut line = above.ancestors(check).iter().copied().chain([check]);
+                prop_assert!(!asked || line.any(|check| bench.in_flight[check].is_some()));
+            }
         }
     }
 

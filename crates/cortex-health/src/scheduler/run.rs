@@ -1,5 +1,6 @@
 use super::driver::Message;
 use super::plan::Finding;
+use crate::context::CheckCtx;
 use crate::observer::RunResult;
 use crate::outcome::Outcome;
 use crate::source;
@@ -58,28 +59,28 @@ impl Drop for Ticket {
 /// Runs an async check to its end or its panic.
 pub(crate) async fn run_async(
     mut ticket: Ticket, // dropped last: when it reports, the future of the check is gone
-    start: impl FnOnce() -> source::Run,
+    start: impl FnOnce(CheckCtx) -> source::Run,
+    cx: CheckCtx,
     clock: impl Clock,
-    timeout: Duration,
 ) {
     let began = clock.now();
-    let context = Context::new().with_deadline(Deadline::after(began, timeout));
-    let outcome = caught(start()).with_context(context).await;
+    let context = Context::new().with_deadline(Deadline::at(cx.deadline));
+    let outcome = caught(start(cx)).with_context(context).await;
     ticket.fill(outcome, clock.now().saturating_duration_since(began));
 }
 
 /// Runs a blocking check to its end or its panic.
 pub(crate) fn run_blocking(
     mut ticket: Ticket,
-    function: &(dyn Fn() -> Outcome + Send + Sync),
+    function: &(dyn Fn(&CheckCtx) -> Outcome + Send + Sync),
+    cx: &CheckCtx,
     clock: &impl Clock,
-    timeout: Duration,
 ) {
     let began = clock.now();
-    let context = Context::new().with_deadline(Deadline::after(began, timeout));
+    let context = Context::new().with_deadline(Deadline::at(cx.deadline));
     let outcome = {
         let _guard = context.attach();
-        catch_unwind(AssertUnwindSafe(function)).map_err(describe)
+        catch_unwind(AssertUnwindSafe(|| function(cx))).map_err(describe)
     };
     ticket.fill(outcome, clock.now().saturating_duration_since(began));
 }

@@ -2,6 +2,7 @@ use super::flap::Flap;
 use super::hysteresis::Hysteresis;
 use super::jitter::Jitter;
 use super::plan::{Effects, Finding, Moment, Plan, after};
+use crate::context::RunReason;
 use crate::history::{Run, remember};
 use crate::observer::{Event, RunResult};
 use crate::report::{CheckReport, Entry};
@@ -24,6 +25,8 @@ pub(super) struct Slot {
     pub(super) gate: Gate,
     /// The number of the last run.
     pub(super) run: u64,
+    /// Why it runs, or ran.
+    pub(super) reason: RunReason,
     hysteresis: Hysteresis,
     flap: Flap,
     /// The worst status since it began to flap, if it is held down.
@@ -40,9 +43,12 @@ pub(super) struct Slot {
 pub(super) enum State {
     Idle {
         next: Instant,
+        reason: RunReason,
     },
     /// For the first results of its ancestors, or the first since they recovered.
-    Waiting,
+    Waiting {
+        reason: RunReason,
+    },
     Running {
         since: Moment,
         deadline: Instant,
@@ -69,7 +75,11 @@ impl Slot {
     /// Makes the slot of a check that is due.
     pub(super) fn new(plan: Plan, entry: Arc<Entry>, at: Moment) -> Self {
         Self {
-            state: State::Idle { next: at.now },
+            state: State::Idle {
+                next: at.now,
+                reason: RunReason::Scheduled,
+            },
+            reason: RunReason::Scheduled,
             gate: Gate::Open,
             run: 0,
             hysteresis: Hysteresis::new(plan.fall, plan.rise),
@@ -101,11 +111,30 @@ impl Slot {
         }
     }
 
+    /// Says whether there is a result, or none to come.
+    pub(super) fn is_known(&self) -> bool {
+        match self.entry.report.status {
+            Status::Unknown => false,
+            Status::Skipped => self.gate == Gate::Failing,
+            Status::Up | Status::Degraded | Status::Down => true,
+        }
+    }
+
+    /// Waits for the end of a run that another scheduler started; it fails if that takes longer than a run may.
+    pub(super) fn inherit(&mut self, run: u64, at: Moment) {
+        self.run = run;
+        self.state = State::Hung {
+            look: after(at.now, self.plan.timeout),
+            due: at.now,
+        };
+        self.update(|report| report.hung = Some(at.wall));
+    }
+
     /// Returns when something is due; `None` while it waits for others.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = match self.state {
-            State::Idle { next } => Some(next),
-            State::Waiting => None,
+            State::Idle { next, .. } => Some(next),
+            State::Waiting { .. } => None,
             State::Running { deadline, .. } => Some(deadline),
             State::Hung { look, .. } => Some(look),
         };
@@ -121,7 +150,7 @@ impl Slot {
         effects: &mut Effects,
     ) -> bool {
         match self.state {
-            State::Idle { .. } | State::Waiting => return false, // reported twice
+            State::Idle { .. } | State::Waiting { .. } => return false, // reported twice
             State::Running { since, .. } => {
                 let finding = finding.unwrap_or_else(|| {
                     let latency = at.now.saturating_duration_since(since.now);
@@ -129,10 +158,15 @@ impl Slot {
                 });
                 self.conclude(finding, None, at, effects);
                 let next = after(since.now, self.delay(jitter)).max(at.now);
-                self.rest(next);
+                let reason = if self.is_pending() {
+                    RunReason::Confirm
+                } else {
+                    RunReason::Scheduled
+                };
+                self.rest(next, reason);
             }
             State::Hung { due, .. } => {
-                self.rest(due.max(at.now));
+                self.rest(due.max(at.now), RunReason::Scheduled);
                 self.update(|report| report.hung = None); // too late to count
             }
         }
@@ -140,11 +174,23 @@ impl Slot {
     }
 
     /// Waits for the next run, or for what must come before it.
-    fn rest(&mut self, next: Instant) {
+    fn rest(&mut self, next: Instant, reason: RunReason) {
         self.state = match self.gate {
-            Gate::Open | Gate::Failing => State::Idle { next },
-            Gate::Pending => State::Waiting,
+            Gate::Open | Gate::Failing => State::Idle { next, reason },
+            Gate::Pending => State::Waiting { reason },
         };
+    }
+
+    /// Makes it run now, if it does not. `false`: there will be no end of a run to wait for.
+    pub(super) fn request(&mut self, at: Moment) -> bool {
+        match (self.state, self.gate) {
+            (State::Hung { .. }, _) | (State::Idle { .. }, Gate::Failing) => false,
+            (State::Running { .. } | State::Waiting { .. }, _) => true,
+            (State::Idle { .. }, Gate::Open | Gate::Pending) => {
+                self.rest(at.now, RunReason::Manual);
+                true
+            }
+        }
     }
 
     /// Gives up a run whose time is over.
@@ -174,10 +220,14 @@ impl Slot {
                 result: RunResult::Skipped,
                 latency: Duration::ZERO,
             });
-            self.state = State::Idle {
-                next: after(at.now, jitter.spread(self.plan.interval)),
-            };
+            self.rest(
+                after(at.now, jitter.spread(self.plan.interval)),
+                RunReason::Scheduled,
+            );
             return None;
+        }
+        if let State::Idle { reason, .. } = self.state {
+            self.reason = reason;
         }
         self.run += 1;
         self.state = State::Running {
@@ -278,13 +328,21 @@ impl Slot {
             (Gate::Failing, state) => {
                 self.update(|report| report.stale = false);
                 self.settle(Status::Skipped, at, effects);
-                if matches!(state, State::Waiting) {
-                    let next = after(at.now, jitter.spread(self.plan.interval));
-                    self.state = State::Idle { next };
+                if matches!(state, State::Waiting { .. }) {
+                    self.rest(
+                        after(at.now, jitter.spread(self.plan.interval)),
+                        RunReason::Scheduled,
+                    );
                 }
             }
-            (Gate::Pending, State::Idle { .. }) => self.state = State::Waiting,
-            (Gate::Open, State::Idle { .. } | State::Waiting) => self.state = State::Idle { next: at.now },
+            (Gate::Pending | Gate::Open, State::Idle { reason, .. } | State::Waiting { reason }) => {
+                let reason = if self.entry.report.status == Status::Skipped {
+                    RunReason::ParentRecovered
+                } else {
+                    reason
+                };
+                self.rest(at.now, reason);
+            }
             (Gate::Open, State::Hung { .. }) => self.count(Status::Down, at, effects),
             (Gate::Open | Gate::Pending, _) => {}
         }
@@ -324,11 +382,16 @@ impl Slot {
     /// Draws the time from the start of the last run to that of the next.
     fn delay(&self, jitter: &mut Jitter) -> Duration {
         let delay = jitter.spread(self.plan.interval);
-        if self.gate != Gate::Failing && self.hysteresis.is_pending() {
+        if self.is_pending() {
             delay.min(CONFIRM)
         } else {
             delay
         }
+    }
+
+    /// Says whether the next result may change the status.
+    fn is_pending(&self) -> bool {
+        self.gate != Gate::Failing && self.hysteresis.is_pending()
     }
 
     pub(super) fn stale_at(&self) -> Option<Instant> {

@@ -7,6 +7,7 @@ mod answers;
 mod dependencies;
 #[cfg(feature = "axum")]
 mod endpoint;
+mod once;
 mod probe;
 mod scheduler;
 mod wait;

@@ -1,5 +1,7 @@
 use crate::wait::until;
-use cortex_health::{Check, Detail, Endpoint, Event, Group, Health, Observer, Running, Status};
+use cortex_health::{
+    Check, Detail, Endpoint, Event, Group, Health, Observer, RunNowError, RunReason, Running, Status,
+};
 use http::HeaderMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -371,4 +373,109 @@ fn changes_reach_a_task_and_a_thread() {
     );
     running.stop();
     assert_eq!(runtime.block_on(all).unwrap(), [Status::Up, Status::Down]);
+}
+
+#[test]
+fn those_who_ask_at_once_share_one_run() {
+    let (runtime, calls) = (runtime(), Arc::new(Calls::default()));
+    let (release, released) = tokio::sync::watch::channel(true);
+    let check = {
+        let calls = Arc::clone(&calls);
+        Check::from_fn("db", move || {
+            let (calls, mut released) = (Arc::clone(&calls), released.clone());
+            async move {
+                let _call = calls.enter();
+                let _ = released.wait_for(|released| *released).await;
+            }
+        })
+    };
+    let hour = Duration::from_hours(1);
+    let health = Health::builder()
+        .check(check.every(hour).timeout(hour))
+        .build()
+        .unwrap();
+    let running = health.start(runtime.handle()).unwrap();
+    until("the first run", || status(&health, "db") == Status::Up);
+    assert_eq!(calls.total(), 1);
+
+    release.send(false).unwrap();
+    let mut asking: Vec<_> = (0..100).map(|_| Box::pin(health.run_now("db"))).collect();
+    for ask in &mut asking {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(ask.as_mut().poll(&mut cx).is_pending(), "asked, and waiting");
+    }
+    until("a run by hand", || calls.total() == 2);
+    let late = {
+        let context = cortex_core::Context::new().with_deadline(cortex_core::Deadline::after(
+            cortex_core::Clock::now(&cortex_core::SystemClock),
+            millis(5),
+        ));
+        let health = health.clone();
+        let ask = async move { health.run_now("db").await.unwrap_err() };
+        runtime.spawn(cortex_core::FutureExt::with_context(ask, context))
+    };
+    assert_eq!(runtime.block_on(late).unwrap(), RunNowError::DeadlineExceeded);
+    release.send(true).unwrap();
+    runtime.block_on(async {
+        for ask in asking {
+            let report = ask.await.unwrap();
+            assert_eq!((report.status(), report.runs().len()), (Status::Up, 2));
+        }
+        assert_eq!(
+            health.run_now("nobody").await.unwrap_err(),
+            RunNowError::UnknownCheck
+        );
+    });
+    assert_eq!((calls.total(), calls.most.load(Ordering::SeqCst)), (2, 1));
+    running.stop();
+    let error = runtime.block_on(health.run_now("db")).unwrap_err();
+    assert_eq!(error, RunNowError::NotRunning);
+    assert!(error.to_string().starts_with("run the check: "), "{error}");
+}
+
+#[test]
+fn nothing_runs_before_the_start() {
+    let runtime = runtime();
+    let health = Health::builder()
+        .check(Check::from_fn("db", || async {}))
+        .build()
+        .unwrap();
+    assert_eq!(
+        runtime.block_on(health.run_now("db")).unwrap_err(),
+        RunNowError::NotRunning
+    );
+}
+
+#[test]
+fn a_run_is_told_of_itself_and_of_its_end() {
+    let (runtime, (send, seen)) = (runtime(), mpsc::channel());
+    let send = Mutex::new(send);
+    let check = Check::blocking_with_context("db", move |cx| {
+        let told = (
+            cx.name().to_owned(),
+            cx.last(),
+            cx.attempt(),
+            cx.reason(),
+            cx.is_cancelled(),
+        );
+        send.lock().unwrap().send(told).unwrap();
+        let deadline = cortex_core::Context::current().deadline().unwrap();
+        assert_eq!(deadline.instant(), cx.deadline());
+        if cx.attempt() == 2 {
+            until("the run is given up", || cx.is_cancelled());
+        }
+    });
+    let health = Health::builder()
+        .check(check.timeout(millis(20)).every(millis(21)))
+        .build()
+        .unwrap();
+    let running = health.start(runtime.handle()).unwrap();
+    let next = || seen.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(
+        next(),
+        ("db".into(), Status::Unknown, 1, RunReason::Scheduled, false)
+    );
+    assert_eq!(next().2, 2);
+    assert_eq!(next().2, 3);
+    running.stop();
 }
