@@ -1,13 +1,17 @@
 use crate::check::Check;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::graph::Graph;
+use crate::group::Group;
 use crate::health::Health;
 use crate::name;
 use crate::observer::Observer;
 use crate::render::Service;
 use crate::report::Layout;
 use crate::shared::Shared;
+use crate::status::Status;
 use cortex_core::{Clock, SystemClock};
+use http::StatusCode;
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -28,6 +32,8 @@ use std::time::Duration;
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     checks: Vec<Check>,
+    groups: Vec<(Group, Vec<Cow<'static, str>>)>,
+    codes: Vec<(Group, Status, StatusCode)>,
     service: Option<Service>,
     clock: Arc<dyn Clock>,
     observer: Box<dyn Observer>,
@@ -38,6 +44,8 @@ impl Builder {
     pub(crate) fn new() -> Self {
         Self {
             checks: Vec::new(),
+            groups: Vec::new(),
+            codes: Vec::new(),
             service: None,
             clock: Arc::new(SystemClock),
             observer: Box::new(()),
@@ -48,6 +56,53 @@ impl Builder {
     /// Adds a check.
     pub fn check(mut self, check: Check) -> Self {
         self.checks.push(check);
+        self
+    }
+
+    /// Adds checks by their names to a group, besides those that name it by [`Check::groups`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{BuildErrorKind, Check, Group, Health, Status};
+    ///
+    /// let payments = Group::new("payments")?;
+    /// let builder = || Health::builder().check(Check::from_fn("db", || async { true }));
+    /// let health = builder().group(payments.clone(), ["db"]).build()?;
+    /// assert_eq!(health.snapshot().group(&payments), Status::Down); // not started
+    ///
+    /// let error = builder().group(payments, ["bank"]).build().unwrap_err();
+    /// assert_eq!(error.kind(), BuildErrorKind::UnknownMember);
+    /// assert_eq!(error.to_string(), r#"accept the group "payments": it has a member that there is not: "bank""#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn group(
+        mut self,
+        group: Group,
+        checks: impl IntoIterator<Item = impl Into<Cow<'static, str>>>,
+    ) -> Self {
+        self.groups
+            .push((group, checks.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Sets what a group answers when it is up (default: 200), degraded (200) or down (503).
+    ///
+    /// It takes a code from 200 to 299 or from 400 to 599 that may have a body. A refusal, as while starting or
+    /// draining, is 503 in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{BuildErrorKind, Group, Health, Status};
+    /// use http::StatusCode;
+    ///
+    /// let degraded = |code| Health::builder().map_status(Group::READY, Status::Degraded, code).build();
+    /// assert!(degraded(StatusCode::SERVICE_UNAVAILABLE).is_ok()); // take no traffic unless all is well
+    /// assert_eq!(degraded(StatusCode::NOT_MODIFIED).unwrap_err().kind(), BuildErrorKind::InvalidMapping);
+    /// ```
+    pub fn map_status(mut self, group: Group, status: Status, code: StatusCode) -> Self {
+        self.codes.push((group, status, code));
         self
     }
 
@@ -94,6 +149,26 @@ impl Builder {
             }
             if !layout.add((*check.name).into(), &check.groups) {
                 return refuse(BuildErrorKind::DuplicateName);
+            }
+        }
+        for (group, names) in &self.groups {
+            layout.enter(group);
+            for name in names {
+                let Some(&index) = layout.checks.get(&**name) else {
+                    let error =
+                        BuildError::new(BuildErrorKind::UnknownMember, group.name().to_owned().into());
+                    return Err(error.related_to([&**name]));
+                };
+                layout.join(group, index);
+            }
+        }
+        for (group, status, code) in &self.codes {
+            let refuse = |kind| Err(BuildError::new(kind, group.name().to_owned().into()));
+            let Some(index) = layout.group(group.name()) else {
+                return refuse(BuildErrorKind::UnknownGroup);
+            };
+            if !layout.codes[index].set(*status, *code) {
+                return refuse(BuildErrorKind::InvalidMapping);
             }
         }
         let graph = graph(&self.checks, &layout)?;
@@ -218,6 +293,38 @@ mod tests {
             error.to_string(),
             "accept the check \"db\": another check has this name"
         );
+    }
+
+    #[test]
+    fn groups_are_answered_by_what_there_is() {
+        let kind = |builder: Builder| builder.build().unwrap_err().kind();
+        let group = Group::new("payments").unwrap();
+        let ok = StatusCode::OK;
+        assert_eq!(
+            kind(Health::builder().map_status(group.clone(), Status::Up, ok)),
+            BuildErrorKind::UnknownGroup
+        );
+        for (status, code) in [
+            (Status::Unknown, ok),
+            (Status::Skipped, ok),
+            (Status::Up, StatusCode::NO_CONTENT),
+            (Status::Up, StatusCode::CONTINUE),
+            (Status::Down, StatusCode::FOUND),
+            (Status::Down, StatusCode::from_u16(600).unwrap()),
+        ] {
+            let builder = Health::builder().map_status(Group::READY, status, code);
+            assert_eq!(kind(builder), BuildErrorKind::InvalidMapping, "{status} {code}");
+        }
+        let check = Check::from_fn("db", || async {}).groups([group.clone()]);
+        let health = Health::builder()
+            .check(check)
+            .group(group.clone(), ["db", "db"])
+            .group(Group::new("empty").unwrap(), [""; 0])
+            .map_status(group.clone(), Status::Down, StatusCode::IM_A_TEAPOT);
+        let health = health.build().unwrap();
+        let layout = &health.shared.layout;
+        assert_eq!(layout.groups[layout.group("payments").unwrap()].1, [0], "once");
+        assert!(layout.group("empty").is_some());
     }
 
     #[test]

@@ -1,16 +1,19 @@
+use crate::access::Access;
 use crate::health::Health;
-use crate::respond::{Detail, Endpoint};
+use crate::respond::Endpoint;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
+use std::sync::Arc;
 
 /// Returns a router that answers probes and readers with [`Health::respond`].
 ///
 /// `GET` and `HEAD` of `/livez`, `/readyz`, `/startupz`, `/health`, `/health/{group}` and `/health/check/{name}`. All
-/// who can reach it see as much as `detail` allows: keep [`Detail::None`] for a public listener. With `?verbose` the answer
+/// who can reach it see as much as `access` allows, a [`Detail`](crate::Detail) or an [`Access`] with bearer tokens: keep
+/// [`Detail::None`](crate::Detail::None) for a public listener. With `?verbose` the answer
 /// is [`Health::respond_verbose`].
 ///
 /// # Examples
@@ -21,39 +24,32 @@ use axum::routing::{MethodRouter, get};
 /// let health = Health::builder().build()?;
 /// let app: axum::Router = router(&health, Detail::None);
 /// assert!(app.has_routes());
-/// # Ok::<(), cortex_health::BuildError>(())
+///
+/// let access = cortex_health::Access::new(Detail::Status).bearer("0123456789abcdef0123456789abcdef")?;
+/// let admin: axum::Router = router(&health, access);
+/// # let _ = admin;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn router(health: &Health, detail: Detail) -> Router {
-    let fixed = |endpoint: Endpoint<'static>| -> MethodRouter<Health> {
+pub fn router(health: &Health, access: impl Into<Access>) -> Router {
+    let state = (health.clone(), Arc::new(access.into()));
+    let fixed = |endpoint: Endpoint<'static>| -> MethodRouter<Asked> {
         get(
-            move |State(health): State<Health>, RawQuery(query): RawQuery, headers: HeaderMap| async move {
-                answer(&health, endpoint, query.as_deref(), &headers, detail)
+            move |State(asked): State<Asked>, RawQuery(query): RawQuery, headers: HeaderMap| async move {
+                answer(&asked, endpoint, query.as_deref(), &headers)
             },
         )
     };
-    let group = async move |State(health): State<Health>,
+    let group = async move |State(asked): State<Asked>,
                             Path(name): Path<String>,
                             RawQuery(query): RawQuery,
                             headers: HeaderMap| {
-        answer(
-            &health,
-            Endpoint::Group(&name),
-            query.as_deref(),
-            &headers,
-            detail,
-        )
+        answer(&asked, Endpoint::Group(&name), query.as_deref(), &headers)
     };
-    let check = async move |State(health): State<Health>,
+    let check = async move |State(asked): State<Asked>,
                             Path(name): Path<String>,
                             RawQuery(query): RawQuery,
                             headers: HeaderMap| {
-        answer(
-            &health,
-            Endpoint::Check(&name),
-            query.as_deref(),
-            &headers,
-            detail,
-        )
+        answer(&asked, Endpoint::Check(&name), query.as_deref(), &headers)
     };
     Router::new()
         .route("/livez", fixed(Endpoint::Live))
@@ -62,16 +58,19 @@ pub fn router(health: &Health, detail: Detail) -> Router {
         .route("/health", fixed(Endpoint::Health))
         .route("/health/{group}", get(group))
         .route("/health/check/{name}", get(check))
-        .with_state(health.clone())
+        .with_state(state)
 }
 
+/// Who is asked, and what may be told.
+type Asked = (Health, Arc<Access>);
+
 fn answer(
-    health: &Health,
+    (health, access): &Asked,
     endpoint: Endpoint<'_>,
     query: Option<&str>,
     headers: &HeaderMap,
-    detail: Detail,
 ) -> Response {
+    let detail = access.detail(headers);
     let mut parameters = query.unwrap_or_default().split('&');
     let response = if parameters.any(|parameter| parameter == "verbose" || parameter.starts_with("verbose="))
     {

@@ -2,7 +2,7 @@ use crate::name;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Why [`Builder::build`](crate::Builder::build) refused a check.
+/// Why [`Builder::build`](crate::Builder::build) refused a check or a group.
 ///
 /// # Examples
 ///
@@ -44,12 +44,12 @@ impl BuildError {
         self.kind
     }
 
-    /// Returns the name of the check.
+    /// Returns the name of the check, or of the group, that was refused.
     pub fn check(&self) -> &str {
         &self.check
     }
 
-    /// Returns the other names that it is about: the dependency that there is not, or the checks of a cycle, each before
+    /// Returns the other names that it is about: the dependency or member that there is not, or the checks of a cycle, each before
     /// the one it depends on.
     ///
     /// # Examples
@@ -89,8 +89,19 @@ impl fmt::Display for BuildError {
             BuildErrorKind::UnknownDependency => "it depends on a check that there is not",
             BuildErrorKind::DependsOnItself => "it depends on itself",
             BuildErrorKind::DependencyCycle => "checks depend on each other",
+            BuildErrorKind::UnknownMember => "it has a member that there is not",
+            BuildErrorKind::UnknownGroup => "no check and no list of members names it",
+            BuildErrorKind::InvalidMapping => {
+                "it is up, degraded or down, and answers with 200 to 299 or 400 to 599 and a body"
+            }
         };
-        write!(f, "accept the check {:?}: {why}", self.check)?;
+        let what = match self.kind {
+            BuildErrorKind::UnknownMember | BuildErrorKind::UnknownGroup | BuildErrorKind::InvalidMapping => {
+                "group"
+            }
+            _ => "check",
+        };
+        write!(f, "accept the {what} {:?}: {why}", self.check)?;
         match (self.kind, &self.related[..]) {
             (BuildErrorKind::DependencyCycle, [first, ..]) => {
                 write!(f, ": {} -> {first}", self.related.join(" -> "))
@@ -138,6 +149,12 @@ pub enum BuildErrorKind {
     DependsOnItself,
     /// Checks depend on each other, so that none of them could run first.
     DependencyCycle,
+    /// The group lists a name that no check has.
+    UnknownMember,
+    /// Codes were set for a group that has no check.
+    UnknownGroup,
+    /// A group is never in this status, or no report can be sent with this code.
+    InvalidMapping,
 }
 
 /// Why [`Group::new`](crate::Group::new) refused a name.

@@ -1,5 +1,7 @@
 use crate::error::InvalidName;
 use crate::name;
+use crate::status::Status;
+use http::StatusCode;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -58,6 +60,50 @@ impl fmt::Debug for Group {
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+/// What a group answers in each status.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Codes {
+    up: StatusCode,
+    degraded: StatusCode,
+    down: StatusCode,
+}
+
+impl Codes {
+    /// Returns the answer; `Down` stands for all that a group cannot be.
+    pub(crate) const fn of(self, status: Status) -> StatusCode {
+        match status {
+            Status::Up => self.up,
+            Status::Degraded => self.degraded,
+            Status::Down | Status::Unknown | Status::Skipped => self.down,
+        }
+    }
+
+    /// Changes an answer; `false` if no group is in this status or no report can go with this code.
+    pub(crate) fn set(&mut self, status: Status, code: StatusCode) -> bool {
+        let has_body = !matches!(code, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
+        if !(code.is_success() && has_body || code.is_client_error() || code.is_server_error()) {
+            return false;
+        }
+        match status {
+            Status::Up => self.up = code,
+            Status::Degraded => self.degraded = code,
+            Status::Down => self.down = code,
+            Status::Unknown | Status::Skipped => return false,
+        }
+        true
+    }
+}
+
+impl Default for Codes {
+    fn default() -> Self {
+        Self {
+            up: StatusCode::OK,
+            degraded: StatusCode::OK,
+            down: StatusCode::SERVICE_UNAVAILABLE,
+        }
     }
 }
 

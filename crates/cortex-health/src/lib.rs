@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod access;
 mod builder;
 mod check;
 mod context;
@@ -32,6 +33,7 @@ mod source;
 #[cfg(feature = "axum")]
 mod endpoint;
 
+pub use self::access::{Access, InvalidToken};
 pub use self::builder::Builder;
 pub use self::check::Check;
 pub use self::context::{CheckCtx, RunReason};

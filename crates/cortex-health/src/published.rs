@@ -1,9 +1,11 @@
+use crate::group::Codes;
 use crate::negotiate::Format;
 use crate::render::{self, Page, Service};
 use crate::report::{CheckReport, Layout, Report, worst, worst_alive};
 use crate::respond::Detail;
 use crate::status::Status;
 use bytes::Bytes;
+use http::StatusCode;
 use std::sync::{Arc, OnceLock};
 
 /// One publication: the report, what each probe answers by it, and the bodies rendered so far.
@@ -30,7 +32,9 @@ impl Published {
         let groups = report.layout.groups.iter().enumerate();
         Self {
             groups: groups
-                .map(|(index, (_, members))| View::new(judge(index, members)))
+                .map(|(index, (_, members))| {
+                    View::new(judge(index, members).coded(report.layout.codes[index]))
+                })
                 .collect(),
             health: View::new(Verdict::judge(report.checks(), begun)),
             drain: [
@@ -59,7 +63,7 @@ impl Published {
 
     /// Says whether the startup group passes.
     pub(crate) fn has_started(&self) -> bool {
-        self.groups[Layout::STARTUP].verdict.status.is_serving()
+        self.groups[Layout::STARTUP].verdict.code.is_success()
     }
 
     pub(crate) fn render(
@@ -126,20 +130,31 @@ impl Bodies {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) status: Status,
+    pub(crate) code: StatusCode,
     pub(crate) refusal: Option<Refusal>,
 }
 
 impl Verdict {
-    pub(crate) const fn of(status: Status) -> Self {
+    pub(crate) fn of(status: Status) -> Self {
         Self {
             status,
+            code: Codes::default().of(status),
             refusal: None,
         }
+    }
+
+    /// Answers as the group does.
+    fn coded(mut self, codes: Codes) -> Self {
+        if self.refusal.is_none() {
+            self.code = codes.of(self.status);
+        }
+        self
     }
 
     pub(crate) const fn refuse(refusal: Refusal) -> Self {
         Self {
             status: Status::Down,
+            code: StatusCode::SERVICE_UNAVAILABLE,
             refusal: Some(refusal),
         }
     }

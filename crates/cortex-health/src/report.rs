@@ -1,4 +1,4 @@
-use crate::group::Group;
+use crate::group::{Codes, Group};
 use crate::history::{Run, Transition};
 use crate::published::Bodies;
 use crate::status::{Criticality, Status};
@@ -327,6 +327,8 @@ pub(crate) struct Layout {
     pub(crate) all: Vec<usize>,
     /// Startup, live and ready come first.
     pub(crate) groups: Vec<(Group, Vec<usize>)>,
+    /// The answers of each group.
+    pub(crate) codes: Vec<Codes>,
 }
 
 impl Layout {
@@ -339,6 +341,7 @@ impl Layout {
         Self {
             checks: HashMap::new(),
             all: Vec::new(),
+            codes: vec![Codes::default(); groups.len()],
             groups: groups.map(|group| (group, Vec::new())).into(),
         }
     }
@@ -352,15 +355,27 @@ impl Layout {
         self.checks.insert(name, index);
         self.all.push(index);
         for group in groups {
-            let at = self.group(group.name()).unwrap_or_else(|| {
-                self.groups.push((group.clone(), Vec::new()));
-                self.groups.len() - 1
-            });
-            if self.groups[at].1.last() != Some(&index) {
-                self.groups[at].1.push(index);
-            }
+            self.join(group, index);
         }
         true
+    }
+
+    /// Makes a check a member of a group, and the group if there is none of its name.
+    pub(crate) fn join(&mut self, group: &Group, check: usize) {
+        let at = self.enter(group);
+        let members = &mut self.groups[at].1;
+        if !members.contains(&check) {
+            members.push(check);
+        }
+    }
+
+    /// Returns the index of a group, made if there is none of its name.
+    pub(crate) fn enter(&mut self, group: &Group) -> usize {
+        self.group(group.name()).unwrap_or_else(|| {
+            self.groups.push((group.clone(), Vec::new()));
+            self.codes.push(Codes::default());
+            self.groups.len() - 1
+        })
     }
 
     pub(crate) fn group(&self, name: &str) -> Option<usize> {

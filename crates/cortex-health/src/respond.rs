@@ -79,7 +79,8 @@ impl Health {
     /// | a group | 503 | the group | the group | 503 |
     /// | a check | 503 | the check | the check | 503 |
     ///
-    /// Up and degraded are 200, down and unknown are 503. An unknown name is an empty 404.
+    /// Up and degraded are 200, down and unknown are 503, unless [`Builder::map_status`](crate::Builder::map_status) says
+    /// otherwise for the group. An unknown name is an empty 404.
     ///
     /// # Performance
     ///
@@ -103,7 +104,7 @@ impl Health {
             return response(StatusCode::NOT_FOUND, None, Bytes::new());
         };
         let offer = negotiate(accept);
-        let (code, body) = self.answer(target, offer.format, detail);
+        let (code, body) = self.shared.answer(target, offer.format, detail);
         response(code, Some(offer.content_type), body)
     }
 
@@ -124,7 +125,7 @@ impl Health {
         let Some(target) = self.target(endpoint) else {
             return response(StatusCode::NOT_FOUND, None, Bytes::new());
         };
-        let (code, body) = self.answer(target, Format::Verbose, detail);
+        let (code, body) = self.shared.answer(target, Format::Verbose, detail);
         response(code, Some("text/plain; charset=utf-8"), body)
     }
 
@@ -138,16 +139,6 @@ impl Health {
             Endpoint::Group(name) => layout.group(name).map(Target::Group),
             Endpoint::Check(name) => layout.checks.get(name).copied().map(Target::Check),
         }
-    }
-
-    fn answer(&self, target: Target, format: Format, detail: Detail) -> (StatusCode, Bytes) {
-        let (status, body) = self.shared.answer(target, format, detail);
-        let code = if status.is_serving() {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        (code, body)
     }
 }
 

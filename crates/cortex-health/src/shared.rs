@@ -8,11 +8,11 @@ use crate::render::{self, Page, Service};
 use crate::report::{CheckReport, Entry, Layout, Report};
 use crate::respond::Detail;
 use crate::scheduler::Message;
-use crate::status::Status;
 use crate::subscription::Hub;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use cortex_core::Clock;
+use http::StatusCode;
 use std::fmt;
 use std::io;
 use std::iter;
@@ -188,7 +188,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn answer(&self, target: Target, format: Format, detail: Detail) -> (Status, Bytes) {
+    pub(crate) fn answer(&self, target: Target, format: Format, detail: Detail) -> (StatusCode, Bytes) {
         let draining = self.is_draining();
         let gone = match target {
             Target::Group(Layout::STARTUP) => false, // latched; and if not, it refuses anyway
@@ -210,12 +210,12 @@ impl Shared {
                 };
                 render::body(format, &page)
             };
-            return (verdict.status, bodies.get(format, detail, render));
+            return (verdict.code, bodies.get(format, detail, render));
         }
         let published = self.published.load();
         let (verdict, bodies) = published.view(target, draining);
         let render = || published.render(target, verdict, service, (format, detail));
-        (verdict.status, bodies.get(format, detail, render))
+        (verdict.code, bodies.get(format, detail, render))
     }
 
     /// Returns how long ago the lease ended; `None` while it runs, and before the scheduler starts.

@@ -2,6 +2,7 @@ use crate::wait::until;
 use cortex_health::{Check, Detail, Endpoint, Group, Health, Outcome, Running, Status};
 use cortex_testkit::ManualClock;
 use expect_test::expect;
+use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use serde_json::Value;
 use std::time::Duration;
@@ -425,4 +426,44 @@ fn an_unknown_name_is_an_empty_404() {
             assert_eq!(response.headers()["cache-control"], "no-store");
         }
     }
+}
+
+#[test]
+fn a_group_answers_with_its_own_codes() {
+    let runtime = Runtime::new().unwrap();
+    let payments = Group::new("payments").unwrap();
+    let teapot = StatusCode::IM_A_TEAPOT;
+    let health = Health::builder()
+        .clock(ManualClock::new())
+        .check(Check::from_fn("cache", || async { Outcome::degraded("slow") }).groups([Group::STARTUP]))
+        .check(Check::from_fn("bank", || async { false }).groups([]))
+        .group(Group::READY, ["cache"])
+        .group(payments.clone(), ["bank", "cache"])
+        .map_status(Group::READY, Status::Degraded, StatusCode::SERVICE_UNAVAILABLE)
+        .map_status(Group::STARTUP, Status::Degraded, StatusCode::SERVICE_UNAVAILABLE)
+        .map_status(payments, Status::Down, teapot)
+        .build()
+        .unwrap();
+    let answer = |endpoint| health.respond(endpoint, &HeaderMap::new(), Detail::None);
+    assert_eq!(answer(Endpoint::Group("payments")).status(), 503, "not started");
+    let running = health.start(runtime.handle()).unwrap();
+    until("both are known", || {
+        health.snapshot().checks().all(|check| check.checked().is_some())
+    });
+    let ready = answer(Endpoint::Ready);
+    assert_eq!(ready.status(), 503);
+    assert_eq!(ready.body().as_ref(), br#"{"status":"fail"}"#);
+    assert_eq!(
+        answer(Endpoint::Startup).status(),
+        503,
+        "not latched by what it does not let pass"
+    );
+    assert_eq!(answer(Endpoint::Group("payments")).status(), teapot);
+    assert_eq!(answer(Endpoint::Health).status(), 503);
+    assert_eq!(answer(Endpoint::Check("cache")).status(), 200);
+    health.set_draining(true);
+    assert_eq!(answer(Endpoint::Group("payments")).status(), teapot);
+    assert_eq!(answer(Endpoint::Live).status(), 200);
+    running.stop();
+    assert_eq!(answer(Endpoint::Group("payments")).status(), 503);
 }

@@ -1,8 +1,8 @@
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request, StatusCode};
-use cortex_health::{Check, Detail, Group, Health, router};
+use cortex_health::{Access, Check, Detail, Group, Health, router};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -88,6 +88,43 @@ async fn verbose_is_text() {
             let (_, headers, _) = ask(&app, "GET", &format!("{path}?{query}")).await;
             let is = headers[CONTENT_TYPE] == "text/plain; charset=utf-8";
             assert_eq!(is, is_text, "{path}?{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_opens_what_others_do_not_see() {
+    let check = Check::from_fn("db", || async { true }).depends_on(["net"]);
+    let health = Health::builder()
+        .check(check)
+        .check(Check::from_fn("net", || async { true }))
+        .build()
+        .unwrap();
+    let token = "0123456789abcdef";
+    let app = router(&health, Access::new(Detail::None).bearer(token).unwrap());
+    for (value, full) in [
+        (None, false),
+        (Some("Bearer 0123456789abcdee"), false),
+        (Some("Bearer 0123456789abcdef"), true),
+    ] {
+        for path in [
+            "/health",
+            "/readyz",
+            "/health/ready",
+            "/health/check/db",
+            "/health?verbose",
+        ] {
+            let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            if let Some(value) = value {
+                request
+                    .headers_mut()
+                    .insert(AUTHORIZATION, value.parse().unwrap());
+            }
+            let response = app.clone().oneshot(request).await.unwrap();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let body = str::from_utf8(&body).unwrap();
+            assert_eq!(body.contains("db"), full, "{path}: {body}");
+            assert!(!body.contains(token), "{body}");
         }
     }
 }
