@@ -7,10 +7,11 @@ use super::forwarded::{forwarded, x_forwarded_for};
 
 /// Says what spans record as `client.address`: who a request comes from, which is personal data in many places.
 ///
-/// Behind a proxy the other end of the connection is the proxy, and who is behind it stands in a header that anybody can
-/// send. So it is believed only from proxies that are named. Of what they wrote, the right-most address that is not one
-/// of them counts: what is to the left of that comes from the client. It is the other end of the connection if that is no
-/// proxy, or one that names nobody. If a proxy says that it does not know, or what cannot be read, nothing is recorded.
+/// Behind a proxy the other end of the connection is the proxy, and who is behind it stands in a header that anybody
+/// can send. So it is believed only from proxies that are named. Of what they wrote, the right-most address that is not
+/// one of them counts: what is to the left of that comes from the client. It is the other end of the connection if that
+/// is no proxy, or one that names nobody. If a proxy says that it does not know, or what cannot be read, nothing is
+/// recorded.
 ///
 /// Choose the header that the proxies write. One that they do not know they pass on as the client sent it, so that
 /// believing both would be believing everybody.

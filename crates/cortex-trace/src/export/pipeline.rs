@@ -24,7 +24,8 @@ impl<T> Default for Pipeline<T> {
 }
 
 impl Pipeline {
-    /// Starts a worker per exporter; whichever has time also tells how many spans nobody got as there was no room for them.
+    /// Starts a worker per exporter; whichever has time also tells how many spans nobody got as there was no room for
+    /// them.
     pub(crate) fn start(
         exporters: Vec<Box<dyn Exporter>>,
         resource: &Resource,

@@ -13,11 +13,11 @@ const FILTER: &str = "RUST_LOG";
 impl Telemetry {
     /// Begins with what the environment says, for the service of this name unless that says another one.
     ///
-    /// Beside the variables of [`TracerBuilder::from_env`](crate::TracerBuilder::from_env) and, with the feature `otlp`,
-    /// those of `Otlp::from_env` and the `OTEL_BLRP_*` of `OtlpLogsBuilder::from_env`, these are read:
-    /// `OTEL_TRACES_EXPORTER` and `OTEL_LOGS_EXPORTER`, which are `otlp`, `console` or `none` (for spans, `console` needs
-    /// the feature of that name), and `RUST_LOG` for the filter. Without them both go to a collector if the feature
-    /// `otlp` is on, and nowhere if it is not.
+    /// Beside the variables of [`TracerBuilder::from_env`](crate::TracerBuilder::from_env) and, with the feature
+    /// `otlp`, those of `Otlp::from_env` and the `OTEL_BLRP_*` of `OtlpLogsBuilder::from_env`, these are read:
+    /// `OTEL_TRACES_EXPORTER` and `OTEL_LOGS_EXPORTER`, which are `otlp`, `console` or `none` (for spans, `console`
+    /// needs the feature of that name), and `RUST_LOG` for the filter. Without them both go to a collector if the
+    /// feature `otlp` is on, and nowhere if it is not.
     ///
     /// # Errors
     ///

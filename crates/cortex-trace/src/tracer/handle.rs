@@ -216,10 +216,10 @@ impl Tracer {
     /// [reported](crate::Reporter::report) that has since got over it, or still tries.
     ///
     /// With the feature `bridge` or `logs`, lost spans are also told through `tracing`: that there are, how many more,
-    /// and that it is over, in one line a minute at most, and at the end what is not told yet. It is the exporter's thread
-    /// that says so, after a batch; one that hangs says nothing. Spans that are [untracked](Stats::untracked) are told in
-    /// lines of their own, by the thread of whichever exporter has time, though there is no batch. Without these features
-    /// only [`stats`](Self::stats) tells.
+    /// and that it is over, in one line a minute at most, and at the end what is not told yet. It is the exporter's
+    /// thread that says so, after a batch; one that hangs says nothing. Spans that are [untracked](Stats::untracked)
+    /// are told in lines of their own, by the thread of whichever exporter has time, though there is no batch. Without
+    /// these features only [`stats`](Self::stats) tells.
     pub fn last_errors(&self) -> impl Iterator<Item = (&'static str, ExportError)> {
         self.inner.pipeline.last_errors()
     }
@@ -271,8 +271,8 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort), and
-    /// ends in the background.
+    /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort),
+    /// and ends in the background.
     ///
     /// # Cancel safety
     ///
@@ -286,8 +286,8 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort), and
-    /// ends in the background.
+    /// An exporter was not done after `timeout`, or failed to shut down. A late one is told to [abort](crate::Abort),
+    /// and ends in the background.
     pub fn shutdown_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
         let rest = self.drain(true, timeout);
         self.inner.pipeline.shutdown().wait(rest)
