@@ -44,8 +44,8 @@ fn record(n: u64) -> Option<Box<Record>> {
 
 /// Closes a span; returns whose record it had, and what was noted in it.
 fn close(spans: &Spans, id: u64) -> (u64, Vec<Value>) {
-    let record = spans.remove(id).expect("it is there");
-    let span = record.into_data();
+    let mut record = spans.remove(id).expect("it is there");
+    let span = record.take_data();
     let notes = span.attributes.into_iter().map(|attribute| attribute.value);
     (span.span_id.get(), notes.collect())
 }

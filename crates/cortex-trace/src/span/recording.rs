@@ -73,8 +73,9 @@ impl Record {
         &self.data
     }
 
-    pub(crate) fn into_data(self) -> SpanData {
-        self.data
+    /// Puts a finished span into a blank record.
+    pub(super) fn put_data(&mut self, span: SpanData) {
+        self.data = span;
     }
 
     pub(crate) fn set_attribute(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {

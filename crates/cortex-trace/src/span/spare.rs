@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError, TryLockError};
 
-use super::Record;
+use super::{Record, SpanData};
 
 /// How many are kept for all threads: two full batches.
 const KEPT: usize = 1024;
@@ -30,6 +30,26 @@ pub(crate) fn take() -> Box<Record> {
         own.0.pop().or_else(|| SPARE.refill(&mut own.0))
     });
     own.ok().flatten().unwrap_or_else(|| Box::new(Record::BLANK))
+}
+
+/// Puts a finished span into a record.
+pub(crate) fn pack(span: SpanData) -> Box<Record> {
+    let mut record = take();
+    record.put_data(span);
+    record
+}
+
+/// Takes a finished span out of its record, which this thread keeps.
+pub(crate) fn unpack(mut record: Box<Record>) -> SpanData {
+    let span = record.take_data();
+    let _ = OWN.try_with(|own| {
+        if let Ok(mut own) = own.try_borrow_mut()
+            && own.0.len() < AT_ONCE
+        {
+            own.0.push(record);
+        }
+    });
+    span
 }
 
 /// Keeps blank records for the next spans.

@@ -11,7 +11,7 @@ use super::wall::Wall;
 use crate::export::{Pipeline, Untracked};
 use crate::propagation::Propagators;
 use crate::sampler::{Presumed, Sampler, SamplingStats};
-use crate::span::{Methods, Record, ServerSpan, ServerStart, Span, SpanBuilder, SpanData};
+use crate::span::{Methods, Record, ServerSpan, ServerStart, Span, SpanBuilder, SpanData, spare};
 use crate::tail::Store;
 use crate::{ExportError, FlushError, Stats, TailStats};
 
@@ -351,7 +351,7 @@ impl Tracer {
     pub(crate) fn submit(&self, span: Box<Record>) {
         match &self.inner.tail {
             // Not when the span ended, which somebody may have said who is wrong.
-            Some(tail) => tail.end(span.into_data(), self.clock().now(), |span| self.export(span)),
+            Some(tail) => tail.end(spare::unpack(span), self.clock().now(), |span| self.export(span)),
             None => self.inner.pipeline.submit_sampled(span),
         }
     }
@@ -359,14 +359,14 @@ impl Tracer {
     /// Does what [`submit`](Self::submit) does for somebody who has just read the clock.
     pub(crate) fn submit_at(&self, span: Box<Record>, now: Instant) {
         match &self.inner.tail {
-            Some(tail) => tail.end(span.into_data(), now, |span| self.export(span)),
+            Some(tail) => tail.end(spare::unpack(span), now, |span| self.export(span)),
             None => self.inner.pipeline.submit_sampled(span),
         }
     }
 
     /// Hands a span to the exporters, behind the tail.
     pub(crate) fn export(&self, span: SpanData) {
-        self.inner.pipeline.submit_sampled(Box::new(Record::over(span)));
+        self.inner.pipeline.submit_sampled(spare::pack(span));
     }
 
     /// Lets the tail decide about everything that it holds; returns what that leaves of `timeout`, as rules take time.
