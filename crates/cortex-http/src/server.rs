@@ -222,8 +222,8 @@ impl Server {
         let (app, shared) = self.into_parts()?;
         let admin = match admin {
             None => None,
-            Some(Admin { addr, detail }) => {
-                let (router, table) = routes(&health, detail, registry.as_ref())
+            Some(Admin { addr, access }) => {
+                let (router, table) = routes(&health, access, registry.as_ref())
                     .map_err(|error| taken(&error))?
                     .into_parts();
                 let app = CompressionLayer::new().layer(router);

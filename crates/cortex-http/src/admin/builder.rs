@@ -1,9 +1,10 @@
-use cortex_health::Detail;
+use cortex_health::{Access, Detail};
 
 /// The admin port: `/livez`, `/readyz`, `/startupz`, `/health` and `/metrics`.
 ///
 /// It has a thread and a runtime of its own, so that it answers while every worker of the application is blocked.
-/// Bind it to loopback, or to an address that only your cluster reaches: it has no authentication.
+/// Bind it to loopback, or to an address that only your cluster reaches: a bearer token opens the full detail of `/health`,
+/// and nothing else asks who is there.
 ///
 /// # Examples
 ///
@@ -16,7 +17,7 @@ use cortex_health::Detail;
 #[derive(Clone, Debug)]
 pub struct Admin {
     pub(crate) addr: String,
-    pub(crate) detail: Detail,
+    pub(crate) access: Access,
 }
 
 impl Admin {
@@ -24,14 +25,27 @@ impl Admin {
     pub fn bind(addr: impl Into<String>) -> Self {
         Self {
             addr: addr.into(),
-            detail: Detail::Status,
+            access: Access::new(Detail::Status),
         }
     }
 
-    /// Says how much of each check is shown. Default: names and states; error texts only at [`Detail::Full`].
+    /// Says how much of each check is shown: to anybody by a [`Detail`], or also to who has a token by an [`Access`].
+    /// Default: names and states; error texts only at [`Detail::Full`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{Access, Detail};
+    /// use cortex_http::Admin;
+    ///
+    /// let token = "0123456789abcdef0123456789abcdef"; // from a secret of the deployment
+    /// let admin = Admin::bind("127.0.0.1:9090").detail(Access::new(Detail::Status).bearer(token)?);
+    /// assert!(!format!("{admin:?}").contains(token));
+    /// # Ok::<(), cortex_health::InvalidToken>(())
+    /// ```
     #[must_use]
-    pub const fn detail(mut self, detail: Detail) -> Self {
-        self.detail = detail;
+    pub fn detail(mut self, access: impl Into<Access>) -> Self {
+        self.access = access.into();
         self
     }
 }

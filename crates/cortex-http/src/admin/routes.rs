@@ -1,5 +1,5 @@
 use axum::routing::get;
-use cortex_health::{Detail, Health};
+use cortex_health::{Access, Health};
 use cortex_metrics::{RegisterError, Registry, ScrapeService};
 
 use crate::Routes;
@@ -8,11 +8,11 @@ const INDEX: &str = "/livez\n/readyz\n/startupz\n/health\n/metrics\n";
 
 pub(crate) fn routes(
     health: &Health,
-    detail: Detail,
+    access: Access,
     registry: Option<&Registry>,
 ) -> Result<Routes, RegisterError> {
     let routes = Routes::new().route("/", get(|| async { INDEX }));
-    let health = cortex_health::router(health, detail);
+    let health = cortex_health::router(health, access);
     let routes = routes.map(|router| router.merge(health));
     Ok(match registry {
         None => routes,

@@ -3,7 +3,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use axum::routing::get;
-use cortex_health::{Check, Detail, Health};
+use cortex_health::{Access, Check, Detail, Health};
 use cortex_http::{Admin, ErrorKind, Lifecycle, Limits, Routes, Server};
 use cortex_metrics::Registry;
 use tokio::io::AsyncWriteExt;
@@ -126,7 +126,7 @@ async fn the_admin_port_shows_probes_checks_and_metrics() {
     let change = |server: Server| {
         server
             .health(health.clone())
-            .admin(admin().detail(Detail::Status))
+            .admin(admin().detail(Access::new(Detail::Status).bearer("0123456789abcdef").unwrap()))
     };
     let shop = Shop::with(Limits::new(), change).await;
     let admin = shop.running.admin_addr().unwrap();
@@ -143,9 +143,15 @@ async fn the_admin_port_shows_probes_checks_and_metrics() {
     assert!(get_from(admin, "/livez").await.starts_with("HTTP/1.1 200"));
     let report = get_from(admin, "/health").await;
     assert!(
-        report.contains("database") && !report.contains("secret"),
+        report.contains("database") && !report.contains("postgres"),
         "{report}"
     );
+    let head = "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer";
+    let mut socket = tokio::net::TcpStream::connect(admin).await.unwrap();
+    let request = format!("{head} 0123456789abcdef\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let report = read_to_end(&mut socket).await;
+    assert!(report.contains("postgres://me:***@db"), "{report}");
     let metrics = get_from(admin, "/metrics").await;
     assert!(
         metrics.contains("cortex_health_status{check=\"database\"} 0"),
