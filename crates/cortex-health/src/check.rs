@@ -220,7 +220,11 @@ impl Check {
     /// assert_eq!(error.to_string(), r#"accept the check "orders": it depends on a check that there is not: "db""#);
     /// ```
     pub fn depends_on(mut self, names: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Self {
-        self.depends_on.extend(names.into_iter().map(Into::into));
+        for name in names.into_iter().map(Into::into) {
+            if !self.depends_on.contains(&name) {
+                self.depends_on.push(name);
+            }
+        }
         self
     }
 

@@ -1,6 +1,5 @@
 use crate::observer::{Event, RunResult};
 use crate::status::Status;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -188,18 +187,21 @@ impl Transition {
 
 /// The last transitions of all checks, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Transitions(VecDeque<Arc<Transition>>);
+pub(crate) struct Transitions(Arc<[Arc<Transition>]>);
 
 impl Transitions {
-    pub(crate) fn push(&mut self, transition: Arc<Transition>) {
-        if self.0.len() == TRANSITIONS {
-            self.0.pop_front();
+    /// Adds those of one moment, and forgets the oldest if they are too many.
+    pub(crate) fn extend(&mut self, transitions: &[Arc<Transition>]) {
+        if transitions.is_empty() {
+            return;
         }
-        self.0.push_back(transition);
+        let all = self.0.iter().chain(transitions);
+        let forgotten = (self.0.len() + transitions.len()).saturating_sub(TRANSITIONS);
+        self.0 = all.skip(forgotten).cloned().collect();
     }
 
     pub(crate) fn to_shared(&self) -> Arc<[Arc<Transition>]> {
-        self.0.iter().cloned().collect()
+        Arc::clone(&self.0)
     }
 }
 
@@ -249,7 +251,8 @@ mod tests {
                 causes: Arc::default(),
                 flapping: false,
             };
-            transitions.push(Arc::new(Transition::of(&event).unwrap()));
+            transitions.extend(&[]);
+            transitions.extend(&[Arc::new(Transition::of(&event).unwrap())]);
         }
         let kept = transitions.to_shared();
         let ends = (kept[0].after().as_secs(), kept[255].after().as_secs());

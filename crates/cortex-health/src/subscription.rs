@@ -54,18 +54,11 @@ impl Subscription {
 
     /// Polls for the next transition; the last task that polled is woken.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<Transition>>> {
-        let mut state = self.channel.lock();
-        if let Some(transition) = state.queue.pop_front() {
-            return Poll::Ready(Some(transition));
-        }
-        if state.closed {
-            return Poll::Ready(None);
-        }
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
+        // Wakers are somebody else's code: they are cloned and dropped where no lock is held.
+        let mut waker = Some(cx.waker().clone());
+        let polled = self.channel.poll(&mut waker);
+        drop(waker);
+        polled
     }
 
     /// Blocks the thread until the next transition.
@@ -104,6 +97,14 @@ impl Subscription {
     /// Returns how many transitions were lost because they were not received in time.
     pub fn lost(&self) -> u64 {
         self.channel.lock().lost
+    }
+}
+
+impl Drop for Subscription {
+    /// Drops the waker here, and not on the thread of the scheduler if that holds the channel just now.
+    fn drop(&mut self) {
+        let waker = self.channel.lock().waker.take();
+        drop(waker);
     }
 }
 
@@ -209,6 +210,19 @@ struct State {
 }
 
 impl Channel {
+    /// Takes the next transition, or leaves the waker and takes the one before.
+    fn poll(&self, waker: &mut Option<Waker>) -> Poll<Option<Arc<Transition>>> {
+        let mut state = self.lock();
+        match state.queue.pop_front() {
+            Some(transition) => Poll::Ready(Some(transition)),
+            None if state.closed => Poll::Ready(None),
+            None => {
+                std::mem::swap(&mut state.waker, waker);
+                Poll::Pending
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -176,9 +176,7 @@ impl Driver {
     fn note(&mut self, effects: &Effects) -> Vec<Arc<Transition>> {
         let events = effects.events.iter();
         let transitions: Vec<_> = events.filter_map(Transition::of).map(Arc::new).collect();
-        for transition in &transitions {
-            self.transitions.push(Arc::clone(transition));
-        }
+        self.transitions.extend(&transitions);
         transitions
     }
 
@@ -611,6 +609,30 @@ mod tests {
         }
         assert_eq!(heard, expected);
         assert!(health.subscribe().try_recv().is_err());
+    }
+
+    #[test]
+    fn a_run_has_a_span_for_who_debugs() {
+        let (clock, runtime, log) = (ManualClock::new(), runtime(), Recorder::new());
+        let check = Check::from_fn("db", || async {
+            tokio::task::yield_now().await;
+            tracing::info!("looking");
+        });
+        let health = Health::builder().clock(clock).check(check).build().unwrap();
+        let mut driver = driver(&health, &runtime);
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            driver.step(None);
+            work(&runtime);
+        });
+        let log = log.text();
+        let span = "health_check{check=\"db\" run=1 reason=\"scheduled\"}: ";
+        assert!(log.contains(span) && log.contains("looking"), "{log}");
     }
 
     #[test]

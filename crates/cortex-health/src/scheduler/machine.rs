@@ -541,4 +541,43 @@ mod tests {
         bench.end(0, Some(Status::Up));
         assert_eq!(bench.tick().actions, [Action::Start { check: 0, run: 8 }]);
     }
+
+    #[test]
+    fn missed_turns_are_left_out_and_a_long_run_is_followed_by_the_next() {
+        let long = Plan {
+            timeout: Duration::from_mins(2),
+            stale_after: Duration::from_mins(10),
+            ..plan()
+        };
+        let mut bench = Bench::new(&[long], 1);
+        bench.tick();
+        bench.end(0, Some(Status::Up));
+        bench.advance(Duration::from_secs(95)); // the machine slept
+        assert_eq!(bench.tick().actions, [Action::Start { check: 0, run: 2 }]);
+        bench.advance(Duration::from_secs(25)); // longer than the interval
+        assert_eq!(bench.tick().actions, []);
+        bench.end(0, Some(Status::Up));
+        assert_eq!(bench.tick().actions, [Action::Start { check: 0, run: 3 }]);
+        bench.end(0, Some(Status::Up));
+        assert_eq!(bench.tick().actions, [], "one turn, not nine");
+        let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+        assert!(wait >= Duration::from_secs(9), "{wait:?}");
+    }
+
+    #[test]
+    fn a_check_that_is_often_looked_at_is_confirmed_no_later() {
+        let often = Plan {
+            interval: Duration::from_secs(1),
+            ..plan()
+        };
+        let mut bench = Bench::new(&[often], 1);
+        for status in [Status::Up, Status::Down] {
+            let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+            bench.advance(wait);
+            bench.tick();
+            bench.end(0, Some(status));
+        }
+        let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+        assert!(wait <= Duration::from_millis(1100), "{wait:?}");
+    }
 }

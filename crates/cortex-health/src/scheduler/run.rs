@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::task::{self, Poll};
 use std::time::Duration;
+use tracing::Span;
 
 /// Reports the end of a run when it is dropped, whatever way the run ends.
 #[derive(Debug)]
@@ -65,7 +66,8 @@ pub(crate) async fn run_async(
 ) {
     let began = clock.now();
     let context = Context::new().with_deadline(Deadline::at(cx.deadline));
-    let outcome = caught(start(cx)).with_context(context).await;
+    let span = span(&cx);
+    let outcome = caught(start(cx), span).with_context(context).await;
     ticket.fill(outcome, clock.now().saturating_duration_since(began));
 }
 
@@ -80,19 +82,26 @@ pub(crate) fn run_blocking(
     let context = Context::new().with_deadline(Deadline::at(cx.deadline));
     let outcome = {
         let _guard = context.attach();
-        catch_unwind(AssertUnwindSafe(|| function(cx))).map_err(describe)
+        let run = || catch_unwind(AssertUnwindSafe(|| function(cx))).map_err(describe);
+        span(cx).in_scope(run)
     };
     ticket.fill(outcome, clock.now().saturating_duration_since(began));
 }
 
 /// Makes an error of a panic. The locals of the check are gone by then, whether it returned or panicked.
-async fn caught(mut run: source::Run) -> Result<Outcome, String> {
-    let poll =
-        move |cx: &mut task::Context<'_>| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
-            Ok(polled) => polled.map(Ok),
-            Err(panic) => Poll::Ready(Err(describe(panic))),
-        };
+async fn caught(mut run: source::Run, span: Span) -> Result<Outcome, String> {
+    let poll = move |cx: &mut task::Context<'_>| match span
+        .in_scope(|| catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))))
+    {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(describe(panic))),
+    };
     future::poll_fn(poll).await
+}
+
+/// Makes the span of a run, for subscribers that listen to the level of debugging.
+fn span(cx: &CheckCtx) -> Span {
+    tracing::debug_span!(parent: None, "health_check", check = cx.name(), run = cx.attempt(), reason = cx.reason().as_str())
 }
 
 /// Says what a panic said.
