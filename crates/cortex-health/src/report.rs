@@ -153,6 +153,8 @@ pub struct CheckReport {
     pub(crate) runs: Arc<[Run]>,
     pub(crate) flap_score: f64,
     pub(crate) flapping: bool,
+    /// All of its causes flap, or did, and it has not run since.
+    pub(crate) unsteady: bool,
 }
 
 impl CheckReport {
@@ -175,6 +177,7 @@ impl CheckReport {
             runs: Arc::default(),
             flap_score: 0.0,
             flapping: false,
+            unsteady: false,
         }
     }
 
@@ -263,10 +266,10 @@ impl CheckReport {
         self.flapping
     }
 
-    /// Returns what it adds to a group: in [`Group::LIVE`] a check that flaps is no reason for a restart.
+    /// Returns what it adds to a group: in [`Group::LIVE`] what flaps is no reason for a restart.
     fn contribution(&self, live: bool) -> Status {
         match self.criticality.contribution(self.status) {
-            Status::Down if live && self.flapping => Status::Degraded,
+            Status::Down if live && (self.flapping || self.unsteady) => Status::Degraded,
             status => status,
         }
     }

@@ -77,7 +77,9 @@ fn write_details(out: &mut String, detail: Detail, runs: bool, check: &CheckRepo
         if check.flap_score() > 0.0 {
             details.number("flapScore", (check.flap_score() * 1000.0).round() / 1000.0);
         }
-        if let Some(message) = check.message() {
+        if let Some(message) = check.message()
+            && check.status() != Status::Skipped
+        {
             details.string("message", message);
         }
     }

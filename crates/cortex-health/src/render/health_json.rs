@@ -82,7 +82,7 @@ fn write_check(out: &mut String, detail: Detail, runs: bool, check: &CheckReport
             object.number("flapScore", (check.flap_score() * 1000.0).round() / 1000.0);
         }
         if let Some(message) = check.message()
-            && check.status() != Status::Up
+            && !matches!(check.status(), Status::Up | Status::Skipped)
         {
             object.string("output", message); // the draft: left out for "pass"
         }

@@ -133,11 +133,16 @@ impl Machine {
                 continue;
             }
             let roots = graph.roots(check, |ancestor| self.slots[ancestor].is_failing());
-            let blamed = self.slots[check].entry.report.causes.iter();
-            let name = |&root: &usize| &self.slots[root].entry.report.name;
-            if !roots.iter().map(name).eq(blamed) {
+            let CheckReport { causes, unsteady, .. } = &self.slots[check].entry.report;
+            let root = |&root: &usize| &self.slots[root].entry.report;
+            let name = |index: &usize| &root(index).name;
+            let all_flap = match &roots[..] {
+                [] => *unsteady, // until its own result
+                roots => roots.iter().all(|index| root(index).flapping),
+            };
+            if *unsteady != all_flap || !roots.iter().map(name).eq(causes.iter()) {
                 let causes = roots.iter().map(name).cloned().collect();
-                self.slots[check].blame(causes);
+                self.slots[check].blame(causes, all_flap);
                 self.changed = true;
             }
             let gate = if self.slots[check].plan.always_run {

@@ -353,3 +353,31 @@ fn a_stale_ancestor_is_a_failing_one() {
         ]
     ));
 }
+
+#[test]
+fn a_failure_of_one_that_flaps_is_not_taken_for_steady_below() {
+    let mut bench = Bench::with_dependencies(&[Plan { fall: 1, ..plan() }, plan()], &[vec![], vec![0]], 1);
+    let turn = std::cell::Cell::new(0);
+    let unsteady = |check| {
+        turn.set(turn.get() + usize::from(check == 0));
+        if check == 0 && turn.get().is_multiple_of(2) {
+            Status::Down
+        } else {
+            Status::Up
+        }
+    };
+    play(&mut bench, unsteady);
+    while !(bench.report(0).is_flapping() && bench.report(1).status() == Status::Skipped) {
+        assert!(!bench.report(1).unsteady);
+        next(&mut bench, unsteady);
+    }
+    assert!(bench.report(1).unsteady);
+    while bench.report(0).is_flapping() {
+        next(
+            &mut bench,
+            |check| if check == 0 { Status::Down } else { Status::Up },
+        );
+    }
+    assert_eq!(statuses(&bench), [Status::Down, Status::Skipped]);
+    assert!(!bench.report(1).unsteady, "now it is down for good");
+}

@@ -282,6 +282,7 @@ impl Slot {
         self.update(|report| {
             report.checked = Some(at.wall);
             report.stale = false;
+            report.unsteady = false;
             report.flap_score = score;
             report.flapping = flapping;
         });
@@ -316,9 +317,12 @@ impl Slot {
         self.settle(Status::Unknown, at, effects);
     }
 
-    /// Blames these checks.
-    pub(super) fn blame(&mut self, causes: Arc<[Arc<str>]>) {
-        self.update(|report| report.causes = causes);
+    /// Blames these checks; `unsteady`: all of them flap.
+    pub(super) fn blame(&mut self, causes: Arc<[Arc<str>]>, unsteady: bool) {
+        self.update(|report| {
+            report.causes = causes;
+            report.unsteady = unsteady;
+        });
     }
 
     /// Opens or closes the gate. A check whose ancestors have recovered is due, or, if it hangs, known to fail itself.
@@ -365,7 +369,13 @@ impl Slot {
             at: at.wall,
             after: at.now.saturating_duration_since(self.changed),
             latency: self.entry.report.latency,
-            message: self.entry.report.message.clone(),
+            // What a run said before says nothing about why there is none now.
+            message: self
+                .entry
+                .report
+                .message
+                .clone()
+                .filter(|_| to != Status::Skipped),
             causes: Arc::clone(&self.entry.report.causes),
             flapping: self.flap.is_flapping(),
         });
