@@ -381,3 +381,40 @@ fn a_failure_of_one_that_flaps_is_not_taken_for_steady_below() {
     assert_eq!(statuses(&bench), [Status::Down, Status::Skipped]);
     assert!(!bench.report(1).unsteady, "now it is down for good");
 }
+
+#[test]
+fn a_timeout_is_counted_once_though_an_ancestor_fails_and_recovers_meanwhile() {
+    let parent = Plan {
+        stale_after: 11 * SECOND,
+        ..plan()
+    };
+    let slow = Plan {
+        timeout: 11 * SECOND,
+        ..plan()
+    };
+    let mut bench = Bench::with_dependencies(&[parent, slow], &[vec![], vec![0]], 1);
+    play(&mut bench, |_| Status::Up);
+    while bench.in_flight != [Some(2), Some(2)] {
+        let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+        bench.advance(wait);
+        bench.tick();
+        assert!(bench.at.now < bench.start.now + 11 * SECOND);
+    }
+    bench.advance(12 * SECOND); // the machine slept: what is below is late, and what is above too old
+    bench.tick();
+    assert!(bench.report(0).status() != Status::Up && bench.report(1).status() == Status::Skipped);
+    bench.end(0, None);
+    while bench.report(0).status() != Status::Up {
+        let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+        bench.advance(wait);
+        bench.tick();
+        if bench.in_flight[0].is_some() {
+            bench.end(0, Some(Status::Up));
+        }
+    }
+    assert!(bench.report(1).hung_since().is_some());
+    assert_eq!(bench.report(1).status(), Status::Up, "one failure of two");
+    bench.advance(2 * SECOND);
+    bench.tick();
+    assert_eq!(bench.report(1).status(), Status::Down, "and it hangs on");
+}

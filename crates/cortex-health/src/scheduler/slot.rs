@@ -325,7 +325,7 @@ impl Slot {
         });
     }
 
-    /// Opens or closes the gate. A check whose ancestors have recovered is due, or, if it hangs, known to fail itself.
+    /// Opens or closes the gate. A check whose ancestors have recovered is due, unless it hangs.
     pub(super) fn pass(&mut self, gate: Gate, jitter: &mut Jitter, at: Moment, effects: &mut Effects) {
         self.gate = gate;
         match (gate, self.state) {
@@ -347,8 +347,22 @@ impl Slot {
                 };
                 self.rest(at.now, reason);
             }
-            (Gate::Open, State::Hung { .. }) => self.count(Status::Down, at, effects),
+            (Gate::Open, State::Hung { due, .. }) => self.wake_hung(due, at, effects),
             (Gate::Open | Gate::Pending, _) => {}
+        }
+    }
+
+    /// Goes back to what was known of a check before it was skipped, and looks soon whether its run still hangs. The run
+    /// may have been counted before: it is not counted for a second time now.
+    fn wake_hung(&mut self, due: Instant, at: Moment, effects: &mut Effects) {
+        match self.hysteresis.status() {
+            Status::Unknown => self.count(Status::Down, at, effects),
+            known => {
+                let soon = self.plan.interval.min(CONFIRM);
+                let look = after(at.now, soon);
+                self.state = State::Hung { look, due };
+                self.settle(self.held.unwrap_or(known), at, effects);
+            }
         }
     }
 
