@@ -57,21 +57,30 @@ impl Access {
     ///
     /// How long it takes tells nothing of what a right token is.
     pub fn detail(&self, headers: &HeaderMap) -> Detail {
+        if self.admits(headers) {
+            Detail::Full
+        } else {
+            self.detail
+        }
+    }
+
+    /// Says whether the request has a right token.
+    pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
-            return self.detail;
+            return false;
         };
         let Some((scheme, token)) = value.as_bytes().split_at_checked("Bearer ".len()) else {
-            return self.detail;
+            return false;
         };
         if !scheme.eq_ignore_ascii_case(b"Bearer ") || !LENGTHS.contains(&token.len()) {
-            return self.detail;
+            return false;
         }
         let mut found = false;
         for expected in &self.tokens {
             found |= is_same(expected, token); // all of them, whichever it is
         }
-        if found { Detail::Full } else { self.detail }
+        found
     }
 }
 

@@ -7,14 +7,19 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
+use cortex_core::{Clock, Context, Deadline, FutureExt};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Returns a router that answers probes and readers with [`Health::respond`].
 ///
 /// `GET` and `HEAD` of `/livez`, `/readyz`, `/startupz`, `/health`, `/health/{group}` and `/health/check/{name}`. All
 /// who can reach it see as much as `access` allows, a [`Detail`](crate::Detail) or an [`Access`] with bearer tokens: keep
-/// [`Detail::None`](crate::Detail::None) for a public listener. With `?verbose` the answer
-/// is [`Health::respond_verbose`].
+/// [`Detail::None`](crate::Detail::None) for a public listener.
+///
+/// With `?verbose` the answer is [`Health::respond_verbose`]. `/health/check/{name}?fresh` runs the check before it answers,
+/// or joins the run in flight, for who has a token: after 800 ms it answers with what is known by then. Without a token
+/// no request runs a check.
 ///
 /// # Examples
 ///
@@ -49,6 +54,9 @@ pub fn router(health: &Health, access: impl Into<Access>) -> Router {
                             Path(name): Path<String>,
                             RawQuery(query): RawQuery,
                             headers: HeaderMap| {
+        if has(query.as_deref(), "fresh") && asked.1.admits(&headers) {
+            refresh(&asked.0, &name).await;
+        }
         answer(&asked, Endpoint::Check(&name), query.as_deref(), &headers)
     };
     Router::new()
@@ -61,6 +69,22 @@ pub fn router(health: &Health, access: impl Into<Access>) -> Router {
         .with_state(state)
 }
 
+/// The most time that a reader waits for a run; a kubelet waits for one second.
+const FRESH: Duration = Duration::from_millis(800);
+
+/// Runs a check before it is reported. An error changes nothing: the report says what is known.
+async fn refresh(health: &Health, name: &str) {
+    let deadline = Deadline::after(health.shared.clock.now(), FRESH);
+    let context = Context::current().with_deadline(deadline);
+    let _ = health.run_now(name).with_context(context).await;
+}
+
+/// Says whether the query has a parameter of this name, with a value or without.
+fn has(query: Option<&str>, name: &str) -> bool {
+    let mut parameters = query.unwrap_or_default().split('&');
+    parameters.any(|parameter| parameter.split('=').next() == Some(name))
+}
+
 /// Who is asked, and what may be told.
 type Asked = (Health, Arc<Access>);
 
@@ -71,9 +95,7 @@ fn answer(
     headers: &HeaderMap,
 ) -> Response {
     let detail = access.detail(headers);
-    let mut parameters = query.unwrap_or_default().split('&');
-    let response = if parameters.any(|parameter| parameter == "verbose" || parameter.starts_with("verbose="))
-    {
+    let response = if has(query, "verbose") {
         health.respond_verbose(endpoint, detail)
     } else {
         health.respond(endpoint, headers, detail)

@@ -4,6 +4,9 @@ use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CO
 use axum::http::{HeaderMap, Request, StatusCode};
 use cortex_health::{Access, Check, Detail, Group, Health, router};
 use http_body_util::BodyExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tower::ServiceExt;
 
 fn app(detail: Detail) -> Router {
@@ -127,4 +130,37 @@ async fn a_token_opens_what_others_do_not_see() {
             assert!(!body.contains(token), "{body}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_fresh_answer_is_for_who_has_a_token() {
+    let (calls, token) = (Arc::new(AtomicUsize::new(0)), "0123456789abcdef");
+    let counted = Arc::clone(&calls);
+    let check = Check::from_fn("db", move || {
+        let call = counted.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(if call == 0 { Ok(()) } else { Err("refused") })
+    });
+    let health = Health::builder()
+        .check(check.every(Duration::from_hours(1)).fall(1))
+        .build()
+        .unwrap();
+    let app = router(&health, Access::new(Detail::Full).bearer(token).unwrap());
+    let fresh = async |path: &str, token: &str| {
+        let authorization = format!("Bearer {token}");
+        let request = Request::builder().uri(path).header(AUTHORIZATION, authorization);
+        let request = request.body(Body::empty()).unwrap();
+        app.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    assert_eq!(fresh("/health/check/db?fresh", token).await, 503, "not started");
+    let running = health.start(&tokio::runtime::Handle::current()).unwrap();
+    while health.snapshot().check("db").unwrap().checked().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fresh("/health/check/db?fresh", "0123456789abcdee").await, 200);
+    assert_eq!(fresh("/health/check/db?refresh", token).await, 200);
+    assert_eq!(fresh("/health/check/nobody?fresh", token).await, 404);
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert_eq!(fresh("/health/check/db?fresh=1", token).await, 503);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+    running.stop();
 }
