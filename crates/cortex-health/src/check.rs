@@ -6,7 +6,7 @@ use crate::source::Source;
 use crate::status::Criticality;
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One thing to look at again and again, and what its failure means.
 ///
@@ -88,7 +88,9 @@ impl Check {
     /// Makes a check of a function that blocks, run on a thread of its own.
     ///
     /// A call that outlasts the timeout cannot be ended: it counts as failed, and it is not called again before it
-    /// has returned. So a check that hangs costs one thread, for ever, and keeps no other check waiting.
+    /// has returned. So a check that hangs costs one thread, for ever, and keeps no other check waiting. Threads are
+    /// made when they are needed, never more than there are blocking checks, and leave after a minute without work.
+    /// Their stacks have 512 KiB.
     pub fn blocking<F, O>(name: impl Into<Cow<'static, str>>, function: F) -> Self
     where
         F: Fn() -> O + Send + Sync + 'static,
@@ -116,6 +118,13 @@ impl Check {
         let (heartbeat, pulse) = Pulse::new(limit);
         let check = Self::new(name, Source::Pulse(pulse)).every(limit / 2).fall(1);
         (heartbeat, check)
+    }
+
+    pub(crate) fn inline(
+        name: impl Into<Cow<'static, str>>,
+        function: impl Fn(Instant) -> Outcome + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, Source::Inline(Arc::new(function)))
     }
 
     fn new(name: impl Into<Cow<'static, str>>, source: Source) -> Self {

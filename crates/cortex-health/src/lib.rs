@@ -30,6 +30,8 @@ mod scheduler;
 mod shared;
 mod source;
 
+pub mod checks;
+
 #[cfg(feature = "axum")]
 mod endpoint;
 

@@ -4,6 +4,7 @@ use crate::outcome::Outcome;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Where the result of a run comes from.
 pub(crate) enum Source {
@@ -13,6 +14,8 @@ pub(crate) enum Source {
     Blocking(Arc<dyn Fn(&CheckCtx) -> Outcome + Send + Sync>),
     /// A look at a counter, on the scheduler's thread.
     Pulse(Pulse),
+    /// A look at a state that is there already, on the scheduler's thread; it is told the time.
+    Inline(Arc<dyn Fn(Instant) -> Outcome + Send + Sync>),
 }
 
 /// One run of an async check.
@@ -24,6 +27,7 @@ impl fmt::Debug for Source {
             Self::Async(_) => "Async",
             Self::Blocking(_) => "Blocking",
             Self::Pulse(_) => "Pulse",
+            Self::Inline(_) => "Inline",
         })
     }
 }

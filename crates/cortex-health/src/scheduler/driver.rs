@@ -1,7 +1,8 @@
 use super::log::log;
 use super::machine::Machine;
 use super::plan::{Action, Effects, Finding, Moment, Plan, after};
-use super::run::{Ticket, describe, run_async, run_blocking};
+use super::run::{Ticket, describe, run_async, run_blocking, run_inline};
+use super::threads::{LINGER, Threads};
 use super::waiters::{Waiter, Waiters};
 use crate::check::Check;
 use crate::context::CheckCtx;
@@ -65,6 +66,7 @@ pub(super) struct Driver {
     waiters: Waiters,
     /// By check: what ends the last run.
     aborts: Vec<Abort>,
+    threads: Threads,
 }
 
 /// Ends a run: a task is dropped, a thread may look.
@@ -92,11 +94,14 @@ impl Driver {
         let (graph, at) = (Arc::clone(&shared.graph), moment(&shared));
         let mut machine = Machine::new(plans.zip(entries), graph, shared.seed, at);
         machine.inherit(&in_flight, at);
+        let is_blocking = |check: &&Check| matches!(check.source, Source::Blocking(_));
+        let blocking = shared.checks.iter().filter(is_blocking).count();
         Self {
             machine,
             transitions: Transitions::default(),
             waiters: Waiters::new(shared.checks.len()),
             aborts: shared.checks.iter().map(|_| Abort::default()).collect(),
+            threads: Threads::new(blocking, LINGER),
             shared,
             runtime,
             receiver,
@@ -243,15 +248,14 @@ impl Driver {
             }
             Source::Blocking(function) => {
                 let function = Arc::clone(function);
-                let spawned = thread::Builder::new()
-                    .name("health-check".into())
-                    .spawn(move || run_blocking(ticket, &*function, &cx, &clock));
-                if let Err(error) = spawned {
-                    // The closure was dropped, and the ticket in it has reported that there will be no result.
+                let job = move || run_blocking(ticket, &*function, &cx, &clock);
+                if let Err(error) = self.threads.run(Box::new(job)) {
+                    // The job was dropped, and the ticket in it has reported that there will be no result.
                     tracing::warn!(check = &*shared.names[check], %error, "no thread for a health check");
                 }
             }
             Source::Pulse(pulse) => ticket.fill(Ok(pulse.look(began)), Duration::ZERO),
+            Source::Inline(function) => run_inline(ticket, &**function, &clock),
         }
     }
 
@@ -707,6 +711,47 @@ mod tests {
         seen.sort();
         assert_eq!(seen, [2, 7].map(|seconds| Some(Duration::from_secs(seconds))));
         assert_eq!(left(&clock), None);
+    }
+
+    #[test]
+    fn a_hung_call_costs_one_thread_and_no_other_check_its_schedule() {
+        let (clock, runtime, seen) = (ManualClock::new(), runtime(), Recorder::new());
+        let results = Recorder::new();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let health = Health::builder()
+            .clock(clock.clone())
+            .observer(Results(results.clone()))
+            .check(Check::blocking("hung", move || {
+                released.lock().unwrap().recv().is_ok()
+            }))
+            .check(Check::blocking("lively", {
+                let seen = seen.clone();
+                move || seen.record(())
+            }))
+            .check(Check::blocking("other", || true))
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        assert_eq!(driver.threads.alive(), 0, "made before there was work");
+        driver.step(None);
+        for _ in 0..100 {
+            let mut ended = 0;
+            while ended < 2 {
+                // The hung one counts as timed out in the first round and is not started again.
+                let message = driver.receiver.recv().unwrap();
+                driver.step(Some(message));
+                let results = results.take().into_iter();
+                ended += results.filter(|result| *result == RunResult::Ok).count();
+            }
+            assert_eq!(seen.take(), [()]);
+            assert!(driver.threads.alive() <= 3, "{:?}", driver.threads);
+            clock.advance(Duration::from_secs(11));
+            driver.step(None);
+        }
+        assert!(health.snapshot().check("hung").unwrap().hung_since().is_some());
+        assert_eq!(health.snapshot().check("lively").unwrap().status(), Status::Up);
+        drop(release);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod once;
 mod plan;
 mod run;
 mod slot;
+mod threads;
 mod waiters;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::task::{self, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::Span;
 
 /// Reports the end of a run when it is dropped, whatever way the run ends.
@@ -85,6 +85,17 @@ pub(crate) fn run_blocking(
         let run = || catch_unwind(AssertUnwindSafe(|| function(cx))).map_err(describe);
         span(cx).in_scope(run)
     };
+    ticket.fill(outcome, clock.now().saturating_duration_since(began));
+}
+
+/// Looks at a state on the thread of the scheduler.
+pub(crate) fn run_inline(
+    mut ticket: Ticket,
+    function: &(dyn Fn(Instant) -> Outcome + Send + Sync),
+    clock: &impl Clock,
+) {
+    let began = clock.now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| function(began))).map_err(describe);
     ticket.fill(outcome, clock.now().saturating_duration_since(began));
 }
 

@@ -4,10 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod answers;
+mod checks;
 mod dependencies;
+#[cfg(feature = "disk")]
+mod disk;
 #[cfg(feature = "axum")]
 mod endpoint;
 mod once;
 mod probe;
 mod scheduler;
+#[cfg(feature = "tls")]
+mod tls;
 mod wait;
