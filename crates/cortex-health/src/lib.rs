@@ -34,6 +34,8 @@ pub mod checks;
 
 #[cfg(feature = "axum")]
 mod endpoint;
+#[cfg(feature = "grpc")]
+mod grpc;
 
 pub use self::access::{Access, InvalidToken};
 pub use self::builder::Builder;
@@ -43,6 +45,8 @@ pub use self::context::{CheckCtx, RunReason};
 pub use self::endpoint::router;
 pub use self::error::{BuildError, BuildErrorKind, InvalidName, RunNowError};
 pub use self::group::Group;
+#[cfg(feature = "grpc")]
+pub use self::grpc::{GrpcBody, GrpcHealth};
 pub use self::health::Health;
 pub use self::heartbeat::Heartbeat;
 pub use self::history::{Run, Transition};

@@ -61,6 +61,11 @@ impl Published {
         (view.verdict, &view.bodies)
     }
 
+    /// Says of each group whether it serves.
+    pub(crate) fn serving(&self) -> impl Iterator<Item = bool> {
+        self.groups.iter().map(|view| view.verdict.code.is_success())
+    }
+
     /// Says whether the startup group passes.
     pub(crate) fn has_started(&self) -> bool {
         self.groups[Layout::STARTUP].verdict.code.is_success()

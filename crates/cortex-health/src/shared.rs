@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// How long a publication is believed without a sign of life of the scheduler, which gives one every second.
 const LEASE: Duration = Duration::from_secs(5);
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     /// Wakes the scheduler; it works from the start on, and until the scheduler has ended.
     pub(crate) messages: Sender<Message>,
     mailbox: Mutex<Option<Mailbox>>,
+    /// Told when an answer may have changed from serving to not, or back.
+    changes: watch::Sender<()>,
     stopped: View,
 }
 
@@ -101,6 +104,7 @@ impl Shared {
             taken: AtomicBool::new(false),
             messages,
             mailbox: Mutex::new(Some(mailbox)),
+            changes: watch::Sender::new(()),
             stopped: View::new(Verdict::refuse(Refusal::Stopped)),
         }
     }
@@ -139,6 +143,7 @@ impl Shared {
 
     pub(crate) fn set_draining(&self, draining: bool) {
         self.draining.store(draining, Ordering::Release);
+        self.changes.send_replace(());
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -166,17 +171,25 @@ impl Shared {
         if !latched && published.has_started() {
             self.latched.store(true, Ordering::Relaxed); // for the next publications; this one passes by itself
         }
-        self.published.store(Arc::new(published));
+        let before = self.published.swap(Arc::new(published));
+        if self.published.load().serving().ne(before.serving()) {
+            self.changes.send_replace(());
+        }
     }
 
     /// Gives a sign of life: what is published holds for another [`LEASE`].
     pub(crate) fn extend_lease(&self, now: Instant) {
+        let was_late = self.overdue().is_some();
         self.lease.store(self.nanos(now + LEASE), Ordering::Release);
+        if was_late {
+            self.changes.send_replace(());
+        }
     }
 
     /// Ends the lease: nobody refreshes the checks any more.
     pub(crate) fn end_lease(&self, now: Instant) {
         self.lease.store(self.nanos(now), Ordering::Release);
+        self.changes.send_replace(());
     }
 
     /// Returns the last report, or one that knows nothing if the scheduler is gone.
@@ -190,12 +203,7 @@ impl Shared {
 
     pub(crate) fn answer(&self, target: Target, format: Format, detail: Detail) -> (StatusCode, Bytes) {
         let draining = self.is_draining();
-        let gone = match target {
-            Target::Group(Layout::STARTUP) => false, // latched; and if not, it refuses anyway
-            Target::Group(Layout::LIVE) => !draining && self.overdue().is_some_and(|by| by >= LIVE_GRACE),
-            Target::Group(Layout::READY) | Target::Health if draining => false,
-            _ => self.overdue().is_some(),
-        };
+        let gone = self.is_gone(target, draining);
         let service = self.service.as_ref();
         if gone {
             let View { verdict, bodies } = &self.stopped;
@@ -216,6 +224,50 @@ impl Shared {
         let (verdict, bodies) = published.view(target, draining);
         let render = || published.render(target, verdict, service, (format, detail));
         (verdict.code, bodies.get(format, detail, render))
+    }
+
+    /// Returns the code that [`answer`](Self::answer) would have.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn code(&self, target: Target) -> StatusCode {
+        let draining = self.is_draining();
+        if self.is_gone(target, draining) {
+            self.stopped.verdict.code
+        } else {
+            self.published.load().view(target, draining).0.code
+        }
+    }
+
+    /// Returns what tells that a status may have changed, unless only time has passed.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Returns when a status would change by time alone: because the scheduler gives no more signs of life.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn next_expiry(&self, target: Option<Target>) -> Option<Duration> {
+        let lease = self.lease.load(Ordering::Acquire);
+        if lease == 0 {
+            return None;
+        }
+        let now = self.nanos(self.clock.now());
+        let left = |until: u64| until.checked_sub(now).filter(|left| *left > 0);
+        let grace = u64::try_from(LIVE_GRACE.as_nanos()).unwrap_or(u64::MAX);
+        let left = match target? {
+            Target::Group(Layout::LIVE) => left(lease).or_else(|| left(lease.saturating_add(grace))),
+            _ => left(lease),
+        };
+        left.map(Duration::from_nanos)
+    }
+
+    /// Says whether the scheduler is gone for longer than the target can be believed.
+    fn is_gone(&self, target: Target, draining: bool) -> bool {
+        match target {
+            Target::Group(Layout::STARTUP) => false, // latched; and if not, it refuses anyway
+            Target::Group(Layout::LIVE) => !draining && self.overdue().is_some_and(|by| by >= LIVE_GRACE),
+            Target::Group(Layout::READY) | Target::Health if draining => false,
+            _ => self.overdue().is_some(),
+        }
     }
 
     /// Returns how long ago the lease ended; `None` while it runs, and before the scheduler starts.

@@ -10,6 +10,8 @@ mod dependencies;
 mod disk;
 #[cfg(feature = "axum")]
 mod endpoint;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod once;
 mod probe;
 mod scheduler;
