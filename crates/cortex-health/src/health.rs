@@ -1,5 +1,6 @@
 use crate::builder::Builder;
 use crate::error::RunNowError;
+use crate::observer::Observer;
 use crate::report::{CheckReport, Report};
 use crate::running::Running;
 use crate::scheduler::{self, Message, Waiter};
@@ -62,6 +63,38 @@ impl Health {
     /// ([`AlreadyExists`](io::ErrorKind::AlreadyExists)).
     pub fn start(&self, runtime: &Handle) -> io::Result<Running> {
         scheduler::start(&self.shared, runtime)
+    }
+
+    /// Tells this observer too, beside that of the [`Builder`] and those that were added before, from now on and for as
+    /// long as the health lives.
+    ///
+    /// For who gets a health that is built already, as a server does that counts runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{Event, Health, Observer};
+    ///
+    /// #[derive(Debug)]
+    /// struct Printed;
+    ///
+    /// impl Observer for Printed {
+    ///     fn on_event(&self, event: &Event) {
+    ///         println!("{event:?}");
+    ///     }
+    /// }
+    ///
+    /// let health = Health::builder().build()?;
+    /// health.observe(Printed); // before `start`, to miss nothing
+    /// # Ok::<(), cortex_health::BuildError>(())
+    /// ```
+    pub fn observe(&self, observer: impl Observer + 'static) {
+        let observer: Arc<dyn Observer> = Arc::new(observer);
+        self.shared.late_observers.rcu(|before| {
+            let mut observers = Vec::clone(before);
+            observers.push(Arc::clone(&observer));
+            observers
+        });
     }
 
     /// Runs a check now and returns what is known of it then. If it runs already, this waits for the end of that run: there

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) graph: Arc<Graph>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Box<dyn Observer>,
+    /// Those that came after the health was built.
+    pub(crate) late_observers: ArcSwap<Vec<Arc<dyn Observer>>>,
     pub(crate) seed: u64,
     pub(crate) hub: Hub,
     service: Option<Service>,
@@ -93,6 +95,7 @@ impl Shared {
             graph: Arc::new(graph),
             clock,
             observer,
+            late_observers: ArcSwap::default(),
             seed,
             hub: Hub::default(),
             service,

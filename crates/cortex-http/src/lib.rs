@@ -5,6 +5,7 @@ mod access;
 mod admin;
 mod client;
 mod error;
+mod health_metrics;
 mod lifecycle;
 mod limits;
 mod metrics;

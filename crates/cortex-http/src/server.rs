@@ -16,6 +16,7 @@ use crate::access::AccessLog;
 use crate::admin::{Admin, AdminThread, routes};
 use crate::client::{Addresses, ClientAddress};
 use crate::error::{Error, ErrorKind};
+use crate::health_metrics::HealthMetrics;
 use crate::lifecycle::{Lifecycle, PhaseCell};
 use crate::limits::Limits;
 use crate::metrics::{HttpMetrics, collect_state};
@@ -233,6 +234,7 @@ impl Server {
             }
         };
         if let Some(registry) = &registry {
+            health.observe(HealthMetrics::register(registry).map_err(|error| taken(&error))?);
             let (health, shared) = (health.clone(), Arc::downgrade(&shared));
             registry.register_collector(move |out: &mut Samples<'_>| {
                 if let Some(shared) = shared.upgrade() {

@@ -14,6 +14,7 @@ use crate::running::Running;
 use crate::shared::{Mailbox, Shared};
 use crate::source::Source;
 use std::io;
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -259,13 +260,16 @@ impl Driver {
         }
     }
 
-    /// Logs the event and hands it to the observer; a panic of either is no reason to stop.
+    /// Logs the event and hands it to the observers; a panic of one is no reason to stop, nor to leave out others.
     fn tell(&self, event: &Event) {
-        let observer = &self.shared.observer;
         let _ = catch_unwind(AssertUnwindSafe(|| log(event)));
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer.on_event(event))) {
-            let panic = redact(&describe(panic), MESSAGE);
-            let _ = catch_unwind(|| tracing::error!(%panic, "the observer of the health checks failed"));
+        let late = self.shared.late_observers.load_full();
+        let observers = late.iter().map(|observer| &**observer);
+        for observer in iter::once(&*self.shared.observer).chain(observers) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer.on_event(event))) {
+                let panic = redact(&describe(panic), MESSAGE);
+                let _ = catch_unwind(|| tracing::error!(%panic, "the observer of the health checks failed"));
+            }
         }
     }
 }
@@ -437,6 +441,37 @@ mod tests {
         assert!(
             log.contains("panicked: cannot reach pg://app:***@db") && !log.contains("hunter2"),
             "{log}"
+        );
+    }
+
+    #[test]
+    fn all_observers_hear_whatever_one_does() {
+        struct Loud;
+
+        impl Observer for Loud {
+            fn on_event(&self, _: &Event) {
+                panic!("too much");
+            }
+        }
+
+        let (clock, runtime) = (ManualClock::new(), runtime());
+        let (first, second) = (Recorder::new(), Recorder::new());
+        let health = Health::builder()
+            .clock(clock.clone())
+            .observer(Loud)
+            .check(Check::from_fn("db", || async {}))
+            .build()
+            .unwrap();
+        health.observe(Results(first.clone()));
+        health.observe(Loud);
+        health.observe(Results(second.clone()));
+        let mut driver = driver(&health, &runtime);
+        driver.step(None);
+        work(&runtime);
+        assert!(driver.step(None));
+        assert_eq!(
+            (first.take(), second.take()),
+            (vec![RunResult::Ok], vec![RunResult::Ok])
         );
     }
 

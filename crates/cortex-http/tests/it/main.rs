@@ -3,6 +3,7 @@
 mod addresses;
 mod bounds;
 mod destructors;
+mod health;
 mod lifecycle;
 mod requests;
 mod support;

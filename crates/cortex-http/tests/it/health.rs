@@ -1,0 +1,70 @@
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use cortex_core::{Clock, SystemClock};
+use cortex_health::{Check, Health, Outcome};
+use cortex_http::{Admin, Limits, Routes, Server};
+
+use crate::support::{Shop, get_from};
+
+#[tokio::test]
+async fn runs_and_changes_of_checks_are_counted() {
+    let health = Health::builder()
+        .check(Check::from_fn("database", || async { Err::<(), _>("refused") }))
+        .check(Check::from_fn("cache", || async { Outcome::degraded("cold") }).informational())
+        .build()
+        .unwrap();
+    let shop = Shop::with(Limits::new(), |server| server.health(health)).await;
+    for sample in [
+        "cortex_health_runs_total{check=\"database\",result=\"fail\"}",
+        "cortex_health_runs_total{check=\"cache\",result=\"degraded\"}",
+        "cortex_health_transitions_total{check=\"database\",to=\"down\"}",
+        "cortex_health_transitions_total{check=\"cache\",to=\"degraded\"}",
+        "cortex_health_check_duration_seconds_count{check=\"cache\"}",
+        "cortex_health_status{check=\"cache\"}",
+    ] {
+        let least = if sample.contains("status") { 0.5 } else { 1.0 };
+        shop.until_metric(sample, least).await;
+    }
+    assert!(shop.metric("cortex_health_group_status{group=\"live\"}") > 0.9);
+    shop.close().await;
+}
+
+#[test]
+fn liveness_answers_while_every_worker_is_blocked() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let admin = Admin::bind("127.0.0.1:0");
+    let server = Server::new(Routes::new()).admin(admin);
+    let running = runtime.block_on(server.start("127.0.0.1:0")).unwrap();
+    let admin = running.admin_addr().unwrap();
+    let blocked = Arc::new(Barrier::new(3));
+    for _ in 0..2 {
+        let blocked = Arc::clone(&blocked);
+        runtime.spawn(async move {
+            blocked.wait(); // both workers are here
+            blocked.wait();
+        });
+    }
+    blocked.wait();
+    // The client has a runtime of its own.
+    let client = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let times = (0..20).map(|_| {
+        let start = SystemClock.now();
+        let answer = client.block_on(get_from(admin, "/livez"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        SystemClock.now().saturating_duration_since(start)
+    });
+    let mut times: Vec<_> = times.collect();
+    times.sort();
+    assert!(times[times.len() / 2] < Duration::from_millis(50), "{times:?}");
+    blocked.wait();
+    running.shutdown();
+    runtime.block_on(running.join());
+}
