@@ -49,7 +49,7 @@ fn package(program: &str) -> &str {
     match program {
         "promtool" => "prometheus",
         "llvm-cov-22" | "llvm-profdata-22" => "llvm-22",
-        "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client" => "python",
+        "grpc_health" | "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client" => "python",
         "rotel-agent" => "rotel",
         "typos" | "taplo" => "text",
         program => program,

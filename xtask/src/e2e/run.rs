@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
 use super::scenario::{Scenario, Setup};
-use super::{abuse, arguments, curl, ending, exposition, monitoring, names, prometheus, trace};
+use super::{abuse, arguments, curl, ending, exposition, health, monitoring, names, prometheus, trace};
 use crate::project::Project;
 use crate::step::{Stopwatch, seconds};
 use crate::tools::{self, Missing, Unknown};
@@ -33,6 +33,7 @@ pub(crate) fn run(project: &Project, filter: Option<&str>) -> Result<ExitCode> {
             "--package cortex-metrics --features tower --example names",
         )?
         .join("examples/names"),
+        probes: build(project, "--package cortex-http --example probes")?.join("examples/probes"),
         path,
         python,
     };
@@ -79,6 +80,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         .chain(abuse::SCENARIOS)
         .chain(ending::SCENARIOS)
         .chain(trace::SCENARIOS)
+        .chain(health::SCENARIOS)
 }
 
 fn select(filter: Option<&str>) -> Result<Vec<Scenario>> {
@@ -115,7 +117,7 @@ fn present(scenarios: &[Scenario], path: &OsString) -> Result<PathBuf> {
 fn is_python(program: &str) -> bool {
     matches!(
         program,
-        "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client"
+        "grpc_health" | "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client"
     )
 }
 
