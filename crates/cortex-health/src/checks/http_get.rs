@@ -32,7 +32,7 @@ pub fn http(name: impl Into<Cow<'static, str>>, get: HttpGet) -> Check {
     Check::blocking(name, move || get.run(Budget::of_run()))
 }
 
-/// What [`http`] asks for and what it expects.
+/// What [`http()`] asks for and what it expects.
 ///
 /// # Examples
 ///

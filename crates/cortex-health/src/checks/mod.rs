@@ -3,7 +3,7 @@
 //! | function | asks | where it runs |
 //! |---|---|---|
 //! | [`tcp`] | whether a port accepts | thread |
-//! | [`http`] | whether a URL answers as it should | thread |
+//! | [`http()`] | whether a URL answers as it should | thread |
 //! | [`dns`] | whether a name has an address | thread |
 //! | `disk` (feature `disk`) | how much of a file system is free | thread |
 //! | [`memory`] | how near the limit the memory is, and whether work waits for it | thread |

@@ -15,6 +15,7 @@ mod grpc;
 mod once;
 mod probe;
 mod scheduler;
+mod storm;
 #[cfg(feature = "tls")]
 mod tls;
 mod wait;

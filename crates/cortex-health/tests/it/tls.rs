@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A server of one connection with a certificate for `name`, and that certificate in PEM.
 fn server(name: &str) -> (SocketAddr, String, JoinHandle<()>) {
@@ -90,4 +91,19 @@ fn a_server_without_tls_is_not_understood() {
         "{message}"
     );
     drop(server); // it waits for the end of a head that never comes, until the connection closes
+}
+
+#[test]
+fn this_machine_does_not_trust_a_stranger() {
+    let (addr, _, server) = server("localhost");
+    let url = format!("https://localhost:{}/readyz", addr.port());
+    let found = first(checks::http("orders", HttpGet::new(&url).unwrap()).timeout(Duration::from_secs(20)));
+    let message = found.message().unwrap();
+    let reasons = [
+        "TLS: invalid peer certificate",
+        "this machine trusts no authority",
+    ]; // some have no certificates at all
+    assert!(reasons.iter().any(|reason| message.contains(reason)), "{message}");
+    assert_eq!(found.status(), Status::Down);
+    server.join().unwrap();
 }
