@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cortex::health::{Check, Health};
+use cortex::health::checks::{self, FileDescriptors};
+use cortex::health::{Group, Health};
 use cortex::http::{AccessLog, Admin, Server};
 use cortex::metrics::{ProcessCollector, Registry, RuntimeCollector, build_info};
 use cortex::trace::{JsonLogs, Otlp, OtlpJsonFile, ParentBased, Probability, Tracer};
@@ -46,17 +47,16 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
         .await?;
     let upstream = config.pay_at.unwrap_or_else(|| payments.local_addr());
 
-    let reachable = Check::from_fn("payments", move || async move {
-        tokio::net::TcpStream::connect(upstream).await.map(drop)
-    });
+    let reachable = checks::tcp("payments", upstream.to_string())
+        .degrades()
+        .timeout(Duration::from_secs(1))
+        .every(Duration::from_secs(5));
+    let stuck = checks::runtime_lag("runtime", &tokio::runtime::Handle::current());
     let health = Health::builder()
         .service("storefront", env!("CARGO_PKG_VERSION"))
-        .check(
-            reachable
-                .degrades()
-                .timeout(Duration::from_secs(1))
-                .every(Duration::from_secs(5)),
-        )
+        .check(reachable)
+        .check(stuck.groups([Group::READY, Group::LIVE]))
+        .check(checks::file_descriptors("file-descriptors", FileDescriptors::new()).degrades())
         .build()?;
     let shop = Shop {
         catalogue: Arc::new(Catalogue::new()),

@@ -180,7 +180,8 @@ fn a_customer_is_served_and_the_service_seen() {
         r#"http_server_request_duration_seconds_count{http_request_method="GET",http_route="/products/{id}",http_response_status_code="200"} 1"#,
         r#"http_route="/checkout",http_response_status_code="201"} 1"#,
         r#"storefront_checkouts_total{result="paid"} 1"#,
-        "cortex_health_status",
+        r#"cortex_health_status{check="payments"}"#,
+        r#"cortex_health_status{check="runtime"}"#,
     ] {
         assert!(metrics.contains(sample), "{sample} is not in\n{metrics}");
     }
