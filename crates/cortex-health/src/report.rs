@@ -482,6 +482,31 @@ mod tests {
     }
 
     #[test]
+    fn root_causes_are_what_is_to_be_repaired() {
+        let check = |name: &str, criticality, status, causes: &[&str], stale| CheckReport {
+            status,
+            stale,
+            causes: causes.iter().map(|&name| name.into()).collect(),
+            ..CheckReport::never_run(name.into(), criticality, SystemTime::UNIX_EPOCH)
+        };
+        let critical = Criticality::Critical;
+        let checks = [
+            check("orders", critical, Status::Skipped, &["db", "net"], false),
+            check("waiting", critical, Status::Skipped, &[], false),
+            check("cart", Criticality::Degrades, Status::Down, &["db"], false), // it always runs
+            check("db", critical, Status::Down, &[], false),
+            check("net", Criticality::Informational, Status::Down, &[], false),
+            check("mail", Criticality::Informational, Status::Down, &[], false),
+            check("slow", critical, Status::Degraded, &[], false),
+            check("fine", critical, Status::Up, &["net"], false),
+            check("new", critical, Status::Unknown, &[], false),
+            check("old", critical, Status::Unknown, &[], true),
+        ];
+        assert_eq!(root_causes(checks.iter()), ["db", "net", "old"]);
+        assert!(root_causes(checks[5..9].iter()).is_empty());
+    }
+
+    #[test]
     fn an_expired_report_knows_nothing() {
         let report = report().expired();
         assert!(

@@ -61,9 +61,54 @@ where
 mod tests {
     use super::*;
     use crate::published::Refusal;
-    use crate::status::Criticality;
+    use crate::report::Observed;
+    use crate::status::{Criticality, Status};
     use expect_test::expect;
     use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn full_detail_shows_all_there_is() {
+        let checks = [CheckReport {
+            status: Status::Degraded,
+            message: Some("filling up".into()),
+            observed: Some(Observed {
+                value: 0.93,
+                unit: "ratio".into(),
+            }),
+            details: [("mount".into(), "/var".into())].into(),
+            depends_on: [Arc::from("host")].into(),
+            causes: [Arc::from("host")].into(),
+            flapping: true,
+            flap_score: 1.0 / 3.0,
+            ..CheckReport::never_run("disk".into(), Criticality::Critical, SystemTime::UNIX_EPOCH)
+        }];
+        let mut all = String::new();
+        for format in [
+            Format::HealthJson,
+            Format::Actuator,
+            Format::Text,
+            Format::Verbose,
+        ] {
+            let page = Page {
+                detail: Detail::Full,
+                verdict: Verdict::of(Status::Degraded),
+                service: None,
+                checks: checks.iter(),
+                transitions: &[],
+                runs: true,
+            };
+            all.push_str(str::from_utf8(&body(format, &page)).unwrap().trim_end());
+            all.push('\n');
+        }
+        expect![[r#"
+            {"status":"warn","checks":{"disk":[{"status":"warn","criticality":"critical","since":"1970-01-01T00:00:00.000Z","flapping":true,"causes":["host"],"observedValue":0.93,"observedUnit":"ratio","data":{"mount":"/var"},"dependsOn":["host"],"flapScore":0.333,"output":"filling up"}]}}
+            {"status":"UP","components":{"disk":{"status":"DEGRADED","details":{"criticality":"critical","since":"1970-01-01T00:00:00.000Z","flapping":true,"causes":["host"],"observedValue":0.93,"observedUnit":"ratio","data":{"mount":"/var"},"dependsOn":["host"],"flapScore":0.333,"message":"filling up"}}}}
+            degraded
+            [~]disk degraded flapping 0.93 ratio mount=/var because of host: filling up
+            degraded
+            [~]disk degraded flapping 0.93 ratio mount=/var because of host: filling up
+        "#]].assert_eq(&all);
+    }
 
     #[test]
     fn a_hung_and_a_stale_check_say_so() {

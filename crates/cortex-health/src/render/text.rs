@@ -54,10 +54,6 @@ where
         if check.is_flapping() {
             out.push_str(" flapping");
         }
-        for (index, cause) in check.causes().enumerate() {
-            out.push_str(if index == 0 { " because of " } else { ", " });
-            out.push_str(cause);
-        }
         if detail == Detail::Full {
             if let Some(hung) = check.hung_since() {
                 write!(out, " running since {}", Rfc3339(hung))?;
@@ -71,12 +67,14 @@ where
                     push_line(out, part);
                 }
             }
-            if let Some(message) = check.message()
-                && check.status() != Status::Skipped
-            {
-                out.push_str(": ");
-                push_line(out, message);
-            }
+        }
+        write_causes(out, check.causes());
+        if detail == Detail::Full
+            && let Some(message) = check.message()
+            && check.status() != Status::Skipped
+        {
+            out.push_str(": ");
+            push_line(out, message);
         }
         out.push('\n');
         if verbose && check.runs().len() > 0 {
@@ -103,10 +101,7 @@ fn write_transition(out: &mut String, transition: &Transition) -> fmt::Result {
     if transition.is_flapping() {
         out.push_str(" flapping");
     }
-    for (index, cause) in transition.causes().enumerate() {
-        out.push_str(if index == 0 { " because of " } else { ", " });
-        out.push_str(cause);
-    }
+    write_causes(out, transition.causes());
     if let Some(message) = transition.message()
         && transition.to() != Status::Skipped
     {
@@ -115,6 +110,13 @@ fn write_transition(out: &mut String, transition: &Transition) -> fmt::Result {
     }
     out.push('\n');
     Ok(())
+}
+
+fn write_causes<'a>(out: &mut String, causes: impl Iterator<Item = &'a str>) {
+    for (index, cause) in causes.enumerate() {
+        out.push_str(if index == 0 { " because of " } else { ", " });
+        out.push_str(cause);
+    }
 }
 
 const fn mark(status: Status) -> char {

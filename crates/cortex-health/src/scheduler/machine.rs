@@ -344,7 +344,7 @@ mod tests {
         let mut bench = Bench::new(&[plan], 1);
         let mut results = 0..;
         let story = bench.script(Duration::from_mins(5), |bench, check| {
-            let turn = results.next().unwrap();
+            let turn = results.next().expect("there is no end");
             let up = turn >= steady || turn % 2 == 0;
             vec![bench.end(check, Some(if up { Status::Up } else { Status::Down }))]
         });

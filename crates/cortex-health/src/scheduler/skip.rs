@@ -39,7 +39,7 @@ fn next(bench: &mut Bench, status: impl Fn(usize) -> Status) {
     let wait = bench
         .machine
         .next_tick()
-        .unwrap()
+        .expect("there is a check")
         .saturating_duration_since(bench.at.now);
     bench.advance(wait);
     play(bench, status);
