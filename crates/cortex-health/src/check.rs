@@ -101,7 +101,8 @@ impl Check {
 
     /// Makes a check of a function that blocks and wants to know about its run; else like [`blocking`](Self::blocking).
     ///
-    /// A long one looks at [`CheckCtx::is_cancelled`] between its steps, so that it does not outlive its timeout by much.
+    /// A long one looks at [`CheckCtx::is_cancelled`] between its steps, so that it does not outlive its timeout by
+    /// much.
     pub fn blocking_with_context<F, O>(name: impl Into<Cow<'static, str>>, function: F) -> Self
     where
         F: Fn(&CheckCtx) -> O + Send + Sync + 'static,
@@ -202,8 +203,8 @@ impl Check {
     /// Keeps the worst status that it had since it began to flap, until it is steady again.
     ///
     /// A check flaps when many of its last 21 results differ from the one before
-    /// ([`CheckReport::is_flapping`](crate::CheckReport::is_flapping)). Without this it is only marked, and its changes are
-    /// logged once. [`Group::LIVE`] is never taken down by a check that flaps.
+    /// ([`CheckReport::is_flapping`](crate::CheckReport::is_flapping)). Without this it is only marked, and its changes
+    /// are logged once. [`Group::LIVE`] is never taken down by a check that flaps.
     pub fn hold_down_on_flap(mut self) -> Self {
         self.hold_down = true;
         self
@@ -212,8 +213,8 @@ impl Check {
     /// Names checks that this one needs, besides those named before: it is not run while one of them fails.
     ///
     /// It fails with them, as [`Skipped`](crate::Status::Skipped) and with the blame on the topmost that fails, however
-    /// long the chain is. It runs at once when they have recovered. The first run waits for the first results of those it
-    /// depends on.
+    /// long the chain is. It runs at once when they have recovered. The first run waits for the first results of those
+    /// it depends on.
     ///
     /// # Examples
     ///

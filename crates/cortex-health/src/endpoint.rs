@@ -14,12 +14,12 @@ use std::time::Duration;
 /// Returns a router that answers probes and readers with [`Health::respond`].
 ///
 /// `GET` and `HEAD` of `/livez`, `/readyz`, `/startupz`, `/health`, `/health/{group}` and `/health/check/{name}`. All
-/// who can reach it see as much as `access` allows, a [`Detail`](crate::Detail) or an [`Access`] with bearer tokens: keep
-/// [`Detail::None`](crate::Detail::None) for a public listener.
+/// who can reach it see as much as `access` allows, a [`Detail`](crate::Detail) or an [`Access`] with bearer tokens:
+/// keep [`Detail::None`](crate::Detail::None) for a public listener.
 ///
-/// With `?verbose` the answer is [`Health::respond_verbose`]. `/health/check/{name}?fresh` runs the check before it answers,
-/// or joins the run in flight, for who has a token: after 800 ms it answers with what is known by then. Without a token
-/// no request runs a check.
+/// With `?verbose` the answer is [`Health::respond_verbose`]. `/health/check/{name}?fresh` runs the check before it
+/// answers, or joins the run in flight, for who has a token: after 800 ms it answers with what is known by then.
+/// Without a token no request runs a check.
 ///
 /// # Examples
 ///

@@ -49,8 +49,8 @@ impl BuildError {
         &self.check
     }
 
-    /// Returns the other names that it is about: the dependency or member that there is not, or the checks of a cycle, each before
-    /// the one it depends on.
+    /// Returns the other names that it is about: the dependency or member that there is not, or the checks of a cycle,
+    /// each before the one it depends on.
     ///
     /// # Examples
     ///

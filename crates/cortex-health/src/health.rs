@@ -97,12 +97,12 @@ impl Health {
         });
     }
 
-    /// Runs a check now and returns what is known of it then. If it runs already, this waits for the end of that run: there
-    /// is never a second one, however many ask.
+    /// Runs a check now and returns what is known of it then. If it runs already, this waits for the end of that run:
+    /// there is never a second one, however many ask.
     ///
     /// It takes as long as the timeout of the check at most. A check that hangs, or is
-    /// [`Skipped`](crate::Status::Skipped), is not run; its report is returned at once. The result counts like any other:
-    /// a status that takes [`fall`](crate::Check::fall) results to get worse takes as many of these.
+    /// [`Skipped`](crate::Status::Skipped), is not run; its report is returned at once. The result counts like any
+    /// other: a status that takes [`fall`](crate::Check::fall) results to get worse takes as many of these.
     ///
     /// # Errors
     ///
@@ -143,8 +143,8 @@ impl Health {
         report.await.map_err(|_| RunNowError::NotRunning)?
     }
 
-    /// Runs all checks once, what depends on others after them, and returns what they found: for a start-up script, or a
-    /// test of the checks themselves.
+    /// Runs all checks once, what depends on others after them, and returns what they found: for a start-up script, or
+    /// a test of the checks themselves.
     ///
     /// Probes and subscribers see nothing of it. What has no result at the timeout is
     /// [`Unknown`](crate::Status::Unknown) in the report. A run that does not end then is remembered:

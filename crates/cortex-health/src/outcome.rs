@@ -84,8 +84,8 @@ impl Outcome {
         self
     }
 
-    /// Adds something to know, shown at [`Detail::Full`](crate::Detail::Full) with what looks like a secret masked. A key
-    /// that is there is replaced; what exceeds 16 keys is left out.
+    /// Adds something to know, shown at [`Detail::Full`](crate::Detail::Full) with what looks like a secret masked. A
+    /// key that is there is replaced; what exceeds 16 keys is left out.
     #[must_use]
     pub fn detail(mut self, key: impl Into<Cow<'static, str>>, value: impl Display) -> Self {
         let (key, value) = (key.into(), value.to_string());

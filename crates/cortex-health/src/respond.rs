@@ -56,7 +56,8 @@ pub enum Detail {
     None,
     /// Also the checks by name, their status, since when, and the latency: for the people of the house.
     Status,
-    /// Also what errors said, what was measured, whether a run hangs and what happened of late: for those who repair it.
+    /// Also what errors said, what was measured, whether a run hangs and what happened of late: for those who repair
+    /// it.
     Full,
 }
 
@@ -79,8 +80,8 @@ impl Health {
     /// | a group | 503 | the group | the group | 503 |
     /// | a check | 503 | the check | the check | 503 |
     ///
-    /// Up and degraded are 200, down and unknown are 503, unless [`Builder::map_status`](crate::Builder::map_status) says
-    /// otherwise for the group. An unknown name is an empty 404.
+    /// Up and degraded are 200, down and unknown are 503, unless [`Builder::map_status`](crate::Builder::map_status)
+    /// says otherwise for the group. An unknown name is an empty 404.
     ///
     /// # Performance
     ///
@@ -108,8 +109,8 @@ impl Health {
         response(code, Some(offer.content_type), body)
     }
 
-    /// Answers a reader like [`respond`](Self::respond), in text whatever the request accepts. At [`Detail::Full`] it shows
-    /// the last runs of each check, oldest first, and the last transitions.
+    /// Answers a reader like [`respond`](Self::respond), in text whatever the request accepts. At [`Detail::Full`] it
+    /// shows the last runs of each check, oldest first, and the last transitions.
     ///
     /// # Examples
     ///

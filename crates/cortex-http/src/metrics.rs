@@ -165,7 +165,7 @@ pub(crate) fn collect_state(health: &Health, shared: &Shared, out: &mut Samples<
     let report = health.snapshot();
     for check in report.checks() {
         let labels = [("check", check.name())];
-        let status = "State of a check: 1 up, 0.5 degraded, 0 down or unknown";
+        let status = "State of a check: 1 up, 0.5 degraded, 0 down, unknown or skipped";
         out.gauge("cortex_health_status", status, &labels, level(check.status()));
         let stale = if check.is_stale() { 1.0 } else { 0.0 };
         out.gauge(
@@ -180,6 +180,23 @@ pub(crate) fn collect_state(health: &Health, shared: &Shared, out: &mut Samples<
             "Whether a check's run does not return",
             &labels,
             hung,
+        );
+        let skipped = if check.status() == Status::Skipped {
+            1.0
+        } else {
+            0.0
+        };
+        out.gauge(
+            "cortex_health_skipped",
+            "Whether a check is not run because something that it depends on fails",
+            &labels,
+            skipped,
+        );
+        out.gauge(
+            "cortex_health_flap_score",
+            "How unsteady the last results of a check were: 0 all alike, 1 none like the one before",
+            &labels,
+            check.flap_score(),
         );
     }
     for (group, status) in report.groups() {

@@ -16,9 +16,9 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// it runs is the lag.
 ///
 /// It is degraded by the greatest lag since the last look, and down only by a lag that still lasts. So in
-/// [`Group::LIVE`](crate::Group::LIVE) it restarts a process whose runtime is stuck, and none that was slow for a while.
-/// It is looked at every second by the scheduler's thread, which needs no worker. Of a runtime of several workers, some
-/// may be blocked without a lag: the others do their work.
+/// [`Group::LIVE`](crate::Group::LIVE) it restarts a process whose runtime is stuck, and none that was slow for a
+/// while. It is looked at every second by the scheduler's thread, which needs no worker. Of a runtime of several
+/// workers, some may be blocked without a lag: the others do their work.
 ///
 /// The task lives on the runtime until the check is dropped. The runtime needs its timer (`enable_time`), or the check
 /// is down.

@@ -22,8 +22,8 @@ pub(super) fn target(shared: &Shared, name: &str) -> Option<Target> {
     Some(Target::Group(index))
 }
 
-/// Returns the status of a target now: whether its answer over HTTP is a success. In a drain nothing serves any more but startup and liveness, which are not about
-/// traffic.
+/// Returns the status of a target now: whether its answer over HTTP is a success. In a drain nothing serves any more
+/// but startup and liveness, which are not about traffic.
 pub(super) fn serving(shared: &Shared, target: Option<Target>) -> Serving {
     let Some(target) = target else {
         return Serving::Unknown;

@@ -52,8 +52,8 @@ impl Machine {
         }
     }
 
-    /// Makes the next tick start a run of the check, unless there is one. `false`: none will end soon, because one hangs
-    /// or an ancestor fails.
+    /// Makes the next tick start a run of the check, unless there is one. `false`: none will end soon, because one
+    /// hangs or an ancestor fails.
     pub(crate) fn on_request(&mut self, check: usize, at: Moment) -> bool {
         self.slots[check].request(at)
     }

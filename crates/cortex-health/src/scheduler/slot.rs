@@ -352,8 +352,8 @@ impl Slot {
         }
     }
 
-    /// Goes back to what was known of a check before it was skipped, and looks soon whether its run still hangs. The run
-    /// may have been counted before: it is not counted for a second time now.
+    /// Goes back to what was known of a check before it was skipped, and looks soon whether its run still hangs. The
+    /// run may have been counted before: it is not counted for a second time now.
     fn wake_hung(&mut self, due: Instant, at: Moment, effects: &mut Effects) {
         match self.hysteresis.status() {
             Status::Unknown => self.count(Status::Down, at, effects),

@@ -121,6 +121,7 @@ async fn the_admin_port_shows_probes_checks_and_metrics() {
             Err::<(), _>("no route to postgres://me:secret@db/shop")
         }))
         .check(Check::from_fn("cache", || async { true }).informational())
+        .check(Check::from_fn("orders", || async { true }).depends_on(["database"]))
         .build()
         .unwrap();
     let change = |server: Server| {
@@ -131,10 +132,16 @@ async fn the_admin_port_shows_probes_checks_and_metrics() {
     let shop = Shop::with(Limits::new(), change).await;
     let admin = shop.running.admin_addr().unwrap();
     let failing = async {
-        while !get_from(admin, "/metrics")
-            .await
-            .contains("cortex_health_status{check=\"cache\"} 1")
-        {}
+        loop {
+            let metrics = get_from(admin, "/metrics").await;
+            let known = [
+                "cortex_health_status{check=\"cache\"} 1",
+                "cortex_health_skipped{check=\"orders\"} 1",
+            ];
+            if known.iter().all(|sample| metrics.contains(sample)) {
+                break;
+            }
+        }
     };
     tokio::time::timeout(Duration::from_secs(10), failing)
         .await
@@ -155,6 +162,18 @@ async fn the_admin_port_shows_probes_checks_and_metrics() {
     let metrics = get_from(admin, "/metrics").await;
     assert!(
         metrics.contains("cortex_health_status{check=\"database\"} 0"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("cortex_health_skipped{check=\"orders\"} 1"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("cortex_health_skipped{check=\"database\"} 0"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("cortex_health_flap_score{check=\"cache\"} 0"),
         "{metrics}"
     );
     assert!(
