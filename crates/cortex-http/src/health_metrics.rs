@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use cortex_health::{Event, Observer};
+use cortex_health::{Event, Observer, RunResult};
 use cortex_metrics::{Buckets, Counter, Family, Histogram, NativeBuckets, RegisterError, Registry, labels};
 
 labels! {
@@ -64,8 +64,11 @@ impl Observer for HealthMetrics {
                 let labels = CheckLabels {
                     check: Arc::clone(check),
                 };
-                self.duration
-                    .with(&labels, |duration| duration.observe(latency.as_secs_f64()));
+                // One that was skipped has taken no time, and would say that the check is fast while it is not run.
+                if *result != RunResult::Skipped {
+                    self.duration
+                        .with(&labels, |duration| duration.observe(latency.as_secs_f64()));
+                }
                 let labels = RunLabels {
                     check: Arc::clone(check),
                     result: result.as_str(),

@@ -6,10 +6,8 @@ use std::time::Duration;
 /// Makes a check of a value that is in this process already: the state of a circuit breaker, how full a pool is, how
 /// many messages wait in a queue, whether an actor was given up.
 ///
-/// It is looked at every second, on the scheduler's thread, so that it needs neither a thread nor the runtime.
-///
-/// **It must not block**: no I/O, no lock that is held over anything slow. While it does, no check is scheduled, and
-/// after five seconds every probe but liveness fails. Use [`Check::blocking`] for what may wait.
+/// It is looked at every second, on a thread for blocking checks: one that waits for a lock for ever fails at its timeout
+/// like any other check, and holds nobody else up.
 ///
 /// # Examples
 ///
@@ -35,5 +33,5 @@ pub fn state<O: Into<Outcome>>(
     name: impl Into<Cow<'static, str>>,
     look: impl Fn() -> O + Send + Sync + 'static,
 ) -> Check {
-    Check::inline(name, move |_now| look().into()).every(Duration::from_secs(1))
+    Check::blocking(name, look).every(Duration::from_secs(1))
 }

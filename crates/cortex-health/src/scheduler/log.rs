@@ -38,7 +38,9 @@ pub(super) fn log(event: &Event) {
             };
             if *flapping {
                 tracing::debug!(%check, %from, %to, %since, ?after, ?latency, cause, "health check flaps");
-            } else if *to == Status::Up || (*from, *to) == (Status::Down, Status::Degraded) {
+            } else if *to == Status::Up
+                || *to == Status::Degraded && matches!(from, Status::Down | Status::Skipped)
+            {
                 tracing::info!(%check, %from, %to, %since, ?after, ?latency, cause, "health check is better");
             } else {
                 tracing::warn!(%check, %from, %to, %since, ?after, ?latency, cause, "health check is worse");
@@ -58,7 +60,12 @@ pub(super) fn log(event: &Event) {
             score,
             status,
         } => {
-            tracing::info!(%check, %status, score, "health check is steady again");
+            if *status == Status::Up {
+                tracing::info!(%check, %status, score, "health check is steady again");
+            } else {
+                // Nobody was told of the last change.
+                tracing::warn!(%check, %status, score, "health check is steady again");
+            }
         }
     }
 }

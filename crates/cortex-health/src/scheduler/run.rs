@@ -121,7 +121,10 @@ pub(crate) fn describe(panic: Box<dyn Any + Send>) -> String {
         Ok(text) => *text,
         Err(panic) => match panic.downcast::<&'static str>() {
             Ok(text) => (*text).to_owned(),
-            Err(_) => return "panicked".to_owned(),
+            Err(panic) => {
+                Box::leak(panic); // its drop may panic, too, and this is where nobody would catch that
+                return "panicked".to_owned();
+            }
         },
     };
     format!("panicked: {text}")

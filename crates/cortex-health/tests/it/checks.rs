@@ -4,7 +4,7 @@ use cortex_health::{Check, CheckReport, Health, Status};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -270,6 +270,27 @@ fn a_state_is_looked_at_without_a_runtime() {
     assert_eq!(message("pool").unwrap(), "12 jobs wait");
     assert_eq!(message("breaker").unwrap(), "panicked: poisoned");
     running.stop();
+}
+
+#[test]
+fn a_state_that_blocks_fails_and_holds_nobody_up() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let stuck = checks::state("stuck", move || held.lock().unwrap().recv().is_ok());
+    let health = Health::builder()
+        .check(stuck.timeout(Duration::from_millis(20)))
+        .check(checks::state("lively", || true))
+        .build()
+        .unwrap();
+    let running = health.start(runtime.handle()).unwrap();
+    until("the one is late and the other up", || {
+        let report = health.snapshot();
+        let is_late = report.check("stuck").unwrap().hung_since().is_some();
+        is_late && report.check("lively").unwrap().status() == Status::Up
+    });
+    running.stop(); // waits for nobody
+    drop(release);
 }
 
 #[test]
