@@ -61,11 +61,11 @@ impl Observer for HealthMetrics {
                 latency,
                 ..
             } => {
-                let labels = CheckLabels {
-                    check: Arc::clone(check),
-                };
                 // One that was skipped has taken no time, and would say that the check is fast while it is not run.
                 if *result != RunResult::Skipped {
+                    let labels = CheckLabels {
+                        check: Arc::clone(check),
+                    };
                     self.duration
                         .with(&labels, |duration| duration.observe(latency.as_secs_f64()));
                 }

@@ -261,6 +261,8 @@ fn promtool(setup: &Setup) -> Result<()> {
         "cortex_health_group_status{group=\"ready\"}",
         "cortex_health_stale{check=\"database\"}",
         "cortex_health_hung{check=\"database\"}",
+        "cortex_health_skipped{check=\"database\"}",
+        "cortex_health_flap_score{check=\"database\"}",
         "cortex_health_check_duration_seconds_bucket{check=\"database\",",
         "cortex_health_runs_total{check=\"database\",result=\"fail\"}",
         "cortex_health_transitions_total{check=\"database\",to=\"down\"}",

@@ -30,7 +30,7 @@ const MOST_LISTED: usize = 100;
 /// | name | answer |
 /// |---|---|
 /// | none | that of [`Group::READY`](crate::Group::READY) |
-/// | of a group | up and degraded are `SERVING`, all else is `NOT_SERVING` |
+/// | of a group | up and degraded are `SERVING`, unless [mapped](crate::Builder::map_status); others are not |
 /// | another | `Check`: `NOT_FOUND`; `Watch`: `SERVICE_UNKNOWN`, and the stream stays open |
 ///
 /// Before the first results nothing is `SERVING` but liveness. In a drain it is the same at once, and a second later
@@ -321,6 +321,24 @@ mod tests {
             [Ok(2), Ok(2), Ok(1), Ok(1), Ok(2), not_found()],
             "no scheduler"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_refuses_when_it_is_degraded_does_not_serve_then() {
+        let mut bench = Bench::new();
+        bench.health = Health::builder()
+            .clock(bench.clock.clone())
+            .check(Check::from_fn("db", || async {}))
+            .map_status(Group::READY, Status::Degraded, StatusCode::SERVICE_UNAVAILABLE)
+            .build()
+            .unwrap();
+        bench.service = GrpcHealth::new(&bench.health);
+        bench.publish(Status::Up);
+        let mut watch = bench.watch("").await;
+        assert_eq!(next(&mut watch).await, Some(Ok(1)));
+        bench.publish(Status::Degraded);
+        assert_eq!(next(&mut watch).await, Some(Ok(2)));
+        assert_eq!(bench.check("ready").await, Ok(2));
     }
 
     #[tokio::test]

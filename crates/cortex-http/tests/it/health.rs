@@ -7,6 +7,8 @@ use cortex_http::{Admin, Limits, Routes, Server};
 
 use crate::support::{Shop, get_from};
 
+const SECOND: Duration = Duration::from_secs(1);
+
 #[tokio::test]
 async fn runs_and_changes_of_checks_are_counted() {
     let health = Health::builder()
@@ -27,6 +29,51 @@ async fn runs_and_changes_of_checks_are_counted() {
         shop.until_metric(sample, least).await;
     }
     assert!(shop.metric("cortex_health_group_status{group=\"live\"}") > 0.9);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn what_is_skipped_took_no_time_and_is_told_from_what_fails() {
+    let often = Duration::from_millis(20);
+    let health = Health::builder()
+        .check(
+            Check::from_fn("database", || async { false })
+                .every(often)
+                .stale_after(10 * SECOND),
+        )
+        .check(
+            Check::from_fn("orders", || async { true })
+                .depends_on(["database"])
+                .every(often)
+                .stale_after(10 * SECOND),
+        )
+        .build()
+        .unwrap();
+    let shop = Shop::with(Limits::new(), |server| server.health(health)).await;
+    shop.until_metric(
+        "cortex_health_runs_total{check=\"orders\",result=\"skipped\"}",
+        3.0,
+    )
+    .await;
+    let skipped = |check| shop.metric(&format!("cortex_health_skipped{{check=\"{check}\"}}"));
+    assert!(skipped("orders") > 0.9 && skipped("database") < 0.1);
+    let status = |check| shop.metric(&format!("cortex_health_status{{check=\"{check}\"}}"));
+    assert!(status("orders") < 0.1 && status("database") < 0.1);
+    let runs: f64 = ["ok", "fail", "timeout", "panic", "degraded"]
+        .iter()
+        .map(|result| {
+            shop.metric(&format!(
+                "cortex_health_runs_total{{check=\"orders\",result=\"{result}\"}}"
+            ))
+        })
+        .sum();
+    let timed = shop.metric("cortex_health_check_duration_seconds_count{check=\"orders\"}");
+    assert!((timed - runs).abs() < 0.1, "{timed} of {runs}");
+    let text = shop.registry.to_text();
+    assert!(
+        text.contains("\ncortex_health_flap_score{check=\"database\"} 0"),
+        "{text}"
+    );
     shop.close().await;
 }
 
