@@ -56,7 +56,7 @@ fn a_full_file_system_is_down() {
 }
 
 #[test]
-#[ignore = "needs the file system that the test above mounts"]
+#[ignore = "needs a full disk: run in CI by `cargo test -p cortex-health --features disk --test it disk::a_full`"]
 fn in_the_namespace() {
     let folder = env::var_os(FOLDER).unwrap();
     let folder = Path::new(&folder);
