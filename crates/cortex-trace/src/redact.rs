@@ -12,10 +12,8 @@ use tracing::field::{Field, Visit};
 pub(crate) struct Redact {
     /// In lower case, with `_` for every `-`; sorted.
     names: Vec<Box<str>>,
-    /// The first bytes of the names, by their low bits: most fields are told apart by these.
-    firsts: u64,
-    /// The lengths of the names, likewise.
-    lengths: u64,
+    /// How the names end: most fields are told apart by that, wherever their last segment begins.
+    endings: u64,
 }
 
 /// What stands in place of a secret.
@@ -59,8 +57,7 @@ impl Redact {
     pub(crate) const fn nothing() -> Self {
         Self {
             names: Vec::new(),
-            firsts: 0,
-            lengths: 0,
+            endings: 0,
         }
     }
 
@@ -68,8 +65,7 @@ impl Redact {
         for name in names {
             let name = normal(name.as_ref()).into_boxed_str();
             if let Err(at) = self.names.binary_search(&name) {
-                self.firsts |= first_bit(&name);
-                self.lengths |= length_bit(&name);
+                self.endings |= known_ending(&name);
                 self.names.insert(at, name);
             }
         }
@@ -84,39 +80,43 @@ impl Redact {
     /// Says whether a field, whose name may be a path, is secret; allocates nothing if the name is ASCII.
     #[inline]
     pub(crate) fn covers(&self, field: &str) -> bool {
-        let start = field
-            .bytes()
-            .rposition(|byte| byte == b'.')
-            .map_or(0, |dot| dot + 1);
-        let last = &field[start..];
-        self.firsts & first_bit(last) != 0 && self.has(last)
+        self.endings & ending(field) != 0 && self.has(field)
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Looks for the last segment, the last two, and so on.
+    fn has(&self, field: &str) -> bool {
+        let starts = field.rmatch_indices('.').map(|(dot, _)| dot + 1);
+        starts.chain([0]).any(|start| self.is_known(&field[start..]))
+    }
+
+    fn is_known(&self, name: &str) -> bool {
         if !name.is_ascii() {
             let name = normal(name).into_boxed_str();
             return self.names.binary_search(&name).is_ok();
-        }
-        if self.lengths & length_bit(name) == 0 {
-            return false;
         }
         let order = |known: &str| -> Ordering { known.bytes().cmp(name.bytes().map(normal_byte)) };
         self.names.binary_search_by(|known| order(known)).is_ok()
     }
 }
 
-/// Returns where a name is noted by how it begins; the same for all ways to write it.
-const fn first_bit(name: &str) -> u64 {
+/// Returns where it is noted that a name ends like this, in any case of its letters.
+///
+/// Everywhere if two bytes don't say it: of a path they may belong to two segments, and a letter that is not ASCII may be
+/// another one in lower case.
+#[inline]
+const fn ending(name: &str) -> u64 {
     match name.as_bytes() {
-        [first, ..] if first.is_ascii() => 1 << (normal_byte(*first) & 63),
-        [_, ..] => u64::MAX, // lower case may begin with another byte
-        [] => 1 << 63,
+        [.., a, b] if a.is_ascii() && b.is_ascii() => 1 << (((*a & 31) * 7 + (*b & 31)) & 63),
+        _ => u64::MAX,
     }
 }
 
-/// The same for all ways to write a name in ASCII.
-const fn length_bit(name: &str) -> u64 {
-    1 << (name.len() & 63)
+/// Returns how fields may end whose name this is.
+fn known_ending(name: &str) -> u64 {
+    match name.as_bytes() {
+        [.., _, b'_'] | [.., b'_', _] => u64::MAX, // a field may have `-` there
+        _ => ending(name),
+    }
 }
 
 const fn normal_byte(byte: u8) -> u8 {
@@ -210,7 +210,17 @@ impl<V: Visit> Visit for Hide<'_, V> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn a_path_covers_what_ends_like_it() {
+        let mut redact = Redact::nothing();
+        redact.add(["user.Name"]);
+        let covered = ["user.name", "enduser.name", "end.user.NAME", "name", "user.name.first"];
+        assert_eq!(covered.map(|field| redact.covers(field)), [true, false, true, false, false]);
+    }
 
     #[test]
     fn the_last_segment_decides_in_any_case() {
@@ -234,7 +244,8 @@ mod tests {
             ("passwords", false),
             ("password_changed_at", false),
             ("tokens", false),
-            ("cart", false), // begins like a cookie, and is as long as nothing
+            ("cart", false),
+            ("lichen", false), // ends like a token
             ("user", false),
             ("", false),
             (".", false),
@@ -242,6 +253,23 @@ mod tests {
             assert_eq!(redact.covers(field), is_secret, "{field}");
         }
         assert!(!Redact::nothing().covers("password"));
+    }
+
+    proptest! {
+        #[test]
+        fn how_a_field_ends_hides_no_secret(
+            names in proptest::collection::vec("[kK_-]{0,3}|[a-cé._-]{0,4}", 0..4),
+            field in "[kK\u{212a}_.-]{0,4}|[A-Ca-céÉ._-]{0,6}",
+        ) {
+            let mut redact = Redact::nothing();
+            redact.add(&names);
+            let field_is = |name: &String| {
+                let (field, name) = (normal(&field), normal(name));
+                field == name || field.ends_with(&format!(".{name}"))
+            };
+            let is_secret = names.iter().any(field_is);
+            prop_assert_eq!(redact.covers(&field), is_secret);
+        }
     }
 
     #[test]

@@ -48,8 +48,8 @@ use crate::{Captured, Link, SpanKind, Tracer, Value};
 /// `[redacted]` stands in place of the value of a field, of a span or an event, whose name says that it is secret:
 /// `password`, `passwd`, `pwd`, `passphrase`, `secret`, `client_secret`, `credentials`, `private_key`, `token`,
 /// `access_token`, `refresh_token`, `id_token`, `api_key`, `apikey`, `x_api_key`, `authorization`,
-/// `proxy_authorization`, `cookie`, `set_cookie`, and what [`redact`](Self::redact) adds. Of a name that is a path the last
-/// segment counts; case does not, nor does `-` for `_`. The value is not even formatted. Not hidden are the fields of
+/// `proxy_authorization`, `cookie`, `set_cookie`, and what [`redact`](Self::redact) adds. Of a field that is a path the last
+/// segment counts, or as many as the name has; case does not, nor does `-` for `_`. The value is not even formatted. Not hidden are the fields of
 /// the table, messages, and what [`SpanExt::set_attribute`](crate::SpanExt::set_attribute) sets.
 ///
 /// # Filters

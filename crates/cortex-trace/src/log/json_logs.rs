@@ -29,9 +29,9 @@ use super::{Background, DuplicateLimit, LogHandle};
 /// `"[redacted]"` stands in place of the value of a field, of an event or a span, whose name says that it is secret:
 /// `password`, `passwd`, `pwd`, `passphrase`, `secret`, `client_secret`, `credentials`, `private_key`, `token`,
 /// `access_token`, `refresh_token`, `id_token`, `api_key`, `apikey`, `x_api_key`, `authorization`,
-/// `proxy_authorization`, `cookie`, `set_cookie`, and what [`redact`](Self::redact) adds. Of a name that is a path, such
-/// as `http.request.header.set-cookie`, the last segment counts; case does not, nor does `-` for `_`. The value is not even
-/// formatted. What stands in a message, or inside of a value that is a structure, is not looked at.
+/// `proxy_authorization`, `cookie`, `set_cookie`, and what [`redact`](Self::redact) adds. Of a field that is a path, such
+/// as `http.request.header.set-cookie`, the last segment counts, or as many as the name has; case does not, nor does `-`
+/// for `_`. The value is not even formatted. What stands in a message, or inside of a value that is a structure, is not looked at.
 ///
 /// # Performance
 ///

@@ -23,7 +23,7 @@ impl Attributes {
     /// together first and then moved takes twice as long.
     #[inline]
     pub(crate) fn set(&mut self, key: &'static str, value: impl Into<Value>) {
-        let key = &key[..key.floor_char_boundary(TEXT)];
+        let key = if key.len() <= TEXT { key } else { cut(key) };
         let has_room = self.list.len() < ATTRIBUTES;
         match self.list.iter_mut().find(|old| is_same(&old.key, key)) {
             Some(old) => old.value = value.into(),
@@ -34,6 +34,11 @@ impl Attributes {
             None => self.dropped = self.dropped.saturating_add(1),
         }
     }
+}
+
+#[cold]
+fn cut(key: &str) -> &str {
+    &key[..key.floor_char_boundary(TEXT)]
 }
 
 /// Compares the first bytes before all of them, as most keys of a span differ there.

@@ -28,12 +28,11 @@ impl Record {
 
     /// Notes that the span was left. It ends where that was for the last time.
     pub(crate) fn leave(&mut self, at: Instant) {
-        self.data.end = self.data.end.max(self.wall(at));
-        self.was_left = true;
+        self.ended = self.ended.max(Some(at));
     }
 
     pub(crate) const fn was_left(&self) -> bool {
-        self.was_left
+        self.ended.is_some()
     }
 
     /// Returns memory for the attributes that the span is made with.

@@ -20,8 +20,8 @@ pub(crate) struct Record {
     /// The instant that `data.start` stands for: all other times of the span are measured from it. `None` if there is no
     /// span, or nobody measures any more.
     started: Option<Instant>,
-    #[cfg(feature = "bridge")]
-    pub(super) was_left: bool,
+    /// When the span ended, or was left so far. `data.end` is made of it where it is needed, not by who ends the span.
+    pub(super) ended: Option<Instant>,
 }
 
 /// A span that is being recorded, and the tracer that gets it.
@@ -40,8 +40,7 @@ impl Record {
         Self {
             data,
             started: None,
-            #[cfg(feature = "bridge")]
-            was_left: false,
+            ended: None,
         }
     }
 
@@ -49,17 +48,17 @@ impl Record {
     #[inline]
     pub(crate) fn begin(&mut self, started: Instant, start: SystemTime) -> &mut SpanData {
         self.started = Some(started);
-        #[cfg(feature = "bridge")]
-        {
-            self.was_left = false;
-        }
+        self.ended = None;
         self.data.start = start;
         self.data.end = start;
         &mut self.data
     }
 
     /// Takes the finished span out.
-    pub(crate) const fn take_data(&mut self) -> SpanData {
+    pub(crate) fn take_data(&mut self) -> SpanData {
+        if let Some(end) = self.ended.take() {
+            self.data.end = self.wall(end);
+        }
         std::mem::replace(&mut self.data, SpanData::BLANK)
     }
 
@@ -69,6 +68,25 @@ impl Record {
         self.data.attributes.clear();
     }
 
+    /// Writes what is there already to all memory of a blank record, so that it comes into this core's cache.
+    ///
+    /// It was another core's, that of the exporter's thread. To wait for each piece of it in the middle of a span takes several
+    /// times as long as to ask for all of it at once.
+    pub(super) fn fetch(&mut self) {
+        (self.started, self.ended) = (None, None);
+        self.data = SpanData {
+            attributes: std::mem::take(&mut self.data.attributes),
+            ..SpanData::BLANK
+        };
+        for room in self.data.attributes.spare_capacity_mut() {
+            room.write(Attribute {
+                key: Cow::Borrowed(""),
+                value: Value::Bool(false),
+            });
+        }
+    }
+
+    /// Returns the span, whose end is not known yet.
     pub(crate) const fn data(&self) -> &SpanData {
         &self.data
     }
@@ -111,7 +129,7 @@ impl Record {
 
     /// Ends the span.
     pub(crate) fn end(&mut self, end: Instant) {
-        self.data.end = self.wall(end);
+        self.ended = Some(end);
     }
 
     /// Says whether another event fits, and counts it if not.

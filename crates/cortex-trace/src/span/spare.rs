@@ -94,6 +94,9 @@ impl Spare {
         let rest = records.len().saturating_sub(AT_ONCE);
         own.extend(records.drain(rest..));
         drop(records);
+        for record in &mut *own {
+            record.fetch();
+        }
         own.pop()
     }
 
