@@ -8,7 +8,7 @@ use super::lookup::{Lookup, Probe};
 use super::map::Map;
 use super::words::{Mixer, Words};
 use crate::encode::Series;
-use crate::labels::{Rendered, cut, render_overflow, render_with};
+use crate::labels::{LabelValues, Rendered, cut, render_overflow, render_with};
 use crate::metric::{Encode, Growth, Kind};
 use crate::{Instrument, Metric};
 
@@ -85,13 +85,12 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
         if Words::are_short(&words) {
             let probe = ByWords {
                 words,
-                hash: self.inner.mixer.hash_whole(words),
+                hash: self.inner.mixer.hash_whole(&words),
             };
             self.inner.map.with(&probe, || self.lookup(values), f)
         } else {
-            self.inner
-                .map
-                .with(&self.lookup(values), || self.lookup(values), f)
+            let probe = self.lookup_by(values, words);
+            self.inner.map.with(&probe, || self.lookup(values), f)
         }
     }
 
@@ -139,22 +138,20 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
         self.inner.map.lost()
     }
 
-    #[inline]
     fn lookup<'a>(&'a self, values: [&'a str; N]) -> ByValues<'a, N> {
-        let values = values.map(cut);
-        let words = values.map(Words::of);
-        let are_whole = words.iter().all(Words::are_whole);
-        let hash = if are_whole {
-            self.inner.mixer.hash_whole(words)
-        } else {
-            self.inner.mixer.hash(values, words)
-        };
+        self.lookup_by(values, values.map(Words::of))
+    }
+
+    #[inline]
+    fn lookup_by<'a>(&'a self, mut values: [&'a str; N], mut words: [Words; N]) -> ByValues<'a, N> {
+        if words.iter().any(|words| words.len() > LabelValues::MAX_BYTES) {
+            (values, words) = cut_all(values);
+        }
         ByValues {
             names: &self.inner.names,
             values,
             words,
-            are_whole,
-            hash,
+            hash: self.inner.mixer.hash(&values, &words),
         }
     }
 }
@@ -200,6 +197,13 @@ impl<M: Instrument, const N: usize> Encode for DynamicFamily<M, N> {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn cut_all<const N: usize>(values: [&str; N]) -> ([&str; N], [Words; N]) {
+    let values = values.map(cut);
+    (values, values.map(Words::of))
+}
+
 /// The key of a series.
 #[derive(Clone)]
 struct Values<const N: usize> {
@@ -223,8 +227,6 @@ struct ByValues<'a, const N: usize> {
     names: &'a [String; N],
     values: [&'a str; N],
     words: [Words; N],
-    /// Whether the words are all of each value.
-    are_whole: bool,
     hash: u64,
 }
 
@@ -235,7 +237,7 @@ impl<const N: usize> ByValues<'_, N> {
         self.values.iter().zip(&self.words).all(|(value, words)| {
             let (text, after) = rest.split_at(words.len());
             rest = after;
-            words.are_whole() || text == value.as_bytes()
+            words.are_of_both(text, value.as_bytes())
         })
     }
 }
@@ -266,7 +268,7 @@ impl<const N: usize> Probe<Values<N>> for ByValues<'_, N> {
 
     #[inline]
     fn is(&self, key: &Values<N>) -> bool {
-        self.words == key.words && (self.are_whole || self.is_text(key))
+        self.words == key.words && self.is_text(key)
     }
 }
 

@@ -50,6 +50,16 @@ impl Words {
         words.iter().fold(0, |lens, words| lens | words.len) < Self::WHOLE
     }
 
+    /// Says whether two values of which these are the words are the same.
+    #[inline]
+    pub(super) fn are_of_both(&self, one: &[u8], other: &[u8]) -> bool {
+        self.are_whole()
+            || match (inner(one), inner(other)) {
+                (Some(one), Some(other)) => one == other,
+                _ => one == other,
+            }
+    }
+
     #[inline]
     const fn mixed(&self, keys: &[u64; 2]) -> u64 {
         fold(self.first ^ keys[0], self.last ^ keys[1])
@@ -62,6 +72,17 @@ impl Words {
     }
 }
 
+/// Returns the bytes between the words of a value that is up to twice as long as they are, in two numbers that overlap.
+#[inline]
+fn inner(value: &[u8]) -> Option<[u64; 2]> {
+    if value.len() > 2 * Words::WHOLE {
+        return None;
+    }
+    let first = value.get(8..)?.first_chunk()?;
+    let last = value.get(..value.len() - 8)?.last_chunk()?;
+    Some([u64::from_le_bytes(*first), u64::from_le_bytes(*last)])
+}
+
 /// Hashes the values of several labels, each with random keys of its own.
 ///
 /// The first step is that of `wyhash` and `foldhash`, a multiplication of 64 by 64 bits whose halves are folded; the
@@ -69,43 +90,60 @@ impl Words {
 #[derive(Clone, Debug)]
 pub(super) struct Mixer<const N: usize> {
     keys: [[u64; 2]; N],
+    inner_keys: [[u64; 2]; N],
     sum_key: u64,
     len_key: u64,
-    /// For what is longer than two words.
+    /// For what is longer than four words.
     long: Hasher,
 }
 
 impl<const N: usize> Mixer<N> {
     pub(super) fn new() -> Self {
         let random = RandomState::new();
+        let keys =
+            |words: [u8; 2]| std::array::from_fn(|label| words.map(|word| random.hash_one((label, word))));
         Self {
-            keys: std::array::from_fn(|label| [0, 1].map(|word| random.hash_one((label, word)))),
+            keys: keys([0, 1]),
+            inner_keys: keys([2, 3]),
             sum_key: random.hash_one("sum"),
             len_key: random.hash_one("len"),
             long: Hasher::new(),
         }
     }
 
+    /// Returns the hash of values that are not longer than the words say.
+    #[inline]
+    pub(super) fn hash_whole(&self, words: &[Words; N]) -> u64 {
+        self.finish(words, 0)
+    }
+
+    /// Returns the hash of values of any length, of which these are the words.
     #[inline(never)]
-    pub(super) fn hash(&self, values: [&str; N], words: [Words; N]) -> u64 {
-        let mut values = values.into_iter();
-        self.hash_with(words, |words, keys| {
-            let long = values.next().filter(|_| !words.are_whole());
-            long.map_or_else(|| words.mixed(keys), |value| self.long.hash_one(value) ^ keys[0])
-        })
+    pub(super) fn hash(&self, values: &[&str; N], words: &[Words; N]) -> u64 {
+        let mut between = 0_u64;
+        for label in 0..N {
+            if !words[label].are_whole() {
+                between = between.wrapping_add(self.between(label, values[label]));
+            }
+        }
+        self.finish(words, between)
     }
 
-    /// Returns the same hash for values of which the words are all.
+    /// Hashes what the words of a long value leave out.
     #[inline]
-    pub(super) fn hash_whole(&self, words: [Words; N]) -> u64 {
-        self.hash_with(words, Words::mixed)
+    fn between(&self, label: usize, value: &str) -> u64 {
+        let keys = &self.inner_keys[label];
+        match inner(value.as_bytes()) {
+            Some([first, last]) => fold(first ^ keys[0], last ^ keys[1]),
+            None => self.long.hash_one(value) ^ keys[0],
+        }
     }
 
     #[inline]
-    fn hash_with(&self, words: [Words; N], mut mix: impl FnMut(&Words, &[u64; 2]) -> u64) -> u64 {
-        let (mut sum, mut lens) = (0_u64, 0_u64);
+    fn finish(&self, words: &[Words; N], between: u64) -> u64 {
+        let (mut sum, mut lens) = (between, 0_u64);
         for (words, keys) in words.iter().zip(&self.keys) {
-            sum = sum.wrapping_add(mix(words, keys));
+            sum = sum.wrapping_add(words.mixed(keys));
             lens = lens.rotate_left(16).wrapping_add(words.len as u64);
         }
         fold(sum ^ self.sum_key, lens ^ self.len_key)
@@ -127,9 +165,9 @@ mod tests {
 
     fn hash<const N: usize>(mixer: &Mixer<N>, values: &[&str; N]) -> u64 {
         let words = values.map(Words::of);
-        let hash = mixer.hash(*values, words);
+        let hash = mixer.hash(values, &words);
         if words.iter().all(Words::are_whole) {
-            assert_eq!(mixer.hash_whole(words), hash);
+            assert_eq!(mixer.hash_whole(&words), hash);
         }
         hash
     }
@@ -183,6 +221,26 @@ mod tests {
         let hashes: HashSet<_> = all.iter().map(|values| hash(&mixer, values)).collect();
         assert_eq!(hashes.len(), all.len());
         assert_ne!(hash(&mixer, &all[5]), hash(&Mixer::new(), &all[5]));
+    }
+
+    #[test]
+    fn every_byte_counts() {
+        let mixer = Mixer::new();
+        for len in 1..=40 {
+            let text = "x".repeat(len);
+            for at in 0..len {
+                let mut other = text.clone();
+                other.replace_range(at..=at, "y");
+                assert_ne!(hash(&mixer, &[&text]), hash(&mixer, &[&other]), "{len} at {at}");
+            }
+        }
+        // The halves of a value are hashed with keys of their own.
+        let (one, other) = ("abcdefghijklmnop", "qrstuvwxyz012345");
+        let swapped = [[one, other], [other, one]].map(|[outer, inner]| {
+            let (first, last) = outer.split_at(8);
+            hash(&mixer, &[&[first, inner, last].concat()])
+        });
+        assert_ne!(swapped[0], swapped[1]);
     }
 
     #[test]
