@@ -102,3 +102,35 @@ fn answer(
     };
     response.map(Body::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Check;
+    use crate::respond::Detail;
+    use cortex_testkit::ManualClock;
+    use http::Request;
+    use http::header::AUTHORIZATION;
+    use tower::ServiceExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fresh_answer_comes_in_time_however_late_the_scheduler_is() {
+        let builder = Health::builder().clock(ManualClock::new());
+        let health = builder.check(Check::from_fn("db", || async {})).build().unwrap();
+        health.shared.take().unwrap();
+        health.shared.begin_to_answer(); // and never looks into its mailbox
+        let token = "0123456789abcdef";
+        let app = router(&health, Access::new(Detail::None).bearer(token).unwrap());
+        let request = Request::builder()
+            .uri("/health/check/db?fresh")
+            .header(AUTHORIZATION, format!("Bearer {token}"));
+        let began = tokio::time::Instant::now();
+        let response = app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 503, "nobody has run it yet");
+        let took = began.elapsed();
+        assert!(
+            took >= FRESH && took <= FRESH + Duration::from_millis(1),
+            "{took:?}"
+        );
+    }
+}

@@ -209,7 +209,7 @@ impl std::error::Error for InvalidName {}
 pub enum RunNowError {
     /// No check has this name.
     UnknownCheck,
-    /// The health was not started, or has stopped.
+    /// The health was not started, is in a dry run, or has stopped.
     NotRunning,
     /// The deadline of the caller's [`Context`](cortex_core::Context) came first. The run goes on.
     DeadlineExceeded,

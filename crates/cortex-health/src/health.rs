@@ -6,7 +6,7 @@ use crate::running::Running;
 use crate::scheduler::{self, Message, Waiter};
 use crate::shared::Shared;
 use crate::subscription::Subscription;
-use cortex_core::Context;
+use cortex_core::{Clock, Context};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -100,13 +100,19 @@ impl Health {
     /// Runs a check now and returns what is known of it then. If it runs already, this waits for the end of that run:
     /// there is never a second one, however many ask.
     ///
-    /// It takes as long as the timeout of the check at most. A check that hangs, or is
+    /// It takes as long as the timeout of the check, and of those that it waits for before its first run, and no longer
+    /// than the deadline of [`Context::current`], if that has one. A check that hangs, or is
     /// [`Skipped`](crate::Status::Skipped), is not run; its report is returned at once. The result counts like any
     /// other: a status that takes [`fall`](crate::Check::fall) results to get worse takes as many of these.
     ///
     /// # Errors
     ///
-    /// There is no such check, the health does not run, or the deadline of [`Context::current`] came first.
+    /// There is no such check, the health does not run (a dry run does not count), or the deadline came first. Within a
+    /// tokio runtime it comes by the runtime's timer, however late the scheduler is; elsewhere the scheduler tells of it.
+    ///
+    /// # Panics
+    ///
+    /// If the context has a deadline, and the tokio runtime that this is called on has no timer (`enable_time`).
     ///
     /// # Cancel safety
     ///
@@ -129,7 +135,7 @@ impl Health {
     pub async fn run_now(&self, check: &str) -> Result<CheckReport, RunNowError> {
         let shared = &*self.shared;
         let check = *shared.layout.checks.get(check).ok_or(RunNowError::UnknownCheck)?;
-        if !shared.is_taken() {
+        if !shared.answers() {
             return Err(RunNowError::NotRunning);
         }
         let (reply, report) = oneshot::channel();
@@ -140,7 +146,15 @@ impl Health {
             .messages
             .send(message)
             .map_err(|_| RunNowError::NotRunning)?;
-        report.await.map_err(|_| RunNowError::NotRunning)?
+        let report = match deadline {
+            Some(deadline) if Handle::try_current().is_ok() => {
+                let left = deadline.remaining(shared.clock.now());
+                let report = tokio::time::timeout(left, report).await;
+                report.map_err(|_| RunNowError::DeadlineExceeded)?
+            }
+            _ => report.await,
+        };
+        report.map_err(|_| RunNowError::NotRunning)?
     }
 
     /// Runs all checks once, what depends on others after them, and returns what they found: for a start-up script, or
@@ -208,5 +222,34 @@ impl fmt::Debug for Health {
             .field("checks", &self.shared.names)
             .field("draining", &self.is_draining())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Check;
+    use cortex_core::{Deadline, FutureExt};
+    use cortex_testkit::ManualClock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_holds_however_late_the_scheduler_is() {
+        let clock = ManualClock::new();
+        let builder = Health::builder().clock(clock.clone());
+        let health = builder.check(Check::from_fn("db", || async {})).build().unwrap();
+        health.shared.take().unwrap();
+        health.shared.begin_to_answer(); // and never looks into its mailbox
+        for millis in [0, 1, 800] {
+            let timeout = Duration::from_millis(millis);
+            let context = Context::new().with_deadline(Deadline::after(clock.now(), timeout));
+            let began = tokio::time::Instant::now();
+            let error = health.run_now("db").with_context(context).await.unwrap_err();
+            assert_eq!(error, RunNowError::DeadlineExceeded);
+            let took = began.elapsed();
+            assert!(
+                took >= timeout && took <= timeout + Duration::from_millis(1),
+                "{took:?}"
+            );
+        }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     latched: AtomicBool,
     draining: AtomicBool,
     taken: AtomicBool,
+    /// The scheduler has started in earnest: it answers who sends a message, or is gone with the receiver.
+    answers: AtomicBool,
     /// Wakes the scheduler; it works from the start on, and until the scheduler has ended.
     pub(crate) messages: Sender<Message>,
     mailbox: Mutex<Option<Mailbox>>,
@@ -105,6 +107,7 @@ impl Shared {
             latched: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             taken: AtomicBool::new(false),
+            answers: AtomicBool::new(false),
             messages,
             mailbox: Mutex::new(Some(mailbox)),
             changes: watch::Sender::new(()),
@@ -127,9 +130,15 @@ impl Shared {
         self.taken.store(false, Ordering::Release);
     }
 
-    /// Says whether somebody runs the checks, or did until the end.
-    pub(crate) fn is_taken(&self) -> bool {
-        self.taken.load(Ordering::Acquire)
+    /// Notes that who took the health reads its messages from now on, until it is gone for good.
+    pub(crate) fn begin_to_answer(&self) {
+        self.answers.store(true, Ordering::Release);
+    }
+
+    /// Says whether a message finds somebody who answers, or an end of the channel. A dry run does not: what is sent to
+    /// it would wait for the start, which may never come.
+    pub(crate) fn answers(&self) -> bool {
+        self.answers.load(Ordering::Acquire)
     }
 
     /// Hands the mailbox to who has the right to run the checks.

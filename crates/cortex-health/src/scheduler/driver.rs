@@ -53,6 +53,7 @@ pub(crate) fn start(shared: &Arc<Shared>, runtime: &Handle) -> io::Result<Runnin
         .stack_size(256 << 10)
         .spawn(move || Driver::new(moved, runtime).run())
         .inspect_err(|_| shared.release())?;
+    shared.begin_to_answer();
     Ok(Running::new(shared.messages.clone(), thread))
 }
 

@@ -1,5 +1,5 @@
 use crate::wait::until;
-use cortex_health::{Check, Detail, Endpoint, Health, Status};
+use cortex_health::{Check, Detail, Endpoint, Health, RunNowError, Status};
 use http::HeaderMap;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,5 +108,38 @@ fn what_hangs_in_it_is_not_run_a_second_time() {
     assert_eq!(calls.load(Ordering::SeqCst), 2);
     let ready = health.respond(Endpoint::Ready, &HeaderMap::new(), Detail::None);
     assert_eq!(ready.status(), 200);
+    running.stop();
+}
+
+#[test]
+fn nobody_waits_for_a_dry_run() {
+    let (runtime, calls) = (Runtime::new().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let (release, released) = mpsc::channel::<()>();
+    let check = {
+        let (released, calls) = (Mutex::new(released), Arc::clone(&calls));
+        Check::blocking("nfs", move || {
+            calls.fetch_add(1, Ordering::SeqCst);
+            let _ = released.lock().unwrap().recv();
+        })
+    };
+    let health = Health::builder()
+        .check(check.timeout(LONG).stale_after(LONG))
+        .build()
+        .unwrap();
+    let dry = {
+        let (health, handle) = (health.clone(), runtime.handle().clone());
+        runtime.spawn(async move { health.check_all_once(&handle, LONG).await })
+    };
+    until("it runs", || calls.load(Ordering::SeqCst) == 1);
+    let refused = || runtime.block_on(health.run_now("nfs")).unwrap_err();
+    assert_eq!(refused(), RunNowError::NotRunning);
+    drop(release);
+    let report = runtime.block_on(dry).unwrap().unwrap();
+    assert_eq!(report.check("nfs").unwrap().status(), Status::Up);
+    assert_eq!(refused(), RunNowError::NotRunning, "it is over");
+
+    let running = health.start(runtime.handle()).unwrap();
+    let report = runtime.block_on(health.run_now("nfs")).unwrap();
+    assert_eq!(report.status(), Status::Up);
     running.stop();
 }

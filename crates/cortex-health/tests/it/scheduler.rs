@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .enable_time() // `run_now` keeps the deadline of its caller by it
         .build()
         .unwrap()
 }
