@@ -38,6 +38,8 @@ const CAPACITY: usize = 256;
 #[must_use = "nobody else can receive from it"]
 pub struct Subscription {
     channel: Arc<Channel>,
+    /// Where the channel is listed.
+    channels: Weak<Mutex<Channels>>,
 }
 
 impl Subscription {
@@ -101,8 +103,12 @@ impl Subscription {
 }
 
 impl Drop for Subscription {
-    /// Drops the waker here, and not on the thread of the scheduler if that holds the channel just now.
+    /// Leaves the list, and drops the waker here, not on the thread of the scheduler if that holds the channel just now.
     fn drop(&mut self) {
+        if let Some(channels) = self.channels.upgrade() {
+            let own = Arc::as_ptr(&self.channel);
+            lock(&channels).list.retain(|channel| channel.as_ptr() != own);
+        }
         let waker = self.channel.lock().waker.take();
         drop(waker);
     }
@@ -124,14 +130,14 @@ impl fmt::Debug for Subscription {
             .field("waiting", &state.queue.len())
             .field("lost", &state.lost)
             .field("closed", &state.closed)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 /// The sending end: knows all subscribers.
 #[derive(Default)]
 pub(crate) struct Hub {
-    channels: Mutex<Channels>,
+    channels: Arc<Mutex<Channels>>,
 }
 
 #[derive(Default)]
@@ -146,7 +152,10 @@ impl Hub {
         let channel = Arc::new(Channel::default());
         channel.lock().closed = channels.closed;
         channels.list.push(Arc::downgrade(&channel));
-        Subscription { channel }
+        Subscription {
+            channel,
+            channels: Arc::downgrade(&self.channels),
+        }
     }
 
     /// Hands a transition to all subscribers. No code of theirs runs under a lock, so none of them can hold it.
@@ -170,7 +179,7 @@ impl Hub {
         let mut wakers = Vec::new();
         self.lock().list.retain(|channel| {
             let Some(channel) = channel.upgrade() else {
-                return false;
+                return false; // it is about to leave by itself
             };
             let mut state = channel.lock();
             change(&mut state);
@@ -184,8 +193,12 @@ impl Hub {
     }
 
     fn lock(&self) -> MutexGuard<'_, Channels> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.channels)
     }
+}
+
+fn lock(channels: &Mutex<Channels>) -> MutexGuard<'_, Channels> {
+    channels.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Hub {
@@ -276,9 +289,23 @@ mod tests {
             assert_eq!(slow.try_recv().unwrap().after().as_secs(), after);
         }
         assert_eq!(slow.try_recv().unwrap_err(), TryRecvError::Empty);
-        drop(slow);
-        hub.send(&transition(0));
-        assert_eq!(hub.lock().list.len(), 1, "who is gone is forgotten");
+    }
+
+    #[test]
+    fn who_is_gone_is_forgotten_at_once() {
+        let hub = Hub::default();
+        let mut kept = hub.subscribe();
+        for _ in 0..1000 {
+            let (one, other) = (hub.subscribe(), hub.subscribe());
+            drop(one);
+            assert_eq!(hub.lock().list.len(), 2);
+            drop(other);
+        }
+        assert_eq!(hub.lock().list.len(), 1);
+        hub.send(&transition(1));
+        assert!(kept.try_recv().is_ok(), "the others were not it");
+        drop(hub);
+        drop(kept); // there is no list any more
     }
 
     #[test]
