@@ -11,7 +11,7 @@ use std::path::PathBuf;
 ///
 /// The limit is that of the control group of the process, version 2 or 1, or of the group around it that is nearest to
 /// its own; what is used leaves out files that the kernel can forget at once (`inactive_file`), as the kubelet does.
-/// Without such a limit it is the machine's memory. How much waits is `some avg10` of the pressure stall information:
+/// Without a limit that is lower than the machine's memory it is that. How much waits is `some avg10` of the pressure stall information:
 /// the part of the last ten seconds in which a task waited for memory. A kernel without it is not judged by it.
 ///
 /// # Examples
@@ -230,6 +230,55 @@ mod tests {
         assert_eq!(outcome.status(), Status::Down);
         let message = "97 % of the machine's memory are in use (970.0 KiB of 1000.0 KiB)";
         assert_eq!(outcome.message(), Some(message));
+    }
+
+    #[test]
+    fn a_limit_above_the_machine_is_none() {
+        let (root, limits) = tree(&[
+            ("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 30 kB\n"),
+            ("proc/self/cgroup", "0::/shop\n"),
+            ("cgroup/shop/memory.max", "1024000\n"),
+            ("cgroup/shop/memory.current", "5000\n"),
+        ]);
+        let outcome = limits.judge();
+        assert_eq!(
+            outcome.status(),
+            Status::Down,
+            "the machine is full, whatever the group may use"
+        );
+        let message = "97 % of the machine's memory are in use (970.0 KiB of 1000.0 KiB)";
+        assert_eq!(outcome.message(), Some(message));
+
+        let write = |path: &str, text: &str| fs::write(root.path().join(path), text).unwrap();
+        write("cgroup/shop/memory.max", "1023999\n");
+        assert_eq!(
+            limits.judge(),
+            Outcome::up(),
+            "others fill the machine; this group may have a share of it"
+        );
+        write("cgroup/shop/memory.current", "1000000\n");
+        assert_eq!(limits.judge().status(), Status::Down);
+        write("proc/meminfo", "nonsense");
+        write("cgroup/shop/memory.max", "2000000\n");
+        assert_eq!(limits.judge(), Outcome::up(), "nobody knows of a lower limit");
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_measure_stalls_is_not_judged_by_them() {
+        let (_root, limits) = tree(&[
+            MEMINFO,
+            ("proc/self/cgroup", "4:cpu,memory:/shop\n"),
+            ("cgroup/memory/shop/memory.limit_in_bytes", "1000\n"),
+            ("cgroup/memory/shop/memory.usage_in_bytes", "100\n"),
+        ]);
+        assert_eq!(limits.source.stalled_hundredths(), None);
+        assert_eq!(limits.clone().stalled_percent(0, 0).judge(), Outcome::up());
+        let outcome = limits.used_percent(5, 50).judge();
+        let message = "10 % of its control group's limit are in use (100 B of 1000 B)";
+        assert_eq!(
+            (outcome.status(), outcome.message()),
+            (Status::Degraded, Some(message))
+        );
     }
 
     #[test]

@@ -22,9 +22,14 @@ pub(super) struct Usage {
 
 impl MemorySource {
     /// Returns the usage that is nearest to its limit among the control groups, or that of the machine.
+    ///
+    /// A limit that the machine cannot reach is none: long before it the kernel kills for want of memory.
     pub(super) fn usage(&self) -> io::Result<Usage> {
         let folders = self.folders();
+        let machine = self.machine();
+        let most = machine.as_ref().map_or(u64::MAX, |machine| machine.limit);
         let groups = folders.iter().filter_map(|folder| group(folder));
+        let groups = groups.filter(|group| group.limit < most);
         let nearest = groups.max_by(|a, b| {
             // a.used / a.limit against b.used / b.limit, without a division
             let (left, right) = (
@@ -33,7 +38,7 @@ impl MemorySource {
             );
             left.cmp(&right)
         });
-        nearest.map_or_else(|| self.machine(), Ok)
+        nearest.map_or(machine, Ok)
     }
 
     /// Returns `some avg10` of the process's own group, or of the machine, in hundredths of a percent.
