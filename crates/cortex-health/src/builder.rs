@@ -36,7 +36,7 @@ pub struct Builder {
     codes: Vec<(Group, Status, StatusCode)>,
     service: Option<Service>,
     clock: Arc<dyn Clock>,
-    observer: Box<dyn Observer>,
+    observer: Option<Box<dyn Observer>>,
     seed: Option<u64>,
 }
 
@@ -48,7 +48,7 @@ impl Builder {
             codes: Vec::new(),
             service: None,
             clock: Arc::new(SystemClock),
-            observer: Box::new(()),
+            observer: None,
             seed: None,
         }
     }
@@ -125,7 +125,7 @@ impl Builder {
     ///
     /// An observer that holds the [`Health`] itself keeps both alive for ever.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.observer = Box::new(observer);
+        self.observer = Some(Box::new(observer));
         self
     }
 

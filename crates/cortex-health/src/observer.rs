@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 /// Hears what happens to the checks; `()` hears nothing, a pair tells both.
 ///
-/// It is called on the scheduler's thread and must not block: a late scheduler reads as unhealthy. A panic is caught
-/// and logged.
+/// All observers are called on one thread of their own, in the order of the events and after the report that tells of
+/// them is published. One that blocks holds up the others and no check: some thousand events wait, then the oldest ends
+/// of runs are left out, and changes only where there is nothing else ([`Event::Missed`]). A panic is caught and logged.
 ///
 /// # Examples
 ///
@@ -120,6 +121,12 @@ pub enum Event {
         score: f64,
         /// Its status now.
         status: Status,
+    },
+    /// Events were left out here: the observers took too long. It is logged when it begins.
+    #[non_exhaustive]
+    Missed {
+        /// How many.
+        events: u64,
     },
 }
 

@@ -1,7 +1,12 @@
 use crate::scheduler::Message;
+use std::convert::Infallible;
 use std::fmt;
-use std::sync::mpsc::Sender;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long [`Running::stop`] waits.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A started [`Health`](crate::Health); dropping it stops the scheduler.
 ///
@@ -25,26 +30,43 @@ use std::thread::JoinHandle;
 #[must_use = "dropping it stops the scheduler"]
 pub struct Running {
     messages: Sender<Message>,
-    thread: Option<JoinHandle<()>>,
+    /// Disconnected once the scheduler and those that it tells are at their end; the lock is for `Sync` alone.
+    ended: Mutex<Receiver<Infallible>>,
 }
 
 impl Running {
-    pub(crate) fn new(messages: Sender<Message>, thread: JoinHandle<()>) -> Self {
+    pub(crate) fn new(messages: Sender<Message>, ended: Receiver<Infallible>) -> Self {
         Self {
             messages,
-            thread: Some(thread),
+            ended: Mutex::new(ended),
         }
     }
 
-    /// Stops the scheduler and waits for its thread, which takes as long as the observer needs for the event at hand.
+    /// Stops the scheduler and waits until it has ended, and log and observers have heard all: for one second at most.
     ///
-    /// Async runs are aborted. Blocking runs are left to themselves: they keep neither this call nor the process.
-    pub fn stop(mut self) {
-        let thread = self.thread.take();
-        drop(self); // sends the message
-        if let Some(thread) = thread {
-            let _ = thread.join(); // a panic was reported by its hook, and the lease ends without it
-        }
+    /// Async runs are aborted. Blocking runs are left to themselves, and so is an observer that blocks: they keep neither
+    /// this call nor the process.
+    pub fn stop(self) {
+        self.stop_within(PATIENCE);
+    }
+
+    /// Stops like [`stop`](Self::stop), and waits for so long at most; `false`: somebody was not done by then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = tokio::runtime::Runtime::new()?;
+    /// let running = cortex_health::Health::builder().build()?.start(runtime.handle())?;
+    /// assert!(running.stop_within(Duration::from_secs(30)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stop_within(mut self, limit: Duration) -> bool {
+        let _ = self.messages.send(Message::Stop); // an error: the thread is gone already
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // A panic of the scheduler is an end as well: its hook has reported it, and the lease ends without it.
+        ended.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) layout: Arc<Layout>,
     pub(crate) graph: Arc<Graph>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) observer: Box<dyn Observer>,
+    pub(crate) observer: Option<Box<dyn Observer>>,
     /// Those that came after the health was built.
     pub(crate) late_observers: ArcSwap<Vec<Arc<dyn Observer>>>,
     pub(crate) seed: u64,
@@ -65,7 +65,7 @@ impl Shared {
         graph: Graph,
         service: Option<Service>,
         clock: Arc<dyn Clock>,
-        observer: Box<dyn Observer>,
+        observer: Option<Box<dyn Observer>>,
         seed: u64,
     ) -> Self {
         let (origin, at) = (clock.now(), clock.wall());
@@ -151,6 +151,11 @@ impl Shared {
 
     pub(crate) fn return_mailbox(&self, mailbox: Mailbox) {
         *self.mailbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(mailbox);
+    }
+
+    /// Says whether there is an observer.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.is_some() || !self.late_observers.load().is_empty()
     }
 
     pub(crate) fn set_draining(&self, draining: bool) {

@@ -119,6 +119,7 @@ impl Bench {
                         Event::Slow { check, latency, .. } => {
                             writeln!(story, "{time:.1?} {check} took {latency:?}").expect("memory");
                         }
+                        Event::Missed { .. } => unreachable!("the machine loses nothing"),
                         Event::Flapping {
                             check,
                             flapping,

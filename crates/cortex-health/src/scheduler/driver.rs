@@ -1,24 +1,21 @@
-use super::log::log;
+use super::herald::Herald;
 use super::machine::Machine;
 use super::plan::{Action, Effects, Finding, Moment, Plan, after};
-use super::run::{Ticket, describe, run_async, run_blocking, run_inline};
+use super::run::{Ticket, run_async, run_blocking, run_inline};
 use super::threads::{LINGER, Threads};
 use super::waiters::{Waiter, Waiters};
 use crate::check::Check;
 use crate::context::CheckCtx;
 use crate::history::{Transition, Transitions};
-use crate::observer::Event;
-use crate::redact::{MESSAGE, redact};
+use crate::observer::{Event, RunResult};
 use crate::report::Report;
 use crate::running::Running;
 use crate::shared::{Mailbox, Shared};
 use crate::source::Source;
 use std::io;
-use std::iter;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -48,13 +45,18 @@ pub(crate) enum Message {
 pub(crate) fn start(shared: &Arc<Shared>, runtime: &Handle) -> io::Result<Running> {
     shared.take()?;
     let (moved, runtime) = (Arc::clone(shared), runtime.clone());
-    let thread = thread::Builder::new()
+    let (alive, ended) = mpsc::channel();
+    thread::Builder::new()
         .name("cortex-health".into())
         .stack_size(256 << 10)
-        .spawn(move || Driver::new(moved, runtime).run())
+        .spawn(move || {
+            let mut herald = Herald::new(&moved, &alive);
+            Driver::new(moved, runtime, move |events| herald.tell(events)).run();
+            drop(alive); // last: whoever waits for the end finds all of it done
+        })
         .inspect_err(|_| shared.release())?;
     shared.begin_to_answer();
-    Ok(Running::new(shared.messages.clone(), thread))
+    Ok(Running::new(shared.messages.clone(), ended))
 }
 
 /// Does what the machine says.
@@ -69,7 +71,13 @@ pub(super) struct Driver {
     /// By check: what ends the last run.
     aborts: Vec<Abort>,
     threads: Threads,
+    /// By check: why its run could not begin.
+    refusals: Vec<Option<String>>,
+    /// Takes what log and observers are to hear, and does not wait for them.
+    tell: Tell,
 }
+
+type Tell = Box<dyn FnMut(Vec<Event>) + Send>;
 
 /// Ends a run: a task is dropped, a thread may look.
 #[derive(Default)]
@@ -89,7 +97,11 @@ impl Abort {
 
 impl Driver {
     /// Makes the driver of a health that was taken for it.
-    pub(super) fn new(shared: Arc<Shared>, runtime: Handle) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        runtime: Handle,
+        tell: impl FnMut(Vec<Event>) + Send + 'static,
+    ) -> Self {
         let Mailbox { receiver, in_flight } = shared.take_mailbox();
         let plans = shared.checks.iter().map(plan);
         let entries = shared.snapshot().entries.clone();
@@ -104,6 +116,8 @@ impl Driver {
             waiters: Waiters::new(shared.checks.len()),
             aborts: shared.checks.iter().map(|_| Abort::default()).collect(),
             threads: Threads::new(blocking, LINGER),
+            refusals: vec![None; shared.checks.len()],
+            tell: Box::new(tell),
             shared,
             runtime,
             receiver,
@@ -170,9 +184,7 @@ impl Driver {
             self.waiters.tell(check, self.machine.report(check));
         }
         self.waiters.expire(now);
-        for event in &effects.events {
-            self.tell(event); // after the publication: an observer that looks sees what it was told
-        }
+        (self.tell)(effects.events); // after the publication: an observer that looks sees what it was told, or later
         for transition in &transitions {
             self.shared.hub.send(transition);
         }
@@ -196,6 +208,10 @@ impl Driver {
                 Message::Stop => return None,
                 Message::Ended { check, run, finding } => {
                     let at = moment(&self.shared);
+                    let finding = finding.or_else(|| {
+                        let refusal = self.refusals[check].take()?;
+                        Some(Finding::failed(&refusal, RunResult::Failed, Duration::ZERO))
+                    });
                     self.machine.on_result(check, run, finding, at, &mut effects);
                 }
                 Message::RunNow { check, waiter } => {
@@ -253,24 +269,11 @@ impl Driver {
                 let job = move || run_blocking(ticket, &*function, &cx, &clock);
                 if let Err(error) = self.threads.run(Box::new(job)) {
                     // The job was dropped, and the ticket in it has reported that there will be no result.
-                    tracing::warn!(check = &*shared.names[check], %error, "no thread for a health check");
+                    self.refusals[check] = Some(format!("no thread for the run: {error}"));
                 }
             }
             Source::Pulse(pulse) => ticket.fill(Ok(pulse.look(began)), Duration::ZERO),
             Source::Inline(function) => run_inline(ticket, &**function, &clock),
-        }
-    }
-
-    /// Logs the event and hands it to the observers; a panic of one is no reason to stop, nor to leave out others.
-    fn tell(&self, event: &Event) {
-        let _ = catch_unwind(AssertUnwindSafe(|| log(event)));
-        let late = self.shared.late_observers.load_full();
-        let observers = late.iter().map(|observer| &**observer);
-        for observer in iter::once(&*self.shared.observer).chain(observers) {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer.on_event(event))) {
-                let panic = redact(&describe(panic), MESSAGE);
-                let _ = catch_unwind(|| tracing::error!(%panic, "the observer of the health checks failed"));
-            }
         }
     }
 }
@@ -306,10 +309,12 @@ fn plan(check: &Check) -> Plan {
 
 #[cfg(test)]
 mod tests {
+    use super::super::herald::observe;
+    use super::super::log::{Line, write};
     use super::*;
     use crate::group::Group;
     use crate::health::Health;
-    use crate::observer::{Observer, RunResult};
+    use crate::observer::Observer;
     use crate::outcome::Outcome;
     use crate::respond::{Detail, Endpoint};
     use crate::status::Status;
@@ -336,7 +341,14 @@ mod tests {
 
     fn driver(health: &Health, runtime: &Runtime) -> Driver {
         health.shared.take().unwrap();
-        Driver::new(Arc::clone(&health.shared), runtime.handle().clone())
+        let shared = Arc::clone(&health.shared);
+        // Log and observers hear it here and now, so that tests need not wait for a thread.
+        Driver::new(Arc::clone(&shared), runtime.handle().clone(), move |events| {
+            for event in events {
+                observe(&shared, &event);
+                write(&Line::Event(event));
+            }
+        })
     }
 
     fn code(health: &Health, endpoint: Endpoint<'_>) -> u16 {
@@ -689,7 +701,25 @@ mod tests {
         driver.step(None);
         driver.step(None);
         assert_eq!(seen.take(), [RunResult::Failed]);
+        let message = |health: &Health| {
+            let report = health.snapshot();
+            report.check("db").unwrap().message().map(str::to_owned)
+        };
         assert_eq!(health.snapshot().check("db").unwrap().status(), Status::Down);
+        assert_eq!(
+            message(&health).as_deref(),
+            Some("the run was dropped before its end")
+        );
+
+        clock.advance(Duration::from_secs(11));
+        driver.step(None);
+        driver.refusals[0] = Some("no thread for the run: there are too many".to_owned());
+        driver.step(None);
+        assert_eq!(
+            message(&health).as_deref(),
+            Some("no thread for the run: there are too many")
+        );
+        assert_eq!(driver.refusals[0], None, "said once");
     }
 
     #[test]
@@ -753,7 +783,7 @@ mod tests {
     fn a_hung_call_costs_one_thread_and_no_other_check_its_schedule() {
         let (clock, runtime, seen) = (ManualClock::new(), runtime(), Recorder::new());
         let results = Recorder::new();
-        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (release, released) = mpsc::channel::<()>();
         let released = Mutex::new(released);
         let health = Health::builder()
             .clock(clock.clone())

@@ -1,13 +1,47 @@
 use crate::observer::Event;
 use crate::render::Rfc3339;
 use crate::status::Status;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Writes the line of an event for those who read logs; most events have none.
+/// What the log is told.
+#[derive(Clone, Debug)]
+pub(super) enum Line {
+    Event(Event),
+    /// So many lines before the next were left out: who writes them takes too long.
+    Missed(u64),
+    /// From now on events are left out that observers should hear.
+    ObserversBlock,
+}
+
+/// Writes a line. Who writes the log may panic like any other.
+pub(super) fn write(line: &Line) {
+    let _ = catch_unwind(AssertUnwindSafe(|| match line {
+        Line::Event(event) => log(event),
+        Line::Missed(lines) => {
+            tracing::warn!(
+                lines,
+                "lines about health checks were left out: writing the log took too long"
+            );
+        }
+        Line::ObserversBlock => {
+            tracing::warn!(
+                "the observers of the health checks take too long: events are left out from now on"
+            );
+        }
+    }));
+}
+
+/// Says whether there is a line about the event; most have none.
+pub(super) fn has_line(event: &Event) -> bool {
+    !matches!(event, Event::RunFinished { .. } | Event::Missed { .. })
+}
+
+/// Writes the line of an event for those who read logs.
 ///
 /// A check that follows what it depends on, and one that flaps, have said what there is to say.
-pub(super) fn log(event: &Event) {
+fn log(event: &Event) {
     match event {
-        Event::RunFinished { .. } => {}
+        Event::RunFinished { .. } | Event::Missed { .. } => {}
         Event::Slow {
             check,
             latency,
@@ -67,5 +101,36 @@ pub(super) fn log(event: &Event) {
                 tracing::warn!(%check, %status, score, "health check is steady again");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cortex_testkit::Recorder;
+
+    #[test]
+    fn what_is_left_out_is_said() {
+        let log = Recorder::new();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            write(&Line::ObserversBlock);
+            write(&Line::Missed(7));
+            write(&Line::Event(Event::Missed { events: 7 })); // observers know it by themselves
+        });
+        let text = log.text();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(
+            lines[0].contains("WARN") && lines[0].contains("events are left out from now on"),
+            "{text}"
+        );
+        assert!(
+            lines[1].contains("WARN") && lines[1].ends_with("took too long lines=7"),
+            "{text}"
+        );
     }
 }

@@ -2,8 +2,10 @@
 
 mod driver;
 mod flap;
+mod herald;
 mod hysteresis;
 mod jitter;
+mod lane;
 mod log;
 mod machine;
 mod once;

@@ -17,7 +17,7 @@ pub(crate) async fn once(shared: &Arc<Shared>, runtime: &Handle, timeout: Durati
         .name("cortex-health-once".into())
         .stack_size(256 << 10)
         .spawn(move || {
-            let report = Driver::new(Arc::clone(&moved), runtime).run_once(timeout);
+            let report = Driver::new(Arc::clone(&moved), runtime, drop).run_once(timeout);
             moved.release();
             let _ = reply.send(report); // an error: nobody waits any more
         })

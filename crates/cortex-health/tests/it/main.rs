@@ -12,6 +12,7 @@ mod disk;
 mod endpoint;
 #[cfg(feature = "grpc")]
 mod grpc;
+mod observers;
 mod once;
 mod probe;
 mod scheduler;
