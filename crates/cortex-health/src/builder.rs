@@ -172,6 +172,18 @@ impl Builder {
             }
         }
         let graph = graph(&self.checks, &layout)?;
+        for check in layout.groups[Layout::LIVE]
+            .1
+            .iter()
+            .map(|&index| &self.checks[index])
+        {
+            if let [first, ..] = &check.depends_on[..]
+                && !check.always_run
+            {
+                let error = BuildError::new(BuildErrorKind::LiveDependency, check.name.clone());
+                return Err(error.related_to([&**first]));
+            }
+        }
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         let checks = self.checks.into();
         let shared = Shared::new(
@@ -356,6 +368,33 @@ mod tests {
         assert!(
             build(vec![check("b", &["a", "a"]), check("a", &[])]).is_ok(),
             "later checks, and twice"
+        );
+    }
+
+    #[test]
+    fn what_restarts_the_process_depends_on_nothing() {
+        let check = || Check::from_fn("loop", || async {}).depends_on(["db", "net"]);
+        let build = |check: Check| {
+            let others = ["db", "net"].map(|name| Check::from_fn(name, || async {}));
+            let builder = Health::builder().check(check.groups([]));
+            others.into_iter().fold(builder, Builder::check)
+        };
+        let live = |check: Check| build(check).group(Group::LIVE, ["db", "loop"]).build();
+        let error = live(check()).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.check(), error.related()),
+            (BuildErrorKind::LiveDependency, "loop", &["db".to_owned()][..])
+        );
+        assert_eq!(
+            error.to_string(),
+            "accept the check \"loop\": in the group \"live\" it may not depend on another, unless it always runs: \"db\""
+        );
+        assert!(live(check().always_run()).is_ok(), "judged by itself");
+        assert!(build(check()).build().is_ok(), "in no group");
+        let named = Health::builder().check(check().groups([Group::LIVE]).depends_on(["nobody"]));
+        assert_eq!(
+            named.build().unwrap_err().kind(),
+            BuildErrorKind::UnknownDependency
         );
     }
 

@@ -204,7 +204,8 @@ impl Check {
     ///
     /// A check flaps when many of its last 21 results differ from the one before
     /// ([`CheckReport::is_flapping`](crate::CheckReport::is_flapping)). Without this it is only marked, and its changes
-    /// are logged once. [`Group::LIVE`] is never taken down by a check that flaps.
+    /// are logged once. [`Group::LIVE`] is not taken down by a check that flaps, unless its last six results were failures,
+    /// or its last [`fall`](Self::fall) if that is more.
     pub fn hold_down_on_flap(mut self) -> Self {
         self.hold_down = true;
         self
@@ -215,6 +216,9 @@ impl Check {
     /// It fails with them, as [`Skipped`](crate::Status::Skipped) and with the blame on the topmost that fails, however
     /// long the chain is. It runs at once when they have recovered. The first run waits for the first results of those
     /// it depends on.
+    ///
+    /// In [`Group::LIVE`] it would restart the process for a failure that is not its own: `build` refuses that, unless it
+    /// [always runs](Self::always_run).
     ///
     /// # Examples
     ///
@@ -238,7 +242,8 @@ impl Check {
         self
     }
 
-    /// Runs it even while something that it depends on fails; the blame for its failure is still on that.
+    /// Runs it even while something that it depends on fails. Its status is that of its own results; the blame for its
+    /// failure is still on what it depends on.
     pub fn always_run(mut self) -> Self {
         self.always_run = true;
         self

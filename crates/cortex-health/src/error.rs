@@ -49,8 +49,8 @@ impl BuildError {
         &self.check
     }
 
-    /// Returns the other names that it is about: the dependency or member that there is not, or the checks of a cycle,
-    /// each before the one it depends on.
+    /// Returns the other names that it is about: the dependency or member that there is not or may not be, or the checks of
+    /// a cycle, each before the one it depends on.
     ///
     /// # Examples
     ///
@@ -89,6 +89,9 @@ impl fmt::Display for BuildError {
             BuildErrorKind::UnknownDependency => "it depends on a check that there is not",
             BuildErrorKind::DependsOnItself => "it depends on itself",
             BuildErrorKind::DependencyCycle => "checks depend on each other",
+            BuildErrorKind::LiveDependency => {
+                "in the group \"live\" it may not depend on another, unless it always runs"
+            }
             BuildErrorKind::UnknownMember => "it has a member that there is not",
             BuildErrorKind::UnknownGroup => "no check and no list of members names it",
             BuildErrorKind::InvalidMapping => {
@@ -149,6 +152,9 @@ pub enum BuildErrorKind {
     DependsOnItself,
     /// Checks depend on each other, so that none of them could run first.
     DependencyCycle,
+    /// It is in [`Group::LIVE`](crate::Group::LIVE), and would fail with what it depends on: that restarts the process,
+    /// which heals no dependency. One that [always runs](crate::Check::always_run) is judged by its own results.
+    LiveDependency,
     /// The group lists a name that no check has.
     UnknownMember,
     /// Codes were set for a group that has no check.

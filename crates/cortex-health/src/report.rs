@@ -136,6 +136,10 @@ impl Report {
 /// # Ok::<(), cortex_health::BuildError>(())
 /// ```
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each may be so whatever the others are"
+)]
 pub struct CheckReport {
     pub(crate) name: Arc<str>,
     pub(crate) criticality: Criticality,
@@ -153,6 +157,8 @@ pub struct CheckReport {
     pub(crate) runs: Arc<[Run]>,
     pub(crate) flap_score: f64,
     pub(crate) flapping: bool,
+    /// It has failed too often in a row for a check that only flaps.
+    pub(crate) lasting: bool,
     /// All of its causes flap, or did, and it has not run since.
     pub(crate) unsteady: bool,
 }
@@ -177,6 +183,7 @@ impl CheckReport {
             runs: Arc::default(),
             flap_score: 0.0,
             flapping: false,
+            lasting: false,
             unsteady: false,
         }
     }
@@ -266,10 +273,12 @@ impl CheckReport {
         self.flapping
     }
 
-    /// Returns what it adds to a group: in [`Group::LIVE`] what flaps is no reason for a restart.
+    /// Returns what it adds to a group: in [`Group::LIVE`] what flaps is no reason for a restart, as long as it does come
+    /// up now and then, and is looked at.
     fn contribution(&self, live: bool) -> Status {
+        let is_pardoned = (self.flapping || self.unsteady) && !self.lasting && !self.stale;
         match self.criticality.contribution(self.status) {
-            Status::Down if live && (self.flapping || self.unsteady) => Status::Degraded,
+            Status::Down if live && is_pardoned => Status::Degraded,
             status => status,
         }
     }
@@ -476,6 +485,15 @@ mod tests {
             (report.group(Group::LIVE), report.group(Group::READY)),
             (Status::Degraded, Status::Down)
         );
+        let flapping = report.entries[0].report.clone();
+        for (lasting, stale) in [(true, false), (false, true)] {
+            report.entries = vec![Entry::new(CheckReport {
+                stale,
+                lasting,
+                ..flapping.clone()
+            })];
+            assert_eq!(report.group(Group::LIVE), Status::Down, "no pardon for ever");
+        }
         report.entries = vec![down];
         assert_eq!(report.group(Group::LIVE), Status::Down);
         assert_eq!(report.groups().nth(Layout::LIVE).unwrap().1, Status::Down);

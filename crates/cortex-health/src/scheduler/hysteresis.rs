@@ -66,6 +66,11 @@ impl Hysteresis {
         self.status
     }
 
+    /// Says whether the last results were failures, so many of them.
+    pub(crate) const fn is_down_for(&self, results: u32) -> bool {
+        self.worse[1] >= results
+    }
+
     /// Forgets all results.
     pub(crate) fn forget(&mut self) {
         *self = Self::new(self.fall, self.rise);

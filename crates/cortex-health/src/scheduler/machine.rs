@@ -387,6 +387,34 @@ mod tests {
     }
 
     #[test]
+    fn six_failures_in_a_row_are_an_outage_though_it_flaps() {
+        for fall in [1, 2, 8] {
+            let mut bench = Bench::new(&[Plan { fall, ..plan() }], 1);
+            let mut failures = 0;
+            for turn in 0..40 {
+                let wait = bench
+                    .machine
+                    .next_tick()
+                    .unwrap()
+                    .saturating_duration_since(bench.at.now);
+                bench.advance(wait);
+                bench.tick();
+                let up = turn < 20 && turn % 2 == 0;
+                failures = if up { 0 } else { failures + 1 };
+                bench.end(0, Some(if up { Status::Up } else { Status::Down }));
+                let report = bench.report(0);
+                assert_eq!(report.lasting, failures >= fall.max(6), "after {failures}");
+                if failures == fall.max(6) {
+                    assert!(
+                        report.is_flapping() && report.status() == Status::Down,
+                        "it still flaps by its score"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn one_that_is_held_down_stays_so_until_it_is_steady() {
         let held = Plan {
             fall: 1,

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// A check whose status may be about to change runs again after this time at most.
 pub(crate) const CONFIRM: Duration = Duration::from_secs(2);
 
+/// So many failures in a row are an outage, also of a check that flaps.
+const OUTAGE: u32 = 6;
+
 /// It is said once in this time that a check is slow.
 const SLOW_AGAIN: Duration = Duration::from_mins(1);
 
@@ -279,7 +282,9 @@ impl Slot {
         let now = self.hysteresis.count(found);
         let turned = self.flap.count(found);
         let (score, flapping) = (self.flap.score(), self.flap.is_flapping());
+        let lasting = self.hysteresis.is_down_for(self.plan.fall.max(OUTAGE));
         self.update(|report| {
+            report.lasting = lasting;
             report.checked = Some(at.wall);
             report.stale = false;
             report.unsteady = false;
