@@ -2,11 +2,11 @@ use crate::context::CheckCtx;
 use crate::group::Group;
 use crate::heartbeat::{Heartbeat, Pulse};
 use crate::outcome::Outcome;
-use crate::source::Source;
+use crate::source::{Glance, Source};
 use crate::status::Criticality;
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One thing to look at again and again, and what its failure means.
 ///
@@ -113,8 +113,8 @@ impl Check {
 
     /// Makes a check that fails when nobody called [`Heartbeat::beat`] for longer than `limit`.
     ///
-    /// The counter is looked at every half of the limit, so a silence is seen at most that much later. It needs no
-    /// runtime: it is what to put into [`Group::LIVE`].
+    /// The counter is looked at every half of the limit, so a silence is seen at most that much later. A time in which the
+    /// whole process was stopped does not count. It needs no runtime: it is what to put into [`Group::LIVE`].
     pub fn heartbeat(name: impl Into<Cow<'static, str>>, limit: Duration) -> (Heartbeat, Self) {
         let (heartbeat, pulse) = Pulse::new(limit);
         let check = Self::new(name, Source::Pulse(pulse)).every(limit / 2).fall(1);
@@ -123,7 +123,7 @@ impl Check {
 
     pub(crate) fn inline(
         name: impl Into<Cow<'static, str>>,
-        function: impl Fn(Instant) -> Outcome + Send + Sync + 'static,
+        function: impl Fn(Glance) -> Outcome + Send + Sync + 'static,
     ) -> Self {
         Self::new(name, Source::Inline(Arc::new(function)))
     }

@@ -1,7 +1,8 @@
 use crate::outcome::Outcome;
+use crate::source::Glance;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The sign of life of a loop, made by [`Check::heartbeat`](crate::Check::heartbeat).
 ///
@@ -43,7 +44,7 @@ impl Heartbeat {
 pub(crate) struct Pulse {
     beats: Arc<AtomicU64>,
     limit: Duration,
-    seen: Mutex<Option<(u64, Instant)>>, // only the scheduler looks: never contended
+    seen: Mutex<Option<(u64, Glance)>>, // only the scheduler looks: never contended
 }
 
 impl Pulse {
@@ -57,13 +58,17 @@ impl Pulse {
         (Heartbeat { beats }, pulse)
     }
 
-    /// Judges the silence at `now`; the first look starts the clock.
-    pub(crate) fn look(&self, now: Instant) -> Outcome {
+    /// Judges the silence now; the first look starts the clock.
+    pub(crate) fn look(&self, glance: Glance) -> Outcome {
         let beats = self.beats.load(Ordering::Relaxed);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match *seen {
             Some((before, at)) if before == beats => {
-                let silence = now.saturating_duration_since(at);
+                let stopped = glance.lost.saturating_sub(at.lost);
+                let silence = glance
+                    .now
+                    .saturating_duration_since(at.now)
+                    .saturating_sub(stopped);
                 if silence > self.limit {
                     Outcome::down(format!(
                         "no beat for {silence:.1?}, the limit is {:?}",
@@ -74,7 +79,7 @@ impl Pulse {
                 }
             }
             _ => {
-                *seen = Some((beats, now));
+                *seen = Some((beats, glance));
                 Outcome::up()
             }
         }
@@ -88,18 +93,41 @@ mod tests {
     use cortex_core::Clock;
     use cortex_testkit::ManualClock;
 
+    fn at(clock: &ManualClock, lost: u64) -> Glance {
+        Glance {
+            now: clock.now(),
+            lost: Duration::from_secs(lost),
+        }
+    }
+
     #[test]
     fn silence_beyond_the_limit_is_down_until_the_next_beat() {
         let clock = ManualClock::new();
         let (heartbeat, pulse) = Pulse::new(Duration::from_secs(10));
-        assert_eq!(pulse.look(clock.now()), Outcome::up());
+        assert_eq!(pulse.look(at(&clock, 0)), Outcome::up());
         clock.advance(Duration::from_secs(10));
-        assert_eq!(pulse.look(clock.now()), Outcome::up());
+        assert_eq!(pulse.look(at(&clock, 0)), Outcome::up());
         clock.advance(Duration::from_millis(500));
-        let silent = pulse.look(clock.now());
+        let silent = pulse.look(at(&clock, 0));
         assert_eq!(silent.status(), Status::Down);
         assert_eq!(silent.message(), Some("no beat for 10.5s, the limit is 10s"));
         heartbeat.clone().beat();
-        assert_eq!(pulse.look(clock.now()), Outcome::up());
+        assert_eq!(pulse.look(at(&clock, 0)), Outcome::up());
+    }
+
+    #[test]
+    fn a_stop_of_the_process_is_no_silence() {
+        let clock = ManualClock::new();
+        let (heartbeat, pulse) = Pulse::new(Duration::from_secs(10));
+        assert_eq!(pulse.look(at(&clock, 5)), Outcome::up()); // from before
+        clock.advance(Duration::from_secs(70));
+        assert_eq!(pulse.look(at(&clock, 65)), Outcome::up());
+        clock.advance(Duration::from_millis(500));
+        let silent = pulse.look(at(&clock, 65));
+        assert_eq!(silent.message(), Some("no beat for 10.5s, the limit is 10s"));
+        heartbeat.beat();
+        assert_eq!(pulse.look(at(&clock, 65)), Outcome::up());
+        clock.advance(Duration::from_secs(11));
+        assert_eq!(pulse.look(at(&clock, 65)).status(), Status::Down, "that was then");
     }
 }

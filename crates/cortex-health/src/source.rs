@@ -4,7 +4,7 @@ use crate::outcome::Outcome;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where the result of a run comes from.
 pub(crate) enum Source {
@@ -14,8 +14,17 @@ pub(crate) enum Source {
     Blocking(Arc<dyn Fn(&CheckCtx) -> Outcome + Send + Sync>),
     /// A look at a counter, on the scheduler's thread.
     Pulse(Pulse),
-    /// A look at a state that is there already, on the scheduler's thread; it is told the time.
-    Inline(Arc<dyn Fn(Instant) -> Outcome + Send + Sync>),
+    /// A look at a state that is there already, on the scheduler's thread.
+    Inline(Arc<dyn Fn(Glance) -> Outcome + Send + Sync>),
+}
+
+/// When the scheduler looks at a state that ages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Glance {
+    pub(crate) now: Instant,
+    /// For how long the scheduler itself could not run since it began. It grows when the whole process was stopped, and
+    /// who did not run then is not to blame.
+    pub(crate) lost: Duration,
 }
 
 /// One run of an async check.

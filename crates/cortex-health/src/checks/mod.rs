@@ -33,6 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod beats;
 mod budget;
 mod level;
 #[cfg(test)]

@@ -1,16 +1,12 @@
+use super::beats::{Beats, PERIOD};
 use crate::check::Check;
-use crate::outcome::Outcome;
 use cortex_core::{Clock, SystemClock};
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
-
-/// How often the task of the heartbeat wakes.
-const PERIOD: Duration = Duration::from_millis(100);
 
 /// Makes a check of how late the tasks of a runtime are: a task on it wakes every 100 ms, and how much later than that
 /// it runs is the lag.
@@ -18,7 +14,8 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// It is degraded by the greatest lag since the last look, and down only by a lag that still lasts. So in
 /// [`Group::LIVE`](crate::Group::LIVE) it restarts a process whose runtime is stuck, and none that was slow for a
 /// while. It is looked at every second by the scheduler's thread, which needs no worker. Of a runtime of several
-/// workers, some may be blocked without a lag: the others do their work.
+/// workers, some may be blocked without a lag: the others do their work. Where the whole process was stopped for a second
+/// or more, by `SIGSTOP` or a frozen control group, that time is no lag.
 ///
 /// The task lives on the runtime until the check is dropped. The runtime needs its timer (`enable_time`), or the check
 /// is down.
@@ -45,7 +42,7 @@ pub fn runtime_lag(name: impl Into<Cow<'static, str>>, lag: impl Into<RuntimeLag
     } = lag.into();
     let beats = Arc::new(Beats::new(degraded, down, clock.now()));
     runtime.spawn(beat(Arc::downgrade(&beats), clock));
-    Check::inline(name, move |now| beats.look(now))
+    Check::inline(name, move |glance| beats.look(glance))
         .every(Duration::from_secs(1))
         .fall(1) // the lag has lasted already
 }
@@ -121,68 +118,6 @@ impl fmt::Debug for RuntimeLag {
     }
 }
 
-/// What the task and the check know of each other.
-#[derive(Debug)]
-struct Beats {
-    degraded: Duration,
-    down: Duration,
-    origin: Instant,
-    /// The last beat, in nanoseconds from `origin`.
-    last: AtomicU64,
-    /// The greatest lag since the last look, in nanoseconds.
-    greatest: AtomicU64,
-}
-
-impl Beats {
-    fn new(degraded: Duration, down: Duration, origin: Instant) -> Self {
-        Self {
-            degraded,
-            down,
-            origin,
-            last: AtomicU64::new(0),
-            greatest: AtomicU64::new(0),
-        }
-    }
-
-    fn beat(&self, now: Instant) {
-        let lag = self.lag(now);
-        self.greatest.fetch_max(nanos(lag), Ordering::Relaxed); // before the stamp, or a look could miss the gap
-        self.last.store(
-            nanos(now.saturating_duration_since(self.origin)),
-            Ordering::Release,
-        );
-    }
-
-    fn look(&self, now: Instant) -> Outcome {
-        let current = self.lag(now);
-        let greatest = Duration::from_nanos(self.greatest.swap(0, Ordering::Relaxed)).max(current);
-        if current >= self.down {
-            Outcome::down(format!(
-                "no task has run for {current:.1?}, the limit is {:?}",
-                self.down
-            ))
-        } else if greatest >= self.degraded {
-            Outcome::degraded(format!(
-                "tasks were late by up to {greatest:.0?}, the limit is {:?}",
-                self.degraded
-            ))
-        } else {
-            Outcome::up()
-        }
-    }
-
-    fn lag(&self, now: Instant) -> Duration {
-        let last = Duration::from_nanos(self.last.load(Ordering::Acquire));
-        now.saturating_duration_since(self.origin)
-            .saturating_sub(last)
-            .saturating_sub(PERIOD)
-    }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 async fn beat(beats: Weak<Beats>, clock: Arc<dyn Clock>) {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -196,57 +131,10 @@ async fn beat(beats: Weak<Beats>, clock: Arc<dyn Clock>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Outcome;
+    use crate::source::{Glance, Source};
     use crate::status::Status;
-    use cortex_testkit::ManualClock;
-
-    const MILLI: Duration = Duration::from_millis(1);
-
-    fn beats(clock: &ManualClock) -> Beats {
-        Beats::new(200 * MILLI, 10_000 * MILLI, clock.now())
-    }
-
-    #[test]
-    fn a_lag_that_is_over_degrades_once() {
-        let clock = ManualClock::new();
-        let beats = beats(&clock);
-        for _ in 0..20 {
-            clock.advance(PERIOD);
-            beats.beat(clock.now());
-        }
-        assert_eq!(beats.look(clock.now()), Outcome::up());
-        clock.advance(299 * MILLI);
-        beats.beat(clock.now());
-        assert_eq!(beats.look(clock.now()), Outcome::up());
-        clock.advance(300 * MILLI);
-        beats.beat(clock.now());
-        clock.advance(PERIOD);
-        beats.beat(clock.now());
-        let late = beats.look(clock.now());
-        assert_eq!(late.status(), Status::Degraded);
-        assert_eq!(
-            late.message(),
-            Some("tasks were late by up to 200ms, the limit is 200ms")
-        );
-        assert_eq!(beats.look(clock.now()), Outcome::up());
-    }
-
-    #[test]
-    fn only_a_lag_that_lasts_is_down() {
-        let clock = ManualClock::new();
-        let beats = beats(&clock);
-        clock.advance(10_099 * MILLI);
-        assert_eq!(beats.look(clock.now()).status(), Status::Degraded);
-        clock.advance(MILLI);
-        let stuck = beats.look(clock.now());
-        assert_eq!(stuck.status(), Status::Down);
-        assert_eq!(
-            stuck.message(),
-            Some("no task has run for 10.0s, the limit is 10s")
-        );
-        beats.beat(clock.now());
-        assert_eq!(beats.look(clock.now()).status(), Status::Degraded, "it was late");
-        assert_eq!(beats.look(clock.now()), Outcome::up());
-    }
+    use std::time::Instant;
 
     #[tokio::test(start_paused = true)]
     async fn the_task_beats_until_the_check_is_gone() {
@@ -267,15 +155,19 @@ mod tests {
         let tasks = || handle.metrics().num_alive_tasks();
         let check = runtime_lag("runtime", RuntimeLag::new(&handle).clock(TokioClock));
         assert_eq!(tasks(), 1);
-        let crate::source::Source::Inline(look) = &check.source else {
+        let Source::Inline(look) = &check.source else {
             panic!("{check:?}");
+        };
+        let glance = || Glance {
+            now: TokioClock.now(),
+            lost: Duration::ZERO,
         };
         for _ in 0..100 {
             tokio::time::sleep(PERIOD).await;
-            assert_eq!(look(TokioClock.now()), Outcome::up());
+            assert_eq!(look(glance()), Outcome::up());
         }
         tokio::time::advance(PERIOD * 4).await;
-        assert_eq!(look(TokioClock.now()).status(), Status::Degraded);
+        assert_eq!(look(glance()).status(), Status::Degraded);
         drop(check);
         tokio::time::sleep(PERIOD * 2).await;
         assert_eq!(tasks(), 0);

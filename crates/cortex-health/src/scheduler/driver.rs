@@ -11,7 +11,7 @@ use crate::observer::{Event, RunResult};
 use crate::report::Report;
 use crate::running::Running;
 use crate::shared::{Mailbox, Shared};
-use crate::source::Source;
+use crate::source::{Glance, Source};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,9 @@ use tokio::task::AbortHandle;
 
 /// The longest sleep of the scheduler: it gives a sign of life each time, several of them in a lease.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// Who wakes so much too late was stopped, with the whole process, and not merely waiting for a processor.
+const STOPPED: Duration = Duration::from_secs(1);
 
 /// What wakes the scheduler.
 #[derive(Debug)]
@@ -68,6 +71,8 @@ pub(super) struct Driver {
     transitions: Transitions,
     receiver: Receiver<Message>,
     waiters: Waiters,
+    /// For how long the scheduler could not run.
+    lost: Duration,
     /// By check: what ends the last run.
     aborts: Vec<Abort>,
     threads: Threads,
@@ -114,6 +119,7 @@ impl Driver {
             machine,
             transitions: Transitions::default(),
             waiters: Waiters::new(shared.checks.len()),
+            lost: Duration::ZERO,
             aborts: shared.checks.iter().map(|_| Abort::default()).collect(),
             threads: Threads::new(blocking, LINGER),
             refusals: vec![None; shared.checks.len()],
@@ -156,12 +162,23 @@ impl Driver {
         report
     }
 
-    fn wait(&self, until: Instant) -> Option<Message> {
-        let wait = until.saturating_duration_since(self.shared.clock.now());
-        match self.receiver.recv_timeout(wait) {
+    fn wait(&mut self, until: Instant) -> Option<Message> {
+        let from = self.shared.clock.now();
+        let received = self.receiver.recv_timeout(until.saturating_duration_since(from));
+        self.wake(from, until);
+        match received {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => unreachable!("invariant: the health holds a sender"),
+        }
+    }
+
+    /// Notes a sleep from then on that was to end here. One that lasted much longer is lost as a whole: nobody knows when
+    /// in it the process was stopped.
+    fn wake(&mut self, from: Instant, until: Instant) {
+        let now = self.shared.clock.now();
+        if now.saturating_duration_since(until) >= STOPPED {
+            self.lost += now.saturating_duration_since(from);
         }
     }
 
@@ -255,6 +272,10 @@ impl Driver {
             reason,
         };
         let clock = Arc::clone(&shared.clock);
+        let glance = Glance {
+            now: began,
+            lost: self.lost,
+        };
         self.aborts[check] = abort;
         match source {
             Source::Async(start) => {
@@ -272,8 +293,8 @@ impl Driver {
                     self.refusals[check] = Some(format!("no thread for the run: {error}"));
                 }
             }
-            Source::Pulse(pulse) => ticket.fill(Ok(pulse.look(began)), Duration::ZERO),
-            Source::Inline(function) => run_inline(ticket, &**function, &clock),
+            Source::Pulse(pulse) => ticket.fill(Ok(pulse.look(glance)), Duration::ZERO),
+            Source::Inline(function) => run_inline(ticket, &**function, glance, &clock),
         }
     }
 }
@@ -312,6 +333,7 @@ mod tests {
     use super::super::herald::observe;
     use super::super::log::{Line, write};
     use super::*;
+    use crate::checks;
     use crate::group::Group;
     use crate::health::Health;
     use crate::observer::Observer;
@@ -741,6 +763,50 @@ mod tests {
         assert_eq!([tick(0), tick(6), tick(6)], [200, 200, 503]);
         heartbeat.beat();
         assert_eq!(tick(6), 200);
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_is_no_loop_that_is_stuck() {
+        let (clock, runtime) = (ManualClock::new(), runtime());
+        let (heartbeat, check) = Check::heartbeat("loop", Duration::from_secs(10));
+        let lag = checks::RuntimeLag::new(runtime.handle()).clock(clock.clone());
+        let lag = checks::runtime_lag("lag", lag).groups([Group::LIVE]);
+        let health = Health::builder()
+            .clock(clock.clone())
+            .check(check.groups([Group::LIVE]).stale_after(Duration::from_hours(1)))
+            .check(lag.stale_after(Duration::from_hours(1)))
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        let start = |driver: &mut Driver| {
+            driver.step(None); // starts
+            driver.step(None); // takes the result
+        };
+        start(&mut driver);
+        heartbeat.beat();
+        start(&mut driver);
+        assert_eq!(code(&health, Endpoint::Live), 200);
+
+        let from = cortex_core::Clock::now(&clock);
+        clock.advance(Duration::from_mins(1)); // SIGSTOP, until SIGCONT
+        driver.wake(from, from + BEAT);
+        start(&mut driver); // before anybody else gets to run
+        let report = health.snapshot();
+        for check in report.checks() {
+            assert_eq!(check.status(), Status::Up, "{check:?}");
+        }
+
+        for _ in 0..25 {
+            let from = cortex_core::Clock::now(&clock);
+            clock.advance(BEAT);
+            driver.wake(from, from + BEAT); // in time
+            start(&mut driver);
+        }
+        let report = health.snapshot();
+        for check in report.checks() {
+            assert_eq!(check.status(), Status::Down, "{check:?}");
+        }
+        assert_eq!(code(&health, Endpoint::Live), 503, "what does not go on is stuck");
     }
 
     #[test]

@@ -3,7 +3,7 @@ use super::plan::Finding;
 use crate::context::CheckCtx;
 use crate::observer::RunResult;
 use crate::outcome::Outcome;
-use crate::source;
+use crate::source::{self, Glance};
 use crate::status::Status;
 use cortex_core::{Clock, Context, Deadline, FutureExt};
 use std::any::Any;
@@ -11,7 +11,7 @@ use std::future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::task::{self, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracing::Span;
 
 /// Reports the end of a run when it is dropped, whatever way the run ends.
@@ -91,12 +91,12 @@ pub(crate) fn run_blocking(
 /// Looks at a state on the thread of the scheduler.
 pub(crate) fn run_inline(
     mut ticket: Ticket,
-    function: &(dyn Fn(Instant) -> Outcome + Send + Sync),
+    function: &(dyn Fn(Glance) -> Outcome + Send + Sync),
+    glance: Glance,
     clock: &impl Clock,
 ) {
-    let began = clock.now();
-    let outcome = catch_unwind(AssertUnwindSafe(|| function(began))).map_err(describe);
-    ticket.fill(outcome, clock.now().saturating_duration_since(began));
+    let outcome = catch_unwind(AssertUnwindSafe(|| function(glance))).map_err(describe);
+    ticket.fill(outcome, clock.now().saturating_duration_since(glance.now));
 }
 
 /// Makes an error of a panic. The locals of the check are gone by then, whether it returned or panicked.
