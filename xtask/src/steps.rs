@@ -149,9 +149,13 @@ fn model(project: &Project) -> Vec<Step> {
             "loom printed the threads' order that fails",
         )
     };
-    [("cortex-metrics", ""), ("cortex-trace", "--features bridge")]
-        .map(step)
-        .into()
+    [
+        ("cortex-health", ""),
+        ("cortex-metrics", ""),
+        ("cortex-trace", "--features bridge"),
+    ]
+    .map(step)
+    .into()
 }
 
 /// Docs as docs.rs would show them, so with the `-Z` that tags items with their features.

@@ -220,3 +220,40 @@ mod tests {
         }
     }
 }
+
+/// `RUSTFLAGS="--cfg cortex_loom" cargo test -p cortex-health --lib --release model`
+#[cfg(all(test, cortex_loom))]
+mod model {
+    use super::*;
+    use crate::status::Status;
+    use cortex_core::{Clock, SystemClock};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    /// A look beside a beat that is late sees the lag, by the old stamp or by the note of it.
+    ///
+    /// The look has the thread of its own: the checker compares an access with the last one before it alone, and a beat
+    /// reads its own stamp just before it writes it.
+    #[test]
+    fn no_look_misses_a_lag() {
+        loom::model(|| {
+            let origin = SystemClock.now();
+            let beats = Arc::new(Beats::new(200 * MILLI, 10_000 * MILLI, origin));
+            let glance = move |millis: u32| Glance {
+                now: origin + millis * MILLI,
+                lost: Duration::ZERO,
+            };
+            let looker = {
+                let beats = Arc::clone(&beats);
+                thread::spawn(move || beats.look(glance(500)))
+            };
+            beats.beat(origin + 500 * MILLI);
+            beats.beat(origin + 600 * MILLI);
+            assert_eq!(looker.join().expect("no panic").status(), Status::Degraded);
+            let _ = beats.look(glance(600)); // the note may have come after the first look: told twice, never not at all
+            assert_eq!(beats.look(glance(700)), Outcome::up());
+        });
+    }
+}
