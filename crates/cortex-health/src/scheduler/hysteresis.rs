@@ -78,12 +78,12 @@ impl Hysteresis {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// The rule word by word: the best of the last `fall` results, or the worst of the last `rise`.
-    fn by_the_rule(results: &[Status], fall: usize, rise: usize) -> Status {
+    pub(in super::super) fn by_the_rule(results: &[Status], fall: usize, rise: usize) -> Status {
         let mut status = results[0];
         for end in 2..=results.len() {
             let ranks = |count: usize| {

@@ -1,9 +1,11 @@
 //! What holds whatever happens: the machine under random plans, dependencies and steps.
 
 use super::bench::{Bench, plan};
+use super::hysteresis::tests::by_the_rule;
 use super::plan::{Action, Effects, Plan};
 use crate::graph::Graph;
 use crate::observer::{Event, RunResult};
+use crate::report::CheckReport;
 use crate::status::Status;
 use proptest::prelude::*;
 use std::time::{Duration, SystemTime};
@@ -26,16 +28,19 @@ fn plans() -> impl Strategy<Value = (Vec<Plan>, Vec<Vec<usize>>)> {
         1u32..4,
         1u32..4,
         prop::bool::weighted(0.1),
+        any::<bool>(),
     );
-    let plan = plan.prop_map(|(timeout, interval, more, fall, rise, always_run)| Plan {
-        timeout: Duration::from_millis(timeout),
-        interval: Duration::from_millis(interval),
-        stale_after: Duration::from_millis(timeout.max(interval) + more),
-        fall,
-        rise,
-        always_run,
-        hold_down: false,
-    });
+    let plan = plan.prop_map(
+        |(timeout, interval, more, fall, rise, always_run, hold_down)| Plan {
+            timeout: Duration::from_millis(timeout),
+            interval: Duration::from_millis(interval),
+            stale_after: Duration::from_millis(timeout.max(interval) + more),
+            fall,
+            rise,
+            always_run,
+            hold_down,
+        },
+    );
     prop::collection::vec((plan, any::<u8>(), any::<u8>()), 1..6).prop_map(|checks| {
         let on = |(check, (_, some, others)): (usize, &(Plan, u8, u8))| {
             let is_parent = |&above: &usize| some & others >> above & 1 == 1;
@@ -114,16 +119,39 @@ impl<'a> Judge<'a> {
                 counted[check] = true;
             }
         }
-        for (check, counted) in counted.into_iter().enumerate() {
+        for (check, counted) in counted.iter_mut().enumerate() {
             let report = bench.report(check);
-            if report.checked() != self.notes[check].checked && !counted {
+            if report.checked() != self.notes[check].checked && !*counted {
                 assert!(report.hung_since().is_some(), "a result without a run");
                 self.count(bench, check, Status::Down); // a look at a hung run
+                *counted = true;
             }
         }
         for event in &effects.events {
-            if let Event::Transition { check, from, to, .. } = event {
+            if let Event::Transition { check, from, to, .. } = event
+                && !self.plans[index(check)].hold_down
+            {
                 self.judge(index(check), *from, *to);
+            }
+        }
+        for (check, counted) in counted.into_iter().enumerate() {
+            if self.plans[check].hold_down {
+                let report = bench.report(check);
+                if report.status() == Status::Skipped {
+                    let before = effects.events.iter().rev().find_map(|event| match event {
+                        Event::Transition {
+                            check,
+                            from,
+                            to: Status::Skipped,
+                            ..
+                        } if *check == report.name => Some(*from),
+                        _ => None,
+                    });
+                    let note = &mut self.notes[check];
+                    note.status = before.unwrap_or(note.status); // it may have had a result at the same moment
+                } else {
+                    self.judge_held(report, check, counted);
+                }
             }
         }
         for (check, note) in self.notes.iter_mut().enumerate() {
@@ -168,6 +196,27 @@ impl<'a> Judge<'a> {
             }
         }
         note.status = to;
+    }
+
+    /// Judges a check that keeps its worst status while it flaps; while it does not, it is what its results say.
+    fn judge_held(&mut self, report: &CheckReport, check: usize, counted: bool) {
+        let (note, plan) = (&mut self.notes[check], &self.plans[check]);
+        let status = report.status();
+        match status {
+            Status::Unknown => note.results.clear(),
+            _ if !counted => assert_eq!(status, note.status, "nothing came, {report:?}"),
+            _ => {
+                let free = by_the_rule(&note.results, plan.fall as usize, plan.rise as usize);
+                if report.is_flapping() && note.results.len() > 1 {
+                    assert!(status.rank() >= free.rank(), "{free}, {report:?}");
+                    let was_known = note.status != Status::Unknown;
+                    assert!(!was_known || status.rank() >= note.status.rank(), "{report:?}");
+                } else {
+                    assert_eq!(status, free, "{report:?}");
+                }
+            }
+        }
+        note.status = status;
     }
 
     /// Looks at the whole after a tick.

@@ -418,3 +418,55 @@ fn a_timeout_is_counted_once_though_an_ancestor_fails_and_recovers_meanwhile() {
     bench.tick();
     assert_eq!(bench.report(1).status(), Status::Down, "and it hangs on");
 }
+
+#[test]
+fn what_is_held_down_is_so_after_it_was_skipped_though_its_run_hangs() {
+    let held = Plan {
+        timeout: 30 * SECOND,
+        stale_after: 90 * SECOND,
+        fall: 1,
+        hold_down: true,
+        ..plan()
+    };
+    let mut bench = Bench::with_dependencies(&[Plan { fall: 1, ..plan() }, held], &[vec![], vec![0]], 1);
+    let turn = std::cell::Cell::new(0);
+    let unsteady = |check| {
+        turn.set(turn.get() + usize::from(check == 1));
+        if check == 1 && turn.get().is_multiple_of(2) {
+            Status::Down
+        } else {
+            Status::Up
+        }
+    };
+    play(&mut bench, unsteady);
+    while !bench.report(1).is_flapping() || turn.get().is_multiple_of(2) {
+        next(&mut bench, unsteady);
+    }
+    assert_eq!(
+        statuses(&bench),
+        [Status::Up, Status::Down],
+        "held, though its last result is up"
+    );
+
+    let until = |bench: &mut Bench, parent: Status, wanted: &dyn Fn(&Bench) -> bool| {
+        while !wanted(bench) {
+            let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+            bench.advance(wait);
+            bench.tick();
+            if bench.in_flight[0].is_some() {
+                bench.end(0, Some(parent)); // what is below stays in flight
+                bench.tick();
+            }
+        }
+    };
+    until(&mut bench, Status::Up, &|bench| bench.in_flight[1].is_some());
+    until(&mut bench, Status::Down, &|bench| {
+        bench.report(1).status() == Status::Skipped && bench.report(1).hung_since().is_some()
+    });
+    until(&mut bench, Status::Up, &|bench| {
+        bench.report(0).status() == Status::Up
+    });
+    assert!(bench.report(1).hung_since().is_some() && bench.report(1).is_flapping());
+    assert_eq!(statuses(&bench), [Status::Up, Status::Down]);
+    assert!(!bench.report(1).lasting, "no failure was counted since");
+}
