@@ -75,9 +75,10 @@ mod tests {
     use super::*;
     use crate::health::Health;
     use crate::observer::{Observer, RunResult};
+    use crate::status::Status;
     use cortex_testkit::Recorder;
     use std::sync::{Mutex, mpsc};
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     /// Says that it begins, and blocks until the sender is gone.
     struct Stuck(Sender<()>, Mutex<mpsc::Receiver<()>>);
@@ -129,6 +130,80 @@ mod tests {
             Err(mpsc::RecvTimeoutError::Disconnected)
         );
         assert_eq!(written.take(), ["ObserversBlock"]);
+    }
+
+    #[test]
+    fn a_log_that_blocks_keeps_no_observer_waiting() {
+        struct Heard(Recorder<String>);
+
+        impl Observer for Heard {
+            fn on_event(&self, event: &Event) {
+                if let Event::Transition { to, .. } = event {
+                    self.0.record(to.to_string());
+                }
+            }
+        }
+
+        let ((release, released), (send, begun)) = (mpsc::channel::<()>(), mpsc::channel());
+        let (heard, written, released) = (Recorder::new(), Recorder::new(), Mutex::new(released));
+        let health = Health::builder().observer(Heard(heard.clone())).build().unwrap();
+        let (alive, gone) = mpsc::channel();
+        let mut herald = Herald::new(&health.shared, &alive);
+        herald.log = Lane::new("test", alive, {
+            let written = written.clone();
+            move |line: &Line| {
+                let _ = send.send(());
+                let _ = released.lock().expect("no panic").recv();
+                written.record(match line {
+                    Line::Event(Event::Slow { .. }) => "slow".to_owned(),
+                    Line::Event(_) => "change".to_owned(),
+                    other => format!("{other:?}"),
+                });
+            }
+        });
+        let change = || Event::Transition {
+            check: "db".into(),
+            from: Status::Up,
+            to: Status::Down,
+            at: SystemTime::UNIX_EPOCH,
+            after: Duration::ZERO,
+            latency: None,
+            message: None,
+            causes: Arc::default(),
+            flapping: false,
+        };
+        let slow = Event::Slow {
+            check: "db".into(),
+            latency: Duration::from_secs(2),
+            timeout: Duration::from_secs(3),
+        };
+        herald.tell(vec![change()]);
+        begun.recv_timeout(Duration::from_secs(30)).unwrap();
+        herald.tell(vec![slow; 100]);
+        for _ in 0..1030 {
+            herald.tell(vec![change()]);
+            while heard.take().is_empty() {
+                std::thread::yield_now(); // each is heard while the log blocks
+            }
+        }
+        drop((herald, release));
+        assert_eq!(
+            gone.recv_timeout(Duration::from_secs(30)),
+            Err(mpsc::RecvTimeoutError::Disconnected)
+        );
+        let written = written.take();
+        assert_eq!(
+            written[..2],
+            ["change", "Missed(106)"],
+            "slow runs, and the oldest changes"
+        );
+        assert_eq!(
+            (
+                written.len(),
+                written.iter().filter(|line| *line == "change").count()
+            ),
+            (1026, 1025)
+        );
     }
 
     #[test]

@@ -108,20 +108,66 @@ fn log(event: &Event) {
 mod tests {
     use super::*;
     use cortex_testkit::Recorder;
+    use std::time::{Duration, SystemTime};
 
-    #[test]
-    fn what_is_left_out_is_said() {
+    fn written(lines: &[Line]) -> String {
         let log = Recorder::new();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_writer(move || writer.clone());
-        tracing::subscriber::with_default(subscriber.finish(), || {
-            write(&Line::ObserversBlock);
-            write(&Line::Missed(7));
-            write(&Line::Event(Event::Missed { events: 7 })); // observers know it by themselves
-        });
-        let text = log.text();
+        tracing::subscriber::with_default(subscriber.finish(), || lines.iter().for_each(write));
+        log.text()
+    }
+
+    #[test]
+    fn who_was_not_told_of_a_failure_is_warned_when_it_is_steady() {
+        let steady = |status| {
+            Line::Event(Event::Flapping {
+                check: "db".into(),
+                flapping: false,
+                score: 0.2,
+                status,
+            })
+        };
+        let text = written(&[steady(Status::Up), steady(Status::Down)]);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(
+            lines[0].contains("INFO") && lines[0].contains("status=up"),
+            "{text}"
+        );
+        assert!(
+            lines[1].contains("WARN") && lines[1].contains("status=down"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_failure_with_causes_names_them_and_not_its_own_message() {
+        let text = written(&[Line::Event(Event::Transition {
+            check: "orders".into(), // it always runs
+            from: Status::Up,
+            to: Status::Down,
+            at: SystemTime::UNIX_EPOCH,
+            after: Duration::ZERO,
+            latency: None,
+            message: Some("refused".into()),
+            causes: ["db".into(), "net".into()].into(),
+            flapping: false,
+        })]);
+        assert!(
+            text.contains("cause=\"db, net\"") && !text.contains("refused"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_left_out_is_said() {
+        let text = written(&[
+            Line::ObserversBlock,
+            Line::Missed(7),
+            Line::Event(Event::Missed { events: 7 }), // observers know it by themselves
+        ]);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(

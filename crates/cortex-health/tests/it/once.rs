@@ -143,3 +143,36 @@ fn nobody_waits_for_a_dry_run() {
     assert_eq!(report.status(), Status::Up);
     running.stop();
 }
+
+#[test]
+fn what_would_not_run_is_reported_at_once() {
+    let runtime = Runtime::new().unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let hung = {
+        let released = Mutex::new(released);
+        Check::blocking("nfs", move || released.lock().unwrap().recv().is_err())
+    };
+    let health = Health::builder()
+        .check(
+            hung.timeout(Duration::from_millis(5))
+                .every(LONG)
+                .stale_after(2 * LONG),
+        )
+        .check(Check::from_fn("files", || async {}).depends_on(["nfs"]))
+        .build()
+        .unwrap();
+    let running = health.start(runtime.handle()).unwrap();
+    let status = |name| health.snapshot().check(name).unwrap().status();
+    until("it hangs", || status("files") == Status::Skipped);
+    let now = |name| runtime.block_on(health.run_now(name)).unwrap();
+    assert_eq!(now("files").causes().collect::<Vec<_>>(), ["nfs"]);
+    let nfs = now("nfs");
+    assert_eq!(
+        (nfs.status(), nfs.runs().len()),
+        (Status::Down, 1),
+        "there is no second run"
+    );
+    assert!(nfs.hung_since().is_some());
+    drop(release);
+    running.stop();
+}
