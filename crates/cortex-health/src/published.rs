@@ -148,6 +148,14 @@ impl Verdict {
         }
     }
 
+    /// Returns the status that the answer stands for: what is refused is not up, whatever the checks are.
+    pub(crate) const fn told(self) -> Status {
+        match self.status {
+            Status::Up | Status::Degraded if self.code.as_u16() >= 400 => Status::Down,
+            status => status,
+        }
+    }
+
     /// Answers as the group does.
     fn coded(mut self, codes: Codes) -> Self {
         if self.refusal.is_none() {

@@ -62,7 +62,7 @@ impl Report {
 
     /// Returns the worst contribution of the group's checks; `Unknown` for a group that nobody named.
     ///
-    /// It says nothing about draining or the startup latch: [`Health::respond`](crate::Health::respond) does.
+    /// It says nothing about draining or the startup latch: [`Health::status`](crate::Health::status) does.
     pub fn group(&self, group: impl Borrow<Group>) -> Status {
         match self.layout.group(group.borrow().name()) {
             Some(index) => self.judge(index),

@@ -2,6 +2,7 @@ use crate::health::Health;
 use crate::negotiate::{Format, negotiate};
 use crate::published::Target;
 use crate::report::Layout;
+use crate::status::Status;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use http::{Response, StatusCode};
@@ -128,6 +129,30 @@ impl Health {
         };
         let (code, body) = self.shared.answer(target, Format::Verbose, detail);
         response(code, Some("text/plain; charset=utf-8"), body)
+    }
+
+    /// Returns the status that [`respond`](Self::respond) would tell now: for a metric that must not say otherwise than
+    /// the probe.
+    ///
+    /// It is [`Down`](Status::Down) where a group refuses, also in a drain, before the first results, once the scheduler
+    /// is gone, and where [`Builder::map_status`](crate::Builder::map_status) gives a group that is degraded the code of
+    /// an error. An unknown name is [`Unknown`](Status::Unknown).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{Check, Endpoint, Health, Status};
+    ///
+    /// let health = Health::builder().check(Check::from_fn("db", || async { true })).build()?;
+    /// health.set_draining(true);
+    /// assert_eq!(health.status(Endpoint::Ready), Status::Down);
+    /// assert_eq!(health.status(Endpoint::Live), Status::Up);
+    /// assert_eq!(health.status(Endpoint::Check("db")), Status::Unknown); // it never ran
+    /// # Ok::<(), cortex_health::BuildError>(())
+    /// ```
+    pub fn status(&self, endpoint: Endpoint<'_>) -> Status {
+        self.target(endpoint)
+            .map_or(Status::Unknown, |target| self.shared.verdict(target).told())
     }
 
     fn target(&self, endpoint: Endpoint<'_>) -> Option<Target> {

@@ -243,14 +243,13 @@ impl Shared {
         (verdict.code, bodies.get(format, detail, render))
     }
 
-    /// Returns the code that [`answer`](Self::answer) would have.
-    #[cfg(feature = "grpc")]
-    pub(crate) fn code(&self, target: Target) -> StatusCode {
+    /// Returns the verdict that [`answer`](Self::answer) would be about.
+    pub(crate) fn verdict(&self, target: Target) -> Verdict {
         let draining = self.is_draining();
         if self.is_gone(target, draining) {
-            self.stopped.verdict.code
+            self.stopped.verdict
         } else {
-            self.published.load().view(target, draining).0.code
+            self.published.load().view(target, draining).0
         }
     }
 

@@ -2,13 +2,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cortex_core::Context;
-use cortex_health::{Health, Status};
 use cortex_metrics::{
-    Buckets, Counter, Family, Histogram, LevelGauge, NativeBuckets, RegisterError, Registry, Samples, labels,
+    Buckets, Counter, Family, Histogram, LevelGauge, NativeBuckets, RegisterError, Registry, labels,
 };
 
 use crate::outcome::Outcome;
-use crate::shared::Shared;
 use crate::table::RouteTable;
 
 labels! {
@@ -155,66 +153,6 @@ impl HttpMetrics {
 
     pub(crate) fn connection_error(&self, kind: &'static str) {
         self.connection_errors.with(&KindLabels { kind }, Counter::inc);
-    }
-}
-
-/// Reads the health snapshot and the lifecycle at each scrape: nothing is counted twice, nothing can lag behind.
-pub(crate) fn collect_state(health: &Health, shared: &Shared, out: &mut Samples<'_>) {
-    let phase = "Phase of the service: 0 running, 1 draining, 2 closing, 3 cut";
-    out.gauge("cortex_lifecycle_phase", phase, &[], shared.phase.as_f64());
-    let report = health.snapshot();
-    for check in report.checks() {
-        let labels = [("check", check.name())];
-        let status = "State of a check: 1 up, 0.5 degraded, 0 down, unknown or skipped";
-        out.gauge("cortex_health_status", status, &labels, level(check.status()));
-        let stale = if check.is_stale() { 1.0 } else { 0.0 };
-        out.gauge(
-            "cortex_health_stale",
-            "Whether a check's result is too old to be trusted",
-            &labels,
-            stale,
-        );
-        let hung = if check.hung_since().is_some() { 1.0 } else { 0.0 };
-        out.gauge(
-            "cortex_health_hung",
-            "Whether a check's run does not return",
-            &labels,
-            hung,
-        );
-        let skipped = if check.status() == Status::Skipped {
-            1.0
-        } else {
-            0.0
-        };
-        out.gauge(
-            "cortex_health_skipped",
-            "Whether a check is not run because something that it depends on fails",
-            &labels,
-            skipped,
-        );
-        out.gauge(
-            "cortex_health_flap_score",
-            "How unsteady the last results of a check were: 0 all alike, 1 none like the one before",
-            &labels,
-            check.flap_score(),
-        );
-    }
-    for (group, status) in report.groups() {
-        let help = "State of a group of checks: 1 up, 0.5 degraded, 0 down or unknown";
-        out.gauge(
-            "cortex_health_group_status",
-            help,
-            &[("group", group.name())],
-            level(status),
-        );
-    }
-}
-
-fn level(status: Status) -> f64 {
-    match status {
-        Status::Up => 1.0,
-        Status::Degraded => 0.5,
-        _ => 0.0,
     }
 }
 

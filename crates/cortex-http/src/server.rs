@@ -16,10 +16,10 @@ use crate::access::AccessLog;
 use crate::admin::{Admin, AdminThread, routes};
 use crate::client::{Addresses, ClientAddress};
 use crate::error::{Error, ErrorKind};
-use crate::health_metrics::HealthMetrics;
+use crate::health_metrics::{HealthMetrics, collect_states};
 use crate::lifecycle::{Lifecycle, PhaseCell};
 use crate::limits::Limits;
-use crate::metrics::{HttpMetrics, collect_state};
+use crate::metrics::HttpMetrics;
 use crate::observe::Observed;
 use crate::report::ExitReport;
 use crate::routes::Routes;
@@ -238,7 +238,9 @@ impl Server {
             let (health, shared) = (health.clone(), Arc::downgrade(&shared));
             registry.register_collector(move |out: &mut Samples<'_>| {
                 if let Some(shared) = shared.upgrade() {
-                    collect_state(&health, &shared, out);
+                    let phase = "Phase of the service: 0 running, 1 draining, 2 closing, 3 cut";
+                    out.gauge("cortex_lifecycle_phase", phase, &[], shared.phase.as_f64());
+                    collect_states(&health, out);
                 }
             });
         }

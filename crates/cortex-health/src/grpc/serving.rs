@@ -29,7 +29,7 @@ pub(super) fn serving(shared: &Shared, target: Option<Target>) -> Serving {
         return Serving::Unknown;
     };
     let is_traffic = !matches!(target, Target::Group(Layout::STARTUP | Layout::LIVE));
-    if is_traffic && shared.is_draining() || !shared.code(target).is_success() {
+    if is_traffic && shared.is_draining() || !shared.verdict(target).code.is_success() {
         Serving::No
     } else {
         Serving::Yes
