@@ -52,6 +52,14 @@ pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
+/// Says whether messages of the request may be compressed: the header names an encoding that is one.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    let encoding = headers
+        .get("grpc-encoding")
+        .map(|value| value.as_bytes().trim_ascii());
+    encoding.is_some_and(|encoding| !encoding.is_empty() && encoding != b"identity")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +110,17 @@ mod tests {
             assert!(!is_grpc(&with("content-type", value)), "{value}");
         }
         assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn identity_is_no_encoding() {
+        for value in ["gzip", "deflate", "identity, gzip"] {
+            assert!(is_encoded(&with("grpc-encoding", value)), "{value}");
+        }
+        for value in ["identity", " identity", ""] {
+            assert!(!is_encoded(&with("grpc-encoding", value)), "{value}");
+        }
+        assert!(!is_encoded(&HeaderMap::new()));
     }
 
     #[test]

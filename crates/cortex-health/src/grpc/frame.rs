@@ -25,10 +25,10 @@ pub(super) fn frame(message: &[u8]) -> Bytes {
     out.into()
 }
 
-/// Reads the one message of a request.
-pub(super) async fn read(body: impl Body) -> Result<Vec<u8>, Refusal> {
+/// Reads the one message of a request. `is_encoded`: the request names an encoding, which one message may use.
+pub(super) async fn read(body: impl Body, is_encoded: bool) -> Result<Vec<u8>, Refusal> {
     match tokio::time::timeout(PATIENCE, collect(body)).await {
-        Ok(bytes) => message(bytes?),
+        Ok(bytes) => message(bytes?, is_encoded),
         Err(_) => Err(Refusal::new(
             Code::DeadlineExceeded,
             "the request did not arrive within 5 s",
@@ -62,7 +62,7 @@ async fn collect(body: impl Body) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-fn message(mut bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+fn message(mut bytes: Vec<u8>, is_encoded: bool) -> Result<Vec<u8>, Refusal> {
     let one = Refusal::new(Code::Internal, "the request is not one whole message");
     let Some((&[compressed, ref length @ ..], rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return Err(one);
@@ -70,7 +70,11 @@ fn message(mut bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     let &[a, b, c, d] = length;
     match compressed {
         0 => {}
-        1 => return Err(Refusal::new(Code::Unimplemented, "the request is compressed")),
+        1 if is_encoded => return Err(Refusal::encoding()),
+        1 => {
+            let why = "the request is flagged as compressed and names no encoding";
+            return Err(Refusal::new(Code::Internal, why));
+        }
         _ => return Err(one),
     }
     if usize::try_from(u32::from_be_bytes([a, b, c, d])) != Ok(rest.len()) {
@@ -90,7 +94,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     async fn of(bytes: &'static [u8]) -> Result<Vec<u8>, Code> {
-        let whole = read(Full::new(Bytes::from_static(bytes))).await;
+        let whole = read(Full::new(Bytes::from_static(bytes)), false).await;
         whole.map_err(|refusal| refusal.code)
     }
 
@@ -110,11 +114,18 @@ mod tests {
             b"\x02\0\0\0\x03abc",
             b"\0\0\0\0\0\0\0\0\0\0",
             b"\0\xff\xff\xff\xffabc",
+            b"\x01\0\0\0\x03abc",
         ] {
             assert_eq!(of(bad).await, Err(Code::Internal), "{bad:?}");
         }
-        assert_eq!(of(b"\x01\0\0\0\x03abc").await, Err(Code::Unimplemented));
         assert_eq!(of(&[0; PREFIX + MOST + 1]).await, Err(Code::ResourceExhausted));
+    }
+
+    #[tokio::test]
+    async fn an_encoding_is_for_messages_with_the_flag() {
+        let of = async |bytes: &'static [u8]| read(Full::new(Bytes::from_static(bytes)), true).await;
+        assert_eq!(of(b"\0\0\0\0\x03abc").await, Ok(b"abc".to_vec()));
+        assert_eq!(of(b"\x01\0\0\0\x03abc").await, Err(Refusal::encoding()));
     }
 
     /// Sends these pieces and ends, or repeats the last one, or falls silent after it.
@@ -149,7 +160,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_without_an_end_is_refused() {
-        let code = async |pieces, then| read(Pieces(pieces, then)).await.unwrap_err().code;
+        let code = async |pieces, then| read(Pieces(pieces, then), false).await.unwrap_err().code;
         assert_eq!(
             code(vec![&[0; 16][..]], Then::Repeat).await,
             Code::ResourceExhausted
@@ -160,6 +171,6 @@ mod tests {
     #[tokio::test]
     async fn pieces_are_put_together() {
         let pieces = vec![&b"\0\0"[..], b"\0\0\x03a", b"", b"bc"];
-        assert_eq!(read(Pieces(pieces, Then::End)).await.unwrap(), b"abc");
+        assert_eq!(read(Pieces(pieces, Then::End), false).await.unwrap(), b"abc");
     }
 }

@@ -1,5 +1,5 @@
 use super::body::GrpcBody;
-use super::call::{Method, is_grpc, timeout};
+use super::call::{Method, is_encoded, is_grpc, timeout};
 use super::code::{Code, Refusal};
 use super::frame::{frame, read};
 use super::message::{self, Malformed};
@@ -30,15 +30,28 @@ const MOST_LISTED: usize = 100;
 /// | name | answer |
 /// |---|---|
 /// | none | that of [`Group::READY`](crate::Group::READY) |
-/// | of a group | up and degraded are `SERVING`, unless [mapped](crate::Builder::map_status); others are not |
+/// | of a group | `SERVING` if its [answer over HTTP](Health::respond) is a success, else `NOT_SERVING` |
 /// | another | `Check`: `NOT_FOUND`; `Watch`: `SERVICE_UNKNOWN`, and the stream stays open |
 ///
-/// Before the first results nothing is `SERVING` but liveness. In a drain it is the same at once, and a second later
-/// streams end with `UNAVAILABLE`, so that they hold up no server. A `Watch` tells the status at once and then changes
-/// only; what a client was too slow to read is left out. Checks are not run, and their names are not shown.
+/// So up and degraded are `SERVING` and the others are not, unless [`Builder::map_status`](crate::Builder::map_status)
+/// gives them other codes. Before the first results only liveness is `SERVING`. In a drain only liveness and a startup
+/// that is over are, also of groups whose answer over HTTP is still a success; a second later streams end with
+/// `UNAVAILABLE`, so that they hold up no server. A `Watch` tells the status at once and then changes only; what a
+/// client was too slow to read is left out. Checks are not run, and their names are not shown.
 ///
-/// A request may have 4 KiB and take 5 s to arrive. There are at most 1024 streams at once, in all clones together; one
-/// more gets `RESOURCE_EXHAUSTED`.
+/// A request may have 4 KiB, uncompressed, and take 5 s to arrive.
+///
+/// # How many may watch
+///
+/// At most 1024 streams at once, in all clones together; one more gets `RESOURCE_EXHAUSTED`. A tower service does not
+/// know which connection a request came on, so that one connection may have all of them that its server allows:
+/// 256 with `Limits::streams` of `cortex-http`, so let [`max_watchers`](Self::max_watchers) be a multiple of that.
+/// Who took all of them keeps others from `Watch`, and nobody from `Check` and `List`. Put it where only those reach it
+/// who may ask, as an admin port.
+///
+/// # Panics
+///
+/// A call panics outside of a tokio runtime, or in one without a timer (`enable_time`).
 ///
 /// # Examples
 ///
@@ -69,7 +82,7 @@ impl GrpcHealth {
     /// The name of the service, as clients and reflection know it.
     pub const NAME: &str = "grpc.health.v1.Health";
 
-    /// Tells how this health is.
+    /// Tells how this health is; 1024 streams may watch.
     pub fn new(health: &Health) -> Self {
         Self {
             shared: Arc::clone(&health.shared),
@@ -96,7 +109,7 @@ impl GrpcHealth {
             return refused(Refusal::new(Code::Unimplemented, "there is no such method"));
         };
         let deadline = timeout(&head.headers).and_then(|timeout| Instant::now().checked_add(timeout));
-        let body = match read(body).await {
+        let body = match read(body, is_encoded(&head.headers)).await {
             Ok(message) => self.call_method(method, &message, deadline),
             Err(refusal) => Err(refusal),
         };
@@ -507,7 +520,51 @@ mod tests {
         );
         assert_eq!(ask("POST", check, grpc, b"").await, code("13"));
         assert_eq!(ask("POST", check, grpc, b"\0\0\0\0\x01\x0a").await, code("13"));
-        assert_eq!(ask("POST", check, grpc, b"\x01\0\0\0\0").await, code("12"));
+        assert_eq!(ask("POST", check, grpc, b"\x01\0\0\0\0").await, code("13"));
         assert_eq!(ask("POST", check, grpc, &[0; 5000]).await, code("8"));
+    }
+
+    #[tokio::test]
+    async fn what_is_compressed_is_refused_with_what_is_not() {
+        let bench = Bench::new();
+        bench.publish(Status::Up);
+        let ask = async |encoding: &'static str, body: &'static [u8]| {
+            let request = Request::post("/grpc.health.v1.Health/Check")
+                .header("content-type", "application/grpc")
+                .header("grpc-encoding", encoding)
+                .body(Full::new(Bytes::from_static(body)))
+                .unwrap();
+            let Ok(response) = bench.service.clone().call(request).await;
+            let text = |name| Some(response.headers().get(name)?.to_str().unwrap().to_owned());
+            (text("grpc-status"), text("grpc-accept-encoding"))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let (plain, compressed) = (b"\0\0\0\0\0", b"\x01\0\0\0\0");
+        assert_eq!(ask("gzip", compressed).await, (some("12"), some("identity")));
+        assert_eq!(ask("identity", compressed).await, (some("13"), None));
+        assert_eq!(
+            ask("gzip", plain).await,
+            (None, None),
+            "no message has to be compressed"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_mapped_code_decides_whether_a_group_serves() {
+        let mut bench = Bench::new();
+        let orders = Group::new("orders").unwrap();
+        bench.health = Health::builder()
+            .clock(bench.clock.clone())
+            .check(Check::from_fn("db", || async {}).groups([orders.clone()]))
+            .map_status(orders.clone(), Status::Up, StatusCode::SERVICE_UNAVAILABLE)
+            .map_status(orders, Status::Down, StatusCode::OK)
+            .build()
+            .unwrap();
+        bench.service = GrpcHealth::new(&bench.health);
+        assert_eq!(bench.check("orders").await, Ok(2), "no result is not mapped");
+        for (status, expected) in [(Status::Up, 2), (Status::Degraded, 1), (Status::Down, 1)] {
+            bench.publish(status);
+            assert_eq!(bench.check("orders").await, Ok(expected), "{status}");
+        }
     }
 }
