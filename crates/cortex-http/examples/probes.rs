@@ -1,5 +1,5 @@
-//! A service whose health is set from outside, to see what probes say of it: over HTTP on the admin port, over gRPC on
-//! its own. It prints both addresses. `cargo run -p cortex-http --example probes`, then
+//! A service whose health is set from outside, to see what probes say of it: over HTTP on the admin port, over gRPC there
+//! and on its own. It prints both addresses. `cargo run -p cortex-http --features grpc --example probes`, then
 //! `curl -X POST http://ADDRESS/state/up`.
 #![expect(clippy::print_stdout, reason = "it tells where to ask")]
 
@@ -63,7 +63,7 @@ async fn serve(runtime: &tokio::runtime::Runtime) -> Result<ExitCode, Box<dyn Er
     let running = Server::new(routes)
         .metrics(&Registry::default())
         .health(health)
-        .admin(Admin::bind(any))
+        .admin(Admin::bind(any).grpc())
         .lifecycle(Lifecycle::local().drain_delay(Duration::from_secs(3)))
         .start(any)
         .await?;

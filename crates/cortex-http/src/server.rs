@@ -223,8 +223,9 @@ impl Server {
         let (app, shared) = self.into_parts()?;
         let admin = match admin {
             None => None,
-            Some(Admin { addr, access }) => {
-                let (router, table) = routes(&health, access, registry.as_ref())
+            Some(admin) => {
+                let addr = admin.addr.clone();
+                let (router, table) = routes(admin, &health, registry.as_ref())
                     .map_err(|error| taken(&error))?
                     .into_parts();
                 let app = CompressionLayer::new().layer(router);

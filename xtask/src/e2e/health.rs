@@ -14,7 +14,7 @@ use super::wait::until;
 use crate::step::Stopwatch;
 use crate::tools;
 
-pub(super) const SCENARIOS: [Scenario; 5] = [
+pub(super) const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "health: a kubelet sees start, degrade, failure, recovery and drain",
         programs: &[],
@@ -33,7 +33,12 @@ pub(super) const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "health: python checks, lists and watches over gRPC",
         programs: &["grpc_health"],
-        test: |setup| grpc(setup, PYTHON),
+        test: |setup| grpc(setup, |probes| probes.app),
+    },
+    Scenario {
+        name: "health: python checks, lists and watches over gRPC on the admin port",
+        programs: &["grpc_health"],
+        test: |setup| grpc(setup, |probes| probes.admin),
     },
     Scenario {
         name: "health: python watches over gRPC while the service ends",
@@ -50,12 +55,12 @@ import sys, urllib.request
 import grpc
 from grpc_health.v1 import health_pb2 as pb, health_pb2_grpc
 
-address = sys.argv[1]
+app, address = sys.argv[1:]
 SERVING, NOT, UNKNOWN = (pb.HealthCheckResponse.SERVING, pb.HealthCheckResponse.NOT_SERVING,
                          pb.HealthCheckResponse.SERVICE_UNKNOWN)
 
 def put(state):
-    urllib.request.urlopen(urllib.request.Request(f"http://{address}/state/{state}", method="POST"), timeout=10)
+    urllib.request.urlopen(urllib.request.Request(f"http://{app}/state/{state}", method="POST"), timeout=10)
 
 def watch(name):
     return stub.Watch(pb.HealthCheckRequest(service=name), timeout=60)
@@ -107,8 +112,12 @@ with grpc.insecure_channel(address) as channel:
     missing = channel.unary_unary("/grpc.health.v1.Health/Restart")
     assert code(lambda: missing(b"", timeout=10)) == grpc.StatusCode.UNIMPLEMENTED
     repeated = pb.HealthCheckRequest(service="x" * 1000)
-    compressed = lambda: stub.Check(repeated, timeout=10, compression=grpc.Compression.Gzip)
-    assert code(compressed) == grpc.StatusCode.UNIMPLEMENTED
+    try:
+        stub.Check(repeated, timeout=10, compression=grpc.Compression.Gzip)
+        raise AssertionError("no error")
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.UNIMPLEMENTED, error
+        assert error.details().endswith("only identity is"), error.details()
     assert code(lambda: check("x" * 10_000)) == grpc.StatusCode.RESOURCE_EXHAUSTED
 print("ok")
 "#;
@@ -277,9 +286,10 @@ fn promtool(setup: &Setup) -> Result<()> {
     Ok(())
 }
 
-fn grpc(setup: &Setup, script: &str) -> Result<()> {
+fn grpc(setup: &Setup, port: fn(&Probes) -> SocketAddr) -> Result<()> {
     let probes = Probes::start(setup)?;
-    let said = pipe(&setup.python, &["-c", script, &probes.app.to_string()], "")?;
+    let (app, asked) = (probes.app.to_string(), port(&probes).to_string());
+    let said = pipe(&setup.python, &["-c", PYTHON, &app, &asked], "")?;
     ensure!(said.trim_end().ends_with("ok"), "the client said {said}");
     Ok(())
 }

@@ -33,7 +33,8 @@ pub(crate) fn run(project: &Project, filter: Option<&str>) -> Result<ExitCode> {
             "--package cortex-metrics --features tower --example names",
         )?
         .join("examples/names"),
-        probes: build(project, "--package cortex-http --example probes")?.join("examples/probes"),
+        probes: build(project, "--package cortex-http --features grpc --example probes")?
+            .join("examples/probes"),
         path,
         python,
     };

@@ -24,7 +24,8 @@ const MOST_LISTED: usize = 100;
 
 /// The service `grpc.health.v1.Health`, for clients that speak gRPC: `Check`, `List` and `Watch`.
 ///
-/// It is a tower service for any server of HTTP/2. With axum, and so with `cortex-http`:
+/// It is a tower service for any server of HTTP/2. `Admin::grpc` of `cortex-http` answers with it on the admin port. With
+/// axum, and so with the routes of `cortex-http`:
 /// `Router::route_service("/grpc.health.v1.Health/{method}", GrpcHealth::new(&health))`.
 ///
 /// | name | answer |

@@ -18,6 +18,8 @@ use cortex_health::{Access, Detail};
 pub struct Admin {
     pub(crate) addr: String,
     pub(crate) access: Access,
+    #[cfg(feature = "grpc")]
+    pub(crate) grpc: bool,
 }
 
 impl Admin {
@@ -26,6 +28,8 @@ impl Admin {
         Self {
             addr: addr.into(),
             access: Access::new(Detail::Status),
+            #[cfg(feature = "grpc")]
+            grpc: false,
         }
     }
 
@@ -46,6 +50,27 @@ impl Admin {
     #[must_use]
     pub fn detail(mut self, access: impl Into<Access>) -> Self {
         self.access = access.into();
+        self
+    }
+
+    /// Also answers clients of gRPC, on the same port: those that ask `grpc.health.v1.Health` over HTTP/2 without TLS,
+    /// as a kubelet's `grpc` probe does. Default: it does not.
+    ///
+    /// It tells whether groups serve and nothing else, whatever [`detail`](Self::detail) says:
+    /// [`GrpcHealth`](cortex_health::GrpcHealth).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_http::Admin;
+    ///
+    /// let admin = Admin::bind("0.0.0.0:9090").grpc();
+    /// # let _ = admin;
+    /// ```
+    #[cfg(feature = "grpc")]
+    #[must_use]
+    pub fn grpc(mut self) -> Self {
+        self.grpc = true;
         self
     }
 }

@@ -3,6 +3,8 @@
 mod addresses;
 mod bounds;
 mod destructors;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod health;
 mod lifecycle;
 mod requests;
