@@ -68,9 +68,11 @@ async fn serve(runtime: &tokio::runtime::Runtime) -> Result<ExitCode, Box<dyn Er
         .start(any)
         .await?;
     let admin = running.admin_addr().ok_or("there is no admin port")?;
-    println!("{} {admin}", running.local_addr());
+    let app = running.local_addr();
+    let ended = running.serve_until_signal(); // the handlers are there before anybody knows whom to signal
+    println!("{app} {admin}");
     std::io::stdout().flush()?; // a pipe is not flushed by the end of a line
-    Ok(running.serve_until_signal().await?.exit_code())
+    Ok(ended.await?.exit_code())
 }
 
 /// `up`, `degraded` and `down` are about the database, `draining` about the service; `up` calls a drain off.

@@ -63,6 +63,10 @@ impl Error {
         Self::new(ErrorKind::System, what, Some(source))
     }
 
+    pub(crate) fn signals(source: io::Error) -> Self {
+        Self::system("install the signal handlers", source)
+    }
+
     /// Returns the kind, for decisions.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -1,10 +1,12 @@
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cortex_health::Health;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,29 +20,72 @@ use crate::signals::{Received, Signals};
 /// A service that runs. Dropping it starts the drain, as [`shutdown`](Self::shutdown) does.
 pub struct Running {
     local_addr: SocketAddr,
-    admin_addr: Option<SocketAddr>,
+    /// The address of the admin port, and the runtime of its thread.
+    admin: Option<(SocketAddr, Handle)>,
     control: Arc<Control>,
     /// Taken by `join`.
     drained: Option<JoinHandle<ExitReport>>,
 }
 
 /// How the drain is asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Control {
+    shared: Arc<Shared>,
+    health: Health,
+    asked: OnceLock<Instant>,
     drain: CancellationToken,
     force: CancellationToken,
     forced: AtomicBool,
     signal: OnceLock<Received>,
 }
 
+impl Control {
+    fn new(shared: Arc<Shared>, health: Health) -> Self {
+        Self {
+            shared,
+            health,
+            asked: OnceLock::new(),
+            drain: CancellationToken::new(),
+            force: CancellationToken::new(),
+            forced: AtomicBool::new(false),
+            signal: OnceLock::new(),
+        }
+    }
+
+    /// Starts the drain. Readiness fails here, on the thread that asks: the task that does the rest may have to wait for
+    /// a worker.
+    fn start(&self) {
+        self.asked.get_or_init(|| self.shared.clock.now());
+        self.shared.phase.enter(Phase::Draining);
+        self.health.set_draining(true);
+        self.drain.cancel();
+    }
+
+    /// Ends the drain.
+    fn end(&self) {
+        self.forced.store(true, Ordering::Relaxed);
+        self.force.cancel();
+    }
+
+    /// Starts the drain at the first signal, which is its reason, and ends it at the next. Several may watch: what they
+    /// do twice has no effect.
+    async fn watch(&self, mut signals: Signals) {
+        let _ = self.signal.set(signals.recv().await);
+        self.start();
+        signals.recv().await;
+        self.end();
+    }
+}
+
 impl Running {
-    pub(crate) fn new(local_addr: SocketAddr, drain: Drain) -> Self {
-        let admin_addr = drain.admin.as_ref().map(AdminThread::addr);
-        let control = Arc::new(Control::default());
+    pub(crate) fn new(local_addr: SocketAddr, health: Health, drain: Drain) -> Self {
+        let admin = drain.admin.as_ref();
+        let admin = admin.map(|admin| (admin.addr(), admin.runtime().clone()));
+        let control = Arc::new(Control::new(Arc::clone(&drain.shared), health));
         let drained = Some(tokio::spawn(drain.run(Arc::clone(&control))));
         Self {
             local_addr,
-            admin_addr,
+            admin,
             control,
             drained,
         }
@@ -52,20 +97,19 @@ impl Running {
     }
 
     /// Returns the address of the admin port, if there is one.
-    pub const fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin_addr
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(addr, _)| *addr)
     }
 
-    /// Starts the drain; [`join`](Self::join) waits for its end.
+    /// Starts the drain; [`join`](Self::join) waits for its end. Readiness fails before this returns.
     pub fn shutdown(&self) {
-        self.control.drain.cancel();
+        self.control.start();
     }
 
     /// Ends the drain now, or starts and ends it: what is under way is cut.
     pub fn kill(&self) {
-        self.control.forced.store(true, Ordering::Relaxed);
-        self.control.drain.cancel();
-        self.control.force.cancel();
+        self.control.start();
+        self.control.end();
     }
 
     /// Waits until the service has ended, which it does once [`shutdown`](Self::shutdown) or [`kill`](Self::kill) is
@@ -91,7 +135,8 @@ impl Running {
     /// Runs until SIGTERM or SIGINT, drains, and says how it went; a second signal ends it at once.
     ///
     /// The call itself installs the handlers: announce the service after it, await it then, and no signal that answers
-    /// the announcement is missed.
+    /// the announcement is missed. If there is an admin port its thread watches for signals too, so that readiness fails
+    /// at once while every worker of the application is blocked.
     ///
     /// # Errors
     ///
@@ -101,35 +146,39 @@ impl Running {
     ///
     /// As [`join`](Self::join).
     pub fn serve_until_signal(self) -> impl Future<Output = Result<ExitReport, Error>> {
-        let signals = Signals::install().map_err(|error| Error::system("install the signal handlers", error));
-        async move { Ok(self.until(signals?).await) }
+        let signals = Signals::install().and_then(|signals| {
+            self.watch_on_admin_thread()?;
+            Ok(signals)
+        });
+        async move {
+            let signals = signals.map_err(Error::signals)?;
+            Ok(self.until(signals).await)
+        }
     }
 
-    pub(crate) async fn until(self, mut signals: Signals) -> ExitReport {
+    /// Lets the thread of the admin port, if there is one, watch for signals beside [`until`](Self::until).
+    pub(crate) fn watch_on_admin_thread(&self) -> io::Result<()> {
+        if let Some((_, runtime)) = &self.admin {
+            let (control, signals) = (Arc::clone(&self.control), Signals::install()?);
+            runtime.spawn(async move { control.watch(signals).await });
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn until(self, signals: Signals) -> ExitReport {
         let control = Arc::clone(&self.control);
         let mut joined = std::pin::pin!(self.join());
-        let mut seen = 0_u32;
-        loop {
-            tokio::select! {
-                report = &mut joined => return report,
-                received = signals.recv() => {
-                    seen += 1;
-                    if seen == 1 {
-                        let _ = control.signal.set(received); // the first one is the reason
-                        control.drain.cancel();
-                    } else {
-                        control.forced.store(true, Ordering::Relaxed);
-                        control.force.cancel();
-                    }
-                }
-            }
+        tokio::select! {
+            report = &mut joined => return report,
+            () = control.watch(signals) => {}
         }
+        joined.await
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.control.drain.cancel();
+        self.control.start();
     }
 }
 
@@ -137,7 +186,7 @@ impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Running")
             .field("local_addr", &self.local_addr)
-            .field("admin_addr", &self.admin_addr)
+            .field("admin_addr", &self.admin_addr())
             .finish_non_exhaustive()
     }
 }
@@ -150,7 +199,6 @@ pub(crate) struct Drain {
     pub(crate) name: String,
     pub(crate) shared: Arc<Shared>,
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) health: Health,
     pub(crate) checks: cortex_health::Running,
     pub(crate) admin: Option<AdminThread>,
     pub(crate) accepting: JoinHandle<()>,
@@ -163,17 +211,14 @@ impl Drain {
             name,
             shared,
             lifecycle,
-            health,
             checks,
             admin,
             accepting,
         } = self;
         control.drain.cancelled().await;
-        let start = shared.clock.now();
+        let start = *control.asked.get_or_init(|| shared.clock.now());
         let reason = control.signal.get().map_or("requested", |received| received.name);
 
-        shared.phase.enter(Phase::Draining);
-        health.set_draining(true);
         tracing::info!(service = name, reason, "draining: not ready, still accepting");
         unless_forced(&control, tokio::time::sleep(lifecycle.drain_delay)).await;
 

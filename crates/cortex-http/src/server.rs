@@ -176,7 +176,8 @@ impl Server {
 
     /// Serves until SIGTERM or SIGINT, then drains and says how it went; a second signal ends it at once.
     ///
-    /// The handlers are installed before the port opens.
+    /// The handlers are installed before the port opens. Readiness fails at the signal also while every worker is blocked,
+    /// as [`Running::serve_until_signal`] says.
     ///
     /// # Errors
     ///
@@ -186,9 +187,10 @@ impl Server {
     ///
     /// Dropping it starts the drain in the background, as dropping a [`Running`] does.
     pub async fn serve(self, addr: impl ToSocketAddrs + fmt::Display) -> Result<ExitReport, Error> {
-        let signals =
-            Signals::install().map_err(|error| Error::system("install the signal handlers", error))?;
-        Ok(self.start(addr).await?.until(signals).await)
+        let signals = Signals::install().map_err(Error::signals)?;
+        let running = self.start(addr).await?;
+        running.watch_on_admin_thread().map_err(Error::signals)?;
+        Ok(running.until(signals).await)
     }
 
     /// Starts the service on the current tokio runtime; returns when it accepts connections.
@@ -259,12 +261,11 @@ impl Server {
             name,
             shared,
             lifecycle,
-            health,
             checks,
             admin,
             accepting,
         };
-        Ok(Running::new(local_addr, drain))
+        Ok(Running::new(local_addr, health, drain))
     }
 
     /// Makes the service without a socket: for tests, and for a server of your own.

@@ -14,7 +14,7 @@ use super::wait::until;
 use crate::step::Stopwatch;
 use crate::tools;
 
-pub(super) const SCENARIOS: [Scenario; 6] = [
+pub(super) const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "health: a kubelet sees start, degrade, failure, recovery and drain",
         programs: &[],
@@ -24,6 +24,11 @@ pub(super) const SCENARIOS: [Scenario; 6] = [
         name: "health: liveness answers while every worker is blocked",
         programs: &[],
         test: blocked,
+    },
+    Scenario {
+        name: "health: readiness fails at SIGTERM while every worker is blocked",
+        programs: &[],
+        test: blocked_at_the_end,
     },
     Scenario {
         name: "health: promtool checks the metrics",
@@ -257,6 +262,43 @@ fn blocked(setup: &Setup) -> Result<()> {
     until(20 * SECOND, "readiness again", || {
         Ok((code("/readyz")? == 200).then_some(()))
     })
+}
+
+/// The signal reaches the thread of the admin port: no worker can take it.
+fn blocked_at_the_end(setup: &Setup) -> Result<()> {
+    let probes = Probes::start(setup)?;
+    probes.set("up")?;
+    let ready = || http::get(probes.admin, "/readyz");
+    until(20 * SECOND, "readiness", || {
+        Ok((ready()?.status == 200).then_some(()))
+    })?;
+    let watch = Stopwatch::start();
+    ensure!(http::request(probes.app, "POST /block/4000", b"")?.status == 200);
+    until(2 * SECOND, "the block", || {
+        Ok((ready()?.status == 503).then_some(()))
+    })?;
+    probes.child.terminate()?;
+    until(2 * SECOND, "the drain", || {
+        let answer = ready()?;
+        let says_so = String::from_utf8_lossy(&answer.body).contains(r#""output":"draining""#);
+        Ok((answer.status == 503 && says_so).then_some(()))
+    })?;
+    ensure!(
+        watch.elapsed() < 3 * SECOND,
+        "the workers were free again too early for this to say anything"
+    );
+    ensure!(
+        http::get(probes.admin, "/livez")?.status == 200,
+        "liveness failed in the drain"
+    );
+    let ended = probes.end()?;
+    ensure!(
+        ended.status.code() == Some(0),
+        "ended with {}: {}",
+        ended.status,
+        ended.stderr
+    );
+    Ok(())
 }
 
 fn promtool(setup: &Setup) -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::routing::get;
 use cortex_health::{Access, Check, Detail, Health};
-use cortex_http::{Admin, ErrorKind, Lifecycle, Limits, Routes, Server};
+use cortex_http::{Admin, ErrorKind, Lifecycle, Limits, Routes, Running, Server};
 use cortex_metrics::Registry;
 use tokio::io::AsyncWriteExt;
 
@@ -216,6 +216,62 @@ fn the_admin_port_answers_while_every_worker_is_blocked() {
     released.wait();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     runtime.block_on(shop.close());
+}
+
+/// What ends the service flips readiness itself: no worker is left to do it.
+#[test]
+fn readiness_fails_at_once_while_every_worker_is_blocked() {
+    let ends: [fn(Running) -> Option<Running>; 3] = [
+        |running| {
+            running.shutdown();
+            Some(running)
+        },
+        |running| {
+            running.kill();
+            Some(running)
+        },
+        |running| {
+            drop(running);
+            None
+        },
+    ];
+    for end in ends {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let server = Server::new(Routes::new()).admin(admin());
+        let running = runtime.block_on(server.start("127.0.0.1:0")).unwrap();
+        let admin = running.admin_addr().unwrap();
+        let client = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let ask = |path| client.block_on(get_from(admin, path));
+        while !ask("/readyz").starts_with("HTTP/1.1 200") {}
+        let (blocked, released) = (Arc::new(Barrier::new(3)), Arc::new(Barrier::new(3)));
+        for _ in 0..2 {
+            let (blocked, released) = (Arc::clone(&blocked), Arc::clone(&released));
+            runtime.spawn(async move {
+                blocked.wait();
+                released.wait();
+            });
+        }
+        blocked.wait();
+        let running = end(running);
+        let answer = ask("/readyz"); // the first one after it
+        let live = ask("/livez");
+        released.wait();
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.contains(r#""output":"draining""#),
+            "{answer}"
+        );
+        assert!(live.starts_with("HTTP/1.1 200"), "{live}");
+        if let Some(running) = running {
+            runtime.block_on(running.join());
+        }
+    }
 }
 
 #[tokio::test]
