@@ -1,4 +1,4 @@
-use super::level::{Level, percent, size};
+use super::level::{Level, percent, share, size};
 use crate::check::Check;
 use crate::outcome::Outcome;
 use crate::status::Status;
@@ -7,6 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Makes a check of the space and the inodes that are free on the file system of a path.
+///
+/// What it reports of a file system, also of one that is well: the part that is free in percent, and as details the
+/// path, the bytes and the inodes that are free.
 ///
 /// The call hangs on a network file system whose server is gone: then the check times out and keeps its one thread.
 ///
@@ -99,10 +102,19 @@ impl Disk {
             let inodes = percent(space.free_inodes, space.inodes);
             format!("{path} has {share} % free ({left}), and {inodes} % of its inodes")
         };
-        match bytes.worst(inodes) {
+        let outcome = match bytes.worst(inodes) {
             Status::Up => Outcome::up(),
             Status::Degraded => Outcome::degraded(message()),
             Status::Down | Status::Unknown | Status::Skipped => Outcome::down(message()),
+        };
+        let outcome = outcome
+            .observed(share(free, usable), "% free")
+            .detail("path", path)
+            .detail("free", size(free));
+        if space.inodes == 0 {
+            outcome
+        } else {
+            outcome.detail("freeInodes", space.free_inodes)
         }
     }
 }
@@ -190,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_measured_is_told_of_those_that_are_well_too() {
+        let outcome = Disk::new("/data").judge(Ok(space(777, 80)));
+        assert_eq!((outcome.status(), outcome.message()), (Up, None));
+        assert_eq!(outcome.observation(), Some((77.7, "% free")));
+        let details: Vec<_> = outcome.details().collect();
+        assert_eq!(
+            details,
+            [("path", "/data"), ("free", "777 B"), ("freeInodes", "80")]
+        );
+    }
+
+    #[test]
     fn bytes_count_if_they_are_set() {
         let disk = Disk::new("/data").free_percent(0, 0).free_bytes(500, 100);
         let status = |free| disk.judge(Ok(space(free, 100))).status();
@@ -203,15 +227,15 @@ mod tests {
             free_inodes: 0,
             ..space(900, 0)
         };
-        assert_eq!(Disk::new("/").judge(Ok(none)), Outcome::up());
+        assert_eq!(Disk::new("/").judge(Ok(none)).status(), Up);
         let full = Space {
             used: 0,
             free: 0,
             ..none
         };
         assert_eq!(
-            Disk::new("/proc").judge(Ok(full)),
-            Outcome::up(),
+            Disk::new("/proc").judge(Ok(full)).status(),
+            Up,
             "a file system without space of its own"
         );
     }

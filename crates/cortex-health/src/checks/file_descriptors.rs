@@ -1,4 +1,4 @@
-use super::level::{Level, percent};
+use super::level::{Level, percent, share};
 use super::small_file;
 use crate::check::Check;
 use crate::outcome::Outcome;
@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 /// Makes a check of how many file descriptors the process has open, of those that it may have.
 ///
-/// It reads `/proc/self`. If there is no descriptor left for that, it is down.
+/// It reports the part of them in percent, and as details how many are open and how many may be. It reads `/proc/self`.
+/// If there is no descriptor left for that, it is down.
 ///
 /// # Examples
 ///
@@ -66,18 +67,22 @@ impl FileDescriptors {
     fn judge(&self) -> Outcome {
         let (open, limit) = match self.count() {
             Ok((open, Some(limit))) => (open, limit),
-            Ok((_, None)) => return Outcome::up(),
+            Ok((open, None)) => return Outcome::up().detail("open", open).detail("limit", "unlimited"),
             Err(error) => return Outcome::down(format!("count open file descriptors: {error}")),
         };
         let message = || {
             let share = percent(open, limit);
             format!("{open} of {limit} file descriptors are open ({share} %)")
         };
-        match self.used.of_used(open, limit) {
+        let outcome = match self.used.of_used(open, limit) {
             Status::Up => Outcome::up(),
             Status::Degraded => Outcome::degraded(message()),
             Status::Down | Status::Unknown | Status::Skipped => Outcome::down(message()),
-        }
+        };
+        outcome
+            .observed(share(open, limit), "% used")
+            .detail("open", open)
+            .detail("limit", limit)
     }
 
     /// Returns how many are open and how many may be, if there is a limit.
@@ -140,8 +145,12 @@ mod tests {
         let (_proc, limits) = process(16, "20");
         let expected = "16 of 20 file descriptors are open (80 %)";
         assert_eq!(limits.judge().message(), Some(expected));
+        assert_eq!(limits.judge().observation(), Some((80.0, "% used")));
         let (_proc, limits) = process(16, "unlimited");
-        assert_eq!(limits.judge(), Outcome::up());
+        let outcome = limits.judge();
+        assert_eq!((outcome.status(), outcome.observation()), (Status::Up, None));
+        let details: Vec<_> = outcome.details().collect();
+        assert_eq!(details, [("open", "16"), ("limit", "unlimited")]);
     }
 
     #[test]

@@ -13,9 +13,9 @@ use std::ops::RangeInclusive;
 
 /// Makes a check that gets a URL and judges the answer.
 ///
-/// It speaks HTTP/1.1 on a connection of its own and follows no redirects: where they lead is another service. The head
-/// of an answer may have 16 KiB, a body is read as far as it must be and never beyond 64 KiB, and a server that answers
-/// byte by byte has as little time as any other.
+/// It reports the status of the answer. It speaks HTTP/1.1 on a connection of its own and follows no redirects: where they
+/// lead is another service. The head of an answer may have 16 KiB, a body is read as far as it must be and never beyond
+/// 64 KiB, and a server that answers byte by byte has as little time as any other.
 ///
 /// # Examples
 ///
@@ -113,6 +113,10 @@ impl HttpGet {
             Ok(answer) => answer,
             Err(why) => return Outcome::down(format!("get {}: {why}", self.url)),
         };
+        self.judge(&answer).detail("status", answer.status)
+    }
+
+    fn judge(&self, answer: &Answer) -> Outcome {
         if !self.status.contains(&answer.status) {
             return Outcome::down(format!("{} answered {}", self.url, answer.status));
         }
@@ -132,7 +136,7 @@ impl HttpGet {
 
     fn ask(&self, budget: Budget) -> Result<Answer, String> {
         let address = (self.url.host.as_str(), self.url.port);
-        let stream = connect(address, budget).map_err(|error| reason(&error))?;
+        let (stream, _) = connect(address, budget).map_err(|error| reason(&error))?;
         let mut stream = Timed { stream, budget };
         let wants_body = self.body.is_some();
         #[cfg(feature = "tls")]

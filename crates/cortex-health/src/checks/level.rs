@@ -45,6 +45,12 @@ pub(super) fn percent(part: u64, whole: u64) -> u128 {
     scaled(part).checked_div(u128::from(whole)).unwrap_or(100)
 }
 
+/// Returns the part in percent, to a tenth and rounded down; of nothing it is all.
+pub(super) fn share(part: u64, whole: u64) -> f64 {
+    let tenths = (scaled(part) * 10).checked_div(u128::from(whole)).unwrap_or(1000);
+    f64::from(u32::try_from(tenths).unwrap_or(u32::MAX)) / 10.0
+}
+
 /// Writes a size for people.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -92,6 +98,8 @@ mod tests {
     #[test]
     fn numbers_are_for_people() {
         assert_eq!((percent(1, 3), percent(5, 0)), (33, 100));
+        let shares = [share(1, 3), share(0, 5), share(0, 0), share(u64::MAX, u64::MAX)];
+        assert_eq!(shares.map(|share| share.to_string()), ["33.3", "0", "100", "100"]);
         let sizes = [0, 1023, 1024, 1536, 10 << 30, u64::MAX].map(size);
         assert_eq!(
             sizes,

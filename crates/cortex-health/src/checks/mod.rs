@@ -9,7 +9,7 @@
 //! | [`memory`] | how near the limit the memory is, and whether work waits for it | thread |
 //! | [`file_descriptors`] | how many may still be opened | thread |
 //! | [`runtime_lag`] | how late the tasks of a runtime are | scheduler |
-//! | [`state`] | what a value in this process says: a breaker, a pool, a queue | scheduler |
+//! | [`state`] | what a value in this process says: a breaker, a pool, a queue | thread |
 //!
 //! What blocks runs on threads of its own, never on those of the application's runtime or on tokio's shared pool: a
 //! name server that hangs holds up nothing else. A database is asked with its own client, by
