@@ -234,7 +234,9 @@ fn kubelet(setup: &Setup) -> Result<()> {
     Ok(())
 }
 
-/// Of the answers while nothing else can run, nine in ten take less than 50 ms; readiness notices.
+/// While nothing else can run every answer takes less than 50 ms; readiness notices.
+///
+/// The machine may be busy with other things, so one of several rounds has to keep the bound.
 fn blocked(setup: &Setup) -> Result<()> {
     let probes = Probes::start(setup)?;
     probes.set("up")?;
@@ -246,19 +248,24 @@ fn blocked(setup: &Setup) -> Result<()> {
     until(2 * SECOND, "readiness to fail", || {
         Ok((code("/readyz")? == 503).then_some(()))
     })?;
-    let mut times = Vec::new();
-    for _ in 0..50 {
-        let watch = Stopwatch::start();
-        ensure!(code("/livez")? == 200, "liveness failed");
-        times.push(watch.elapsed());
+    let mut rounds = Vec::new();
+    while rounds
+        .last()
+        .is_none_or(|slowest| *slowest >= Duration::from_millis(50))
+    {
+        ensure!(rounds.len() < 10, "the slowest answers of each round: {rounds:?}");
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            let watch = Stopwatch::start();
+            ensure!(code("/livez")? == 200, "liveness failed");
+            slowest = slowest.max(watch.elapsed());
+        }
+        rounds.push(slowest);
     }
     ensure!(
         code("/readyz")? == 503,
         "the workers were free again too early for this to say anything"
     );
-    times.sort();
-    let most = times[times.len() * 9 / 10];
-    ensure!(most < Duration::from_millis(50), "liveness took {most:?}");
     until(20 * SECOND, "readiness again", || {
         Ok((code("/readyz")? == 200).then_some(()))
     })

@@ -102,15 +102,25 @@ fn liveness_answers_while_every_worker_is_blocked() {
         .enable_all()
         .build()
         .unwrap();
-    let times = (0..20).map(|_| {
-        let start = SystemClock.now();
-        let answer = client.block_on(get_from(admin, "/livez"));
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        SystemClock.now().saturating_duration_since(start)
-    });
-    let mut times: Vec<_> = times.collect();
-    times.sort();
-    assert!(times[times.len() / 2] < Duration::from_millis(50), "{times:?}");
+    // The slowest of twenty. The machine may be busy with other tests, so one of several rounds has to keep the bound:
+    // what waits for a worker, or for a turn of anything, keeps it in none.
+    let slowest = || {
+        let times = (0..20).map(|_| {
+            let start = SystemClock.now();
+            let answer = client.block_on(get_from(admin, "/livez"));
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            SystemClock.now().saturating_duration_since(start)
+        });
+        times.max().unwrap()
+    };
+    let mut rounds = Vec::new();
+    while rounds
+        .last()
+        .is_none_or(|slowest| *slowest >= Duration::from_millis(50))
+    {
+        rounds.push(slowest());
+        assert!(rounds.len() < 10, "the slowest answers of each round: {rounds:?}");
+    }
     blocked.wait();
     running.shutdown();
     runtime.block_on(running.join());
