@@ -46,7 +46,11 @@ pub(crate) fn body<'a, C>(format: Format, page: &Page<'a, C>) -> Bytes
 where
     C: ExactSizeIterator<Item = &'a CheckReport> + Clone,
 {
-    let each = if page.detail == Detail::None { 0 } else { 160 };
+    let each = match page.detail {
+        Detail::None => 0,
+        Detail::Status => 160,
+        Detail::Full => 512, // with a message and a transition
+    };
     let mut out = String::with_capacity(64 + page.checks.len() * each);
     match format {
         Format::HealthJson => health_json::write(&mut out, page),

@@ -33,7 +33,10 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn time(&mut self, name: &str, value: SystemTime) {
-        self.literal(name, format_args!("\"{}\"", Rfc3339(value)));
+        let out = self.member(name);
+        out.push('"');
+        Rfc3339(value).push_to(out);
+        out.push('"');
     }
 
     /// Writes milliseconds, to the microsecond.
@@ -99,20 +102,38 @@ impl<'a> Object<'a> {
 /// Writes a string with its quotes (RFC 8259, section 7).
 pub(super) fn string(out: &mut String, value: &str) {
     out.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c < ' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
+    // Most often there is nothing to escape. Without a way out of its middle this loop takes many bytes at once.
+    let is_special = |byte| byte < b' ' || byte == b'"' || byte == b'\\';
+    if value.bytes().fold(false, |any, byte| any | is_special(byte)) {
+        escaped(out, value);
+    } else {
+        out.push_str(value);
     }
     out.push('"');
+}
+
+fn escaped(out: &mut String, value: &str) {
+    let mut copied = 0;
+    // What needs an escape is ASCII, so that everything between is whole characters.
+    for (at, byte) in value.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0..b' ' => "",
+            _ => continue,
+        };
+        out.push_str(&value[copied..at]);
+        copied = at + 1;
+        if escape.is_empty() {
+            let _ = write!(out, "\\u{byte:04x}");
+        } else {
+            out.push_str(escape);
+        }
+    }
+    out.push_str(&value[copied..]);
 }
 
 #[cfg(test)]
