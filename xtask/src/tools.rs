@@ -49,7 +49,9 @@ fn package(program: &str) -> &str {
     match program {
         "promtool" => "prometheus",
         "llvm-cov-22" | "llvm-profdata-22" => "llvm-22",
-        "grpc_health" | "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client" => "python",
+        "grpc_health" | "jsonschema" | "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client" => {
+            "python"
+        }
         "rotel-agent" => "rotel",
         "typos" | "taplo" => "text",
         program => program,
@@ -135,6 +137,8 @@ mod tests {
             "cargo-hack",
             "cargo-llvm-cov",
             "curl",
+            "grpc_health",
+            "jsonschema",
             "llvm-cov-22",
             "prometheus",
             "opentelemetry_proto",

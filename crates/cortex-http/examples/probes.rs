@@ -1,6 +1,6 @@
-//! A service whose health is set from outside, to see what probes say of it: over HTTP on the admin port, over gRPC there
-//! and on its own. It prints both addresses. `cargo run -p cortex-http --features grpc --example probes`, then
-//! `curl -X POST http://ADDRESS/state/up`.
+//! A service whose health is set from outside, to see what probes say of it: over HTTP and gRPC, on the admin port and,
+//! without any detail, on its own. It prints both addresses.
+//! `cargo run -p cortex-http --features grpc --example probes`, then `curl -X POST http://ADDRESS/state/up`.
 #![expect(clippy::print_stdout, reason = "it tells where to ask")]
 
 use std::error::Error;
@@ -15,7 +15,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::routing::post;
 use cortex_health::checks::{self, RuntimeLag};
-use cortex_health::{Check, Group, GrpcHealth, Health, Outcome};
+use cortex_health::{Access, Check, Detail, Group, GrpcHealth, Health, Outcome};
 use cortex_http::{Admin, Lifecycle, Routes, Server};
 use cortex_metrics::Registry;
 
@@ -23,25 +23,32 @@ const WORKERS: usize = 2;
 
 const STATES: [&str; 3] = ["up", "degraded", "down"];
 
+/// Opens the full detail on the admin port. It is no secret: everybody may read this file.
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
 /// Down, as a database is that is still starting.
 static DATABASE: AtomicU8 = AtomicU8::new(2);
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+type Fault = Box<dyn Error + Send + Sync>;
+
+fn main() -> Result<ExitCode, Fault> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(&runtime))
+    // On a worker, not on this thread: so that it is blocked with the others.
+    let served = runtime.spawn(serve(runtime.handle().clone()));
+    runtime.block_on(served)?
 }
 
-async fn serve(runtime: &tokio::runtime::Runtime) -> Result<ExitCode, Box<dyn Error>> {
+async fn serve(runtime: tokio::runtime::Handle) -> Result<ExitCode, Fault> {
     let often = Duration::from_millis(100);
     let database = Check::from_fn("database", async || match DATABASE.load(Ordering::Relaxed) {
-        0 => Outcome::up(),
+        0 => Outcome::up().observed(0.2, "seconds behind").detail("replica", 2),
         1 => Outcome::degraded("slow"),
         _ => Outcome::down("refused"),
     });
-    let lag = RuntimeLag::new(runtime.handle());
+    let lag = RuntimeLag::new(&runtime);
     let health = Health::builder()
         .service("probes", env!("CARGO_PKG_VERSION"))
         .check(
@@ -58,12 +65,14 @@ async fn serve(runtime: &tokio::runtime::Runtime) -> Result<ExitCode, Box<dyn Er
         .route("/block/{millis}", post(block));
     let grpc = GrpcHealth::new(&health);
     let path = format!("/{}/{{method}}", GrpcHealth::NAME);
-    let routes = routes.map(|router: Router| router.route_service(&path, grpc));
+    let public = cortex_health::router(&health, Detail::None);
+    let routes = routes.map(|router: Router| router.route_service(&path, grpc).merge(public));
     let any = "127.0.0.1:0";
+    let access = Access::new(Detail::Status).bearer(TOKEN)?;
     let running = Server::new(routes)
         .metrics(&Registry::default())
         .health(health)
-        .admin(Admin::bind(any).grpc())
+        .admin(Admin::bind(any).grpc().detail(access))
         .lifecycle(Lifecycle::local().drain_delay(Duration::from_secs(3)))
         .start(any)
         .await?;

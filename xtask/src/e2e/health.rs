@@ -3,12 +3,13 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
-use super::child::{Child, Ended};
+use super::child::Child;
 use super::exposition::pipe;
 use super::http;
 use super::kubelet::Prober;
+use super::probes::Probes;
 use super::scenario::{Scenario, Setup};
 use super::wait::until;
 use crate::step::Stopwatch;
@@ -141,39 +142,6 @@ with grpc.insecure_channel(sys.argv[1]) as channel:
     except grpc.RpcError as error:
         print(error.code().name, flush=True)
 ";
-
-/// Our example, whose health is set from outside.
-struct Probes {
-    child: Child,
-    app: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Probes {
-    fn start(setup: &Setup) -> Result<Self> {
-        let mut child = Child::start("probes", |_| Ok(Command::new(&setup.probes)))?;
-        let (app, admin) = child.ready("its addresses", |child| {
-            let said = fs::read_to_string(child.file("stdout"))?;
-            let Some((line, _)) = said.split_once('\n') else {
-                return Ok(None);
-            };
-            let (app, admin) = line.split_once(' ').context("two addresses")?;
-            Ok(Some((app.parse()?, admin.parse()?)))
-        })?;
-        Ok(Self { child, app, admin })
-    }
-
-    fn set(&self, state: &str) -> Result<()> {
-        let head = format!("POST /state/{state}");
-        let status = http::request(self.app, &head, b"")?.status;
-        ensure!(status == 204, "{head} was answered {status}");
-        Ok(())
-    }
-
-    fn end(self) -> Result<Ended> {
-        self.child.end(20 * SECOND)
-    }
-}
 
 /// Three probers, as a pod has them, over the life of a service. Liveness must never fail: that would be a restart.
 fn kubelet(setup: &Setup) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod arguments;
+mod bodies;
 mod child;
 mod curl;
 mod dashboard;
@@ -12,6 +13,7 @@ mod http;
 mod kubelet;
 mod monitoring;
 mod names;
+mod probes;
 mod prometheus;
 mod promql;
 mod run;

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
 use super::scenario::{Scenario, Setup};
-use super::{abuse, arguments, curl, ending, exposition, health, monitoring, names, prometheus, trace};
+use super::{
+    abuse, arguments, bodies, curl, ending, exposition, health, monitoring, names, prometheus, trace,
+};
 use crate::project::Project;
 use crate::step::{Stopwatch, seconds};
 use crate::tools::{self, Missing, Unknown};
@@ -82,6 +84,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         .chain(ending::SCENARIOS)
         .chain(trace::SCENARIOS)
         .chain(health::SCENARIOS)
+        .chain(bodies::SCENARIOS)
 }
 
 fn select(filter: Option<&str>) -> Result<Vec<Scenario>> {
@@ -118,7 +121,7 @@ fn present(scenarios: &[Scenario], path: &OsString) -> Result<PathBuf> {
 fn is_python(program: &str) -> bool {
     matches!(
         program,
-        "grpc_health" | "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client"
+        "grpc_health" | "jsonschema" | "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client"
     )
 }
 
