@@ -67,7 +67,7 @@ impl Detail {
 }
 
 impl Health {
-    /// Answers a probe or a reader from the last publication. It runs no check, waits for nothing and takes no lock.
+    /// Answers a probe or a reader from the last publication. It runs no check and waits for none, whatever hangs.
     ///
     /// `accept` are the headers of the request: `application/health+json` (the default), `application/json` in the
     /// shape of Spring Boot's, or `text/plain`, by the weights of `Accept`.
@@ -87,7 +87,8 @@ impl Health {
     /// # Performance
     ///
     /// One load of a pointer, one read of the clock and the response's three headers. A body is rendered once per
-    /// publication, format and detail.
+    /// publication, format and detail, by the first who asks for it; who asks for the same meanwhile waits for that,
+    /// some microseconds. No other lock is taken, and none that code of the application can hold.
     ///
     /// # Examples
     ///
