@@ -24,6 +24,7 @@ pub(crate) struct HealthMetrics {
     duration: Family<CheckLabels, Histogram>,
     runs: Family<RunLabels, Counter>,
     transitions: Family<TransitionLabels, Counter>,
+    missed: Counter,
 }
 
 impl HealthMetrics {
@@ -33,6 +34,7 @@ impl HealthMetrics {
             duration: Family::new(move || duration.clone().build()),
             runs: Family::new(Counter::default),
             transitions: Family::new(Counter::default),
+            missed: Counter::default(),
         };
         registry.register_with_unit(
             "cortex_health_check_duration_seconds",
@@ -49,6 +51,11 @@ impl HealthMetrics {
             "cortex_health_transitions",
             "Changes of the states of checks, by the state after",
             this.transitions.clone(),
+        )?;
+        registry.register(
+            "cortex_health_missed_events",
+            "Ends of runs and changes that are not counted, because those who are told took too long",
+            this.missed.clone(),
         )?;
         Ok(this)
     }
@@ -83,6 +90,9 @@ impl Observer for HealthMetrics {
                     to: to.as_str(),
                 };
                 self.transitions.with(&labels, Counter::inc);
+            }
+            Event::Missed { events, .. } => {
+                self.missed.add(*events);
             }
             _ => {}
         }

@@ -218,8 +218,17 @@ mod tests {
     fn a_path_covers_what_ends_like_it() {
         let mut redact = Redact::nothing();
         redact.add(["user.Name"]);
-        let covered = ["user.name", "enduser.name", "end.user.NAME", "name", "user.name.first"];
-        assert_eq!(covered.map(|field| redact.covers(field)), [true, false, true, false, false]);
+        let covered = [
+            "user.name",
+            "enduser.name",
+            "end.user.NAME",
+            "name",
+            "user.name.first",
+        ];
+        assert_eq!(
+            covered.map(|field| redact.covers(field)),
+            [true, false, true, false, false]
+        );
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Beats {
 
     pub(super) fn look(&self, glance: Glance) -> Outcome {
         let (current, greatest) = self.lags(glance);
-        if current >= self.down {
+        let outcome = if current >= self.down {
             Outcome::down(format!(
                 "no task has run for {current:.1?}, the limit is {:?}",
                 self.down
@@ -66,7 +66,8 @@ impl Beats {
             ))
         } else {
             Outcome::up()
-        }
+        };
+        outcome.observed(millis(greatest), "ms")
     }
 
     /// Returns the lag that still lasts and the greatest since the last look, both without what was lost by a stop of the
@@ -94,6 +95,11 @@ impl Beats {
             .saturating_sub(Duration::from_nanos(beat))
             .saturating_sub(PERIOD)
     }
+}
+
+/// Returns a duration in milliseconds, to a tenth.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e4).round() / 10.0
 }
 
 fn nanos_since(now: Instant, origin: Instant) -> u64 {
@@ -136,10 +142,10 @@ mod tests {
             clock.advance(PERIOD);
             beats.beat(clock.now());
         }
-        assert_eq!(beats.look(now(&clock)), Outcome::up());
+        assert_eq!(beats.look(now(&clock)).status(), Status::Up);
         clock.advance(299 * MILLI);
         beats.beat(clock.now());
-        assert_eq!(beats.look(now(&clock)), Outcome::up());
+        assert_eq!(beats.look(now(&clock)).status(), Status::Up);
         clock.advance(300 * MILLI);
         beats.beat(clock.now());
         clock.advance(PERIOD);
@@ -150,7 +156,12 @@ mod tests {
             late.message(),
             Some("tasks were late by up to 200ms, the limit is 200ms")
         );
-        assert_eq!(beats.look(now(&clock)), Outcome::up());
+        assert_eq!(late.observation(), Some((200.0, "ms")));
+        let next = beats.look(now(&clock));
+        assert_eq!(
+            (next.status(), next.observation()),
+            (Status::Up, Some((0.0, "ms")))
+        );
     }
 
     #[test]
@@ -168,18 +179,18 @@ mod tests {
         );
         beats.beat(clock.now());
         assert_eq!(beats.look(now(&clock)).status(), Status::Degraded, "it was late");
-        assert_eq!(beats.look(now(&clock)), Outcome::up());
+        assert_eq!(beats.look(now(&clock)).status(), Status::Up);
     }
 
     #[test]
     fn who_is_stuck_after_a_stop_is_not_excused_by_it() {
         let (clock, hour) = (ManualClock::new(), Duration::from_hours(1));
         let beats = beats(&clock);
-        assert_eq!(beats.look(now(&clock)), Outcome::up());
+        assert_eq!(beats.look(now(&clock)).status(), Status::Up);
         clock.advance(hour); // stopped
         beats.beat(clock.now()); // the last
         clock.advance(50 * MILLI);
-        assert_eq!(beats.look(at(&clock, hour)), Outcome::up());
+        assert_eq!(beats.look(at(&clock, hour)).status(), Status::Up);
         clock.advance(10_000 * MILLI);
         assert_eq!(beats.look(at(&clock, hour)).status(), Status::Degraded);
         clock.advance(101 * MILLI);
@@ -194,16 +205,16 @@ mod tests {
             let beats = beats(&clock);
             clock.advance(PERIOD);
             beats.beat(clock.now());
-            assert_eq!(beats.look(now(&clock)), Outcome::up());
+            assert_eq!(beats.look(now(&clock)).status(), Status::Up);
             clock.advance(minute); // stopped
             if beat_first {
                 beats.beat(clock.now());
             }
-            assert_eq!(beats.look(at(&clock, minute)), Outcome::up());
+            assert_eq!(beats.look(at(&clock, minute)).status(), Status::Up);
             if !beat_first {
                 beats.beat(clock.now()); // and says how late it was
             }
-            assert_eq!(beats.look(at(&clock, minute)), Outcome::up());
+            assert_eq!(beats.look(at(&clock, minute)).status(), Status::Up);
             clock.advance(PERIOD * 4);
             beats.beat(clock.now());
             assert_eq!(
@@ -253,7 +264,7 @@ mod model {
             beats.beat(origin + 600 * MILLI);
             assert_eq!(looker.join().expect("no panic").status(), Status::Degraded);
             let _ = beats.look(glance(600)); // the note may have come after the first look: told twice, never not at all
-            assert_eq!(beats.look(glance(700)), Outcome::up());
+            assert_eq!(beats.look(glance(700)).status(), Status::Up);
         });
     }
 }

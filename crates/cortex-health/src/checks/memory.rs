@@ -1,4 +1,4 @@
-use super::level::{Level, percent, size};
+use super::level::{Level, percent, share, size};
 use super::memory_source::{MemorySource, Usage};
 use crate::check::Check;
 use crate::outcome::Outcome;
@@ -104,11 +104,12 @@ impl Memory {
             }
             message
         };
-        match self.used.of_used(used, limit).worst(stall) {
+        let outcome = match self.used.of_used(used, limit).worst(stall) {
             Status::Up => Outcome::up(),
             Status::Degraded => Outcome::degraded(message()),
             Status::Down | Status::Unknown | Status::Skipped => Outcome::down(message()),
-        }
+        };
+        outcome.observed(share(used, limit), "% used")
     }
 }
 
@@ -163,7 +164,7 @@ mod tests {
                 "some avg10=0.00 avg60=9.00 avg300=9.00 total=1\n",
             ),
         ]);
-        assert_eq!(limits.judge(), Outcome::up()); // 84 % of both
+        assert_eq!(limits.judge().status(), Status::Up); // 84 % of both
         let write = |path: &str, text: &str| fs::write(root.path().join(path), text).unwrap();
         write("cgroup/pod/shop/memory.current", "485\n");
         let outcome = limits.judge();
@@ -171,6 +172,7 @@ mod tests {
         let message = "85 % of its control group's limit are in use (425 B of 500 B), \
                        tasks waited for memory 0.00 % of the time";
         assert_eq!(outcome.message(), Some(message));
+        assert_eq!(outcome.observation(), Some((85.0, "% used")));
         write("cgroup/pod/memory.current", "950\n");
         assert_eq!(limits.judge().status(), Status::Down);
 
@@ -223,7 +225,7 @@ mod tests {
             ("cgroup/shop/memory.max", "max\n"),
             ("cgroup/shop/memory.current", "1\n"),
         ]);
-        assert_eq!(limits.judge(), Outcome::up());
+        assert_eq!(limits.judge().status(), Status::Up);
         let text = "MemTotal: 1000 kB\nMemAvailable: 30 kB\n";
         fs::write(root.path().join("proc/meminfo"), text).unwrap();
         let outcome = limits.judge();
@@ -252,15 +254,19 @@ mod tests {
         let write = |path: &str, text: &str| fs::write(root.path().join(path), text).unwrap();
         write("cgroup/shop/memory.max", "1023999\n");
         assert_eq!(
-            limits.judge(),
-            Outcome::up(),
+            limits.judge().status(),
+            Status::Up,
             "others fill the machine; this group may have a share of it"
         );
         write("cgroup/shop/memory.current", "1000000\n");
         assert_eq!(limits.judge().status(), Status::Down);
         write("proc/meminfo", "nonsense");
         write("cgroup/shop/memory.max", "2000000\n");
-        assert_eq!(limits.judge(), Outcome::up(), "nobody knows of a lower limit");
+        assert_eq!(
+            limits.judge().status(),
+            Status::Up,
+            "nobody knows of a lower limit"
+        );
     }
 
     #[test]
@@ -272,7 +278,7 @@ mod tests {
             ("cgroup/memory/shop/memory.usage_in_bytes", "100\n"),
         ]);
         assert_eq!(limits.source.stalled_hundredths(), None);
-        assert_eq!(limits.clone().stalled_percent(0, 0).judge(), Outcome::up());
+        assert_eq!(limits.clone().stalled_percent(0, 0).judge().status(), Status::Up);
         let outcome = limits.used_percent(5, 50).judge();
         let message = "10 % of its control group's limit are in use (100 B of 1000 B)";
         assert_eq!(

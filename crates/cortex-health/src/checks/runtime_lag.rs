@@ -131,7 +131,6 @@ async fn beat(beats: Weak<Beats>, clock: Arc<dyn Clock>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Outcome;
     use crate::source::{Glance, Source};
     use crate::status::Status;
     use std::time::Instant;
@@ -164,7 +163,7 @@ mod tests {
         };
         for _ in 0..100 {
             tokio::time::sleep(PERIOD).await;
-            assert_eq!(look(glance()), Outcome::up());
+            assert_eq!(look(glance()).status(), Status::Up);
         }
         tokio::time::advance(PERIOD * 4).await;
         assert_eq!(look(glance()).status(), Status::Degraded);
