@@ -60,11 +60,6 @@ impl Words {
             }
     }
 
-    #[inline]
-    const fn mixed(&self, keys: &[u64; 2]) -> u64 {
-        fold(self.first ^ keys[0], self.last ^ keys[1])
-    }
-
     /// Whether they are all of the value.
     #[inline]
     pub(super) const fn are_whole(&self) -> bool {
@@ -86,27 +81,38 @@ fn inner(value: &[u8]) -> Option<[u64; 2]> {
 /// Hashes the values of several labels, each with random keys of its own.
 ///
 /// The first step is that of `wyhash` and `foldhash`, a multiplication of 64 by 64 bits whose halves are folded; the
-/// values are mixed side by side and not one after the other, so that the processor need not wait.
+/// values are mixed side by side and not one after the other, so that the processor need not wait. A length is multiplied
+/// by a key: added as it is, some lengths would make up for others, or for other bytes, whatever the keys are.
 #[derive(Clone, Debug)]
 pub(super) struct Mixer<const N: usize> {
-    keys: [[u64; 2]; N],
-    inner_keys: [[u64; 2]; N],
-    sum_key: u64,
-    len_key: u64,
+    keys: [Keys; N],
+    sum_keys: [u64; 2],
     /// For what is longer than four words.
     long: Hasher,
+}
+
+/// The keys of a label.
+#[derive(Clone, Debug)]
+struct Keys {
+    words: [u64; 2],
+    len: u64,
+    inner: [u64; 2],
 }
 
 impl<const N: usize> Mixer<N> {
     pub(super) fn new() -> Self {
         let random = RandomState::new();
-        let keys =
-            |words: [u8; 2]| std::array::from_fn(|label| words.map(|word| random.hash_one((label, word))));
+        let keys = |label| {
+            let key = |word: u8| random.hash_one((label, word));
+            Keys {
+                words: [key(0), key(1)],
+                len: key(2) | 1, // times any other length, it is something else
+                inner: [key(3), key(4)],
+            }
+        };
         Self {
-            keys: keys([0, 1]),
-            inner_keys: keys([2, 3]),
-            sum_key: random.hash_one("sum"),
-            len_key: random.hash_one("len"),
+            keys: std::array::from_fn(keys),
+            sum_keys: [0_u8, 1].map(|half| random.hash_one(half)),
             long: Hasher::new(),
         }
     }
@@ -132,21 +138,22 @@ impl<const N: usize> Mixer<N> {
     /// Hashes what the words of a long value leave out.
     #[inline]
     fn between(&self, label: usize, value: &str) -> u64 {
-        let keys = &self.inner_keys[label];
+        let keys = &self.keys[label].inner;
         match inner(value.as_bytes()) {
             Some([first, last]) => fold(first ^ keys[0], last ^ keys[1]),
-            None => self.long.hash_one(value) ^ keys[0],
+            None => fold(self.long.hash_one(value) ^ keys[0], keys[1]),
         }
     }
 
     #[inline]
     fn finish(&self, words: &[Words; N], between: u64) -> u64 {
-        let (mut sum, mut lens) = (between, 0_u64);
+        let mut sum = between;
         for (words, keys) in words.iter().zip(&self.keys) {
-            sum = sum.wrapping_add(words.mixed(keys));
-            lens = lens.rotate_left(16).wrapping_add(words.len as u64);
+            let len = (words.len as u64).wrapping_mul(keys.len);
+            let mixed = fold(words.first ^ keys.words[0], words.last ^ keys.words[1]);
+            sum = sum.wrapping_add(mixed).wrapping_add(len);
         }
-        fold(sum ^ self.sum_key, lens ^ self.len_key)
+        fold(sum ^ self.sum_keys[0], self.sum_keys[1])
     }
 }
 
@@ -241,6 +248,25 @@ mod tests {
             hash(&mixer, &[&[first, inner, last].concat()])
         });
         assert_ne!(swapped[0], swapped[1]);
+    }
+
+    /// Values of which the words are the same but for the lengths, in every combination that keeps the sum of each two.
+    #[test]
+    fn lengths_do_not_make_up_for_each_other() {
+        let mixer = Mixer::new();
+        for letter in ["\0", "a"] {
+            let mut hashes = HashSet::new();
+            let len = |n: usize| 8 + n % 9;
+            for n in 0..9 * 9 * 9 {
+                let lens = [len(n), len(n / 9), len(n / 81)];
+                let all = [0, 1, 2, 3, 4, 5].map(|label: usize| match lens.get(label) {
+                    Some(len) => letter.repeat(*len),
+                    None => letter.repeat(24 - lens[label - 3]),
+                });
+                let is_new = hashes.insert(hash(&mixer, &all.each_ref().map(String::as_str)));
+                assert!(is_new, "{letter:?} {lens:?}");
+            }
+        }
     }
 
     #[test]
