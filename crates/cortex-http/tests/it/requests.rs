@@ -5,12 +5,13 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use cortex_http::{Limits, Routes, Server};
 use cortex_metrics::Registry;
-use cortex_trace::{AlwaysOn, ExportError, Exporter, InMemory, SpanData, Tracer};
+use cortex_trace::{AlwaysOff, AlwaysOn, ExportError, Exporter, InMemory, SpanData, Tail, Tracer};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::support::{Shop, read_to_end, read_until};
 
@@ -149,6 +150,38 @@ async fn trace_context_comes_in_and_the_span_knows_the_route() {
             "user_agent.original=curl/8",
         ]
     );
+}
+
+#[tokio::test]
+async fn what_a_handler_logs_is_part_of_the_span_that_the_tail_keeps() {
+    let kept = InMemory::new();
+    let tracer = Tracer::builder("shop")
+        .sampler(AlwaysOff)
+        .tail(Tail::new().keep_errors())
+        .export(kept.clone())
+        .build()
+        .unwrap();
+    let subscriber = tracing_subscriber::registry().with(tracer.layer());
+    let shop = Shop::with(Limits::new(), |server| server.tracer(tracer)).await;
+    let logging = tracing::subscriber::set_default(subscriber);
+    for path in ["/logs", "/trace", "/panic"] {
+        shop.get(path).await;
+    }
+    shop.close().await;
+    drop(logging);
+    let spans = kept.take();
+    let events = |path: &str| -> Vec<&str> {
+        let is_its = |span: &&SpanData| {
+            span.attribute("url.path")
+                .is_some_and(|is| is.to_string() == path)
+        };
+        let span = spans.iter().find(is_its).unwrap();
+        assert!(span.status.is_error(), "{span:?}");
+        span.events.iter().map(|event| &*event.name).collect()
+    };
+    assert_eq!(spans.len(), 2, "{spans:?}");
+    assert_eq!(events("/logs"), ["looked", "out of stock"]);
+    assert_eq!(events("/panic"), ["a handler panicked"]);
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ pub(crate) fn routes(gates: &Gates) -> Routes {
             "/trace",
             get(|| async { format!("{:?}", cortex_core::Context::current().trace_id()) }),
         )
+        .route("/logs", get(logs))
         .route("/upgrade", get(upgrade))
         .route("/late", post(late))
         .route("/stuck", get(move || wait(waiting.clone())))
@@ -71,6 +72,12 @@ async fn upgrade(mut request: axum::extract::Request) -> axum::response::Respons
 async fn late(body: Body) -> &'static str {
     tokio::spawn(axum::body::to_bytes(body, 1 << 20));
     "later"
+}
+
+async fn logs() -> &'static str {
+    tracing::info!(shelf = 7, "looked");
+    tracing::error!("out of stock");
+    "sorry"
 }
 
 async fn panics() -> &'static str {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use cortex_core::Context;
+use cortex_core::{Context, Flags};
 use tracing::dispatcher::WeakDispatch;
 use tracing::level_filters::LevelFilter;
 use tracing::span::{self, Attributes, Id};
@@ -17,7 +17,7 @@ use crate::carrier::{self, Carrier};
 use crate::export::is_suppressed;
 use crate::propagation::{Baggage, Caller, Remote, TraceState};
 use crate::redact::{Hide, Redact};
-use crate::span::Record;
+use crate::span::{Logged, Record};
 use crate::tracer::{Sort, Started};
 use crate::{Captured, Link, SpanKind, Tracer, Value};
 
@@ -36,12 +36,23 @@ use crate::{Captured, Link, SpanKind, Tracer, Value};
 /// | `otel.status_code` | `ok` or `error` |
 /// | `otel.status_description`, `otel.status_message` | marks it as failed, and says why |
 ///
-/// All other fields become attributes. An event becomes an event of the span, named by its message, with `level` and
+/// All other fields become attributes. An event becomes an event of its span, named by its message, with `level` and
 /// `target`; one of level `ERROR` marks the span as failed. An event with a field `error` and no message, such as
 /// `#[instrument(err)]` makes, is named `exception` and has `exception.message`. A value that is a
 /// [`std::error::Error`] adds `exception.message` and, if it has causes, `exception.stacktrace`.
 ///
 /// `follows_from` becomes a link. A span ends when it was exited for the last time, or closed if it never was entered.
+///
+/// # Whose event it is
+///
+/// An event belongs to the span that it names as its parent, or else to the one whose context is current, whose ids
+/// its line in the log has, too. That may be one that [`Tracer::server`] or [`Tracer::span`] has made: what happens in
+/// a handler without a span of its own is part of the span of the request, which shows it when it has ended. About
+/// 8192 of those that are under way get events; those of more are left out.
+///
+/// A context that was carried elsewhere, by [`Traced`](crate::Traced) or by hand, is current there. If it is that of a
+/// span of `tracing`, events there are part of that only if the span is entered there as well, as
+/// [`tracing::Instrument`] does; they never become part of whichever other span is entered there.
 ///
 /// # Secrets
 ///
@@ -128,6 +139,7 @@ impl Tracer {
 impl TraceLayer {
     /// Makes a layer for a tracer.
     pub fn new(tracer: Tracer) -> Self {
+        tracer.open_inboxes();
         Self {
             tracer,
             spans: Box::default(),
@@ -381,7 +393,11 @@ where
         if *metadata.level() > self.events {
             return;
         }
-        if let Some(open) = self.span_of(event).filter(|open| open.is_recording()) {
+        if event.is_contextual() {
+            self.add_to_current(event);
+        } else if let Some(parent) = event.parent()
+            && let Some(open) = self.nearest(parent)
+        {
             self.add_event(open, event);
         }
     }
@@ -532,22 +548,50 @@ impl TraceLayer {
         unfinished.record.take()
     }
 
-    fn span_of(&self, event: &Event<'_>) -> Option<Open<'_>> {
-        if event.is_contextual() {
-            return self.spans.find(current::innermost(self.address())?);
+    /// Adds an event to the span whose context is current, which is that of logs and of new spans, too.
+    fn add_to_current(&self, event: &Event<'_>) {
+        let current = Context::current();
+        if !current.flags().contains(Flags::RECORDING) {
+            return;
         }
-        let parent = event.parent()?;
-        self.nearest(parent)
+        let is_current = |context: Context| {
+            (context.span_id(), context.trace_id()) == (current.span_id(), current.trace_id())
+        };
+        let innermost = current::innermost(self.address()).and_then(|id| self.spans.find(id));
+        match innermost.filter(|open| open.context().is_some_and(is_current)) {
+            Some(open) => self.add_event(open, event),
+            // Something else was attached inside of what is entered, or nothing is.
+            None => self.leave_event(current, event),
+        }
     }
 
     fn add_event(&self, open: Open<'_>, event: &Event<'_>) {
+        if open.is_recording() {
+            let logged = self.logged(event);
+            open.record(|recording| recording.add_logged(logged));
+        }
+    }
+
+    /// Leaves an event to a span that this layer has not made, if that is under way.
+    fn leave_event(&self, current: Context, event: &Event<'_>) {
+        if let Some(inboxes) = self.tracer.inboxes()
+            && let Some(span) = current.span_id().filter(|span| inboxes.has(*span))
+            && !is_suppressed()
+        {
+            inboxes.leave(span, self.logged(event));
+        }
+    }
+
+    fn logged(&self, event: &Event<'_>) -> Logged {
         let metadata = event.metadata();
         let mut fields = EventFields::new(metadata);
         event.record(&mut Hide::new(&self.redact, &mut fields));
-        let name = fields.name(metadata);
-        let is_error = *metadata.level() == Level::ERROR;
-        let now = self.tracer.clock().now();
-        open.record(|recording| recording.add_logged(name, now, fields, is_error));
+        Logged {
+            name: fields.name(metadata),
+            time: self.tracer.clock().now(),
+            fields,
+            is_error: *metadata.level() == Level::ERROR,
+        }
     }
 }
 

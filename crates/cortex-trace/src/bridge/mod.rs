@@ -9,7 +9,7 @@ mod model;
 mod remote;
 mod span_ext;
 mod spans;
-mod sync;
+pub(crate) mod sync;
 
 pub use self::error::SetParentError;
 pub(crate) use self::fields::{EventFields, SpanFields};

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use cortex_core::{SpanId, TraceId};
 
+use super::inbox::{Inbox, Logged};
 use super::recording::{Record, cut, put};
 use super::{Attribute, Attributes, SpanEvent, SpanKind, Status};
-use crate::bridge::{EventFields, SpanFields};
+use crate::bridge::SpanFields;
 
 impl Record {
     pub(crate) const fn name(&self) -> &Cow<'static, str> {
@@ -57,13 +58,13 @@ impl Record {
     }
 
     /// Adds an event of `tracing`.
-    pub(crate) fn add_logged(
-        &mut self,
-        name: Cow<'static, str>,
-        time: Instant,
-        fields: EventFields,
-        is_error: bool,
-    ) {
+    pub(crate) fn add_logged(&mut self, logged: Logged) {
+        let Logged {
+            name,
+            time,
+            fields,
+            is_error,
+        } = logged;
         if let Some(error) = fields.error {
             // What a function returned as its error says more than an event before it.
             if self.data.status != Status::Ok {
@@ -71,10 +72,8 @@ impl Record {
                     description: cut(error.into()),
                 };
             }
-        } else if is_error && self.data.status == Status::Unset {
-            self.data.status = Status::Error {
-                description: Cow::Borrowed(""),
-            };
+        } else if is_error {
+            self.mark_failed();
         }
         self.add_attributes(fields.exception);
         if self.has_room_for_event() {
@@ -85,6 +84,33 @@ impl Record {
                 attributes: fields.attributes.list,
                 dropped_attributes: fields.attributes.dropped,
             });
+        }
+    }
+
+    /// Adds the events of `tracing` that were left to the span.
+    pub(super) fn add_all_logged(&mut self, inbox: Inbox) {
+        if inbox.is_empty() {
+            return;
+        }
+        let are_others = !self.data.events.is_empty();
+        for logged in inbox.events {
+            self.add_logged(logged);
+        }
+        if are_others {
+            self.data.events.sort_by_key(|event| event.time);
+        }
+        self.data.dropped_events = self.data.dropped_events.saturating_add(inbox.dropped);
+        if inbox.dropped_error {
+            self.mark_failed();
+        }
+    }
+
+    /// Marks the span as failed, unless somebody has said how it ended.
+    fn mark_failed(&mut self) {
+        if self.data.status == Status::Unset {
+            self.data.status = Status::Error {
+                description: Cow::Borrowed(""),
+            };
         }
     }
 

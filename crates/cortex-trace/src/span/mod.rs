@@ -6,6 +6,8 @@ mod attributes;
 mod bridged;
 mod builder;
 mod data;
+#[cfg(feature = "bridge")]
+mod inbox;
 mod local;
 mod methods;
 mod recording;
@@ -18,6 +20,8 @@ mod value;
 pub(crate) use self::attributes::Attributes;
 pub use self::builder::SpanBuilder;
 pub use self::data::{Attribute, Link, SpanData, SpanEvent, SpanKind, Status};
+#[cfg(feature = "bridge")]
+pub(crate) use self::inbox::{Inboxes, Logged};
 pub use self::local::Span;
 pub(crate) use self::methods::Methods;
 #[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]

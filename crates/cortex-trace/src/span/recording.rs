@@ -2,12 +2,14 @@ use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant, SystemTime};
 
+#[cfg(feature = "bridge")]
+use super::inbox::Place;
 use super::{Attribute, Link, SpanData, SpanEvent, Status, Value};
 use crate::Tracer;
 
 /// The most attributes of a span or an event, and the most events of a span; more are counted.
 pub(super) const ATTRIBUTES: usize = 128;
-const EVENTS: usize = 128;
+pub(super) const EVENTS: usize = 128;
 /// The most links of a span; more are counted.
 const LINKS: usize = 128;
 /// The most bytes of a text.
@@ -29,6 +31,9 @@ pub(crate) struct Record {
 pub(crate) struct Recording {
     tracer: Tracer,
     record: Box<Record>,
+    /// Where it finds what `tracing` has said about it.
+    #[cfg(feature = "bridge")]
+    inbox: Option<Place>,
 }
 
 impl Record {
@@ -148,8 +153,15 @@ impl Record {
 }
 
 impl Recording {
-    pub(crate) const fn new(tracer: Tracer, record: Box<Record>) -> Self {
-        Self { tracer, record }
+    pub(crate) fn new(tracer: Tracer, record: Box<Record>) -> Self {
+        Self {
+            #[cfg(feature = "bridge")]
+            inbox: tracer
+                .inboxes()
+                .and_then(|inboxes| inboxes.open(record.data.span_id)),
+            tracer,
+            record,
+        }
     }
 
     #[cfg(feature = "tower")]
@@ -180,14 +192,27 @@ impl Recording {
     }
 
     pub(crate) fn end_now(mut self) {
+        #[cfg(feature = "bridge")]
+        self.fetch_logged();
         let now = self.tracer.clock().now();
         self.record.end(now);
         self.tracer.submit_at(self.record, now);
     }
 
     pub(crate) fn end(mut self, end: Instant) {
+        #[cfg(feature = "bridge")]
+        self.fetch_logged();
         self.record.end(end);
         self.tracer.submit(self.record);
+    }
+
+    /// Takes over what `tracing` has said while the span was current.
+    #[cfg(feature = "bridge")]
+    fn fetch_logged(&mut self) {
+        let inbox = self.inbox.take().zip(self.tracer.inboxes());
+        if let Some(inbox) = inbox.map(|(place, inboxes)| inboxes.close(place)) {
+            self.record.add_all_logged(inbox);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "bridge")]
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use cortex_core::{Clock, SystemClock};
@@ -207,6 +209,8 @@ impl TracerBuilder {
             tail: self.tail.map(|tail| Store::new(tail, self.clock.now())),
             sampler: Some(self.sampler),
             untracked,
+            #[cfg(feature = "bridge")]
+            inboxes: OnceLock::new(),
             wall: Wall::default(),
             clock: self.clock,
             restart: self.restart,

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "bridge")]
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use cortex_core::{Clock, SystemClock};
@@ -11,6 +13,8 @@ use super::wall::Wall;
 use crate::export::{Pipeline, Untracked};
 use crate::propagation::Propagators;
 use crate::sampler::{Presumed, Sampler, SamplingStats};
+#[cfg(feature = "bridge")]
+use crate::span::Inboxes;
 use crate::span::{Methods, Record, ServerSpan, ServerStart, Span, SpanBuilder, SpanData, spare};
 use crate::tail::Store;
 use crate::{ExportError, FlushError, Stats, TailStats};
@@ -55,6 +59,9 @@ pub(super) struct Inner {
     pub(super) tail: Option<Store>,
     /// Spans of `tracing` for which a layer had no room.
     pub(super) untracked: Arc<Untracked>,
+    /// Set once a layer may have something to say about spans that it has not made.
+    #[cfg(feature = "bridge")]
+    pub(super) inboxes: OnceLock<Inboxes>,
     pub(super) pipeline: Pipeline,
 }
 
@@ -113,6 +120,8 @@ impl Tracer {
             presumed: Presumed::default(),
             tail: None,
             untracked: Arc::default(),
+            #[cfg(feature = "bridge")]
+            inboxes: OnceLock::new(),
             pipeline: Pipeline::default(),
         })
     }
@@ -328,6 +337,18 @@ impl Tracer {
     /// Returns the methods of HTTP that are recorded by their names.
     pub(crate) fn methods(&self) -> &Methods {
         &self.inner.methods
+    }
+
+    /// Has the spans that start from now on fetch what is said about them at their end.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn open_inboxes(&self) {
+        self.inner.inboxes.get_or_init(Inboxes::default);
+    }
+
+    #[cfg(feature = "bridge")]
+    #[inline]
+    pub(crate) fn inboxes(&self) -> Option<&Inboxes> {
+        self.inner.inboxes.get()
     }
 
     #[cfg(feature = "bridge")]

@@ -6,6 +6,8 @@
 mod bridge;
 #[cfg(feature = "bridge")]
 mod bridge_bound;
+#[cfg(feature = "bridge")]
+mod bridge_events;
 mod carrier;
 #[cfg(feature = "console")]
 mod console;
