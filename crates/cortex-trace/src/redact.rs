@@ -20,6 +20,18 @@ pub(crate) struct Redact {
 #[cfg(any(feature = "bridge", feature = "otlp"))]
 const HIDDEN: &str = "[redacted]";
 
+/// The fields of a span that are no attributes, and so no secrets.
+///
+/// The list stands in the documentation of `TraceLayer`, too.
+#[cfg(any(feature = "bridge", feature = "otlp"))]
+const MEANINGFUL: [&str; 5] = [
+    "otel.kind",
+    "otel.name",
+    "otel.status_code",
+    "otel.status_description",
+    "otel.status_message",
+];
+
 /// What is secret without being told.
 ///
 /// The list stands in the documentation of `JsonLogs`, too.
@@ -134,22 +146,27 @@ fn normal(name: &str) -> String {
 #[cfg(any(feature = "bridge", feature = "otlp"))]
 pub(crate) struct Hide<'a, V> {
     redact: &'a Redact,
-    /// Names that start like this are no fields but mean something.
-    meaningful: &'static str,
+    /// Whether the fields in [`MEANINGFUL`] are no attributes.
+    spares_meaningful: bool,
     visitor: &'a mut V,
 }
 
 #[cfg(any(feature = "bridge", feature = "otlp"))]
 impl<'a, V: Visit> Hide<'a, V> {
     pub(crate) const fn new(redact: &'a Redact, visitor: &'a mut V) -> Self {
-        Self::but(redact, "\0", visitor)
-    }
-
-    /// Leaves fields alone whose names start with `meaningful`.
-    pub(crate) const fn but(redact: &'a Redact, meaningful: &'static str, visitor: &'a mut V) -> Self {
         Self {
             redact,
-            meaningful,
+            spares_meaningful: false,
+            visitor,
+        }
+    }
+
+    /// Makes one for the fields of a span, some of which are no attributes but have a meaning.
+    #[cfg(feature = "bridge")]
+    pub(crate) const fn of_span(redact: &'a Redact, visitor: &'a mut V) -> Self {
+        Self {
+            redact,
+            spares_meaningful: true,
             visitor,
         }
     }
@@ -157,7 +174,7 @@ impl<'a, V: Visit> Hide<'a, V> {
     #[inline]
     fn pass(&mut self, field: &Field, pass: impl FnOnce(&mut V)) {
         let name = field.name();
-        if self.redact.covers(name) && !name.starts_with(self.meaningful) {
+        if self.redact.covers(name) && !(self.spares_meaningful && MEANINGFUL.contains(&name)) {
             self.visitor.record_str(field, HIDDEN);
         } else {
             pass(self.visitor);

@@ -292,7 +292,7 @@ impl TraceLayer {
         if self.location {
             add_location(&mut fields, metadata);
         }
-        attributes.record(&mut Hide::but(&self.redact, OTEL, &mut fields));
+        attributes.record(&mut Hide::of_span(&self.redact, &mut fields));
         recording.apply(fields);
     }
 }
@@ -332,8 +332,6 @@ impl Drop for Unfinished<'_> {
         }
     }
 }
-/// How the names of the fields start that are no attributes, and so no secrets.
-const OTEL: &str = "otel.";
 
 fn add_location(fields: &mut SpanFields, metadata: &'static Metadata<'static>) {
     if let Some(file) = metadata.file() {
@@ -375,7 +373,7 @@ where
             return;
         };
         let mut fields = SpanFields::in_list(Vec::new(), values.len());
-        values.record(&mut Hide::but(&self.redact, OTEL, &mut fields));
+        values.record(&mut Hide::of_span(&self.redact, &mut fields));
         open.record(|recording| recording.apply(fields));
     }
 
@@ -463,7 +461,7 @@ impl TraceLayer {
     ) {
         let mut early = Early::default();
         if Early::has_fields(attributes.metadata()) {
-            attributes.record(&mut Hide::but(&self.redact, OTEL, &mut early));
+            attributes.record(&mut Hide::of_span(&self.redact, &mut early));
         }
         let kind = early.kind.unwrap_or_default();
         let own = early.name.take().map(Cow::Owned);

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use cortex_trace::{SpanData, TraceLayer};
+use cortex_trace::{SpanData, SpanKind, Status, TraceLayer};
 use tracing::field::Empty;
 use tracing::{info, info_span};
 use tracing_subscriber::layer::SubscriberExt;
@@ -82,6 +82,48 @@ fn more_names_can_be_hidden_and_fewer() {
     assert_eq!(hidden(&only), ["name"]);
     assert_eq!(only.name, "order"); // a field with a meaning is no attribute
     assert!(hidden(&one(|layer| layer.redact_only([""; 0]), work)).is_empty());
+}
+
+#[test]
+fn no_more_than_five_fields_have_a_meaning_that_is_shown() {
+    let names = [
+        "name",
+        "kind",
+        "status_code",
+        "status_description",
+        "status_message",
+        "otel.scope",
+    ];
+    let span = one(
+        |layer| layer.redact(names),
+        || {
+            let span = info_span!(
+                "login",
+                otel.name = "order",
+                otel.kind = "server",
+                otel.status_code = "error",
+                otel.status_message = "no",
+                otel.token = ?Secret,
+                otel.scope = ?Secret,
+                otel.kind.name = ?Secret,
+                otel.password = Empty,
+            );
+            span.record("otel.password", tracing::field::debug(Secret));
+            span.in_scope(|| info!(otel.secret = ?Secret, otel.name = ?Secret, "an event has none"));
+        },
+    );
+    let expected = [
+        "otel.token",
+        "otel.scope",
+        "otel.kind.name",
+        "otel.password",
+        "otel.secret",
+        "otel.name",
+    ];
+    assert_eq!(hidden(&span), expected);
+    assert_eq!((&*span.name, span.kind), ("order", SpanKind::Server));
+    let description = "no".into();
+    assert_eq!(span.status, Status::Error { description });
 }
 
 #[test]
