@@ -229,9 +229,11 @@ impl TraceLayer {
             route: route.as_deref(),
             ..Sort::of(&name, kind)
         };
-        let mut started = self
-            .tracer
-            .start_root(Context::current(), &Caller::Remote(parent), sort);
+        // Not that of whoever calls this: work in the span has had its deadline since it was made.
+        let base = open
+            .deadline()
+            .map_or(Context::new(), |deadline| Context::new().with_deadline(deadline));
+        let mut started = self.tracer.start_root(base, &Caller::Remote(parent), sort);
         let fresh = started.begin(&self.tracer, name, kind, None);
         let new = fresh.as_deref().map(Record::ids);
         let changed = open.change(identity(&started, kind, None), |recording| {

@@ -39,7 +39,8 @@ pub trait SpanExt: private::Sealed {
     /// Says that a span elsewhere has to do with this one. At most 128 are kept.
     fn add_link(&self, link: Link);
 
-    /// Makes a span in another process the parent: asks the sampler again, and this span changes its trace.
+    /// Makes a span in another process the parent: asks the sampler again, and this span changes its trace. Its
+    /// deadline stays.
     ///
     /// The name and the kind stay, and the sampler is told the route, too. Other fields that the span was made with are
     /// recorded only if it would have been recorded without that parent.

@@ -308,7 +308,7 @@ impl Open<'_> {
         let span = cell.span.load(Ordering::Acquire);
         let packed = cell.flags.load(Ordering::Acquire);
         let deadline = cell.deadline.load(Ordering::Acquire);
-        // The key last: see `write`.
+        // The key last: see `Spans::write`.
         if !self.is_open() {
             return None;
         }
@@ -321,6 +321,14 @@ impl Open<'_> {
             return Some(context);
         }
         Some(context.with_deadline(Deadline::at(self.spans.unpack(deadline))))
+    }
+
+    /// Returns the deadline, which is the same whatever the context becomes.
+    pub(super) fn deadline(self) -> Option<Deadline> {
+        let packed = self.cell.flags.load(Ordering::Acquire);
+        let deadline = self.cell.deadline.load(Ordering::Acquire);
+        let is_set = self.is_open() && packed & DEADLINE != 0;
+        is_set.then(|| Deadline::at(self.spans.unpack(deadline)))
     }
 
     #[inline]

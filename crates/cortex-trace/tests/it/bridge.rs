@@ -639,6 +639,33 @@ fn a_remote_parent_can_be_set_until_somebody_knows_the_span() {
     assert_eq!(Span::none().context(), Context::new());
 }
 
+#[test]
+fn a_remote_parent_does_not_change_the_deadline() {
+    let fixture = Fixture::new();
+    fixture.bridged(|| {
+        let (own, own_deadline) = numbered(1);
+        let (others, others_deadline) = numbered(2);
+        assert_ne!(own_deadline, others_deadline);
+        let with_one = {
+            let _guard = Context::new().with_deadline(own_deadline).attach();
+            info_span!("with one")
+        };
+        let inside = {
+            let _guard = own.attach();
+            info_span!("inside")
+        };
+        let without = info_span!("without");
+        let _guard = others.attach();
+        for span in [&with_one, &inside, &without] {
+            span.set_remote_parent(remote(Flags::SAMPLED)).unwrap();
+            span.set_remote_parent(remote(Flags::SAMPLED)).unwrap();
+        }
+        assert_eq!(with_one.context().deadline(), Some(own_deadline));
+        assert_eq!(inside.context().deadline(), Some(own_deadline));
+        assert_eq!(without.context().deadline(), None);
+    });
+}
+
 /// Returns what a call from here takes along.
 fn called(tracer: &Tracer) -> HeaderMap {
     let mut headers = HeaderMap::new();
