@@ -64,6 +64,7 @@ impl Record {
         if let Some(end) = self.ended.take() {
             self.data.end = self.wall(end);
         }
+        self.started = None;
         std::mem::replace(&mut self.data, SpanData::BLANK)
     }
 
@@ -89,6 +90,12 @@ impl Record {
                 value: Value::Bool(false),
             });
         }
+    }
+
+    /// Says whether nothing is left of a span, but perhaps its memory.
+    #[cfg(test)]
+    pub(super) fn is_blank(&self) -> bool {
+        (self.started, self.ended) == (None, None) && self.data == SpanData::BLANK
     }
 
     /// Returns the span, whose end is not known yet.

@@ -121,6 +121,7 @@ mod tests {
     use crate::propagation::TraceState;
     use crate::span::{Attribute, Link, SpanData, SpanEvent, SpanKind, Status};
     use cortex_core::{Clock, Context, Flags, SpanId, SystemClock, TraceId};
+    use std::time::Duration;
 
     /// A span in which everything is something.
     fn used(mut record: Box<Record>) -> Box<Record> {
@@ -177,6 +178,20 @@ mod tests {
         assert_eq!(*record.data(), SpanData::BLANK);
         assert_eq!(record.data().tracestate, TraceState::EMPTY);
         assert!(record.data().attributes.capacity() > 0, "its memory is kept");
+    }
+
+    #[test]
+    fn a_span_that_goes_from_record_to_record_keeps_its_end() {
+        let mut record = used(Box::new(Record::BLANK));
+        let (started, wall) = (SystemClock.now(), SystemClock.wall());
+        record.begin(started, wall);
+        record.end(started + Duration::from_secs(7));
+        let span = unpack(record);
+        assert_eq!(span.end, wall + Duration::from_secs(7));
+        let left = OWN.with(|own| own.borrow().0.iter().all(|record| record.is_blank()));
+        assert!(left && OWN.with(|own| !own.borrow().0.is_empty()));
+        let packed = pack(span.clone());
+        assert_eq!(unpack(packed), span);
     }
 
     #[test]
