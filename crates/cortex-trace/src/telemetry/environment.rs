@@ -17,7 +17,8 @@ impl Telemetry {
     /// `otlp`, those of `Otlp::from_env` and the `OTEL_BLRP_*` of `OtlpLogsBuilder::from_env`, these are read:
     /// `OTEL_TRACES_EXPORTER` and `OTEL_LOGS_EXPORTER`, which are `otlp`, `console` or `none` (for spans, `console`
     /// needs the feature of that name), and `RUST_LOG` for the filter. Without them both go to a collector if the
-    /// feature `otlp` is on, and nowhere if it is not.
+    /// feature `otlp` is on, and nowhere if it is not. With `OTEL_SDK_DISABLED=true` nothing goes anywhere but lines to
+    /// the console, if `OTEL_LOGS_EXPORTER` says so, and only `OTEL_PROPAGATORS` and `RUST_LOG` need be right.
     ///
     /// # Errors
     ///
@@ -52,27 +53,28 @@ impl Telemetry {
     ) -> Result<TelemetryBuilder, TelemetryError> {
         let tracer = Tracer::builder(service).variables(&variable)?;
         let mut builder = Self::builder(tracer);
-        match Exporter::read(TRACES, cfg!(feature = "console"), &variable)? {
-            Exporter::None => {}
+        // What is not used need not be right, so that switching all off helps against what is wrong.
+        let is_disabled = builder.tracer.is_disabled();
+        match Exporter::read(TRACES, cfg!(feature = "console"), &variable) {
+            _ if is_disabled => {}
+            Err(error) => return Err(error.into()),
+            Ok(Exporter::None) => {}
             #[cfg(feature = "console")]
-            Exporter::Console => builder.tracer = builder.tracer.export(crate::Console::stderr()),
+            Ok(Exporter::Console) => builder.tracer = builder.tracer.export(crate::Console::stderr()),
             #[cfg(not(feature = "console"))]
-            Exporter::Console => unreachable!("refused above"),
-            // What is not used need not be right, so that switching all off helps against what is wrong.
+            Ok(Exporter::Console) => unreachable!("refused above"),
             #[cfg(feature = "otlp")]
-            Exporter::Otlp if builder.tracer.is_disabled() => {}
-            #[cfg(feature = "otlp")]
-            Exporter::Otlp => {
+            Ok(Exporter::Otlp) => {
                 builder.tracer = builder.tracer.export(crate::Otlp::from_variables(&variable)?);
             }
         }
-        match Exporter::read(LOGS, true, &variable)? {
-            Exporter::None => {}
-            Exporter::Console => builder = builder.text_logs(TextLogs::stdout()),
+        match Exporter::read(LOGS, true, &variable) {
+            Ok(Exporter::Console) => builder = builder.text_logs(TextLogs::stdout()),
+            _ if is_disabled => {}
+            Err(error) => return Err(error.into()),
+            Ok(Exporter::None) => {}
             #[cfg(feature = "otlp")]
-            Exporter::Otlp if builder.tracer.is_disabled() => {}
-            #[cfg(feature = "otlp")]
-            Exporter::Otlp => {
+            Ok(Exporter::Otlp) => {
                 builder = builder.otlp_logs(crate::Otlp::logs_from_variables(&variable)?);
                 builder.log_limits.read(&crate::export::BLRP, &variable)?;
             }

@@ -177,7 +177,7 @@ impl TracerBuilder {
         self
     }
 
-    #[cfg(all(feature = "telemetry", feature = "otlp"))]
+    #[cfg(feature = "telemetry")]
     pub(crate) const fn is_disabled(&self) -> bool {
         self.disabled
     }
@@ -193,13 +193,13 @@ impl TracerBuilder {
     ///
     /// The service has no name, a limit is zero, or a thread did not start.
     pub fn build(self) -> Result<Tracer, BuildError> {
+        if self.disabled {
+            return Ok(Tracer::propagate_only_with(self.propagators));
+        }
         if self.resource.service_name().is_empty() {
             return Err(BuildError::new(BuildErrorKind::ServiceName));
         }
         let limits = self.limits.checked()?;
-        if self.disabled {
-            return Ok(Tracer::propagate_only_with(self.propagators));
-        }
         let untracked = Arc::default();
         let pipeline = Pipeline::start(self.exporters, &self.resource, limits, &untracked)
             .map_err(BuildError::thread)?;

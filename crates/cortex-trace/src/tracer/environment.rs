@@ -22,8 +22,9 @@ impl TracerBuilder {
     /// The variables are those of the OpenTelemetry specification: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
     /// `OTEL_TRACES_SAMPLER` and `_ARG`, `OTEL_PROPAGATORS`, `OTEL_BSP_SCHEDULE_DELAY`, `_MAX_QUEUE_SIZE` and
     /// `_MAX_EXPORT_BATCH_SIZE`, and `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, a full list of the
-    /// [known methods](Self::known_methods). With `OTEL_SDK_DISABLED=true` the tracer records nothing, exports nothing and passes
-    /// traces on. `OTEL_BSP_EXPORT_TIMEOUT` has no counterpart: each exporter has limits of its own.
+    /// [known methods](Self::known_methods). With `OTEL_SDK_DISABLED=true` the tracer records nothing, exports nothing and
+    /// passes traces on, and no other variable but `OTEL_PROPAGATORS` need be right. `OTEL_BSP_EXPORT_TIMEOUT` has no
+    /// counterpart: each exporter has limits of its own.
     ///
     /// # Errors
     ///
@@ -55,6 +56,16 @@ impl TracerBuilder {
         mut self,
         variable: impl Fn(&'static str) -> Option<OsString>,
     ) -> Result<Self, VariableError> {
+        // First, so that switching all off helps against whatever is wrong.
+        self.disabled = text(&variable, DISABLED)?.is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        if let Some(value) = text(&variable, PROPAGATORS)? {
+            self.propagators = value.parse().map_err(|error| {
+                VariableError::caused(PROPAGATORS, "names of propagators between commas", error)
+            })?;
+        }
+        if self.disabled {
+            return Ok(self);
+        }
         self.resource.read(&variable)?;
         if let Some(name) = text(&variable, SAMPLER)? {
             let arg = text(&variable, SAMPLER_ARG)?;
@@ -65,17 +76,11 @@ impl TracerBuilder {
                 }
             })?;
         }
-        if let Some(value) = text(&variable, PROPAGATORS)? {
-            self.propagators = value.parse().map_err(|error| {
-                VariableError::caused(PROPAGATORS, "names of propagators between commas", error)
-            })?;
-        }
         if let Some(list) = text(&variable, METHODS)? {
             let expected = "methods of HTTP between commas";
             self.methods = Methods::parse(&list).ok_or(VariableError::new(METHODS, expected))?;
         }
         self.limits.read(&BSP, &variable)?;
-        self.disabled = text(&variable, DISABLED)?.is_some_and(|value| value.eq_ignore_ascii_case("true"));
         Ok(self)
     }
 }
@@ -186,20 +191,54 @@ mod tests {
         }
     }
 
+    /// Variables that cannot be used, and whether something else says why.
+    const WRONG: [(&str, &str, bool); 10] = [
+        (RESOURCE, "a", false),
+        (RESOURCE, "a=%g0", false),
+        (SAMPLER, "xray", true),
+        (PROPAGATORS, "xray", true),
+        (METHODS, "GET POST", false),
+        (METHODS, ",", false),
+        (DELAY, "1s", false),
+        (QUEUE, "0", false),
+        (QUEUE, "-1", false),
+        (BATCH, "0", false),
+    ];
+
+    #[test]
+    fn disabled_it_minds_no_variable_but_that_of_what_it_does() {
+        let disabled = (DISABLED, "true");
+        for (name, value, _) in WRONG {
+            let built = builder(&[disabled, (name, value), (SERVICE, "b")]);
+            match built {
+                Ok(builder) => assert!(!builder.build().unwrap().span("x").start().is_recording()),
+                Err(error) => assert_eq!((name, error.name()), (PROPAGATORS, PROPAGATORS)),
+            }
+        }
+        let argument = builder(&[disabled, (SAMPLER, "traceidratio"), (SAMPLER_ARG, "2")]);
+        assert!(argument.is_ok());
+        let no_text = Tracer::builder("shop").variables(|name| match name {
+            DISABLED => Some("true".into()),
+            PROPAGATORS => None,
+            _ => Some(unusable()),
+        });
+        assert!(no_text.is_ok());
+        // Whose name the variable would have said.
+        let nameless = Tracer::builder("").variables(|name| (name == DISABLED).then(|| "true".into()));
+        assert!(nameless.unwrap().queue_capacity(0).build().is_ok());
+    }
+
+    /// What is no text, where there is such a thing.
+    fn unusable() -> OsString {
+        #[cfg(unix)]
+        return std::os::unix::ffi::OsStringExt::from_vec(vec![0xff]);
+        #[cfg(not(unix))]
+        return "=".into();
+    }
+
     #[test]
     fn what_cannot_be_used_is_named() {
-        for (name, value, has_cause) in [
-            (RESOURCE, "a", false),
-            (RESOURCE, "a=%g0", false),
-            (SAMPLER, "xray", true),
-            (PROPAGATORS, "xray", true),
-            (METHODS, "GET POST", false),
-            (METHODS, ",", false),
-            (DELAY, "1s", false),
-            (QUEUE, "0", false),
-            (QUEUE, "-1", false),
-            (BATCH, "0", false),
-        ] {
+        for (name, value, has_cause) in WRONG {
             let error = builder(&[(name, value)]).unwrap_err();
             assert_eq!(error.name(), name, "{value}");
             assert_eq!(error.source().is_some(), has_cause, "{name} {value}");

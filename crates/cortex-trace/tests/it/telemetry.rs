@@ -157,6 +157,28 @@ fn variables_choose_where_it_goes() {
             "{error}"
         );
     }
+    for (name, value) in [
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_LOGS_EXPORTER", "syslog"),
+        ("OTEL_TRACES_SAMPLER", "xray"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "nowhere"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+    ] {
+        let builder = Telemetry::from_variables("shop", |asked| match asked {
+            "OTEL_SDK_DISABLED" => Some("true".into()),
+            "OTEL_PROPAGATORS" => Some("b3".into()),
+            _ => (asked == name).then(|| value.into()),
+        });
+        let (telemetry, _) = builder.unwrap().build().unwrap();
+        assert_eq!(telemetry.tracer().propagators().to_string(), "b3", "{name}");
+        assert_eq!(telemetry.tracer().stats_by_exporter().count(), 0, "{name}");
+    }
+    let lines = build(&[("OTEL_SDK_DISABLED", "true"), ("OTEL_LOGS_EXPORTER", "console")]).unwrap();
+    assert_eq!(lines.build().unwrap().0.logs().len(), 1);
     #[cfg(feature = "otlp")]
     {
         let (telemetry, _) = build(&[]).unwrap().build().unwrap();
