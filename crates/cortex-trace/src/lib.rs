@@ -24,7 +24,6 @@ mod otlp;
 #[cfg(any(feature = "console", feature = "logs"))]
 mod printable;
 pub mod propagation;
-#[cfg(any(feature = "bridge", feature = "logs"))]
 mod redact;
 mod sampler;
 mod span;

@@ -1,10 +1,10 @@
-//! Fields whose values are secret, which the names say.
+//! Fields and parameters whose values are secret, which the names say.
 
 use std::cmp::Ordering;
-#[cfg(any(feature = "bridge", feature = "otlp"))]
+#[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]
 use std::{error::Error, fmt};
 
-#[cfg(any(feature = "bridge", feature = "otlp"))]
+#[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]
 use tracing::field::{Field, Visit};
 
 /// The names of the fields whose values are nobody's business.
@@ -17,13 +17,13 @@ pub(crate) struct Redact {
 }
 
 /// What stands in place of a secret.
-#[cfg(any(feature = "bridge", feature = "otlp"))]
+#[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]
 const HIDDEN: &str = "[redacted]";
 
 /// The fields of a span that are no attributes, and so no secrets.
 ///
 /// The list stands in the documentation of `TraceLayer`, too.
-#[cfg(any(feature = "bridge", feature = "otlp"))]
+#[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]
 const MEANINGFUL: [&str; 5] = [
     "otel.kind",
     "otel.name",
@@ -57,6 +57,17 @@ const OBVIOUS: [&str; 19] = [
     "x_api_key",
 ];
 
+/// What in the query of an address is as good as a password, by the semantic conventions.
+const SIGNATURES: [&str; 7] = [
+    "AWSAccessKeyId",
+    "Signature",
+    "X-Amz-Credential",
+    "X-Amz-Security-Token",
+    "X-Amz-Signature",
+    "X-Goog-Signature",
+    "sig",
+];
+
 impl Default for Redact {
     fn default() -> Self {
         let mut redact = Self::nothing();
@@ -66,6 +77,13 @@ impl Default for Redact {
 }
 
 impl Redact {
+    /// The names of the parameters in the query of an address that are secret.
+    pub(crate) fn of_queries() -> Self {
+        let mut redact = Self::default();
+        redact.add(SIGNATURES);
+        redact
+    }
+
     pub(crate) const fn nothing() -> Self {
         Self {
             names: Vec::new(),
@@ -84,6 +102,7 @@ impl Redact {
     }
 
     /// Forgets all names and takes these.
+    #[cfg(any(feature = "bridge", feature = "logs"))]
     pub(crate) fn only<N: AsRef<str>>(&mut self, names: impl IntoIterator<Item = N>) {
         *self = Self::nothing();
         self.add(names);
@@ -143,7 +162,7 @@ fn normal(name: &str) -> String {
 }
 
 /// Passes fields on, and something else in place of the values of those that are secret.
-#[cfg(any(feature = "bridge", feature = "otlp"))]
+#[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]
 pub(crate) struct Hide<'a, V> {
     redact: &'a Redact,
     /// Whether the fields in [`MEANINGFUL`] are no attributes.
@@ -151,7 +170,7 @@ pub(crate) struct Hide<'a, V> {
     visitor: &'a mut V,
 }
 
-#[cfg(any(feature = "bridge", feature = "otlp"))]
+#[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]
 impl<'a, V: Visit> Hide<'a, V> {
     pub(crate) const fn new(redact: &'a Redact, visitor: &'a mut V) -> Self {
         Self {
@@ -182,7 +201,7 @@ impl<'a, V: Visit> Hide<'a, V> {
     }
 }
 
-#[cfg(any(feature = "bridge", feature = "otlp"))]
+#[cfg(any(feature = "bridge", all(feature = "otlp", feature = "logs")))]
 impl<V: Visit> Visit for Hide<'_, V> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.pass(field, |visitor| visitor.record_f64(field, value));

@@ -171,7 +171,6 @@ impl Recording {
         }
     }
 
-    #[cfg(feature = "tower")]
     pub(super) const fn tracer(&self) -> &Tracer {
         &self.tracer
     }

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, Uri, Version, header};
 
 use super::methods::Methods;
 use super::recording::Recording;
+use crate::redact::Redact;
 
 const REDACTED: &str = "REDACTED";
 
@@ -26,7 +27,8 @@ pub(super) fn record_request(recording: &mut Recording, headers: &HeaderMap, tar
         .map_or((target, None), |(path, query)| (path, Some(query)));
     recording.set_attribute("url.path", path);
     if let Some(query) = query {
-        recording.set_attribute("url.query", redact_query(query).into_owned());
+        let query = redact_query(query, recording.tracer().secrets_of_queries()).into_owned();
+        recording.set_attribute("url.query", query);
     }
     if let Some((address, port)) = text(headers, &header::HOST).as_deref().and_then(host_and_port) {
         recording.set_attribute("server.address", address);
@@ -42,7 +44,8 @@ pub(super) fn record_request(recording: &mut Recording, headers: &HeaderMap, tar
 /// Records where a client sends a request.
 pub(super) fn record_target(recording: &mut Recording, uri: &Uri) {
     record_host(recording, uri);
-    recording.set_attribute("url.full", full_url(uri));
+    let url = full_url(uri, recording.tracer().secrets_of_queries());
+    recording.set_attribute("url.full", url);
 }
 
 /// Records the server that an address names, if it names one.
@@ -121,10 +124,12 @@ fn without_brackets(host: &str) -> &str {
 }
 
 /// Hides the values of query parameters that are credentials.
-fn redact_query(query: &str) -> Cow<'_, str> {
+fn redact_query<'a>(query: &'a str, secrets: &Redact) -> Cow<'a, str> {
     let is_secret = |pair: &str| {
-        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
-        SECRETS.iter().any(|secret| key.eq_ignore_ascii_case(secret))
+        let key = decoded(pair.split_once('=').map_or(pair, |(key, _)| key));
+        // Of `user[password]` and `tokens[]` what the last brackets belong to.
+        let mut parts = key.rsplit(['[', ']']).filter(|part| !part.is_empty());
+        parts.next().is_some_and(|name| secrets.covers(name))
     };
     if !query.split('&').any(is_secret) {
         return Cow::Borrowed(query);
@@ -146,18 +151,28 @@ fn redact_query(query: &str) -> Cow<'_, str> {
     Cow::Owned(redacted)
 }
 
-const SECRETS: [&str; 7] = [
-    "AWSAccessKeyId",
-    "Signature",
-    "X-Amz-Credential",
-    "X-Amz-Security-Token",
-    "X-Amz-Signature",
-    "X-Goog-Signature",
-    "sig",
-];
+/// Undoes percent encoding, as whoever reads the query does; what is malformed stays as it is.
+fn decoded(key: &str) -> Cow<'_, str> {
+    if !key.contains('%') {
+        return Cow::Borrowed(key);
+    }
+    let (mut bytes, mut rest) = (Vec::with_capacity(key.len()), key.as_bytes());
+    while let [byte, after @ ..] = rest {
+        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let encoded = digit(0).zip(digit(1)).filter(|_| *byte == b'%');
+        if let Some(decoded) = encoded.and_then(|(high, low)| u8::try_from(high << 4 | low).ok()) {
+            bytes.push(decoded);
+            rest = &after[2..];
+        } else {
+            bytes.push(*byte);
+            rest = after;
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
 
-/// Writes an address without user name, password and signatures.
-fn full_url(uri: &Uri) -> String {
+/// Writes an address without user name, password and what is secret in the query.
+fn full_url(uri: &Uri, secrets: &Redact) -> String {
     let mut url = String::new();
     if let Some(scheme) = uri.scheme_str() {
         url.push_str(scheme);
@@ -176,7 +191,7 @@ fn full_url(uri: &Uri) -> String {
     url.push_str(uri.path());
     if let Some(query) = uri.query() {
         url.push('?');
-        url.push_str(&redact_query(query));
+        url.push_str(&redact_query(query, secrets));
     }
     url
 }
@@ -205,6 +220,8 @@ mod tests {
 
     #[test]
     fn credentials_are_redacted() {
+        let mut secrets = Redact::of_queries();
+        secrets.add(["card", "Ä"]);
         for (query, shown) in [
             ("a=1&b=2", "a=1&b=2"),
             ("sig=abc&x=1", "sig=REDACTED&x=1"),
@@ -213,8 +230,32 @@ mod tests {
             ("sig", "sig"),
             ("signature2=1", "signature2=1"),
             ("", ""),
+            (
+                "token=1&access_token=2&api_key=3&password=4&Api-Key=5&apikey=6",
+                "token=REDACTED&access_token=REDACTED&api_key=REDACTED&password=REDACTED&Api-Key=REDACTED&apikey=REDACTED",
+            ),
+            (
+                "%74oken=1&to%6bEn=2&x=%26token%3d",
+                "%74oken=REDACTED&to%6bEn=REDACTED&x=%26token%3d",
+            ),
+            (
+                "user[password]=1&user%5Bpassword%5D=2",
+                "user[password]=REDACTED&user%5Bpassword%5D=REDACTED",
+            ),
+            (
+                "token[]=1&user.pwd=2&[]=3",
+                "token[]=REDACTED&user.pwd=REDACTED&[]=3",
+            ),
+            (
+                "card=1&%63ARD=2&%c3%a4=3&%C3%84=4",
+                "card=REDACTED&%63ARD=REDACTED&%c3%a4=REDACTED&%C3%84=REDACTED",
+            ),
+            (
+                "%=1&%7=2&%zz=3&%ff=4&tokens=5&next=token",
+                "%=1&%7=2&%zz=3&%ff=4&tokens=5&next=token",
+            ),
         ] {
-            assert_eq!(redact_query(query), shown);
+            assert_eq!(redact_query(query, &secrets), shown);
         }
         for (uri, shown) in [
             ("http://a.example/x?sig=1", "http://a.example/x?sig=REDACTED"),
@@ -225,7 +266,7 @@ mod tests {
             ("/relative?a=1", "/relative?a=1"),
             ("http://[::1]:8080", "http://[::1]:8080/"),
         ] {
-            assert_eq!(full_url(&uri.parse().unwrap()), shown);
+            assert_eq!(full_url(&uri.parse().unwrap(), &secrets), shown);
         }
     }
 

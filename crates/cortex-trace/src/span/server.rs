@@ -34,7 +34,7 @@ use crate::tracer::Sort;
 pub struct ServerStart<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The path, with or without the query, whose credentials are not recorded.
+    /// The path, with or without the query, whose [credentials](crate::TracerBuilder::redact_query) are not recorded.
     pub path: &'a str,
     /// When the request arrived.
     pub start: Instant,

@@ -13,6 +13,7 @@ use super::handle::Inner;
 use super::wall::Wall;
 use crate::export::{Exporter, Limits, Pipeline};
 use crate::propagation::Propagators;
+use crate::redact::Redact;
 use crate::sampler::{AlwaysOn, ParentBased, Presumed, Sampler};
 use crate::span::Methods;
 use crate::tail::{Store, Tail};
@@ -55,6 +56,7 @@ pub struct TracerBuilder {
     restart: bool,
     pub(super) propagators: Propagators,
     pub(super) methods: Methods,
+    secrets_of_queries: Redact,
     /// Records nothing, whatever else was set.
     pub(super) disabled: bool,
     tail: Option<Tail>,
@@ -73,6 +75,7 @@ impl TracerBuilder {
             restart: false,
             propagators: Propagators::default(),
             methods: Methods::default(),
+            secrets_of_queries: Redact::of_queries(),
             disabled: false,
             tail: None,
         }
@@ -151,6 +154,33 @@ impl TracerBuilder {
         self
     }
 
+    /// Adds names of parameters whose values are not recorded in `url.query` and `url.full`; `REDACTED` stands there.
+    ///
+    /// Without this these are the names of fields that logs hide, `token`, `api_key` and `password` for instance, and
+    /// `AWSAccessKeyId`, `Signature`, `X-Amz-Credential`, `X-Amz-Security-Token`, `X-Amz-Signature`, `X-Goog-Signature`
+    /// and `sig`. Names are compared as whoever reads the query sees them, without percent encoding, and in any case, with
+    /// `-` for `_`; of `user[password]` and `user.password` the last part counts.
+    ///
+    /// ```
+    /// use cortex_core::{Clock, SystemClock};
+    /// use cortex_trace::{InMemory, ServerStart, Tracer};
+    /// use http::{HeaderMap, Method};
+    /// use std::time::Duration;
+    ///
+    /// let spans = InMemory::new();
+    /// let tracer = Tracer::builder("shop").redact_query(["iban"]).export(spans.clone()).build()?;
+    /// let path = "/pay?sum=7&iban=DE02&token=hunter2";
+    /// drop(tracer.server(&HeaderMap::new(), ServerStart { method: &Method::GET, path, start: SystemClock.now() }));
+    /// tracer.flush_blocking(Duration::from_secs(60))?;
+    /// let query = spans.spans()[0].attribute("url.query").map(ToString::to_string);
+    /// assert_eq!(query.as_deref(), Some("sum=7&iban=REDACTED&token=REDACTED"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn redact_query<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.secrets_of_queries.add(names);
+        self
+    }
+
     /// Sets how many spans may wait for each exporter, 8192 without it; more are dropped and counted.
     pub const fn queue_capacity(mut self, spans: usize) -> Self {
         self.limits.capacity = spans;
@@ -216,6 +246,7 @@ impl TracerBuilder {
             restart: self.restart,
             propagators: self.propagators,
             methods: self.methods,
+            secrets_of_queries: self.secrets_of_queries,
             pipeline,
         }))
     }

@@ -12,6 +12,7 @@ use super::TracerBuilder;
 use super::wall::Wall;
 use crate::export::{Pipeline, Untracked};
 use crate::propagation::Propagators;
+use crate::redact::Redact;
 use crate::sampler::{Presumed, Sampler, SamplingStats};
 #[cfg(feature = "bridge")]
 use crate::span::Inboxes;
@@ -53,6 +54,8 @@ pub(super) struct Inner {
     pub(super) restart: bool,
     pub(super) propagators: Propagators,
     pub(super) methods: Methods,
+    /// Which parameters of queries are not recorded.
+    pub(super) secrets_of_queries: Redact,
     /// Whether the sampler is asked below local roots, too.
     pub(super) asks_children: bool,
     pub(super) presumed: Presumed,
@@ -116,6 +119,7 @@ impl Tracer {
             restart: false,
             propagators,
             methods: Methods::default(),
+            secrets_of_queries: Redact::nothing(), // as nothing is recorded
             asks_children: false,
             presumed: Presumed::default(),
             tail: None,
@@ -185,7 +189,7 @@ impl Tracer {
 
     /// Starts the span of a request that is about to be sent; [`Span::inject`] puts it into its headers.
     ///
-    /// User names, passwords and signatures in the address are not recorded.
+    /// User names, passwords and what is [secret in the query](TracerBuilder::redact_query) are not recorded.
     pub fn client(&self, method: &Method, uri: &Uri) -> Span {
         Span::client(self, method, uri)
     }
@@ -343,6 +347,10 @@ impl Tracer {
     #[cfg(feature = "bridge")]
     pub(crate) fn open_inboxes(&self) {
         self.inner.inboxes.get_or_init(Inboxes::default);
+    }
+
+    pub(crate) fn secrets_of_queries(&self) -> &Redact {
+        &self.inner.secrets_of_queries
     }
 
     #[cfg(feature = "bridge")]
