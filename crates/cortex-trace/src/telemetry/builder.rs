@@ -110,7 +110,7 @@ impl TelemetryBuilder {
         self
     }
 
-    /// Starts everything and makes it the subscriber of the process.
+    /// Starts everything and makes it the subscriber of the process; in one that forks, after that, in each child.
     ///
     /// Records of the `log` crate, which some libraries make, come along once `tracing_log::LogTracer::init()` was called.
     ///

@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, Uri};
 use super::TracerBuilder;
 use super::wall::Wall;
 use crate::export::{Pipeline, Untracked};
+use crate::id;
 use crate::propagation::Propagators;
 use crate::redact::Redact;
 use crate::sampler::{Presumed, Sampler, SamplingStats};
@@ -24,6 +25,10 @@ use crate::{ExportError, FlushError, Stats, TailStats};
 ///
 /// A clone is the same tracer. When the last clone and the last recorded span are dropped, the exporters finish in the
 /// background what is queued; [`shutdown`](Self::shutdown) waits for that.
+///
+/// A process that forks builds its tracer after the fork, on the thread that goes on in the child, one in each child.
+/// One that was built before is of no use there: the threads of its exporters stayed behind, and the ids are those of
+/// the parent and of its other children.
 ///
 /// # Examples
 ///
@@ -307,6 +312,7 @@ impl Tracer {
     }
 
     pub(super) fn new(inner: Inner) -> Self {
+        id::reseed();
         Self {
             inner: Arc::new(inner),
         }
