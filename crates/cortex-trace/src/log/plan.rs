@@ -47,11 +47,8 @@ impl Plan {
         let mut head = String::new();
         format.head(&mut head, *metadata.level(), metadata.target());
         let is_log_crate = is_log_crate(metadata);
-        let names: Vec<_> = metadata
-            .fields()
-            .iter()
-            .map(|field| plain(field.name()))
-            .collect();
+        // Those of `r#type` and its like come without the `r#`, since 0.1.43 of `tracing`.
+        let names: Vec<_> = metadata.fields().iter().map(|field| field.name()).collect();
         let taken = if metadata.is_span() {
             F::TAKEN_IN_SPAN
         } else {
@@ -86,11 +83,6 @@ impl Plan {
     pub(super) fn key(&self, field: &Field) -> Option<&Key> {
         self.keys.get(field.index())
     }
-}
-
-/// Returns the name of a field without what makes a keyword of it a name.
-fn plain(name: &str) -> &str {
-    name.strip_prefix("r#").unwrap_or(name)
 }
 
 /// The plans of one layer.

@@ -293,6 +293,108 @@ fn secrets_are_not_even_formatted() {
     assert_eq!(only, ["password", "user"]);
 }
 
+#[cfg(feature = "telemetry")]
+#[test]
+fn a_name_that_is_a_keyword_is_the_same_in_all_that_is_told() {
+    use cortex_testkit::Recorder;
+    use cortex_trace::{InMemory, JsonLogs};
+
+    #[tracing::instrument(fields(b.r#ref = 3, r#token = "hunter1"))]
+    fn work(r#type: u32, r#password: &str) {
+        tracing::info!(
+            r#type,
+            r#token = "hunter2",
+            b.r#ref = 4,
+            b.r#secret = "hunter3",
+            "m"
+        );
+    }
+
+    let (collector, spans, lines) = (
+        Collector::start(Speaks::Http, []),
+        InMemory::new(),
+        Recorder::new(),
+    );
+    let tracer = Tracer::builder("shop").export(spans.clone()).build().unwrap();
+    let logs = patient().redact(["ref"]).start(collector.exporter()).unwrap();
+    let output = lines.clone();
+    let subscriber = tracing_subscriber::registry()
+        .with(tracer.layer().redact(["ref"]))
+        .with(JsonLogs::new(move || output.clone()).redact(["ref"]))
+        .with(logs.clone());
+    tracing::subscriber::with_default(subscriber, || work(7, "hunter0"));
+    tracer.shutdown_blocking(AGES).unwrap();
+    logs.shutdown_blocking(AGES).unwrap();
+
+    let (seven, hidden) = ("7".to_owned(), "[redacted]".to_owned());
+    let pair = |name: &str, value: &String| (name.to_owned(), value.clone());
+    let of_span = [
+        pair("b.ref", &hidden),
+        pair("password", &hidden),
+        pair("token", &hidden),
+        pair("type", &seven),
+    ];
+    let of_event = [
+        pair("b.ref", &hidden),
+        pair("b.secret", &hidden),
+        pair("token", &hidden),
+        pair("type", &seven),
+    ];
+    let sorted = |pairs: Vec<(String, String)>| {
+        let own = |(name, _): &(String, String)| {
+            ![
+                "level",
+                "target",
+                "timestamp",
+                "message",
+                "name",
+                "span",
+                "trace_flags",
+            ]
+            .contains(&&**name)
+                && !name.ends_with("_id")
+        };
+        let mut pairs: Vec<_> = pairs.into_iter().filter(own).collect();
+        pairs.sort();
+        pairs
+    };
+    let of_list = |list: &[cortex_trace::Attribute]| {
+        sorted(
+            list.iter()
+                .map(|field| pair(&field.key, &field.value.to_string()))
+                .collect(),
+        )
+    };
+    let span = spans.take().remove(0);
+    assert_eq!(of_list(&span.attributes), of_span);
+    assert_eq!(of_list(&span.events[0].attributes), of_event);
+
+    let line: serde_json::Value = serde_json::from_str(&lines.text()).unwrap();
+    let of_line = |object: &serde_json::Value| {
+        let fields = object.as_object().unwrap().iter();
+        let text =
+            |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        sorted(fields.map(|(name, value)| (name.clone(), text(value))).collect())
+    };
+    assert_eq!(
+        (of_line(&line["span"]), of_line(&line)),
+        (of_span.to_vec(), of_event.to_vec())
+    );
+
+    let request: ExportLogsServiceRequest = collector.next().decode();
+    let record = &request.resource_logs[0].scope_logs[0].log_records[0];
+    let text = |value| match value {
+        Value::StringValue(text) => text,
+        Value::IntValue(number) => number.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let fields = attributes(record).into_iter();
+    let of_record = fields
+        .map(|(name, value)| (name.to_owned(), text(value)))
+        .collect();
+    assert_eq!(sorted(of_record), of_event);
+}
+
 #[test]
 fn a_variable_of_one_signal_is_the_business_of_that_one() {
     let (spans, logs) = (
