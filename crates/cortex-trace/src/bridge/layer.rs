@@ -59,28 +59,29 @@ use crate::{Captured, Link, SpanKind, Tracer, Value};
 /// `[redacted]` stands in place of the value of a field, of a span or an event, whose name says that it is secret:
 /// `password`, `passwd`, `pwd`, `passphrase`, `secret`, `client_secret`, `credentials`, `private_key`, `token`,
 /// `access_token`, `refresh_token`, `id_token`, `api_key`, `apikey`, `x_api_key`, `authorization`,
-/// `proxy_authorization`, `cookie`, `set_cookie`, and what [`redact`](Self::redact) adds. Of a field that is a path the last
-/// segment counts, or as many as the name has; case does not, nor does `-` for `_`. The value is not even formatted. Not hidden are the fields of
-/// the table, messages, and what [`SpanExt::set_attribute`](crate::SpanExt::set_attribute) sets.
+/// `proxy_authorization`, `cookie`, `set_cookie`, and what [`redact`](Self::redact) adds. Of a field that is a path the
+/// last segment counts, or as many as the name has; case does not, nor does `-` for `_`. The value is not even
+/// formatted. Not hidden are the fields of the table, messages, and what
+/// [`SpanExt::set_attribute`](crate::SpanExt::set_attribute) sets.
 ///
 /// # Filters
 ///
-/// What a filter of this layer hides is passed over: an event or a child that names such a span as its parent belongs to
-/// the nearest span around it. That needs the subscriber, which `tracing-subscriber` 0.3 does not tell to a layer inside of
-/// an `Option` or a `Vec`: use `and_then` or `Box<dyn Layer<_>>` there.
+/// What a filter of this layer hides is passed over: an event or a child that names such a span as its parent belongs
+/// to the nearest span around it. That needs the subscriber, which `tracing-subscriber` 0.3 does not tell to a layer
+/// inside of an `Option` or a `Vec`: use `and_then` or `Box<dyn Layer<_>>` there.
 ///
 /// # Bounds
 ///
-/// About a million spans can be open at the same time: there is room for 1,348,096 in 130 MB, or for some fewer if their
-/// ids fall badly. The memory is taken in steps of 400 kB as it is needed, and kept for the next spans. A span that finds
-/// no room is not traced, what is in it belongs to the span around it, and [`Stats::untracked`](crate::Stats::untracked)
-/// counts it: that many are open only if something leaks them.
+/// About a million spans can be open at the same time: there is room for 1,348,096 in 130 MB, or for some fewer if
+/// their ids fall badly. The memory is taken in steps of 400 kB as it is needed, and kept for the next spans. A span
+/// that finds no room is not traced, what is in it belongs to the span around it, and
+/// [`Stats::untracked`](crate::Stats::untracked) counts it: that many are open only if something leaks them.
 ///
 /// # Performance
 ///
 /// The sampler decides before anything is stored. A span that is not recorded gets an id and a place in a table: no
-/// allocation, no clock, and its fields are not visited, unless they are `otel.name`, `otel.kind` or `http.route`, which
-/// the sampler is told, of the first span of a trace in this process.
+/// allocation, no clock, and its fields are not visited, unless they are `otel.name`, `otel.kind` or `http.route`,
+/// which the sampler is told, of the first span of a trace in this process.
 ///
 /// # Examples
 ///

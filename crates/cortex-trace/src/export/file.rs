@@ -15,9 +15,9 @@ use crate::{ExportError, Resource, SpanData};
 /// A write that fails is tried again once, on a file opened afresh, before its spans count as failed; shutting down
 /// waits until everything is on the disk.
 ///
-/// A full file that cannot be moved away, as it is mounted alone or somebody holds it open, takes more until it is twice
-/// as large as it should be; only then spans fail. [`Tracer::last_errors`](crate::Tracer::last_errors) tells at once, and
-/// each batch tries again. No older file goes for a rotation that fails, nor for one that a crash cuts off:
+/// A full file that cannot be moved away, as it is mounted alone or somebody holds it open, takes more until it is
+/// twice as large as it should be; only then spans fail. [`Tracer::last_errors`](crate::Tracer::last_errors) tells at
+/// once, and each batch tries again. No older file goes for a rotation that fails, nor for one that a crash cuts off:
 /// `traces.jsonl.rotating`, if it is there, gets its number next time.
 ///
 /// Keep two processes from writing to one path: each would move the other's files away.

@@ -99,7 +99,8 @@ impl<C> TraceServerLayer<C> {
         self
     }
 
-    /// Sets what names the errors of the service, as [`ErrorType`](super::ErrorType) says; all are `_OTHER` without this.
+    /// Sets what names the errors of the service, as [`ErrorType`](super::ErrorType) says; all are `_OTHER` without
+    /// this.
     pub fn error_type<D>(self, error_type: D) -> TraceServerLayer<D> {
         TraceServerLayer {
             shared: self.shared,

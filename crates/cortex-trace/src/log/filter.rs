@@ -18,9 +18,9 @@ use tracing_subscriber::{Layer, Registry};
 ///
 /// # Performance
 ///
-/// Which callsites are on is remembered by `tracing`, so that one that is off costs a nanosecond. Without directives that
-/// look at spans (`[span{field=value}]=debug`) spans cost nothing either: no lock is taken that threads could fight
-/// over.
+/// Which callsites are on is remembered by `tracing`, so that one that is off costs a nanosecond. Without directives
+/// that look at spans (`[span{field=value}]=debug`) spans cost nothing either: no lock is taken that threads could
+/// fight over.
 ///
 /// # Examples
 ///
