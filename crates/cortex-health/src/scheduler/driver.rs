@@ -143,6 +143,7 @@ impl Driver {
     /// Runs until each check has a result, or until the timeout, and publishes nothing.
     pub(super) fn run_once(mut self, timeout: Duration) -> Report {
         let end = after(self.shared.clock.now(), timeout);
+        self.machine.ask_nobody();
         let mut message = None;
         while let Some(effects) = self.advance(message.take()) {
             self.note(&effects);

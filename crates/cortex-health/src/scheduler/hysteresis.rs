@@ -32,6 +32,11 @@ impl Hysteresis {
         self.status
     }
 
+    /// Returns the last result.
+    pub(crate) const fn last(&self) -> Status {
+        self.last
+    }
+
     /// Says whether the last result differs from the status: the next one is worth hurrying for.
     pub(crate) fn is_pending(&self) -> bool {
         self.last != self.status

@@ -27,12 +27,21 @@ impl Machine {
         seed: u64,
         at: Moment,
     ) -> Self {
+        let mut slots: Vec<_> = checks.map(|(plan, entry)| Slot::new(plan, entry, at)).collect();
+        for (check, slot) in slots.iter_mut().enumerate() {
+            slot.is_dependent = !graph.ancestors(check).is_empty();
+        }
         Self {
-            slots: checks.map(|(plan, entry)| Slot::new(plan, entry, at)).collect(),
+            slots,
             graph,
             jitter: Jitter::new(seed),
             changed: true, // that it has begun is news
         }
+    }
+
+    /// Runs no check for the sake of another, as where each is to run once.
+    pub(crate) fn ask_nobody(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.is_dependent = false);
     }
 
     /// Takes the end of a run; `None`: it was dropped without a result.
@@ -117,6 +126,7 @@ impl Machine {
         for (check, slot) in self.slots.iter_mut().enumerate() {
             if let State::Idle { next, .. } = slot.state
                 && at.now >= next
+                && !slot.is_held()
                 && let Some(run) = slot.start(&mut self.jitter, at, effects)
             {
                 effects.actions.push(Action::Start { check, run });
@@ -132,7 +142,9 @@ impl Machine {
             if ancestors.is_empty() {
                 continue;
             }
-            let roots = graph.roots(check, |ancestor| self.slots[ancestor].is_failing());
+            let is_heard = self.hear_out(check, ancestors, at);
+            let roots = self.roots(check);
+            self.slots[check].doubts &= !roots.is_empty();
             let CheckReport { causes, unsteady, .. } = &self.slots[check].entry.report;
             let root = |&root: &usize| &self.slots[root].entry.report;
             let name = |index: &usize| &root(index).name;
@@ -162,7 +174,46 @@ impl Machine {
                     effects.concluded.push(check);
                 }
             }
+            // It may have been told of a failure only now.
+            if is_heard || self.slots[check].complains && self.hear_out(check, ancestors, at) {
+                self.slots[check].release(at, effects);
+                self.changed = true;
+            }
         }
+    }
+
+    /// Asks the ancestors of a check that finds itself worse; `true` once a result of it need not be held any longer.
+    fn hear_out(&mut self, check: usize, ancestors: &[usize], at: Moment) -> bool {
+        let slots = &mut self.slots;
+        if std::mem::take(&mut slots[check].complains) {
+            let is_due = slots[check].hold.is_some();
+            let mut until = at.now;
+            for &above in ancestors {
+                if !slots[above].is_failing() {
+                    until = until.max(slots[above].ask(is_due, at));
+                }
+            }
+            if let Some(hold) = &mut slots[check].hold {
+                hold.until.get_or_insert(until);
+            }
+        }
+        let Some(hold) = slots[check].hold else {
+            return false;
+        };
+        let is_over = hold.until.is_none_or(|until| at.now >= until);
+        let is_heard = is_over || ancestors.iter().all(|&above| slots[above].answers(hold.since));
+        if is_heard {
+            slots[check].doubts = ancestors.iter().any(|&above| slots[above].is_turning());
+        }
+        is_heard
+    }
+
+    /// Returns the ancestors that a check fails for.
+    fn roots(&self, check: usize) -> Vec<usize> {
+        let doubts = self.slots[check].doubts;
+        self.graph.roots(check, |above| {
+            self.slots[above].is_failing() || doubts && self.slots[above].is_turning()
+        })
     }
 
     /// Returns when the next tick is due; `None` without a check.
@@ -178,6 +229,18 @@ impl Machine {
     /// Returns the state of all checks.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
         self.slots.iter().map(|slot| Arc::clone(&slot.entry)).collect()
+    }
+}
+
+#[cfg(test)]
+impl Machine {
+    /// Says whether the last result of a check does not count yet.
+    pub(crate) fn is_held(&self, check: usize) -> bool {
+        self.slots[check].hold.is_some()
+    }
+
+    pub(super) fn slot(&self, check: usize) -> &Slot {
+        &self.slots[check]
     }
 }
 

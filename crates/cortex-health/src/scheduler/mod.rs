@@ -3,6 +3,7 @@
 mod driver;
 mod flap;
 mod herald;
+mod hold;
 mod hysteresis;
 mod jitter;
 mod lane;
@@ -17,6 +18,8 @@ mod waiters;
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod blame;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::flap::Flap;
+use super::hold::Hold;
 use super::hysteresis::Hysteresis;
 use super::jitter::Jitter;
 use super::plan::{Effects, Finding, Moment, Plan, after};
@@ -20,6 +21,7 @@ const OUTAGE: u32 = 6;
 const SLOW_AGAIN: Duration = Duration::from_mins(1);
 
 /// What the machine knows of one check.
+#[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) plan: Plan,
@@ -40,6 +42,20 @@ pub(super) struct Slot {
     /// When it was last said that a run took long.
     slow_told: Option<Instant>,
     pub(super) entry: Arc<Entry>,
+    /// Whether those that it depends on are asked before it gets worse.
+    pub(super) is_dependent: bool,
+    /// A result that makes it worse, until those that it depends on have answered.
+    pub(super) hold: Option<Hold>,
+    /// The last result is worse than its status, and those that it depends on were not asked yet.
+    pub(super) complains: bool,
+    /// It fails for ancestors whose last result was a failure, though none of them is down yet.
+    pub(super) doubts: bool,
+    /// A run is to follow the one in flight at once.
+    wanted: bool,
+    /// When the run began that gave the last result.
+    proven: Option<Instant>,
+    #[cfg(test)]
+    pub(super) tallies: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +107,14 @@ impl Slot {
             fresh: None,
             changed: at.now,
             slow_told: None,
+            is_dependent: false,
+            hold: None,
+            complains: false,
+            doubts: false,
+            wanted: false,
+            proven: None,
+            #[cfg(test)]
+            tallies: 0,
             plan,
             entry,
         }
@@ -103,6 +127,58 @@ impl Slot {
             Status::Unknown => self.entry.report.stale,
             Status::Up | Status::Degraded | Status::Skipped => false,
         }
+    }
+
+    /// Says whether the last result was a failure, or its run hangs, and that was not enough yet to be down.
+    pub(super) fn is_turning(&self) -> bool {
+        let is_held = self.hold.is_some_and(|hold| hold.found == Status::Down);
+        let hangs = matches!(self.state, State::Hung { .. });
+        self.gate != Gate::Failing
+            && matches!(self.entry.report.status, Status::Up | Status::Degraded)
+            && (is_held || hangs || self.hysteresis.last() == Status::Down)
+    }
+
+    /// Says whether it is known how the check was at that time or later.
+    pub(super) fn answers(&self, since: Instant) -> bool {
+        let is_new = self.proven.is_some_and(|began| began >= since);
+        self.is_failing() || self.hold.is_none() && (is_new || matches!(self.state, State::Hung { .. }))
+    }
+
+    /// Makes it run at once, because something that depends on it fails; `due`: and is about to be blamed for that. If
+    /// not, a result of late is enough. Returns when there is an answer at the latest.
+    pub(super) fn ask(&mut self, due: bool, at: Moment) -> Instant {
+        let timeout = self.plan.timeout;
+        let soon = after(at.now, timeout);
+        let is_recent = |began| after(began, self.plan.interval.min(CONFIRM)) > at.now;
+        if !due && (self.is_turning() || self.proven.is_some_and(is_recent)) {
+            return soon;
+        }
+        match self.state {
+            State::Idle { next, .. } if next > at.now && self.gate != Gate::Failing => {
+                self.rest(at.now, RunReason::Confirm);
+            }
+            State::Running { since, deadline } if due && since.now < at.now => {
+                self.wanted = true;
+                return after(deadline, timeout);
+            }
+            State::Hung { .. } => self.wanted = true,
+            State::Idle { .. } | State::Waiting { .. } | State::Running { .. } => {}
+        }
+        soon
+    }
+
+    /// Says whether it may start once it is due: not while its last result is held, unless somebody asks for it.
+    pub(super) fn is_held(&self) -> bool {
+        let is_manual = |state| {
+            matches!(
+                state,
+                State::Idle {
+                    reason: RunReason::Manual,
+                    ..
+                }
+            )
+        };
+        self.hold.is_some() && !is_manual(self.state)
     }
 
     /// Says whether nobody can tell yet how the check is: it never ran, or not since it was skipped.
@@ -136,12 +212,14 @@ impl Slot {
     /// Returns when something is due; `None` while it waits for others.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = match self.state {
+            State::Idle { .. } if self.is_held() => None,
             State::Idle { next, .. } => Some(next),
             State::Waiting { .. } => None,
             State::Running { deadline, .. } => Some(deadline),
             State::Hung { look, .. } => Some(look),
         };
-        due.into_iter().chain(self.stale_at()).min()
+        let until = self.hold.and_then(|hold| hold.until);
+        due.into_iter().chain(self.stale_at()).chain(until).min()
     }
 
     /// Takes the end of a run in flight; `None`: it was dropped without a result. `false`: there is none in flight.
@@ -159,17 +237,23 @@ impl Slot {
                     let latency = at.now.saturating_duration_since(since.now);
                     Finding::failed("the run was dropped before its end", RunResult::Failed, latency)
                 });
+                self.proven = Some(since.now);
                 self.conclude(finding, None, at, effects);
                 let next = after(since.now, self.delay(jitter)).max(at.now);
-                let reason = if self.is_pending() {
-                    RunReason::Confirm
+                if std::mem::take(&mut self.wanted) {
+                    self.rest(at.now, RunReason::Confirm);
+                } else if self.is_pending() {
+                    self.rest(next, RunReason::Confirm);
                 } else {
-                    RunReason::Scheduled
-                };
-                self.rest(next, reason);
+                    self.rest(next, RunReason::Scheduled);
+                }
             }
             State::Hung { due, .. } => {
-                self.rest(due.max(at.now), RunReason::Scheduled);
+                if std::mem::take(&mut self.wanted) {
+                    self.rest(at.now, RunReason::Confirm);
+                } else {
+                    self.rest(due.max(at.now), RunReason::Scheduled);
+                }
                 self.update(|report| report.hung = None); // too late to count
             }
         }
@@ -200,6 +284,7 @@ impl Slot {
     pub(super) fn time_out(&mut self, since: Moment, jitter: &mut Jitter, at: Moment, effects: &mut Effects) {
         let message = format!("timed out after {:?}", self.plan.timeout);
         let finding = Finding::failed(&message, RunResult::TimedOut, self.plan.timeout);
+        self.proven = Some(since.now);
         self.conclude(finding, Some(since.wall), at, effects);
         let delay = self.delay(jitter);
         self.state = State::Hung {
@@ -269,13 +354,48 @@ impl Slot {
         self.count(finding.status, at, effects);
     }
 
-    /// Counts a result, unless an ancestor fails: then it says nothing about the check itself.
+    /// Counts a result, unless an ancestor fails: then it says nothing about the check itself. One that would make it
+    /// worse is held until its ancestors have said that it is not theirs.
     fn count(&mut self, found: Status, at: Moment, effects: &mut Effects) {
         if self.gate == Gate::Failing {
             return;
         }
-        if self.stale_at().is_some_and(|stale| at.now >= stale) {
+        let is_stale = self.stale_at().is_some_and(|stale| at.now >= stale);
+        if is_stale {
             self.hysteresis.forget(); // nobody woke up in time to say so
+        }
+        let shown = match self.entry.report.status {
+            Status::Unknown | Status::Skipped => Status::Up,
+            known => known,
+        };
+        self.complains = self.is_dependent && found.rank() > shown.rank();
+        if self.complains && self.hysteresis.clone().count(found).rank() > shown.rank() {
+            let hold = self.hold.unwrap_or(Hold::new(found, at.now));
+            self.hold = Some(Hold { found, ..hold });
+            self.fresh = Some(at.now);
+            self.update(|report| report.checked = report.checked.map(|_| at.wall));
+            if is_stale && self.entry.report.status != Status::Skipped {
+                self.held = None;
+                self.update(|report| report.stale = true);
+                self.settle(Status::Unknown, at, effects); // it is not hidden that the one before was too old
+            }
+        } else {
+            self.hold = None;
+            self.tally(found, at, effects);
+        }
+    }
+
+    /// Counts the result that was held.
+    pub(super) fn release(&mut self, at: Moment, effects: &mut Effects) {
+        if let Some(hold) = self.hold.take() {
+            self.tally(hold.found, at, effects);
+        }
+    }
+
+    fn tally(&mut self, found: Status, at: Moment, effects: &mut Effects) {
+        #[cfg(test)]
+        {
+            self.tallies += 1;
         }
         self.fresh = Some(at.now);
         let before = self.hysteresis.status();
@@ -335,8 +455,12 @@ impl Slot {
         self.gate = gate;
         match (gate, self.state) {
             (Gate::Failing, state) => {
+                self.hold = None; // it says nothing about the check itself
                 self.update(|report| report.stale = false);
                 self.settle(Status::Skipped, at, effects);
+                if self.stale_at().is_some_and(|stale| at.now >= stale) {
+                    self.go_stale(at, effects); // what was held kept it from that
+                }
                 if matches!(state, State::Waiting { .. }) {
                     self.rest(
                         after(at.now, jitter.spread(self.plan.interval)),
@@ -423,7 +547,9 @@ impl Slot {
         self.gate != Gate::Failing && self.hysteresis.is_pending()
     }
 
+    /// Returns when the last result is too old; one that is held is not, as it will count soon.
     pub(super) fn stale_at(&self) -> Option<Instant> {
-        self.fresh.map(|fresh| after(fresh, self.plan.stale_after))
+        let fresh = self.fresh.filter(|_| self.hold.is_none());
+        fresh.map(|fresh| after(fresh, self.plan.stale_after))
     }
 }
