@@ -15,7 +15,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::routing::post;
 use cortex_health::checks::{self, RuntimeLag};
-use cortex_health::{Access, Check, Detail, Group, GrpcHealth, Health, Outcome};
+use cortex_health::{Access, Check, Detail, Group, GrpcHealth, Health, Outcome, Status};
 use cortex_http::{Admin, Lifecycle, Routes, Server};
 use cortex_metrics::Registry;
 
@@ -49,6 +49,7 @@ async fn serve(runtime: tokio::runtime::Handle) -> Result<ExitCode, Fault> {
         _ => Outcome::down("refused"),
     });
     let lag = RuntimeLag::new(&runtime);
+    let strict = Group::new("strict")?; // refuses also what is only degraded
     let health = Health::builder()
         .service("probes", env!("CARGO_PKG_VERSION"))
         .check(
@@ -58,6 +59,8 @@ async fn serve(runtime: tokio::runtime::Handle) -> Result<ExitCode, Fault> {
                 .timeout(Duration::from_millis(500)),
         )
         .check(checks::runtime_lag("runtime", lag).groups([Group::READY, Group::LIVE]))
+        .group(strict.clone(), ["database"])
+        .map_status(strict, Status::Degraded, StatusCode::SERVICE_UNAVAILABLE)
         .build()?;
 
     let routes = Routes::new()

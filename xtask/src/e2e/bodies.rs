@@ -47,9 +47,9 @@ def reach(state, status, word):
             return
         assert time.monotonic() < end, (state, code, body)
 
-PATHS = ["/livez", "/readyz", "/startupz", "/health", "/health/ready", "/health/check/database", "/health/check/runtime"]
+PATHS = ["/livez", "/readyz", "/startupz", "/health", "/health/ready", "/health/strict", "/health/check/database", "/health/check/runtime"]
 READERS = {"none": (app, {}), "status": (admin, {}), "full": (admin, {"authorization": f"Bearer {token}"})}
-validated, members = 0, set()
+validated, refused, members = 0, 0, set()
 
 def collect(value):
     if isinstance(value, dict):
@@ -70,15 +70,20 @@ for state, status, word in [("down", 503, "fail"), ("up", 200, "pass"), ("degrad
                 body = json.loads(body)
                 for error in validator.iter_errors(body):
                     raise AssertionError((state, detail, path, media, error.message, body))
-                if media == "application/health+json":
-                    assert (body["status"] == "fail") == (code >= 400), (path, code, body)
+                assert (body["status"] in ("pass", "warn", "UP")) == (code < 400), (state, path, code, body)
                 if detail == "none":
                     assert list(body) == ["status"], (path, body)
                 validated += 1
                 collect(body)
+            code, content_type, body = ask(address, path, accept="text/plain", **headers)
+            assert content_type.startswith("text/plain"), content_type
+            word = body.decode().splitlines()[0].split(":")[0]
+            assert (word in ("up", "degraded")) == (code < 400), (state, path, code, body)
+            refused += state == "degraded" and code >= 400
 needed = {"status", "version", "serviceId", "checks", "rootCauses", "transitions", "output", "time", "runs", "latencyMs",
           "observedValue", "observedUnit", "data", "components", "details", "message"}
 assert not needed - members, ("never seen", needed - members)
+assert refused == len(READERS), "the group that refuses what is degraded"
 print(validated, "bodies ok")
 "#;
 

@@ -97,7 +97,7 @@ with grpc.insecure_channel(address) as channel:
     assert code(lambda: check("nobody")) == grpc.StatusCode.NOT_FOUND
     statuses = stub.List(pb.HealthListRequest(), timeout=10).statuses
     listed = {name: response.status for name, response in statuses.items()}
-    assert listed == dict.fromkeys(["", "startup", "live", "ready"], SERVING), listed
+    assert listed == dict.fromkeys(["", "startup", "live", "ready", "strict"], SERVING), listed
 
     put("degraded")  # serves: nothing is told
     put("down")

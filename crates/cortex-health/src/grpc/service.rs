@@ -34,6 +34,9 @@ const MOST_LISTED: usize = 100;
 /// | of a group | `SERVING` if its [answer over HTTP](Health::respond) is a success, else `NOT_SERVING` |
 /// | another | `Check`: `NOT_FOUND`; `Watch`: `SERVICE_UNKNOWN`, and the stream stays open |
 ///
+/// A kubelet's `grpc` probe without a `service` asks for no name, and that is readiness. A `livenessProbe` has to say
+/// `service: live`, or it restarts the process whenever a dependency fails; a `startupProbe` says `service: startup`.
+///
 /// So up and degraded are `SERVING` and the others are not, unless [`Builder::map_status`](crate::Builder::map_status)
 /// gives them other codes. Before the first results only liveness is `SERVING`. In a drain only liveness and a startup
 /// that is over are, also of groups whose answer over HTTP is still a success; a second later streams end with

@@ -8,7 +8,8 @@ use crate::status::Status;
 
 /// Writes the shape of Spring Boot's health endpoint.
 ///
-/// A whole that is degraded is `UP` there: it knows no such status, and its readers would take the service out.
+/// A whole that is degraded is `UP` there: it knows no such status, and its readers would take the service out. Where
+/// the code of a degraded group is that of an error it is `DOWN`.
 pub(super) fn write<'a, C>(out: &mut String, page: &Page<'a, C>)
 where
     C: ExactSizeIterator<Item = &'a CheckReport> + Clone,
@@ -22,11 +23,10 @@ where
             refusal: Some(Refusal::Stopped),
             ..
         } => "UNKNOWN",
-        Verdict {
-            status: Status::Degraded,
-            ..
-        } => "UP",
-        Verdict { status, .. } => word(status),
+        verdict => match verdict.told() {
+            Status::Degraded => "UP",
+            status => word(status),
+        },
     };
     let mut object = Object::open(out);
     object.string("status", status);

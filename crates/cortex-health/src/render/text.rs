@@ -19,7 +19,7 @@ where
     C: ExactSizeIterator<Item = &'a CheckReport> + Clone,
 {
     let Page { detail, verdict, .. } = *page;
-    out.push_str(verdict.status.as_str());
+    out.push_str(verdict.told().as_str());
     if detail == Detail::None {
         out.push('\n');
         return Ok(());

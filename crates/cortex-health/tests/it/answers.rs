@@ -453,6 +453,15 @@ fn a_group_answers_with_its_own_codes() {
     let ready = answer(Endpoint::Ready);
     assert_eq!(ready.status(), 503);
     assert_eq!(ready.body().as_ref(), br#"{"status":"fail"}"#);
+    for (format, body) in [
+        ("application/json", &br#"{"status":"DOWN"}"#[..]),
+        ("text/plain", b"down\n"),
+    ] {
+        let accept = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(format))]);
+        let answer = |endpoint| health.respond(endpoint, &accept, Detail::None);
+        assert_eq!(answer(Endpoint::Ready).body(), body, "as the code says");
+        assert_ne!(answer(Endpoint::Check("cache")).body(), body);
+    }
     assert_eq!(
         answer(Endpoint::Startup).status(),
         503,

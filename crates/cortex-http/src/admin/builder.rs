@@ -4,7 +4,8 @@ use cortex_health::{Access, Detail};
 ///
 /// It has a thread and a runtime of its own, so that it answers while every worker of the application is blocked.
 /// Bind it to loopback, or to an address that only your cluster reaches: a bearer token opens the full detail of `/health`,
-/// and nothing else asks who is there.
+/// and nothing else asks who is there. A kubelet connects to the address of the pod, so loopback is not reachable for its
+/// probes: bind `0.0.0.0:9090` for them, where names and states are shown, or less by [`detail`](Self::detail).
 ///
 /// # Examples
 ///
@@ -55,6 +56,20 @@ impl Admin {
 
     /// Also answers clients of gRPC, on the same port: those that ask `grpc.health.v1.Health` over HTTP/2 without TLS,
     /// as a kubelet's `grpc` probe does. Default: it does not.
+    ///
+    /// A `livenessProbe` has to name its group, `service: live`, and a `startupProbe` `service: startup`. Without a
+    /// `service` a kubelet asks for the empty name, which is readiness: it would restart every replica whenever a
+    /// dependency fails, and while it drains. So does a kubelet that asks an address that it cannot reach: it connects to
+    /// the address of the pod, never to loopback.
+    ///
+    /// ```yaml
+    /// startupProbe:
+    ///   grpc: { port: 9090, service: startup }
+    /// livenessProbe:
+    ///   grpc: { port: 9090, service: live }
+    /// readinessProbe:
+    ///   grpc: { port: 9090, service: ready }
+    /// ```
     ///
     /// It tells whether groups serve and nothing else, whatever [`detail`](Self::detail) says:
     /// [`GrpcHealth`](cortex_health::GrpcHealth).
