@@ -84,6 +84,9 @@ impl Health {
     /// Up and degraded are 200, down and unknown are 503, unless [`Builder::map_status`](crate::Builder::map_status)
     /// says otherwise for the group. An unknown name is an empty 404.
     ///
+    /// The 30 s of liveness begin when somebody first asks for an answer and the scheduler is gone: when a stop of the
+    /// whole process is over, nobody can tell yet.
+    ///
     /// # Performance
     ///
     /// One load of a pointer, one read of the clock and the response's three headers. A body is rendered once per

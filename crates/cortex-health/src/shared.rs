@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     published: ArcSwap<Published>,
     /// Until when, in [`nanos`](Self::nanos); zero before the first publication of the scheduler.
     lease: AtomicU64,
+    /// When somebody first found the lease at its end; it is about this lease if it is later than that.
+    noticed: AtomicU64,
     latched: AtomicBool,
     draining: AtomicBool,
     taken: AtomicBool,
@@ -104,6 +106,7 @@ impl Shared {
             origin,
             published: ArcSwap::from_pointee(Published::new(report, false, false)),
             lease: AtomicU64::new(0),
+            noticed: AtomicU64::new(0),
             latched: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             taken: AtomicBool::new(false),
@@ -196,7 +199,7 @@ impl Shared {
 
     /// Gives a sign of life: what is published holds for another [`LEASE`].
     pub(crate) fn extend_lease(&self, now: Instant) {
-        let was_late = self.overdue().is_some();
+        let was_late = self.is_overdue();
         self.lease.store(self.nanos(now + LEASE), Ordering::Release);
         if was_late {
             self.changes.send_replace(());
@@ -212,9 +215,10 @@ impl Shared {
     /// Returns the last report, or one that knows nothing if the scheduler is gone.
     pub(crate) fn snapshot(&self) -> Arc<Report> {
         let report = Arc::clone(&self.published.load().report);
-        match self.overdue() {
-            None => report,
-            Some(_) => Arc::new(report.expired()),
+        if self.is_overdue() {
+            Arc::new(report.expired())
+        } else {
+            report
         }
     }
 
@@ -270,7 +274,9 @@ impl Shared {
         let left = |until: u64| until.checked_sub(now).filter(|left| *left > 0);
         let grace = u64::try_from(LIVE_GRACE.as_nanos()).unwrap_or(u64::MAX);
         let left = match target? {
-            Target::Group(Layout::LIVE) => left(lease).or_else(|| left(lease.saturating_add(grace))),
+            Target::Group(Layout::LIVE) => {
+                left(lease).or_else(|| left(self.notice(lease, now).saturating_add(grace)))
+            }
             _ => left(lease),
         };
         left.map(Duration::from_nanos)
@@ -280,17 +286,42 @@ impl Shared {
     fn is_gone(&self, target: Target, draining: bool) -> bool {
         match target {
             Target::Group(Layout::STARTUP) => false, // latched; and if not, it refuses anyway
-            Target::Group(Layout::LIVE) => !draining && self.overdue().is_some_and(|by| by >= LIVE_GRACE),
+            Target::Group(Layout::LIVE) => !draining && self.noticed().is_some_and(|by| by >= LIVE_GRACE),
             Target::Group(Layout::READY) | Target::Health if draining => false,
-            _ => self.overdue().is_some(),
+            _ => self.is_overdue(),
         }
     }
 
-    /// Returns how long ago the lease ended; `None` while it runs, and before the scheduler starts.
-    fn overdue(&self) -> Option<Duration> {
+    /// Says whether the lease has ended; not before the scheduler starts.
+    fn is_overdue(&self) -> bool {
+        self.noticed().is_some()
+    }
+
+    /// Returns how long it is known that the lease has ended; `None` while it runs, and before the scheduler starts.
+    ///
+    /// It ends in a stop of the whole process, too, and whoever runs first afterwards finds an end of long ago. Nobody
+    /// was there to notice, so nothing is known: the scheduler may be the next to run.
+    fn noticed(&self) -> Option<Duration> {
         let lease = self.lease.load(Ordering::Acquire);
         let now = self.nanos(self.clock.now());
-        (lease != 0 && now >= lease).then(|| Duration::from_nanos(now - lease))
+        (lease != 0 && now >= lease)
+            .then(|| Duration::from_nanos(now.saturating_sub(self.notice(lease, now))))
+    }
+
+    /// Returns when the end of the lease was noticed first: now, unless it was before.
+    fn notice(&self, lease: u64, now: u64) -> u64 {
+        let before = self.noticed.load(Ordering::Acquire);
+        if before >= lease {
+            return before;
+        }
+        // Whoever fails here was beaten to it just now.
+        match self
+            .noticed
+            .compare_exchange(before, now, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) => now,
+            Err(other) => other.max(lease),
+        }
     }
 
     /// Nanoseconds from `origin`, counted from one.

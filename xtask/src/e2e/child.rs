@@ -70,10 +70,16 @@ impl Child {
 
     /// Asks the process to end, as an orchestrator does.
     pub(super) fn terminate(&self) -> Result<()> {
+        self.signal("TERM")
+    }
+
+    /// Sends a signal of this name: `STOP`.
+    pub(super) fn signal(&self, signal: &str) -> Result<()> {
+        let process = self.process.id().to_string();
         let status = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &self.process.id().to_string()])
+            .args(["-c", "kill -\"$0\" \"$1\"", signal, &process])
             .status()?;
-        ensure!(status.success(), "failed to send SIGTERM to {}", self.name);
+        ensure!(status.success(), "failed to send SIG{signal} to {}", self.name);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::wait::until;
 use crate::step::Stopwatch;
 use crate::tools;
 
-pub(super) const SCENARIOS: [Scenario; 7] = [
+pub(super) const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "health: a kubelet sees start, degrade, failure, recovery and drain",
         programs: &[],
@@ -30,6 +30,11 @@ pub(super) const SCENARIOS: [Scenario; 7] = [
         name: "health: readiness fails at SIGTERM while every worker is blocked",
         programs: &[],
         test: blocked_at_the_end,
+    },
+    Scenario {
+        name: "health: a stop of the process is no reason for a restart",
+        programs: &[],
+        test: stopped,
     },
     Scenario {
         name: "health: promtool checks the metrics",
@@ -273,6 +278,34 @@ fn blocked_at_the_end(setup: &Setup) -> Result<()> {
         ended.status,
         ended.stderr
     );
+    Ok(())
+}
+
+/// Whoever runs first when it goes on, liveness does not fail for the time that nobody could run.
+fn stopped(setup: &Setup) -> Result<()> {
+    let probes = Probes::start(setup)?;
+    probes.set("up")?;
+    let code = |path| Ok::<_, anyhow::Error>(http::get(probes.admin, path)?.status);
+    until(20 * SECOND, "readiness", || {
+        Ok((code("/readyz")? == 200).then_some(()))
+    })?;
+    for _ in 0..3 {
+        probes.child.signal("STOP")?;
+        let watch = Stopwatch::start();
+        // Longer than a lag that is down, a result that is believed, and a sign of life of the scheduler.
+        until(30 * SECOND, "the stop", || {
+            Ok((watch.elapsed() > 11 * SECOND).then_some(()))
+        })?;
+        probes.child.signal("CONT")?;
+        for _ in 0..100 {
+            let answer = http::get(probes.admin, "/livez")?;
+            let body = String::from_utf8_lossy(&answer.body);
+            ensure!(answer.status == 200, "liveness failed: {body}");
+        }
+        until(5 * SECOND, "readiness again", || {
+            Ok((code("/readyz")? == 200).then_some(()))
+        })?;
+    }
     Ok(())
 }
 

@@ -466,6 +466,14 @@ mod tests {
         assert_eq!(next(&mut ready).await, Some(Ok(1)), "it was only late");
         assert_eq!(next(&mut live).await, None);
         pass(35).await;
+        assert_eq!(
+            next(&mut live).await,
+            None,
+            "the whole process may have been stopped"
+        );
+        pass(29).await;
+        assert_eq!(next(&mut live).await, None);
+        pass(1).await;
         assert_eq!(next(&mut live).await, Some(Ok(2)));
         bench.health.shared.end_lease(bench.clock.now());
         assert_eq!(next(&mut ready).await, Some(Ok(2)));

@@ -168,6 +168,7 @@ pub(super) fn plan() -> Plan {
         rise: 1,
         always_run: false,
         hold_down: false,
+        is_look: false,
     }
 }
 

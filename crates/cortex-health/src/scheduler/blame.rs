@@ -349,6 +349,7 @@ fn check() -> impl Strategy<Value = (Plan, Thing, u8)> {
             rise,
             always_run,
             hold_down: false,
+            is_look: false,
         };
         let thing = Thing {
             latency: millis(latency),

@@ -1,7 +1,7 @@
 use super::herald::Herald;
 use super::machine::Machine;
 use super::plan::{Action, Effects, Finding, Moment, Plan, after};
-use super::run::{Ticket, run_async, run_blocking, run_inline};
+use super::run::{Ticket, look, run_async, run_blocking};
 use super::threads::{LINGER, Threads};
 use super::waiters::{Waiter, Waiters};
 use crate::check::Check;
@@ -12,6 +12,7 @@ use crate::report::Report;
 use crate::running::Running;
 use crate::shared::{Mailbox, Shared};
 use crate::source::{Glance, Source};
+use cortex_core::{Clock, SystemClock};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -165,8 +166,16 @@ impl Driver {
 
     fn wait(&mut self, until: Instant) -> Option<Message> {
         let from = self.shared.clock.now();
-        let received = self.receiver.recv_timeout(until.saturating_duration_since(from));
-        self.wake(from, until);
+        let planned = until.saturating_duration_since(from);
+        // By the time that a wait takes, which is not that of a clock that somebody sets by hand.
+        let began = SystemClock.now();
+        let received = self.receiver.recv_timeout(planned);
+        let slept = SystemClock.now().saturating_duration_since(began);
+        self.wake(
+            slept,
+            planned,
+            self.shared.clock.now().saturating_duration_since(from),
+        );
         match received {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
@@ -174,12 +183,13 @@ impl Driver {
         }
     }
 
-    /// Notes a sleep from then on that was to end here. One that lasted much longer is lost as a whole: nobody knows when
-    /// in it the process was stopped.
-    fn wake(&mut self, from: Instant, until: Instant) {
-        let now = self.shared.clock.now();
-        if now.saturating_duration_since(until) >= STOPPED {
-            self.lost += now.saturating_duration_since(from);
+    /// Notes a sleep that was to take so long, and how much the clock went on meanwhile. One that took much longer is lost
+    /// as a whole: nobody knows when in it the process was stopped.
+    fn wake(&mut self, slept: Duration, planned: Duration, elapsed: Duration) {
+        if slept.saturating_sub(planned) >= STOPPED {
+            let lost = elapsed.min(slept);
+            self.lost += lost;
+            self.machine.excuse(lost);
         }
     }
 
@@ -241,14 +251,25 @@ impl Driver {
             }
             next = self.receiver.try_recv().ok();
         }
+        self.machine.start_looks(moment(&self.shared), &mut effects);
+        self.act(&mut effects);
         self.machine.on_tick(moment(&self.shared), &mut effects);
-        for action in effects.actions.drain(..) {
+        self.act(&mut effects);
+        Some(effects)
+    }
+
+    fn act(&mut self, effects: &mut Effects) {
+        for action in std::mem::take(&mut effects.actions) {
             match action {
-                Action::Start { check, run } => self.start(check, run),
                 Action::Abort { check } => self.aborts[check].abort(),
+                Action::Start { check, run } => {
+                    if let Some(finding) = self.start(check, run) {
+                        let at = moment(&self.shared);
+                        self.machine.on_result(check, run, Some(finding), at, effects);
+                    }
+                }
             }
         }
-        Some(effects)
     }
 
     fn next_wake(&self) -> Instant {
@@ -257,11 +278,21 @@ impl Driver {
         due.fold(beat, Instant::min)
     }
 
-    fn start(&mut self, check: usize, run: u64) {
+    /// Starts a run; of a look there is a result at once.
+    fn start(&mut self, check: usize, run: u64) -> Option<Finding> {
         let shared = &self.shared;
-        let mut ticket = Ticket::new(check, run, shared.messages.clone());
         let Check { source, timeout, .. } = &shared.checks[check];
         let began = shared.clock.now();
+        let glance = Glance {
+            now: began,
+            lost: self.lost,
+        };
+        match source {
+            Source::Pulse(pulse) => return Some(look(|glance| pulse.look(glance), glance, &shared.clock)),
+            Source::Inline(function) => return Some(look(&**function, glance, &shared.clock)),
+            Source::Async(_) | Source::Blocking(_) => {}
+        }
+        let ticket = Ticket::new(check, run, shared.messages.clone());
         let (last, reason) = self.machine.run_of(check);
         let abort = Abort::default();
         let cx = CheckCtx {
@@ -273,10 +304,6 @@ impl Driver {
             reason,
         };
         let clock = Arc::clone(&shared.clock);
-        let glance = Glance {
-            now: began,
-            lost: self.lost,
-        };
         self.aborts[check] = abort;
         match source {
             Source::Async(start) => {
@@ -294,9 +321,9 @@ impl Driver {
                     self.refusals[check] = Some(format!("no thread for the run: {error}"));
                 }
             }
-            Source::Pulse(pulse) => ticket.fill(Ok(pulse.look(glance)), Duration::ZERO),
-            Source::Inline(function) => run_inline(ticket, &**function, glance, &clock),
+            Source::Pulse(_) | Source::Inline(_) => {} // looked at above
         }
+        None
     }
 }
 
@@ -326,6 +353,7 @@ fn plan(check: &Check) -> Plan {
         rise: check.rise,
         always_run: check.always_run,
         hold_down: check.hold_down,
+        is_look: matches!(check.source, Source::Pulse(_) | Source::Inline(_)),
     }
 }
 
@@ -757,8 +785,7 @@ mod tests {
         let mut driver = driver(&health, &runtime);
         let mut tick = |by| {
             clock.advance(Duration::from_secs(by));
-            driver.step(None); // starts
-            driver.step(None); // takes the result
+            driver.step(None);
             code(&health, Endpoint::Live)
         };
         assert_eq!([tick(0), tick(6), tick(6)], [200, 200, 503]);
@@ -774,34 +801,36 @@ mod tests {
         let lag = checks::runtime_lag("lag", lag).groups([Group::LIVE]);
         let health = Health::builder()
             .clock(clock.clone())
-            .check(check.groups([Group::LIVE]).stale_after(Duration::from_hours(1)))
-            .check(lag.stale_after(Duration::from_hours(1)))
+            .check(check.groups([Group::LIVE]))
+            .check(lag)
             .build()
             .unwrap();
         let mut driver = driver(&health, &runtime);
-        let start = |driver: &mut Driver| {
-            driver.step(None); // starts
-            driver.step(None); // takes the result
-        };
-        start(&mut driver);
+        let lives = || assert_eq!(code(&health, Endpoint::Live), 200);
+        driver.step(None);
+        lives();
         heartbeat.beat();
-        start(&mut driver);
-        assert_eq!(code(&health, Endpoint::Live), 200);
+        driver.step(None);
+        lives();
 
-        let from = cortex_core::Clock::now(&clock);
-        clock.advance(Duration::from_mins(1)); // SIGSTOP, until SIGCONT
-        driver.wake(from, from + BEAT);
-        start(&mut driver); // before anybody else gets to run
-        let report = health.snapshot();
-        for check in report.checks() {
-            assert_eq!(check.status(), Status::Up, "{check:?}");
+        for stop in [60, 3600, 5] {
+            let stop = Duration::from_secs(stop);
+            clock.advance(stop); // SIGSTOP, until SIGCONT
+            lives(); // who asks gets to run first
+            driver.wake(stop, BEAT, stop);
+            lives();
+            driver.step(None); // before anybody else gets to run
+            lives();
+            let report = health.snapshot();
+            for check in report.checks() {
+                assert_eq!(check.status(), Status::Up, "{check:?}");
+            }
         }
 
         for _ in 0..25 {
-            let from = cortex_core::Clock::now(&clock);
             clock.advance(BEAT);
-            driver.wake(from, from + BEAT); // in time
-            start(&mut driver);
+            driver.wake(BEAT, BEAT, BEAT); // in time
+            driver.step(None);
         }
         let report = health.snapshot();
         for check in report.checks() {
@@ -814,7 +843,7 @@ mod tests {
     fn the_deadline_of_a_run_is_its_timeout() {
         fn left(clock: &ManualClock) -> Option<Duration> {
             let deadline = cortex_core::Context::current().deadline();
-            deadline.map(|deadline| deadline.remaining(cortex_core::Clock::now(clock)))
+            deadline.map(|deadline| deadline.remaining(clock.now()))
         }
         let (clock, runtime, seen) = (ManualClock::new(), runtime(), Recorder::new());
         let note = {

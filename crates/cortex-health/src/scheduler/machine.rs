@@ -6,7 +6,7 @@ use crate::graph::Graph;
 use crate::report::{CheckReport, Entry};
 use crate::status::Status;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Decides when checks run and what their results mean. It knows no thread, no clock and no runtime.
 ///
@@ -101,6 +101,18 @@ impl Machine {
         }
     }
 
+    /// Starts the looks that are due: before old results are forgotten, because who could not run is not to blame for it.
+    pub(crate) fn start_looks(&mut self, at: Moment, effects: &mut Effects) {
+        self.start_due(at, effects, |plan| plan.is_look);
+    }
+
+    /// Takes note of a time in which the whole process was stopped. It says nothing about what is looked at from within;
+    /// what is elsewhere went on, and is not known any more.
+    pub(crate) fn excuse(&mut self, lost: Duration) {
+        let looks = self.slots.iter_mut().filter(|slot| slot.plan.is_look);
+        looks.for_each(|slot| slot.excuse(lost));
+    }
+
     /// Does what is due: gives up runs, forgets old results, starts runs.
     pub(crate) fn on_tick(&mut self, at: Moment, effects: &mut Effects) {
         for (check, slot) in self.slots.iter_mut().enumerate() {
@@ -123,10 +135,15 @@ impl Machine {
             }
         }
         self.spread(at, effects);
+        self.start_due(at, effects, |_| true);
+    }
+
+    fn start_due(&mut self, at: Moment, effects: &mut Effects, is_meant: impl Fn(&Plan) -> bool) {
         for (check, slot) in self.slots.iter_mut().enumerate() {
             if let State::Idle { next, .. } = slot.state
                 && at.now >= next
                 && !slot.is_held()
+                && is_meant(&slot.plan)
                 && let Some(run) = slot.start(&mut self.jitter, at, effects)
             {
                 effects.actions.push(Action::Start { check, run });
@@ -251,7 +268,6 @@ mod tests {
     use crate::observer::Event;
     use expect_test::expect;
     use std::fmt::Write;
-    use std::time::Duration;
 
     #[test]
     fn a_failure_is_confirmed_soon_and_a_recovery_counts_at_once() {

@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) always_run: bool,
     /// It keeps its worst status while it flaps.
     pub(crate) hold_down: bool,
+    /// A run is a look, on the thread of the scheduler, and there is a result when it is over.
+    pub(crate) is_look: bool,
 }
 
 /// What a run found.

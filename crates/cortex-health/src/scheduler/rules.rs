@@ -39,6 +39,7 @@ fn plans() -> impl Strategy<Value = (Vec<Plan>, Vec<Vec<usize>>)> {
             rise,
             always_run,
             hold_down,
+            is_look: false,
         },
     );
     prop::collection::vec((plan, any::<u8>(), any::<u8>()), 1..6).prop_map(|checks| {

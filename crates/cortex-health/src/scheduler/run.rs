@@ -34,16 +34,21 @@ impl Ticket {
     }
 
     /// Notes what the run found; `Err`: what its panic said.
-    pub(crate) fn fill(&mut self, outcome: Result<Outcome, String>, latency: Duration) {
-        let (outcome, result) = match outcome {
-            Ok(outcome) => {
-                let result = RunResult::of(outcome.status());
-                (outcome, result)
-            }
-            Err(panic) => (Outcome::down(panic), RunResult::Panicked),
-        };
-        self.finding = Some(Finding::new(&outcome, result, latency));
+    fn fill(&mut self, outcome: Result<Outcome, String>, latency: Duration) {
+        self.finding = Some(found(outcome, latency));
     }
+}
+
+/// Makes a finding of an outcome; `Err`: what a panic said.
+fn found(outcome: Result<Outcome, String>, latency: Duration) -> Finding {
+    let (outcome, result) = match outcome {
+        Ok(outcome) => {
+            let result = RunResult::of(outcome.status());
+            (outcome, result)
+        }
+        Err(panic) => (Outcome::down(panic), RunResult::Panicked),
+    };
+    Finding::new(&outcome, result, latency)
 }
 
 impl Drop for Ticket {
@@ -88,15 +93,10 @@ pub(crate) fn run_blocking(
     ticket.fill(outcome, clock.now().saturating_duration_since(began));
 }
 
-/// Looks at a state on the thread of the scheduler.
-pub(crate) fn run_inline(
-    mut ticket: Ticket,
-    function: &(dyn Fn(Glance) -> Outcome + Send + Sync),
-    glance: Glance,
-    clock: &impl Clock,
-) {
+/// Looks at a state on the thread of the scheduler, here and now.
+pub(crate) fn look(function: impl FnOnce(Glance) -> Outcome, glance: Glance, clock: &impl Clock) -> Finding {
     let outcome = catch_unwind(AssertUnwindSafe(|| function(glance))).map_err(describe);
-    ticket.fill(outcome, clock.now().saturating_duration_since(glance.now));
+    found(outcome, clock.now().saturating_duration_since(glance.now))
 }
 
 /// Makes an error of a panic. The locals of the check are gone by then, whether it returned or panicked.

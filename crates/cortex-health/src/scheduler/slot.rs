@@ -426,6 +426,11 @@ impl Slot {
         }
     }
 
+    /// Lets its last result be believed for so much longer.
+    pub(super) fn excuse(&mut self, lost: Duration) {
+        self.fresh = self.fresh.map(|fresh| after(fresh, lost));
+    }
+
     /// Forgets what is too old. A check that is skipped stays so, and its next result counts at once.
     pub(super) fn go_stale(&mut self, at: Moment, effects: &mut Effects) {
         self.fresh = None;

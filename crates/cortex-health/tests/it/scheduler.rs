@@ -2,6 +2,7 @@ use crate::wait::until;
 use cortex_health::{
     Check, Detail, Endpoint, Event, Group, Health, Observer, RunNowError, RunReason, Running, Status,
 };
+use cortex_testkit::ManualClock;
 use http::HeaderMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -478,5 +479,23 @@ fn a_run_is_told_of_itself_and_of_its_end() {
     );
     assert_eq!(next().2, 2);
     assert_eq!(next().2, 3);
+    running.stop();
+}
+
+#[test]
+fn a_clock_that_is_set_by_hand_is_no_stop_of_the_process() {
+    let (runtime, clock) = (runtime(), ManualClock::new());
+    let (_heartbeat, check) = Check::heartbeat("loop", Duration::from_secs(10));
+    let health = Health::builder()
+        .clock(clock.clone())
+        .check(check.groups([Group::LIVE]))
+        .build()
+        .unwrap();
+    let running = health.start(runtime.handle()).unwrap();
+    until("it begins to listen", || health.snapshot().status() == Status::Up);
+    clock.advance(Duration::from_secs(11)); // which is silence: the process was there
+    until("it hears nothing", || {
+        health.snapshot().check("loop").unwrap().status() == Status::Down
+    });
     running.stop();
 }
