@@ -36,7 +36,7 @@ pub struct Builder {
     codes: Vec<(Group, Status, StatusCode)>,
     service: Option<Service>,
     clock: Arc<dyn Clock>,
-    observer: Option<Box<dyn Observer>>,
+    observer: Option<Arc<dyn Observer>>,
     seed: Option<u64>,
 }
 
@@ -125,7 +125,7 @@ impl Builder {
     ///
     /// An observer that holds the [`Health`] itself keeps both alive for ever.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.observer = Some(Box::new(observer));
+        self.observer = Some(Arc::new(observer));
         self
     }
 

@@ -90,11 +90,23 @@ impl Health {
     /// ```
     pub fn observe(&self, observer: impl Observer + 'static) {
         let observer: Arc<dyn Observer> = Arc::new(observer);
-        self.shared.late_observers.rcu(|before| {
-            let mut observers = Vec::clone(before);
-            observers.push(Arc::clone(&observer));
-            observers
-        });
+        self.shared.observe(&observer);
+    }
+
+    /// Returns how many events observers have not heard, all of them together, because they took too long.
+    ///
+    /// It needs none of them, so it tells of one that will never come back; an observer that does gets
+    /// [`Event::Missed`](crate::Event::Missed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let health = cortex_health::Health::builder().build()?;
+    /// assert_eq!(health.missed_events(), 0); // nobody listens
+    /// # Ok::<(), cortex_health::BuildError>(())
+    /// ```
+    pub fn missed_events(&self) -> u64 {
+        self.shared.missed()
     }
 
     /// Runs a check now and returns what is known of it then. If it runs already, this waits for the end of that run:

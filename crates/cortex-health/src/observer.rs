@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 
 /// Hears what happens to the checks; `()` hears nothing, a pair tells both.
 ///
-/// All observers are called on one thread of their own, in the order of the events and after the report that tells of
-/// them is published. One that blocks holds up the others and no check: some thousand events wait, then the oldest ends
-/// of runs are left out, and changes only where there is nothing else ([`Event::Missed`]). A panic is caught and logged.
+/// Each observer is called on a thread of its own, made when there is something to tell, in the order of the events and
+/// after the report that tells of them is published. One that blocks holds up no check and no other observer, except that
+/// of its pair: some thousand events wait, then the oldest ends of runs are left out, and changes only where there is
+/// nothing else ([`Event::Missed`], [`Health::missed_events`](crate::Health::missed_events)). A panic is caught and
+/// logged.
 ///
 /// # Examples
 ///
@@ -122,7 +124,7 @@ pub enum Event {
         /// Its status now.
         status: Status,
     },
-    /// Events were left out here: the observers took too long. It is logged when it begins.
+    /// Events were left out here: the observer took too long. It is logged when it begins.
     #[non_exhaustive]
     Missed {
         /// How many.

@@ -35,9 +35,10 @@ pub(crate) struct Shared {
     pub(crate) layout: Arc<Layout>,
     pub(crate) graph: Arc<Graph>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) observer: Option<Box<dyn Observer>>,
-    /// Those that came after the health was built.
-    pub(crate) late_observers: ArcSwap<Vec<Arc<dyn Observer>>>,
+    /// They are added and never removed.
+    observers: ArcSwap<Vec<Arc<dyn Observer>>>,
+    /// How many events observers did not hear.
+    missed: AtomicU64,
     pub(crate) seed: u64,
     pub(crate) hub: Hub,
     service: Option<Service>,
@@ -67,7 +68,7 @@ impl Shared {
         graph: Graph,
         service: Option<Service>,
         clock: Arc<dyn Clock>,
-        observer: Option<Box<dyn Observer>>,
+        observer: Option<Arc<dyn Observer>>,
         seed: u64,
     ) -> Self {
         let (origin, at) = (clock.now(), clock.wall());
@@ -98,8 +99,8 @@ impl Shared {
             layout,
             graph: Arc::new(graph),
             clock,
-            observer,
-            late_observers: ArcSwap::default(),
+            observers: ArcSwap::from_pointee(observer.into_iter().collect()),
+            missed: AtomicU64::new(0),
             seed,
             hub: Hub::default(),
             service,
@@ -156,9 +157,27 @@ impl Shared {
         *self.mailbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(mailbox);
     }
 
-    /// Says whether there is an observer.
-    pub(crate) fn is_observed(&self) -> bool {
-        self.observer.is_some() || !self.late_observers.load().is_empty()
+    /// Adds an observer.
+    pub(crate) fn observe(&self, observer: &Arc<dyn Observer>) {
+        self.observers.rcu(|before| {
+            let mut observers = Vec::clone(before);
+            observers.push(Arc::clone(observer));
+            observers
+        });
+    }
+
+    /// Returns all observers, in the order in which they came.
+    pub(crate) fn observers(&self) -> Arc<Vec<Arc<dyn Observer>>> {
+        self.observers.load_full()
+    }
+
+    /// Counts events that an observer does not hear.
+    pub(crate) fn miss(&self, events: u64) {
+        self.missed.fetch_add(events, Ordering::Relaxed); // a number, which says nothing about other memory
+    }
+
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_draining(&self, draining: bool) {

@@ -24,7 +24,6 @@ pub(crate) struct HealthMetrics {
     duration: Family<CheckLabels, Histogram>,
     runs: Family<RunLabels, Counter>,
     transitions: Family<TransitionLabels, Counter>,
-    missed: Counter,
 }
 
 impl HealthMetrics {
@@ -34,7 +33,6 @@ impl HealthMetrics {
             duration: Family::new(move || duration.clone().build()),
             runs: Family::new(Counter::default),
             transitions: Family::new(Counter::default),
-            missed: Counter::default(),
         };
         registry.register_with_unit(
             "cortex_health_check_duration_seconds",
@@ -51,11 +49,6 @@ impl HealthMetrics {
             "cortex_health_transitions",
             "Changes of the states of checks, by the state after",
             this.transitions.clone(),
-        )?;
-        registry.register(
-            "cortex_health_missed_events",
-            "Ends of runs and changes that are not counted, because those who are told took too long",
-            this.missed.clone(),
         )?;
         Ok(this)
     }
@@ -90,9 +83,6 @@ impl Observer for HealthMetrics {
                     to: to.as_str(),
                 };
                 self.transitions.with(&labels, Counter::inc);
-            }
-            Event::Missed { events, .. } => {
-                self.missed.add(*events);
             }
             _ => {}
         }
@@ -132,6 +122,13 @@ pub(crate) fn collect_states(health: &Health, out: &mut Samples<'_>) {
             check.flap_score(),
         );
     }
+    // Not by an observer, which may be the one that does not come back.
+    out.counter(
+        "cortex_health_missed_events",
+        "Ends of runs and changes that an observer was not told of, because it took too long",
+        &[],
+        float(health.missed_events()),
+    );
     for (group, _) in report.groups() {
         let name = group.name();
         out.gauge(
@@ -141,6 +138,11 @@ pub(crate) fn collect_states(health: &Health, out: &mut Samples<'_>) {
             level(health.status(Endpoint::Group(name))),
         );
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+fn float(count: u64) -> f64 {
+    count as f64
 }
 
 fn level(status: Status) -> f64 {

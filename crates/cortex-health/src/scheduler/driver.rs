@@ -55,7 +55,7 @@ pub(crate) fn start(shared: &Arc<Shared>, runtime: &Handle) -> io::Result<Runnin
         .stack_size(256 << 10)
         .spawn(move || {
             let mut herald = Herald::new(&moved, &alive);
-            Driver::new(moved, runtime, move |events| herald.tell(events)).run();
+            Driver::new(moved, runtime, move |events| herald.tell(&events)).run();
             drop(alive); // last: whoever waits for the end finds all of it done
         })
         .inspect_err(|_| shared.release())?;
@@ -396,7 +396,9 @@ mod tests {
         // Log and observers hear it here and now, so that tests need not wait for a thread.
         Driver::new(Arc::clone(&shared), runtime.handle().clone(), move |events| {
             for event in events {
-                observe(&shared, &event);
+                for observer in shared.observers().iter() {
+                    observe(&**observer, &event);
+                }
                 write(&Line::Event(event));
             }
         })

@@ -1,7 +1,7 @@
 use super::lane::{Item, Lane};
 use super::log::{Line, has_line, write};
 use super::run::describe;
-use crate::observer::Event;
+use crate::observer::{Event, Observer};
 use crate::redact::{MESSAGE, redact};
 use crate::shared::Shared;
 use std::convert::Infallible;
@@ -9,44 +9,50 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-/// Tells the log and the observers what happened, each on a thread of its own: neither keeps the scheduler or the other
+/// Tells the log and the observers what happened, each on a thread of its own: none keeps the scheduler or another
 /// waiting, whatever it does.
 pub(super) struct Herald {
     shared: Arc<Shared>,
+    alive: Sender<Infallible>,
     log: Lane<Line>,
-    observers: Lane<Event>,
+    /// One for each observer, in their order.
+    observers: Vec<Lane<Event>>,
 }
 
 impl Herald {
     pub(super) fn new(shared: &Arc<Shared>, alive: &Sender<Infallible>) -> Self {
-        let observed = Arc::clone(shared);
         Self {
             log: Lane::new("health-log", alive.clone(), write),
-            observers: Lane::new("health-observer", alive.clone(), move |event| {
-                observe(&observed, event);
-            }),
+            observers: Vec::new(),
+            alive: alive.clone(),
             shared: Arc::clone(shared),
         }
     }
 
-    pub(super) fn tell(&mut self, events: Vec<Event>) {
+    pub(super) fn tell(&mut self, events: &[Event]) {
         let lines = events.iter().filter(|event| has_line(event));
         self.log.push(lines.cloned().map(Line::Event));
-        if self.shared.is_observed() && self.observers.push(events) {
-            self.log.push([Line::ObserversBlock]); // now: they may never come back to hear of it
+        for (index, observer) in self.shared.observers().iter().enumerate() {
+            if index == self.observers.len() {
+                let observer = Arc::clone(observer);
+                let hear = move |event: &Event| observe(&*observer, event);
+                let lane = Lane::new("health-observer", self.alive.clone(), hear);
+                self.observers.push(lane);
+            }
+            let pushed = self.observers[index].push(events.iter().cloned());
+            self.shared.miss(pushed.missed);
+            if pushed.begins {
+                self.log.push([Line::ObserverBlocks]); // now: it may never come back to hear of it
+            }
         }
     }
 }
 
-/// Tells the observers; a panic of one is no reason to leave out others.
-pub(super) fn observe(shared: &Shared, event: &Event) {
-    let late = shared.late_observers.load_full();
-    let observers = late.iter().map(|observer| &**observer);
-    for observer in shared.observer.as_deref().into_iter().chain(observers) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer.on_event(event))) {
-            let panic = redact(&describe(panic), MESSAGE);
-            let _ = catch_unwind(|| tracing::error!(%panic, "the observer of the health checks failed"));
-        }
+/// Tells an observer; it may panic.
+pub(super) fn observe(observer: &dyn Observer, event: &Event) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer.on_event(event))) {
+        let panic = redact(&describe(panic), MESSAGE);
+        let _ = catch_unwind(|| tracing::error!(%panic, "the observer of the health checks failed"));
     }
 }
 
@@ -74,7 +80,7 @@ impl Item for Line {
 mod tests {
     use super::*;
     use crate::health::Health;
-    use crate::observer::{Observer, RunResult};
+    use crate::observer::RunResult;
     use crate::status::Status;
     use cortex_testkit::Recorder;
     use std::sync::{Mutex, mpsc};
@@ -90,6 +96,16 @@ mod tests {
         }
     }
 
+    struct Ends(Recorder<RunResult>);
+
+    impl Observer for Ends {
+        fn on_event(&self, event: &Event) {
+            if let Event::RunFinished { result, .. } = event {
+                self.0.record(*result);
+            }
+        }
+    }
+
     fn ended() -> Event {
         Event::RunFinished {
             check: "db".into(),
@@ -99,10 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_told_at_once_and_once_that_observers_block() {
+    fn the_log_is_told_at_once_and_once_that_an_observer_blocks() {
         let ((release, released), (send, begun)) = (mpsc::channel(), mpsc::channel());
         let stuck = Stuck(send, Mutex::new(released));
         let health = Health::builder().observer(stuck).build().unwrap();
+        let heard = Recorder::new();
+        health.observe(Ends(heard.clone()));
         let (alive, gone) = mpsc::channel();
         let written = Recorder::new();
         let mut herald = Herald::new(&health.shared, &alive);
@@ -110,11 +128,18 @@ mod tests {
             let written = written.clone();
             move |line: &Line| written.record(format!("{line:?}"))
         });
-        herald.tell(vec![ended()]);
+        herald.tell(&[ended()]);
         begun.recv_timeout(Duration::from_secs(30)).unwrap();
-        for _ in 0..5000 {
-            herald.tell(vec![ended()]);
+        while heard.take().is_empty() {
+            std::thread::yield_now();
         }
+        for _ in 0..2000 {
+            herald.tell(&[ended()]);
+            while heard.take().is_empty() {
+                std::thread::yield_now(); // each is heard while the other observer blocks
+            }
+        }
+        assert_eq!(health.missed_events(), 2000 - 1024, "nobody had to hear it");
         drop(herald);
         let wait = Duration::from_millis(1);
         while written.is_empty() {
@@ -129,7 +154,7 @@ mod tests {
             gone.recv_timeout(Duration::from_secs(30)),
             Err(mpsc::RecvTimeoutError::Disconnected)
         );
-        assert_eq!(written.take(), ["ObserversBlock"]);
+        assert_eq!(written.take(), ["ObserverBlocks"]);
     }
 
     #[test]
@@ -177,11 +202,11 @@ mod tests {
             latency: Duration::from_secs(2),
             timeout: Duration::from_secs(3),
         };
-        herald.tell(vec![change()]);
+        herald.tell(&[change()]);
         begun.recv_timeout(Duration::from_secs(30)).unwrap();
-        herald.tell(vec![slow; 100]);
+        herald.tell(&vec![slow; 100]);
         for _ in 0..1030 {
-            herald.tell(vec![change()]);
+            herald.tell(&[change()]);
             while heard.take().is_empty() {
                 std::thread::yield_now(); // each is heard while the log blocks
             }
@@ -211,7 +236,7 @@ mod tests {
         let health = Health::builder().build().unwrap();
         let (alive, gone) = mpsc::channel();
         let mut herald = Herald::new(&health.shared, &alive);
-        herald.tell(vec![ended()]); // has no line
+        herald.tell(&[ended()]); // has no line
         drop((herald, alive));
         assert_eq!(
             gone.try_recv(),

@@ -32,6 +32,15 @@ pub(super) struct Lane<T> {
     alive: Sender<Infallible>,
 }
 
+/// What became of items that were added.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pushed {
+    /// So many were left out by it, or others for them.
+    pub(super) missed: u64,
+    /// From here on, and not before, some are missing.
+    pub(super) begins: bool,
+}
+
 struct Inner<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
@@ -66,11 +75,11 @@ impl<T: Item> Lane<T> {
         }
     }
 
-    /// Adds items; `true`: from here on, and not before, some are missing.
-    pub(super) fn push(&mut self, items: impl IntoIterator<Item = T>) -> bool {
+    /// Adds items.
+    pub(super) fn push(&mut self, items: impl IntoIterator<Item = T>) -> Pushed {
         let mut items = items.into_iter().peekable();
         if items.peek().is_none() {
-            return false;
+            return Pushed::default();
         }
         if !self.has_thread {
             self.has_thread = self.spawn(); // where there is none to be had now, the next items try again
@@ -78,10 +87,13 @@ impl<T: Item> Lane<T> {
         let mut state = self.inner.lock();
         let before = state.missed;
         items.for_each(|item| state.add(item));
-        let begins = before == 0 && state.missed > 0;
+        let missed = state.missed - before;
         drop(state);
         self.inner.changed.notify_one();
-        begins
+        Pushed {
+            missed,
+            begins: before == 0 && missed > 0,
+        }
     }
 
     fn spawn(&self) -> bool {
@@ -196,11 +208,11 @@ mod tests {
     #[test]
     fn all_is_heard_in_order_and_then_it_ends() {
         let (mut lane, heard, ended) = lane();
-        assert!(!lane.push([]));
+        assert!(!lane.push([]).begins);
         assert!(!lane.has_thread, "made before there was anything to say");
-        assert!(!lane.push((0..600).map(Test::News)));
+        assert!(!lane.push((0..600).map(Test::News)).begins);
         assert_eq!(heard.recv_timeout(LONG), Ok(Test::News(0)));
-        assert!(!lane.push([Test::Run(600), Test::News(601)]));
+        assert!(!lane.push([Test::Run(600), Test::News(601)]).begins);
         drop(lane);
         assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Empty));
         let rest = rest(&heard);
@@ -238,10 +250,12 @@ mod tests {
     #[test]
     fn what_is_too_much_is_counted_and_runs_give_way_to_news() {
         let (mut lane, heard) = stuck();
-        assert!(!lane.push((0..1000).map(Test::Run)));
-        assert!(!lane.push((1..=24).map(Test::News)));
-        assert!(lane.push([Test::News(25), Test::Run(1000)]), "from here on");
-        assert!(!lane.push((26..=1000).map(Test::News)), "it was said");
+        assert!(!lane.push((0..1000).map(Test::Run)).begins);
+        assert_eq!(lane.push((1..=24).map(Test::News)).missed, 0);
+        let pushed = lane.push([Test::News(25), Test::Run(1000)]);
+        assert!(pushed.begins && pushed.missed == 2, "from here on: {pushed:?}");
+        let pushed = lane.push((26..=1000).map(Test::News));
+        assert!(!pushed.begins && pushed.missed == 975, "it was said: {pushed:?}");
         drop(lane);
         let mut rest = rest(&heard);
         assert_eq!(
@@ -261,8 +275,8 @@ mod tests {
     #[test]
     fn news_that_are_too_many_are_lost_from_the_oldest_on() {
         let (mut lane, heard) = stuck();
-        assert!(lane.push((1..=1030).map(Test::News)));
-        assert!(!lane.push([Test::Run(0)]), "there is no room for it");
+        assert!(lane.push((1..=1030).map(Test::News)).begins);
+        assert_eq!(lane.push([Test::Run(0)]).missed, 1, "there is no room for it");
         drop(lane);
         let rest = rest(&heard);
         assert_eq!(rest[..3], [Test::News(0), Test::Missed(7), Test::News(7)]);

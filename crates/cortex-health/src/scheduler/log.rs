@@ -9,8 +9,8 @@ pub(super) enum Line {
     Event(Event),
     /// So many lines before the next were left out: who writes them takes too long.
     Missed(u64),
-    /// From now on events are left out that observers should hear.
-    ObserversBlock,
+    /// From now on events are left out that an observer should hear.
+    ObserverBlocks,
 }
 
 /// Writes a line. Who writes the log may panic like any other.
@@ -23,9 +23,9 @@ pub(super) fn write(line: &Line) {
                 "lines about health checks were left out: writing the log took too long"
             );
         }
-        Line::ObserversBlock => {
+        Line::ObserverBlocks => {
             tracing::warn!(
-                "the observers of the health checks take too long: events are left out from now on"
+                "an observer of the health checks takes too long: events are left out from now on"
             );
         }
     }));
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_said() {
         let text = written(&[
-            Line::ObserversBlock,
+            Line::ObserverBlocks,
             Line::Missed(7),
             Line::Event(Event::Missed { events: 7 }), // observers know it by themselves
         ]);

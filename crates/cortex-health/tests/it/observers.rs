@@ -27,7 +27,8 @@ impl Observer for Heard {
 fn an_observer_that_blocks_stops_no_check_and_no_end() {
     let (runtime, calls) = (Runtime::new().unwrap(), Arc::new(AtomicUsize::new(0)));
     let (release, released) = mpsc::channel::<()>();
-    let mut builder = Health::builder().observer(Stuck(Mutex::new(released)));
+    let heard = Heard::default(); // behind the one that blocks
+    let mut builder = Health::builder().observer((Stuck(Mutex::new(released)), heard.clone()));
     let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
     for name in names {
         let calls = Arc::clone(&calls);
@@ -42,14 +43,18 @@ fn an_observer_that_blocks_stops_no_check_and_no_end() {
         );
     }
     let health = builder.build().unwrap();
-    let heard = Heard::default();
-    health.observe(heard.clone());
+    let other = Heard::default(); // beside it
+    health.observe(other.clone());
     let mut subscription = health.subscribe();
     let running = health.start(runtime.handle()).unwrap();
     until("more runs than can wait", || calls.load(Ordering::SeqCst) > 3000);
     assert_eq!(health.snapshot().status(), Status::Up);
     assert!(subscription.recv_timeout(Duration::from_secs(30)).is_ok());
     assert!(heard.0.lock().unwrap().is_empty(), "one after the other");
+    until("the other observer hears all that time", || {
+        other.0.lock().unwrap().len() > 2000
+    });
+    until("somebody sees that one does not", || health.missed_events() > 0);
 
     assert!(
         !running.stop_within(Duration::from_millis(1)),

@@ -1,8 +1,8 @@
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Duration;
 
 use cortex_core::{Clock, SystemClock};
-use cortex_health::{Check, Health, Outcome};
+use cortex_health::{Check, Event, Health, Observer, Outcome};
 use cortex_http::{Admin, Limits, Routes, Server};
 
 use crate::support::{Shop, get_from};
@@ -124,4 +124,31 @@ fn liveness_answers_while_every_worker_is_blocked() {
     blocked.wait();
     running.shutdown();
     runtime.block_on(running.join());
+}
+
+/// An observer of the application that does not come back.
+struct Stuck(Mutex<mpsc::Receiver<()>>);
+
+impl Observer for Stuck {
+    fn on_event(&self, _: &Event) {
+        let _ = self.0.lock().expect("no panic").recv();
+    }
+}
+
+#[tokio::test]
+async fn an_observer_that_blocks_freezes_no_counter_and_is_seen() {
+    let (release, released) = mpsc::channel();
+    let database = Check::from_fn("database", || async { true });
+    let health = Health::builder()
+        .observer(Stuck(Mutex::new(released)))
+        .check(database.every(Duration::from_millis(1)).stale_after(10 * SECOND))
+        .build()
+        .unwrap();
+    let shop = Shop::with(Limits::new(), |server| server.health(health)).await;
+    shop.until_metric("cortex_health_missed_events_total", 1.0).await;
+    // More than wait for the one that blocks: they are counted all the same.
+    let runs = "cortex_health_runs_total{check=\"database\",result=\"ok\"}";
+    shop.until_metric(runs, 1100.0).await;
+    shop.close().await;
+    drop(release);
 }
