@@ -219,6 +219,8 @@ pub enum RunNowError {
     NotRunning,
     /// The deadline of the caller's [`Context`](cortex_core::Context) came first. The run goes on.
     DeadlineExceeded,
+    /// 4096 calls wait for runs already, those among them that were dropped and not noticed yet.
+    TooManyWaiting,
 }
 
 impl fmt::Display for RunNowError {
@@ -227,6 +229,9 @@ impl fmt::Display for RunNowError {
             Self::UnknownCheck => "run the check: there is none of this name",
             Self::NotRunning => "run the check: the health does not run, start it first",
             Self::DeadlineExceeded => "run the check before the deadline of the context",
+            Self::TooManyWaiting => {
+                "run the check: 4096 calls wait for runs already, which is the most that may"
+            }
         })
     }
 }

@@ -110,17 +110,17 @@ impl Health {
     }
 
     /// Runs a check now and returns what is known of it then. If it runs already, this waits for the end of that run:
-    /// there is never a second one, however many ask.
+    /// there is never a second one, however many ask. A run that has ended before the call is not taken for it.
     ///
-    /// It takes as long as the timeout of the check, and of those that it waits for before its first run, and no longer
-    /// than the deadline of [`Context::current`], if that has one. A check that hangs, or is
+    /// It takes as long as the timeout of the check, and of those that it waits for before its first run or
+    /// [asks](crate::Check::depends_on) before it gets worse, and no longer than the deadline of [`Context::current`], if that has one. A check that hangs, or is
     /// [`Skipped`](crate::Status::Skipped), is not run; its report is returned at once. The result counts like any
     /// other: a status that takes [`fall`](crate::Check::fall) results to get worse takes as many of these.
     ///
     /// # Errors
     ///
-    /// There is no such check, the health does not run (a dry run does not count), or the deadline came first. Within a
-    /// tokio runtime it comes by the runtime's timer, however late the scheduler is; elsewhere the scheduler tells of it.
+    /// There is no such check, the health does not run (a dry run does not count), too many wait already, or the deadline
+    /// came first. Within a tokio runtime it comes by the runtime's timer, however late the scheduler is; elsewhere the scheduler tells of it.
     ///
     /// # Panics
     ///
@@ -152,7 +152,7 @@ impl Health {
         }
         let (reply, report) = oneshot::channel();
         let deadline = Context::current().deadline();
-        let waiter = Waiter { reply, deadline };
+        let waiter = Waiter::new(reply, deadline, &shared.waiting).ok_or(RunNowError::TooManyWaiting)?;
         let message = Message::RunNow { check, waiter };
         shared
             .messages

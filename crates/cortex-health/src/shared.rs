@@ -16,7 +16,7 @@ use http::StatusCode;
 use std::fmt;
 use std::io;
 use std::iter;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     answers: AtomicBool,
     /// Wakes the scheduler; it works from the start on, and until the scheduler has ended.
     pub(crate) messages: Sender<Message>,
+    /// How many wait for the end of a run, or were to and have gone since.
+    pub(crate) waiting: Arc<AtomicUsize>,
     mailbox: Mutex<Option<Mailbox>>,
     /// Told when an answer may have changed from serving to not, or back.
     changes: watch::Sender<()>,
@@ -113,6 +115,7 @@ impl Shared {
             taken: AtomicBool::new(false),
             answers: AtomicBool::new(false),
             messages,
+            waiting: Arc::default(),
             mailbox: Mutex::new(Some(mailbox)),
             changes: watch::Sender::new(()),
             stopped: View::new(Verdict::refuse(Refusal::Stopped)),

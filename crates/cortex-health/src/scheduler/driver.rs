@@ -28,6 +28,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Who wakes so much too late was stopped, with the whole process, and not merely waiting for a processor.
 const STOPPED: Duration = Duration::from_secs(1);
 
+/// So many messages at most are taken before the scheduler does what is due and gives a sign of life.
+const BATCH: usize = 256;
+
 /// What wakes the scheduler.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -197,7 +200,7 @@ impl Driver {
         self.aborts.iter().for_each(Abort::abort);
     }
 
-    /// Takes the message and all that wait behind it, does what is due, and tells of it; `false` once it is to stop.
+    /// Takes the message and those that wait behind it, does what is due, and tells of it; `false` once it is to stop.
     fn step(&mut self, message: Option<Message>) -> bool {
         let Some(effects) = self.advance(message) else {
             return false;
@@ -208,8 +211,10 @@ impl Driver {
         }
         let now = self.shared.clock.now();
         self.shared.extend_lease(now);
-        for check in effects.concluded {
-            self.waiters.tell(check, self.machine.report(check));
+        for check in self.waiters.due() {
+            if !self.machine.is_held(check) {
+                self.waiters.tell(check, self.machine.report(check));
+            }
         }
         self.waiters.expire(now);
         (self.tell)(effects.events); // after the publication: an observer that looks sees what it was told, or later
@@ -227,10 +232,11 @@ impl Driver {
         transitions
     }
 
-    /// Takes the message and all that wait behind it, then does what is due; `None` once it is to stop.
+    /// Takes the message and those that wait behind it, then does what is due; `None` once it is to stop.
     fn advance(&mut self, message: Option<Message>) -> Option<Effects> {
         let mut effects = Effects::default();
         let mut next = message.or_else(|| self.receiver.try_recv().ok());
+        let mut left = BATCH;
         while let Some(message) = next {
             match message {
                 Message::Stop => return None,
@@ -249,13 +255,27 @@ impl Driver {
                     }
                 }
             }
-            next = self.receiver.try_recv().ok();
+            self.conclude(&mut effects);
+            left -= 1;
+            next = if left > 0 {
+                self.receiver.try_recv().ok()
+            } else {
+                None
+            };
         }
         self.machine.start_looks(moment(&self.shared), &mut effects);
         self.act(&mut effects);
         self.machine.on_tick(moment(&self.shared), &mut effects);
         self.act(&mut effects);
+        self.conclude(&mut effects);
         Some(effects)
+    }
+
+    /// Takes note of who has got what it waited for. Who asks later waits for another run.
+    fn conclude(&mut self, effects: &mut Effects) {
+        for check in effects.concluded.drain(..) {
+            self.waiters.conclude(check);
+        }
     }
 
     fn act(&mut self, effects: &mut Effects) {
@@ -374,6 +394,7 @@ mod tests {
     use http::HeaderMap;
     use std::future;
     use std::sync::Mutex;
+    use std::task;
     use tokio::runtime::Runtime;
 
     /// A runtime that works while it is asked to and at no other time.
@@ -839,6 +860,93 @@ mod tests {
             assert_eq!(check.status(), Status::Down, "{check:?}");
         }
         assert_eq!(code(&health, Endpoint::Live), 503, "what does not go on is stuck");
+    }
+
+    /// Polls a future once.
+    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> task::Poll<F::Output> {
+        future.poll(&mut task::Context::from_waker(task::Waker::noop()))
+    }
+
+    #[test]
+    fn a_result_from_before_is_none_for_who_asks_now() {
+        let (clock, runtime, up) = (ManualClock::new(), runtime(), Arc::new(AtomicBool::new(false)));
+        let look = Arc::clone(&up);
+        let check = Check::from_fn("db", move || future::ready(look.load(Ordering::Relaxed)));
+        let health = Health::builder().clock(clock).check(check).build().unwrap();
+        let mut driver = driver(&health, &runtime);
+        health.shared.begin_to_answer();
+        driver.step(None);
+        work(&runtime); // down, and its end is the first of two messages
+        up.store(true, Ordering::Relaxed);
+        let mut now = Box::pin(health.run_now("db"));
+        assert!(poll(now.as_mut()).is_pending());
+        driver.step(None);
+        assert_eq!(health.snapshot().check("db").unwrap().status(), Status::Down);
+        assert!(poll(now.as_mut()).is_pending(), "that run had ended");
+        work(&runtime);
+        driver.step(None);
+        let task::Poll::Ready(Ok(report)) = poll(now.as_mut()) else {
+            panic!("it has ended");
+        };
+        assert_eq!(report.status(), Status::Up);
+    }
+
+    #[test]
+    fn a_result_that_is_held_is_told_when_it_counts() {
+        let (clock, runtime) = (ManualClock::new(), runtime());
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let orders = Check::from_fn("orders", move || {
+            future::ready(calls.fetch_add(1, Ordering::Relaxed) == 0)
+        });
+        let health = Health::builder()
+            .clock(clock.clone())
+            .check(orders.depends_on(["db"]).fall(1))
+            .check(Check::from_fn("db", || async {}))
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        health.shared.begin_to_answer();
+        let mut go_on = || {
+            driver.step(None);
+            work(&runtime);
+            driver.step(None);
+        };
+        go_on();
+        go_on();
+        assert_eq!(health.snapshot().status(), Status::Up);
+        clock.advance(Duration::from_secs(5));
+        let mut now = Box::pin(health.run_now("orders"));
+        assert!(poll(now.as_mut()).is_pending());
+        go_on();
+        assert!(poll(now.as_mut()).is_pending(), "what it depends on is asked");
+        assert_eq!(health.snapshot().check("orders").unwrap().status(), Status::Up);
+        go_on();
+        let task::Poll::Ready(Ok(report)) = poll(now.as_mut()) else {
+            panic!("it has answered");
+        };
+        assert_eq!(report.status(), Status::Down);
+    }
+
+    #[test]
+    fn what_is_due_is_done_between_requests_however_many_there_are() {
+        let (clock, runtime) = (ManualClock::new(), runtime());
+        let check = Check::from_fn("db", || async { true });
+        let health = Health::builder().clock(clock).check(check).build().unwrap();
+        let mut driver = driver(&health, &runtime);
+        health.shared.begin_to_answer();
+        let mut calls: Vec<_> = (0..3000).map(|_| Box::pin(health.run_now("db"))).collect();
+        assert!(calls.iter_mut().all(|call| poll(call.as_mut()).is_pending()));
+        driver.step(None);
+        assert_eq!(code(&health, Endpoint::Live), 200);
+        assert!(health.snapshot().seq() > 0, "it has begun");
+        let left: Vec<_> = driver.receiver.try_iter().collect();
+        assert_eq!(left.len(), 3000 - BATCH);
+        for message in left {
+            driver.step(Some(message));
+        }
+        work(&runtime);
+        driver.step(None);
+        assert!(calls.iter_mut().all(|call| poll(call.as_mut()).is_ready()));
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Machine {
         (slot.entry.report.status, slot.reason)
     }
 
+    /// Says whether the last result of a check does not count yet.
+    pub(crate) fn is_held(&self, check: usize) -> bool {
+        self.slots[check].hold.is_some()
+    }
+
     /// Returns what is known of a check.
     pub(crate) fn report(&self, check: usize) -> &CheckReport {
         &self.slots[check].entry.report
@@ -251,11 +256,6 @@ impl Machine {
 
 #[cfg(test)]
 impl Machine {
-    /// Says whether the last result of a check does not count yet.
-    pub(crate) fn is_held(&self, check: usize) -> bool {
-        self.slots[check].hold.is_some()
-    }
-
     pub(super) fn slot(&self, check: usize) -> &Slot {
         &self.slots[check]
     }

@@ -1,8 +1,9 @@
 use crate::wait::until;
-use cortex_health::{Check, Detail, Endpoint, Health, Status};
+use cortex_health::{Check, Detail, Endpoint, Health, RunNowError, Status};
 use http::HeaderMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
@@ -97,5 +98,61 @@ fn probes_during_a_refresh_run_each_check_once() {
             false
         }
     });
+    running.stop();
+}
+
+/// A hundred thousand who wait for a run that does not end: the scheduler gives its signs of life beside them.
+#[test]
+fn those_who_wait_for_a_run_keep_no_other_check_from_running() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&runs);
+    let minute = Duration::from_mins(1);
+    let hung = Check::from_fn("hung", std::future::pending::<()>).timeout(minute);
+    let lively = Check::from_fn("lively", move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(())
+    });
+    let health = Health::builder()
+        .check(hung.groups([]))
+        .check(lively.every(Duration::from_millis(5)))
+        .build()
+        .unwrap();
+    let running = health.start(runtime.handle()).unwrap();
+    let ready = || {
+        health
+            .respond(Endpoint::Ready, &HeaderMap::new(), Detail::None)
+            .status()
+            == 200
+    };
+    until("it is ready", ready);
+    let refused = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut waiting = Vec::new();
+                for _ in 0..25_000 {
+                    let mut call = Box::pin(health.run_now("hung"));
+                    match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                        Poll::Pending => waiting.push(call),
+                        Poll::Ready(answer) => {
+                            assert_eq!(answer.unwrap_err(), RunNowError::TooManyWaiting);
+                            refused.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                    assert!(ready(), "nobody refreshes the checks any more");
+                }
+            });
+        }
+    });
+    assert!(refused.load(Ordering::SeqCst) >= 100_000 - 4096);
+    let before = runs.load(Ordering::SeqCst);
+    until("the other check runs on", || {
+        runs.load(Ordering::SeqCst) > before + 5
+    });
+    assert!(ready());
     running.stop();
 }
