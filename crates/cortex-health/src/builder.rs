@@ -27,7 +27,8 @@ use std::time::Duration;
 ///
 /// let check = Check::from_fn("db", || async {}).timeout(Duration::from_secs(60)).stale_after(Duration::from_secs(30));
 /// let error = Health::builder().check(check).build().unwrap_err();
-/// assert_eq!(error.kind(), BuildErrorKind::TimeoutExceedsStaleness);
+/// assert_eq!(error.kind(), BuildErrorKind::StaleTooSoon);
+/// assert!(error.to_string().contains("`stale_after` is 30s, and at least 71s"), "{error}"); // 10 s, a tenth, and 60 s
 /// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
@@ -147,6 +148,12 @@ impl Builder {
             if let Some(kind) = fault(check) {
                 return refuse(kind);
             }
+            if let Some(limit) = check.stale_after
+                && limit < longest_wait(check)
+            {
+                let error = BuildError::new(BuildErrorKind::StaleTooSoon, check.name.clone());
+                return Err(error.stale_after(limit, longest_wait(check)));
+            }
             if !layout.add((*check.name).into(), &check.groups) {
                 return refuse(BuildErrorKind::DuplicateName);
             }
@@ -237,7 +244,6 @@ fn graph(checks: &[Check], layout: &Layout) -> Result<Graph, BuildError> {
 }
 
 fn fault(check: &Check) -> Option<BuildErrorKind> {
-    let stale_after = check.stale_after.unwrap_or(Duration::MAX);
     if !name::is_valid(&check.name) {
         Some(BuildErrorKind::InvalidName)
     } else if check.interval.is_zero() {
@@ -246,13 +252,19 @@ fn fault(check: &Check) -> Option<BuildErrorKind> {
         Some(BuildErrorKind::ZeroTimeout)
     } else if check.fall == 0 || check.rise == 0 {
         Some(BuildErrorKind::ZeroThreshold)
-    } else if check.timeout > stale_after {
-        Some(BuildErrorKind::TimeoutExceedsStaleness)
-    } else if check.interval > stale_after {
-        Some(BuildErrorKind::IntervalExceedsStaleness)
     } else {
         None
     }
+}
+
+/// Returns the longest time from a result to the next where all is well: the interval with its jitter, and a run that
+/// ends in the last moment.
+fn longest_wait(check: &Check) -> Duration {
+    let jitter = check.interval / 10;
+    check
+        .interval
+        .saturating_add(jitter)
+        .saturating_add(check.timeout)
 }
 
 #[cfg(test)]
@@ -274,13 +286,17 @@ mod tests {
         assert_eq!(kind(check().timeout(Duration::ZERO)), BuildErrorKind::ZeroTimeout);
         assert_eq!(kind(check().fall(0)), BuildErrorKind::ZeroThreshold);
         assert_eq!(kind(check().rise(0)), BuildErrorKind::ZeroThreshold);
+        let stale_after = |limit| check().timeout(second).stale_after(limit);
+        for limit in [Duration::ZERO, second, 11_999 * second / 1000] {
+            assert_eq!(kind(stale_after(limit)), BuildErrorKind::StaleTooSoon);
+        }
+        let builder = Health::builder().check(stale_after(12 * second));
+        assert!(builder.build().is_ok(), "10 s, a tenth of it, and a run of 1 s");
+        let error = Health::builder().check(stale_after(second)).build().unwrap_err();
         assert_eq!(
-            kind(check().stale_after(second)),
-            BuildErrorKind::TimeoutExceedsStaleness
-        );
-        assert_eq!(
-            kind(check().timeout(second).stale_after(second)),
-            BuildErrorKind::IntervalExceedsStaleness
+            error.to_string(),
+            "accept the check \"db\": a result would be stale before the next: `stale_after` is 1s, and at least 12s with \
+             this interval, which may be 10 % longer, and this timeout"
         );
         assert_eq!(
             kind(Check::heartbeat("loop", Duration::ZERO).1),

@@ -183,6 +183,9 @@ impl Check {
 
     /// Sets the age at which a result is believed no more and the status becomes
     /// [`Unknown`](crate::Status::Unknown).
+    ///
+    /// `build` refuses what is shorter than the time that may pass between two results where all is well: the interval, 10 %
+    /// more, and the timeout.
     pub fn stale_after(mut self, limit: Duration) -> Self {
         self.stale_after = Some(limit);
         self

@@ -1,6 +1,7 @@
 use crate::name;
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 /// Why [`Builder::build`](crate::Builder::build) refused a check or a group.
 ///
@@ -22,6 +23,8 @@ pub struct BuildError {
     kind: BuildErrorKind,
     check: Cow<'static, str>,
     related: Vec<String>,
+    /// A limit, and the least that it may be.
+    limit: Option<(Duration, Duration)>,
 }
 
 impl BuildError {
@@ -30,7 +33,14 @@ impl BuildError {
             kind,
             check,
             related: Vec::new(),
+            limit: None,
         }
+    }
+
+    /// Tells a limit to the age of results, and the least that it may be.
+    pub(crate) const fn stale_after(mut self, limit: Duration, least: Duration) -> Self {
+        self.limit = Some((limit, least));
+        self
     }
 
     /// Names what else it is about.
@@ -82,10 +92,7 @@ impl fmt::Display for BuildError {
             BuildErrorKind::ZeroThreshold => {
                 "it would change after zero results; `fall` and `rise` start at 1"
             }
-            BuildErrorKind::TimeoutExceedsStaleness => {
-                "a result would be stale before the next run times out"
-            }
-            BuildErrorKind::IntervalExceedsStaleness => "a result would be stale before the next run starts",
+            BuildErrorKind::StaleTooSoon => "a result would be stale before the next",
             BuildErrorKind::UnknownDependency => "it depends on a check that there is not",
             BuildErrorKind::DependsOnItself => "it depends on itself",
             BuildErrorKind::DependencyCycle => "checks depend on each other",
@@ -105,6 +112,13 @@ impl fmt::Display for BuildError {
             _ => "check",
         };
         write!(f, "accept the {what} {:?}: {why}", self.check)?;
+        if let Some((limit, least)) = self.limit {
+            write!(
+                f,
+                ": `stale_after` is {limit:?}, and at least {least:?} with this interval, which may be 10 % longer, and this \
+                 timeout"
+            )?;
+        }
         match (self.kind, &self.related[..]) {
             (BuildErrorKind::DependencyCycle, [first, ..]) => {
                 write!(f, ": {} -> {first}", self.related.join(" -> "))
@@ -142,10 +156,9 @@ pub enum BuildErrorKind {
     ZeroTimeout,
     /// `fall` or `rise` is zero.
     ZeroThreshold,
-    /// The timeout is longer than `stale_after`.
-    TimeoutExceedsStaleness,
-    /// The interval is longer than `stale_after`: the status would be unknown between any two runs.
-    IntervalExceedsStaleness,
+    /// [`stale_after`](crate::Check::stale_after) is shorter than the interval, 10 % of it, and the timeout: the status
+    /// could be unknown although all is well.
+    StaleTooSoon,
     /// It depends on a name that no check has.
     UnknownDependency,
     /// It depends on itself.

@@ -123,7 +123,7 @@ fn nobody_waits_for_a_dry_run() {
         })
     };
     let health = Health::builder()
-        .check(check.timeout(LONG).stale_after(LONG))
+        .check(check.timeout(LONG).stale_after(3 * LONG))
         .build()
         .unwrap();
     let dry = {

@@ -61,7 +61,7 @@ fn probes_during_a_refresh_run_each_check_once() {
         let check = check
             .every(Duration::from_millis(1))
             .timeout(minute)
-            .stale_after(minute);
+            .stale_after(2 * minute);
         builder = builder.check(check);
     }
     let health = builder.build().unwrap();
