@@ -62,7 +62,47 @@ impl Health {
     /// The thread could not be started, or this health was started before
     /// ([`AlreadyExists`](io::ErrorKind::AlreadyExists)).
     pub fn start(&self, runtime: &Handle) -> io::Result<Running> {
-        scheduler::start(&self.shared, runtime)
+        scheduler::start(&self.shared, runtime, None)
+    }
+
+    /// Starts like [`start`](Self::start), and tells this observer too, from the first event on. If it fails, the observer
+    /// is told of nothing: another may have started this health, and goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::Health;
+    ///
+    /// let runtime = tokio::runtime::Runtime::new()?;
+    /// let health = Health::builder().build()?;
+    /// let running = health.start_observed(runtime.handle(), ())?;
+    /// assert!(health.start_observed(runtime.handle(), ()).is_err()); // once
+    /// running.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_observed(&self, runtime: &Handle, observer: impl Observer + 'static) -> io::Result<Running> {
+        let observer: Arc<dyn Observer> = Arc::new(observer);
+        scheduler::start(&self.shared, runtime, Some(&observer))
+    }
+
+    /// Says whether it was started, or is in a dry run: [`start`](Self::start) would fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = tokio::runtime::Runtime::new()?;
+    /// let health = cortex_health::Health::builder().build()?;
+    /// assert!(!health.is_taken());
+    /// health.start(runtime.handle())?.stop();
+    /// assert!(health.is_taken()); // for ever
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_taken(&self) -> bool {
+        self.shared.is_taken()
     }
 
     /// Tells this observer too, beside that of the [`Builder`] and those that were added before, from now on and for as

@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) layout: Arc<Layout>,
     pub(crate) graph: Arc<Graph>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// They are added and never removed.
+    /// They are added, and not removed while a scheduler runs: it knows them by their place.
     observers: ArcSwap<Vec<Arc<dyn Observer>>>,
     /// How many events observers did not hear.
     missed: AtomicU64,
@@ -133,6 +133,10 @@ impl Shared {
         Ok(())
     }
 
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire)
+    }
+
     pub(crate) fn release(&self) {
         self.taken.store(false, Ordering::Release);
     }
@@ -165,6 +169,15 @@ impl Shared {
         self.observers.rcu(|before| {
             let mut observers = Vec::clone(before);
             observers.push(Arc::clone(observer));
+            observers
+        });
+    }
+
+    /// Removes an observer that nobody told of anything.
+    pub(crate) fn forget(&self, observer: &Arc<dyn Observer>) {
+        self.observers.rcu(|before| {
+            let mut observers = Vec::clone(before);
+            observers.retain(|other| !Arc::ptr_eq(other, observer));
             observers
         });
     }

@@ -17,17 +17,72 @@ labels! {
     struct TransitionLabels { check: Arc<str>, to: &'static str }
 }
 
-/// Counts what happens to the checks; their states are read at each scrape. Each series is of a check, and those are
-/// fixed when the health is built.
+/// Shows a [`Health`] in a registry: runs and changes of its checks are counted, their states are read at each scrape.
+///
+/// A [`Server`](crate::Server) that has both does this by itself; this is for who serves probes and metrics with a server
+/// of their own. Each series is of a check or a group, and those are fixed when the health is built.
+///
+/// | metric | of | is |
+/// |---|---|---|
+/// | `cortex_health_status` | each check | 1 up, 0.5 degraded, 0 down, unknown or skipped |
+/// | `cortex_health_stale`, `_hung`, `_skipped` | each check | 0 or 1 |
+/// | `cortex_health_flap_score` | each check | 0 steady, 1 never twice the same |
+/// | `cortex_health_group_status` | each group | what its probe answers: 1 up, 0.5 degraded, 0 refused |
+/// | `cortex_health_runs_total` | each check and `result` | runs by how they ended |
+/// | `cortex_health_transitions_total` | each check and `to` | changes of its state |
+/// | `cortex_health_check_duration_seconds` | each check | how long runs took, a histogram |
+/// | `cortex_health_missed_events_total` | all | what observers were not told, because they took too long |
+///
+/// # Examples
+///
+/// ```
+/// use axum::body::{Body, to_bytes};
+/// use cortex_health::{Check, Detail, Health};
+/// use cortex_http::HealthMetrics;
+/// use cortex_metrics::{Registry, ScrapeService};
+/// use tower::ServiceExt;
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let health = Health::builder().check(Check::from_fn("db", || async { true })).build()?;
+/// let registry = Registry::default();
+/// HealthMetrics::register(&registry, &health)?; // before the start, to miss nothing
+///
+/// let app = cortex_health::router(&health, Detail::Status).merge(ScrapeService::new(&registry).into_router());
+/// let running = health.start(&tokio::runtime::Handle::current())?;
+/// health.run_now("db").await?;
+///
+/// let response = app.oneshot(http::Request::get("/metrics").body(Body::empty())?).await?;
+/// let text = String::from_utf8(to_bytes(response.into_body(), 1 << 20).await?.to_vec())?;
+/// assert!(text.contains("cortex_health_status{check=\"db\"} 1"), "{text}");
+/// running.stop();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct HealthMetrics {
+pub struct HealthMetrics {
     duration: Family<CheckLabels, Histogram>,
     runs: Family<RunLabels, Counter>,
     transitions: Family<TransitionLabels, Counter>,
 }
 
 impl HealthMetrics {
-    pub(crate) fn register(registry: &Registry) -> Result<Self, RegisterError> {
+    /// Registers the metrics of a health, and counts what happens to it from now on, for as long as it lives.
+    ///
+    /// The registry keeps the health alive.
+    ///
+    /// # Errors
+    ///
+    /// One of the names is taken: the registry shows a health already. Nothing is counted then.
+    pub fn register(registry: &Registry, health: &Health) -> Result<(), RegisterError> {
+        health.observe(Self::new(registry)?);
+        let health = health.clone();
+        registry.register_collector(move |out: &mut Samples<'_>| collect_states(&health, out));
+        Ok(())
+    }
+
+    /// Registers what is counted by who observes; nothing is yet.
+    pub(crate) fn new(registry: &Registry) -> Result<Self, RegisterError> {
         let duration = Histogram::builder(&Buckets::http_seconds()).with_native(NativeBuckets::default());
         let this = Self {
             duration: Family::new(move || duration.clone().build()),
@@ -215,8 +270,7 @@ mod tests {
             .build()
             .unwrap();
         let registry = Registry::default();
-        let collected = health.clone();
-        registry.register_collector(move |out: &mut Samples<'_>| collect_states(&collected, out));
+        HealthMetrics::register(&registry, &health).unwrap();
         let row = || compared(&health, &registry);
         let run = async |to: u8| {
             state.store(to, Ordering::SeqCst);

@@ -26,6 +26,7 @@ pub use self::access::AccessLog;
 pub use self::admin::Admin;
 pub use self::client::{ClientAddress, TrustedProxies};
 pub use self::error::{Error, ErrorKind};
+pub use self::health_metrics::HealthMetrics;
 pub use self::lifecycle::Lifecycle;
 pub use self::limits::Limits;
 pub use self::observe::{BodyError, Observed, RequestBody, ResponseBody, ResponseFuture};

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use axum::Router;
@@ -197,8 +198,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The address or the admin address cannot be listened on, a limit makes no sense, a metric of the service is
-    /// registered already, or a thread cannot be started.
+    /// The address or the admin address cannot be listened on, a limit makes no sense, the checks were started already, by
+    /// another server perhaps, a metric of the service is registered already, or a thread cannot be started.
     ///
     /// # Panics
     ///
@@ -212,6 +213,9 @@ impl Server {
             .await
             .map_err(|error| Error::bind(&addr, error))?;
         let local_addr = listener.local_addr().map_err(|error| Error::bind(&addr, error))?;
+        if self.health.as_ref().is_some_and(Health::is_taken) {
+            return Err(in_use(io::ErrorKind::AlreadyExists.into())); // before anything is registered for it
+        }
         let lifecycle = self.lifecycle;
         let clock = Arc::clone(&self.clock);
         let health = match &self.health {
@@ -236,8 +240,16 @@ impl Server {
                 Some(AdminThread::start(&addr, app, shared)?)
             }
         };
+        let runtime = tokio::runtime::Handle::current();
+        let checks = match &registry {
+            None => health.start(&runtime),
+            Some(registry) => {
+                let metrics = HealthMetrics::new(registry).map_err(|error| taken(&error))?;
+                health.start_observed(&runtime, metrics)
+            }
+        };
+        let checks = checks.map_err(in_use)?;
         if let Some(registry) = &registry {
-            health.observe(HealthMetrics::register(registry).map_err(|error| taken(&error))?);
             let (health, shared) = (health.clone(), Arc::downgrade(&shared));
             registry.register_collector(move |out: &mut Samples<'_>| {
                 if let Some(shared) = shared.upgrade() {
@@ -247,14 +259,6 @@ impl Server {
                 }
             });
         }
-        let checks = health
-            .start(&tokio::runtime::Handle::current())
-            .map_err(|error| {
-                Error::system(
-                    "start the health checks: is this Health in use by another server?",
-                    error,
-                )
-            })?;
         let accepting = tokio::spawn(accept_loop(listener, app, Arc::clone(&shared)));
         tracing::info!(service = name, %local_addr, "serving");
         let drain = Drain {
@@ -313,6 +317,13 @@ impl Server {
         }
         Ok((self.compression.layer(router), shared))
     }
+}
+
+fn in_use(error: io::Error) -> Error {
+    Error::system(
+        "start the health checks: is this Health in use by another server?",
+        error,
+    )
 }
 
 fn taken(error: &RegisterError) -> Error {

@@ -7,7 +7,7 @@ use super::waiters::{Waiter, Waiters};
 use crate::check::Check;
 use crate::context::CheckCtx;
 use crate::history::{Transition, Transitions};
-use crate::observer::{Event, RunResult};
+use crate::observer::{Event, Observer, RunResult};
 use crate::report::Report;
 use crate::running::Running;
 use crate::shared::{Mailbox, Shared};
@@ -48,9 +48,16 @@ pub(crate) enum Message {
     Stop,
 }
 
-/// Starts the thread.
-pub(crate) fn start(shared: &Arc<Shared>, runtime: &Handle) -> io::Result<Running> {
+/// Starts the thread; the observer is told from the first event on.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    runtime: &Handle,
+    observer: Option<&Arc<dyn Observer>>,
+) -> io::Result<Running> {
     shared.take()?;
+    if let Some(observer) = observer {
+        shared.observe(observer);
+    }
     let (moved, runtime) = (Arc::clone(shared), runtime.clone());
     let (alive, ended) = mpsc::channel();
     thread::Builder::new()
@@ -61,7 +68,12 @@ pub(crate) fn start(shared: &Arc<Shared>, runtime: &Handle) -> io::Result<Runnin
             Driver::new(moved, runtime, move |events| herald.tell(&events)).run();
             drop(alive); // last: whoever waits for the end finds all of it done
         })
-        .inspect_err(|_| shared.release())?;
+        .inspect_err(|_| {
+            if let Some(observer) = observer {
+                shared.forget(observer);
+            }
+            shared.release();
+        })?;
     shared.begin_to_answer();
     Ok(Running::new(shared.messages.clone(), ended))
 }
@@ -385,7 +397,6 @@ mod tests {
     use crate::checks;
     use crate::group::Group;
     use crate::health::Health;
-    use crate::observer::Observer;
     use crate::outcome::Outcome;
     use crate::respond::{Detail, Endpoint};
     use crate::status::Status;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use cortex_core::{Clock, SystemClock};
 use cortex_health::{Check, Event, Health, Observer, Outcome};
 use cortex_http::{Admin, Limits, Routes, Server};
+use cortex_metrics::Registry;
 
 use crate::support::{Shop, get_from};
 
@@ -151,4 +152,35 @@ async fn an_observer_that_blocks_freezes_no_counter_and_is_seen() {
     shop.until_metric(runs, 1100.0).await;
     shop.close().await;
     drop(release);
+}
+
+#[tokio::test]
+async fn a_server_whose_checks_are_in_use_elsewhere_leaves_no_trace() {
+    let database = Check::from_fn("database", || async { true });
+    let health = Health::builder()
+        .check(database.every(Duration::from_millis(1)).stale_after(10 * SECOND))
+        .build()
+        .unwrap();
+    let shop = Shop::with(Limits::new(), |server| server.health(health.clone())).await;
+    let registry = Registry::default();
+    let second = Server::new(Routes::new())
+        .metrics(&registry)
+        .admin(Admin::bind("127.0.0.1:0"))
+        .health(health.clone());
+    let error = second.start("127.0.0.1:0").await.unwrap_err();
+    assert!(error.to_string().contains("in use by another server"), "{error}");
+    let runs = "cortex_health_runs_total{check=\"database\",result=\"ok\"}";
+    let before = shop.metric(runs);
+    shop.until_metric(runs, before + 3.0).await; // the first goes on
+    assert_eq!(
+        registry.to_text(),
+        "",
+        "nothing was registered, and nothing is counted"
+    );
+    shop.close().await;
+
+    let again = Server::new(Routes::new()).metrics(&registry);
+    let running = again.start("127.0.0.1:0").await.unwrap(); // with checks of its own
+    running.shutdown();
+    assert_eq!(running.join().await.code(), 0);
 }
