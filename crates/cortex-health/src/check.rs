@@ -251,7 +251,7 @@ impl Check {
     }
 
     /// Runs it even while something that it depends on fails. Its status is that of its own results; the blame for its
-    /// failure is still on what it depends on.
+    /// failure is still on what it depends on, which is [asked](Self::depends_on) before it gets worse.
     pub fn always_run(mut self) -> Self {
         self.always_run = true;
         self
