@@ -276,6 +276,57 @@ fn an_ancestor_that_hangs_is_blamed_at_its_timeout() {
 }
 
 #[test]
+fn a_run_that_has_hung_since_the_check_was_skipped_is_a_failure_of_it() {
+    let millis = Duration::from_millis;
+    let check = |timeout, interval, stale_after| Plan {
+        timeout: millis(timeout),
+        interval: millis(interval),
+        stale_after: millis(stale_after),
+        fall: 1,
+        ..plan()
+    };
+    let plans = [
+        check(500, 1000, 4000),
+        check(1179, 8708, 22_132),
+        check(500, 1057, 4114),
+    ];
+    let hung = Thing {
+        latency: 125 * MILLI,
+        hangs: true,
+        ..down(millis(46_783), millis(51_912))
+    };
+    let slow = Thing {
+        latency: 213 * MILLI,
+        ..sound()
+    };
+    let parents = [vec![], vec![0], vec![1]];
+    let things = vec![down(millis(48_200), millis(51_184)), hung, slow];
+    let mut world = World::new(&plans, &parents, things, 11_657_758_741_425_879_264);
+    world.live(55 * SECOND, |_, _| ());
+    expect![[r#"
+        3.00ms c0 up
+        128.00ms c1 up
+        341.00ms c2 up
+        47.38s c2: fail
+        48.36s c0: fail
+        48.36s c0 down
+        48.36s c1 skipped because of c0
+        48.36s c2 skipped because of c0
+        48.36s c2: skipped
+        48.56s c1: timeout
+        49.27s c0: fail
+        49.36s c2: skipped
+        50.25s c0: fail
+        50.33s c2: skipped
+        51.23s c0 up
+        51.23s c1 up
+        51.44s c2: fail
+        52.22s c2 up
+    "#]]
+    .assert_eq(&world.story);
+}
+
+#[test]
 fn a_check_whose_ancestors_are_well_is_blamed_itself_when_they_have_answered() {
     let slow = Thing {
         latency: 1500 * MILLI,

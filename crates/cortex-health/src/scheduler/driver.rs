@@ -828,6 +828,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_looked_at_is_not_stale_because_the_look_is_late() {
+        let (clock, runtime) = (ManualClock::new(), runtime());
+        let health = Health::builder()
+            .clock(clock.clone())
+            .check(Check::inline("pool", |_| Outcome::up()).groups([Group::LIVE]))
+            .build()
+            .unwrap();
+        let mut driver = driver(&health, &runtime);
+        for _ in 0..3 {
+            driver.step(None);
+            assert_eq!(health.snapshot().check("pool").unwrap().status(), Status::Up);
+            clock.advance(Duration::from_mins(1)); // and nobody notices that it was a stop
+        }
+        let report = health.snapshot();
+        assert_eq!(report.transitions().count(), 1, "it began");
+    }
+
+    #[test]
     fn a_process_that_was_stopped_is_no_loop_that_is_stuck() {
         let (clock, runtime) = (ManualClock::new(), runtime());
         let (heartbeat, check) = Check::heartbeat("loop", Duration::from_secs(10));
