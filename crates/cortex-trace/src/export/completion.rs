@@ -3,10 +3,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use cortex_core::{Clock, SystemClock};
+
 use super::Abort;
+use super::alarm::Alarm;
 use crate::{ExportError, FlushError};
 
-/// Several workers being asked for the same, and somebody who waits for all of them.
+/// Several workers being asked for the same, and the one who waits for all of them.
 #[derive(Debug)]
 pub(crate) struct Completion {
     progress: Mutex<Progress>,
@@ -20,6 +23,8 @@ struct Progress {
     /// Who has not answered yet.
     pending: Vec<&'static str>,
     failed: Vec<(&'static str, ExportError)>,
+    /// Who waits, if that is a task.
+    waker: Option<Waker>,
 }
 
 impl Completion {
@@ -28,6 +33,7 @@ impl Completion {
             progress: Mutex::new(Progress {
                 pending,
                 failed: Vec::new(),
+                waker: None,
             }),
             done: Condvar::new(),
             aborts,
@@ -44,7 +50,12 @@ impl Completion {
             progress.failed.push((name, error));
         }
         if progress.pending.is_empty() {
+            let waker = progress.waker.take();
+            drop(progress);
             self.done.notify_all();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 
@@ -64,46 +75,36 @@ impl Completion {
         result
     }
 
-    /// Waits until all have answered or the time is up.
-    ///
-    /// There may be no runtime, and so no timer, but a thread that waits: a flush is rare enough for that.
+    /// Waits until all have answered or the time is up. Needs no runtime.
     pub(crate) async fn settled(self: Arc<Self>, timeout: Duration) -> Result<(), FlushError> {
-        if self.progress().pending.is_empty() {
-            return self.progress().result();
-        }
-        let answer = Arc::new(Mutex::new(Answer::default()));
-        let thread = std::thread::Builder::new()
-            .name("cortex-trace-flush".into())
-            .stack_size(64 << 10)
-            .spawn({
-                let answer = Arc::clone(&answer);
-                move || {
-                    let result = self.wait(timeout);
-                    let waker = {
-                        let mut answer = lock(&answer);
-                        answer.result = Some(result);
-                        answer.waker.take()
-                    };
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
-                }
-            });
-        if let Err(error) = thread {
-            return Err(FlushError {
-                thread: Some(Arc::new(error)),
-                ..FlushError::default()
-            });
-        }
+        let end = SystemClock.now().checked_add(timeout); // none: the time is never up
+        let mut alarm = end.map(Alarm::at);
         poll_fn(|cx| {
-            let mut answer = lock(&answer);
-            if let Some(result) = answer.result.take() {
-                return Poll::Ready(result);
+            if self.note_waker(cx.waker()) || end.is_some_and(|end| SystemClock.now() >= end) {
+                return Poll::Ready(self.wait(Duration::ZERO));
             }
-            answer.waker = Some(cx.waker().clone());
-            Poll::Pending
+            match alarm.as_mut().map_or(Ok(()), |alarm| alarm.set(cx.waker())) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(FlushError {
+                    thread: Some(Arc::new(error)),
+                    ..FlushError::default()
+                })),
+            }
         })
         .await
+    }
+
+    /// Notes who is to be woken when all have answered; says whether they have.
+    fn note_waker(&self, waker: &Waker) -> bool {
+        let waker = waker.clone();
+        let mut progress = self.progress();
+        if progress.pending.is_empty() {
+            return true;
+        }
+        let replaced = progress.waker.replace(waker);
+        drop(progress);
+        drop(replaced); // a waker is foreign, and the lock is free by now
+        false
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -123,12 +124,6 @@ impl Progress {
             logs: false,
         })
     }
-}
-
-#[derive(Debug, Default)]
-struct Answer {
-    result: Option<Result<(), FlushError>>,
-    waker: Option<Waker>,
 }
 
 /// Locks what no panic can leave half done.

@@ -1,6 +1,7 @@
 //! What becomes of finished spans: a queue and a thread per destination, and the destinations.
 
 mod abort;
+mod alarm;
 #[cfg(any(feature = "bridge", feature = "logs"))]
 mod complaint;
 mod completion;
@@ -23,10 +24,10 @@ mod start;
 mod stats;
 mod suppressed;
 mod untracked;
+mod waiting;
 mod worker;
 
 pub use self::abort::Abort;
-#[cfg(feature = "logs")]
 pub(crate) use self::completion::Completion;
 #[cfg(feature = "console")]
 pub use self::console::Console;
@@ -50,5 +51,6 @@ pub(crate) use self::suppressed::is_suppressed;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::suppressed::is_suppressed_event;
 pub(crate) use self::untracked::Untracked;
+pub(crate) use self::waiting::Waiting;
 #[cfg(all(feature = "logs", feature = "otlp"))]
 pub(crate) use self::worker::Consumer;

@@ -3,11 +3,10 @@ use std::sync::Arc;
 
 use cortex_core::Flags;
 
-use super::completion::Completion;
 use super::queue::{Limits, Queue};
 use super::queued::Queued;
 use super::worker::{self, Consumer};
-use super::{Abort, Exporter, Stats, Untracked};
+use super::{Abort, Completion, Exporter, Stats, Untracked};
 use crate::span::Record;
 use crate::{ExportError, Resource};
 
@@ -117,11 +116,11 @@ impl<T: Queued> Pipeline<T> {
         self.ask(Queue::shutdown, aborts.collect())
     }
 
-    fn ask(&self, what: impl Fn(&Queue<T>, Arc<Completion>), aborts: Vec<Abort>) -> Arc<Completion> {
+    fn ask(&self, what: impl Fn(&Queue<T>, &Arc<Completion>), aborts: Vec<Abort>) -> Arc<Completion> {
         let names = self.queues.iter().map(|queue| queue.name).collect();
         let completion = Completion::new(names, aborts);
         for queue in &self.queues {
-            what(queue, Arc::clone(&completion));
+            what(queue, &completion);
         }
         completion
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use cortex_core::{Clock, SystemClock};
 
-use super::completion::{Completion, lock};
-use super::{Abort, Reporter, Stats};
+use super::completion::lock;
+use super::{Abort, Completion, Reporter, Stats, Waiting};
 use crate::{BuildError, BuildErrorKind, ExportError};
 
 /// How much an exporter gets at once at most, unless one item is larger: a collector takes requests of 4 MiB.
@@ -78,7 +78,7 @@ struct State<T> {
     /// Nothing is taken any more.
     closed: bool,
     /// Who waits for the end, and how it was.
-    enders: Vec<Arc<Completion>>,
+    enders: Waiting,
     end: Option<Result<(), ExportError>>,
     stats: Stats,
 }
@@ -92,7 +92,7 @@ impl<T> Default for State<T> {
             asleep: false,
             look: false,
             closed: false,
-            enders: Vec::new(),
+            enders: Waiting::default(),
             end: None,
             stats: Stats::default(),
         }
@@ -105,14 +105,14 @@ enum Item<T> {
         span: T,
         bytes: usize,
     },
-    /// Everything before it is exported when it comes out.
-    Flush(Arc<Completion>),
+    /// Everything before it is exported when it comes out. Two never follow each other, so items bound these, too.
+    Flush(Waiting),
 }
 
 /// What the worker does next.
 pub(super) enum Task {
     Export,
-    Flush(Arc<Completion>),
+    Flush(Waiting),
     /// There is nothing to do here, but there may be elsewhere.
     Look,
     End,
@@ -159,27 +159,31 @@ impl<T> Queue<T> {
     }
 
     /// Asks for a report once everything queued by now is exported and flushed.
-    pub(super) fn flush(&self, completion: Arc<Completion>) {
+    pub(super) fn flush(&self, completion: &Arc<Completion>) {
         let mut state = self.state();
         if state.end.is_some() {
             drop(state);
             completion.report(self.name, Ok(())); // the shutdown has flushed, and said how that went
+        } else if let Some(Item::Flush(waiting)) = state.items.back_mut() {
+            waiting.add(completion); // nothing came since: one flush is enough
         } else {
-            state.items.push_back(Item::Flush(completion));
+            let mut waiting = Waiting::default();
+            waiting.add(completion);
+            state.items.push_back(Item::Flush(waiting));
             drop(state);
             self.wake.notify_one();
         }
     }
 
     /// Closes the queue, and asks for a report once its worker has ended.
-    pub(super) fn shutdown(&self, completion: Arc<Completion>) {
+    pub(super) fn shutdown(&self, completion: &Arc<Completion>) {
         let mut state = self.state();
         state.closed = true;
         if let Some(end) = state.end.clone() {
             drop(state);
             completion.report(self.name, end);
         } else {
-            state.enders.push(completion);
+            state.enders.add(completion);
             drop(state);
             self.wake.notify_one();
         }
@@ -253,7 +257,7 @@ impl<T> Queue<T> {
                     taken += bytes;
                     batch.push(span);
                 }
-                Some(Item::Flush(completion)) => return Task::Flush(completion),
+                Some(Item::Flush(waiting)) => return Task::Flush(waiting),
                 None => break,
             }
         }
@@ -318,12 +322,10 @@ impl<T> Queue<T> {
                 std::mem::take(&mut state.items),
             )
         };
-        for ender in enders {
-            ender.report(self.name, result.clone());
-        }
+        enders.report(self.name, result);
         for item in items {
-            if let Item::Flush(completion) = item {
-                completion.report(self.name, Ok(())); // asked for while the worker was ending
+            if let Item::Flush(waiting) = item {
+                waiting.report(self.name, &Ok(())); // asked for while the worker was ending
             }
         }
     }
@@ -372,12 +374,36 @@ mod tests {
         assert!(matches!(queue.next(&mut batch, Some(due)), Task::Export));
         assert_eq!(batch, [7]);
         batch.clear();
-        queue.flush(Completion::new(vec!["test"], Vec::new()));
+        queue.flush(&Completion::new(vec!["test"], Vec::new()));
         queue.nudge();
         assert!(matches!(queue.next(&mut batch, Some(due)), Task::Flush(_)));
         queue.nudge();
         queue.close();
         assert!(matches!(queue.next(&mut batch, Some(due)), Task::End));
+    }
+
+    #[test]
+    fn flushes_of_the_same_are_one_whoever_still_waits() {
+        let (queue, mut batch) = (queue(), Vec::new());
+        let ask = || Completion::new(vec!["test"], Vec::new());
+        let (first, second) = (ask(), ask());
+        queue.push(7, 1);
+        queue.flush(&first);
+        for _ in 0..100 {
+            queue.flush(&ask()); // and gives up
+        }
+        queue.flush(&second);
+        queue.push(8, 1);
+        queue.flush(&ask());
+        assert_eq!(queue.state().items.len(), 4);
+        assert!(matches!(queue.next(&mut batch, None), Task::Export));
+        batch.clear();
+        let Task::Flush(waiting) = queue.next(&mut batch, None) else {
+            panic!("no flush");
+        };
+        assert!(waiting.report("test", &Ok(())));
+        assert!(first.wait(Duration::ZERO).is_ok() && second.wait(Duration::ZERO).is_ok());
+        queue.close();
     }
 
     #[test]

@@ -85,10 +85,10 @@ pub(super) fn run<T: Queued>(
                 let _ = catch_unwind(AssertUnwindSafe(|| complaints.consider(queue)));
                 with(untracked, Untracked::tell);
             }
-            Task::Flush(completion) => {
+            Task::Flush(waiting) => {
                 let result = guarded(queue, || exporter.flush());
                 with(untracked, Untracked::tell);
-                completion.report(queue.name, result);
+                waiting.report(queue.name, &result);
             }
             Task::Look => with(untracked, Untracked::tell),
             Task::End => {

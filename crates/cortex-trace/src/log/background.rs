@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::export::Completion;
+use crate::export::{Completion, Waiting};
 use crate::{ExportError, FlushError};
 
 /// Hands lines to a thread of its own, so that a writer that is slow or stuck never holds up the service.
@@ -167,7 +167,7 @@ impl Background {
             drop(state);
             completion.report(NAME, end);
         } else {
-            state.waiting.push(Arc::clone(&completion));
+            state.waiting.add(&completion);
             drop(state);
             self.queue.0.wake.notify_one();
         }
@@ -246,7 +246,7 @@ struct State {
     /// How many of the dropped lines were told.
     told: u64,
     /// Who waits until what is queued has been written.
-    waiting: Vec<Arc<Completion>>,
+    waiting: Waiting,
     /// The thread waits.
     is_idle: bool,
     is_closed: bool,
@@ -321,9 +321,7 @@ impl Queue {
         state.is_closed = true;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        for completion in waiting {
-            completion.report(NAME, result.clone());
-        }
+        waiting.report(NAME, result);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -335,7 +333,7 @@ struct Work {
     lines: u64,
     /// How many lines were dropped after those and not told.
     dropped: u64,
-    waiting: Vec<Arc<Completion>>,
+    waiting: Waiting,
 }
 
 /// What the thread does with its writer.
@@ -395,14 +393,8 @@ fn run(queue: &Queue, mut act: Act, notice: &dyn Fn(&mut String, u64)) {
             result = result.and(guarded(Action::Flush));
         }
         last = untold.and(result);
-        untold = if work.waiting.is_empty() {
-            last.clone()
-        } else {
-            Ok(())
-        };
-        for completion in work.waiting {
-            completion.report(NAME, last.clone());
-        }
+        let is_told = work.waiting.report(NAME, &last);
+        untold = if is_told { Ok(()) } else { last.clone() };
         if batch.capacity() > KEPT {
             batch = Vec::new();
         }

@@ -392,17 +392,64 @@ fn time_is_up_at_once_if_there_is_none() {
     let error = tracer.flush_blocking(Duration::ZERO).unwrap_err();
     assert!(error.is_timeout() && error.late() == ["puppet"]);
     assert_eq!(error.to_string(), "flush spans: puppet: not done in time");
+    strings.expect(&Call::Flush); // and hangs there
     assert!(block_on(tracer.flush(Duration::ZERO)).unwrap_err().is_timeout());
     assert!(
         block_on(tracer.shutdown(Duration::ZERO))
             .unwrap_err()
             .is_timeout()
     );
-    for call in [Call::Flush, Call::Flush, Call::Shutdown] {
+    strings.answer(Answer::Well);
+    for call in [Call::Flush, Call::Shutdown] {
         strings.expect(&call);
         strings.answer(Answer::Well);
     }
     tracer.shutdown_blocking(AGES).unwrap(); // the late one has gone on
+}
+
+#[test]
+fn flushes_of_an_exporter_that_hangs_are_one_when_it_goes_on() {
+    let (puppet, strings) = puppet();
+    let tracer = patient().export(puppet).batch_size(1).build().unwrap();
+    end_spans(&tracer, 1);
+    strings.expect(&Call::Export(1)); // and hangs there
+    for _ in 0..50 {
+        assert!(tracer.flush_blocking(Duration::ZERO).unwrap_err().is_timeout());
+        assert!(block_on(tracer.flush(Duration::ZERO)).unwrap_err().is_timeout());
+    }
+    for _ in 0..3 {
+        strings.answer(Answer::Well); // this span, one flush for all, shutdown
+    }
+    tracer.shutdown_blocking(AGES).unwrap();
+    for call in [Call::Flush, Call::Shutdown, Call::Dropped] {
+        strings.expect(&call);
+    }
+}
+
+#[test]
+fn many_tasks_wait_for_one_exporter_each_as_long_as_it_wants() {
+    let (puppet, strings) = puppet();
+    let tracer = patient().export(puppet).build().unwrap();
+    end_spans(&tracer, 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let flush = |timeout| {
+            let tracer = tracer.clone();
+            tokio::spawn(async move { tracer.flush(timeout).await })
+        };
+        let patient: Vec<_> = (0..100).map(|_| flush(AGES)).collect();
+        let hasty: Vec<_> = (0..100).map(|_| flush(Duration::from_millis(1))).collect();
+        for flush in hasty {
+            assert!(flush.await.unwrap().unwrap_err().is_timeout());
+        }
+        for call in [Call::Export(1), Call::Flush] {
+            strings.expect(&call);
+            strings.answer(Answer::Well);
+        }
+        for flush in patient {
+            flush.await.unwrap().unwrap();
+        }
+    });
 }
 
 #[test]
