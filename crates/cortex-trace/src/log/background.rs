@@ -159,7 +159,7 @@ impl Background {
         self.ask(true).wait(timeout)
     }
 
-    fn ask(&self, is_last: bool) -> Arc<Completion> {
+    pub(super) fn ask(&self, is_last: bool) -> Arc<Completion> {
         let completion = Completion::new(vec![NAME], Vec::new());
         let mut state = self.queue.0.state();
         state.is_closed |= is_last;

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,11 +7,13 @@ use std::time::Duration;
 use cortex_core::Clock;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::background::{Background, NAME};
+use super::background::Background;
 use super::duplicates::Limiter;
+use super::flusher::Flusher;
 use super::format::Format;
 use super::lines;
-use crate::{ExportError, FlushError};
+use crate::FlushError;
+use crate::export::Completion;
 
 /// Flushes the logs of a layer that belongs to a subscriber, and tells what did not get through.
 ///
@@ -37,6 +39,7 @@ use crate::{ExportError, FlushError};
 #[derive(Clone)]
 pub struct LogHandle {
     output: Arc<dyn Output>,
+    flusher: Arc<Flusher>,
 }
 
 /// The lines that did not get through.
@@ -62,6 +65,7 @@ impl LogHandle {
     pub(super) fn new(output: impl Output + 'static) -> Self {
         Self {
             output: Arc::new(output),
+            flusher: Arc::default(),
         }
     }
 
@@ -72,7 +76,8 @@ impl LogHandle {
 
     /// Logs what was suppressed so far, and waits until all lines are written and the writer is flushed.
     ///
-    /// Without a [`Background`] that happens on this thread, which waits as long as the writer does.
+    /// Without a [`Background`] a thread is started for that, which ends when it is done: a writer that is stuck holds up
+    /// nobody who flushes.
     ///
     /// # Errors
     ///
@@ -82,11 +87,7 @@ impl LogHandle {
     ///
     /// Dropping the future changes nothing: the lines are written all the same.
     pub async fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
-        self.output.tell_suppressed();
-        match self.output.background() {
-            Some(background) => background.flush(timeout).await,
-            None => self.output.flush(),
-        }
+        self.ask(false).settled(timeout).await
     }
 
     /// Does what [`flush`](Self::flush) does, and blocks the thread meanwhile.
@@ -95,11 +96,7 @@ impl LogHandle {
     ///
     /// The time was up first, or the writer failed.
     pub fn flush_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
-        self.output.tell_suppressed();
-        match self.output.background() {
-            Some(background) => background.flush_blocking(timeout),
-            None => self.output.flush(),
-        }
+        self.ask(false).wait(timeout)
     }
 
     /// Does what [`flush`](Self::flush) does, and ends the thread of a [`Background`], which takes no more lines.
@@ -112,11 +109,7 @@ impl LogHandle {
     ///
     /// Dropping the future changes nothing: the lines are written all the same, and no more are taken.
     pub async fn shutdown(&self, timeout: Duration) -> Result<(), FlushError> {
-        self.output.tell_suppressed();
-        match self.output.background() {
-            Some(background) => background.shutdown(timeout).await,
-            None => self.output.flush(),
-        }
+        self.ask(true).settled(timeout).await
     }
 
     /// Does what [`shutdown`](Self::shutdown) does, and blocks the thread meanwhile.
@@ -125,10 +118,16 @@ impl LogHandle {
     ///
     /// The time was up first, or the writer failed.
     pub fn shutdown_blocking(&self, timeout: Duration) -> Result<(), FlushError> {
-        self.output.tell_suppressed();
+        self.ask(true).wait(timeout)
+    }
+
+    fn ask(&self, is_last: bool) -> Arc<Completion> {
         match self.output.background() {
-            Some(background) => background.shutdown_blocking(timeout),
-            None => self.output.flush(),
+            Some(background) => {
+                self.output.tell_suppressed(); // into its queue, which does not wait
+                background.ask(is_last)
+            }
+            None => self.flusher.ask(&self.output),
         }
     }
 }
@@ -149,8 +148,8 @@ pub(super) trait Output: Send + Sync {
 
     fn background(&self) -> Option<&Background>;
 
-    /// Flushes the writer on this thread.
-    fn flush(&self) -> Result<(), FlushError>;
+    /// Writes what was suppressed and flushes the writer, on this thread, for as long as that takes.
+    fn flush(&self) -> io::Result<()>;
 }
 
 /// The parts of a layer that are left to others when a subscriber has it.
@@ -194,10 +193,8 @@ where
         self.background.as_ref()
     }
 
-    fn flush(&self) -> Result<(), FlushError> {
-        self.writer.make_writer().flush().map_err(|error| FlushError {
-            failed: vec![(NAME, ExportError::from(error))],
-            ..FlushError::default()
-        })
+    fn flush(&self) -> io::Result<()> {
+        self.tell_suppressed();
+        self.writer.make_writer().flush()
     }
 }

@@ -4,6 +4,7 @@ mod background;
 mod duplicates;
 mod fields;
 mod filter;
+mod flusher;
 mod format;
 mod handle;
 mod json_format;

@@ -284,6 +284,82 @@ fn without_it_failures_of_the_writer_are_counted() {
 }
 
 #[test]
+fn without_it_a_writer_that_panics_is_told() {
+    struct Panics;
+    impl Write for Panics {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            std::panic::resume_unwind(Box::new("seeded"))
+        }
+    }
+    let handle = JsonLogs::new(|| Panics).handle();
+    for _ in 0..2 {
+        let error = handle.flush_blocking(LONG).unwrap_err();
+        assert!(error.failed().all(|(_, error)| error.is_panic()) && !error.is_timeout());
+    }
+}
+
+#[test]
+fn without_it_a_writer_that_hangs_holds_up_nobody_who_flushes() {
+    /// Waits for leave, and says that it does.
+    #[derive(Clone)]
+    struct Stuck(
+        Sender<&'static str>,
+        std::sync::Arc<std::sync::Mutex<Receiver<()>>>,
+    );
+    impl Stuck {
+        fn wait(&self, what: &'static str) {
+            self.0.send(what).unwrap();
+            let _ = self.1.lock().unwrap().recv();
+        }
+    }
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.wait("write");
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.wait("flush");
+            Ok(())
+        }
+    }
+    let ((says, said), (open, leave)) = (channel(), channel());
+    let stuck = Stuck(says, std::sync::Arc::new(std::sync::Mutex::new(leave)));
+    let logs = JsonLogs::new(move || stuck.clone())
+        .clock(ManualClock::new())
+        .limit_duplicates(DuplicateLimit::per_second(0));
+    let handle = logs.handle();
+    let subscriber = tracing_subscriber::registry().with(logs);
+    tracing::subscriber::with_default(subscriber, || {
+        info!("suppressed"); // and told by the first flush, which hangs with it
+        for _ in 0..20 {
+            assert_eq!(
+                handle.flush_blocking(Duration::ZERO).unwrap_err().late(),
+                ["logs"]
+            );
+            assert!(block_on(handle.flush(Duration::ZERO)).unwrap_err().is_timeout());
+        }
+        assert!(
+            block_on(handle.clone().shutdown(Duration::ZERO))
+                .unwrap_err()
+                .is_timeout()
+        );
+        assert!(handle.shutdown_blocking(Duration::ZERO).unwrap_err().is_timeout());
+        assert_eq!(said.recv_timeout(LONG), Ok("write"));
+        assert!(said.try_recv().is_err()); // all the others wait for that one
+        drop(open);
+        block_on(handle.flush(LONG)).unwrap();
+        handle.shutdown_blocking(LONG).unwrap();
+        drop(handle);
+    });
+    assert!(said.try_iter().all(|what| what == "flush"));
+}
+
+#[test]
 fn a_clock_that_panics_does_not_end_the_thread() {
     /// Does not work on the thread that writes.
     struct Fragile(ManualClock);

@@ -10,6 +10,7 @@ use tracing::{Dispatch, error, info, warn};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::log_support::{Writer, read, writer};
+use crate::support::AGES;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -85,7 +86,7 @@ fn the_summary_names_the_place() {
     Limited::run(DuplicateLimit::new(1, SECOND), |limited| {
         repeat(2);
         limited.output.take();
-        limited.handle.flush_blocking(SECOND).unwrap();
+        limited.handle.flush_blocking(AGES).unwrap();
         let line = read(&limited.output.text());
         assert_eq!(
             (&line["level"], &line["target"]),
@@ -101,12 +102,12 @@ fn the_summary_names_the_place() {
 fn a_flush_tells_what_was_suppressed_so_far_and_the_window_goes_on() {
     Limited::run(DuplicateLimit::new(1, SECOND), |limited| {
         repeat(4);
-        limited.handle.flush_blocking(SECOND).unwrap();
+        limited.handle.flush_blocking(AGES).unwrap();
         assert_eq!(limited.lines(), ["again", "3 WARN"]);
         repeat(2);
-        limited.handle.shutdown_blocking(SECOND).unwrap();
+        limited.handle.shutdown_blocking(AGES).unwrap();
         assert_eq!(limited.lines(), ["2 WARN"]);
-        limited.handle.flush_blocking(SECOND).unwrap();
+        limited.handle.flush_blocking(AGES).unwrap();
         limited.clock.advance(SECOND);
         info!("later");
         assert_eq!(limited.lines(), ["later"]);
@@ -148,7 +149,7 @@ fn records_of_the_log_crate_are_told_apart_by_their_place() {
             record(target, line);
         }
         assert_eq!(limited.lines(), ["hyper:1", "hyper:2", "h2:1"]);
-        limited.handle.flush_blocking(SECOND).unwrap();
+        limited.handle.flush_blocking(AGES).unwrap();
         let summary = read(&limited.output.text());
         assert_eq!(
             (&summary["target"], &summary["file"]),
@@ -182,7 +183,7 @@ fn the_text_format_tells_it_too() {
         .limit_duplicates(DuplicateLimit::per_second(1).by_message());
     let handle = logs.handle();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(logs), || repeat(2));
-    handle.flush_blocking(SECOND).unwrap();
+    handle.flush_blocking(AGES).unwrap();
     let text = output.text();
     let summary = text.lines().last().unwrap();
     assert!(
@@ -213,7 +214,7 @@ fn threads_that_repeat_at_once_lose_no_count() {
             });
         }
     });
-    handle.flush_blocking(SECOND).unwrap();
+    handle.flush_blocking(AGES).unwrap();
     let (mut written, mut told) = (0, 0);
     for line in output.text().lines() {
         match read(line)["suppressed"].as_u64() {
@@ -245,7 +246,7 @@ proptest! {
                     _ => error!("c {what}"),
                 }
             }
-            limited.handle.flush_blocking(SECOND).unwrap();
+            limited.handle.flush_blocking(AGES).unwrap();
             for line in String::from_utf8(limited.output.take()).unwrap().lines() {
                 match read(line)["suppressed"].as_u64() {
                     Some(count) => told += count,

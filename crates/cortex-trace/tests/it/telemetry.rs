@@ -1,5 +1,6 @@
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use cortex_core::{Flags, SpanId, TraceId};
@@ -272,6 +273,39 @@ fn it_ends_in_time_on_every_kind_of_runtime() {
         drop(release);
         runtime.block_on(telemetry.shutdown(LONG)).unwrap();
     }
+}
+
+#[test]
+fn a_writer_that_hangs_without_a_queue_holds_up_no_flush() {
+    /// Flushes only when it is let go.
+    struct Hangs(Arc<Mutex<mpsc::Receiver<()>>>);
+    impl Write for Hangs {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            let _ = self.0.lock().unwrap().recv();
+            Ok(())
+        }
+    }
+    let (release, held) = mpsc::channel();
+    let held = Arc::new(Mutex::new(held));
+    let (telemetry, _) = Telemetry::builder(Tracer::builder("shop"))
+        .text_logs(TextLogs::new(move || Hangs(Arc::clone(&held))))
+        .build()
+        .unwrap();
+    let short = Duration::from_millis(20);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for result in [
+        telemetry.flush_blocking(short),
+        runtime.block_on(telemetry.flush(short)),
+        telemetry.shutdown_blocking(short),
+    ] {
+        assert_eq!(result.unwrap_err().late(), ["logs"]);
+    }
+    drop(release);
+    telemetry.shutdown_blocking(LONG).unwrap();
 }
 
 #[test]
