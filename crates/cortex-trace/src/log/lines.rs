@@ -234,7 +234,7 @@ impl<F: Format, W: for<'w> MakeWriter<'w>> Lines<F, W> {
                 self.write(suppressed.metadata, line);
             }
             line.clear();
-            if limiter.by_message() {
+            if limiter.by_message() && !plan.hides_message {
                 event.record(&mut Message(line));
             }
             if !limiter.admit(now, metadata, &origin, line) {

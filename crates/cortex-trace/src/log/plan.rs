@@ -19,6 +19,8 @@ pub(super) struct Plan {
     keys: Box<[Key]>,
     /// This callsite of `tracing-log` stands for all records of the `log` crate, which say themselves where they are from.
     pub(super) is_log_crate: bool,
+    /// The message is a secret.
+    pub(super) hides_message: bool,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,7 @@ impl Plan {
             head: head.into(),
             keys: names.iter().enumerate().map(key).collect(),
             is_log_crate,
+            hides_message: redact.covers("message"),
         }
     }
 

@@ -1,7 +1,11 @@
 //! Secrets in logs.
 
 use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
 
+use cortex_core::Clock;
+use cortex_testkit::ManualClock;
+use cortex_trace::DuplicateLimit;
 use serde_json::Value;
 use tracing::field::Empty;
 use tracing::{info, info_span};
@@ -97,6 +101,41 @@ fn a_secret_whose_key_is_taken_is_hidden_where_it_moves() {
     let line = read(&logged_by(|logs| logs.redact(["span", "name"]), work));
     assert_eq!(line["fields"]["span"], HIDDEN);
     assert_eq!(line["span"]["fields"]["name"], HIDDEN);
+}
+
+#[test]
+fn a_secret_message_is_not_told_when_it_repeats() {
+    let text = logged_by(
+        |logs| {
+            let limit = DuplicateLimit::new(1, Duration::from_millis(1)).by_message();
+            logs.clock(Ticking(ManualClock::new()))
+                .redact(["Message"])
+                .limit_duplicates(limit)
+        },
+        || (0..9).for_each(|_| info!("hunter2")),
+    );
+    assert!(text.contains("repeated lines suppressed"), "{text}");
+    assert!(!text.contains("hunter"), "{text}");
+    let lines = text.lines().map(read);
+    assert!(
+        lines
+            .filter(|line| line.get("suppressed").is_none())
+            .all(|line| line["message"] == HIDDEN)
+    );
+}
+
+/// Goes on by itself, so that a limit is reached and over now and then.
+struct Ticking(ManualClock);
+
+impl Clock for Ticking {
+    fn now(&self) -> Instant {
+        self.0.advance(Duration::from_micros(300));
+        self.0.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.0.wall()
+    }
 }
 
 #[test]
