@@ -2,11 +2,18 @@
 #![cfg(feature = "logs")]
 
 use std::fmt;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
+use cortex_core::Context;
 use cortex_testkit::Recorder;
-use cortex_trace::{InstallError, JsonLogs};
+use cortex_trace::{ExportError, Exporter, InstallError, JsonLogs, SpanData, Tracer};
 use serde_json::Value;
 use tracing::{debug, info, info_span};
+
+/// Longer than any machine needs.
+const AGES: Duration = Duration::from_mins(2);
 
 /// A value that logs while it is formatted.
 struct Chatty;
@@ -19,11 +26,11 @@ impl fmt::Debug for Chatty {
 }
 
 #[test]
-fn the_filter_changes_while_it_runs() {
-    let output = Recorder::new();
+fn the_filter_changes_while_it_runs_and_losses_are_told() {
+    let (output, (says, written)) = (Recorder::new(), channel());
     let writer = {
         let output = output.clone();
-        move || output.clone()
+        move || Tells(output.clone(), says.clone())
     };
     let wrong = JsonLogs::stdout().install("off,shop=loud").unwrap_err();
     assert!(matches!(&wrong, InstallError::Filter(error) if error.directive() == "shop=loud"));
@@ -77,5 +84,73 @@ fn the_filter_changes_while_it_runs() {
         &lines[3]["span"]["later"],
     ] {
         assert_eq!(found, "outside");
+    }
+
+    // What an exporter loses while it hangs is told all the same: once, and what is new at the end.
+    written.try_iter().for_each(drop);
+    let (release, held) = channel();
+    let tracer = Tracer::builder("shop")
+        .export(Hangs(held))
+        .queue_capacity(1)
+        .build()
+        .unwrap();
+    let drop_some = || {
+        let before = tracer.stats().dropped_queue_full;
+        while tracer.stats().dropped_queue_full < before + 3 {
+            tracer.span("work").parent(Context::new()).start().end();
+        }
+    };
+    let told = || {
+        written.recv_timeout(AGES).unwrap();
+        let text = String::from_utf8(output.take()).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap() // one line
+    };
+    drop_some();
+    let line = told();
+    assert_eq!(
+        (&line["message"], &line["exporter"], &line["failed"]),
+        (&"telemetry was lost".into(), &"hangs".into(), &0.into())
+    );
+    let first = line["dropped"].as_u64().unwrap();
+    drop_some();
+    assert!(written.try_recv().is_err());
+    assert!(tracer.shutdown_blocking(Duration::ZERO).unwrap_err().is_timeout());
+    let line = told();
+    let all = tracer.stats().dropped_queue_full;
+    assert_eq!(
+        (line["lost"].as_u64(), line["dropped"].as_u64()),
+        (Some(all - first), Some(all))
+    );
+    drop(release);
+    tracer.shutdown_blocking(AGES).unwrap();
+    assert!(written.try_recv().is_err());
+}
+
+/// Says that something is written when it is.
+struct Tells(Recorder, Sender<()>);
+
+impl Write for Tells {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.0.write(bytes)?;
+        let _ = self.1.send(());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits in its export until it is let go.
+struct Hangs(Receiver<()>);
+
+impl Exporter for Hangs {
+    fn name(&self) -> &'static str {
+        "hangs"
+    }
+
+    fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        let _ = self.0.recv();
+        Ok(())
     }
 }

@@ -2,21 +2,23 @@
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use cortex_core::{Clock, SystemClock};
 
 use super::Stats;
+use super::completion::lock;
 use super::queue::Queue;
 use crate::ExportError;
 
 /// The time between two lines, and the time without a loss after which it is over.
-const PAUSE: Duration = Duration::from_mins(1);
+pub(super) const PAUSE: Duration = Duration::from_mins(1);
 
-/// What the worker of one exporter tells.
+/// What is told about one exporter, by its worker, and by a [teller](super::teller) while that hangs.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
-    lost: Told,
+    lost: Mutex<Told>,
 }
 
 /// What has been told so far about one kind of loss.
@@ -40,19 +42,34 @@ pub(super) enum Line {
 
 impl Complaints {
     /// Warns through `tracing` if more was lost since the last line, or says that it is over; once a minute at most.
-    pub(super) fn consider<T>(&mut self, queue: &Queue<T>) {
+    pub(super) fn consider<T>(&self, queue: &Queue<T>) {
+        let (stats, now) = (queue.stats(), SystemClock.now());
+        let is_clogged = queue.is_clogged();
+        let line = {
+            let mut told = lock(&self.lost);
+            if is_clogged {
+                told.go_on(now);
+            }
+            told.next(lost(stats), now)
+        };
+        if let Some(line) = line {
+            tell(&line, stats, queue); // foreign code: the lock is free by now
+        }
+    }
+
+    /// Warns of what is not told yet: there may be no later line.
+    pub(super) fn finish<T>(&self, queue: &Queue<T>) {
         let stats = queue.stats();
-        if let Some(line) = self.lost.next(lost(stats), SystemClock.now()) {
+        let line = lock(&self.lost).rest(lost(stats), SystemClock.now());
+        if let Some(line) = line {
             tell(&line, stats, queue);
         }
     }
 
-    /// Warns of what is not told yet: there is no later line.
-    pub(super) fn finish<T>(&mut self, queue: &Queue<T>) {
-        let stats = queue.stats();
-        if let Some(line) = self.lost.rest(lost(stats), SystemClock.now()) {
-            tell(&line, stats, queue);
-        }
+    /// Says whether all is told, also that it is over.
+    pub(super) fn is_settled(&self, stats: Stats) -> bool {
+        let told = lock(&self.lost);
+        told.before.is_none() && told.lost == lost(stats)
     }
 }
 
@@ -80,6 +97,11 @@ impl Told {
         };
         self.line = Some((now, all));
         Some(next)
+    }
+
+    /// Notes that it is not over, even if nothing more is lost.
+    fn go_on(&mut self, now: Instant) {
+        self.quiet_since = Some(now);
     }
 
     /// Returns when there is something to tell again; `None` if there is not, unless more is lost.
@@ -183,6 +205,18 @@ mod tests {
         // Soon after the end.
         assert_eq!(next(12, 761), None);
         assert_eq!(next(12, 820), Some(Line::Lost(1)));
+    }
+
+    #[test]
+    fn it_is_not_over_while_somebody_says_so() {
+        let (mut told, start) = (Told::default(), SystemClock.now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(told.next(1, at(0)), Some(Line::Lost(1)));
+        for seconds in [60, 120, 300] {
+            told.go_on(at(seconds));
+            assert_eq!(told.next(1, at(seconds)), None);
+        }
+        assert_eq!(told.next(1, at(360)), Some(Line::Over(1)));
     }
 
     #[test]

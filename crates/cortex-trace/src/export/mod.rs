@@ -23,6 +23,8 @@ mod rotate;
 mod start;
 mod stats;
 mod suppressed;
+#[cfg(any(feature = "bridge", feature = "logs"))]
+mod teller;
 mod untracked;
 mod waiting;
 mod worker;

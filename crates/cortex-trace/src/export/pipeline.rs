@@ -82,9 +82,9 @@ impl<T: Queued> Pipeline<T> {
         };
         let bytes = span.weight(); // a clone takes as much, or less
         for queue in others {
-            queue.push(span.clone(), bytes);
+            push(queue, span.clone(), bytes);
         }
-        last.push(span, bytes);
+        push(last, span, bytes);
     }
 
     /// Wakes every worker that waits, to look at what is untracked.
@@ -132,4 +132,15 @@ impl<T> Drop for Pipeline<T> {
             queue.close();
         }
     }
+}
+
+#[inline]
+fn push<T: Queued>(queue: &Arc<Queue<T>>, span: T, bytes: usize) {
+    let is_told = !queue.push(span, bytes);
+    #[cfg(any(feature = "bridge", feature = "logs"))]
+    if !is_told {
+        super::teller::start(queue);
+    }
+    #[cfg(not(any(feature = "bridge", feature = "logs")))]
+    let _ = is_told; // nobody listens
 }

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use cortex_core::{Clock, SystemClock};
 
+#[cfg(any(feature = "bridge", feature = "logs"))]
+use super::complaint::{Complaints, PAUSE};
 use super::completion::lock;
 use super::{Abort, Completion, Reporter, Stats, Waiting};
 use crate::{BuildError, BuildErrorKind, ExportError};
@@ -58,10 +60,16 @@ pub(super) struct Queue<T> {
     pub(super) abort: Abort,
     /// Takes errors, also those that the exporter still hopes to get over.
     pub(super) reporter: Reporter,
+    /// What is told of losses.
+    #[cfg(any(feature = "bridge", feature = "logs"))]
+    pub(super) complaints: Complaints,
     limits: Limits,
     state: Mutex<State<T>>,
     /// Wakes the worker.
     wake: Condvar,
+    /// Wakes who tells of losses.
+    #[cfg(any(feature = "bridge", feature = "logs"))]
+    wake_teller: Condvar,
 }
 
 #[derive(Debug)]
@@ -77,10 +85,21 @@ struct State<T> {
     look: bool,
     /// Nothing is taken any more.
     closed: bool,
+    #[cfg(any(feature = "bridge", feature = "logs"))]
+    losses: Losses,
     /// Who waits for the end, and how it was.
     enders: Waiting,
     end: Option<Result<(), ExportError>>,
     stats: Stats,
+}
+
+#[cfg(any(feature = "bridge", feature = "logs"))]
+#[derive(Debug, Default)]
+struct Losses {
+    /// Something was dropped, and nothing was taken out since.
+    clogged: bool,
+    /// A thread tells of them, whatever the worker does.
+    has_teller: bool,
 }
 
 impl<T> Default for State<T> {
@@ -92,6 +111,8 @@ impl<T> Default for State<T> {
             asleep: false,
             look: false,
             closed: false,
+            #[cfg(any(feature = "bridge", feature = "logs"))]
+            losses: Losses::default(),
             enders: Waiting::default(),
             end: None,
             stats: Stats::default(),
@@ -109,6 +130,17 @@ enum Item<T> {
     Flush(Waiting),
 }
 
+/// Why a teller does not wait any longer.
+#[cfg(any(feature = "bridge", feature = "logs"))]
+pub(super) enum Rest {
+    /// There may be something to tell.
+    Over,
+    /// All is told.
+    Settled,
+    /// The queue is closed.
+    Closed,
+}
+
 /// What the worker does next.
 pub(super) enum Task {
     Export,
@@ -124,23 +156,34 @@ impl<T> Queue<T> {
             name,
             abort: Abort::new(),
             reporter: Reporter::new(name),
+            #[cfg(any(feature = "bridge", feature = "logs"))]
+            complaints: Complaints::default(),
             limits,
             state: Mutex::default(),
             wake: Condvar::new(),
+            #[cfg(any(feature = "bridge", feature = "logs"))]
+            wake_teller: Condvar::new(),
         }
     }
 
     /// Takes an item of this many bytes, or drops it and counts that. Never waits for the exporter.
     ///
-    /// One that is larger than the whole queue may be has it for itself.
+    /// One that is larger than the whole queue may be has it for itself. Says whether a [teller](super::teller) has to be
+    /// started, as the worker may hang.
     #[inline] // moves what may be large
-    pub(super) fn push(&self, span: T, bytes: usize) {
+    #[must_use]
+    pub(super) fn push(&self, span: T, bytes: usize) -> bool {
         let mut state = self.state();
         state.stats.enqueued += 1;
         if state.closed {
             state.stats.dropped_after_shutdown += 1;
         } else if self.is_full(&state, bytes) {
             state.stats.dropped_queue_full += 1;
+            #[cfg(any(feature = "bridge", feature = "logs"))]
+            {
+                state.losses.clogged = true;
+                return !std::mem::replace(&mut state.losses.has_teller, true);
+            }
         } else {
             state.items.push_back(Item::Span { span, bytes });
             let was_full = state.bytes >= self.limits.batch_bytes();
@@ -156,6 +199,7 @@ impl<T> Queue<T> {
                 self.wake.notify_one();
             }
         }
+        false
     }
 
     /// Asks for a report once everything queued by now is exported and flushed.
@@ -185,7 +229,7 @@ impl<T> Queue<T> {
         } else {
             state.enders.add(completion);
             drop(state);
-            self.wake.notify_one();
+            self.wake_for_the_end();
         }
     }
 
@@ -199,7 +243,13 @@ impl<T> Queue<T> {
     /// Closes the queue; the worker finishes what is in it.
     pub(super) fn close(&self) {
         self.state().closed = true;
+        self.wake_for_the_end();
+    }
+
+    fn wake_for_the_end(&self) {
         self.wake.notify_one();
+        #[cfg(any(feature = "bridge", feature = "logs"))]
+        self.wake_teller.notify_one();
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -254,6 +304,10 @@ impl<T> Queue<T> {
                 Some(Item::Span { span, bytes }) => {
                     state.spans -= 1;
                     state.bytes -= bytes;
+                    #[cfg(any(feature = "bridge", feature = "logs"))]
+                    {
+                        state.losses.clogged = false;
+                    }
                     taken += bytes;
                     batch.push(span);
                 }
@@ -302,6 +356,26 @@ impl<T> Queue<T> {
                 state.stats.exported += spans - failed - rejected;
             }
         }
+    }
+
+    /// Says whether something was dropped, and nothing was taken out since.
+    #[cfg(any(feature = "bridge", feature = "logs"))]
+    pub(super) fn is_clogged(&self) -> bool {
+        self.state().losses.clogged
+    }
+
+    /// Waits until there may be more to tell.
+    #[cfg(any(feature = "bridge", feature = "logs"))]
+    pub(super) fn rest_from_telling(&self) -> Rest {
+        let mut state = self.state();
+        if self.complaints.is_settled(state.stats) {
+            state.losses.has_teller = false; // the next one that is dropped asks for another
+            return Rest::Settled;
+        }
+        let goes_on = |state: &mut State<T>| !state.closed;
+        let waited = self.wake_teller.wait_timeout_while(state, PAUSE, goes_on);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.closed { Rest::Closed } else { Rest::Over }
     }
 
     pub(super) fn last_error(&self) -> Option<ExportError> {
@@ -369,7 +443,7 @@ mod tests {
     fn what_is_to_be_exported_comes_first() {
         let (queue, mut batch) = (queue(), Vec::new());
         queue.nudge();
-        queue.push(7, 1);
+        assert!(!queue.push(7, 1));
         let due = SystemClock.now();
         assert!(matches!(queue.next(&mut batch, Some(due)), Task::Export));
         assert_eq!(batch, [7]);
@@ -387,13 +461,13 @@ mod tests {
         let (queue, mut batch) = (queue(), Vec::new());
         let ask = || Completion::new(vec!["test"], Vec::new());
         let (first, second) = (ask(), ask());
-        queue.push(7, 1);
+        assert!(!queue.push(7, 1));
         queue.flush(&first);
         for _ in 0..100 {
             queue.flush(&ask()); // and gives up
         }
         queue.flush(&second);
-        queue.push(8, 1);
+        assert!(!queue.push(8, 1));
         queue.flush(&ask());
         assert_eq!(queue.state().items.len(), 4);
         assert!(matches!(queue.next(&mut batch, None), Task::Export));
@@ -407,6 +481,22 @@ mod tests {
     }
 
     #[test]
+    fn who_drops_the_first_asks_for_a_teller_who_ends_with_the_queue() {
+        let limits = Limits {
+            capacity: 1,
+            ..Limits::default()
+        };
+        let queue = Queue::new("test", limits);
+        let drops = [(); 4].map(|()| queue.push(7, 1));
+        assert_eq!((drops, queue.is_clogged()), ([false, true, false, false], true));
+        let mut batch = Vec::new();
+        assert!(matches!(queue.next(&mut batch, None), Task::Export));
+        assert!(!queue.is_clogged() && !queue.push(7, 1));
+        queue.close();
+        assert!(matches!(queue.rest_from_telling(), Rest::Closed));
+    }
+
+    #[test]
     fn a_nudge_does_not_cut_a_batch_short() {
         let limits = Limits {
             delay: Duration::from_hours(1),
@@ -414,7 +504,7 @@ mod tests {
             ..Limits::default()
         };
         let queue = Queue::new("test", limits);
-        queue.push(7, 1);
+        assert!(!queue.push(7, 1));
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 let mut batch = Vec::new();
@@ -423,7 +513,7 @@ mod tests {
                 batch
             });
             queue.nudge();
-            queue.push(8, 1);
+            assert!(!queue.push(8, 1));
             assert_eq!(worker.join().unwrap(), [7, 8]);
         });
     }

@@ -4,8 +4,6 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-#[cfg(any(feature = "bridge", feature = "logs"))]
-use super::complaint::Complaints;
 use super::queue::{Queue, Task};
 use super::queued::Queued;
 use super::{Exporter, ExporterStart, Untracked};
@@ -19,6 +17,11 @@ thread_local! {
 #[inline]
 pub(super) fn is_worker() -> bool {
     IS_WORKER.get()
+}
+
+/// Makes this a thread where nothing is recorded that would be exported in turn.
+pub(super) fn be_one() {
+    IS_WORKER.set(true);
 }
 
 /// Where a worker takes what it gets: an exporter of spans, or of something else.
@@ -60,7 +63,7 @@ pub(super) fn run<T: Queued>(
     resource: &Resource,
     untracked: Option<&Untracked>,
 ) {
-    IS_WORKER.set(true);
+    be_one();
     let mut ending = Ending {
         queue,
         result: Err(ExportError::panicked("the worker")),
@@ -70,8 +73,6 @@ pub(super) fn run<T: Queued>(
         Ok(())
     });
     let (mut taken, mut batch) = (Vec::new(), Vec::new());
-    #[cfg(any(feature = "bridge", feature = "logs"))]
-    let mut complaints = Complaints::default();
     loop {
         let due = untracked.and_then(Untracked::due);
         match queue.next(&mut taken, due) {
@@ -82,7 +83,7 @@ pub(super) fn run<T: Queued>(
                 Queued::dispose(&mut taken, &mut batch);
                 #[cfg(any(feature = "bridge", feature = "logs"))]
                 // Whoever listens is foreign code, too; it is not the exporter that panics.
-                let _ = catch_unwind(AssertUnwindSafe(|| complaints.consider(queue)));
+                let _ = catch_unwind(AssertUnwindSafe(|| queue.complaints.consider(queue)));
                 with(untracked, Untracked::tell);
             }
             Task::Flush(waiting) => {
@@ -93,7 +94,7 @@ pub(super) fn run<T: Queued>(
             Task::Look => with(untracked, Untracked::tell),
             Task::End => {
                 #[cfg(any(feature = "bridge", feature = "logs"))]
-                let _ = catch_unwind(AssertUnwindSafe(|| complaints.finish(queue)));
+                let _ = catch_unwind(AssertUnwindSafe(|| queue.complaints.finish(queue)));
                 with(untracked, Untracked::finish);
                 break;
             }
