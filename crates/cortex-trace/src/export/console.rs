@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cortex_core::{SpanId, TraceId};
 
@@ -10,6 +10,10 @@ use crate::printable::Printable;
 use crate::{ExportError, SpanData};
 
 /// Prints every local trace as a tree once its local root has ended, for people.
+///
+/// A span that ends after its local root, or long before it, is printed apart from its parent: with the next spans if
+/// nothing has ended in its trace for 30 seconds, when more than 4096 are held back, or with a
+/// [flush](crate::Tracer::flush), which prints all there is.
 ///
 /// # Examples
 ///
@@ -39,16 +43,28 @@ use crate::{ExportError, SpanData};
 pub struct Console {
     writer: Box<dyn Write + Send>,
     colour: bool,
-    /// Finished spans whose local root has not ended, by trace.
-    waiting: HashMap<TraceId, Vec<SpanData>>,
+    /// Finished spans whose local root has not ended, or had before them, by trace.
+    waiting: HashMap<TraceId, Held>,
     /// Those traces, the one that waits longest first.
     order: VecDeque<TraceId>,
     /// The spans in `waiting`.
     held: usize,
+    /// When the span that ended last did.
+    newest: SystemTime,
+}
+
+/// What is held back of a trace.
+struct Held {
+    spans: Vec<SpanData>,
+    /// When the span that ended last did.
+    newest: SystemTime,
 }
 
 /// The most spans held back; beyond it the oldest trace is printed as far as it is known.
 const HELD: usize = 4096;
+
+/// How long a trace is held back in which no span ends; then it is printed as far as it is known.
+const AGE: Duration = Duration::from_secs(30);
 
 impl Console {
     /// Makes a console on standard error, in colour if that is a terminal and `NO_COLOR` is not set.
@@ -67,6 +83,7 @@ impl Console {
             waiting: HashMap::new(),
             order: VecDeque::new(),
             held: 0,
+            newest: SystemTime::UNIX_EPOCH,
         }
     }
 
@@ -78,24 +95,33 @@ impl Console {
     }
 
     fn hold(&mut self, span: &SpanData) {
-        let spans = self.waiting.entry(span.trace_id).or_insert_with(|| {
+        let held = self.waiting.entry(span.trace_id).or_insert_with(|| {
             self.order.push_back(span.trace_id);
-            Vec::new()
+            Held {
+                spans: Vec::new(),
+                newest: span.end,
+            }
         });
-        spans.push(span.clone());
+        held.newest = held.newest.max(span.end);
+        held.spans.push(span.clone());
         self.held += 1;
     }
 
     fn take(&mut self, trace: TraceId) -> Vec<SpanData> {
         self.order.retain(|waiting| *waiting != trace);
-        let spans = self.waiting.remove(&trace).unwrap_or_default();
+        let spans = self
+            .waiting
+            .remove(&trace)
+            .map_or_else(Vec::new, |held| held.spans);
         self.held -= spans.len();
         spans
     }
 
     /// Takes out of a trace what lies below a root that has ended; what belongs to another root goes on waiting.
     fn take_tree(&mut self, root: &SpanData) -> Vec<SpanData> {
-        let spans = self.take(root.trace_id);
+        let Some(Held { spans, .. }) = self.waiting.get_mut(&root.trace_id) else {
+            return Vec::new();
+        };
         let mut inside = HashSet::from([root.span_id]);
         // Spans mostly end before their parents, so backwards one pass finds nearly all; repeat until nothing is added.
         loop {
@@ -109,29 +135,52 @@ impl Console {
                 break;
             }
         }
-        let (tree, rest): (Vec<_>, Vec<_>) =
-            spans.into_iter().partition(|span| inside.contains(&span.span_id));
-        for span in &rest {
-            self.hold(span);
+        let tree: Vec<_> = spans
+            .extract_if(.., |span| inside.contains(&span.span_id))
+            .collect();
+        self.held -= tree.len();
+        if spans.is_empty() {
+            self.take(root.trace_id);
         }
         tree
     }
 
+    /// Writes the trace that waits longest, as far as it is known.
     fn oldest(&mut self, out: &mut String) -> bool {
         let Some(trace) = self.order.front().copied() else {
             return false;
         };
-        let spans = self.take(trace);
-        self.tree(out, &spans);
+        self.incomplete(out, trace);
         true
     }
 
+    /// Writes the traces in which nothing has ended for long: their roots have ended before, or take their time.
+    fn aged(&mut self, out: &mut String) {
+        let is_old = |trace: &&TraceId| {
+            let held = self.waiting.get(trace);
+            held.is_some_and(|held| {
+                self.newest
+                    .duration_since(held.newest)
+                    .is_ok_and(|age| age >= AGE)
+            })
+        };
+        let old: Vec<_> = self.order.iter().filter(is_old).copied().collect();
+        for trace in old {
+            self.incomplete(out, trace);
+        }
+    }
+
+    fn incomplete(&mut self, out: &mut String, trace: TraceId) {
+        let spans = self.take(trace);
+        self.tree(out, &spans.iter().collect::<Vec<_>>());
+    }
+
     /// Writes the spans that have no parent among them, each with what lies below it.
-    fn tree(&self, out: &mut String, spans: &[SpanData]) {
+    fn tree(&self, out: &mut String, spans: &[&SpanData]) {
         let known: HashSet<SpanId> = spans.iter().map(|span| span.span_id).collect();
         let mut children: HashMap<SpanId, Vec<&SpanData>> = HashMap::new();
         let mut roots = Vec::new();
-        for span in spans {
+        for &span in spans {
             match span.parent_span_id {
                 Some(parent) if !span.is_local_root() && known.contains(&parent) => {
                     children.entry(parent).or_default().push(span);
@@ -252,19 +301,21 @@ impl Exporter for Console {
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
         let mut out = String::new();
         for span in batch {
+            self.newest = self.newest.max(span.end);
             if span.is_local_root() {
-                let mut tree = self.take_tree(span);
-                tree.push(span.clone());
+                let below = self.take_tree(span);
+                let tree: Vec<_> = below.iter().chain([span]).collect();
                 self.tree(&mut out, &tree);
             } else {
                 self.hold(span);
             }
             while self.held > HELD && self.oldest(&mut out) {}
         }
+        self.aged(&mut out);
         self.print(&out)
     }
 
-    fn shutdown(&mut self) -> Result<(), ExportError> {
+    fn flush(&mut self) -> Result<(), ExportError> {
         let mut out = String::new();
         while self.oldest(&mut out) {}
         self.print(&out)

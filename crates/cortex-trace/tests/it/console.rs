@@ -5,11 +5,11 @@ use std::time::Duration;
 use cortex_core::{Clock, Context, Flags, SpanId, TraceId};
 use cortex_testkit::{ManualClock, Recorder};
 use cortex_trace::propagation::{Remote, TraceState};
-use cortex_trace::{AlwaysOn, Attribute, Console, ServerEnd, ServerStart, Span, Tracer};
+use cortex_trace::{AlwaysOn, Attribute, Console, Exporter, ServerEnd, ServerStart, Span, Tracer};
 use expect_test::expect;
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::support::AGES;
+use crate::support::{AGES, Fixture};
 
 struct Screen {
     tracer: Tracer,
@@ -90,7 +90,6 @@ fn a_request_is_a_tree() {
     screen.pass(1_200_000);
     call.set_response_status(StatusCode::BAD_GATEWAY);
     drop((call, pay));
-    assert_eq!(screen.flushed(), ""); // nothing before the root ends
     server.finish(ServerEnd {
         status: Some(502),
         end: screen.clock.now(),
@@ -161,40 +160,119 @@ fn two_requests_of_one_trace_are_two_trees() {
     .assert_eq(&screen.ended());
 }
 
+/// A console without a queue and a thread in front of it.
+struct Direct {
+    fixture: Fixture,
+    console: Console,
+    output: Recorder,
+}
+
+impl Direct {
+    fn new() -> Self {
+        let output = Recorder::new();
+        Self {
+            fixture: Fixture::with(|builder| builder.sampler(AlwaysOn).queue_capacity(100_000)),
+            console: Console::new(output.clone()),
+            output,
+        }
+    }
+
+    fn start(&self, name: &'static str, parent: Context) -> Span {
+        self.fixture.tracer.span(name).parent(parent).start()
+    }
+
+    /// Returns what the spans that have ended show.
+    fn shown(&mut self) -> String {
+        self.console.export(&self.fixture.ended()).unwrap();
+        without_ids(&String::from_utf8(self.output.take()).unwrap())
+    }
+
+    fn flushed(&mut self) -> String {
+        self.console.flush().unwrap();
+        without_ids(&String::from_utf8(self.output.take()).unwrap())
+    }
+}
+
 #[test]
-fn what_ends_after_its_root_is_shown_at_the_end() {
-    let screen = Screen::new(false);
-    let root = screen.start("root", Context::new());
-    let late = screen.start("late", root.context());
-    let later = screen.start("below it", late.context());
+fn nothing_is_shown_before_the_root_ends_unless_it_is_flushed() {
+    let mut direct = Direct::new();
+    let root = direct.start("root", Context::new());
+    direct.start("first", root.context()).end();
+    assert_eq!(direct.shown(), "");
+    assert_eq!(
+        direct.flushed(),
+        "first 0ns  trace <id> (apart from its parent)\n"
+    );
+    direct.start("second", root.context()).end();
+    assert_eq!((direct.flushed(), direct.shown()), (String::new(), String::new()));
+    root.end();
+    assert_eq!(direct.shown(), "root 0ns  trace <id>\n└─ second 0ns\n");
+    assert_eq!(direct.flushed(), "");
+}
+
+#[test]
+fn what_ends_after_its_root_is_shown_when_nothing_else_comes() {
+    let mut direct = Direct::new();
+    let root = direct.start("root", Context::new());
+    let late = direct.start("late", root.context());
+    let later = direct.start("below it", late.context());
     drop(root);
-    expect![[r#"
-        root 0ns  trace <id>
-    "#]]
-    .assert_eq(&screen.flushed());
+    assert_eq!(direct.shown(), "root 0ns  trace <id>\n");
     drop((later, late));
+    assert_eq!(direct.shown(), "");
+    let other_after = |direct: &mut Direct, seconds| {
+        direct.fixture.clock.advance(Duration::from_secs(seconds));
+        direct.start("other", Context::new()).end();
+        direct.shown()
+    };
+    assert_eq!(other_after(&mut direct, 29), "other 0ns  trace <id>\n");
     expect![[r#"
-        root 0ns  trace <id>
+        other 0ns  trace <id>
         late 0ns  trace <id> (apart from its parent)
         └─ below it 0ns
     "#]]
-    .assert_eq(&screen.ended());
+    .assert_eq(&other_after(&mut direct, 1));
+    assert_eq!(direct.flushed(), "");
+}
+
+#[test]
+fn what_ends_after_its_root_is_shown_by_a_flush_and_at_the_end() {
+    let screen = Screen::new(false);
+    let root = screen.start("root", Context::new());
+    let (late, latest) = (
+        screen.start("late", root.context()),
+        screen.start("latest", root.context()),
+    );
+    drop(root);
+    assert_eq!(screen.flushed(), "root 0ns  trace <id>\n");
+    drop(late);
+    let shown = screen.flushed();
+    assert!(
+        shown.ends_with("\nlate 0ns  trace <id> (apart from its parent)\n"),
+        "{shown}"
+    );
+    drop(latest);
+    let shown = screen.ended();
+    assert!(
+        shown.ends_with("\nlatest 0ns  trace <id> (apart from its parent)\n"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn memory_is_bounded() {
-    let screen = Screen::new(false);
-    let endless = screen.start("endless", Context::new());
+    let mut direct = Direct::new();
+    let endless = direct.start("endless", Context::new());
     for _ in 0..4096 {
-        screen.start("step", endless.context()).end();
+        direct.start("step", endless.context()).end();
     }
-    assert_eq!(screen.flushed(), "");
-    screen.start("one more", endless.context()).end();
-    let shown = screen.flushed();
+    assert_eq!(direct.shown(), "");
+    direct.start("one more", endless.context()).end();
+    let shown = direct.shown();
     assert_eq!(shown.lines().count(), 4097);
     assert!(shown.ends_with("one more 0ns  trace <id> (apart from its parent)\n"));
     drop(endless);
-    assert_eq!(screen.ended().lines().count(), 4098);
+    assert_eq!(direct.shown(), "endless 0ns  trace <id>\n");
 }
 
 #[test]
