@@ -10,10 +10,17 @@ pub(crate) fn string(out: &mut String, text: &str) {
 }
 
 /// Writes whatever displays itself as a quoted string, without an intermediate one.
+#[cfg(any(feature = "file", feature = "otlp", test))]
 pub(crate) fn display(out: &mut String, value: impl fmt::Display) {
+    written(out, |mut inside| write!(inside, "{value}"));
+}
+
+/// Writes whatever `write` does as a quoted string.
+#[inline]
+pub(crate) fn written(out: &mut String, write: impl FnOnce(Escaped<'_>) -> fmt::Result) {
     out.push('"');
-    // A `Display` that gives up has written what it could; the string is closed all the same.
-    let _ = write!(Escaped(out), "{value}");
+    // What gives up has written what it could; the string is closed all the same.
+    let _ = write(Escaped(out));
     out.push('"');
 }
 
@@ -97,7 +104,8 @@ const fn marks(word: u64) -> u64 {
     (control | is(word, b'"') | is(word, b'\\') | is(word, 0x7f) | is(word, LEAD)) & HIGHS
 }
 
-struct Escaped<'a>(&'a mut String);
+/// Writes text as the inside of a quoted string.
+pub(crate) struct Escaped<'a>(&'a mut String);
 
 impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {

@@ -3,6 +3,7 @@ use std::fmt;
 
 use tracing::field::{Field, Visit};
 
+use super::bounded::{VALUE, cut};
 use super::format::Format;
 use super::plan::{Key, Kind, Plan};
 
@@ -209,6 +210,12 @@ impl<F: Format, S: Sink<F>> Visitor<F, S> {
             format: std::marker::PhantomData,
         }
     }
+
+    #[inline]
+    fn put_str(&mut self, field: &Field, value: &str) {
+        self.sink
+            .put_text(field, value, |format, out| format.string(out, value));
+    }
 }
 
 impl<F: Format, S: Sink<F>> Visit for Visitor<F, S> {
@@ -255,8 +262,11 @@ impl<F: Format, S: Sink<F>> Visit for Visitor<F, S> {
 
     #[inline]
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.sink
-            .put_text(field, value, |format, out| format.string(out, value));
+        if value.len() > VALUE {
+            self.put_str(field, &cut(value));
+        } else {
+            self.put_str(field, value);
+        }
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {

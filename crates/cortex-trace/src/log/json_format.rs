@@ -1,9 +1,10 @@
-use std::fmt;
+use std::fmt::{self, Write};
 
 use cortex_core::Context;
 use tracing::Level;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
+use super::bounded::Bounded;
 use super::format::Format;
 use super::kept::Kept;
 use super::plan::Kind;
@@ -47,7 +48,7 @@ impl Format for JsonFormat {
     }
 
     fn message(&self, out: &mut String, message: impl fmt::Display) {
-        json::display(out, message);
+        self.formatted(out, message);
     }
 
     fn string(&self, out: &mut String, value: &str) {
@@ -55,7 +56,7 @@ impl Format for JsonFormat {
     }
 
     fn formatted(&self, out: &mut String, value: impl fmt::Display) {
-        json::display(out, value);
+        json::written(out, |inside| write!(Bounded::new(inside), "{value}"));
     }
 
     fn float(&self, out: &mut String, value: f64) {

@@ -20,7 +20,8 @@ use super::{Background, DuplicateLimit, LogHandle};
 /// and also if the trace is not sampled. Those of an event that names its span are of that, as far as a `TraceLayer` of
 /// the same subscriber knows it. A line has `timestamp`, `level`, `target`, `message`, the event's fields, `trace_id`,
 /// `span_id`, `trace_flags`, and `span` with the name and the fields of the `tracing` span around it. A field whose key the line
-/// has already moves into `fields`. Not a number and the infinities are `null`.
+/// has already moves into `fields`. Not a number and the infinities are `null`. A value of more than 64 KiB is cut there, and
+/// ends with `…`.
 ///
 /// Records of the `log` crate that come through `tracing-log` have their own target.
 ///

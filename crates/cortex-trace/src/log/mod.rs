@@ -1,6 +1,7 @@
 //! Log lines that say which trace they belong to.
 
 mod background;
+mod bounded;
 mod duplicates;
 mod fields;
 mod filter;

@@ -3,6 +3,7 @@ use std::fmt::{self, Write};
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
+use super::bounded::Bounded;
 use crate::log_crate::LOG_TARGET;
 
 /// Where a record of the `log` crate is from; an event of `tracing` knows that without us.
@@ -46,7 +47,7 @@ pub(super) struct Message<'a>(pub(super) &'a mut String);
 impl Visit for Message<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            let _ = write!(self.0, "{value:?}"); // as far as it goes
+            let _ = write!(Bounded::new(&mut *self.0), "{value:?}"); // as far as it goes
         }
     }
 }

@@ -4,6 +4,7 @@ use cortex_core::Context;
 use tracing::Level;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
+use super::bounded::Bounded;
 use super::format::Format;
 use super::kept::Kept;
 use super::plan::Kind;
@@ -67,8 +68,8 @@ impl Format for TextFormat {
     }
 
     fn message(&self, out: &mut String, message: impl fmt::Display) {
-        // A `Display` that gives up has written what it could.
-        let _ = write!(Shown(out), "{message}");
+        // What gives up, or is stopped, has written what it could.
+        let _ = write!(Bounded::new(Shown(out)), "{message}");
     }
 
     fn string(&self, out: &mut String, value: &str) {
@@ -77,7 +78,7 @@ impl Format for TextFormat {
 
     fn formatted(&self, out: &mut String, value: impl fmt::Display) {
         let start = out.len();
-        let _ = write!(out, "{value}");
+        let _ = write!(Bounded::new(&mut *out), "{value}");
         let text = &out[start..];
         // What `Debug` makes of structures is easier to read as it is, if it cannot be taken for another field.
         let is_clear = !text.is_empty() && !text.contains('=') || is_quoted(text);

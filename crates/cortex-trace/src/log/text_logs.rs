@@ -19,7 +19,8 @@ use super::{Background, DuplicateLimit, LogHandle};
 /// A line has the time, the level, the target, the message, the event's fields, the path of the `tracing` spans around it
 /// with their fields, and the first eight digits of the trace id of [`Context::current`](cortex_core::Context::current).
 /// A value is in quotes if it could be taken for something else without. Whatever would make a terminal act or hide
-/// what it shows is escaped, line breaks too: an event is one line.
+/// what it shows is escaped, line breaks too: an event is one line. A value of more than 64 KiB is cut there, and ends with
+/// `…`.
 ///
 /// Secrets are hidden and the writer is used as by [`JsonLogs`](super::JsonLogs), for machines.
 ///

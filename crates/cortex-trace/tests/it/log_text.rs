@@ -117,3 +117,18 @@ proptest! {
         prop_assert!(!line.contains(|c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)), "{}", line);
     }
 }
+
+#[test]
+fn a_value_is_cut_and_says_so() {
+    let long = "y".repeat(1 << 20);
+    let text = text(|| {
+        let _span = info_span!("s", kept = long).entered();
+        info!(target: "shop", text = long, shown = %long, list = ?[&long], "{long}");
+    });
+    let cut = format!("{}…", "y".repeat(64 << 10));
+    let list = format!("[\"{}…", "y".repeat((64 << 10) - 2));
+    let expected = format!(
+        "2026-01-01T00:00:00.000000Z  INFO shop: {cut} text={cut} shown={cut} list={list} in s{{kept={cut}}}\n"
+    );
+    assert!(text == expected, "{} bytes", text.len());
+}

@@ -304,3 +304,36 @@ proptest! {
         prop_assert!(!lines.trim_end_matches('\n').contains(char::is_control));
     }
 }
+
+#[test]
+fn a_value_is_cut_and_says_so() {
+    const MOST: usize = 64 << 10;
+    let (long, fits) = ("é\n".repeat(1 << 20), "x".repeat(MOST));
+    let line = one(|| {
+        let span = info_span!("s", kept = long, later = Empty, span = long);
+        span.record("later", tracing::field::display(&long));
+        let error = io::Error::other(long.clone());
+        let error: &(dyn std::error::Error + 'static) = &error;
+        span.in_scope(
+            || info!(text = long, shown = %long, debug = ?long, error, level = long, fits, "{long}"),
+        );
+    });
+    assert_eq!(line["fits"], fits);
+    let (span, fields) = (&line["span"], &line["fields"]);
+    for value in [
+        &line["message"],
+        &line["text"],
+        &line["shown"],
+        &line["error"],
+        &fields["level"],
+        &span["kept"],
+        &span["later"],
+        &span["span"],
+    ] {
+        let start = value.as_str().unwrap().strip_suffix('…').unwrap();
+        assert!(long.starts_with(start));
+        assert!((MOST - 2..=MOST).contains(&start.len()), "{}", start.len());
+    }
+    let debug = line["debug"].as_str().unwrap().strip_suffix('…').unwrap();
+    assert!(debug.starts_with("\"é\\né") && debug.len() == MOST);
+}
