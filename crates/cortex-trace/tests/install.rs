@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use cortex_core::Context;
 use cortex_testkit::Recorder;
-use cortex_trace::{ExportError, Exporter, InstallError, JsonLogs, SpanData, Tracer};
+use cortex_trace::{ExportError, Exporter, Filter, InstallError, JsonLogs, SpanData, Tracer};
 use serde_json::Value;
 use tracing::{debug, info, info_span};
+use tracing_subscriber::layer::SubscriberExt;
 
 /// Longer than any machine needs.
 const AGES: Duration = Duration::from_mins(2);
@@ -27,6 +28,8 @@ impl fmt::Debug for Chatty {
 
 #[test]
 fn the_filter_changes_while_it_runs_and_losses_are_told() {
+    a_value_may_change_the_filter_while_it_is_looked_at();
+
     let (output, (says, written)) = (Recorder::new(), channel());
     let writer = {
         let output = output.clone();
@@ -124,6 +127,38 @@ fn the_filter_changes_while_it_runs_and_losses_are_told() {
     drop(release);
     tracer.shutdown_blocking(AGES).unwrap();
     assert!(written.try_recv().is_err());
+}
+
+/// Beside no other thread: one that makes a subscriber meanwhile waits for the filter of `tracing-subscriber`, which waits
+/// for the value, and the value for that thread.
+fn a_value_may_change_the_filter_while_it_is_looked_at() {
+    struct Changes<'a>(&'a Filter);
+    impl fmt::Debug for Changes<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.set("info,[s{v=x}]=debug").map_err(|_| fmt::Error)?;
+            f.write_str("x")
+        }
+    }
+    let (output, filter) = (
+        Recorder::new(),
+        Filter::new("off,[s{v=x}]=trace").expect("valid directives"),
+    );
+    let logs = JsonLogs::new({
+        let output = output.clone();
+        move || output.clone()
+    });
+    let subscriber = tracing_subscriber::registry().with(filter.clone()).with(logs);
+    tracing::subscriber::with_default(subscriber, || {
+        info_span!("s", v = ?Changes(&filter)).in_scope(|| info!("one"));
+        info_span!("s", v = "x").in_scope(|| debug!("two"));
+    });
+    assert_eq!(filter.to_string(), "info,[s{v=x}]=debug");
+    let text = output.text();
+    let messages = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+    let messages: Vec<_> = messages.map(|mut line| line["message"].take()).collect();
+    assert_eq!(messages, ["one", "two"]);
 }
 
 /// Says that something is written when it is.
