@@ -45,8 +45,8 @@ const USER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"
 /// out, because OTLP forbids it.
 ///
 /// A request that the collector cannot take now (429, 502, 503, 504), or that does not reach it, is sent again after a
-/// growing, random time, or the one that the collector asks for, until the next interval. Then it is given up: the next
-/// push has all counts that it had. Other answers are final. At most one push is in memory.
+/// growing, random time, or the one that the collector asks for if that is longer, until the next interval. Then it is
+/// given up: the next push has all counts that it had. Other answers are final. At most one push is in memory.
 ///
 /// [specification]: https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#metric-metadata
 ///

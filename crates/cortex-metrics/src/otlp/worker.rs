@@ -121,6 +121,8 @@ impl Worker {
             Retry::Never => None,
             Retry::Later => Some(after(backoff.next(&mut self.random))),
             Retry::After(wait) => {
+                // Not at once, whatever it says: a time that is over, or none, would make a flood.
+                let wait = wait.max(backoff.next(&mut self.random));
                 self.not_before = Some(after(wait));
                 self.not_before
             }

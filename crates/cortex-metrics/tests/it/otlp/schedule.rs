@@ -149,12 +149,35 @@ async fn an_empty_registry_sends_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_collector_is_tried_again_after_the_time_that_it_wants() {
     let (registry, _) = registry();
-    let collector = Collector::new([Reply::Busy("7"), Reply::Busy("0"), Reply::Ok]);
+    let collector = Collector::new([Reply::Busy("7"), Reply::Busy("11"), Reply::Ok]);
     let handle = collector.exporter(&registry).start().unwrap();
     handle.flush().await.unwrap();
-    assert_eq!(collector.requests(), [(0, 0), (7, 0), (7, 0)]);
+    assert_eq!(collector.requests(), [(0, 0), (7, 0), (18, 0)]);
     let stats = handle.stats();
     assert_eq!((stats.pushed, stats.failed, stats.retries), (1, 0, 2));
+}
+
+/// Says whether times double, up to a limit, from request to request.
+fn assert_doubling(requests: &[(f64, i64)]) {
+    let gaps: Vec<f64> = requests.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    let mut whole = 1.0;
+    for gap in &gaps {
+        assert!((whole / 2.0 - 0.01..=whole + 0.01).contains(gap), "{gaps:?}");
+        whole = f64::min(whole * 2.0, 30.0);
+    }
+    let is_over = requests.last().is_some_and(|(at, _)| *at >= 60.0);
+    assert!(gaps.len() >= 5 && !is_over, "{gaps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_no_pause_is_given_one() {
+    for now in ["0", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+        let (registry, _) = registry();
+        let collector = Collector::new((0..100).map(|_| Reply::Busy(now)));
+        let handle = collector.exporter(&registry).start().unwrap();
+        assert!(handle.flush().await.is_err());
+        assert_doubling(&collector.requests.lock().unwrap());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,17 +193,11 @@ async fn tries_come_less_and_less_often_until_the_next_interval() {
     assert!(source.downcast_ref::<io::Error>().is_some());
 
     let requests = collector.requests.lock().unwrap().clone();
-    let gaps: Vec<f64> = requests.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
-    let mut whole = 1.0;
-    for gap in &gaps {
-        assert!((whole / 2.0 - 0.01..=whole + 0.01).contains(gap), "{gaps:?}");
-        whole = f64::min(whole * 2.0, 30.0);
-    }
-    assert!(gaps.len() >= 5 && requests.last().unwrap().0 < 60.0, "{gaps:?}");
+    assert_doubling(&requests);
     let stats = handle.stats();
     assert_eq!(
         (stats.failed, stats.dropped_points, stats.retries),
-        (1, 1, gaps.len() as u64)
+        (1, 1, requests.len() as u64 - 1)
     );
     assert_eq!(*stats.last_error.unwrap().kind(), OtlpErrorKind::Transport);
 }
