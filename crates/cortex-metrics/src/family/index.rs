@@ -68,6 +68,27 @@ pub(super) struct Keys {
     pub(super) hash: Option<u64>,
 }
 
+/// Where the keys of a series are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum KeyPlace {
+    /// The one there is has this hash.
+    At(u64),
+    /// There are several, or one beside labels that were cut.
+    Anywhere,
+    /// There is none: the labels were cut.
+    Nowhere,
+}
+
+impl Keys {
+    pub(super) fn place(&self) -> KeyPlace {
+        match self.hash {
+            Some(hash) => KeyPlace::At(hash),
+            None if self.count > 1 => KeyPlace::Anywhere,
+            None => KeyPlace::Nowhere,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Retired<M: Single> {
     entry: Arc<Entry<M>>,

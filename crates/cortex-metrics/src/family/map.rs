@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -7,8 +8,9 @@ use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
 use super::cache::Place;
+use super::epoch::Epoch;
 use super::hasher::Hasher;
-use super::index::{Batch, Entry, Index, Keys, Slot};
+use super::index::{Batch, Entry, Index, KeyPlace, Keys, Slot};
 use super::keyed::Keyed;
 use super::lookup::{Lookup, Probe};
 use crate::cells::walk;
@@ -35,7 +37,7 @@ pub(super) struct Map<K, M: Single> {
     hasher: Hasher,
     place: Place<K, M>,
     /// Goes up when a series was removed: what threads remember is void then.
-    epoch: Alone<AtomicU64>,
+    epoch: Alone<Epoch>,
     /// Where lookups go. A creation or a removal locks the index first, then one shard.
     shards: Box<[Shard<K, M>]>,
     index: Mutex<Index<M>>,
@@ -78,7 +80,7 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
             make: Box::new(make),
             hasher: Hasher::new(),
             place: Place::new(),
-            epoch: Alone(AtomicU64::new(0)),
+            epoch: Alone(Epoch::new()),
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             index: Mutex::new(Index::new()),
             taken: AtomicUsize::new(0),
@@ -117,12 +119,10 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         lookup: impl Fn() -> Q,
         f: impl FnOnce(&M) -> R,
     ) -> R {
-        // Acquire, and before the search: who removes a series takes it out first and raises the epoch then.
-        let epoch = self.epoch.0.load(Ordering::Acquire);
-        match self.place.find(epoch, probe, f) {
-            Ok(result) => result,
-            Err(f) => f(&self.find(epoch, &lookup).metric),
-        }
+        self.epoch.0.look_up(
+            |epoch| self.place.find(epoch, probe, f),
+            |epoch, f| f(&self.find(epoch, &lookup).metric),
+        )
     }
 
     /// Finds or makes the series.
@@ -257,25 +257,32 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
 
     /// Lets this thread forget what it remembers of removed series.
     fn refresh(&self) {
-        self.place.refresh(self.epoch.0.load(Ordering::Acquire));
+        self.place.refresh(self.epoch.0.now());
     }
 
     /// Removes series and says whether there was one of them.
     ///
     /// Their keys are added to `left`, which the caller drops when it has let go of the index.
     fn retire(&self, index: &mut Index<M>, entries: &[Arc<Entry<M>>], left: &mut Leftovers<K, M>) -> bool {
-        let mut any = false;
-        for entry in entries {
-            let Some(keys) = index.retire(entry) else {
-                continue;
-            };
-            any = true;
-            self.forget_keys(entry, keys, left);
-            self.taken.fetch_sub(keys.count, Ordering::Relaxed);
-        }
+        let any = self.epoch.0.remove(|| {
+            let mut any = false;
+            let mut unfound = HashSet::new();
+            for entry in entries {
+                let Some(keys) = index.retire(entry) else {
+                    continue;
+                };
+                any = true;
+                self.taken.fetch_sub(keys.count, Ordering::Relaxed);
+                match keys.place() {
+                    KeyPlace::At(hash) => self.forget_key(entry, hash, left),
+                    KeyPlace::Anywhere => drop(unfound.insert(Arc::as_ptr(entry))),
+                    KeyPlace::Nowhere => {}
+                }
+            }
+            self.forget_keys(&unfound, left);
+            any
+        });
         if any {
-            // Last: a thread that sees the new epoch finds none of them any more.
-            self.epoch.0.fetch_add(1, Ordering::Release);
             index.settle_if_due(|| &self.overflow().entry.metric);
             // Tried, because a scrape goes through the index with pauses, and would miss some series: it closes the
             // holes itself when it begins.
@@ -288,17 +295,22 @@ impl<K: Clone + Send + Sync + 'static, M: Single> Map<K, M> {
         any
     }
 
-    fn forget_keys(&self, entry: &Arc<Entry<M>>, keys: Keys, left: &mut Leftovers<K, M>) {
-        let is_its = |keyed: &Arc<Keyed<K, M>>| Arc::ptr_eq(&keyed.entry, entry);
-        if let Some(hash) = keys.hash {
-            let mut shard = self.shard(hash).write();
-            if let Ok(found) = shard.find_entry(hash, is_its) {
-                left.push(found.remove().0);
-            }
-        } else {
-            for shard in &self.shards {
-                left.extend(shard.0.write().extract_if(|keyed| is_its(keyed)));
-            }
+    /// Takes the one key out that leads to a series.
+    fn forget_key(&self, entry: &Arc<Entry<M>>, hash: u64, left: &mut Leftovers<K, M>) {
+        let mut shard = self.shard(hash).write();
+        if let Ok(found) = shard.find_entry(hash, |keyed| Arc::ptr_eq(&keyed.entry, entry)) {
+            left.push(found.remove().0);
+        }
+    }
+
+    /// Takes all keys out that lead to these series, wherever they are.
+    fn forget_keys(&self, entries: &HashSet<*const Entry<M>>, left: &mut Leftovers<K, M>) {
+        if entries.is_empty() {
+            return;
+        }
+        let is_theirs = |keyed: &mut Arc<Keyed<K, M>>| entries.contains(&Arc::as_ptr(&keyed.entry));
+        for shard in &self.shards {
+            left.extend(shard.0.write().extract_if(is_theirs));
         }
     }
 

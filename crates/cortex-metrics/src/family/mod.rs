@@ -4,6 +4,7 @@ mod bitwise;
 mod cache;
 mod dense;
 mod dynamic;
+mod epoch;
 mod hasher;
 mod index;
 mod keyed;

@@ -34,6 +34,11 @@ use crate::{Instrument, Labels, Metric};
 /// Each thread remembers the series it used, so that finding one takes no lock and writes to no shared memory: about
 /// 20 ns with three labels. Where one series is used again and again, a [`handle`](Self::handle) finds it once.
 ///
+/// Labels that cannot be remembered cost a microsecond or so each time, because they are rendered: those over the bound,
+/// and those of which a value has more than 256 bytes. Of the latter the key is not kept, because it may be as long as it
+/// likes, so their series is found by what is shown, under the one lock that scrapes take, too: on many threads at once,
+/// it is better to cut such values beforehand.
+///
 /// # Examples
 ///
 /// ```

@@ -1,7 +1,10 @@
 //! What happens to what a series counted, when it is removed or expires.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::Barrier;
+use std::hash::{Hash, Hasher};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use cortex_testkit::ManualClock;
@@ -9,7 +12,10 @@ use cortex_testkit::ManualClock;
 use super::super::Family;
 use super::super::map::BATCH;
 use super::keys::{Key, exposed, key, total};
-use crate::{Buckets, Counter, Gauge, Histogram, HistogramSnapshot, Instrument, LevelGauge, Registry};
+use crate::{
+    Buckets, Counter, Gauge, Histogram, HistogramSnapshot, Instrument, LabelValues, Labels, LevelGauge,
+    Registry,
+};
 
 #[test]
 fn what_was_not_shown_moves_to_the_series_of_all_others() {
@@ -93,9 +99,8 @@ fn retain_asks_for_every_series() {
 
 #[test]
 fn series_expire_when_nobody_uses_them() {
-    let clock = std::sync::Arc::new(ManualClock::new());
-    let family =
-        Family::new(Counter::default).expire_after(Duration::from_mins(1), std::sync::Arc::clone(&clock));
+    let clock = Arc::new(ManualClock::new());
+    let family = Family::new(Counter::default).expire_after(Duration::from_mins(1), Arc::clone(&clock));
     let handle = family.handle(&key("held"));
     family.with(&key("used"), Counter::inc);
     family.with(&key("idle"), Counter::inc);
@@ -124,7 +129,7 @@ fn series_expire_when_nobody_uses_them() {
 /// Threads that use series of their own, one after the other, and then nothing any more until told to end.
 struct Parked {
     threads: Vec<std::thread::JoinHandle<()>>,
-    end: std::sync::Arc<Barrier>,
+    end: Arc<Barrier>,
 }
 
 impl Parked {
@@ -134,8 +139,8 @@ impl Parked {
     }
 
     fn park(&mut self, uses: impl FnOnce() + Send + 'static) {
-        let (done, wait) = std::sync::mpsc::channel();
-        let end = std::sync::Arc::clone(&self.end);
+        let (done, wait) = channel();
+        let end = Arc::clone(&self.end);
         self.threads.push(std::thread::spawn(move || {
             uses();
             done.send(()).expect("it is waited for");
@@ -155,10 +160,10 @@ impl Parked {
 
 #[test]
 fn threads_that_never_come_back_do_not_stop_expiry() {
-    let clock = std::sync::Arc::new(ManualClock::new());
+    let clock = Arc::new(ManualClock::new());
     let family = Family::new(Counter::default)
         .max_series(4)
-        .expire_after(Duration::from_mins(1), std::sync::Arc::clone(&clock));
+        .expire_after(Duration::from_mins(1), Arc::clone(&clock));
     let mut parked = Parked::new(3);
     for round in 0..3 {
         let used = family.clone();
@@ -176,10 +181,10 @@ fn threads_that_never_come_back_do_not_stop_expiry() {
 
 #[test]
 fn expiry_waits_when_too_much_of_what_expired_is_still_in_memory() {
-    let clock = std::sync::Arc::new(ManualClock::new());
+    let clock = Arc::new(ManualClock::new());
     let family = Family::new(Counter::default)
         .max_series(4)
-        .expire_after(Duration::from_mins(1), std::sync::Arc::clone(&clock));
+        .expire_after(Duration::from_mins(1), Arc::clone(&clock));
     let mut parked = Parked::new(10);
     for round in 0..10 {
         let used = family.clone();
@@ -282,9 +287,8 @@ fn a_thread_forgets_what_is_gone_whatever_it_does_next() {
 
 #[test]
 fn a_gauge_that_is_set_to_what_it_was_is_used() {
-    let clock = std::sync::Arc::new(ManualClock::new());
-    let family =
-        Family::new(Gauge::default).expire_after(Duration::from_mins(1), std::sync::Arc::clone(&clock));
+    let clock = Arc::new(ManualClock::new());
+    let family = Family::new(Gauge::default).expire_after(Duration::from_mins(1), Arc::clone(&clock));
     for _ in 0..3 {
         family.with(&key("a"), |gauge| gauge.set(7));
         family.each(|_, _, _| {});
@@ -391,8 +395,8 @@ fn removals_lose_no_bucket_and_no_sum_while_others_observe() {
 
 #[test]
 fn expiry_loses_nothing_while_others_count() {
-    let clock = std::sync::Arc::new(ManualClock::new());
-    let family = Family::new(Counter::default).expire_after(Duration::ZERO, std::sync::Arc::clone(&clock));
+    let clock = Arc::new(ManualClock::new());
+    let family = Family::new(Counter::default).expire_after(Duration::ZERO, Arc::clone(&clock));
     nothing_is_lost(
         &family,
         Counter::inc,
@@ -402,4 +406,85 @@ fn expiry_loses_nothing_while_others_count() {
             None
         },
     );
+}
+
+/// A key that can be made to wait where it is compared, which is under the lock of its shard.
+#[derive(Clone, Debug, Eq)]
+struct Slow {
+    value: String,
+}
+
+type Rendezvous = (Sender<()>, Receiver<()>);
+
+thread_local! {
+    static WAITS: Cell<Option<Rendezvous>> = const { Cell::new(None) };
+}
+
+impl Hash for Slow {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.value.hash(state);
+    }
+}
+
+impl PartialEq for Slow {
+    fn eq(&self, other: &Self) -> bool {
+        if let Some((reached, goes_on)) = WAITS.take() {
+            let _ = reached.send(()); // nobody to tell: the other thread has panicked
+            goes_on
+                .recv_timeout(Duration::from_mins(1))
+                .expect("a series without a key is removed without a look at the shards");
+        }
+        self.value == other.value
+    }
+}
+
+impl Labels for Slow {
+    const NAMES: &'static [&'static str] = &["value"];
+
+    fn values(&self, out: &mut LabelValues<'_>) {
+        out.push(&self.value);
+    }
+}
+
+#[test]
+fn series_of_values_that_were_cut_expire_without_a_search_for_keys() {
+    let clock = Arc::new(ManualClock::new());
+    let family =
+        Family::<Slow, _>::new(Counter::default).expire_after(Duration::from_mins(1), Arc::clone(&clock));
+    let long = |n: usize| Slow {
+        value: format!("{n}{}", "x".repeat(300)),
+    };
+    let short = Slow {
+        value: "short".into(),
+    };
+    let kept = family.handle(&short); // and so does not expire
+    for n in 0..2 * BATCH {
+        family.with(&long(n), Counter::inc);
+    }
+    family.each(|_, _, _| {});
+    let (reached, has_reached) = channel();
+    let (go_on, goes_on) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            WAITS.set(Some((reached, goes_on)));
+            family.with(&short, Counter::inc);
+        });
+        has_reached.recv().unwrap();
+        clock.advance(Duration::from_secs(61));
+        family.each(|_, _, _| {});
+        go_on.send(()).unwrap();
+    });
+    assert_eq!((family.len(), kept.get()), (1, 1));
+    // Of a key beside it, which reads the same, nothing is left either.
+    let same = Slow {
+        value: long(0).value[..256].to_owned(),
+    };
+    family.with(&long(0), Counter::inc);
+    family.with(&same, Counter::inc);
+    assert!(family.remove(&same));
+    assert_eq!(family.len(), 1);
+    family.with(&same, Counter::inc);
+    let mut shown = Vec::new();
+    family.each(|labels, _, count| shown.push((labels.len(), *count)));
+    assert_eq!(shown[1].1, 1, "a series of its own: {shown:?}");
 }
