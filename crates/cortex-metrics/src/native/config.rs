@@ -54,7 +54,8 @@ impl NativeBuckets {
     }
 
     /// Sets how many buckets a scrape may show, 160 unless told otherwise, at least 1. If there are more, each two are
-    /// shown as one, until they fit or are of the coarsest schema.
+    /// shown as one, until they fit or are of the coarsest schema. No more than that are kept of values less than 2^-32
+    /// or greater than 2^32, so that whoever chooses the values does not choose how much memory they take.
     #[must_use]
     pub fn max_buckets(self, max: usize) -> Self {
         let max_buckets = max.max(1);

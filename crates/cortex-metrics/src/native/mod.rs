@@ -2,6 +2,7 @@
 
 mod config;
 mod index;
+mod outside;
 mod snapshot;
 mod store;
 

@@ -28,11 +28,12 @@ pub struct NativeSnapshot {
 }
 
 impl NativeSnapshot {
+    /// Makes one that is at least so many schemas coarser than its buckets.
     pub(super) fn new(
         config: &NativeBuckets,
         zero_count: u64,
-        positive: Vec<(i32, u64)>,
-        negative: Vec<(i32, u64)>,
+        [positive, negative]: [Vec<(i32, u64)>; 2],
+        shift: u8,
     ) -> Self {
         let mut snapshot = Self {
             schema: config.schema(),
@@ -41,6 +42,7 @@ impl NativeSnapshot {
             positive,
             negative,
         };
+        (0..shift).for_each(|_| snapshot.widen());
         // Buckets are only ever added, so the schema never goes up again: a scraper would take that for a restart.
         while snapshot.positive.len() + snapshot.negative.len() > config.max()
             && snapshot.schema > *NativeBuckets::SCHEMAS.start()
@@ -131,7 +133,7 @@ mod tests {
                 buckets.into_iter().collect::<Vec<_>>()
             };
             let config = NativeBuckets::default().max_buckets(max);
-            let snapshot = NativeSnapshot::new(&config, 2, buckets(3), Vec::new());
+            let snapshot = NativeSnapshot::new(&config, 2, [buckets(3), Vec::new()], 0);
             prop_assert_eq!(snapshot.positive(), &buckets(snapshot.schema())[..]);
             prop_assert!(snapshot.positive().len() <= max || snapshot.schema() == -4);
             prop_assert_eq!(snapshot.count(), values.len() as u64 + 2);

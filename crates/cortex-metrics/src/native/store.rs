@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 
 use super::NativeBuckets;
 use super::index::Index;
+use super::outside::Outside;
 use super::snapshot::NativeSnapshot;
 use crate::cells::{Block, Shape, Walk};
 
@@ -51,7 +52,7 @@ struct Side {
     /// The first bucket that has cells.
     first: i32,
     pages: Box<[OnceLock<Block>]>,
-    outside: Mutex<BTreeMap<i32, u64>>,
+    outside: Mutex<Outside>,
 }
 
 impl Native {
@@ -60,8 +61,8 @@ impl Native {
             config,
             above: config.threshold().max(f64::MIN_POSITIVE),
             index: Index::new(config.schema()),
-            positive: Side::new(config.schema()),
-            negative: signed.then(|| Side::new(config.schema())),
+            positive: Side::new(&config),
+            negative: signed.then(|| Side::new(&config)),
         }
     }
 
@@ -123,14 +124,16 @@ impl Native {
     }
 
     pub(crate) fn snapshot(&self, walk: &Walk<'_>, zero_count: u64) -> NativeSnapshot {
-        let positive = self.positive.buckets(walk);
+        let (positive, shift) = self.positive.buckets(walk);
         let negative = self.negative.as_ref().map(|side| side.buckets(walk));
-        NativeSnapshot::new(&self.config, zero_count, positive, negative.unwrap_or_default())
+        let (negative, other) = negative.unwrap_or_default();
+        NativeSnapshot::new(&self.config, zero_count, [positive, negative], shift.max(other))
     }
 }
 
 impl Side {
-    fn new(schema: i8) -> Self {
+    fn new(config: &NativeBuckets) -> Self {
+        let schema = config.schema();
         let shift = |octaves: i32| match schema {
             0.. => octaves << schema,
             _ => octaves >> -schema,
@@ -143,7 +146,7 @@ impl Side {
         Self {
             first,
             pages,
-            outside: Mutex::default(),
+            outside: Mutex::new(Outside::new(config)),
         }
     }
 
@@ -171,7 +174,7 @@ impl Side {
                 let page = page.get_or_init(|| Block::new(Shape::integers(PAGE as usize)));
                 page.add((at % PAGE) as usize, n);
             }
-            None => *self.outside.lock().entry(bucket).or_default() += n,
+            None => self.outside.lock().add(bucket, n),
         }
     }
 
@@ -186,10 +189,12 @@ impl Side {
         }
     }
 
-    /// Returns the buckets that are not empty, in their order.
-    fn buckets(&self, walk: &Walk<'_>) -> Vec<(i32, u64)> {
-        let outside = self.outside.lock();
-        let mut all: Vec<(i32, u64)> = outside.range(..self.first).map(|(at, n)| (*at, *n)).collect();
+    /// Returns the buckets that are not empty, in their order, and how many schemas coarser they have to be shown.
+    fn buckets(&self, walk: &Walk<'_>) -> (Vec<(i32, u64)>, u8) {
+        let (outside, shift) = self.outside.lock().buckets();
+        // What is merged ends with the last of its buckets, which may be the first that has cells.
+        let (below, above) = outside.split_at(outside.partition_point(|(at, _)| *at <= self.first));
+        let mut all = below.to_vec();
         for (first, page) in (self.first..).step_by(PAGE as usize).zip(&self.pages) {
             if let Some(page) = page.get() {
                 let mut counts = [0; PAGE as usize];
@@ -197,7 +202,117 @@ impl Side {
                 all.extend((first..).zip(counts).filter(|(_, count)| *count > 0));
             }
         }
-        all.extend(outside.range(self.first..).map(|(at, n)| (*at, *n)));
-        all
+        all.extend(above);
+        all.dedup_by(|(at, count), (before, sum)| {
+            let is_same = at == before;
+            if is_same {
+                *sum += *count;
+            }
+            is_same
+        });
+        (all, shift)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cells::walk;
+
+    /// Counts values, and tells what is seen of them and how many buckets outside there are.
+    fn counted(config: NativeBuckets, signed: bool, values: &[f64]) -> (NativeSnapshot, usize) {
+        let native = Native::new(config, signed);
+        let mut zeros = 0;
+        for value in values {
+            match native.spot(*value) {
+                Spot::Zero => zeros += 1,
+                spot => native.count(spot),
+            }
+        }
+        let sides = [Some(&native.positive), native.negative.as_ref()];
+        let outside = sides.into_iter().flatten().map(|side| side.outside.lock().len());
+        (native.snapshot(&walk(), zeros), outside.sum())
+    }
+
+    /// What is seen if nothing was merged when it was counted.
+    fn expected(config: &NativeBuckets, values: &[f64]) -> NativeSnapshot {
+        let index = Index::new(config.schema());
+        let side = |sign: f64| {
+            let mut buckets = BTreeMap::<i32, u64>::new();
+            for value in values.iter().map(|value| value * sign) {
+                if value > config.threshold() {
+                    *buckets.entry(index.of(value)).or_default() += 1;
+                }
+            }
+            buckets.into_iter().collect()
+        };
+        let zeros = values.iter().filter(|value| value.abs() <= config.threshold());
+        NativeSnapshot::new(config, zeros.count() as u64, [side(1.0), side(-1.0)], 0)
+    }
+
+    /// Values all over the range of `f64`, evenly over its bits.
+    fn hostile(count: u64) -> Vec<f64> {
+        let step = f64::MAX.to_bits() / count;
+        (1..=count).map(|n| f64::from_bits(n * step)).collect()
+    }
+
+    #[test]
+    fn values_that_somebody_makes_up_take_little_memory() {
+        let values: Vec<_> = hostile(20_000)
+            .into_iter()
+            .flat_map(|value| [value, -value])
+            .collect();
+        for schema in [-4, 3, 8] {
+            for max in [1, 160, 1000] {
+                let config = NativeBuckets::with_schema(schema).unwrap();
+                let config = config.max_buckets(max).zero_threshold(0.0);
+                let (seen, outside) = counted(config, true, &values);
+                // As many as may be shown, or as there are of the coarsest schema.
+                assert!(outside <= 2 * max.max(132), "{outside} at {schema}, {max}");
+                assert_eq!(seen.count(), values.len() as u64);
+                assert_eq!(seen, expected(&config, &values), "{schema}, {max}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_schema_never_becomes_finer() {
+        let config = NativeBuckets::with_schema(8).unwrap();
+        let native = Native::new(config, false);
+        let mut schema = 8;
+        for (n, value) in hostile(5_000).into_iter().enumerate() {
+            match native.spot(value) {
+                Spot::Zero => continue,
+                spot => native.count(spot),
+            }
+            if n % 50 == 0 {
+                let seen = native.snapshot(&walk(), 0).schema();
+                assert!(seen <= schema, "{seen} after {schema}");
+                schema = seen;
+            }
+        }
+        assert!(schema < 1, "{schema}");
+    }
+
+    fn anything() -> prop::num::f64::Any {
+        use prop::num::f64::{NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
+        POSITIVE | NEGATIVE | NORMAL | SUBNORMAL | ZERO
+    }
+
+    proptest! {
+        #[test]
+        fn merging_what_is_outside_shows_no_difference(
+            values in prop::collection::vec(anything(), 1..200),
+            near in prop::collection::vec(1e-11..1e11_f64, 0..50),
+            schema in -4..=8_i8,
+            max in 1..60_usize,
+        ) {
+            let config = NativeBuckets::with_schema(schema).unwrap().max_buckets(max).zero_threshold(0.0);
+            let values: Vec<_> = values.into_iter().chain(near).collect();
+            let (seen, _) = counted(config, true, &values);
+            prop_assert_eq!(seen, expected(&config, &values));
+        }
     }
 }
