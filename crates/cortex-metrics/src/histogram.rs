@@ -9,7 +9,7 @@ use crate::cells::{Block, Shape, Walk, walk};
 use crate::counter::Floor;
 use crate::exemplar::{Exemplar, Exemplars, Wanted};
 use crate::native::{Native, Spot};
-use crate::{Buckets, ExemplarFilter, HistogramSnapshot, NativeBuckets, NativeSnapshot, Timer};
+use crate::{Buckets, ExemplarFilter, HistogramSnapshot, NativeBuckets, NativeSnapshot, Timer, order};
 
 /// How values are distributed: latencies, sizes.
 ///
@@ -230,10 +230,12 @@ impl Histogram {
                 Some(spot.slot())
             }
             (Some(classic), Some((native, spot))) => {
-                // The native bucket first: `read` reads it last and so finds at least as many there.
-                inner.count_apart(native, spot);
                 let bucket = classic.index(value);
-                inner.cells.record(bucket, value);
+                // `read` does it the other way round and so finds at least as many in native buckets.
+                order::write(
+                    || inner.count_apart(native, spot),
+                    || inner.cells.record(bucket, value),
+                );
                 Some(bucket)
             }
             (None, None) => unreachable!("a builder starts with one of them"),
@@ -245,12 +247,17 @@ impl Histogram {
         // The sum first: it was written last.
         let sum = inner.cells.float(walk, inner.sum);
         let sum = if inner.signed { sum } else { inner.floor.raise(sum) };
-        let mut counts = vec![0; inner.sum];
-        inner.cells.integers(walk, &mut counts);
-        let zero = counts[inner.zero..].first().copied().unwrap_or_default();
-        counts.truncate(inner.zero);
-        let classic = inner.classic.clone().map(|buckets| (buckets, counts.into()));
-        let native = inner.native.as_ref().map(|native| native.snapshot(walk, zero));
+        let (classic, native) = order::read(
+            || {
+                let mut counts = vec![0; inner.zero];
+                inner.cells.integers(walk, &mut counts);
+                inner.classic.clone().map(|buckets| (buckets, counts.into()))
+            },
+            || {
+                let native = inner.native.as_ref()?;
+                Some(native.snapshot(walk, inner.cells.integer(walk, inner.zero)))
+            },
+        );
         HistogramSnapshot::new(classic, native, sum, inner.signed)
     }
 

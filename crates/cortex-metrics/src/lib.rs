@@ -27,6 +27,7 @@ mod metric;
 mod name;
 mod name_scheme;
 mod native;
+mod order;
 #[cfg(feature = "otlp")]
 mod otlp;
 #[cfg(feature = "process")]

@@ -61,6 +61,11 @@ impl Block {
         walk.float(self.at, index)
     }
 
+    /// Returns a whole number: the sum of all threads.
+    pub(crate) fn integer(&self, walk: &Walk<'_>, index: usize) -> u64 {
+        walk.integer(self.at, index)
+    }
+
     /// Adds the first whole numbers to those that are there.
     pub(crate) fn integers(&self, walk: &Walk<'_>, sums: &mut [u64]) {
         walk.integers(self.at, sums);

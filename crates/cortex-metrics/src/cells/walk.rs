@@ -38,6 +38,13 @@ impl Walk<'_> {
             + 0.0
     }
 
+    pub(super) fn integer(&self, at: At, index: usize) -> u64 {
+        let cells = self.readers.slabs().filter_map(|slab| slab.get(&at));
+        cells.fold(0, |sum, cells| {
+            sum.wrapping_add(cells[index].load(Ordering::Relaxed))
+        })
+    }
+
     pub(super) fn integers(&self, at: At, sums: &mut [u64]) {
         for cells in self.readers.slabs().filter_map(|slab| slab.get(&at)) {
             for (sum, cell) in sums.iter_mut().zip(cells) {
