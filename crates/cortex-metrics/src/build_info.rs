@@ -101,7 +101,7 @@ macro_rules! build_info {
                 ),
                 ("profile", &[Some(if ::core::cfg!(debug_assertions) { "debug" } else { "release" })]),
             ],
-            &[$((::core::stringify!($label), ::core::convert::AsRef::<str>::as_ref(&$value))),*],
+            &[$(($crate::__label_name(::core::stringify!($label)), ::core::convert::AsRef::<str>::as_ref(&$value))),*],
         )
     };
 }

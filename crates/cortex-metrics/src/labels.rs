@@ -169,7 +169,7 @@ impl Write for Cut<'_> {
 }
 
 /// Declares a struct of labels: the name of each field is that of a label, and its value is shown with
-/// [`Display`](std::fmt::Display).
+/// [`Display`](std::fmt::Display). A field `r#type` is the label `type`.
 ///
 /// The struct is [`Labels`](crate::Labels), `Clone`, `Debug`, `PartialEq`, `Eq` and `Hash`.
 ///
@@ -208,7 +208,7 @@ macro_rules! labels {
         }
 
         impl $crate::Labels for $name {
-            const NAMES: &'static [&'static str] = &[$(stringify!($field)),*];
+            const NAMES: &'static [&'static str] = &[$($crate::__label_name(stringify!($field))),*];
 
             fn values(&self, out: &mut $crate::LabelValues<'_>) {
                 $(out.push(&self.$field);)*
@@ -218,9 +218,36 @@ macro_rules! labels {
     };
 }
 
+/// Returns the label that a field stands for, whose name may be a word of the language.
+#[doc(hidden)]
+pub const fn __label_name(field: &str) -> &str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    crate::labels! {
+        struct Words {
+            r#type: &'static str,
+            r#for: &'static str,
+            r: &'static str,
+        }
+    }
+
+    #[test]
+    fn words_of_the_language_can_be_labels() {
+        let words = Words {
+            r#type: "a",
+            r#for: "b",
+            r: "c",
+        };
+        assert_eq!(&*render(&words).text, r#"type="a",for="b",r="c""#);
+    }
 
     crate::labels! {
         /// Two of them.

@@ -61,6 +61,8 @@ pub use self::info::Info;
 #[doc(hidden)]
 pub use self::label_enum::__assert_distinct;
 pub use self::label_enum::LabelEnum;
+#[doc(hidden)]
+pub use self::labels::__label_name;
 pub use self::labels::{LabelValues, Labels};
 pub use self::metric::{Instrument, Metric};
 pub use self::name_scheme::NameScheme;

@@ -43,7 +43,7 @@ pub trait DenseLabels: Copy + Send + Sync + 'static {
 }
 
 /// Declares a struct of labels whose types all are [`LabelEnum`](crate::LabelEnum)s, for a
-/// [`DenseFamily`](crate::DenseFamily).
+/// [`DenseFamily`](crate::DenseFamily). A field `r#type` is the label `type`.
 ///
 /// The struct is [`DenseLabels`](crate::DenseLabels), `Clone`, `Copy`, `Debug`, `PartialEq`, `Eq` and `Hash`.
 ///
@@ -65,7 +65,7 @@ macro_rules! dense_labels {
         }
 
         impl $crate::DenseLabels for $name {
-            const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
+            const NAMES: &'static [&'static str] = &[$($crate::__label_name(stringify!($field))),+];
 
             const COUNT: usize = 1 $(* <$type as $crate::LabelEnum>::VALUES.len())+;
 
@@ -213,5 +213,32 @@ impl<L: DenseLabels, M: Instrument> Encode for DenseFamily<L, M> {
                 metric.show(&labels.text, &seen, series);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Counter, Registry};
+
+    dense_labels! {
+        struct Words { r#type: bool, r#in: bool }
+    }
+
+    #[test]
+    fn words_of_the_language_can_be_labels() {
+        let family = DenseFamily::new(Counter::default);
+        let registry = Registry::default();
+        registry.register("jobs", "", family.clone()).unwrap();
+        let words = Words {
+            r#type: true,
+            r#in: false,
+        };
+        family.with(words, Counter::inc);
+        assert!(
+            registry
+                .to_text()
+                .ends_with("\njobs_total{type=\"true\",in=\"false\"} 1\n")
+        );
     }
 }
