@@ -75,6 +75,9 @@ impl fmt::Display for RegisterError {
                     "its label {label:?} belongs to the buckets of a histogram or to the states of a set"
                 )
             }
+            Kind::RepeatedState { state } => write!(f, "two of its states are {state:?}"),
+            Kind::RepeatedSeries { labels } => write!(f, "two of its series would be {{{labels}}}"),
+            Kind::MissingValue { label } => write!(f, "its label {label:?} has no value in some series"),
             Kind::InvalidUnit { unit } => {
                 write!(f, "its unit {unit:?} must be letters, digits and underscores")
             }
@@ -139,6 +142,21 @@ pub enum RegisterErrorKind {
     /// A label means something else on this type of metric: `le` on a histogram, its own name on a state set.
     ReservedLabel {
         /// The label.
+        label: String,
+    },
+    /// Two states of a [`StateSet`](crate::StateSet) are the same.
+    RepeatedState {
+        /// The state.
+        state: String,
+    },
+    /// Two combinations of the labels of a [`DenseFamily`](crate::DenseFamily) would be shown in the same way.
+    RepeatedSeries {
+        /// The labels, as the text formats show them.
+        labels: String,
+    },
+    /// Some combination of the labels of a [`DenseFamily`](crate::DenseFamily) has fewer values than names.
+    MissingValue {
+        /// The first label without one.
         label: String,
     },
     /// The unit could not end a name.
@@ -209,6 +227,18 @@ mod tests {
             (
                 Kind::ReservedLabel { label: label() },
                 "failed to register metric \"m\": its label \"l\" belongs",
+            ),
+            (
+                Kind::RepeatedState { state: label() },
+                "failed to register metric \"m\": two of its states are \"l\"",
+            ),
+            (
+                Kind::RepeatedSeries { labels: label() },
+                "failed to register metric \"m\": two of its series would be {l}",
+            ),
+            (
+                Kind::MissingValue { label: label() },
+                "failed to register metric \"m\": its label \"l\" has no value",
             ),
             (
                 Kind::InvalidUnit { unit: label() },

@@ -91,6 +91,13 @@ impl LabelValues<'_> {
     }
 }
 
+impl LabelValues<'_> {
+    /// Returns the first name that has no value yet.
+    pub(crate) fn next_name(&self) -> Option<&str> {
+        self.names.as_slice().first().copied()
+    }
+}
+
 impl fmt::Debug for LabelValues<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LabelValues")

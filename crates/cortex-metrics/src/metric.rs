@@ -1,5 +1,6 @@
 use std::fmt::Debug;
 
+use crate::RegisterErrorKind;
 use crate::cells::Walk;
 use crate::encode::Series;
 use crate::family::Bitwise;
@@ -93,6 +94,11 @@ pub(crate) trait Encode: Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Says what would make an exposition invalid, beside names.
+    fn check(&self) -> Result<(), RegisterErrorKind> {
+        Ok(())
+    }
+
     /// Whether there is no series.
     fn is_empty(&self) -> bool {
         false
@@ -121,6 +127,11 @@ pub(crate) trait Single: Bitwise + Debug + Send + Sync + Sized + 'static {
 
     /// What is known of it without following its pointer.
     type Near: Copy + Debug + Send + Sync;
+
+    /// Says what about the type would make an exposition invalid.
+    fn check_type() -> Result<(), RegisterErrorKind> {
+        Ok(())
+    }
 
     fn near(&self) -> Self::Near;
 
@@ -193,6 +204,10 @@ impl<'a> Piece<'a> {
 impl<T: Single> Encode for T {
     fn kind(&self) -> Kind {
         Self::KIND
+    }
+
+    fn check(&self) -> Result<(), RegisterErrorKind> {
+        Self::check_type()
     }
 
     fn write(&self, series: &mut Series<'_>) {

@@ -115,8 +115,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// A name or a label is invalid, or the metric would expose what another already does; in a registry of
-    /// [`NameScheme::Utf8`] also if it only does with some [`Escaping`].
+    /// A name or a label is invalid, or the metric would expose what another already does, or one series twice; in a
+    /// registry of [`NameScheme::Utf8`] also if it only does with some [`Escaping`].
     pub fn register(&self, name: &str, help: &str, metric: impl Metric) -> Result<(), RegisterError> {
         self.add(name, help, None, Arc::new(metric))
     }
@@ -459,6 +459,7 @@ impl Registered {
                 escaping,
             });
         }
+        metric.check()?;
         label_names.sort_unstable();
         Ok(Self {
             has_utf8_name: !is_legacy_metric(&name),

@@ -3,9 +3,11 @@
 use crate::cells::{At, Walk};
 use crate::counter;
 use crate::encode::{Lines, Number, Series, Value};
+use crate::label_enum::repeated;
 use crate::metric::{Absorb, Instrument, Kind, Metric, Shown, Single};
 use crate::{
-    Counter, CounterF64, Gauge, GaugeF64, Histogram, HistogramSnapshot, LabelEnum, LevelGauge, StateSet,
+    Counter, CounterF64, Gauge, GaugeF64, Histogram, HistogramSnapshot, LabelEnum, LevelGauge,
+    RegisterErrorKind, StateSet,
 };
 
 /// Writes what has nothing but a number.
@@ -285,6 +287,15 @@ impl<S: LabelEnum> Single for StateSet<S> {
 
     type Near = ();
 
+    fn check_type() -> Result<(), RegisterErrorKind> {
+        match repeated(S::VALUES) {
+            Some(state) => Err(RegisterErrorKind::RepeatedState {
+                state: S::VALUES[state].to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     fn near(&self) {}
 
     fn see(&self, _walk: &Walk<'_>) -> Level<u64> {
@@ -296,6 +307,9 @@ impl<S: LabelEnum> Single for StateSet<S> {
     }
 
     fn show(&self, labels: &str, seen: &Level<u64>, series: &mut Series<'_>) {
+        if const { repeated(S::VALUES).is_some() } {
+            return; // refused where it is registered, unless it is in a family with names that are known late
+        }
         let states = S::VALUES.iter().enumerate();
         let states: Vec<_> = states
             .map(|(at, name)| (*name, seen.value >> at & 1 == 1))

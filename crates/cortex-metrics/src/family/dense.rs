@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
@@ -6,7 +7,7 @@ use crate::cells::walk;
 use crate::encode::Series;
 use crate::labels::render_with;
 use crate::metric::{Encode, Kind};
-use crate::{Instrument, LabelValues, Metric};
+use crate::{Instrument, LabelValues, Metric, RegisterErrorKind};
 
 /// The labels of a [`DenseFamily`]: each has few values, all known beforehand, so that every combination has a number.
 ///
@@ -39,6 +40,9 @@ pub trait DenseLabels: Copy + Send + Sync + 'static {
     fn index(self) -> usize;
 
     /// Pushes the values of the combination with this number, in the order of the names.
+    ///
+    /// It is called for all of them when the family is registered, which is refused if there are fewer values than names,
+    /// or all those of two combinations are the same.
     fn values(index: usize, out: &mut LabelValues<'_>);
 }
 
@@ -201,6 +205,26 @@ impl<L: DenseLabels, M: Instrument> Encode for DenseFamily<L, M> {
         L::NAMES.to_vec()
     }
 
+    fn check(&self) -> Result<(), RegisterErrorKind> {
+        M::check_type()?;
+        let mut all = HashSet::new();
+        for index in 0..L::COUNT {
+            let mut missing = None;
+            let labels = render_with(L::NAMES, |out| {
+                L::values(index, out);
+                missing = out.next_name().map(str::to_owned);
+            });
+            if let Some(label) = missing {
+                return Err(RegisterErrorKind::MissingValue { label });
+            }
+            if let Some(labels) = all.replace(labels.text) {
+                let labels = labels.into();
+                return Err(RegisterErrorKind::RepeatedSeries { labels });
+            }
+        }
+        Ok(())
+    }
+
     fn is_empty(&self) -> bool {
         self.inner.series.iter().all(|metric| metric.get().is_none())
     }
@@ -219,7 +243,109 @@ impl<L: DenseLabels, M: Instrument> Encode for DenseFamily<L, M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Counter, Registry};
+    use crate::{Counter, LabelEnum, Registry, StateSet};
+
+    /// Has two values that are the same.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    enum Twice {
+        One,
+        Other,
+    }
+
+    impl LabelEnum for Twice {
+        const VALUES: &'static [&'static str] = &["same", "same"];
+
+        fn index(self) -> usize {
+            self as usize
+        }
+    }
+
+    dense_labels! {
+        struct Call { cached: bool, twice: Twice }
+    }
+
+    /// Has no value for the second label.
+    #[derive(Clone, Copy)]
+    struct Short;
+
+    impl DenseLabels for Short {
+        const NAMES: &'static [&'static str] = &["one", "other"];
+        const COUNT: usize = 1;
+
+        fn index(self) -> usize {
+            0
+        }
+
+        fn values(_index: usize, out: &mut LabelValues<'_>) {
+            out.push("value");
+        }
+    }
+
+    /// Has values that are the same once they are cut.
+    #[derive(Clone, Copy)]
+    struct Long;
+
+    impl DenseLabels for Long {
+        const NAMES: &'static [&'static str] = &["long"];
+        const COUNT: usize = 2;
+
+        fn index(self) -> usize {
+            0
+        }
+
+        fn values(index: usize, out: &mut LabelValues<'_>) {
+            out.push(format_args!("{}{index}", "x".repeat(256)));
+        }
+    }
+
+    fn refused(metric: impl Metric) -> (RegisterErrorKind, String) {
+        let registry = Registry::default();
+        let error = registry.register("m", "", metric).unwrap_err();
+        assert_eq!(registry.to_text(), "");
+        (error.kind().clone(), error.to_string())
+    }
+
+    #[test]
+    fn what_would_show_a_series_twice_is_refused() {
+        let family = DenseFamily::<Call, _>::new(Counter::default);
+        for twice in [Twice::One, Twice::Other] {
+            family.with(Call { cached: true, twice }, Counter::inc);
+        }
+        let (kind, text) = refused(family);
+        let labels = r#"cached="false",twice="same""#.to_owned();
+        assert_eq!(kind, RegisterErrorKind::RepeatedSeries { labels });
+        let expected = r#"register metric "m": two of its series would be {cached="false",twice="same"}"#;
+        assert_eq!(text, expected);
+
+        let (kind, _) = refused(DenseFamily::<Long, _>::new(Counter::default));
+        assert!(
+            matches!(kind, RegisterErrorKind::RepeatedSeries { .. }),
+            "{kind:?}"
+        );
+
+        let (kind, text) = refused(DenseFamily::<Short, _>::new(Counter::default));
+        let label = "other".to_owned();
+        assert_eq!(kind, RegisterErrorKind::MissingValue { label });
+        assert_eq!(
+            text,
+            r#"register metric "m": its label "other" has no value in some series"#
+        );
+
+        let state = "same".to_owned();
+        let expected = RegisterErrorKind::RepeatedState { state };
+        let lamp = || StateSet::new(Twice::Other);
+        let (kind, text) = refused(lamp());
+        assert_eq!(kind, expected);
+        assert_eq!(text, r#"register metric "m": two of its states are "same""#);
+        assert_eq!(refused(crate::Family::<(), _>::new(lamp)).0, expected);
+        assert_eq!(refused(DenseFamily::<Words, _>::new(lamp)).0, expected);
+        // Not refused yet, but never shown either.
+        let family = crate::DynamicFamily::new(["a"], lamp);
+        family.with(["b"], |_| {});
+        let registry = Registry::default();
+        registry.register("m", "", family).unwrap();
+        assert_eq!(registry.to_open_metrics(), "# EOF\n");
+    }
 
     dense_labels! {
         struct Words { r#type: bool, r#in: bool }

@@ -9,7 +9,7 @@ use super::map::Map;
 use crate::encode::Series;
 use crate::labels::{Rendered, render, render_overflow};
 use crate::metric::{Encode, Growth, Kind};
-use crate::{Instrument, Labels, Metric};
+use crate::{Instrument, Labels, Metric, RegisterErrorKind};
 
 /// One metric per combination of label values, made when it is first used, up to a bound.
 ///
@@ -255,6 +255,10 @@ impl<L: Labels, M: Instrument> Encode for Family<L, M> {
 
     fn label_names(&self) -> Vec<&str> {
         L::NAMES.to_vec()
+    }
+
+    fn check(&self) -> Result<(), RegisterErrorKind> {
+        M::check_type()
     }
 
     fn is_empty(&self) -> bool {
