@@ -11,17 +11,22 @@ use crate::metric::Kind;
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`
 const CUMULATIVE: u64 = 2;
 
-/// What a request says beside the numbers.
-#[derive(Clone, Debug, Default)]
+/// As many bytes as the lengths of messages may take that are known only when what is in them is.
+const LENGTHS: usize = 64;
+
+/// What requests say beside the numbers, and how much one may say.
+#[derive(Clone, Debug)]
 pub(super) struct Frame {
     /// The attributes of the resource.
     pub(super) resource: Vec<(String, String)>,
     /// Whether names lose what their unit says, too.
     pub(super) trims_units: bool,
+    /// The most bytes of a request, unless one point alone has more.
+    pub(super) max_bytes: usize,
 }
 
-/// An `opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest`.
-#[derive(Debug)]
+/// An `opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest`, or metrics for one.
+#[derive(Debug, Default)]
 pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
     /// How many data points are in it.
@@ -29,24 +34,36 @@ pub(super) struct Encoded {
 }
 
 impl Frame {
-    /// Encodes what a registry has at this time.
+    /// Encodes what a registry has at this time: in one request, or in several if there is more than one may have.
     ///
     /// <https://github.com/open-telemetry/opentelemetry-proto/tree/main/opentelemetry/proto/metrics/v1>
-    pub(super) fn encode(&self, registry: &Registry, now: SystemTime) -> Encoded {
+    pub(super) fn encode(&self, registry: &Registry, now: SystemTime) -> Vec<Encoded> {
+        let frame = self.request(&[]).len() + LENGTHS;
         let mut families = Families {
             trims_units: self.trims_units,
             now: nanos(now),
-            metrics: Vec::new(),
+            max_bytes: self.max_bytes.saturating_sub(frame),
+            requests: Vec::new(),
             name: String::new(),
             head: Vec::new(),
             kind: Kind::Unknown,
             points: Vec::new(),
             exponential: Vec::new(),
             count: 0,
-            counted: 0,
+            parts: Vec::new(),
         };
         registry.encode_with(&mut families);
-        let mut bytes = Vec::with_capacity(families.metrics.len() + 1024);
+        let requests = families.requests.into_iter();
+        let requests = requests.map(|Encoded { bytes, points }| Encoded {
+            bytes: self.request(&bytes),
+            points,
+        });
+        requests.collect()
+    }
+
+    /// Returns a request with these metrics.
+    fn request(&self, metrics: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(metrics.len() + 1024);
         Message::new(&mut bytes).message(1, |resource_metrics| {
             resource_metrics.message(1, |resource| {
                 for (key, value) in &self.resource {
@@ -58,23 +75,22 @@ impl Frame {
                     scope.text(1, env!("CARGO_PKG_NAME"));
                     scope.text(2, env!("CARGO_PKG_VERSION"));
                 });
-                scope_metrics.append(&families.metrics);
+                scope_metrics.append(metrics);
             });
         });
-        Encoded {
-            bytes,
-            points: families.count,
-        }
+        bytes
     }
 }
 
-/// Writes each family as a `Metric`.
+/// Writes each family as a `Metric`, or as several that have some of the points each.
 #[derive(Debug)]
 struct Families {
     trims_units: bool,
     now: u64,
-    /// Those that are written.
-    metrics: Vec<u8>,
+    /// The most bytes that the metrics of a request may have.
+    max_bytes: usize,
+    /// The metrics of each request, without what is around them.
+    requests: Vec<Encoded>,
     /// The name of the family as Prometheus has it, which is the label of a state.
     name: String,
     /// Everything of the `Metric` but its points.
@@ -83,9 +99,10 @@ struct Families {
     points: Vec<u8>,
     /// Apart from the classic ones, since they are of another type.
     exponential: Vec<u8>,
+    /// How many points there are in both.
     count: u64,
-    /// How many there were before the family.
-    counted: u64,
+    /// Metrics of the family that are as long as they may be.
+    parts: Vec<Encoded>,
 }
 
 impl Families {
@@ -97,7 +114,7 @@ impl Families {
         created: Option<SystemTime>,
         exemplar: Option<&Exemplar>,
     ) {
-        self.count += 1;
+        let before = self.written();
         let place = Place::new(labels, created, self.now);
         Message::new(&mut self.points).message(1, |point| {
             place.write(point, 7);
@@ -117,16 +134,67 @@ impl Families {
                 write_exemplar(point, 5, exemplar);
             }
         });
+        self.count_point(before);
+    }
+
+    /// Returns how long the points of both types are.
+    fn written(&self) -> (usize, usize) {
+        (self.points.len(), self.exponential.len())
+    }
+
+    /// Counts the point that was written after so much else, which goes into the next part if it is too much for this
+    /// one.
+    fn count_point(&mut self, (points, exponential): (usize, usize)) {
+        let len = self.points.len() + self.exponential.len() + 2 * (self.head.len() + LENGTHS);
+        if len > self.max_bytes && self.count > 0 {
+            let (point, other) = (
+                self.points.split_off(points),
+                self.exponential.split_off(exponential),
+            );
+            self.end_part();
+            (self.points, self.exponential) = (point, other);
+        }
+        self.count += 1;
+    }
+
+    /// Ends a part of the family.
+    fn end_part(&mut self) {
+        let mut part = Encoded {
+            points: std::mem::take(&mut self.count),
+            bytes: Vec::new(),
+        };
+        let (field, is_sum) = match self.kind {
+            Kind::Counter => (7, true),
+            Kind::Histogram => (9, false),
+            Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => (5, false),
+        };
+        for (field, points) in [(field, &mut self.points), (10, &mut self.exponential)] {
+            if points.is_empty() {
+                continue;
+            }
+            Message::new(&mut part.bytes).message(2, |metric| {
+                metric.append(&self.head);
+                metric.message(field, |data| {
+                    data.append(points);
+                    if field != 5 {
+                        data.uint(2, CUMULATIVE);
+                        data.uint(3, u64::from(is_sum));
+                    }
+                });
+            });
+            points.clear();
+        }
+        if part.points > 0 {
+            self.parts.push(part);
+        }
     }
 }
 
 impl Encoder for Families {
     fn begin(&mut self, header: &Header<'_>) {
-        self.counted = self.count;
+        self.abandon();
         header.name.clone_into(&mut self.name);
         self.kind = header.kind;
-        self.points.clear();
-        self.exponential.clear();
         self.head.clear();
         let mut metric = Message::new(&mut self.head);
         metric.text(1, &name(header, self.trims_units));
@@ -158,7 +226,7 @@ impl Encoder for Families {
                 exemplars,
                 created,
             } => {
-                self.count += 1;
+                let before = self.written();
                 let place = Place::new(labels, created, self.now);
                 // Finer where there are both: nothing is lost, and only one can bear the name.
                 if let Some(native) = snapshot.native() {
@@ -178,35 +246,29 @@ impl Encoder for Families {
                         }
                     });
                 }
+                self.count_point(before);
             }
         }
     }
 
     fn end(&mut self) {
-        let (field, is_sum) = match self.kind {
-            Kind::Counter => (7, true),
-            Kind::Histogram => (9, false),
-            Kind::Gauge | Kind::Info | Kind::StateSet | Kind::Unknown => (5, false),
-        };
-        for (field, points) in [(field, &self.points), (10, &self.exponential)] {
-            if points.is_empty() {
-                continue;
+        self.end_part();
+        for mut part in self.parts.drain(..) {
+            match self.requests.last_mut() {
+                Some(last) if last.bytes.len() + part.bytes.len() <= self.max_bytes => {
+                    last.bytes.append(&mut part.bytes);
+                    last.points += part.points;
+                }
+                _ => self.requests.push(part),
             }
-            Message::new(&mut self.metrics).message(2, |metric| {
-                metric.append(&self.head);
-                metric.message(field, |data| {
-                    data.append(points);
-                    if field != 5 {
-                        data.uint(2, CUMULATIVE);
-                        data.uint(3, u64::from(is_sum));
-                    }
-                });
-            });
         }
     }
 
     fn abandon(&mut self) {
-        self.count = self.counted;
+        self.points.clear();
+        self.exponential.clear();
+        self.parts.clear();
+        self.count = 0;
     }
 
     fn has_exemplars(&self) -> bool {

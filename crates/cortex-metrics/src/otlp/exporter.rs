@@ -23,6 +23,9 @@ use crate::{RegisterError, Registry};
 
 const ENDPOINT: &str = "http://localhost:4318/v1/metrics";
 
+/// What nginx takes unless told otherwise, as the least of what is often in front of a collector, is 1 MiB.
+const MAX_BYTES: usize = 1_000_000;
+
 const USER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Pushes what a registry has to an OpenTelemetry collector, at regular intervals, over OTLP with HTTP and protobuf.
@@ -47,6 +50,9 @@ const USER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"
 /// A request that the collector cannot take now (429, 502, 503, 504), or that does not reach it, is sent again after a
 /// growing, random time, or the one that the collector asks for if that is longer, until the next interval. Then it is
 /// given up: the next push has all counts that it had. Other answers are final. At most one push is in memory.
+///
+/// A push of more than [`max_request_bytes`](Self::max_request_bytes) is sent in several requests, one after the other.
+/// One that the collector refuses does not keep the others back, and the push fails then.
 ///
 /// [specification]: https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#metric-metadata
 ///
@@ -101,6 +107,7 @@ impl OtlpExporter {
             frame: Frame {
                 resource: vec![("service.name".to_owned(), "unknown_service".to_owned())],
                 trims_units: false,
+                max_bytes: MAX_BYTES,
             },
             interval: Duration::from_mins(1),
             timeout: Duration::from_secs(30),
@@ -187,6 +194,42 @@ impl OtlpExporter {
     /// millisecond.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Sets how many bytes a request has at most, before it is compressed; a million unless set. What does not fit goes
+    /// into further requests, and only a single data point that is longer goes beyond it.
+    ///
+    /// Collectors answer 413 to more than they take: the one of OpenTelemetry takes 20 MiB, but nginx in front of it
+    /// 1 MiB, unless told otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use cortex_metrics::{Counter, DynamicFamily, OtlpBody, OtlpExporter, Registry};
+    /// use http_body::Body;
+    /// use http_body_util::Empty;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = tower::service_fn(|request: http::Request<OtlpBody>| async move {
+    ///     assert!(request.body().size_hint().exact() <= Some(10_000));
+    ///     Ok::<_, std::io::Error>(http::Response::new(Empty::<Bytes>::new()))
+    /// });
+    /// let registry = Registry::default();
+    /// let jobs = DynamicFamily::new(["id"], Counter::default);
+    /// registry.register("jobs", "Jobs done.", jobs.clone())?;
+    /// (0..1000).for_each(|id: u32| jobs.with([&*id.to_string()], Counter::inc));
+    /// let exporter = OtlpExporter::http(&registry).max_request_bytes(10_000);
+    /// let handle = exporter.client(client).start()?;
+    /// handle.flush().await?;
+    /// assert_eq!(handle.stats().accepted_points, 1000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.frame.max_bytes = bytes;
         self
     }
 

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Failure, Rejection, judge};
-use super::encode::Frame;
+use super::encode::{Encoded, Frame};
 use super::error::{OtlpError, OtlpErrorKind as Kind};
 use super::transport::Transport;
 use super::{OtlpBody, worker};
@@ -37,7 +37,7 @@ pub(super) struct Source {
     pub(super) turn: Arc<Semaphore>,
 }
 
-/// The numbers of one moment, ready to be sent.
+/// Numbers of one moment, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Payload {
     bytes: Bytes,
@@ -77,7 +77,9 @@ impl Pusher {
 
 impl Source {
     /// Reads the numbers on a thread that may be blocked: collectors may take their time.
-    pub(super) async fn read(&self, until: Instant) -> Result<Payload, OtlpError> {
+    ///
+    /// There are several if they are too many for one request, and none if there are no numbers.
+    pub(super) async fn read(&self, until: Instant) -> Result<Vec<Payload>, OtlpError> {
         let source = self.clone();
         let encoding = async {
             let permit = Arc::clone(&source.turn).acquire_owned().await;
@@ -93,15 +95,17 @@ impl Source {
         }
     }
 
-    fn encode(&self) -> Payload {
+    fn encode(&self) -> Vec<Payload> {
         let encoded = self.frame.encode(&self.registry, self.clock.wall());
-        let points = encoded.points;
-        let compressed = self.gzip.then(|| gzip(&encoded.bytes)).flatten();
-        Payload {
-            is_gzip: compressed.is_some(),
-            bytes: compressed.unwrap_or(encoded.bytes).into(),
-            points,
-        }
+        let payload = |Encoded { bytes, points }| {
+            let compressed = self.gzip.then(|| gzip(&bytes)).flatten();
+            Payload {
+                is_gzip: compressed.is_some(),
+                bytes: compressed.unwrap_or(bytes).into(),
+                points,
+            }
+        };
+        encoded.into_iter().map(payload).collect()
     }
 }
 
@@ -153,7 +157,11 @@ mod tests {
         });
         let source = Source {
             registry,
-            frame: Arc::default(),
+            frame: Arc::new(Frame {
+                resource: Vec::new(),
+                trims_units: false,
+                max_bytes: 1000,
+            }),
             clock: Arc::new(SystemClock),
             gzip: false,
             turn: Arc::new(Semaphore::new(1)),

@@ -19,9 +19,9 @@ use crate::{Counter, RegisterError, Registry};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct OtlpStats {
-    /// Pushes that the collector took.
+    /// Pushes that the collector took, in one request or several.
     pub pushed: u64,
-    /// Pushes that were given up.
+    /// Pushes that were given up, or of which a request was.
     pub failed: u64,
     /// Requests that were sent once more.
     pub retries: u64,
@@ -29,7 +29,7 @@ pub struct OtlpStats {
     pub accepted_points: u64,
     /// Data points of pushes that the collector took without them.
     pub rejected_points: u64,
-    /// Data points of pushes that were given up. What they counted is in the next push, too.
+    /// Data points of requests that were given up. What they counted is in the next push, too.
     pub dropped_points: u64,
     /// Why a push was given up, or points were rejected, for the last time.
     pub last_error: Option<OtlpError>,

@@ -26,6 +26,7 @@ fn frame() -> Frame {
     Frame {
         resource: Vec::new(),
         trims_units: false,
+        max_bytes: usize::MAX,
     }
 }
 
@@ -35,12 +36,16 @@ fn decode(bytes: &[u8]) -> ExportMetricsServiceRequest {
 
 /// Encodes everything at some time and returns the metrics, and how many points were counted.
 fn encoded(frame: &Frame, registry: &Registry, now: SystemTime) -> (Vec<Metric>, u64) {
-    let encoded = frame.encode(registry, now);
-    let mut request = decode(&encoded.bytes);
-    assert_eq!(request.resource_metrics.len(), 1);
-    let mut resource = request.resource_metrics.remove(0);
-    assert_eq!(resource.scope_metrics.len(), 1);
-    (resource.scope_metrics.remove(0).metrics, encoded.points)
+    let (mut metrics, mut points) = (Vec::new(), 0);
+    for encoded in frame.encode(registry, now) {
+        let mut request = decode(&encoded.bytes);
+        assert_eq!(request.resource_metrics.len(), 1);
+        let mut resource = request.resource_metrics.remove(0);
+        assert_eq!(resource.scope_metrics.len(), 1);
+        metrics.append(&mut resource.scope_metrics.remove(0).metrics);
+        points += encoded.points;
+    }
+    (metrics, points)
 }
 
 fn metrics(registry: &Registry) -> Vec<Metric> {
@@ -120,10 +125,10 @@ fn a_request_says_who_and_what() {
             ("service.name".into(), "sh\u{f6}p".into()),
             ("empty".into(), String::new()),
         ],
-        trims_units: false,
+        ..frame()
     };
     let encoded = frame.encode(&registry("jobs", Counter::default()), UNIX_EPOCH);
-    let request = decode(&encoded.bytes);
+    let request = decode(&encoded[0].bytes);
     let resource = &request.resource_metrics[0];
     let attributes = &resource.resource.as_ref().unwrap().attributes;
     assert_eq!(pairs(attributes), [("service.name", "sh\u{f6}p"), ("empty", "")]);
@@ -152,7 +157,8 @@ fn names_go_as_they_are() {
 }
 
 #[test]
-fn nothing_is_a_request_without_metrics() {
+fn nothing_is_no_request() {
+    assert!(frame().encode(&Registry::default(), UNIX_EPOCH).is_empty());
     assert_eq!(encoded(&frame(), &Registry::default(), UNIX_EPOCH), (vec![], 0));
     let family = DynamicFamily::new(["a"], Counter::default);
     assert_eq!(
@@ -533,4 +539,100 @@ proptest! {
             }
         }
     }
+}
+
+/// Encodes with some bound and returns, of each request, how long it is and how many points there are, and of each name
+/// the attributes and type of all points.
+fn split(registry: &Registry, max_bytes: usize) -> (Vec<(usize, u64)>, Vec<String>) {
+    let frame = Frame {
+        resource: vec![("service.name".into(), "shop".into())],
+        max_bytes,
+        ..frame()
+    };
+    let (mut sizes, mut all) = (Vec::new(), Vec::new());
+    for encoded in frame.encode(registry, UNIX_EPOCH) {
+        sizes.push((encoded.bytes.len(), encoded.points));
+        let request = decode(&encoded.bytes);
+        let resource = &request.resource_metrics[0];
+        let attributes = &resource.resource.as_ref().unwrap().attributes;
+        assert_eq!(pairs(attributes), [("service.name", "shop")]);
+        let before = all.len();
+        for metric in &resource.scope_metrics[0].metrics {
+            let head = format!("{} {:?} {:?}", metric.name, metric.description, metric.unit);
+            assert_eq!(metric.metadata.len(), 1);
+            match metric.data.as_ref().unwrap() {
+                Data::Sum(_) | Data::Gauge(_) => {
+                    let points = numbers(metric).iter();
+                    all.extend(points.map(|point| format!("{head}: {point:?}")));
+                }
+                Data::Histogram(_) => all.push(format!("{head}: {:?}", histogram(metric))),
+                Data::ExponentialHistogram(_) => all.push(format!("{head}: {:?}", exponential(metric))),
+                Data::Summary(summary) => panic!("{summary:?}"),
+            }
+        }
+        assert_eq!((all.len() - before) as u64, encoded.points);
+    }
+    (sizes, all)
+}
+
+#[test]
+fn what_is_too_much_for_one_request_goes_into_several() {
+    let registry = Registry::default();
+    let jobs = DynamicFamily::new(["id"], Counter::default);
+    (0..300_u64).for_each(|id| jobs.with([&*id.to_string()], |count| count.add(id)));
+    registry.register("jobs", "Jobs done.", jobs).unwrap();
+    for name in ["a", "b", "c"] {
+        registry.register(name, "One.", Gauge::default()).unwrap();
+    }
+    let lamp = StateSet::new(Lamp::Red);
+    registry.register("lamp", "", lamp).unwrap();
+    let wait = Histogram::classic(&Buckets::http_seconds());
+    wait.observe(1.0);
+    registry.register("wait", "", wait).unwrap();
+    let size = Histogram::native(NativeBuckets::default());
+    (1..100_u32).for_each(|n| size.observe(f64::from(n)));
+    registry.register("size", "", size).unwrap();
+
+    let (whole, all) = split(&registry, usize::MAX);
+    assert_eq!((whole.len(), all.len()), (1, 300 + 3 + 2 + 2));
+    for max in [1_000, 5_000, 20_000] {
+        let (sizes, same) = split(&registry, max);
+        assert!(sizes.iter().all(|(len, _)| *len <= max), "{sizes:?} of {max}");
+        // Not many more than there have to be.
+        assert!(sizes.len() <= 2 * whole[0].0 / max + 1, "{sizes:?} of {max}");
+        assert_eq!(same, all);
+    }
+    // Nothing fits: each point is alone.
+    let (sizes, same) = split(&registry, 0);
+    assert!(sizes.iter().all(|(_, points)| *points == 1) && sizes.len() == all.len());
+    assert_eq!(same, all);
+}
+
+#[test]
+fn a_family_that_panics_leaves_the_requests_before_it() {
+    let registry = registry("first", Gauge::default());
+    let fragile = DynamicFamily::new(["n"], || {
+        if FAILS.get() {
+            std::panic::resume_unwind(Box::new("without a message on stderr"));
+        }
+        Counter::default()
+    });
+    let more: Vec<_> = (0..100_u32).map(|n| fragile.handle([&*n.to_string()])).collect();
+    registry.register("fragile", "", fragile.clone()).unwrap();
+    registry.register("last", "", Gauge::default()).unwrap();
+    let (_, all) = split(&registry, 500);
+    assert_eq!(all.len(), 102);
+    // What a removed series counts goes to that of all others, which is made then.
+    assert!(fragile.remove(["7"]));
+    more[7].inc();
+    FAILS.set(true);
+    let (_, all) = split(&registry, 500);
+    FAILS.set(false);
+    let names: Vec<_> = all.iter().map(|point| &point[..4]).collect();
+    assert_eq!(names, ["firs", "last"]);
+    assert_eq!(split(&registry, 500).1.len(), 102);
+}
+
+thread_local! {
+    static FAILS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }

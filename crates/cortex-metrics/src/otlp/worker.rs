@@ -22,6 +22,18 @@ pub(super) struct Worker {
     pub(super) not_before: Option<Instant>,
 }
 
+/// What became of a request.
+#[derive(Debug)]
+enum Sent {
+    Taken(Option<Rejection>),
+    /// The collector will not take it another time either.
+    Refused(OtlpError),
+    /// There is no time to try again.
+    GivenUp(OtlpError),
+    /// Somebody asked for newer numbers, or for the end.
+    Interrupted(Option<OtlpError>),
+}
+
 impl Worker {
     pub(super) async fn run(mut self) {
         let mut next = after(self.interval);
@@ -80,36 +92,78 @@ impl Worker {
 
     /// Pushes, and tries again until then; nothing if somebody asked for newer numbers or for the end.
     async fn push(&mut self, until: Instant) -> Option<Result<(), OtlpError>> {
-        let payload = match self.inbox.during(self.pusher.source.read(until)).await? {
-            Ok(payload) => payload,
+        let payloads = match self.inbox.during(self.pusher.source.read(until)).await? {
+            Ok(payloads) => payloads,
             Err(error) => {
                 self.fail(0, Some(error.clone()));
                 return Some(Err(error));
             }
         };
-        if payload.points == 0 {
+        let mut left: u64 = payloads.iter().map(|payload| payload.points).sum();
+        if left == 0 {
             return Some(Ok(()));
         }
+        let (mut refused, mut rejected) = (None, None);
+        for payload in payloads {
+            match self.send(&payload, until).await {
+                Sent::Taken(None) => self.tally.accepted.add(payload.points),
+                Sent::Taken(Some(rejection)) => {
+                    let points = rejection.points.min(payload.points);
+                    self.tally.accepted.add(payload.points - points);
+                    self.tally.rejected.add(points);
+                    let all = rejected.get_or_insert(Rejection {
+                        points: 0,
+                        ..rejection
+                    });
+                    all.points += points;
+                }
+                // The others may be taken.
+                Sent::Refused(error) => {
+                    self.tally.dropped.add(payload.points);
+                    refused = Some(error);
+                }
+                Sent::GivenUp(error) => {
+                    self.fail(left, Some(error.clone()));
+                    return Some(Err(error));
+                }
+                Sent::Interrupted(error) => {
+                    self.fail(left, error);
+                    return None;
+                }
+            }
+            left -= payload.points;
+        }
+        if let Some(error) = refused {
+            self.fail(0, Some(error.clone()));
+            return Some(Err(error));
+        }
+        self.tally.pushed.inc();
+        Some(rejected.map_or(Ok(()), |Rejection { points, message }| {
+            let error = OtlpError::new(Kind::Rejected { points, message });
+            *self.tally.last_error.lock() = Some(error.clone());
+            Err(error)
+        }))
+    }
+
+    /// Sends one request of a push, and tries again until then.
+    async fn send(&mut self, payload: &Payload, until: Instant) -> Sent {
         let mut backoff = Backoff::new();
         loop {
-            let attempt = self.pusher.attempt(&payload, until);
-            let Some(attempt) = self.inbox.during(attempt).await else {
-                self.fail(payload.points, None);
-                return None;
+            let attempt = self.pusher.attempt(payload, until);
+            let Failure { error, retry } = match self.inbox.during(attempt).await {
+                Some(Ok(rejection)) => return Sent::Taken(rejection),
+                Some(Err(failure)) => failure,
+                None => return Sent::Interrupted(None),
             };
-            let Failure { error, retry } = match attempt {
-                Ok(rejection) => return Some(self.succeed(&payload, rejection)),
-                Err(failure) => failure,
+            let Some(again) = self.schedule(retry, &mut backoff) else {
+                return Sent::Refused(error);
             };
-            let again = self.schedule(retry, &mut backoff).filter(|at| *at < until);
-            let Some(at) = again else {
-                self.fail(payload.points, Some(error.clone()));
-                return Some(Err(error));
-            };
-            self.inbox.idle(at).await;
-            if Instant::now() < at || self.inbox.is_asked() {
-                self.fail(payload.points, Some(error));
-                return None;
+            if again >= until {
+                return Sent::GivenUp(error);
+            }
+            self.inbox.idle(again).await;
+            if Instant::now() < again || self.inbox.is_asked() {
+                return Sent::Interrupted(Some(error));
             }
             self.tally.retries.inc();
         }
@@ -127,21 +181,6 @@ impl Worker {
                 self.not_before
             }
         }
-    }
-
-    fn succeed(&self, payload: &Payload, rejection: Option<Rejection>) -> Result<(), OtlpError> {
-        let tally = &self.tally;
-        tally.pushed.inc();
-        let Some(Rejection { points, message }) = rejection else {
-            tally.accepted.add(payload.points);
-            return Ok(());
-        };
-        let points = points.min(payload.points);
-        tally.accepted.add(payload.points - points);
-        tally.rejected.add(points);
-        let error = OtlpError::new(Kind::Rejected { points, message });
-        *tally.last_error.lock() = Some(error.clone());
-        Err(error)
     }
 
     fn fail(&self, points: u64, error: Option<OtlpError>) {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cortex_core::{Clock, SystemClock};
-use cortex_metrics::{Counter, OtlpBody, OtlpErrorKind, OtlpExporter, Registry};
+use cortex_metrics::{Counter, DynamicFamily, OtlpBody, OtlpErrorKind, OtlpExporter, Registry};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
@@ -256,6 +256,57 @@ async fn rejected_points_are_counted_and_not_sent_again() {
         (stats.failed, stats.dropped_points, collector.requests().len()),
         (0, 0, 3)
     );
+}
+
+/// Returns a registry with ten series, for each of which there is a request.
+fn ten() -> Registry {
+    let registry = Registry::default();
+    let jobs = DynamicFamily::new(["id"], Counter::default);
+    (0..10_u64).for_each(|id| jobs.with([&*id.to_string()], |count| count.add(id)));
+    registry.register("jobs", "", jobs).unwrap();
+    registry
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_refused_does_not_keep_the_others_back() {
+    let collector = Collector::new([Reply::Ok, Reply::Status(413), Reply::Busy("3")]);
+    let exporter = collector.exporter(&ten()).max_request_bytes(0);
+    let handle = exporter.start().unwrap();
+    let error = handle.flush().await.unwrap_err();
+    assert!(matches!(error.kind(), OtlpErrorKind::Refused { status, .. } if *status == 413));
+    let expected = [0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9].map(|id| (if id < 2 { 0 } else { 3 }, id));
+    let mut requests = collector.requests();
+    assert_eq!(requests.remove(2), (0, 2)); // the busy one
+    assert_eq!(requests, [&expected[..2], &expected[3..]].concat());
+    let stats = handle.stats();
+    assert_eq!((stats.pushed, stats.failed, stats.retries), (0, 1, 1));
+    assert_eq!((stats.accepted_points, stats.dropped_points), (9, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_of_several_requests_ends_with_its_time() {
+    let collector = Collector::new([Reply::Ok, Reply::Rejects(1), Reply::Busy("60")]);
+    let exporter = collector.exporter(&ten()).max_request_bytes(0);
+    let handle = exporter.start().unwrap();
+    let error = handle.flush().await.unwrap_err();
+    assert!(matches!(error.kind(), OtlpErrorKind::Refused { status, .. } if *status == 503));
+    let stats = handle.stats();
+    assert_eq!((stats.pushed, stats.failed), (0, 1));
+    let points = (stats.accepted_points, stats.rejected_points, stats.dropped_points);
+    assert_eq!(points, (1, 1, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_several_requests_reject_is_told_together() {
+    let collector = Collector::new([Reply::Rejects(1), Reply::Ok, Reply::Rejects(1)]);
+    let exporter = collector.exporter(&ten()).max_request_bytes(0);
+    let handle = exporter.start().unwrap();
+    let error = handle.flush().await.unwrap_err();
+    let message = "too old".to_owned();
+    assert_eq!(*error.kind(), OtlpErrorKind::Rejected { points: 2, message });
+    let stats = handle.stats();
+    assert_eq!((stats.pushed, stats.failed), (1, 0));
+    assert_eq!((stats.accepted_points, stats.rejected_points), (8, 2));
 }
 
 #[tokio::test(start_paused = true)]

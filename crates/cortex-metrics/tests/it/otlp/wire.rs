@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use cortex_metrics::{Buckets, Histogram, OtlpErrorKind, OtlpExporter, Registry};
+use cortex_metrics::{Buckets, Counter, DynamicFamily, Histogram, OtlpErrorKind, OtlpExporter, Registry};
 use cortex_testkit::ManualClock;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame};
@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
+use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value};
 use prost::Message as _;
 use tokio::net::TcpListener;
@@ -248,6 +249,43 @@ async fn a_push_can_be_compressed() {
         request.resource_metrics[0].scope_metrics[0].metrics[0].name,
         "jobs"
     );
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_series_arrive() {
+    const SERIES: usize = 100_000;
+    let registry = Registry::default();
+    let jobs = DynamicFamily::new(["id"], Counter::default).max_series(SERIES);
+    (0..SERIES as u64).for_each(|id| jobs.with([&*id.to_string()], |count| count.add(id)));
+    registry.register("jobs", "Jobs done.", jobs).unwrap();
+    let mut collector = Collector::start([]).await;
+    let handle = collector.exporter(&registry).start().unwrap();
+    handle.flush().await.unwrap();
+    let (mut seen, mut requests) = (vec![false; SERIES], 0);
+    while !seen.iter().all(|is_seen| *is_seen) {
+        let received = collector.next().await;
+        requests += 1;
+        assert!(received.body.len() <= 1_000_000, "{}", received.body.len());
+        let request = ExportMetricsServiceRequest::decode(received.body).unwrap();
+        let metric = &request.resource_metrics[0].scope_metrics[0].metrics[0];
+        let Some(Data::Sum(sum)) = &metric.data else {
+            panic!("it is a counter");
+        };
+        for point in &sum.data_points {
+            let label = point.attributes[0].value.clone().and_then(|any| any.value);
+            let Some((any_value::Value::StringValue(id), Value::AsInt(value))) = label.zip(point.value)
+            else {
+                panic!("{point:?}");
+            };
+            assert_eq!(id, value.to_string());
+            let is_seen = &mut seen[usize::try_from(value).unwrap()];
+            assert!(!std::mem::replace(is_seen, true), "{value} came twice");
+        }
+    }
+    assert!((5..20).contains(&requests), "{requests}");
+    let stats = handle.stats();
+    assert_eq!((stats.pushed, stats.accepted_points), (1, SERIES as u64));
+    assert_eq!(*lock(&collector.connections), 1);
 }
 
 #[tokio::test]
