@@ -72,8 +72,8 @@ impl HttpMetrics {
         let duration = Family::new(move || duration.clone().build());
         let outcomes = Family::new(Counter::default);
         let this = Self {
-            active: LevelGauge::default(),
-            connections: LevelGauge::default(),
+            active: LevelGauge::non_negative(),
+            connections: LevelGauge::non_negative(),
             accepted: Counter::default(),
             cells: (0..table.len() * METHODS.len() * STATUSES.len())
                 .map(|_| OnceLock::new())

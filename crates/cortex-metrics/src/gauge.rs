@@ -131,7 +131,9 @@ impl fmt::Debug for GaugeF64 {
 /// A whole number that is only raised and lowered, by many threads: requests in flight, connections open.
 ///
 /// It costs what a [`Counter`](crate::Counter) costs, because each thread adds in memory of its own; the price is that
-/// it cannot be set. Clones share the value.
+/// it cannot be set, and that who reads it sums up what may change meanwhile: where one thread raises it and another
+/// lowers it again, the one may be missed and the other not, so that it reads as less than it ever was. What shall never
+/// show as less than nothing is made by [`non_negative`](Self::non_negative). Clones share the value.
 ///
 /// # Panics
 ///
@@ -155,9 +157,57 @@ pub struct LevelGauge {
     block: Arc<Block>,
     /// Those of `block`: beside the pointer, so that adding need not follow it.
     cells: At,
+    is_non_negative: bool,
+}
+
+/// What is known of a level without following its pointer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NearLevel {
+    cells: At,
+    is_non_negative: bool,
+}
+
+impl NearLevel {
+    #[inline]
+    pub(crate) fn read(self, walk: &Walk<'_>) -> i64 {
+        walk.first(self.cells).cast_signed()
+    }
+
+    /// Returns what a value that was read is shown as.
+    #[inline]
+    pub(crate) fn shown(self, value: i64) -> i64 {
+        if self.is_non_negative { value.max(0) } else { value }
+    }
 }
 
 impl LevelGauge {
+    /// Makes one that is exposed as 0 when it reads as less: for what is counted in before it is counted out, maybe on
+    /// another thread.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the process has more metrics than fit: 67 million numbers together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_metrics::{LevelGauge, Registry};
+    ///
+    /// let registry = Registry::default();
+    /// let open = LevelGauge::non_negative();
+    /// registry.register("connections", "Open connections.", open.clone())?;
+    /// open.dec(); // as a scrape may see it that missed `inc` on another thread
+    /// assert!(registry.to_text().ends_with("\nconnections 0\n"));
+    /// assert_eq!(open.get(), -1);
+    /// # Ok::<(), cortex_metrics::RegisterError>(())
+    /// ```
+    pub fn non_negative() -> Self {
+        Self {
+            is_non_negative: true,
+            ..Self::default()
+        }
+    }
+
     /// Adds one.
     #[inline]
     pub fn inc(&self) {
@@ -176,17 +226,16 @@ impl LevelGauge {
         self.cells.add(n.cast_unsigned());
     }
 
-    /// Returns the value.
+    /// Returns the value, which may be less than 0.
     pub fn get(&self) -> i64 {
-        self.read(&walk())
+        self.near().read(&walk())
     }
 
-    pub(crate) fn read(&self, walk: &Walk<'_>) -> i64 {
-        walk.first(self.cells).cast_signed()
-    }
-
-    pub(crate) fn cells(&self) -> At {
-        self.cells
+    pub(crate) fn near(&self) -> NearLevel {
+        NearLevel {
+            cells: self.cells,
+            is_non_negative: self.is_non_negative,
+        }
     }
 
     pub(crate) fn is_shared(&self) -> bool {
@@ -205,6 +254,7 @@ impl Default for LevelGauge {
         Self {
             cells: block.at(),
             block: Arc::new(block),
+            is_non_negative: false,
         }
     }
 }
@@ -282,6 +332,22 @@ mod tests {
         assert_eq!(gauge.get(), 0);
         gauge.add(-5);
         assert_eq!(format!("{gauge:?}"), "LevelGauge(-5)");
+    }
+
+    #[test]
+    fn a_level_that_shall_not_be_negative_is_shown_as_none() {
+        let registry = crate::Registry::default();
+        let family = crate::DynamicFamily::new(["a"], LevelGauge::non_negative);
+        let level = family.handle(["b"]);
+        registry.register("many", "", family).unwrap();
+        registry.register("one", "", level.clone()).unwrap();
+        for (n, shown) in [(-3, 0), (1, 0), (5, 3)] {
+            level.clone().add(n);
+            let expected =
+                format!("# TYPE many gauge\nmany{{a=\"b\"}} {shown}\n# TYPE one gauge\none {shown}\n");
+            assert_eq!(registry.to_text(), expected);
+        }
+        assert_eq!(level.get(), 3);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! How each type of metric is read and shown.
 
-use crate::cells::{At, Walk};
+use crate::cells::Walk;
 use crate::counter;
 use crate::encode::{Lines, Number, Series, Value};
+use crate::gauge::NearLevel;
 use crate::label_enum::repeated;
 use crate::metric::{Absorb, Instrument, Kind, Metric, Shown, Single};
 use crate::{
@@ -14,10 +15,13 @@ use crate::{
 fn show_lines<'a, M: Single>(
     mut lines: Lines<'_>,
     all: impl Iterator<Item = Shown<'a, M>>,
-    number: impl Fn(&M::Seen) -> Number,
+    number: impl Fn(M::Near, &M::Seen) -> Number,
 ) {
-    for Shown { labels, seen, .. } in all {
-        lines.push(labels.as_bytes(), number(seen));
+    for Shown {
+        near, labels, seen, ..
+    } in all
+    {
+        lines.push(labels.as_bytes(), number(near, seen));
     }
 }
 
@@ -68,7 +72,7 @@ impl Single for Counter {
             series.lines(Kind::Counter)
         };
         match lines {
-            Some(lines) => show_lines(lines, all, |seen| Number::Unsigned(*seen)),
+            Some(lines) => show_lines(lines, all, |_, seen| Number::Unsigned(*seen)),
             None => all.for_each(|shown| shown.metric.show(shown.labels.as_str(), shown.seen, series)),
         }
     }
@@ -116,7 +120,7 @@ impl Single for CounterF64 {
 
     fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
         match series.lines(Kind::Counter) {
-            Some(lines) => show_lines(lines, all, |seen| Number::Float(*seen)),
+            Some(lines) => show_lines(lines, all, |(), seen| Number::Float(*seen)),
             None => all.for_each(|shown| shown.metric.show(shown.labels.as_str(), shown.seen, series)),
         }
     }
@@ -163,7 +167,7 @@ macro_rules! gauges {
 
             fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
                 match series.lines(Kind::Gauge) {
-                    Some(lines) => show_lines(lines, all, |seen| $number(seen.value)),
+                    Some(lines) => show_lines(lines, all, |(), seen| $number(seen.value)),
                     None => all.for_each(|shown| shown.metric.show(shown.labels.as_str(), shown.seen, series)),
                 }
             }
@@ -198,28 +202,28 @@ impl Single for LevelGauge {
 
     type Seen = i64;
 
-    type Near = At;
+    type Near = NearLevel;
 
-    fn near(&self) -> At {
-        self.cells()
+    fn near(&self) -> NearLevel {
+        self.near()
     }
 
     fn see(&self, walk: &Walk<'_>) -> i64 {
-        self.read(walk)
+        self.near().read(walk)
     }
 
     #[inline]
-    fn see_near(&self, near: At, walk: &Walk<'_>) -> i64 {
-        walk.first(near).cast_signed()
+    fn see_near(&self, near: NearLevel, walk: &Walk<'_>) -> i64 {
+        near.read(walk)
     }
 
     fn show(&self, labels: &str, seen: &i64, series: &mut Series<'_>) {
-        series.put(labels, &Value::Gauge(Number::Signed(*seen)));
+        series.put(labels, &Value::Gauge(Number::Signed(self.near().shown(*seen))));
     }
 
     fn show_all<'a>(all: impl Iterator<Item = Shown<'a, Self>> + Clone, series: &mut Series<'_>) {
         match series.lines(Kind::Gauge) {
-            Some(lines) => show_lines(lines, all, |seen| Number::Signed(*seen)),
+            Some(lines) => show_lines(lines, all, |near, seen| Number::Signed(near.shown(*seen))),
             None => all.for_each(|shown| shown.metric.show(shown.labels.as_str(), shown.seen, series)),
         }
     }

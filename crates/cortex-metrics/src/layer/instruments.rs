@@ -134,7 +134,7 @@ impl ServerMetrics {
         ];
         let sizes = "http_server_response_body_size_bytes";
         let distributions = Distributions::register(registry, plan, seconds, sizes)?;
-        let active = Family::new(Level::default);
+        let active = Family::new(Level::non_negative);
         registry.register(
             "http_server_active_requests",
             "Requests under way",
@@ -194,7 +194,7 @@ impl ClientMetrics {
         ];
         let sizes = "http_client_response_body_size_bytes";
         let distributions = Distributions::register(registry, plan, seconds, sizes)?;
-        let active = plan.bound(Family::new(Level::default));
+        let active = plan.bound(Family::new(Level::non_negative));
         let help = "Calls under way";
         registry.register("http_client_active_requests", help, active.clone())?;
         Ok(Self {
