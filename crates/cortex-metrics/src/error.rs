@@ -52,7 +52,7 @@ impl fmt::Display for RegisterError {
         }
         match &self.kind {
             Kind::InvalidName if self.scheme == NameScheme::Utf8 => f.write_str(
-                "its name must not be empty and, on a state set, have no colon and not start with __ in any escaping",
+                "its name must not be empty, have no NUL and, on a state set, have no colon and not start with __ in any escaping",
             ),
             Kind::InvalidName => {
                 f.write_str("its name must be a letter, then letters, digits and underscores")
@@ -62,7 +62,7 @@ impl fmt::Display for RegisterError {
             }
             Kind::InvalidLabel { label } if self.scheme == NameScheme::Utf8 => write!(
                 f,
-                "its label {label:?} must not be empty, nor start with __ in any escaping: begin it with a letter from A to Z"
+                "its label {label:?} must not be empty, have no NUL, nor start with __ in any escaping: begin it with a letter from A to Z"
             ),
             Kind::InvalidLabel { label } => write!(
                 f,

@@ -76,7 +76,8 @@ impl LabelValues<'_> {
     /// The most bytes a value keeps.
     pub const MAX_BYTES: usize = 256;
 
-    /// Adds the next value, cut at 256 bytes on the boundary of a character.
+    /// Adds the next value, cut at 256 bytes on the boundary of a character; NUL, for which Prometheus would refuse the
+    /// exposition, is replaced by U+FFFD.
     pub fn push(&mut self, value: impl Display) {
         let Some(name) = self.names.next() else { return };
         open_label(self.rendered, name);

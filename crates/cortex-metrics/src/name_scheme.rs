@@ -29,7 +29,7 @@ pub enum NameScheme {
     /// Letters, digits and underscores, which every scraper can read.
     #[default]
     Legacy,
-    /// Any text but none, which Prometheus can read since its version 3; others get it escaped, by the
+    /// Any text but none, and without NUL, which Prometheus can read since its version 3; others get it escaped, by the
     /// [`Escaping`] they ask for.
     ///
     /// No two metrics, and no two labels of a metric, may be the same under any of the schemes: `a.b` beside `a_b` is
@@ -44,7 +44,7 @@ impl NameScheme {
     pub(crate) fn allows_metric(self, name: &str) -> bool {
         match self {
             Self::Legacy => is_metric_name(name),
-            Self::Utf8 => !name.is_empty(),
+            Self::Utf8 => is_text(name),
         }
     }
 
@@ -55,7 +55,7 @@ impl NameScheme {
             // What is reserved must not be made up of others either.
             Self::Utf8 => {
                 let is_reserved = |escaping: &Escaping| escaping.label_name(name).starts_with("__");
-                !name.is_empty() && !Escaping::ALL.iter().any(is_reserved)
+                is_text(name) && !Escaping::ALL.iter().any(is_reserved)
             }
         }
     }
@@ -65,6 +65,11 @@ impl NameScheme {
         // Colons are legacy in names of metrics, not in those of labels: escaped, the two would differ.
         self.allows_label(name) && !name.contains(':')
     }
+}
+
+/// Whether it is something that Prometheus reads to its end, which it takes NUL for.
+fn is_text(name: &str) -> bool {
+    !name.is_empty() && !name.contains('\0')
 }
 
 #[cfg(test)]
@@ -100,7 +105,9 @@ mod tests {
             assert!(names.allows_state_set(good), "{good:?}");
         }
         assert!(names.allows_metric("a:b") && names.allows_label("a:b") && !names.allows_state_set("a:b"));
-        assert!(!names.allows_metric("") && !names.allows_label(""));
+        for bad in ["", "\0", "a\0b"] {
+            assert!(!names.allows_metric(bad) && !names.allows_label(bad), "{bad:?}");
+        }
         for (reserved, escaping) in [
             ("__name__", Escaping::AllowUtf8),
             ("__x", Escaping::AllowUtf8),

@@ -3,12 +3,15 @@ use std::borrow::Cow;
 use crate::name::is_legacy_label;
 
 /// Appends text with backslashes, newlines and, if told so, quotes escaped.
+///
+/// NUL is replaced: both text formats allow it, but Prometheus takes it for the end and refuses the whole exposition.
 pub(crate) fn escape(out: &mut String, text: &str, quotes: bool) {
     let mut rest = text;
-    while let Some(at) = rest.find(|c| matches!(c, '\\' | '\n') || (quotes && c == '"')) {
+    while let Some(at) = rest.find(|c| matches!(c, '\\' | '\n' | '\0') || (quotes && c == '"')) {
         let escaped = match rest.as_bytes()[at] {
             b'\\' => "\\\\",
             b'\n' => "\\n",
+            b'\0' => "\u{fffd}",
             _ => "\\\"",
         };
         out.extend([&rest[..at], escaped]);
@@ -73,6 +76,9 @@ mod tests {
         };
         assert_eq!(escaped("a\\b\nc\"d\u{e9}", true), "a\\\\b\\nc\\\"d\u{e9}");
         assert_eq!(escaped("a\\b\nc\"d", false), "a\\\\b\\nc\"d");
+        for quotes in [false, true] {
+            assert_eq!(escaped("\0a\0\u{1}", quotes), "\u{fffd}a\u{fffd}\u{1}");
+        }
         assert_eq!(unescape(r"a\b\"), r"a\b\");
     }
 
