@@ -16,7 +16,7 @@ use crate::tools;
 
 pub(super) const SCENARIOS: [Scenario; 2] = [
     Scenario {
-        name: "prometheus scrapes and answers",
+        name: "metrics: prometheus scrapes and answers",
         programs: &["prometheus"],
         test: scrapes,
     },

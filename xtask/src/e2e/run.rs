@@ -7,7 +7,7 @@ use xshell::{Shell, cmd};
 
 use super::scenario::{Scenario, Setup};
 use super::{
-    abuse, arguments, bodies, curl, ending, exposition, health, monitoring, names, prometheus, trace,
+    abuse, arguments, bodies, curl, ending, exposition, health, hostile, monitoring, names, prometheus, trace,
 };
 use crate::project::Project;
 use crate::step::{Stopwatch, seconds};
@@ -35,6 +35,11 @@ pub(crate) fn run(project: &Project, filter: Option<&str>) -> Result<ExitCode> {
             "--package cortex-metrics --features tower --example names",
         )?
         .join("examples/names"),
+        hostile: build(
+            project,
+            "--package cortex-metrics --features tower,protobuf --example hostile",
+        )?
+        .join("examples/hostile"),
         probes: build(project, "--package cortex-http --features grpc --example probes")?
             .join("examples/probes"),
         path,
@@ -79,6 +84,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         .chain(exposition::SCENARIOS)
         .chain(prometheus::SCENARIOS)
         .chain(names::SCENARIOS)
+        .chain(hostile::SCENARIOS)
         .chain(monitoring::SCENARIOS)
         .chain(abuse::SCENARIOS)
         .chain(ending::SCENARIOS)

@@ -20,6 +20,8 @@ pub(super) struct Setup {
     pub(super) otlp: PathBuf,
     /// The example of cortex-metrics whose metrics have names with dots.
     pub(super) names: PathBuf,
+    /// The example of cortex-metrics whose labels, help and examples somebody chose to do harm.
+    pub(super) hostile: PathBuf,
     /// The example of cortex-http whose health is set from outside.
     pub(super) probes: PathBuf,
     /// Where programs are looked for.
