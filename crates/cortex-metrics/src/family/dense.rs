@@ -339,12 +339,8 @@ mod tests {
         assert_eq!(text, r#"register metric "m": two of its states are "same""#);
         assert_eq!(refused(crate::Family::<(), _>::new(lamp)).0, expected);
         assert_eq!(refused(DenseFamily::<Words, _>::new(lamp)).0, expected);
-        // Not refused yet, but never shown either.
-        let family = crate::DynamicFamily::new(["a"], lamp);
-        family.with(["b"], |_| {});
-        let registry = Registry::default();
-        registry.register("m", "", family).unwrap();
-        assert_eq!(registry.to_open_metrics(), "# EOF\n");
+        let dynamic = crate::DynamicFamily::new(["a"], lamp);
+        assert_eq!(refused(dynamic).0, expected);
     }
 
     dense_labels! {

@@ -10,7 +10,7 @@ use super::words::{Mixer, Words};
 use crate::encode::Series;
 use crate::labels::{LabelValues, Rendered, cut, render_overflow, render_with};
 use crate::metric::{Encode, Growth, Kind};
-use crate::{Instrument, Metric};
+use crate::{Instrument, Metric, RegisterErrorKind};
 
 /// A [`Family`](crate::Family) whose labels' names are only known when it is made, and whose values are any strings.
 ///
@@ -182,6 +182,10 @@ impl<M: Instrument, const N: usize> Encode for DynamicFamily<M, N> {
 
     fn label_names(&self) -> Vec<&str> {
         self.inner.names.iter().map(String::as_str).collect()
+    }
+
+    fn check(&self) -> Result<(), RegisterErrorKind> {
+        M::check_type()
     }
 
     fn is_empty(&self) -> bool {
