@@ -286,17 +286,23 @@ impl Histogram {
         if !inner.is_like(now) {
             return more;
         }
-        if let (Some(native), Some(now)) = (&inner.native, now.native()) {
-            let zero = before.native().map_or(0, NativeSnapshot::zero_count);
-            inner.cells.add(inner.zero, now.zero_count().wrapping_sub(zero));
-            native.absorb(before.native(), now);
-        }
-        for (at, count) in now.counts().iter().enumerate() {
-            let before = before.counts().get(at).copied().unwrap_or_default();
-            if *count != before {
-                inner.cells.add(at, count.wrapping_sub(before));
-            }
-        }
+        order::write(
+            || {
+                if let (Some(native), Some(now)) = (&inner.native, now.native()) {
+                    let zero = before.native().map_or(0, NativeSnapshot::zero_count);
+                    inner.cells.add(inner.zero, now.zero_count().wrapping_sub(zero));
+                    native.absorb(before.native(), now);
+                }
+            },
+            || {
+                for (at, count) in now.counts().iter().enumerate() {
+                    let before = before.counts().get(at).copied().unwrap_or_default();
+                    if *count != before {
+                        inner.cells.add(at, count.wrapping_sub(before));
+                    }
+                }
+            },
+        );
         let sum = now.sum() - before.sum();
         if !sum.is_finite() {
             return more;

@@ -720,6 +720,9 @@ jobs_total{pool=\"b\"} 0
                 .clone()
         };
         assert_eq!(problem(sub("a"), "Jobs."), Problem::Duplicate);
+        sub("\0").register("jobs", "Jobs.", Counter::default()).unwrap();
+        let shown_alike = sub("\u{fffd}");
+        assert_eq!(problem(shown_alike, "Jobs."), Problem::Duplicate);
         assert_eq!(problem(registry.clone(), "Jobs."), Problem::Duplicate);
         assert_eq!(problem(sub("c"), "Other."), Problem::Mismatch);
         let more = sub("c").sub_registry("", [("more", "")]).unwrap();

@@ -45,9 +45,10 @@ impl Scope {
         if self.has_label(&label) {
             return Err(Problem::RepeatedLabel { label });
         }
-        let value = cut(value);
-        push_label(&mut self.rendered, &label, value);
-        self.labels.push((label, value.to_owned()));
+        // As it is shown: two scopes that only differ otherwise would show the same series.
+        let value = cut(value).replace('\0', "\u{fffd}");
+        push_label(&mut self.rendered, &label, &value);
+        self.labels.push((label, value));
         Ok(())
     }
 

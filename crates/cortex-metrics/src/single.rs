@@ -312,7 +312,7 @@ impl<S: LabelEnum> Single for StateSet<S> {
 
     fn show(&self, labels: &str, seen: &Level<u64>, series: &mut Series<'_>) {
         if const { repeated(S::VALUES).is_some() } {
-            return; // refused where it is registered, unless it is in a family with names that are known late
+            return; // refused where it is registered, unless that is a registry of `prometheus-client`
         }
         let states = S::VALUES.iter().enumerate();
         let states: Vec<_> = states

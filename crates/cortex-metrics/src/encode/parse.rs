@@ -110,7 +110,7 @@ pub(crate) fn parse_exemplar(exemplar: &str) -> Option<Exemplar> {
         .and_then(Result::ok)
         .and_then(|secs| Duration::try_from_secs_f64(secs).ok());
     Some(Exemplar {
-        labels: labels.into(),
+        labels: labels.replace('\0', "\u{fffd}").into(),
         value,
         time: since.and_then(|since| UNIX_EPOCH.checked_add(since)),
     })

@@ -52,7 +52,8 @@ const USER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"
 /// given up: the next push has all counts that it had. Other answers are final. At most one push is in memory.
 ///
 /// A push of more than [`max_request_bytes`](Self::max_request_bytes) is sent in several requests, one after the other.
-/// One that the collector refuses does not keep the others back, and the push fails then.
+/// One that the collector refuses does not keep the others back, and the push fails then. One that is given up does: the
+/// next push begins with those behind it.
 ///
 /// [specification]: https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#metric-metadata
 ///
@@ -357,6 +358,7 @@ impl OtlpExporter {
             tally: Arc::clone(&self.tally),
             random: fastrand::Rng::new(),
             not_before: None,
+            begin: 0,
         };
         drop(runtime.spawn(worker.run())); // it ends with the handle
         Ok(OtlpHandle::new(commands, self.tally))

@@ -42,8 +42,8 @@ impl OtlpHandle {
         Self { commands, tally }
     }
 
-    /// Pushes now, and waits for it: after a request that is on its way, and instead of one that waits to be tried
-    /// again.
+    /// Pushes now, and waits for it: after the requests of a push that is on its way, and instead of one that waits to be
+    /// tried again.
     ///
     /// # Errors
     ///

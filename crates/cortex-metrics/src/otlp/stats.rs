@@ -27,7 +27,7 @@ pub struct OtlpStats {
     pub retries: u64,
     /// Data points that the collector took.
     pub accepted_points: u64,
-    /// Data points of pushes that the collector took without them.
+    /// Data points of requests that the collector took without them.
     pub rejected_points: u64,
     /// Data points of requests that were given up. What they counted is in the next push, too.
     pub dropped_points: u64,

@@ -20,6 +20,8 @@ pub(super) struct Worker {
     pub(super) random: fastrand::Rng,
     /// Until then the collector asked to be left alone.
     pub(super) not_before: Option<Instant>,
+    /// With which request of several a push begins: one that nobody answers must not keep the others back each time.
+    pub(super) begin: usize,
 }
 
 /// What became of a request.
@@ -92,7 +94,7 @@ impl Worker {
 
     /// Pushes, and tries again until then; nothing if somebody asked for newer numbers or for the end.
     async fn push(&mut self, until: Instant) -> Option<Result<(), OtlpError>> {
-        let payloads = match self.inbox.during(self.pusher.source.read(until)).await? {
+        let mut payloads = match self.inbox.during(self.pusher.source.read(until)).await? {
             Ok(payloads) => payloads,
             Err(error) => {
                 self.fail(0, Some(error.clone()));
@@ -104,7 +106,9 @@ impl Worker {
             return Some(Ok(()));
         }
         let (mut refused, mut rejected) = (None, None);
-        for payload in payloads {
+        let begin = self.begin % payloads.len();
+        payloads.rotate_left(begin);
+        for (at, payload) in payloads.into_iter().enumerate() {
             match self.send(&payload, until).await {
                 Sent::Taken(None) => self.tally.accepted.add(payload.points),
                 Sent::Taken(Some(rejection)) => {
@@ -123,6 +127,7 @@ impl Worker {
                     refused = Some(error);
                 }
                 Sent::GivenUp(error) => {
+                    self.begin = begin + at + 1;
                     self.fail(left, Some(error.clone()));
                     return Some(Err(error));
                 }

@@ -97,9 +97,10 @@ impl Write for Bounded {
     }
 }
 
-/// Cuts label values to as much as a family keeps; nothing if the labels are not well formed.
+/// Cuts label values to as much as a family keeps, and takes out what no exposition may have; nothing if the labels are not
+/// well formed.
 fn cut_values(labels: &str) -> Option<Cow<'_, str>> {
-    if labels.len() <= LabelValues::MAX_BYTES {
+    if labels.len() <= LabelValues::MAX_BYTES && !labels.contains('\0') {
         return Some(Cow::Borrowed(labels));
     }
     let mut rendered = String::new();

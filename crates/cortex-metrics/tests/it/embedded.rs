@@ -43,6 +43,32 @@ fn embedding(theirs: Theirs) -> Registry {
 }
 
 #[test]
+fn what_no_exposition_may_have_is_replaced_everywhere() {
+    let labels = || -> Pairs { vec![("k".into(), "a\0".into())] };
+    let mut theirs = Theirs::default();
+    let counters = TheirFamily::<Pairs, CounterWithExemplar<Pairs>>::default();
+    counters.get_or_create(&labels()).inc_by(2, Some(labels()), None);
+    theirs.register("counter", "Counts", counters);
+    let histograms =
+        TheirFamily::<Pairs, TheirHistogram>::new_with_constructor(|| TheirHistogram::new([1.0]));
+    histograms.get_or_create(&labels()).observe(0.5);
+    theirs.register("histogram", "Takes", histograms);
+    let (text, open_metrics) = both(&embedding(theirs));
+    assert!(
+        !text.contains('\0') && !open_metrics.contains('\0'),
+        "{open_metrics}"
+    );
+    for line in [
+        "counter_total{k=\"a\u{fffd}\"} 2",
+        "histogram_bucket{k=\"a\u{fffd}\",le=\"1.0\"} 1",
+        "histogram_sum{k=\"a\u{fffd}\"} 0.5",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(open_metrics.contains("# {k=\"a\u{fffd}\"}"), "{open_metrics}");
+}
+
+#[test]
 fn every_type_is_rewritten() {
     let mut theirs = Theirs::with_prefix("their");
     let counter = CounterWithExemplar::<Pairs>::default();

@@ -297,6 +297,21 @@ async fn a_push_of_several_requests_ends_with_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_is_given_up_is_the_last_one_next_time() {
+    let collector = Collector::new([Reply::Ok, Reply::Busy("60")]);
+    let exporter = collector.exporter(&ten()).max_request_bytes(0);
+    let handle = exporter.start().unwrap();
+    handle.flush().await.unwrap_err();
+    tokio::time::sleep(seconds(60)).await;
+    handle.flush().await.unwrap();
+    let ids = collector.requests().into_iter().map(|(_, id)| id);
+    assert_eq!(
+        ids.take(12).collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_several_requests_reject_is_told_together() {
     let collector = Collector::new([Reply::Rejects(1), Reply::Ok, Reply::Rejects(1)]);
     let exporter = collector.exporter(&ten()).max_request_bytes(0);
