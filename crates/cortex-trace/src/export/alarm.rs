@@ -32,7 +32,8 @@ struct Alarms {
 struct Set {
     tasks: BTreeMap<(Instant, u64), Waker>,
     next_id: u64,
-    has_thread: bool,
+    /// The process whose thread it is: a fork takes what is here along, but no thread.
+    thread_of: Option<u32>,
 }
 
 /// One for the process: however many wait, it takes one thread.
@@ -53,8 +54,15 @@ impl Alarm {
     ///
     /// There is no thread yet, and the system does not start one.
     pub(super) fn set(&mut self, waker: &Waker) -> io::Result<()> {
-        let waker = waker.clone();
+        let (waker, process) = (waker.clone(), std::process::id());
         let mut set = lock(&self.alarms.set);
+        let of_parent = match set.thread_of {
+            Some(other) if other != process => {
+                set.thread_of = None;
+                std::mem::take(&mut set.tasks)
+            }
+            _ => BTreeMap::new(),
+        };
         let id = *self.id.get_or_insert_with(|| {
             set.next_id += 1;
             set.next_id
@@ -62,7 +70,7 @@ impl Alarm {
         let key = (self.at, id);
         let replaced = set.tasks.insert(key, waker);
         let mut result = Ok(());
-        if set.has_thread {
+        if set.thread_of.is_some() {
             let is_first = set.tasks.keys().next() == Some(&key);
             if is_first {
                 self.alarms.wake.notify_one();
@@ -72,10 +80,10 @@ impl Alarm {
             result = std::thread::Builder::new()
                 .name("cortex-trace-alarm".into())
                 .spawn(move || alarms.run())
-                .map(|_| set.has_thread = true);
+                .map(|_| set.thread_of = Some(process));
         }
         drop(set);
-        drop(replaced); // a waker is foreign, and the lock is free by now
+        drop((replaced, of_parent)); // a waker is foreign, and the lock is free by now
         result
     }
 }
@@ -99,7 +107,7 @@ impl Alarms {
             set: Mutex::new(Set {
                 tasks: BTreeMap::new(),
                 next_id: 0,
-                has_thread: false,
+                thread_of: None,
             }),
             wake: Condvar::new(),
         }
@@ -122,7 +130,7 @@ impl Alarms {
             }
             set = lock(&self.set);
         }
-        set.has_thread = false;
+        set.thread_of = None;
     }
 }
 
@@ -167,11 +175,28 @@ mod tests {
         }
         drop(set);
         let mut state = lock(&ALARMS.set);
-        while state.has_thread {
+        while state.thread_of.is_some() {
             drop(state);
             std::thread::yield_now();
             state = lock(&ALARMS.set);
         }
         assert!(state.tasks.is_empty());
+    }
+
+    #[test]
+    fn a_thread_that_a_fork_left_behind_is_not_waited_for() {
+        static ALARMS: Alarms = Alarms::new();
+        let (rings, rung) = channel();
+        let waker = |name| Waker::from(Arc::new(Rings(name, rings.clone())));
+        let parent = std::process::id().wrapping_add(1);
+        let now = SystemClock.now();
+        {
+            let mut state = lock(&ALARMS.set);
+            state.thread_of = Some(parent);
+            state.tasks.insert((now, u64::MAX), waker("of the parent"));
+        }
+        let mut alarm = Alarm::of(&ALARMS, now + Duration::from_millis(1));
+        alarm.set(&waker("of the child")).unwrap();
+        assert_eq!(rung.recv_timeout(AGES), Ok("of the child"));
     }
 }

@@ -1,4 +1,5 @@
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -54,7 +55,8 @@ impl Completion {
             drop(progress);
             self.done.notify_all();
             if let Some(waker) = waker {
-                waker.wake();
+                // What a runtime does then is its business; the worker that answers goes on.
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
             }
         }
     }
@@ -129,4 +131,31 @@ impl Progress {
 /// Locks what no panic can leave half done.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Wake};
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("seeded panic"));
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_does_not_hold_up_who_answers() {
+        let completion = Completion::new(vec!["one", "two"], Vec::new());
+        let mut settled = pin!(Arc::clone(&completion).settled(Duration::from_mins(2)));
+        let waker = Waker::from(Arc::new(Panics));
+        let mut cx = Context::from_waker(&waker);
+        assert!(settled.as_mut().poll(&mut cx).is_pending());
+        completion.report("one", Ok(()));
+        completion.report("two", Ok(()));
+        assert!(matches!(settled.poll(&mut cx), Poll::Ready(Ok(()))));
+    }
 }

@@ -49,7 +49,7 @@ pub struct Console {
     order: VecDeque<TraceId>,
     /// The spans in `waiting`.
     held: usize,
-    /// When the span that ended last did.
+    /// When the span of the last batch that ended last did.
     newest: SystemTime,
 }
 
@@ -300,8 +300,10 @@ impl Exporter for Console {
 
     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
         let mut out = String::new();
+        // Not the newest of all: the wall clock may have been in the future.
+        let newest = batch.iter().map(|span| span.end).max();
+        self.newest = newest.unwrap_or(self.newest);
         for span in batch {
-            self.newest = self.newest.max(span.end);
             if span.is_local_root() {
                 let below = self.take_tree(span);
                 let tree: Vec<_> = below.iter().chain([span]).collect();

@@ -77,7 +77,7 @@ impl LogHandle {
     /// Logs what was suppressed so far, and waits until all lines are written and the writer is flushed.
     ///
     /// Without a [`Background`] a thread is started for that, which ends when it is done: a writer that is stuck holds up
-    /// nobody who flushes.
+    /// nobody who flushes. Who holds the writer's lock, such as that of standard output, waits in vain.
     ///
     /// # Errors
     ///

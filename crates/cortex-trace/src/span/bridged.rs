@@ -100,8 +100,8 @@ impl Record {
             self.data.events.sort_by_key(|event| event.time);
         }
         self.data.dropped_events = self.data.dropped_events.saturating_add(inbox.dropped);
-        if inbox.dropped_error {
-            self.mark_failed();
+        if let Some(logged) = inbox.last_error {
+            self.add_logged(*logged);
         }
     }
 

@@ -47,8 +47,8 @@ pub(crate) struct Inbox {
     pub(crate) events: Vec<Logged>,
     /// How many did not fit.
     pub(crate) dropped: u32,
-    /// Whether one of those was an error.
-    pub(crate) dropped_error: bool,
+    /// The last of those that did not fit and told of an error, which is not counted: what it says about the span fits.
+    pub(crate) last_error: Option<Box<Logged>>,
 }
 
 /// An event of `tracing`.
@@ -96,9 +96,14 @@ impl Inboxes {
         if inbox.events.len() < EVENTS {
             inbox.events.push(logged);
         } else {
-            inbox.dropped = inbox.dropped.saturating_add(1);
-            inbox.dropped_error |= logged.is_error;
-            drop(inbox); // before what foreign code has made
+            let dropped = if logged.is_error || logged.fields.error.is_some() {
+                inbox.last_error.replace(Box::new(logged))
+            } else {
+                Some(Box::new(logged))
+            };
+            inbox.dropped = inbox.dropped.saturating_add(u32::from(dropped.is_some()));
+            drop(inbox);
+            drop(dropped); // what foreign code has made
         }
     }
 
@@ -263,10 +268,13 @@ mod tests {
         for _ in 0..EVENTS {
             inboxes.leave(together(0), logged("fits", false));
         }
-        inboxes.leave(together(0), logged("does not", true));
+        for (name, is_error) in [("no", false), ("first", true), ("last", true), ("none", false)] {
+            inboxes.leave(together(0), logged(name, is_error));
+        }
         let inbox = inboxes.close(places[0]);
-        assert_eq!((inbox.events.len(), inbox.dropped), (EVENTS, 1));
-        assert!(inbox.dropped_error && inboxes.open(together(WAYS)).is_some());
+        assert_eq!((inbox.events.len(), inbox.dropped), (EVENTS, 3));
+        assert_eq!(&*inbox.last_error.unwrap().name, "last");
+        assert!(inboxes.open(together(WAYS)).is_some());
     }
 
     #[test]

@@ -127,9 +127,8 @@ fn without_brackets(host: &str) -> &str {
 fn redact_query<'a>(query: &'a str, secrets: &Redact) -> Cow<'a, str> {
     let is_secret = |pair: &str| {
         let key = decoded(pair.split_once('=').map_or(pair, |(key, _)| key));
-        // Of `user[password]` and `tokens[]` what the last brackets belong to.
-        let mut parts = key.rsplit(['[', ']']).filter(|part| !part.is_empty());
-        parts.next().is_some_and(|name| secrets.covers(name))
+        // `user[password]`, `token[0]`, `filter[token][eq]`
+        key.split(['[', ']']).any(|part| secrets.covers(part))
     };
     if !query.split('&').any(is_secret) {
         return Cow::Borrowed(query);
@@ -243,8 +242,8 @@ mod tests {
                 "user[password]=REDACTED&user%5Bpassword%5D=REDACTED",
             ),
             (
-                "token[]=1&user.pwd=2&[]=3",
-                "token[]=REDACTED&user.pwd=REDACTED&[]=3",
+                "token[]=1&user.pwd=2&[]=3&token[0]=4&filter[token][eq]=5&a[0]=6",
+                "token[]=REDACTED&user.pwd=REDACTED&[]=3&token[0]=REDACTED&filter[token][eq]=REDACTED&a[0]=6",
             ),
             (
                 "card=1&%63ARD=2&%c3%a4=3&%C3%84=4",

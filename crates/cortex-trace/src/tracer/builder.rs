@@ -159,7 +159,7 @@ impl TracerBuilder {
     /// Without this these are the names of fields that logs hide, `token`, `api_key` and `password` for instance, and
     /// `AWSAccessKeyId`, `Signature`, `X-Amz-Credential`, `X-Amz-Security-Token`, `X-Amz-Signature`, `X-Goog-Signature`
     /// and `sig`. Names are compared as whoever reads the query sees them, without percent encoding, and in any case, with
-    /// `-` for `_`; of `user[password]` and `user.password` the last part counts.
+    /// `-` for `_`; of `user.password` the last part counts, of `user[password][0]` every one.
     ///
     /// ```
     /// use cortex_core::{Clock, SystemClock};

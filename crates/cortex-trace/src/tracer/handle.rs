@@ -234,10 +234,10 @@ impl Tracer {
     /// [reported](crate::Reporter::report) that has since got over it, or still tries.
     ///
     /// With the feature `bridge` or `logs`, lost spans are also told through `tracing`: that there are, how many more,
-    /// and that it is over, in one line a minute at most, and at the end what is not told yet. It is the exporter's
-    /// thread that says so, after a batch; one that hangs says nothing. Spans that are [untracked](Stats::untracked)
-    /// are told in lines of their own, by the thread of whichever exporter has time, though there is no batch. Without
-    /// these features only [`stats`](Self::stats) tells.
+    /// and that it is over, in one line a minute at most, and at the end what is not told yet. The exporter's thread says
+    /// so after a batch, and while it hangs, one of its own. Spans that are [untracked](Stats::untracked) are told in
+    /// lines of their own, by the thread of whichever exporter has time, though there is no batch. Without these features
+    /// only [`stats`](Self::stats) tells.
     pub fn last_errors(&self) -> impl Iterator<Item = (&'static str, ExportError)> {
         self.inner.pipeline.last_errors()
     }
@@ -294,7 +294,7 @@ impl Tracer {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the waiting, not the shutdown.
+    /// Dropping the future stops the waiting, not the shutdown: nobody tells an exporter that is late to abort then.
     pub async fn shutdown(&self, timeout: Duration) -> Result<(), FlushError> {
         let rest = self.drain(true, timeout);
         self.inner.pipeline.shutdown().settled(rest).await
