@@ -79,7 +79,7 @@ impl<M: Instrument, const N: usize> DynamicFamily<M, N> {
     ///
     /// Panics if the series has to be made and `make` panics, or the process has more metrics than fit: 67 million
     /// numbers together. The family stays as it was.
-    #[inline]
+    #[inline(never)] // among a caller's variables it runs out of registers, and takes a tenth longer
     pub fn with<R>(&self, values: [&str; N], f: impl FnOnce(&M) -> R) -> R {
         let words = values.map(Words::of);
         if Words::are_short(&words) {
