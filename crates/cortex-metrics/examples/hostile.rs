@@ -28,7 +28,7 @@ const TEXTS: [&str; 20] = [
     "a=\"b\",c=\"d\"} 2 # {e=\"f\"} 3",
     "one\n# EOF\nmore",
     "# HELP hostile_total two",
-    "caf\u{e9} \u{6f22}\u{5b57} \u{1f980}",
+    "\u{e9}t\u{e9} \u{6f22}\u{5b57} \u{1f980}",
     "rtl \u{202e}txt, joined \u{200d}x",
     "separators \u{2028} and \u{2029} and \u{85}.",
     "tab\tand return\r.",
