@@ -225,7 +225,9 @@ impl Machine {
         let is_over = hold.until.is_none_or(|until| at.now >= until);
         let is_heard = is_over || ancestors.iter().all(|&above| slots[above].answers(hold.since));
         if is_heard {
-            slots[check].doubts = ancestors.iter().any(|&above| slots[above].is_turning());
+            // One failure above is reason enough for a failure, not to make one of less.
+            let is_down = hold.found == Status::Down;
+            slots[check].doubts = is_down && ancestors.iter().any(|&above| slots[above].is_turning());
         }
         is_heard
     }

@@ -17,6 +17,8 @@ mod threads;
 mod waiters;
 
 #[cfg(test)]
+mod ask;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod blame;
