@@ -59,3 +59,18 @@ fn a_check_that_is_merely_degraded_is_not_skipped_for_one_failure_above() {
         "one that fails may fail for it"
     );
 }
+
+#[test]
+fn one_that_always_runs_does_not_wait_for_what_is_skipped() {
+    let always = Plan {
+        always_run: true,
+        ..once()
+    };
+    let mut bench = settled(&[once(), plan(), always], &[vec![], vec![0], vec![1]]);
+    bench.advance(5 * SECOND);
+    find(&mut bench, 0, Status::Down);
+    assert_eq!(statuses(&bench), [Status::Down, Status::Skipped, Status::Up]);
+    find(&mut bench, 2, Status::Down);
+    assert_eq!(bench.report(2).status(), Status::Down);
+    assert_eq!(causes(&bench, 2), ["c0"]);
+}

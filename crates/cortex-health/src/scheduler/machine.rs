@@ -211,7 +211,7 @@ impl Machine {
             let is_due = slots[check].hold.is_some();
             let mut until = at.now;
             for &above in ancestors {
-                if !slots[above].is_failing() {
+                if !slots[above].is_failing() && slots[above].gate != Gate::Failing {
                     until = until.max(slots[above].ask(is_due, at));
                 }
             }

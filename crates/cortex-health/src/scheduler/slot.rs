@@ -141,7 +141,9 @@ impl Slot {
     /// Says whether it is known how the check was at that time or later.
     pub(super) fn answers(&self, since: Instant) -> bool {
         let is_new = self.proven.is_some_and(|began| began >= since);
-        self.is_failing() || self.hold.is_none() && (is_new || matches!(self.state, State::Hung { .. }))
+        self.is_failing()
+            || self.gate == Gate::Failing // it is not run
+            || self.hold.is_none() && (is_new || matches!(self.state, State::Hung { .. }))
     }
 
     /// Makes it run at once, because something that depends on it fails; `due`: and is about to be blamed for that. If
