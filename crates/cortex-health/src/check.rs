@@ -222,9 +222,9 @@ impl Check {
     ///
     /// Whoever looks first is not blamed for that: a result that makes it worse starts those it depends on, and counts
     /// once each of them has answered, at the latest when they must have: after their [`timeout`](Self::timeout), and that
-    /// of a run that was in flight already. If one of them failed, also if that is not yet as often as its
-    /// [`fall`](Self::fall), a check that failed is skipped for it; one that is merely degraded is not, before that is down.
-    /// Else the result is its own.
+    /// of a run that was in flight already. One whose last result was a failure has answered, and is confirmed by its own
+    /// next run alone. If one of them failed, also if that is not yet as often as its [`fall`](Self::fall), a check that
+    /// failed is skipped for it; one that is merely degraded is not, before that is down. Else the result is its own.
     ///
     /// In [`Group::LIVE`] it would restart the process for a failure that is not its own: `build` refuses that, unless it
     /// [always runs](Self::always_run).

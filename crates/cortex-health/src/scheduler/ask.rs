@@ -2,9 +2,11 @@
 
 use super::bench::{Bench, plan};
 use super::plan::Plan;
+use crate::observer::Event;
 use crate::status::Status;
 use std::time::Duration;
 
+const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn once() -> Plan {
@@ -73,4 +75,61 @@ fn one_that_always_runs_does_not_wait_for_what_is_skipped() {
     find(&mut bench, 2, Status::Down);
     assert_eq!(bench.report(2).status(), Status::Down);
     assert_eq!(causes(&bench, 2), ["c0"]);
+}
+
+/// Lets all runs fail for ten milliseconds, in which every dependant looks, the last first; and for that of the next
+/// tick if it is so soon. Returns the bench with all that was told.
+fn blip(parents: &[Vec<usize>]) -> (Bench, Vec<Event>) {
+    let mut plans = vec![once(); parents.len()];
+    plans[0] = plan();
+    let mut bench = settled(&plans, parents);
+    bench.advance(5 * SECOND);
+    let mut events = Vec::new();
+    for check in (1..parents.len()).rev() {
+        bench.machine.on_request(check, bench.at);
+        events.extend(bench.tick().events);
+        bench.advance(MILLI);
+        while let Some(check) = bench.in_flight.iter().rposition(Option::is_some) {
+            events.extend(bench.end(check, Some(Status::Down)).events);
+            events.extend(bench.tick().events);
+            bench.advance(MILLI);
+        }
+    }
+    (bench, events)
+}
+
+#[test]
+fn a_blip_takes_nothing_down_though_many_ask_meanwhile() {
+    let siblings: Vec<_> = (0..5).map(|check| vec![0; check.min(1)]).collect();
+    let chain = [vec![], vec![0], vec![1], vec![2]];
+    for parents in [&siblings[..], &chain] {
+        let (mut bench, events) = blip(parents);
+        let down = |event: &&Event| matches!(event, Event::Transition { to: Status::Down, .. });
+        assert!(!events.iter().any(|event| down(&event)), "{events:?}");
+        assert_eq!(bench.machine.slot(0).run, 2, "it is asked once");
+        for check in 1..parents.len() {
+            assert_eq!(bench.report(check).status(), Status::Skipped);
+            assert_eq!(causes(&bench, check), ["c0"]);
+        }
+        while bench.machine.slot(0).run < 3 {
+            let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+            bench.advance(wait);
+            answer(&mut bench, |_| Status::Up);
+        }
+        assert!(bench.at.now - bench.start.now < 8 * SECOND, "it looks again soon");
+        assert!(statuses(&bench).iter().all(|&status| status == Status::Up));
+    }
+}
+
+#[test]
+fn a_run_that_fails_meanwhile_is_not_followed_by_another_at_once() {
+    let mut bench = settled(&[plan(), once()], &[vec![], vec![0]]);
+    bench.advance(5 * SECOND);
+    bench.machine.on_request(0, bench.at);
+    bench.tick();
+    bench.advance(MILLI);
+    find(&mut bench, 1, Status::Down); // and asks for a run after that one
+    bench.end(0, Some(Status::Down));
+    assert_eq!(statuses(&bench), [Status::Up, Status::Skipped]);
+    assert_eq!(bench.tick().actions, []);
 }

@@ -163,9 +163,9 @@ fn a_dependant_that_looks_just_before_is_not_blamed() {
         9.08s c1: fail
         9.08s c0: fail
         11.08s c1: fail
+        11.08s c1 skipped because of c0
         11.08s c0: fail
         11.08s c0 down
-        11.08s c1 skipped because of c0
         13.07s c1: skipped
         20.91s c0 up
         20.91s c1 up
@@ -223,21 +223,19 @@ fn in_a_chain_the_first_is_blamed() {
         5.78s c1: fail
         5.78s c0: fail
         7.74s c2: fail
-        7.74s c1: fail
-        7.74s c0: fail
-        7.74s c0 down
-        7.74s c1 skipped because of c0
         7.74s c2 skipped because of c0
-        7.74s c0: fail
+        7.78s c1: fail
+        7.78s c1 skipped because of c0
+        7.78s c0: fail
+        7.78s c0 down
         9.74s c2: skipped
-        9.74s c1: skipped
-        11.65s c2: skipped
-        13.68s c2: skipped
-        15.49s c2: skipped
-        17.56s c2: skipped
-        18.08s c0 up
-        18.08s c1 up
-        18.08s c2 up
+        9.77s c1: skipped
+        11.80s c2: skipped
+        13.87s c2: skipped
+        15.90s c2: skipped
+        17.56s c0 up
+        17.56s c1 up
+        17.56s c2 up
     "#]]
     .assert_eq(&story);
 }

@@ -138,21 +138,26 @@ impl Slot {
             && (is_held || hangs || self.hysteresis.last() == Status::Down)
     }
 
-    /// Says whether it is known how the check was at that time or later.
+    /// Says whether it is known how the check was at that time or later, or that it failed last and looks again soon by
+    /// itself.
     pub(super) fn answers(&self, since: Instant) -> bool {
         let is_new = self.proven.is_some_and(|began| began >= since);
+        let hangs = matches!(self.state, State::Hung { .. });
         self.is_failing()
             || self.gate == Gate::Failing // it is not run
-            || self.hold.is_none() && (is_new || matches!(self.state, State::Hung { .. }))
+            || self.hold.is_none() && (is_new || hangs || self.is_turning())
     }
 
     /// Makes it run at once, because something that depends on it fails; `due`: and is about to be blamed for that. If
     /// not, a result of late is enough. Returns when there is an answer at the latest.
+    ///
+    /// One that failed last is left alone: those who ask are many at one moment, and their runs would be its
+    /// [`fall`](Plan::fall) before it had any time to recover.
     pub(super) fn ask(&mut self, due: bool, at: Moment) -> Instant {
         let timeout = self.plan.timeout;
         let soon = after(at.now, timeout);
         let is_recent = |began| after(began, self.plan.interval.min(CONFIRM)) > at.now;
-        if !due && (self.is_turning() || self.proven.is_some_and(is_recent)) {
+        if self.is_turning() || !due && self.proven.is_some_and(is_recent) {
             return soon;
         }
         match self.state {
@@ -242,7 +247,7 @@ impl Slot {
                 self.proven = Some(since.now);
                 self.conclude(finding, None, at, effects);
                 let next = after(since.now, self.delay(jitter)).max(at.now);
-                if std::mem::take(&mut self.wanted) {
+                if std::mem::take(&mut self.wanted) && !self.is_turning() {
                     self.rest(at.now, RunReason::Confirm);
                 } else if self.is_pending() {
                     self.rest(next, RunReason::Confirm);
