@@ -133,3 +133,52 @@ fn a_run_that_fails_meanwhile_is_not_followed_by_another_at_once() {
     assert_eq!(statuses(&bench), [Status::Up, Status::Skipped]);
     assert_eq!(bench.tick().actions, []);
 }
+
+#[test]
+fn what_depends_on_a_check_that_is_skipped_by_doubt_is_skipped_too() {
+    let patient = Plan { fall: 100, ..plan() };
+    let parents = [vec![], vec![0], vec![1], vec![]];
+    let mut bench = settled(&[patient, once(), plan(), plan()], &parents);
+    bench.advance(5 * SECOND);
+    find(&mut bench, 1, Status::Down);
+    bench.tick();
+    bench.end(0, Some(Status::Down));
+    let begun = bench.at.now;
+    while bench.at.now < begun + 60 * SECOND {
+        assert_eq!(
+            statuses(&bench),
+            [Status::Up, Status::Skipped, Status::Skipped, Status::Up]
+        );
+        assert_eq!([causes(&bench, 1), causes(&bench, 2)], [["c0"], ["c0"]]);
+        let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+        bench.advance(wait);
+        answer(
+            &mut bench,
+            |check| if check == 0 { Status::Down } else { Status::Up },
+        );
+    }
+    while bench.report(0).status() != Status::Up || bench.report(1).status() != Status::Up {
+        let wait = bench.machine.next_tick().unwrap() - bench.at.now;
+        bench.advance(wait);
+        answer(&mut bench, |_| Status::Up);
+    }
+    assert_eq!(statuses(&bench), [Status::Up; 4]);
+}
+
+#[test]
+fn a_doubt_is_no_doubt_about_what_else_a_dependant_needs() {
+    // 2 depends on 1, which depends on 0, and on 3.
+    let patient = Plan { fall: 100, ..plan() };
+    let parents = [vec![], vec![0], vec![1, 3], vec![]];
+    let mut bench = settled(&[patient.clone(), once(), plan(), patient], &parents);
+    bench.advance(5 * SECOND);
+    find(&mut bench, 3, Status::Down);
+    find(&mut bench, 1, Status::Down);
+    bench.tick();
+    bench.end(0, Some(Status::Down));
+    assert_eq!(
+        statuses(&bench),
+        [Status::Up, Status::Skipped, Status::Skipped, Status::Up]
+    );
+    assert_eq!(causes(&bench, 2), ["c0"]);
+}

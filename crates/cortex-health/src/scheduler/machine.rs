@@ -234,10 +234,20 @@ impl Machine {
 
     /// Returns the ancestors that a check fails for.
     fn roots(&self, check: usize) -> Vec<usize> {
-        let doubts = self.slots[check].doubts;
         self.graph.roots(check, |above| {
-            self.slots[above].is_failing() || doubts && self.slots[above].is_turning()
+            self.slots[above].is_failing() || self.suspects(check, above)
         })
+    }
+
+    /// Says whether a check, or an ancestor of it that is skipped, fails for one above that is not down yet.
+    pub(super) fn suspects(&self, check: usize, above: usize) -> bool {
+        let is_above = |doubter: usize| self.graph.ancestors(doubter).contains(&above);
+        let doubts = |&doubter: &usize| {
+            let slot = &self.slots[doubter];
+            slot.doubts && slot.gate == Gate::Failing && is_above(doubter)
+        };
+        self.slots[above].is_turning()
+            && (self.slots[check].doubts || self.graph.ancestors(check).iter().any(doubts))
     }
 
     /// Returns when the next tick is due; `None` without a check.

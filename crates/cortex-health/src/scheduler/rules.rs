@@ -240,11 +240,10 @@ impl<'a> Judge<'a> {
     fn look(&self, bench: &Bench, effects: &Effects) {
         for (check, plan) in self.plans.iter().enumerate() {
             let report = bench.report(check);
-            let (slot, is_held) = (bench.machine.slot(check), bench.machine.is_held(check));
+            let is_held = bench.machine.is_held(check);
             let fails = |above: usize| {
                 let report = bench.report(above);
-                let is_suspected = slot.doubts && bench.machine.slot(above).is_turning();
-                report.status() == Status::Down || report.is_stale() || is_suspected
+                report.status() == Status::Down || report.is_stale() || bench.machine.suspects(check, above)
             };
             if matches!(report.status(), Status::Up | Status::Degraded | Status::Down) {
                 let age = bench
