@@ -182,3 +182,25 @@ fn a_doubt_is_no_doubt_about_what_else_a_dependant_needs() {
     );
     assert_eq!(causes(&bench, 2), ["c0"]);
 }
+
+#[test]
+fn a_failure_that_was_held_is_pardoned_for_what_flaps_above() {
+    let always = Plan {
+        always_run: true,
+        ..once()
+    };
+    let mut bench = settled(&[once(), always], &[vec![], vec![0]]);
+    while !bench.report(0).is_flapping() {
+        for status in [Status::Down, Status::Up] {
+            bench.advance(SECOND);
+            find(&mut bench, 0, status);
+        }
+    }
+    bench.advance(SECOND);
+    find(&mut bench, 1, Status::Down);
+    bench.tick();
+    bench.end(0, Some(Status::Down));
+    assert_eq!(statuses(&bench), [Status::Down, Status::Down]);
+    assert_eq!(causes(&bench, 1), ["c0"]);
+    assert!(bench.report(1).unsteady, "whoever looks now sees it");
+}

@@ -414,7 +414,7 @@ impl Slot {
             report.lasting = lasting;
             report.checked = Some(at.wall);
             report.stale = false;
-            report.unsteady = false;
+            report.unsteady &= !report.causes.is_empty(); // those say whether it still is
             report.flap_score = score;
             report.flapping = flapping;
         });
