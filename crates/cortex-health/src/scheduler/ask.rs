@@ -204,3 +204,35 @@ fn a_failure_that_was_held_is_pardoned_for_what_flaps_above() {
     assert_eq!(causes(&bench, 1), ["c0"]);
     assert!(bench.report(1).unsteady, "whoever looks now sees it");
 }
+
+#[test]
+fn a_failure_that_is_held_counts_though_a_run_by_hand_ends_better() {
+    let mut bench = settled(&[plan(), once()], &[vec![], vec![0]]);
+    bench.advance(5 * SECOND);
+    find(&mut bench, 1, Status::Down);
+    assert!(bench.machine.is_held(1));
+    assert!(bench.machine.on_request(1, bench.at));
+    bench.tick();
+    let told: Vec<_> = bench
+        .end(1, Some(Status::Up))
+        .events
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Transition { from, to, .. } => Some((from, to)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(Status::Up, Status::Down), (Status::Down, Status::Up)]);
+    assert!(!bench.machine.is_held(1));
+}
+
+#[test]
+fn a_failure_that_is_held_stays_one_though_a_run_by_hand_finds_less() {
+    let mut bench = settled(&[plan(), once()], &[vec![], vec![0]]);
+    bench.advance(5 * SECOND);
+    find(&mut bench, 1, Status::Down);
+    find(&mut bench, 1, Status::Degraded);
+    assert!(bench.machine.is_held(1));
+    answer(&mut bench, |_| Status::Up);
+    assert_eq!(bench.report(1).status(), Status::Down);
+}

@@ -106,12 +106,12 @@ impl<'a> Judge<'a> {
     fn hear(&mut self, bench: &Bench, effects: &Effects) {
         let index = |name: &str| name[1..].parse::<usize>().expect("the bench names them so");
         let mut counted = vec![false; self.plans.len()];
+        let mut came = vec![None; self.plans.len()];
         for event in &effects.events {
             let Event::RunFinished { check, result, .. } = event else {
                 continue;
             };
             let check = index(check);
-            let note = &mut self.notes[check];
             let found = match result {
                 RunResult::Ok => Status::Up,
                 RunResult::Degraded => Status::Degraded,
@@ -121,23 +121,37 @@ impl<'a> Judge<'a> {
                 }
                 RunResult::Failed | RunResult::TimedOut | RunResult::Panicked => Status::Down,
             };
-            if !note.frozen {
-                note.found = Some(found);
+            if !self.notes[check].frozen {
+                came[check] = Some(found);
             }
         }
+        // What came after a result that was held, and better: both count.
+        let mut second = vec![None; self.plans.len()];
         for (check, counted) in counted.iter_mut().enumerate() {
             let slot = bench.machine.slot(check);
             let new = slot.tallies - self.notes[check].tallies;
             self.notes[check].tallies = slot.tallies;
-            let found = self.notes[check].found.take();
+            let (held, came) = (self.notes[check].found.take(), came[check]);
+            let is_hung = bench.report(check).hung_since().is_some();
             assert!(
-                new == 0 || found.is_some() || bench.report(check).hung_since().is_some(),
+                new == 0 || held.or(came).is_some() || is_hung,
                 "a result without a run"
             );
+            let found = match (held, came) {
+                (Some(held), Some(came)) if new == 2 => {
+                    second[check] = Some(came);
+                    held
+                }
+                (Some(held), Some(came)) => held.worst(came),
+                (held, came) => held.or(came).unwrap_or(Status::Down), // a look at a hung run
+            };
             for _ in 0..new {
                 self.age(bench, check);
-                self.notes[check].results.push(found.unwrap_or(Status::Down)); // a look at a hung run
                 *counted = true;
+            }
+            let is_second = u64::from(second[check].is_some());
+            for _ in 0..new - is_second {
+                self.notes[check].results.push(found);
             }
             if let Some(hold) = slot.hold {
                 self.age(bench, check);
@@ -148,8 +162,19 @@ impl<'a> Judge<'a> {
             if let Event::Transition { check, from, to, .. } = event
                 && !self.plans[index(check)].hold_down
             {
-                self.judge(index(check), *from, *to);
+                let check = index(check);
+                let is_known = !matches!(from, Status::Skipped | Status::Unknown);
+                if is_known
+                    && to.rank() < from.rank()
+                    && let Some(second) = second[check].take()
+                {
+                    self.notes[check].results.push(second);
+                }
+                self.judge(check, *from, *to);
             }
+        }
+        for (note, second) in self.notes.iter_mut().zip(second) {
+            note.results.extend(second);
         }
         for (check, counted) in counted.into_iter().enumerate() {
             if self.plans[check].hold_down {

@@ -378,6 +378,7 @@ impl Slot {
         self.complains = self.is_dependent && found.rank() > shown.rank();
         if self.complains && self.hysteresis.clone().count(found).rank() > shown.rank() {
             let hold = self.hold.unwrap_or(Hold::new(found, at.now));
+            let found = hold.found.worst(found); // a run by hand may find less meanwhile
             self.hold = Some(Hold { found, ..hold });
             self.fresh = Some(at.now);
             self.update(|report| report.checked = report.checked.map(|_| at.wall));
@@ -387,7 +388,7 @@ impl Slot {
                 self.settle(Status::Unknown, at, effects); // it is not hidden that the one before was too old
             }
         } else {
-            self.hold = None;
+            self.release(at, effects); // it was found, and is over by what a run by hand says
             self.tally(found, at, effects);
         }
     }
