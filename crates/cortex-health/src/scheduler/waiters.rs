@@ -81,8 +81,9 @@ impl Waiters {
 
     /// Notes that a run has ended. Who is added later waits for another.
     pub(super) fn conclude(&mut self, check: usize) {
-        let Queue { waiting, due, .. } = &mut self.0[check];
+        let Queue { waiting, due, long } = &mut self.0[check];
         due.append(waiting);
+        *long = 0; // it says nothing about those who come now
     }
 
     /// Returns the checks of those who wait for no run any more.
@@ -203,5 +204,28 @@ mod tests {
         assert!(reports.len() > MOST - FEW);
         drop(waiters);
         assert_eq!(waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn those_who_go_make_room_also_after_many_have_waited() {
+        let (mut waiters, waiting) = (Waiters::new(1), Arc::default());
+        let wait = || {
+            let (reply, report) = oneshot::channel();
+            (Waiter::new(reply, None, &waiting).unwrap(), report)
+        };
+        let mut reports = Vec::new();
+        for _ in 0..2000 {
+            let (waiter, report) = wait();
+            waiters.add(0, waiter);
+            reports.push(report);
+        }
+        waiters.conclude(0);
+        let report = CheckReport::never_run("db".into(), Criticality::Critical, SystemTime::UNIX_EPOCH);
+        waiters.tell(0, &report);
+        for _ in 0..1000 {
+            let (waiter, _gone) = wait();
+            waiters.add(0, waiter);
+        }
+        assert!(waiting.load(Ordering::Relaxed) <= FEW, "{waiting:?}");
     }
 }
