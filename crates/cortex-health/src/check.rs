@@ -226,6 +226,10 @@ impl Check {
     /// next run alone. If one of them failed, also if that is not yet as often as its [`fall`](Self::fall), a check that
     /// failed is skipped for it; one that is merely degraded is not, before that is down. Else the result is its own.
     ///
+    /// Those that it depends on do not run at its rate for that: one that [flaps](crate::CheckReport::is_flapping) is answered
+    /// by a run of the last two seconds, and no more than eight runs in an interval are for the sake of others, in the long
+    /// run. What was asked more often than that answers with its last result.
+    ///
     /// In [`Group::LIVE`] it would restart the process for a failure that is not its own: `build` refuses that, unless it
     /// [always runs](Self::always_run).
     ///

@@ -236,3 +236,75 @@ fn a_failure_that_is_held_stays_one_though_a_run_by_hand_finds_less() {
     answer(&mut bench, |_| Status::Up);
     assert_eq!(bench.report(1).status(), Status::Down);
 }
+
+/// Lets dependants alternate every 100 ms for two minutes. Returns how often what they depend on has run.
+fn driven(dependants: usize, sound: usize) -> u64 {
+    let minutes = |minutes| Duration::from_mins(minutes);
+    let rare = Plan {
+        interval: minutes(1),
+        stale_after: minutes(3),
+        ..plan()
+    };
+    let often = Plan {
+        interval: 100 * MILLI,
+        stale_after: minutes(3),
+        ..once()
+    };
+    let mut plans = vec![often; dependants + 1];
+    plans[0] = rare;
+    let parents: Vec<_> = (0..=dependants).map(|check| vec![0; check.min(1)]).collect();
+    let mut bench = settled(&plans, &parents);
+    while bench.at.now < bench.start.now + minutes(2) {
+        let runs = |check| usize::try_from(bench.machine.slot(check).run).expect("a few");
+        let fails: Vec<_> = (0..=dependants)
+            .map(|check| check > 0 && runs(check) % (sound + 1) == check % (sound + 1))
+            .collect();
+        bench.tick();
+        for (check, fails) in fails.into_iter().enumerate() {
+            if bench.in_flight[check].is_some() {
+                bench.end(check, Some(if fails { Status::Down } else { Status::Up }));
+            }
+        }
+        let wait = bench.machine.next_tick().unwrap();
+        bench.advance(wait.saturating_duration_since(bench.at.now));
+    }
+    assert!(bench.machine.slot(1).run > 500);
+    bench.machine.slot(0).run
+}
+
+#[test]
+fn dependants_do_not_drive_what_they_depend_on_at_their_own_rate() {
+    for (dependants, sound) in [(1, 1), (10, 9), (10, 1)] {
+        let runs = driven(dependants, sound);
+        assert!(runs <= 30, "{runs} runs in two intervals, for {dependants}");
+    }
+}
+
+#[test]
+fn what_flaps_is_answered_by_a_run_of_late() {
+    let mut bench = settled(&[plan(), once()], &[vec![], vec![0]]);
+    let flap = |bench: &mut Bench| {
+        for status in [Status::Down, Status::Up] {
+            bench.advance(100 * MILLI);
+            find(bench, 1, status);
+            answer(bench, |_| Status::Up);
+        }
+    };
+    while !bench.report(1).is_flapping() {
+        flap(&mut bench);
+    }
+    let before = bench.machine.slot(0).run;
+    assert!(before > 2, "it was asked");
+    flap(&mut bench);
+    bench.advance(100 * MILLI);
+    find(&mut bench, 1, Status::Down);
+    assert_eq!(bench.report(1).status(), Status::Down, "at once");
+    assert_eq!(bench.machine.slot(0).run, before);
+    answer(&mut bench, |_| Status::Up);
+    bench.advance(2 * SECOND);
+    find(&mut bench, 1, Status::Up);
+    find(&mut bench, 1, Status::Down);
+    bench.tick();
+    bench.end(0, Some(Status::Down)); // it is asked again, as two seconds are a long time
+    assert_eq!(statuses(&bench), [Status::Up, Status::Skipped]);
+}

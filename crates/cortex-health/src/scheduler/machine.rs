@@ -207,12 +207,13 @@ impl Machine {
     /// Asks the ancestors of a check that finds itself worse; `true` once a result of it need not be held any longer.
     fn hear_out(&mut self, check: usize, ancestors: &[usize], at: Moment) -> bool {
         let slots = &mut self.slots;
+        let flaps = slots[check].is_flapping();
         if std::mem::take(&mut slots[check].complains) {
             let is_due = slots[check].hold.is_some();
             let mut until = at.now;
             for &above in ancestors {
                 if !slots[above].is_failing() && slots[above].gate != Gate::Failing {
-                    until = until.max(slots[above].ask(is_due, at));
+                    until = until.max(slots[above].ask(is_due, flaps, at));
                 }
             }
             if let Some(hold) = &mut slots[check].hold {
@@ -223,7 +224,10 @@ impl Machine {
             return false;
         };
         let is_over = hold.until.is_none_or(|until| at.now >= until);
-        let is_heard = is_over || ancestors.iter().all(|&above| slots[above].answers(hold.since));
+        let is_heard = is_over
+            || ancestors
+                .iter()
+                .all(|&above| slots[above].answers(hold.since, flaps, at));
         if is_heard {
             // One failure above is reason enough for a failure, not to make one of less.
             let is_down = hold.found == Status::Down;

@@ -17,6 +17,9 @@ pub(crate) const CONFIRM: Duration = Duration::from_secs(2);
 /// So many failures in a row are an outage, also of a check that flaps.
 const OUTAGE: u32 = 6;
 
+/// So many runs of a check may be for the sake of others in an interval of it, in the long run.
+const ASKED: u32 = 8;
+
 /// It is said once in this time that a check is slow.
 const SLOW_AGAIN: Duration = Duration::from_mins(1);
 
@@ -54,6 +57,8 @@ pub(super) struct Slot {
     wanted: bool,
     /// When the run began that gave the last result.
     proven: Option<Instant>,
+    /// Up to when it has run for the sake of others: each such run adds its part of an interval.
+    asked: Option<Instant>,
     #[cfg(test)]
     pub(super) tallies: u64,
 }
@@ -113,6 +118,7 @@ impl Slot {
             doubts: false,
             wanted: false,
             proven: None,
+            asked: None,
             #[cfg(test)]
             tallies: 0,
             plan,
@@ -139,32 +145,62 @@ impl Slot {
     }
 
     /// Says whether it is known how the check was at that time or later, or that it failed last and looks again soon by
-    /// itself.
-    pub(super) fn answers(&self, since: Instant) -> bool {
-        let is_new = self.proven.is_some_and(|began| began >= since);
+    /// itself; `flaps`: the one that asks does, and is answered by a result of late. One that was asked too often has no
+    /// better answer than its last.
+    pub(super) fn answers(&self, since: Instant, flaps: bool, at: Moment) -> bool {
+        let rests = matches!(self.state, State::Idle { next, .. } if next > at.now);
+        let is_new = |began| began >= since || flaps && self.is_recent(began, since);
+        let is_new =
+            self.proven.is_some_and(is_new) || rests && self.asked_for(at) > self.share() * (ASKED - 1);
         let hangs = matches!(self.state, State::Hung { .. });
         self.is_failing()
             || self.gate == Gate::Failing // it is not run
             || self.hold.is_none() && (is_new || hangs || self.is_turning())
     }
 
+    /// Says whether a run that began then is one of late.
+    fn is_recent(&self, began: Instant, at: Instant) -> bool {
+        after(began, self.plan.interval.min(CONFIRM)) > at
+    }
+
+    /// Returns what a run for the sake of others takes of an interval.
+    fn share(&self) -> Duration {
+        self.plan.interval / ASKED
+    }
+
+    /// Returns how much of an interval the runs for the sake of others have taken: it comes back as time goes by.
+    fn asked_for(&self, at: Moment) -> Duration {
+        let until = self.asked.unwrap_or(at.now);
+        until.saturating_duration_since(at.now)
+    }
+
     /// Makes it run at once, because something that depends on it fails; `due`: and is about to be blamed for that. If
-    /// not, a result of late is enough. Returns when there is an answer at the latest.
+    /// not, or if what asks flaps, a result of late is enough. Returns when there is an answer at the latest.
     ///
     /// One that failed last is left alone: those who ask are many at one moment, and their runs would be its
     /// [`fall`](Plan::fall) before it had any time to recover.
-    pub(super) fn ask(&mut self, due: bool, at: Moment) -> Instant {
+    ///
+    /// Those that ask often do not make it run as often: the last of its share of runs are for those that are due.
+    pub(super) fn ask(&mut self, due: bool, flaps: bool, at: Moment) -> Instant {
         let timeout = self.plan.timeout;
         let soon = after(at.now, timeout);
-        let is_recent = |began| after(began, self.plan.interval.min(CONFIRM)) > at.now;
-        if self.is_turning() || !due && self.proven.is_some_and(is_recent) {
+        let is_recent = |began| self.is_recent(began, at.now);
+        if self.is_turning() || (!due || flaps) && self.proven.is_some_and(is_recent) {
             return soon;
         }
+        let most = if due { ASKED - 1 } else { ASKED / 2 };
+        let taken = self.asked_for(at);
+        let may_run = taken <= self.share() * most;
+        let charged = Some(after(at.now, taken + self.share()));
         match self.state {
-            State::Idle { next, .. } if next > at.now && self.gate != Gate::Failing => {
+            State::Idle { next, .. } if next > at.now && self.gate != Gate::Failing && may_run => {
+                self.asked = charged;
                 self.rest(at.now, RunReason::Confirm);
             }
-            State::Running { since, deadline } if due && since.now < at.now => {
+            State::Running { since, deadline } if due && since.now < at.now && (may_run || self.wanted) => {
+                if !self.wanted {
+                    self.asked = charged;
+                }
                 self.wanted = true;
                 return after(deadline, timeout);
             }
@@ -172,6 +208,11 @@ impl Slot {
             State::Idle { .. } | State::Waiting { .. } | State::Running { .. } => {}
         }
         soon
+    }
+
+    /// Says whether many of its last results differ from the one before.
+    pub(super) fn is_flapping(&self) -> bool {
+        self.flap.is_flapping()
     }
 
     /// Says whether it may start once it is due: not while its last result is held, unless somebody asks for it.
