@@ -308,3 +308,27 @@ fn what_flaps_is_answered_by_a_run_of_late() {
     bench.end(0, Some(Status::Down)); // it is asked again, as two seconds are a long time
     assert_eq!(statuses(&bench), [Status::Up, Status::Skipped]);
 }
+
+#[test]
+fn a_run_that_hangs_as_one_ancestor_recovers_is_not_blamed_while_another_fails() {
+    let patient = Plan { fall: 3, ..plan() };
+    let mut bench = Bench::with_dependencies(&[patient, once(), once()], &[vec![], vec![], vec![0, 1]], 1);
+    bench.tick();
+    bench.end(0, Some(Status::Up));
+    bench.end(1, Some(Status::Up));
+    bench.tick(); // what depends on them starts, and hangs
+    find(&mut bench, 1, Status::Down);
+    bench.advance(2 * SECOND);
+    bench.tick();
+    find(&mut bench, 0, Status::Down);
+    assert!(bench.report(2).hung_since().is_some());
+    assert!(bench.machine.on_request(1, bench.at));
+    bench.tick();
+    let told = bench.end(1, Some(Status::Up)).events;
+    assert_eq!(
+        statuses(&bench),
+        [Status::Up, Status::Up, Status::Skipped],
+        "{told:?}"
+    );
+    assert_eq!(causes(&bench, 2), ["c0"]);
+}

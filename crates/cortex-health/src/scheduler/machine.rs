@@ -164,43 +164,50 @@ impl Machine {
             if ancestors.is_empty() {
                 continue;
             }
-            let is_heard = self.hear_out(check, ancestors, at);
-            let roots = self.roots(check);
-            self.slots[check].doubts &= !roots.is_empty();
-            let CheckReport { causes, unsteady, .. } = &self.slots[check].entry.report;
-            let root = |&root: &usize| &self.slots[root].entry.report;
-            let name = |index: &usize| &root(index).name;
-            let all_flap = match &roots[..] {
-                [] => *unsteady, // until its own result
-                roots => roots.iter().all(|index| root(index).flapping),
-            };
-            if *unsteady != all_flap || !roots.iter().map(name).eq(causes.iter()) {
-                let causes = roots.iter().map(name).cloned().collect();
-                self.slots[check].blame(causes, all_flap);
-                self.changed = true;
+            self.heed(check, ancestors, at, effects);
+            if self.slots[check].complains {
+                self.heed(check, ancestors, at, effects); // it was told of a failure only now
             }
-            let gate = if self.slots[check].plan.always_run {
-                Gate::Open
-            } else if !roots.is_empty() {
-                Gate::Failing
-            } else if ancestors.iter().any(|&above| self.slots[above].is_unsettled()) {
-                Gate::Pending
-            } else {
-                Gate::Open
-            };
-            let slot = &mut self.slots[check];
-            if gate != slot.gate {
-                slot.pass(gate, &mut self.jitter, at, effects);
-                self.changed = true;
-                if gate == Gate::Failing {
-                    effects.concluded.push(check);
-                }
+        }
+    }
+
+    /// Tells a check what its ancestors let it do, and counts the result that was held for them.
+    fn heed(&mut self, check: usize, ancestors: &[usize], at: Moment, effects: &mut Effects) {
+        let is_heard = self.hear_out(check, ancestors, at);
+        let roots = self.roots(check);
+        self.slots[check].doubts &= !roots.is_empty();
+        let CheckReport { causes, unsteady, .. } = &self.slots[check].entry.report;
+        let root = |&root: &usize| &self.slots[root].entry.report;
+        let name = |index: &usize| &root(index).name;
+        let all_flap = match &roots[..] {
+            [] => *unsteady, // until its own result
+            roots => roots.iter().all(|index| root(index).flapping),
+        };
+        if *unsteady != all_flap || !roots.iter().map(name).eq(causes.iter()) {
+            let causes = roots.iter().map(name).cloned().collect();
+            self.slots[check].blame(causes, all_flap);
+            self.changed = true;
+        }
+        let gate = if self.slots[check].plan.always_run {
+            Gate::Open
+        } else if !roots.is_empty() {
+            Gate::Failing
+        } else if ancestors.iter().any(|&above| self.slots[above].is_unsettled()) {
+            Gate::Pending
+        } else {
+            Gate::Open
+        };
+        let slot = &mut self.slots[check];
+        if gate != slot.gate {
+            slot.pass(gate, &mut self.jitter, at, effects);
+            self.changed = true;
+            if gate == Gate::Failing {
+                effects.concluded.push(check);
             }
-            // It may have been told of a failure only now.
-            if is_heard || self.slots[check].complains && self.hear_out(check, ancestors, at) {
-                self.slots[check].release(at, effects);
-                self.changed = true;
-            }
+        }
+        if is_heard {
+            self.slots[check].release(at, effects);
+            self.changed = true;
         }
     }
 
