@@ -153,10 +153,10 @@ impl<'a> Judge<'a> {
             for _ in 0..new - is_second {
                 self.notes[check].results.push(found);
             }
-            if let Some(hold) = slot.hold {
-                self.age(bench, check);
-                self.notes[check].found = Some(hold.found);
+            if slot.hold.is_some() || bench.report(check).checked() == Some(bench.at.wall) {
+                self.age(bench, check); // also if it was held, and dropped at the same moment
             }
+            self.notes[check].found = slot.hold.map(|hold| hold.found);
         }
         for event in &effects.events {
             if let Event::Transition { check, from, to, .. } = event
