@@ -1,4 +1,5 @@
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -50,6 +51,16 @@ impl Child {
 
     pub(super) fn stderr(&self) -> Result<String> {
         Ok(fs::read_to_string(self.file("stderr"))?)
+    }
+
+    /// Starts an example of ours that says, in its one line, where it listens.
+    pub(super) fn listening(name: &'static str, program: &Path) -> Result<(Self, SocketAddr)> {
+        let mut child = Self::start(name, |_| Ok(Command::new(program)))?;
+        let addr = child.ready("its address", |child| {
+            let said = fs::read_to_string(child.file("stdout"))?;
+            Ok(said.strip_suffix('\n').map(str::parse).transpose()?)
+        })?;
+        Ok((child, addr))
     }
 
     /// Waits until `ask` answers; a process that ends before that fails at once.

@@ -1,6 +1,4 @@
-use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -75,12 +73,7 @@ print(*counts.values())
 "#;
 
 fn serve(setup: &Setup) -> Result<(Child, SocketAddr)> {
-    let mut child = Child::start("hostile", |_| Ok(Command::new(&setup.hostile)))?;
-    let addr = child.ready("its address", |child| {
-        let said = fs::read_to_string(child.file("stdout"))?;
-        Ok(said.strip_suffix('\n').map(str::parse).transpose()?)
-    })?;
-    Ok((child, addr))
+    Child::listening("hostile", &setup.hostile)
 }
 
 /// A server reads the same labels in the formats that it prefers, and in the oldest one.

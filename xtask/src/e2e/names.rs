@@ -1,6 +1,4 @@
-use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -46,12 +44,7 @@ print(sample.name, *sample.labels, int(sample.value))
 
 /// Starts our example, whose metrics have names with dots.
 fn serve(setup: &Setup) -> Result<(Child, SocketAddr)> {
-    let mut child = Child::start("names", |_| Ok(Command::new(&setup.names)))?;
-    let addr = child.ready("its address", |child| {
-        let said = fs::read_to_string(child.file("stdout"))?;
-        Ok(said.strip_suffix('\n').map(str::parse).transpose()?)
-    })?;
-    Ok((child, addr))
+    Child::listening("names", &setup.names)
 }
 
 /// A server gets names that it can read, whether it is one that knows of dots or not.
