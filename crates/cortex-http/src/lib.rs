@@ -2,8 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
+mod address;
 mod admin;
-mod client;
 mod error;
 mod health_metrics;
 mod lifecycle;
@@ -23,8 +23,8 @@ mod spans;
 mod table;
 
 pub use self::access::AccessLog;
+pub use self::address::{ClientAddress, TrustedProxies};
 pub use self::admin::Admin;
-pub use self::client::{ClientAddress, TrustedProxies};
 pub use self::error::{Error, ErrorKind};
 pub use self::health_metrics::HealthMetrics;
 pub use self::lifecycle::Lifecycle;

@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 use tower_layer::Layer;
 
 use crate::access::AccessLog;
+use crate::address::{Addresses, ClientAddress};
 use crate::admin::{Admin, AdminThread, routes};
-use crate::client::{Addresses, ClientAddress};
 use crate::error::{Error, ErrorKind};
 use crate::health_metrics::{HealthMetrics, collect_states};
 use crate::lifecycle::{Lifecycle, PhaseCell};

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::AccessLog;
-use crate::client::Addresses;
+use crate::address::Addresses;
 use crate::lifecycle::PhaseCell;
 use crate::limits::Limits;
 use crate::metrics::HttpMetrics;
