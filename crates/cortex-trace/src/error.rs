@@ -130,7 +130,7 @@ impl ExportError {
     ///
     /// struct Picky;
     /// impl Exporter for Picky {
-    ///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+    ///     fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
     ///         Err(ExportError::new("the name is too long").only(0, 1))
     ///     }
     /// }
@@ -212,7 +212,7 @@ impl Error for ExportError {
 ///     fn name(&self) -> &'static str {
 ///         "broken"
 ///     }
-///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
 ///         Ok(())
 ///     }
 ///     fn flush(&mut self) -> Result<(), ExportError> {

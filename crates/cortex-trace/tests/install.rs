@@ -184,7 +184,7 @@ impl Exporter for Hangs {
         "hangs"
     }
 
-    fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
         let _ = self.0.recv();
         Ok(())
     }

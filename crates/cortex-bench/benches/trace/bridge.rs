@@ -143,7 +143,7 @@ fn their_caller(flags: TraceFlags) -> OtelContext {
 fn ours(exported: &Count) -> Tracer {
     struct Counting(Count);
     impl cortex_trace::Exporter for Counting {
-        fn export(&mut self, batch: &[cortex_trace::SpanData]) -> Result<(), cortex_trace::ExportError> {
+        fn export(&mut self, batch: &[&cortex_trace::SpanData]) -> Result<(), cortex_trace::ExportError> {
             assert!(batch.iter().all(|span| span.attributes.len() == 3));
             self.0.fetch_add(batch.len() as u64, Ordering::Relaxed);
             Ok(())

@@ -244,7 +244,7 @@ async fn a_scrape_says_which_spans_were_lost() {
         fn name(&self) -> &'static str {
             "loses"
         }
-        fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
             Err(ExportError::new("seeded").only(batch.len() as u64 - 1, 1))
         }
     }

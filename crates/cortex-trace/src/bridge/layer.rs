@@ -93,7 +93,7 @@ use crate::{Captured, Link, SpanKind, Tracer, Value};
 /// struct Names(mpsc::Sender<String>);
 ///
 /// impl Exporter for Names {
-///     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
 ///         batch.iter().try_for_each(|span| self.0.send(span.name.to_string()).map_err(ExportError::new))
 ///     }
 /// }

@@ -21,7 +21,7 @@ use super::completion::lock;
 ///     fn begin(&mut self, start: ExporterStart<'_>) {
 ///         self.0 = Some(start.abort.clone());
 ///     }
-///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
 ///         while !self.0.as_ref().is_some_and(Abort::is_raised) {
 ///             // .. try again ..
 /// #           break;

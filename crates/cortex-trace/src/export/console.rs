@@ -298,7 +298,7 @@ impl Exporter for Console {
         "console"
     }
 
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
         let mut out = String::new();
         // Not the newest of all: the wall clock may have been in the future.
         let newest = batch.iter().map(|span| span.end).max();
@@ -306,7 +306,7 @@ impl Exporter for Console {
         for span in batch {
             if span.is_local_root() {
                 let below = self.take_tree(span);
-                let tree: Vec<_> = below.iter().chain([span]).collect();
+                let tree: Vec<_> = below.iter().chain([*span]).collect();
                 self.tree(&mut out, &tree);
             } else {
                 self.hold(span);

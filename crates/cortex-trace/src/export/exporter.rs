@@ -16,7 +16,7 @@ use crate::{ExportError, SpanData};
 /// struct Names(mpsc::Sender<String>);
 ///
 /// impl Exporter for Names {
-///     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
 ///         for span in batch {
 ///             self.0.send(span.name.to_string()).map_err(ExportError::new)?;
 ///         }
@@ -49,7 +49,7 @@ pub trait Exporter: Send + 'static {
     ///
     /// The batch was not exported; all its spans count as failed, unless the error says that only
     /// [some are lost](ExportError::only).
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError>;
+    fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError>;
 
     /// Sends on whatever is held back.
     ///

@@ -81,7 +81,7 @@ impl OtlpJsonFile {
     }
 
     /// Writes a batch as one line, or as several if that were larger than a file; returns how many spans failed.
-    fn write(&mut self, batch: &[SpanData]) -> u64 {
+    fn write(&mut self, batch: &[&SpanData]) -> u64 {
         self.line.clear();
         otlp_json::line(&mut self.line, &self.resource, batch);
         if self.line.len() as u64 > self.max_bytes && batch.len() > 1 {
@@ -136,7 +136,7 @@ impl Exporter for OtlpJsonFile {
         self.resource.clone_from(start.resource);
     }
 
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
         let failed = self.write(batch);
         match self.error.take() {
             None => Ok(()),

@@ -73,10 +73,10 @@ impl Exporter for InMemory {
         "memory"
     }
 
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
         let mut held = self.held();
         let (fit, lost) = batch.split_at(batch.len().min(self.limit.saturating_sub(held.len())));
-        held.extend_from_slice(fit);
+        held.extend(fit.iter().copied().cloned());
         if lost.is_empty() {
             return Ok(());
         }

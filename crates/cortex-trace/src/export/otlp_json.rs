@@ -13,13 +13,13 @@ const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
 /// Writes one line with one `resourceSpans`, and its end.
-pub(crate) fn line(out: &mut String, resource: &Resource, batch: &[SpanData]) {
+pub(crate) fn line(out: &mut String, resource: &Resource, batch: &[&SpanData]) {
     out.push_str(r#"{"resourceSpans":[{"resource":{"#);
     attributes(out, resource.attributes());
     out.push_str(r#"},"scopeSpans":[{"scope":{"name":"cortex-trace","version":""#);
     json::escape(out, env!("CARGO_PKG_VERSION"));
     out.push_str(r#""},"spans":["#);
-    list(out, batch, span);
+    list(out, batch, |out, it| span(out, it));
     out.push_str("]}]}]}\n");
 }
 

@@ -3,20 +3,20 @@ use crate::span::{Record, spare};
 
 /// What lies in a queue.
 pub(crate) trait Queued: Clone + Send + 'static {
-    /// What the exporter gets.
+    /// What the exporter sees.
     type Item;
 
     /// Says about how many bytes it holds, itself and on the heap.
     fn weight(&self) -> usize;
 
-    /// Takes out of everything what the exporter gets.
-    fn unpack(queued: &mut Vec<Self>, batch: &mut Vec<Self::Item>);
+    /// Completes what the exporter sees, and shows it.
+    fn item(&mut self) -> &Self::Item;
 
-    /// Empties both, after the export.
-    fn dispose(queued: &mut Vec<Self>, batch: &mut Vec<Self::Item>);
+    /// Empties what was exported.
+    fn dispose(queued: &mut Vec<Self>);
 }
 
-/// In a box, as it was recorded: who ends a span moves a pointer.
+/// In a box, as it was recorded: who ends a span moves a pointer, and who exports it moves nothing.
 impl Queued for Box<Record> {
     type Item = SpanData;
 
@@ -24,14 +24,11 @@ impl Queued for Box<Record> {
         crate::tail::size::of(self.data())
     }
 
-    fn unpack(queued: &mut Vec<Self>, batch: &mut Vec<SpanData>) {
-        batch.extend(queued.iter_mut().map(|record| record.take_data()));
+    fn item(&mut self) -> &SpanData {
+        self.complete()
     }
 
-    fn dispose(queued: &mut Vec<Self>, batch: &mut Vec<SpanData>) {
-        for (record, span) in queued.iter_mut().zip(batch.drain(..)) {
-            record.reuse(span);
-        }
+    fn dispose(queued: &mut Vec<Self>) {
         spare::keep(queued);
     }
 }

@@ -24,7 +24,7 @@ use crate::ExportError;
 ///     fn begin(&mut self, start: ExporterStart<'_>) {
 ///         self.0 = Some(start.reporter.clone());
 ///     }
-///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
 ///         if let Some(reporter) = &self.0 {
 ///             reporter.report(ExportError::new("the disk is full"));
 ///         }

@@ -18,7 +18,7 @@ use crate::Resource;
 ///     fn begin(&mut self, start: ExporterStart<'_>) {
 ///         self.0.begin(start);
 ///     }
-///     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
 ///         let tenth: Vec<_> = batch.iter().step_by(10).cloned().collect();
 ///         self.0.export(&tenth)
 ///     }

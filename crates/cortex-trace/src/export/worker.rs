@@ -28,7 +28,7 @@ pub(super) fn be_one() {
 pub(crate) trait Consumer<T>: Send + 'static {
     fn name(&self) -> &'static str;
     fn begin(&mut self, start: ExporterStart<'_>);
-    fn export(&mut self, batch: &[T]) -> Result<(), ExportError>;
+    fn export(&mut self, batch: &[&T]) -> Result<(), ExportError>;
     fn flush(&mut self) -> Result<(), ExportError>;
     fn shutdown(&mut self) -> Result<(), ExportError>;
 }
@@ -42,7 +42,7 @@ impl Consumer<SpanData> for Box<dyn Exporter> {
         (**self).begin(start);
     }
 
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
         (**self).export(batch)
     }
 
@@ -72,15 +72,15 @@ pub(super) fn run<T: Queued>(
         exporter.begin(ExporterStart::new(resource, &queue.abort, &queue.reporter));
         Ok(())
     });
-    let (mut taken, mut batch) = (Vec::new(), Vec::new());
+    let mut taken = Vec::new();
     loop {
         let due = untracked.and_then(Untracked::due);
         match queue.next(&mut taken, due) {
             Task::Export => {
-                Queued::unpack(&mut taken, &mut batch);
+                let batch: Vec<_> = taken.iter_mut().map(Queued::item).collect();
                 let result = guarded(queue, || exporter.export(&batch));
                 queue.exported(batch.len(), &result);
-                Queued::dispose(&mut taken, &mut batch);
+                Queued::dispose(&mut taken);
                 #[cfg(any(feature = "bridge", feature = "logs"))]
                 // Whoever listens is foreign code, too; it is not the exporter that panics.
                 let _ = catch_unwind(AssertUnwindSafe(|| queue.complaints.consider(queue)));

@@ -20,7 +20,7 @@ use crate::{Attribute, Link, Resource, SpanData, SpanEvent, SpanKind, Status, Va
 /// struct Names(mpsc::Sender<String>);
 ///
 /// impl Exporter for Names {
-///     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
 ///         for span in batch {
 ///             let theirs: otel::opentelemetry_sdk::trace::SpanData = otel::span_data(span);
 ///             self.0.send(theirs.name.into_owned()).map_err(ExportError::new)?;

@@ -151,7 +151,7 @@ impl<E: SpanExporter + 'static> crate::Exporter for Exporter<E> {
         } // else every batch says why
     }
 
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
         let _guard = Context::enter_telemetry_suppressed_scope();
         let (timeout, abort) = (self.timeout, self.abort.clone());
         let (exporter, driver) = self.ready()?;
@@ -201,8 +201,11 @@ async fn unless<F: Future>(abort: Option<Abort>, future: F) -> Option<F::Output>
 }
 
 /// The spans that may be exported; the SDK's own batch processor does not look.
-pub(super) fn sampled(batch: &[SpanData]) -> impl Iterator<Item = &SpanData> {
-    batch.iter().filter(|span| span.flags.contains(Flags::SAMPLED))
+pub(super) fn sampled<'a>(batch: &[&'a SpanData]) -> impl Iterator<Item = &'a SpanData> {
+    batch
+        .iter()
+        .copied()
+        .filter(|span| span.flags.contains(Flags::SAMPLED))
 }
 
 pub(super) fn checked(result: OTelSdkResult) -> Result<(), ExportError> {

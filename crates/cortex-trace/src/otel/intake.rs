@@ -29,7 +29,7 @@ use crate::export::ask_sdk;
 /// struct Names(mpsc::Sender<String>);
 ///
 /// impl Exporter for Names {
-///     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
 ///         for span in batch {
 ///             self.0.send(span.name.to_string()).map_err(ExportError::new)?;
 ///         }

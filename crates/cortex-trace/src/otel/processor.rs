@@ -81,7 +81,7 @@ impl<P: SpanProcessor + 'static> crate::Exporter for Processor<P> {
         self.processor.set_resource(&convert::resource(start.resource));
     }
 
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
         let _guard = Context::enter_telemetry_suppressed_scope();
         for span in sampled(batch) {
             self.processor.on_end(convert::span_data(span));

@@ -52,7 +52,7 @@ impl Channel {
     }
 
     /// Sends a batch and blocks meanwhile.
-    pub(super) fn export<I: Item>(&mut self, batch: &[I]) -> Result<(), ExportError> {
+    pub(super) fn export<I: Item>(&mut self, batch: &[&I]) -> Result<(), ExportError> {
         if self.open.is_none() {
             let open = self.open(I::METHOD);
             self.open =
@@ -68,7 +68,7 @@ impl Channel {
         let mut losses = Losses::default();
         runtime.block_on(async {
             let until = sender.deadline();
-            let encode = |part: &[I]| I::encode(self.settings.protocol.encoding(), &self.resource, part);
+            let encode = |part: &[&I]| I::encode(self.settings.protocol.encoding(), &self.resource, part);
             send(sender, &encode, batch, until, &mut losses).await;
         });
         losses.result()
@@ -126,8 +126,8 @@ impl Losses {
 /// Sends a batch, in parts if it is too large.
 async fn send<I, T: Transport>(
     sender: &mut Sender<T>,
-    encode: &impl Fn(&[I]) -> Vec<u8>,
-    batch: &[I],
+    encode: &impl Fn(&[&I]) -> Vec<u8>,
+    batch: &[&I],
     until: Instant,
     losses: &mut Losses,
 ) {

@@ -17,13 +17,13 @@ pub(super) trait Item: Sized {
     const METHOD: &'static str;
 
     /// Encodes the request that exports a batch.
-    fn encode(encoding: Encoding, resource: &Resource, batch: &[Self]) -> Vec<u8>;
+    fn encode(encoding: Encoding, resource: &Resource, batch: &[&Self]) -> Vec<u8>;
 }
 
 impl Item for SpanData {
     const METHOD: &'static str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-    fn encode(encoding: Encoding, resource: &Resource, batch: &[Self]) -> Vec<u8> {
+    fn encode(encoding: Encoding, resource: &Resource, batch: &[&Self]) -> Vec<u8> {
         match encoding {
             Encoding::Json => {
                 let mut line = String::new();

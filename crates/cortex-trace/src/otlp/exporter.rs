@@ -272,7 +272,7 @@ impl Exporter for Otlp {
         self.reporter = Some(start.reporter.clone());
     }
 
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
         let settings = self
             .traces
             .as_ref()

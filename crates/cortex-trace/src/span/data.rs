@@ -16,7 +16,7 @@ use crate::propagation::{Remote, TraceState};
 /// struct Slow(std::sync::mpsc::Sender<String>);
 ///
 /// impl Exporter for Slow {
-///     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
 ///         for span in batch.iter().filter(|span| span.duration().as_secs() >= 1) {
 ///             self.0.send(span.name.to_string()).map_err(|error| ExportError::new(error.to_string()))?;
 ///         }

@@ -61,29 +61,32 @@ impl Record {
         &mut self.data
     }
 
-    /// Takes the finished span out.
-    pub(crate) fn take_data(&mut self) -> SpanData {
-        if let Some(end) = self.ended.take() {
+    /// Completes the finished span: its end is written here, and nothing else of it.
+    pub(crate) fn complete(&mut self) -> &SpanData {
+        if let Some(end) = self.ended {
             self.data.end = self.wall(end);
         }
-        self.started = None;
+        &self.data
+    }
+
+    /// Takes the finished span out.
+    pub(crate) fn take_data(&mut self) -> SpanData {
+        self.complete();
+        (self.started, self.ended) = (None, None);
         std::mem::replace(&mut self.data, SpanData::BLANK)
     }
 
-    /// Keeps the memory of a span that was taken out of here and is done with.
-    pub(crate) fn reuse(&mut self, span: SpanData) {
-        self.data.attributes = span.attributes;
-        self.data.attributes.clear();
-    }
-
-    /// Writes what is there already to the memory of a blank record, so that it comes into this core's cache.
+    /// Makes it blank again, but for its memory, which is written to so that it comes into this core's cache.
     ///
     /// It was another core's, that of the exporter's thread. To wait for each piece of it in the middle of a span takes
-    /// several times as long as to ask for all of it at once.
+    /// several times as long as to ask for all of it at once. The exporter's thread leaves what it has read as it is:
+    /// what it had written to would take longer still, and texts are best freed where they were made.
     pub(super) fn fetch(&mut self) {
         (self.started, self.ended) = (None, None);
+        let mut attributes = std::mem::take(&mut self.data.attributes);
+        attributes.clear();
         self.data = SpanData {
-            attributes: std::mem::take(&mut self.data.attributes),
+            attributes,
             ..SpanData::BLANK
         };
         for room in self.data.attributes.spare_capacity_mut().iter_mut().take(FETCHED) {

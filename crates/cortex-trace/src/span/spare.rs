@@ -1,4 +1,4 @@
-//! Records whose spans are exported, kept for the next spans.
+//! Records whose spans are exported, kept for the next spans, which make them blank.
 //!
 //! A record is made on one thread and done with on another, its exporter's. To allocate it anew each time is what
 //! allocators are slowest at: the memory comes from another thread's hands, and is in no cache.
@@ -7,13 +7,14 @@ use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 use super::{Record, SpanData};
+use crate::tail::size;
 
 /// How many are kept for all threads: two full batches.
 const KEPT: usize = 1024;
 /// How many a thread takes for itself at once.
 const AT_ONCE: usize = 8;
-/// The most attributes that a kept record has room for.
-const ATTRIBUTES: usize = 16;
+/// The most bytes that a kept record holds, with what is left in it of its span.
+const BYTES: usize = 2048;
 
 static SPARE: Spare = Spare::new();
 
@@ -52,7 +53,7 @@ pub(crate) fn unpack(mut record: Box<Record>) -> SpanData {
     span
 }
 
-/// Keeps blank records for the next spans.
+/// Keeps records whose spans are done with for the next ones.
 #[expect(clippy::vec_box, reason = "a box is what goes from hand to hand")]
 pub(crate) fn keep(records: &mut Vec<Box<Record>>) {
     SPARE.keep(records);
@@ -103,15 +104,15 @@ impl Spare {
     /// Takes records over, but not too many, nor those that hold much memory. The others stay with the caller, to be
     /// freed without a lock.
     #[expect(clippy::vec_box, reason = "a box is what goes from hand to hand")]
-    fn keep(&self, blank: &mut Vec<Box<Record>>) {
-        blank.retain(|record| record.data().attributes.capacity() <= ATTRIBUTES);
+    fn keep(&self, done: &mut Vec<Box<Record>>) {
+        done.retain(|record| size::of(record.data()) <= BYTES);
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let room = KEPT.saturating_sub(records.len());
-        let rest = blank.len().saturating_sub(room);
+        let rest = done.len().saturating_sub(room);
         if records.capacity() == 0 {
             records.reserve_exact(KEPT);
         }
-        records.extend(blank.drain(rest..));
+        records.extend(done.drain(rest..));
     }
 }
 
@@ -157,25 +158,27 @@ mod tests {
         record
     }
 
-    fn blank(capacity: usize) -> Box<Record> {
+    /// A record that holds about so many bytes.
+    fn of_size(bytes: usize) -> Box<Record> {
         let mut record = Box::new(Record::BLANK);
-        record.reuse(SpanData {
-            attributes: Vec::with_capacity(capacity),
+        let name = String::with_capacity(bytes - size::of(record.data()));
+        record.put_data(SpanData {
+            name: name.into(),
             ..SpanData::BLANK
         });
         record
     }
 
+    fn small() -> Box<Record> {
+        Box::new(Record::BLANK)
+    }
+
     #[test]
     fn nothing_of_a_span_shows_in_the_next_one() {
         let spare = Spare::new();
-        let mut record = used(Box::new(Record::BLANK));
-        let span = record.take_data();
-        assert_eq!((&*span.name, span.events.len()), ("somebody else's", 1));
-        record.reuse(span);
-        spare.keep(&mut vec![record]);
+        spare.keep(&mut vec![used(Box::new(Record::BLANK))]);
         let record = spare.refill(&mut Vec::new()).unwrap();
-        assert_eq!(*record.data(), SpanData::BLANK);
+        assert!(record.is_blank());
         assert_eq!(record.data().tracestate, TraceState::EMPTY);
         assert!(record.data().attributes.capacity() > 0, "its memory is kept");
     }
@@ -198,9 +201,9 @@ mod tests {
     fn what_is_kept_is_bounded_in_number_and_size() {
         let spare = Spare::new();
         let kept = || spare.records.lock().unwrap().len();
-        spare.keep(&mut vec![blank(ATTRIBUTES), blank(ATTRIBUTES + 1), blank(0)]);
+        spare.keep(&mut vec![of_size(BYTES), of_size(BYTES + 1), small()]);
         assert_eq!(kept(), 2);
-        let mut many = (0..KEPT).map(|_| blank(0)).collect::<Vec<_>>();
+        let mut many = (0..KEPT).map(|_| small()).collect::<Vec<_>>();
         spare.keep(&mut many);
         assert_eq!((kept(), many.len()), (KEPT, 2));
     }
@@ -208,7 +211,7 @@ mod tests {
     #[test]
     fn a_thread_takes_few_at_once_and_waits_for_nobody() {
         let spare = Spare::new();
-        spare.keep(&mut (0..=AT_ONCE).map(|_| blank(0)).collect());
+        spare.keep(&mut (0..=AT_ONCE).map(|_| small()).collect());
         let mut own = Vec::new();
         {
             let _held = spare.records.lock().unwrap();

@@ -31,7 +31,7 @@ use crate::{Attribute, BuildError, BuildErrorKind, Value};
 /// struct Count(std::sync::mpsc::Sender<usize>);
 ///
 /// impl Exporter for Count {
-///     fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
 ///         self.0.send(batch.len()).map_err(ExportError::new)
 ///     }
 /// }
@@ -275,7 +275,7 @@ impl fmt::Debug for TracerBuilder {
 ///     fn begin(&mut self, start: ExporterStart<'_>) {
 ///         self.service = start.resource.service_name().into_owned();
 ///     }
-///     fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+///     fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
 ///         Ok(())
 ///     }
 /// }

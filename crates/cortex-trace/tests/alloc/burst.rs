@@ -12,7 +12,7 @@ use super::ALLOCATOR;
 struct Hangs(Receiver<()>);
 
 impl Exporter for Hangs {
-    fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
         let _ = self.0.recv();
         Ok(())
     }

@@ -1159,7 +1159,7 @@ fn an_exporter_makes_no_spans() {
         exports: mpsc::Sender<(usize, Context)>,
     }
     impl Exporter for Chatty {
-        fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
             let subscriber = self.subscriber.get().unwrap();
             let context = tracing::dispatcher::with_default(subscriber, || {
                 info_span!("export").in_scope(|| {

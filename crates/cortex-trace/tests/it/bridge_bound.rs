@@ -179,7 +179,7 @@ impl Exporter for Listens {
         SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
     }
 
-    fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
         Ok(())
     }
 }
@@ -222,7 +222,7 @@ fn spans_beyond_the_bound_are_told_though_there_is_no_batch() {
 fn spans_beyond_the_bound_are_told_by_whoever_does_not_hang() {
     struct Hangs(Sender<()>, Receiver<()>);
     impl Exporter for Hangs {
-        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
             let _ = (self.0.send(()), self.1.recv());
             Ok(())
         }

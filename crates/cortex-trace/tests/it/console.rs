@@ -183,7 +183,9 @@ impl Direct {
 
     /// Returns what the spans that have ended show.
     fn shown(&mut self) -> String {
-        self.console.export(&self.fixture.ended()).unwrap();
+        self.console
+            .export(&self.fixture.ended().iter().collect::<Vec<_>>())
+            .unwrap();
         without_ids(&String::from_utf8(self.output.take()).unwrap())
     }
 

@@ -381,13 +381,13 @@ fn what_is_not_sampled_is_not_handed_over() {
     let batch = sampled_and_not();
     let kept = InMemorySpanExporter::default();
     let mut exporter = otel::Exporter::new(kept.clone());
-    exporter.export(&batch).unwrap();
-    exporter.export(&batch[1..]).unwrap();
+    exporter.export(&batch.each_ref()).unwrap();
+    exporter.export(&[&batch[1]]).unwrap();
     assert_eq!(kept.get_finished_spans().unwrap().len(), 1);
 
     let kept = InMemorySpanExporter::default();
     let mut processor = otel::Processor::new(BatchSpanProcessor::builder(kept.clone()).build());
-    processor.export(&batch).unwrap();
+    processor.export(&batch.each_ref()).unwrap();
     processor.flush().unwrap();
     assert_eq!(kept.get_finished_spans().unwrap().len(), 1);
 
@@ -495,7 +495,7 @@ fn failures_and_late_answers_are_counted() {
             ..Telling::default()
         };
         let mut direct = otel::Exporter::new(telling.clone()).timeout(Duration::ZERO);
-        let error = direct.export(&sampled_and_not()).unwrap_err();
+        let error = direct.export(&sampled_and_not().each_ref()).unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains(why), "{cause}");
         for exporter in [

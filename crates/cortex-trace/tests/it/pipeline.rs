@@ -72,7 +72,7 @@ impl Exporter for Puppet {
         "puppet"
     }
 
-    fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
         self.call(Call::Export(batch.len()))
     }
 
@@ -335,7 +335,7 @@ fn a_panicking_exporter_is_caught_counted_and_offered_the_next_batch() {
 fn a_panic_in_a_destructor_is_counted_too() {
     struct Bomb;
     impl Exporter for Bomb {
-        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
             Ok(())
         }
     }
@@ -576,7 +576,7 @@ fn without_exporters_there_is_nothing_to_wait_for() {
 fn an_exporter_cannot_trace_itself() {
     struct Narcissus(Arc<OnceLock<Tracer>>, Recorder<bool>);
     impl Exporter for Narcissus {
-        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
             let tracer = self.0.get().ok_or_else(|| ExportError::new("too early"))?;
             let root = tracer.span("export").start();
             let child = root.in_scope(|| tracer.span("send").start());
@@ -608,7 +608,7 @@ fn exporters_learn_the_resource_first() {
                 resource.attributes()[1]
             ));
         }
-        fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
             self.0.record(batch[0].name.to_string());
             Ok(())
         }
@@ -645,7 +645,7 @@ fn an_error_may_ask_for_the_last_one_when_it_is_dropped() {
     /// Fails with an error that has nobody but the tracer.
     struct Fails(Weak<OnceLock<Tracer>>, Recorder<usize>);
     impl Exporter for Fails {
-        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
             Err(ExportError::new(Asks(Weak::clone(&self.0), self.1.clone())))
         }
     }
@@ -724,7 +724,7 @@ fn a_layer_that_panics_about_what_it_hears_does_not_end_the_worker() {
             SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
         }
 
-        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
             if std::mem::replace(&mut self.1, true) {
                 let reporter = self.2.as_ref().unwrap();
                 reporter.report(ExportError::new("seeded delay"));
@@ -793,7 +793,7 @@ fn losses_are_told_when_they_begin_and_at_the_end() {
             SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
         }
 
-        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
             Err(ExportError::new("seeded failure"))
         }
     }

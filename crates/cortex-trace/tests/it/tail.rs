@@ -712,7 +712,7 @@ fn a_flush_leaves_alone_what_begins_meanwhile() {
 fn the_rules_of_a_flush_take_of_its_time() {
     struct Stuck(mpsc::Receiver<()>);
     impl Exporter for Stuck {
-        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
             let _ = self.0.recv(); // until the test is over
             Ok(())
         }

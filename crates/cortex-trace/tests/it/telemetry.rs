@@ -227,7 +227,7 @@ impl Exporter for Stuck {
         "stuck"
     }
 
-    fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+    fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
         let _ = self.0.recv();
         Ok(())
     }
@@ -315,7 +315,7 @@ fn a_writer_that_hangs_without_a_queue_holds_up_no_flush() {
 fn the_guard_exports_what_a_panic_leaves_behind() {
     struct Ended(Arc<AtomicBool>);
     impl Exporter for Ended {
-        fn export(&mut self, _: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
             Ok(())
         }
 

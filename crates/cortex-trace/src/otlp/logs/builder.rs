@@ -150,7 +150,7 @@ impl Consumer<Record> for Logs {
         }
     }
 
-    fn export(&mut self, batch: &[Record]) -> Result<(), ExportError> {
+    fn export(&mut self, batch: &[&Record]) -> Result<(), ExportError> {
         match &mut self.channel {
             Some(channel) => channel.export(batch).map_err(ExportError::of_logs),
             None => Err(ExportError::new("it is shut down").of_logs()),

@@ -11,7 +11,7 @@ use crate::{Attribute, Resource};
 impl Item for Record {
     const METHOD: &'static str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
-    fn encode(encoding: Encoding, resource: &Resource, batch: &[Self]) -> Vec<u8> {
+    fn encode(encoding: Encoding, resource: &Resource, batch: &[&Self]) -> Vec<u8> {
         match encoding {
             Encoding::Json => as_json(resource, batch).into_bytes(),
             Encoding::Protobuf => request(resource, |resource_logs| {
@@ -29,8 +29,8 @@ impl Item for Record {
 }
 
 /// Groups records, whose scope is their target, without changing the order among those of one target.
-fn by_target(batch: &[Record]) -> Vec<Vec<&Record>> {
-    let mut records: Vec<_> = batch.iter().collect();
+fn by_target<'a>(batch: &[&'a Record]) -> Vec<Vec<&'a Record>> {
+    let mut records = batch.to_vec();
     records.sort_by(|a, b| a.target.cmp(&b.target));
     records
         .chunk_by(|a, b| a.target == b.target)
@@ -57,7 +57,7 @@ fn write(message: &mut Message<'_>, record: &Record) {
     message.fixed64(11, time); // seen when it was made
 }
 
-fn as_json(resource: &Resource, batch: &[Record]) -> String {
+fn as_json(resource: &Resource, batch: &[&Record]) -> String {
     let mut out = String::from(r#"{"resourceLogs":[{"resource":{"#);
     otlp_json::attributes(&mut out, resource.attributes());
     out.push_str(r#"},"scopeLogs":["#);

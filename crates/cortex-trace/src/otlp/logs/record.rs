@@ -101,12 +101,12 @@ impl Queued for Record {
         size_of::<Self>() + size::text(&self.target) + body + attributes
     }
 
-    fn unpack(queued: &mut Vec<Self>, batch: &mut Vec<Self>) {
-        batch.append(queued);
+    fn item(&mut self) -> &Self {
+        self
     }
 
-    fn dispose(_: &mut Vec<Self>, batch: &mut Vec<Self>) {
-        batch.clear();
+    fn dispose(queued: &mut Vec<Self>) {
+        queued.clear();
     }
 }
 

@@ -421,7 +421,7 @@ fn a_handshake_that_fails_is_told_while_it_is_tried_again() {
             self.0.begin(start);
         }
 
-        fn export(&mut self, batch: &[SpanData]) -> Result<(), ExportError> {
+        fn export(&mut self, batch: &[&SpanData]) -> Result<(), ExportError> {
             self.0.export(batch)
         }
     }
