@@ -22,6 +22,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Measured, Failure> {
     runtime.block_on(async {
         let mut bare = stacks::bare();
         let mut cortex = stacks::cortex()?.service()?;
+        let mut sampled = stacks::sampled()?.service()?;
         let mut usual = stacks::usual(PrometheusMetricLayer::new());
         let mut measured: Measured = Stack::ALL.map(|stack| (stack, Series::default())).into();
         // The first pass warms up.
@@ -30,6 +31,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Measured, Failure> {
                 Stack::Bare => calls(&mut bare, effort.requests).await?,
                 Stack::Usual => calls(&mut usual, effort.requests).await?,
                 Stack::Cortex => calls(&mut cortex, effort.requests).await?,
+                Stack::Sampled => calls(&mut sampled, effort.requests).await?,
             };
             if round >= Stack::ALL.len() {
                 measured[n].1.push(nanos);

@@ -5,7 +5,9 @@ use axum::routing::get;
 use axum_prometheus::PrometheusMetricLayer;
 use cortex_http::{Admin, Routes, Running, Server};
 use cortex_metrics::Registry;
-use cortex_trace::{AlwaysOff, BuildError, ParentBased, Tracer};
+use cortex_trace::{
+    AlwaysOff, BuildError, ExportError, Exporter, ParentBased, Probability, SpanData, Tracer,
+};
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 use tower_http::trace::TraceLayer;
@@ -24,6 +26,17 @@ pub(crate) enum Stack {
     Usual,
     /// Ours: `Server` with metrics, a tracer that samples nothing, compression, limits and an admin port.
     Cortex,
+    /// Ours with one request in a hundred sampled, whose spans go nowhere.
+    Sampled,
+}
+
+/// An exporter of nothing: what happens to spans on their way out is not what is measured here.
+struct Nowhere;
+
+impl Exporter for Nowhere {
+    fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
+        Ok(())
+    }
 }
 
 /// A stack that serves, to be [ended](Self::end).
@@ -34,13 +47,14 @@ pub(crate) struct Serving {
 
 impl Stack {
     /// In the order of measuring; the first is what the others are compared with.
-    pub(crate) const ALL: [Self; 3] = [Self::Bare, Self::Usual, Self::Cortex];
+    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::Usual, Self::Cortex, Self::Sampled];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
             Self::Usual => "usual",
             Self::Cortex => "cortex",
+            Self::Sampled => "cortex-sampled",
         }
     }
 
@@ -49,8 +63,13 @@ impl Stack {
         let router = match self {
             Self::Bare => bare(),
             Self::Usual => usual(PrometheusMetricLayer::pair().0),
-            Self::Cortex => {
-                let running = cortex()?.start("127.0.0.1:0").await?;
+            Self::Cortex | Self::Sampled => {
+                let server = if matches!(self, Self::Cortex) {
+                    cortex()?
+                } else {
+                    sampled()?
+                };
+                let running = server.start("127.0.0.1:0").await?;
                 let address = running.local_addr();
                 let cortex = Some(running);
                 return Ok(Serving { address, cortex });
@@ -89,12 +108,23 @@ pub(crate) fn usual(metrics: PrometheusMetricLayer<'static>) -> Router {
 }
 
 pub(crate) fn cortex() -> Result<Server, BuildError> {
-    let tracer = Tracer::builder("bench")
+    Ok(of(Tracer::builder("bench")
         .sampler(ParentBased::root(AlwaysOff))
-        .build()?;
-    Ok(Server::new(Routes::new().route("/", get(async || BODY)))
+        .build()?))
+}
+
+pub(crate) fn sampled() -> Result<Server, BuildError> {
+    let one_in_a_hundred = Probability::new(0.01).expect("invariant: between 0 and 1");
+    let tracer = Tracer::builder("bench")
+        .sampler(ParentBased::root(one_in_a_hundred))
+        .export(Nowhere);
+    Ok(of(tracer.build()?))
+}
+
+fn of(tracer: Tracer) -> Server {
+    Server::new(Routes::new().route("/", get(async || BODY)))
         .metrics(&Registry::default())
         .tracer(tracer)
         .compression(cortex_compress::CompressionLayer::new())
-        .admin(Admin::bind("127.0.0.1:0")))
+        .admin(Admin::bind("127.0.0.1:0"))
 }
