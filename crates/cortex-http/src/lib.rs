@@ -5,6 +5,7 @@ mod access;
 mod address;
 mod admin;
 mod error;
+mod guard;
 mod health_metrics;
 mod lifecycle;
 mod limits;
@@ -26,11 +27,15 @@ pub use self::access::AccessLog;
 pub use self::address::{ClientAddress, TrustedProxies};
 pub use self::admin::Admin;
 pub use self::error::{Error, ErrorKind};
+pub use self::guard::{
+    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Permit, Refused,
+};
 pub use self::health_metrics::HealthMetrics;
 pub use self::lifecycle::Lifecycle;
 pub use self::limits::Limits;
 pub use self::observe::{BodyError, Observed, RequestBody, ResponseBody, ResponseFuture};
 pub use self::outcome::Outcome;
+pub use self::problem::{Problem, ProblemValue};
 pub use self::report::{Cut, ExitReport};
 pub use self::routes::Routes;
 pub use self::running::Running;

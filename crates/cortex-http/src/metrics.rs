@@ -32,9 +32,9 @@ const METHODS: [&str; 11] = [
 ];
 
 /// The status codes with a cell of their own; others go through the family's map.
-const STATUSES: [u16; 28] = [
+const STATUSES: [u16; 29] = [
     101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 412,
-    413, 422, 429, 499, 500, 502, 503,
+    413, 422, 429, 499, 500, 502, 503, 504,
 ];
 
 /// Returns the index of a method in [`METHODS`].

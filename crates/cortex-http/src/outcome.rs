@@ -16,10 +16,16 @@ pub enum Outcome {
     TooLarge,
     /// The drain ran out of time and cut the request.
     DrainCut,
+    /// The service has more to do than it can: answered with 503.
+    Shed,
+    /// The client asks more often than it may: answered with 429.
+    RateLimited,
+    /// The response did not begin by the request's deadline: answered with 504.
+    Deadline,
 }
 
 impl Outcome {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Ok,
         Self::ClientCancel,
         Self::Aborted,
@@ -27,6 +33,9 @@ impl Outcome {
         Self::Timeout,
         Self::TooLarge,
         Self::DrainCut,
+        Self::Shed,
+        Self::RateLimited,
+        Self::Deadline,
     ];
 
     /// Returns the name used in metrics and logs.
@@ -39,6 +48,9 @@ impl Outcome {
             Self::Timeout => "timeout",
             Self::TooLarge => "too_large",
             Self::DrainCut => "drain_cut",
+            Self::Shed => "shed",
+            Self::RateLimited => "rate_limited",
+            Self::Deadline => "deadline",
         }
     }
 }

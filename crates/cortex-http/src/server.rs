@@ -17,6 +17,7 @@ use crate::access::AccessLog;
 use crate::address::{Addresses, ClientAddress};
 use crate::admin::{Admin, AdminThread, routes};
 use crate::error::{Error, ErrorKind};
+use crate::guard::{Admission, Guards};
 use crate::health_metrics::{HealthMetrics, collect_states};
 use crate::lifecycle::{Lifecycle, PhaseCell};
 use crate::limits::Limits;
@@ -70,6 +71,7 @@ pub struct Server {
     lifecycle: Lifecycle,
     access: AccessLog,
     clock: Arc<dyn Clock>,
+    guards: Guards,
 }
 
 impl Server {
@@ -88,6 +90,7 @@ impl Server {
             lifecycle: Lifecycle::local(),
             access: AccessLog::new(),
             clock: Arc::new(SystemClock),
+            guards: Guards::default(),
         }
     }
 
@@ -153,6 +156,14 @@ impl Server {
     /// Bounds connections and requests. Default: [`Limits::new`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Lets in only the requests that this admits, such as a [`ConcurrencyLimit`](crate::ConcurrencyLimit), beside what
+    /// was added before. All are asked in the order of their [`stage`](Admission::stage), whatever the order of the
+    /// calls. Default: none.
+    pub fn admission(mut self, admission: impl Admission) -> Self {
+        self.guards.add(admission);
         self
     }
 
@@ -302,6 +313,7 @@ impl Server {
         let (router, table) = self.routes.into_parts();
         let mut shared = Shared::new(table, limits, self.tracer, self.access, self.clock);
         shared.addresses = self.addresses;
+        shared.guards = self.guards;
         if let Some(registry) = &self.registry {
             let metrics = HttpMetrics::register(registry, &shared.table);
             shared.metrics = Some(metrics.map_err(|error| taken(&error))?);
@@ -352,6 +364,7 @@ impl Shared {
             kill: CancellationToken::new(),
             tasks: TaskTracker::new(),
             tally: Tally::default(),
+            guards: Guards::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessLog;
 use crate::address::Addresses;
+use crate::guard::Guards;
 use crate::lifecycle::PhaseCell;
 use crate::limits::Limits;
 use crate::metrics::HttpMetrics;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) kill: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) tally: Tally,
+    pub(crate) guards: Guards,
 }
 
 impl fmt::Debug for Shared {

@@ -3,7 +3,9 @@ use std::time::Instant;
 
 use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart};
 use http::Request;
+use http::request::Parts;
 
+use crate::guard::{AdmissionRequest, Permits, Refused};
 use crate::lifecycle::Phase;
 use crate::metrics::{method_index, method_name};
 use crate::outcome::Outcome;
@@ -31,6 +33,7 @@ pub(crate) struct Exchange {
     method: u8,
     /// Only when the access log may want it.
     path: Option<Box<str>>,
+    permits: Permits,
 }
 
 impl Exchange {
@@ -74,7 +77,18 @@ impl Exchange {
             route,
             method: method_index(method),
             path: logged.then(|| path.into()),
+            permits: Permits::default(),
         })
+    }
+
+    /// Asks the admissions, whose permits it keeps until the request ends.
+    pub(crate) fn admit(&mut self, head: &Parts) -> Result<(), Refused> {
+        let shared = &self.conn.shared;
+        let request = AdmissionRequest::new(head, self.started)
+            .with_peer(self.conn.peer())
+            .with_route(shared.table.label(self.route))
+            .with_context(self.captured.context());
+        shared.guards.admit(&request, &mut self.permits)
     }
 
     pub(crate) const fn conn(&self) -> &Arc<Conn> {
@@ -93,6 +107,10 @@ impl Exchange {
 
     pub(crate) fn answer(&mut self, status: u16) {
         self.status = Some(status);
+        if !self.permits.are_none() {
+            let now = self.conn.shared.clock.now();
+            self.permits.answered(now.saturating_duration_since(self.started));
+        }
     }
 
     pub(crate) fn sent(&mut self, bytes: usize) {
@@ -137,6 +155,12 @@ impl Exchange {
             end,
             error,
         });
+        if !self.permits.are_none() {
+            let mut permits = std::mem::take(&mut self.permits);
+            permits.release(&shared.guards, (outcome, self.status, took), |payload| {
+                self.panicked(payload);
+            });
+        }
         if outcome == Outcome::DrainCut {
             let route = Arc::clone(shared.table.label(self.route));
             shared.tally.cut(Cut {

@@ -18,9 +18,9 @@ use pin_project_lite::pin_project;
 use super::exchange::Exchange;
 use super::request_body::Breach;
 use super::response_body::ResponseBody;
+use crate::guard::Refused;
 use crate::lifecycle::Phase;
 use crate::outcome::Outcome;
-use crate::problem::problem;
 
 pub(crate) type AppFuture = cortex_compress::ResponseFuture<RouteFuture<Infallible>>;
 
@@ -40,8 +40,10 @@ pin_project! {
         // None once the response has been returned.
         exchange: Option<Box<Exchange>>,
         breach: Option<Arc<Breach>>,
-        answer: Option<Outcome>,
+        answer: Option<Refused>,
         head_only: bool,
+        // A body was refused without a look at it.
+        unread: bool,
     }
 
     impl PinnedDrop for ResponseFuture {
@@ -66,17 +68,24 @@ impl ResponseFuture {
             breach,
             answer: None,
             head_only,
+            unread: false,
         }
     }
 
-    /// Answers without running anything.
-    pub(crate) const fn refused(outcome: Outcome, exchange: Box<Exchange>, head_only: bool) -> Self {
+    /// Answers without running anything; `unread` says that the request has a body.
+    pub(crate) const fn refused(
+        answer: Refused,
+        exchange: Box<Exchange>,
+        head_only: bool,
+        unread: bool,
+    ) -> Self {
         Self {
             app: None,
             exchange: Some(exchange),
             breach: None,
-            answer: Some(outcome),
+            answer: Some(answer),
             head_only,
+            unread,
         }
     }
 }
@@ -90,8 +99,8 @@ impl Future for ResponseFuture {
             .exchange
             .as_ref()
             .expect("invariant: not polled after it was ready");
-        let polled = if this.answer.is_some() {
-            Ok(None)
+        let polled = if let Some(refused) = this.answer.take() {
+            Err(refused)
         } else {
             let app = this
                 .app
@@ -103,32 +112,29 @@ impl Future for ResponseFuture {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(response))) => {
                     this.app.set(None);
-                    Ok(Some(response))
+                    Ok(response)
                 }
                 Err(payload) => {
                     exchange.panicked(&*payload);
                     drop_poisoned(&mut this.app, payload);
-                    Err(Panicked)
+                    Err(Refused::of(Outcome::Panic))
                 }
             }
         };
         let exchange = this.exchange.take().expect("invariant: seen above");
         let head_only = *this.head_only;
-        let response = match polled {
-            Ok(Some(response)) => match this.breach.as_ref().and_then(|breach| breach.get()) {
-                // The handler could not know which limit the body broke; it may have said something kinder.
-                Some(outcome) if !response.status().is_success() => refuse(exchange, outcome, head_only),
-                _ => whole(exchange, response, head_only),
-            },
-            Ok(None) => refuse(exchange, this.answer.unwrap_or(Outcome::TooLarge), head_only),
-            Err(Panicked) => failed(exchange, head_only),
+        let breach = this.breach.as_ref().and_then(|breach| breach.get());
+        let response = match (polled, breach) {
+            // The handler could not know which limit the body broke; it may have said something kinder.
+            (Ok(response), Some(outcome)) if !response.status().is_success() => {
+                refuse(exchange, &Refused::of(outcome), head_only, true)
+            }
+            (Ok(response), _) => whole(exchange, response, head_only),
+            (Err(refused), _) => refuse(exchange, &refused, head_only, *this.unread),
         };
         Poll::Ready(Ok(response))
     }
 }
-
-/// The handler did, and has been dropped.
-struct Panicked;
 
 fn whole(
     mut exchange: Box<Exchange>,
@@ -148,30 +154,23 @@ fn whole(
     response.map(|body| ResponseBody::new(body, exchange, head_only || bodyless))
 }
 
-/// Answers a request whose body broke a limit. The rest of it is not read, so the connection ends here.
+/// Answers in place of a handler. What is `unread` of the request's body is not read, so the connection ends here.
 #[cold]
-fn refuse(mut exchange: Box<Exchange>, outcome: Outcome, head_only: bool) -> Response<ResponseBody> {
-    let status = if outcome == Outcome::Timeout {
-        StatusCode::REQUEST_TIMEOUT
-    } else {
-        StatusCode::PAYLOAD_TOO_LARGE
-    };
-    let mut response = problem::<Bytes>(status);
-    close_after(&exchange, response.headers_mut());
-    exchange.conn().leave_unread();
-    exchange.answer(status.as_u16());
-    exchange.finish(outcome);
-    response.map(|body| ResponseBody::own(body, exchange, head_only))
-}
-
-#[cold]
-fn failed(mut exchange: Box<Exchange>, head_only: bool) -> Response<ResponseBody> {
-    let mut response = problem::<Bytes>(StatusCode::INTERNAL_SERVER_ERROR);
-    if exchange.conn().shared.phase.reached(Phase::Draining) {
+fn refuse(
+    mut exchange: Box<Exchange>,
+    refused: &Refused,
+    head_only: bool,
+    unread: bool,
+) -> Response<ResponseBody> {
+    let mut response = refused.respond::<Bytes>(exchange.captured().context());
+    if unread {
+        exchange.conn().leave_unread();
+    }
+    if unread || exchange.conn().shared.phase.reached(Phase::Draining) {
         close_after(&exchange, response.headers_mut());
     }
-    exchange.answer(500);
-    exchange.finish(Outcome::Panic);
+    exchange.answer(response.status().as_u16());
+    exchange.finish(refused.outcome());
     response.map(|body| ResponseBody::own(body, exchange, head_only))
 }
 

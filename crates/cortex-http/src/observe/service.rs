@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -8,6 +9,7 @@ use axum::Router;
 use bytes::Bytes;
 use cortex_compress::Compress;
 use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -17,6 +19,7 @@ use super::exchange::Exchange;
 use super::future::ResponseFuture;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
+use crate::guard::Refused;
 use crate::outcome::Outcome;
 use crate::shared::Conn;
 
@@ -61,11 +64,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let exchange = Exchange::begin(&self.conn, &request);
+        let mut exchange = Exchange::begin(&self.conn, &request);
         let head_only = request.method() == Method::HEAD;
         let (head, body) = request.into_parts();
-        if declared_length(&head.headers) > self.conn.shared.limits.body_bytes {
-            return ResponseFuture::refused(Outcome::TooLarge, exchange, head_only);
+        if let Err(refused) = guard(&mut exchange, &head) {
+            let unread = !body.is_end_stream();
+            return ResponseFuture::refused(refused, exchange, head_only, unread);
         }
         let (body, breach) = RequestBody::new(body, &self.conn);
         let app = {
@@ -101,6 +105,31 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
     fn call(&self, request: Request<Incoming>) -> ResponseFuture {
         self.0.borrow_mut().call(request)
     }
+}
+
+/// Says how a request is refused that must not get to its handler.
+#[inline]
+fn guard(exchange: &mut Exchange, head: &Parts) -> Result<(), Refused> {
+    if !exchange.conn().shared.guards.admissions().is_empty() {
+        admit(exchange, head)?;
+    }
+    if declared_length(&head.headers) > exchange.conn().shared.limits.body_bytes {
+        return Err(Refused::of(Outcome::TooLarge));
+    }
+    Ok(())
+}
+
+/// Asks the admissions, whose code may be the user's: a panic in it is answered as a handler's is.
+fn admit(exchange: &mut Exchange, head: &Parts) -> Result<(), Refused> {
+    let admitted = {
+        let _guard = exchange.attach();
+        catch_unwind(AssertUnwindSafe(|| exchange.admit(head)))
+    };
+    admitted.unwrap_or_else(|payload| {
+        exchange.panicked(&*payload);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        Err(Refused::of(Outcome::Panic))
+    })
 }
 
 /// Returns the declared length of the body. hyper has refused what is no number, and several that differ.

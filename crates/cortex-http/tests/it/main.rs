@@ -5,6 +5,7 @@ mod bounds;
 mod destructors;
 #[cfg(feature = "grpc")]
 mod grpc;
+mod guards;
 mod health;
 mod lifecycle;
 mod requests;

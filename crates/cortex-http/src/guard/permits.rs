@@ -1,0 +1,59 @@
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::{Completion, Guards, Permit};
+use crate::outcome::Outcome;
+
+/// The permits that a request holds, each with the place of its admission among the guards.
+///
+/// The first has room of its own: one limit of concurrency is the usual case, and costs no allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Permits {
+    first: Option<(usize, Permit)>,
+    more: Vec<(usize, Permit)>,
+    latency: Option<Duration>,
+}
+
+impl Permits {
+    pub(super) fn hold(&mut self, index: usize, permit: Permit) {
+        if permit.token().is_none() {
+            return;
+        }
+        match &mut self.first {
+            None => self.first = Some((index, permit)),
+            Some(_) => self.more.push((index, permit)),
+        }
+    }
+
+    #[inline] // most requests hold none, and pay a comparison
+    pub(crate) const fn are_none(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Remembers how long the head of the response took.
+    pub(crate) fn answered(&mut self, after: Duration) {
+        self.latency = Some(after);
+    }
+
+    /// Gives all of them back; what panics in that goes to `panicked`.
+    pub(crate) fn release(
+        &mut self,
+        guards: &Guards,
+        (outcome, status, duration): (Outcome, Option<u16>, Duration),
+        panicked: impl Fn(&(dyn Any + Send)),
+    ) {
+        let completion = Completion {
+            outcome,
+            status,
+            latency: self.latency,
+            duration,
+        };
+        for (index, permit) in self.first.take().into_iter().chain(self.more.drain(..)) {
+            let released = || guards.admissions()[index].release(permit, &completion);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(released)) {
+                panicked(&*payload);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What stands before the router: admissions, deadlines, bounds; and what answers bear.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cortex_http::{
+    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Limits, Outcome, Permit,
+    Refused,
+};
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{Shop, read_until};
+
+fn outcome(outcome: &str) -> String {
+    format!(r#"http_server_request_outcomes_total{{outcome="{outcome}"}}"#)
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")
+}
+
+/// Returns the value of a header of the first answer in a text.
+fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let head = answer.split("\r\n\r\n").next()?;
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))
+}
+
+#[tokio::test]
+async fn what_exceeds_the_concurrency_is_refused_at_once_until_there_is_room() {
+    let limit = Arc::new(ConcurrencyLimit::fixed(1));
+    let shop = Shop::with(Limits::new(), |server| server.admission(Arc::clone(&limit))).await;
+    let mut first = shop.connect().await;
+    first.write_all(request("/stuck").as_bytes()).await.unwrap();
+    shop.gates.entered.notified().await;
+    assert_eq!(limit.in_flight(), 1);
+
+    // The connection of a request without a body goes on.
+    let mut second = shop.connect().await;
+    for _ in 0..2 {
+        second.write_all(request("/").as_bytes()).await.unwrap();
+        let answer = read_until(&mut second, "}").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
+            "{answer}"
+        );
+        assert_eq!(header(&answer, "retry-after"), Some("1"));
+        assert_eq!(header(&answer, "connection"), None);
+        let body = answer.split("\r\n\r\n").nth(1).unwrap();
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"], 503);
+        assert_eq!(problem["trace_id"].as_str().unwrap().len(), 32);
+    }
+    // One whose body nobody reads ends with the answer.
+    let answer = shop
+        .exchange("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert_eq!(header(&answer, "connection"), Some("close"));
+
+    shop.gates.release.notify_one();
+    read_until(&mut first, "released").await;
+    while limit.in_flight() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(shop.get("/").await.starts_with("HTTP/1.1 200"));
+    shop.until_metric(&outcome("shed"), 3.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_request_is_in_flight_until_its_body_was_sent_or_its_client_left() {
+    let limit = Arc::new(ConcurrencyLimit::fixed(9));
+    let shop = Shop::with(Limits::new(), |server| server.admission(Arc::clone(&limit))).await;
+    for (path, seen) in [("/endless", "xxxx"), ("/broken", "first"), ("/panic", "}")] {
+        let mut socket = shop.connect().await;
+        socket.write_all(request(path).as_bytes()).await.unwrap();
+        read_until(&mut socket, seen).await;
+        if path == "/endless" {
+            assert_eq!(limit.in_flight(), 1);
+        }
+    }
+    let mut socket = shop.connect().await;
+    socket.write_all(request("/stuck").as_bytes()).await.unwrap();
+    shop.gates.entered.notified().await;
+    drop(socket);
+    while limit.in_flight() > 0 {
+        tokio::task::yield_now().await;
+    }
+    shop.close().await;
+}
+
+/// Lets all in, and counts what it was told by outcome.
+#[derive(Default)]
+struct Told {
+    ok: AtomicU64,
+    other: AtomicU64,
+}
+
+impl Admission for Told {
+    fn admit(&self, request: &AdmissionRequest<'_>) -> Result<Permit, Refused> {
+        assert!(request.peer().is_some() && request.context().trace_id().is_some());
+        assert_eq!(
+            (request.method().as_str(), request.uri().path(), request.route()),
+            ("GET", "/users/7", "/users/{id}")
+        );
+        Ok(Permit::tracked(7))
+    }
+
+    fn release(&self, permit: Permit, completion: &Completion) {
+        assert_eq!(permit, Permit::tracked(7));
+        let counter = if completion.outcome == Outcome::Ok {
+            assert!(completion.latency <= Some(completion.duration) && completion.status == Some(200));
+            &self.ok
+        } else {
+            &self.other
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn stage(&self) -> AdmissionStage {
+        AdmissionStage::LoadShed
+    }
+}
+
+struct Panics;
+
+impl Admission for Panics {
+    fn admit(&self, _: &AdmissionRequest<'_>) -> Result<Permit, Refused> {
+        panic!("seeded")
+    }
+}
+
+struct PanicsLater;
+
+impl Admission for PanicsLater {
+    fn admit(&self, _: &AdmissionRequest<'_>) -> Result<Permit, Refused> {
+        Ok(Permit::tracked(0))
+    }
+
+    fn release(&self, _: Permit, _: &Completion) {
+        panic!("seeded")
+    }
+}
+
+#[tokio::test]
+async fn an_admission_hears_how_each_request_ended_and_its_panic_is_a_500() {
+    let told = Arc::new(Told::default());
+    let shop = Shop::with(Limits::new(), |server| {
+        server.admission(PanicsLater).admission(Arc::clone(&told))
+    })
+    .await;
+    assert!(shop.get("/users/7").await.ends_with("\r\n\r\n7"));
+    shop.until_metric(&outcome("ok"), 1.0).await;
+    assert!(shop.get("/users/7").await.ends_with("\r\n\r\n7"));
+    while told.ok.load(Ordering::Relaxed) < 2 {
+        tokio::task::yield_now().await;
+    }
+    shop.close().await;
+
+    let shop = Shop::with(Limits::new(), |server| {
+        server.admission(Panics).admission(Arc::clone(&told))
+    })
+    .await;
+    let answer = shop.get("/users/7").await;
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    assert!(!answer.contains("seeded"));
+    shop.until_metric(&outcome("panic"), 1.0).await;
+    shop.close().await;
+    assert_eq!(told.other.load(Ordering::Relaxed), 1);
+}
