@@ -4,6 +4,7 @@
 mod access;
 mod address;
 mod admin;
+mod deadline_header;
 mod error;
 mod guard;
 mod health_metrics;
@@ -28,7 +29,7 @@ pub use self::address::{ClientAddress, TrustedProxies};
 pub use self::admin::Admin;
 pub use self::error::{Error, ErrorKind};
 pub use self::guard::{
-    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Permit, Refused,
+    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, Permit, Refused,
 };
 pub use self::health_metrics::HealthMetrics;
 pub use self::lifecycle::Lifecycle;

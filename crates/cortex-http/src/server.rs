@@ -17,7 +17,7 @@ use crate::access::AccessLog;
 use crate::address::{Addresses, ClientAddress};
 use crate::admin::{Admin, AdminThread, routes};
 use crate::error::{Error, ErrorKind};
-use crate::guard::{Admission, Guards};
+use crate::guard::{Admission, Deadlines, Guards};
 use crate::health_metrics::{HealthMetrics, collect_states};
 use crate::lifecycle::{Lifecycle, PhaseCell};
 use crate::limits::Limits;
@@ -90,7 +90,7 @@ impl Server {
             lifecycle: Lifecycle::local(),
             access: AccessLog::new(),
             clock: Arc::new(SystemClock),
-            guards: Guards::default(),
+            guards: Guards::new(Deadlines::new()),
         }
     }
 
@@ -164,6 +164,13 @@ impl Server {
     /// calls. Default: none.
     pub fn admission(mut self, admission: impl Admission) -> Self {
         self.guards.add(admission);
+        self
+    }
+
+    /// Says how long requests may take until their responses begin. Default: [`Deadlines::new`], a minute, or less where
+    /// the client says so.
+    pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.guards.deadlines = deadlines;
         self
     }
 
@@ -283,7 +290,8 @@ impl Server {
         Ok(Running::new(local_addr, health, drain))
     }
 
-    /// Makes the service without a socket: for tests, and for a server of your own.
+    /// Makes the service without a socket: for tests, and for a server of your own. Requests whose handlers wait need a
+    /// tokio runtime with its timer, unless they have no [deadline](Self::deadlines).
     ///
     /// # Errors
     ///
@@ -313,7 +321,7 @@ impl Server {
         let (router, table) = self.routes.into_parts();
         let mut shared = Shared::new(table, limits, self.tracer, self.access, self.clock);
         shared.addresses = self.addresses;
-        shared.guards = self.guards;
+        shared.guards = self.guards.checked()?;
         if let Some(registry) = &self.registry {
             let metrics = HttpMetrics::register(registry, &shared.table);
             shared.metrics = Some(metrics.map_err(|error| taken(&error))?);

@@ -1,19 +1,40 @@
 use std::fmt;
 
-use super::{Admission, AdmissionRequest, Permits, Refused};
+use super::{Admission, AdmissionRequest, Deadlines, Permits, Refused};
+use crate::error::Error;
 
 /// What a service guards its router with; nothing by default.
-#[derive(Default)]
 pub(crate) struct Guards {
     /// In the order in which they are asked.
     admissions: Vec<Box<dyn Admission>>,
+    pub(crate) deadlines: Deadlines,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Self::new(Deadlines::off())
+    }
 }
 
 impl Guards {
+    pub(crate) const fn new(deadlines: Deadlines) -> Self {
+        Self {
+            admissions: Vec::new(),
+            deadlines,
+        }
+    }
+
     pub(crate) fn add(&mut self, admission: impl Admission) {
         let stage = admission.stage();
         let at = self.admissions.partition_point(|other| other.stage() <= stage);
         self.admissions.insert(at, Box::new(admission));
+    }
+
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        Ok(Self {
+            deadlines: self.deadlines.checked()?,
+            ..self
+        })
     }
 
     pub(crate) fn admissions(&self) -> &[Box<dyn Admission>] {
@@ -33,6 +54,7 @@ impl fmt::Debug for Guards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guards")
             .field("admissions", &self.admissions.len())
+            .field("deadlines", &self.deadlines)
             .finish_non_exhaustive()
     }
 }

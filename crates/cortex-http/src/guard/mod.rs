@@ -2,12 +2,14 @@
 
 mod admission;
 mod concurrency;
+mod deadlines;
 mod guards;
 mod permits;
 mod refused;
 
 pub use self::admission::{Admission, AdmissionRequest, AdmissionStage, Completion, Permit};
 pub use self::concurrency::ConcurrencyLimit;
+pub use self::deadlines::Deadlines;
 pub(crate) use self::guards::Guards;
 pub(crate) use self::permits::Permits;
 pub use self::refused::Refused;

@@ -1,6 +1,7 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use cortex_core::Deadline;
 use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart};
 use http::Request;
 use http::request::Parts;
@@ -103,6 +104,15 @@ impl Exchange {
     /// Makes the request's context, `tracestate` and baggage current.
     pub(crate) fn attach(&self) -> CapturedGuard {
         self.captured.attach()
+    }
+
+    /// Sets the deadline in the request's context; says whether there is time at all.
+    #[inline]
+    pub(crate) fn limit(&mut self, limit: Duration) -> bool {
+        let deadline = Deadline::after(self.started, limit);
+        let context = self.captured.context().with_deadline(deadline);
+        self.captured = std::mem::take(&mut self.captured).with_context(context);
+        !limit.is_zero()
     }
 
     pub(crate) fn answer(&mut self, status: u16) {

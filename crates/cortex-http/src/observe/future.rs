@@ -2,10 +2,10 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use axum::routing::future::RouteFuture;
@@ -14,6 +14,7 @@ use cortex_compress::CompressBody;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
+use tokio::time::Sleep;
 
 use super::exchange::Exchange;
 use super::request_body::Breach;
@@ -44,6 +45,8 @@ pin_project! {
         head_only: bool,
         // A body was refused without a look at it.
         unread: bool,
+        // Made when the handler waits for the first time: most answer at once.
+        timer: Option<Pin<Box<Sleep>>>,
     }
 
     impl PinnedDrop for ResponseFuture {
@@ -69,6 +72,7 @@ impl ResponseFuture {
             answer: None,
             head_only,
             unread: false,
+            timer: None,
         }
     }
 
@@ -86,6 +90,7 @@ impl ResponseFuture {
             answer: Some(answer),
             head_only,
             unread,
+            timer: None,
         }
     }
 }
@@ -109,7 +114,18 @@ impl Future for ResponseFuture {
                 .expect("invariant: set until it is ready");
             let _guard = exchange.attach();
             match catch_unwind(AssertUnwindSafe(|| app.poll(cx))) {
-                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Pending) => {
+                    ready!(poll_deadline(exchange, this.timer, cx));
+                    stop(&mut this.app, exchange);
+                    // Whoever was waited for was too slow.
+                    let awaited = this.breach.as_ref().is_some_and(|breach| breach.is_awaited());
+                    *this.unread |= exchange.conn().is_unread();
+                    Err(Refused::of(if awaited {
+                        Outcome::Timeout
+                    } else {
+                        Outcome::Deadline
+                    }))
+                }
                 Ok(Poll::Ready(Ok(response))) => {
                     this.app.set(None);
                     Ok(response)
@@ -133,6 +149,25 @@ impl Future for ResponseFuture {
             (Err(refused), _) => refuse(exchange, &refused, head_only, *this.unread),
         };
         Poll::Ready(Ok(response))
+    }
+}
+
+/// Called when the handler waits: ready once the request's deadline has passed.
+fn poll_deadline(exchange: &Exchange, timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+    let Some(deadline) = exchange.captured().context().deadline() else {
+        return Poll::Pending;
+    };
+    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.instant().into())));
+    // A handler that uses up the budget of its task each time would never let its timer be seen.
+    pin!(tokio::task::unconstrained(timer.as_mut())).poll(cx)
+}
+
+/// Drops a handler that is too late, wherever it waits.
+#[cold]
+fn stop(app: &mut Pin<&mut Option<AppFuture>>, exchange: &Exchange) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| app.set(None))) {
+        exchange.panicked(&*payload);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     }
 }
 

@@ -34,15 +34,28 @@ struct Bounds {
     /// Armed at the first pause: a body that arrives at once needs no timer.
     timer: Option<Pin<Box<Sleep>>>,
     ended: bool,
+    awaited: bool,
 }
 
-/// Which limit a request body broke, seen by the future that answers the request.
+/// Which limit a request body broke, and whether somebody waits for it, seen by the future that answers the request.
 #[derive(Debug, Default)]
 pub(crate) struct Breach(AtomicU8);
+
+/// No outcome: the client has not sent the next part of the body.
+const AWAITED: u8 = u8::MAX;
 
 impl Breach {
     fn set(&self, outcome: Outcome) {
         self.0.store(outcome as u8, Ordering::Relaxed);
+    }
+
+    fn await_client(&self, awaited: bool) {
+        self.0.store(if awaited { AWAITED } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Says whether it was the client that was waited for.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == AWAITED
     }
 
     /// Returns [`Outcome::Timeout`], [`Outcome::TooLarge`] or nothing.
@@ -68,6 +81,7 @@ impl<B: Body> RequestBody<B> {
             until: conn.shared.clock.now() + limits.body,
             timer: None,
             ended: false,
+            awaited: false,
         };
         (
             Self {
@@ -86,6 +100,13 @@ impl Bounds {
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
         timer.as_mut().poll(cx)
+    }
+
+    fn await_client(&mut self, awaited: bool) {
+        if self.awaited != awaited {
+            self.awaited = awaited;
+            self.breach.await_client(awaited);
+        }
     }
 
     fn broken(&mut self, outcome: Outcome) -> BodyLimit {
@@ -120,9 +141,11 @@ where
             .map(|frame| frame.map(|frame| frame.map_err(Into::into)));
         let Some(bounds) = bounds else { return frame };
         let Poll::Ready(frame) = frame else {
+            bounds.await_client(true);
             ready!(bounds.poll_expired(cx));
             return Poll::Ready(Some(Err(bounds.broken(Outcome::Timeout).into())));
         };
+        bounds.await_client(false);
         let length = frame
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref())

@@ -113,6 +113,12 @@ fn guard(exchange: &mut Exchange, head: &Parts) -> Result<(), Refused> {
     if !exchange.conn().shared.guards.admissions().is_empty() {
         admit(exchange, head)?;
     }
+    let limit = exchange.conn().shared.guards.deadlines.find(head);
+    if let Some(limit) = limit
+        && !exchange.limit(limit)
+    {
+        return Err(Refused::of(Outcome::Deadline));
+    }
     if declared_length(&head.headers) > exchange.conn().shared.limits.body_bytes {
         return Err(Refused::of(Outcome::TooLarge));
     }

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use axum::body::Body;
+use axum::routing::get;
+use cortex_core::{Clock, SystemClock};
 use cortex_http::{
-    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Limits, Outcome, Permit,
-    Refused,
+    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, Limits, Outcome,
+    Permit, Refused, Routes, Server,
 };
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
-use crate::support::{Shop, read_until};
+use crate::support::{Shop, read_to_end, read_until};
 
 fn outcome(outcome: &str) -> String {
     format!(r#"http_server_request_outcomes_total{{outcome="{outcome}"}}"#)
@@ -169,4 +175,115 @@ async fn an_admission_hears_how_each_request_ended_and_its_panic_is_a_500() {
     shop.until_metric(&outcome("panic"), 1.0).await;
     shop.close().await;
     assert_eq!(told.other.load(Ordering::Relaxed), 1);
+}
+
+const SHORT: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn a_handler_that_hangs_is_dropped_at_the_deadline_and_answered_504() {
+    let shop = Shop::with(Limits::new(), |server| {
+        server.deadlines(Deadlines::new().limit(SHORT))
+    })
+    .await;
+    let mut socket = shop.connect().await;
+    for _ in 0..2 {
+        socket.write_all(request("/stuck").as_bytes()).await.unwrap();
+        let answer = read_until(&mut socket, "}").await;
+        assert!(answer.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{answer}");
+        assert_eq!(header(&answer, "content-type"), Some("application/problem+json"));
+        assert_eq!(header(&answer, "connection"), None);
+    }
+    // The handlers are gone: nobody takes what would release them.
+    shop.until_metric(&outcome("deadline"), 2.0).await;
+    assert_eq!(Arc::strong_count(&shop.gates.release), 2); // the test's and the route's
+    // A response that has begun goes on.
+    let mut streaming = shop.connect().await;
+    streaming.write_all(request("/endless").as_bytes()).await.unwrap();
+    socket.write_all(request("/stuck").as_bytes()).await.unwrap();
+    read_until(&mut streaming, "xxxx").await;
+    read_until(&mut socket, "}").await;
+    read_until(&mut streaming, "xxxx").await;
+    drop(streaming);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_client_says_how_long_it_waits_and_the_handler_knows() {
+    async fn left() -> String {
+        let deadline = cortex_core::Context::current().deadline();
+        let left = deadline.map(|deadline| deadline.remaining(SystemClock.now()).as_millis());
+        left.map_or("none".into(), |left| left.to_string())
+    }
+    let routes = || Routes::new().route("/", get(left));
+    let ask = async |deadlines: Deadlines, asked: &str| {
+        let server = Server::new(routes()).deadlines(deadlines);
+        let running = server.start("127.0.0.1:0").await.unwrap();
+        let mut socket = TcpStream::connect(running.local_addr()).await.unwrap();
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-request-timeout-ms: {asked}\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        read_to_end(&mut socket).await
+    };
+    let body = |answer: &str| answer.split("\r\n\r\n").nth(1).unwrap().to_owned();
+    let left = |answer: String| body(&answer).parse::<u64>().unwrap();
+    assert!((50_000..=60_000).contains(&left(ask(Deadlines::new(), "").await)));
+    assert!((20_000..=30_000).contains(&left(ask(Deadlines::new(), "30000").await)));
+    assert!((50_000..=60_000).contains(&left(ask(Deadlines::new(), "90000").await)));
+    assert_eq!(body(&ask(Deadlines::off(), "30000").await), "none");
+    // Its time is up already: the handler does not run.
+    assert!(ask(Deadlines::new(), "0").await.starts_with("HTTP/1.1 504"));
+}
+
+#[tokio::test]
+async fn a_grpc_call_is_answered_by_the_deadline_that_it_names() {
+    let shop = Shop::open(Limits::new()).await;
+    let io = TokioIo::new(shop.connect().await);
+    let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let ask = |timeout: &str| {
+        let request = http::Request::get("http://a/stuck")
+            .header("grpc-timeout", timeout)
+            .header("content-type", "application/grpc");
+        request.body(Body::empty()).unwrap()
+    };
+    for timeout in ["20m", "0S"] {
+        let response = send.send_request(ask(timeout)).await.unwrap();
+        assert_eq!(response.status(), 504);
+    }
+    shop.until_metric(&outcome("deadline"), 2.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn who_is_slow_decides_between_408_and_504() {
+    let shop = Shop::with(Limits::new(), |server| {
+        server.deadlines(Deadlines::new().limit(SHORT))
+    })
+    .await;
+    let slow = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nfive!";
+    let answer = shop.exchange(slow).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert_eq!(header(&answer, "connection"), Some("close"));
+    shop.until_metric(&outcome("timeout"), 1.0).await;
+    // The body is there, and the handler does something else.
+    let stuck = "GET /stuck HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nfive!";
+    assert!(shop.exchange(stuck).await.starts_with("HTTP/1.1 504"));
+    shop.until_metric(&outcome("deadline"), 1.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_deadline_of_nothing_does_not_start() {
+    let deadlines = Deadlines::new().limit(Duration::ZERO);
+    let error = Server::new(Routes::new())
+        .deadlines(deadlines)
+        .service()
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("allow at least a millisecond"),
+        "{error}"
+    );
 }
