@@ -29,7 +29,8 @@ pub use self::address::{ClientAddress, TrustedProxies};
 pub use self::admin::Admin;
 pub use self::error::{Error, ErrorKind};
 pub use self::guard::{
-    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, Permit, Refused,
+    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, LoadShed, Permit,
+    RateLimit, Refused,
 };
 pub use self::health_metrics::HealthMetrics;
 pub use self::lifecycle::Lifecycle;

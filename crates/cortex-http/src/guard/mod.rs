@@ -1,15 +1,21 @@
 //! What stands between observation and the router: who is let in, for how long, and what every answer bears.
 
 mod admission;
+mod buckets;
 mod concurrency;
 mod deadlines;
+mod gcra;
 mod guards;
+mod load_shed;
 mod permits;
+mod rate_limit;
 mod refused;
 
 pub use self::admission::{Admission, AdmissionRequest, AdmissionStage, Completion, Permit};
 pub use self::concurrency::ConcurrencyLimit;
 pub use self::deadlines::Deadlines;
 pub(crate) use self::guards::Guards;
+pub use self::load_shed::LoadShed;
 pub(crate) use self::permits::Permits;
+pub use self::rate_limit::RateLimit;
 pub use self::refused::Refused;

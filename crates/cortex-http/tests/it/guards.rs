@@ -8,12 +8,13 @@ use axum::body::Body;
 use axum::routing::get;
 use cortex_core::{Clock, SystemClock};
 use cortex_http::{
-    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, Limits, Outcome,
-    Permit, Refused, Routes, Server,
+    Admin, Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, Limits,
+    LoadShed, Outcome, Permit, RateLimit, Refused, Routes, Server,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 
 use crate::support::{Shop, read_to_end, read_until};
 
@@ -286,4 +287,78 @@ async fn a_deadline_of_nothing_does_not_start() {
         error.to_string().contains("allow at least a millisecond"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_client_that_asks_too_often_is_answered_429_and_others_are_served() {
+    let by_key = RateLimit::new(2, Duration::from_hours(1)).by_header("x-key".parse().unwrap());
+    let shop = Shop::with(Limits::new(), |server| server.admission(by_key)).await;
+    let mut socket = shop.connect().await;
+    let ask = async |socket: &mut TcpStream, key: &str| {
+        let request = format!("GET / HTTP/1.1\r\nhost: a\r\nx-key: {key}\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_until(socket, "\r\n\r\n").await;
+        let length = header(&answer, "content-length").unwrap().parse().unwrap();
+        let mut body = vec![0; length];
+        socket.read_exact(&mut body).await.unwrap();
+        answer
+    };
+    for key in ["a", "b"] {
+        for _ in 0..2 {
+            assert!(ask(&mut socket, key).await.starts_with("HTTP/1.1 200"));
+        }
+    }
+    let answer = ask(&mut socket, "a").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"),
+        "{answer}"
+    );
+    let wait: u64 = header(&answer, "retry-after").unwrap().parse().unwrap();
+    assert!((1500..=1800).contains(&wait), "{wait}");
+    assert_eq!(header(&answer, "content-type"), Some("application/problem+json"));
+    assert!(ask(&mut socket, "c").await.starts_with("HTTP/1.1 200"));
+    shop.until_metric(&outcome("rate_limited"), 1.0).await;
+    shop.until_metric(&outcome("ok"), 5.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_key_that_panics_is_a_500_and_a_client_without_one_is_not_limited() {
+    let limit = RateLimit::new(1, Duration::from_hours(1)).by_key(|request| {
+        assert!(request.route() != "/big", "seeded");
+        None::<u8>
+    });
+    let shop = Shop::with(Limits::new(), |server| server.admission(limit)).await;
+    for _ in 0..3 {
+        assert!(shop.get("/big").await.starts_with("HTTP/1.1 500"));
+        assert!(shop.get("/").await.starts_with("HTTP/1.1 200"));
+    }
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_late_runtime_sheds_requests_but_no_probe() {
+    // Any beat is a little late, so that this runtime is.
+    let shed = LoadShed::new(&Handle::current(), Duration::ZERO);
+    let shop = Shop::with(Limits::new(), |server| {
+        let admin = Admin::bind("127.0.0.1:0");
+        server.admission(shed).admin(admin)
+    })
+    .await;
+    let refused = async {
+        while !shop
+            .get("/")
+            .await
+            .starts_with("HTTP/1.1 503 Service Unavailable\r\n")
+        {}
+    };
+    tokio::time::timeout(Duration::from_secs(20), refused)
+        .await
+        .unwrap();
+    let admin = shop.running.admin_addr().unwrap();
+    for _ in 0..3 {
+        let probe = crate::support::get_from(admin, "/livez").await;
+        assert!(probe.starts_with("HTTP/1.1 200"), "{probe}");
+    }
+    shop.close().await;
 }

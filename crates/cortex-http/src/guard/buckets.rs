@@ -1,0 +1,156 @@
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::gcra::Gcra;
+
+/// The buckets of many clients in memory of a fixed size.
+///
+/// A client's bucket lives in one of many small sets, chosen by the hash of its key; the hash stands for the key, so that
+/// a long key takes no more room than a short one. In a full set a bucket that has filled up again makes room: it says
+/// nothing any more. If all of them are in use, the client shares the set's last bucket with others that found no room.
+///
+/// So nobody's bucket is ever emptied or refilled by what others do: who comes with ever new keys gets, once the sets
+/// are full, less than a bucket for each, and those who were there before notice nothing. Which set a key is in depends
+/// on secret random numbers.
+#[derive(Debug)]
+pub(super) struct Buckets {
+    sets: Box<[Mutex<Set>]>,
+}
+
+/// How many clients a set has room for; looking through it reads four cache lines.
+const WAYS: usize = 15;
+
+#[derive(Debug)]
+struct Set {
+    /// The hash of a key, and when its bucket is full again. The key of one that is full counts no more.
+    own: [(u64, u64); WAYS],
+    shared: u64,
+}
+
+impl Buckets {
+    /// Makes room for about so many clients at once: sets are half full then, and hardly ever overflow.
+    pub(super) fn new(clients: usize) -> Self {
+        let sets = clients.div_ceil(WAYS / 2).max(1);
+        let set = || {
+            Mutex::new(Set {
+                own: [(0, 0); WAYS],
+                shared: 0,
+            })
+        };
+        Self {
+            sets: std::iter::repeat_with(set).take(sets).collect(),
+        }
+    }
+
+    /// Takes a token of this client's bucket at `now`, in nanoseconds; or says how long there is none.
+    pub(super) fn take(&self, gcra: Gcra, key: u64, now: u64) -> Result<(), Duration> {
+        // The high bits choose the set, all of them the bucket in it.
+        let set = (u128::from(key) * self.sets.len() as u128) >> u64::BITS;
+        let set = usize::try_from(set).expect("invariant: less than the number of sets");
+        self.sets[set]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(gcra, key, now)
+    }
+}
+
+impl Set {
+    fn take(&mut self, gcra: Gcra, key: u64, now: u64) -> Result<(), Duration> {
+        let mut free = None;
+        for (index, &(owner, full_at)) in self.own.iter().enumerate() {
+            if full_at <= now {
+                free = Some(index);
+            } else if owner == key {
+                self.own[index].1 = gcra.take(full_at, now)?;
+                return Ok(());
+            }
+        }
+        match free {
+            // Not a full one, while there are some who found no room: this may be one of them.
+            Some(index) => self.own[index] = (key, gcra.take(self.shared, now)?),
+            None => self.shared = gcra.take(self.shared, now)?,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use std::num::NonZero;
+
+    fn gcra(count: u32, period: u64) -> Gcra {
+        let count = NonZero::new(count).expect("not zero");
+        Gcra::new(count, Duration::from_nanos(period), count)
+    }
+
+    proptest! {
+        #[test]
+        fn each_client_has_a_bucket_while_there_is_room(
+            requests in prop::collection::vec((0_u64..14, 0_u64..300), 0..400),
+        ) {
+            let (buckets, gcra) = (Buckets::new(1), gcra(3, 1000)); // one set
+            let mut model = HashMap::new();
+            let mut now = 0;
+            for (key, pause) in requests {
+                now += pause;
+                let state = model.entry(key).or_insert(0);
+                let expected = gcra.take(*state, now);
+                prop_assert_eq!(buckets.take(gcra, key, now), expected.map(|next| *state = next));
+            }
+        }
+
+        /// Whatever a crowd does: who has a bucket keeps it, and no key gets more than its own bucket would give.
+        #[test]
+        fn a_crowd_takes_nothing_from_those_who_were_there_and_gives_nobody_more(
+            requests in prop::collection::vec((any::<u64>(), 0_u64..40), 0..600), early in 1_u64..9,
+        ) {
+            let (buckets, gcra) = (Buckets::new(1), gcra(3, 1000));
+            let (mut model, mut now) = (HashMap::new(), 0);
+            let first = early << 40;
+            for (key, pause) in requests {
+                now += pause;
+                for key in [first, key % 40] {
+                    let state = model.entry(key).or_insert(0);
+                    let alone = gcra.take(*state, now);
+                    let taken = buckets.take(gcra, key, now);
+                    if key == first {
+                        prop_assert_eq!(taken.is_ok(), alone.is_ok()); // never quiet, so it keeps its bucket
+                    }
+                    prop_assert!(taken.is_err() || alone.is_ok(), "{} got more than its share", key);
+                    if taken.is_ok() {
+                        *state = alone.unwrap();
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn new_keys_do_not_refill_a_bucket_and_share_what_is_left() {
+        let (buckets, gcra) = (Buckets::new(1), gcra(2, 1_000_000));
+        assert!((0..2).all(|_| buckets.take(gcra, 7, 0).is_ok()));
+        let crowd = (1000..2000)
+            .filter(|key| buckets.take(gcra, *key, 1).is_ok())
+            .count();
+        assert_eq!(crowd, WAYS - 1 + 2); // a bucket each, and two tokens for all the others
+        assert!(buckets.take(gcra, 7, 2).is_err());
+        assert!(buckets.take(gcra, 7, 1_000_000).is_ok());
+    }
+
+    #[test]
+    fn sets_are_large_enough_for_as_many_clients_as_there_should_be_room_for() {
+        use std::hash::{BuildHasher, RandomState};
+        let (clients, random) = (10_000, RandomState::new());
+        let (buckets, gcra) = (Buckets::new(clients), gcra(1, 1_000_000));
+        let refused = (0..clients).filter(|client| {
+            let key = random.hash_one(client);
+            buckets.take(gcra, key, 0).is_err()
+        });
+        // Sets of seven on average: one in about 230 sets has more than fifteen.
+        assert!(refused.count() < clients / 50);
+        assert_eq!(size_of::<Mutex<Set>>(), 256);
+    }
+}

@@ -1,0 +1,177 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use super::gcra::nanos;
+use super::{Admission, AdmissionRequest, AdmissionStage, Permit, Refused};
+
+/// Refuses requests with 503 while the runtime is late: more is ready to run than its workers get done.
+///
+/// A task on the runtime wakes every 25 ms, and how much later than that it runs is how long everything on it waits for
+/// a worker before it runs at all. That is the delay that all requests suffer and that no handler can see. It needs no
+/// knowledge of what the handlers do, and is zero however many of them wait for something else. Above the bound,
+/// requests are refused until a later beat was in time; one that is overdue counts as late already.
+///
+/// Refusing costs a small part of what most handlers do, so that those who are served are served in time. It cannot
+/// help against a handler that blocks its worker: that one is to be mended.
+///
+/// Put a [`ConcurrencyLimit`](crate::ConcurrencyLimit) beside it where handlers wait for what has limits of its own.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use cortex_http::{LoadShed, Routes, Server};
+/// use std::time::Duration;
+/// use tokio::runtime::Handle;
+///
+/// let shed = LoadShed::new(&Handle::current(), Duration::from_millis(100));
+/// let server = Server::new(Routes::new()).admission(shed);
+/// # drop(server);
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct LoadShed {
+    pulse: Arc<Pulse>,
+    max_lag: Duration,
+    retry_after: Duration,
+    task: AbortHandle,
+}
+
+/// What the task writes; times are nanoseconds since its start.
+struct Pulse {
+    start: Instant,
+    /// When the next beat is due.
+    due: AtomicU64,
+    /// How late the last one was.
+    lag: AtomicU64,
+}
+
+const BEAT: Duration = Duration::from_millis(25);
+
+impl LoadShed {
+    /// Watches this runtime, which is to be the one that serves, and refuses while it is later than `max_lag`; 100 ms
+    /// is a lot. The task ends when this is dropped.
+    ///
+    /// # Panics
+    ///
+    /// The runtime has no timer: not here but in the task, and nothing is ever refused then.
+    pub fn new(runtime: &Handle, max_lag: Duration) -> Self {
+        let _guard = runtime.enter();
+        let start = tokio::time::Instant::now();
+        let pulse = Arc::new(Pulse {
+            start: start.into_std(),
+            due: AtomicU64::new(u64::MAX),
+            lag: AtomicU64::new(0),
+        });
+        let task = runtime.spawn(beat(Arc::downgrade(&pulse), start));
+        Self {
+            pulse,
+            max_lag,
+            retry_after: Duration::from_secs(1),
+            task: task.abort_handle(),
+        }
+    }
+
+    /// Tells those who are refused to wait so long. Default 1 s.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = wait;
+        self
+    }
+
+    fn lag(&self, now: Instant) -> Duration {
+        let pulse = &self.pulse;
+        let now = nanos(now.saturating_duration_since(pulse.start));
+        let overdue = now.saturating_sub(pulse.due.load(Ordering::Relaxed));
+        Duration::from_nanos(overdue.max(pulse.lag.load(Ordering::Relaxed)))
+    }
+}
+
+async fn beat(pulse: Weak<Pulse>, start: tokio::time::Instant) {
+    let mut due = tokio::time::Instant::now() + BEAT;
+    loop {
+        if let Some(pulse) = pulse.upgrade() {
+            pulse.due.store(nanos(due - start), Ordering::Relaxed);
+        }
+        tokio::time::sleep_until(due).await;
+        let Some(pulse) = pulse.upgrade() else { return };
+        let now = tokio::time::Instant::now();
+        pulse.lag.store(nanos(now - due), Ordering::Relaxed);
+        due = now + BEAT;
+    }
+}
+
+impl Admission for LoadShed {
+    fn admit(&self, request: &AdmissionRequest<'_>) -> Result<Permit, Refused> {
+        if self.lag(request.received_at()) > self.max_lag {
+            return Err(Refused::overloaded().retry_after(self.retry_after));
+        }
+        Ok(Permit::untracked())
+    }
+
+    fn stage(&self) -> AdmissionStage {
+        AdmissionStage::LoadShed
+    }
+}
+
+impl Drop for LoadShed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for LoadShed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadShed")
+            .field("max_lag", &self.max_lag)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    fn ask(shed: &LoadShed, later: Duration) -> Result<Permit, Refused> {
+        let (head, ()) = http::Request::new(()).into_parts();
+        let now = tokio::time::Instant::now().into_std() + later;
+        shed.admit(&AdmissionRequest::new(&head, now))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refuses_from_a_late_beat_until_one_that_is_in_time() {
+        let max_lag = Duration::from_millis(100);
+        let shed = LoadShed::new(&Handle::current(), max_lag).retry_after(Duration::from_secs(3));
+        for _ in 0..5 {
+            assert_eq!(ask(&shed, Duration::ZERO), Ok(Permit::untracked()));
+            advance(BEAT).await;
+            tokio::task::yield_now().await;
+        }
+        advance(BEAT + max_lag + Duration::from_millis(9)).await; // the workers were busy
+        let refused = Refused::overloaded().retry_after(Duration::from_secs(3));
+        assert_eq!(ask(&shed, Duration::ZERO), Err(refused));
+        tokio::time::sleep(BEAT * 2).await;
+        assert!(ask(&shed, Duration::ZERO).is_ok());
+        // No beat comes at all.
+        assert!(ask(&shed, max_lag).is_ok());
+        assert!(ask(&shed, max_lag + BEAT * 2).is_err());
+        assert_eq!(format!("{shed:?}"), "LoadShed { max_lag: 100ms, .. }");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_task_ends_with_its_owner() {
+        let runtime = Handle::current();
+        let shed = LoadShed::new(&runtime, Duration::ZERO);
+        tokio::time::sleep(BEAT * 3).await;
+        assert_eq!(runtime.metrics().num_alive_tasks(), 1);
+        drop(shed);
+        tokio::task::yield_now().await;
+        assert_eq!(runtime.metrics().num_alive_tasks(), 0);
+    }
+}
