@@ -24,6 +24,8 @@ pub struct Limits {
     pub(crate) body: Duration,
     pub(crate) body_bytes: u64,
     pub(crate) streams: u32,
+    /// axum's extractors take as much as `body_bytes` says.
+    pub(crate) extractors: bool,
 }
 
 impl Limits {
@@ -39,6 +41,7 @@ impl Limits {
             body: Duration::from_mins(1),
             body_bytes: 16 << 20,
             streams: 256,
+            extractors: false,
         }
     }
 
@@ -93,11 +96,16 @@ impl Limits {
         self
     }
 
-    /// Answers 413 to a request body larger than this. Default 16 MiB. axum's extractors have a limit of their own, 2 MB
-    /// unless a `DefaultBodyLimit` says otherwise.
+    /// Answers 413 to a request body larger than this. Default 16 MiB for handlers that read it piece by piece; axum's
+    /// extractors, which hold it whole, take 2 MB. Once it is set, it is the limit of both, but where a
+    /// `DefaultBodyLimit` within the router says otherwise.
+    ///
+    /// A body that declares to be larger is refused before its handler runs, and before the client of an
+    /// `Expect: 100-continue` sends it.
     #[must_use]
     pub const fn body_bytes(mut self, bytes: u64) -> Self {
         self.body_bytes = bytes;
+        self.extractors = true;
         self
     }
 

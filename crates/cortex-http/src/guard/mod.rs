@@ -19,3 +19,4 @@ pub use self::load_shed::LoadShed;
 pub(crate) use self::permits::Permits;
 pub use self::rate_limit::RateLimit;
 pub use self::refused::Refused;
+pub(crate) use self::refused::problem;

@@ -11,15 +11,16 @@ use axum::body::Body;
 use axum::routing::future::RouteFuture;
 use bytes::Bytes;
 use cortex_compress::CompressBody;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 use super::exchange::Exchange;
 use super::request_body::Breach;
 use super::response_body::ResponseBody;
-use crate::guard::Refused;
+use crate::guard::{Refused, problem};
 use crate::lifecycle::Phase;
 use crate::outcome::Outcome;
 
@@ -184,9 +185,44 @@ fn whole(
     if exchange.conn().shared.phase.reached(Phase::Draining) && status != StatusCode::SWITCHING_PROTOCOLS {
         close_after(&exchange, response.headers_mut());
     }
+    if is_bare(&response) {
+        return explain(exchange, response, head_only);
+    }
     let bodyless =
         status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
     response.map(|body| ResponseBody::new(body, exchange, head_only || bodyless))
+}
+
+/// Says whether an error came without a word, as those of axum's own fallbacks do.
+#[inline]
+fn is_bare(response: &Response<CompressBody<Body>>) -> bool {
+    let status = response.status();
+    (status == StatusCode::NOT_FOUND || status == StatusCode::METHOD_NOT_ALLOWED)
+        && response.body().is_end_stream()
+        && !response.headers().contains_key(CONTENT_TYPE)
+}
+
+#[cold]
+fn explain(
+    exchange: Box<Exchange>,
+    response: Response<CompressBody<Body>>,
+    head_only: bool,
+) -> Response<ResponseBody> {
+    let (mut head, bare) = response.into_parts();
+    {
+        let _guard = exchange.attach();
+        drop(bare);
+    }
+    let (own, body) = problem(head.status, exchange.captured().context())
+        .respond::<Bytes>()
+        .into_parts();
+    head.headers.remove(CONTENT_LENGTH);
+    for (name, value) in own.headers {
+        if let Some(name) = name {
+            head.headers.entry(name).or_insert(value);
+        }
+    }
+    Response::from_parts(head, ResponseBody::own(body, exchange, head_only))
 }
 
 /// Answers in place of a handler. What is `unread` of the request's body is not read, so the connection ends here.

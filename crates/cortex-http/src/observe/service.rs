@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use bytes::Bytes;
 use cortex_compress::Compress;
 use http::header::CONTENT_LENGTH;
@@ -72,9 +73,14 @@ where
             return ResponseFuture::refused(refused, exchange, head_only, unread);
         }
         let (body, breach) = RequestBody::new(body, &self.conn);
+        let mut request = Request::from_parts(head, body);
+        if breach.is_some() && self.conn.shared.limits.extractors {
+            // Theirs is 2 MB. Only where there is a body: it allocates.
+            DefaultBodyLimit::disable().apply(&mut request);
+        }
         let app = {
             let _guard = exchange.attach();
-            self.app.call(Request::from_parts(head, body))
+            self.app.call(request)
         };
         ResponseFuture::new(app, exchange, breach, head_only)
     }

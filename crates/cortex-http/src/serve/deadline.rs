@@ -54,8 +54,13 @@ const LINGER_TIME: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 1 << 20;
 
 /// RFC 9110, section 15.5.9: a server that times out on a request should say so and close.
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const REQUEST_TIMEOUT: &[u8] = concat!(
+    "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncache-control: no-store\r\n",
+    "content-type: application/problem+json\r\ncontent-length: 120\r\n\r\n",
+    r#"{"type":"about:blank","title":"Request Timeout","status":408,"#,
+    r#""detail":"The head of the request did not arrive in time."}"#
+)
+.as_bytes();
 
 impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
     pub(crate) fn new(io: T, conn: Arc<Conn>, protocol: Protocol, prefix: BytesMut) -> Self {

@@ -362,3 +362,134 @@ async fn a_late_runtime_sheds_requests_but_no_probe() {
     }
     shop.close().await;
 }
+
+/// Returns the problem that an answer is, whose head must describe it.
+fn problem(answer: &str) -> serde_json::Value {
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert_eq!(header(answer, "content-type"), Some("application/problem+json"));
+    assert_eq!(header(answer, "cache-control"), Some("no-store"));
+    assert_eq!(header(answer, "content-length"), Some(&*body.len().to_string()));
+    serde_json::from_str(body).expect("JSON")
+}
+
+#[tokio::test]
+async fn what_the_router_refuses_without_a_word_is_a_problem() {
+    let routes = Routes::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/bare", get(|| async { http::StatusCode::NOT_FOUND }))
+        .route(
+            "/said",
+            get(|| async { (http::StatusCode::NOT_FOUND, "no such thing") }),
+        )
+        .route(
+            "/typed",
+            get(|| async { (http::StatusCode::NOT_FOUND, [("content-type", "text/css")]) }),
+        )
+        .route("/gone", get(|| async { http::StatusCode::GONE }));
+    let running = Server::new(routes).start("127.0.0.1:0").await.unwrap();
+    let ask = async |method: &str, path: &str| {
+        let mut socket = TcpStream::connect(running.local_addr()).await.unwrap();
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        read_to_end(&mut socket).await
+    };
+    for (method, path, status, title) in [
+        ("GET", "/nowhere", 404, "Not Found"),
+        ("GET", "/bare", 404, "Not Found"),
+        ("POST", "/", 405, "Method Not Allowed"),
+    ] {
+        let answer = ask(method, path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        let problem = problem(&answer);
+        assert_eq!(
+            (&problem["status"], &problem["title"]),
+            (&status.into(), &title.into())
+        );
+        assert_eq!(header(&answer, "allow"), (status == 405).then_some("GET,HEAD"));
+    }
+    let head = ask("HEAD", "/nowhere").await;
+    assert!(
+        head.starts_with("HTTP/1.1 404") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+    assert!(ask("GET", "/said").await.ends_with("\r\n\r\nno such thing"));
+    assert_eq!(header(&ask("GET", "/typed").await, "content-length"), Some("0"));
+    assert_eq!(header(&ask("GET", "/gone").await, "content-length"), Some("0"));
+}
+
+#[tokio::test]
+async fn our_own_errors_are_problems() {
+    let limits = Limits::new().header(SHORT).body_bytes(10);
+    let shop = Shop::open(limits).await;
+    for (sent, status) in [
+        ("GET / HT", 408),
+        (
+            "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n",
+            413,
+        ),
+        ("GET /panic HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 500),
+    ] {
+        let answer = shop.exchange(sent).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert_eq!(problem(&answer)["status"], status);
+        assert_eq!(header(&answer, "connection"), Some("close"));
+    }
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
+    let shop = Shop::open(Limits::new().body_bytes(10)).await;
+    let head = |length: u64| {
+        format!("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\nexpect: 100-continue\r\n\r\n")
+    };
+    assert!(shop.exchange(head(11)).await.starts_with("HTTP/1.1 413"));
+    assert!(shop.exchange(head(1 << 60)).await.starts_with("HTTP/1.1 413"));
+    let mut socket = shop.connect().await;
+    socket.write_all(head(5).as_bytes()).await.unwrap();
+    read_until(&mut socket, "HTTP/1.1 100 Continue\r\n\r\n").await;
+    socket.write_all(b"hello").await.unwrap();
+    assert!(read_until(&mut socket, "hello").await.starts_with("HTTP/1.1 200"));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_limit_for_bodies_that_was_set_is_the_one_of_extractors_too() {
+    // What will be refused is not sent: the client would not be read to the end.
+    let post = |bytes: usize, sent: usize| {
+        let head = format!("POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {bytes}");
+        format!("{head}\r\n\r\n{}", "a".repeat(sent))
+    };
+    let shop = Shop::open(Limits::new()).await;
+    let answer = shop.exchange(post(2_200_000, 2_200_000)).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 413") && answer.contains("length limit"),
+        "axum's own"
+    );
+    shop.close().await;
+    let shop = Shop::open(Limits::new().body_bytes(4_000_000)).await;
+    assert!(
+        shop.exchange(post(3_000_000, 3_000_000))
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    let answer = shop.exchange(post(5_000_000, 0)).await;
+    assert_eq!(problem(&answer)["status"], 413);
+    shop.close().await;
+
+    let routes = Routes::new()
+        .route(
+            "/echo",
+            axum::routing::post(|body: axum::body::Bytes| async move { body }),
+        )
+        .map(|router| router.layer(axum::extract::DefaultBodyLimit::max(9)));
+    let server = Server::new(routes).limits(Limits::new().body_bytes(4_000_000));
+    let running = server.start("127.0.0.1:0").await.unwrap();
+    let mut socket = TcpStream::connect(running.local_addr()).await.unwrap();
+    socket.write_all(post(10, 10).as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut socket).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 413") && answer.contains("length limit"),
+        "{answer}"
+    );
+}
