@@ -30,7 +30,7 @@ pub use self::admin::Admin;
 pub use self::error::{Error, ErrorKind};
 pub use self::guard::{
     Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, LoadShed, Permit,
-    RateLimit, Refused,
+    RateLimit, Refused, SecurityHeaders,
 };
 pub use self::health_metrics::HealthMetrics;
 pub use self::lifecycle::Lifecycle;

@@ -17,7 +17,7 @@ use crate::access::AccessLog;
 use crate::address::{Addresses, ClientAddress};
 use crate::admin::{Admin, AdminThread, routes};
 use crate::error::{Error, ErrorKind};
-use crate::guard::{Admission, Deadlines, Guards};
+use crate::guard::{Admission, Deadlines, Guards, SecurityHeaders};
 use crate::health_metrics::{HealthMetrics, collect_states};
 use crate::lifecycle::{Lifecycle, PhaseCell};
 use crate::limits::Limits;
@@ -171,6 +171,12 @@ impl Server {
     /// the client says so.
     pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
         self.guards.deadlines = deadlines;
+        self
+    }
+
+    /// Adds these headers to every answer. Default: none.
+    pub fn security_headers(mut self, headers: SecurityHeaders) -> Self {
+        self.guards.security = Some(headers);
         self
     }
 

@@ -93,6 +93,7 @@ pub(crate) struct Conn {
     /// A request body was left unread: the client may still be sending.
     unread: AtomicBool,
     expired: AtomicU8,
+    tls: bool,
 }
 
 /// The time limit that ended a connection.
@@ -118,7 +119,13 @@ impl Conn {
             upgraded: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             expired: AtomicU8::new(0),
+            tls: false,
         }
+    }
+
+    /// Says whether the client speaks TLS with us.
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.tls
     }
 
     pub(crate) const fn accepted(&self) -> Instant {

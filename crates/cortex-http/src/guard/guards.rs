@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Admission, AdmissionRequest, Deadlines, Permits, Refused};
+use super::{Admission, AdmissionRequest, Deadlines, Permits, Refused, SecurityHeaders};
 use crate::error::Error;
 
 /// What a service guards its router with; nothing by default.
@@ -8,6 +8,7 @@ pub(crate) struct Guards {
     /// In the order in which they are asked.
     admissions: Vec<Box<dyn Admission>>,
     pub(crate) deadlines: Deadlines,
+    pub(crate) security: Option<SecurityHeaders>,
 }
 
 impl Default for Guards {
@@ -21,6 +22,7 @@ impl Guards {
         Self {
             admissions: Vec::new(),
             deadlines,
+            security: None,
         }
     }
 
@@ -55,6 +57,7 @@ impl fmt::Debug for Guards {
         f.debug_struct("Guards")
             .field("admissions", &self.admissions.len())
             .field("deadlines", &self.deadlines)
+            .field("security", &self.security)
             .finish_non_exhaustive()
     }
 }

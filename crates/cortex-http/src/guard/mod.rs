@@ -10,6 +10,7 @@ mod load_shed;
 mod permits;
 mod rate_limit;
 mod refused;
+mod security_headers;
 
 pub use self::admission::{Admission, AdmissionRequest, AdmissionStage, Completion, Permit};
 pub use self::concurrency::ConcurrencyLimit;
@@ -20,3 +21,4 @@ pub(crate) use self::permits::Permits;
 pub use self::rate_limit::RateLimit;
 pub use self::refused::Refused;
 pub(crate) use self::refused::problem;
+pub use self::security_headers::SecurityHeaders;

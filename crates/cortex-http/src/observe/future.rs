@@ -182,8 +182,8 @@ fn whole(
     if status == StatusCode::SWITCHING_PROTOCOLS {
         exchange.conn().upgrade();
     }
-    if exchange.conn().shared.phase.reached(Phase::Draining) && status != StatusCode::SWITCHING_PROTOCOLS {
-        close_after(&exchange, response.headers_mut());
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        dress(&exchange, response.headers_mut());
     }
     if is_bare(&response) {
         return explain(exchange, response, head_only);
@@ -237,12 +237,25 @@ fn refuse(
     if unread {
         exchange.conn().leave_unread();
     }
-    if unread || exchange.conn().shared.phase.reached(Phase::Draining) {
+    dress(&exchange, response.headers_mut());
+    if unread {
         close_after(&exchange, response.headers_mut());
     }
     exchange.answer(response.status().as_u16());
     exchange.finish(refused.outcome());
     response.map(|body| ResponseBody::own(body, exchange, head_only))
+}
+
+/// Adds what every answer bears.
+#[inline]
+fn dress(exchange: &Exchange, headers: &mut HeaderMap) {
+    let conn = exchange.conn();
+    if conn.shared.phase.reached(Phase::Draining) {
+        close_after(exchange, headers);
+    }
+    if let Some(security) = &conn.shared.guards.security {
+        security.apply(headers, conn.is_tls());
+    }
 }
 
 /// Ends the connection after this response; HTTP/2 says so with GOAWAY instead of a header.

@@ -9,7 +9,7 @@ use axum::routing::get;
 use cortex_core::{Clock, SystemClock};
 use cortex_http::{
     Admin, Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, Limits,
-    LoadShed, Outcome, Permit, RateLimit, Refused, Routes, Server,
+    LoadShed, Outcome, Permit, RateLimit, Refused, Routes, SecurityHeaders, Server,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -492,4 +492,51 @@ async fn a_limit_for_bodies_that_was_set_is_the_one_of_extractors_too() {
         answer.starts_with("HTTP/1.1 413") && answer.contains("length limit"),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn every_answer_bears_the_security_headers_but_for_what_its_handler_says() {
+    let framed = async || ([("x-frame-options", "SAMEORIGIN")], "in a frame");
+    let routes = Routes::new().route("/", get(framed)).route(
+        "/panic",
+        get(async || {
+            assert!(Option::<u8>::None.is_some(), "seeded");
+        }),
+    );
+    let headers = SecurityHeaders::new().hsts(Duration::from_hours(1));
+    let server = Server::new(routes).security_headers(headers);
+    let running = server.start("127.0.0.1:0").await.unwrap();
+    for (path, status, frames) in [
+        ("/", 200, "SAMEORIGIN"),
+        ("/panic", 500, "DENY"),
+        ("/x", 404, "DENY"),
+    ] {
+        let answer = crate::support::get_from(running.local_addr(), path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert_eq!(header(&answer, "x-frame-options"), Some(frames));
+        assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
+        assert_eq!(
+            header(&answer, "content-security-policy"),
+            Some("frame-ancestors 'none'")
+        );
+        assert_eq!(header(&answer, "strict-transport-security"), None);
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_has_no_security_headers() {
+    let shop = Shop::with(Limits::new(), |server| {
+        server.security_headers(SecurityHeaders::new())
+    })
+    .await;
+    let mut socket = shop.connect().await;
+    let head = "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let answer = read_until(&mut socket, "\r\n\r\n").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 101") && header(&answer, "x-frame-options").is_none(),
+        "{answer}"
+    );
+    drop(socket);
+    shop.close().await;
 }
