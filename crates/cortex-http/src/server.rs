@@ -174,6 +174,37 @@ impl Server {
         self
     }
 
+    /// Lets pages of other origins use the service as these rules say; preflights are answered without the router. An
+    /// `OPTIONS` that is no preflight gets to its handler, unlike behind tower-http's own middleware.
+    ///
+    /// Every answer bears the headers, also one in place of a handler: a page that is refused with 429 can read that and
+    /// wait, and need not take it for a broken network. For `Retry-After` to be readable, expose that header.
+    ///
+    /// # Panics
+    ///
+    /// Where `CorsLayer` does: the rules allow credentials together with a wildcard.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_http::{Routes, Server};
+    /// use http::header::RETRY_AFTER;
+    /// use http::{HeaderValue, Method};
+    /// use tower_http::cors::CorsLayer;
+    ///
+    /// let rules = CorsLayer::new()
+    ///     .allow_origin(HeaderValue::from_static("https://shop.example"))
+    ///     .allow_methods([Method::GET, Method::POST])
+    ///     .expose_headers([RETRY_AFTER]);
+    /// let server = Server::new(Routes::new()).cors(&rules);
+    /// # drop(server);
+    /// ```
+    #[cfg(feature = "cors")]
+    pub fn cors(mut self, rules: &tower_http::cors::CorsLayer) -> Self {
+        self.guards.cors = Some(crate::guard::CrossOrigin::new(rules));
+        self
+    }
+
     /// Adds these headers to every answer. Default: none.
     pub fn security_headers(mut self, headers: SecurityHeaders) -> Self {
         self.guards.security = Some(headers);

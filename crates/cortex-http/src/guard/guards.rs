@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Admission, AdmissionRequest, Deadlines, Permits, Refused, SecurityHeaders};
+use super::{Admission, AdmissionRequest, CrossOrigin, Deadlines, Permits, Refused, SecurityHeaders};
 use crate::error::Error;
 
 /// What a service guards its router with; nothing by default.
@@ -9,6 +9,8 @@ pub(crate) struct Guards {
     admissions: Vec<Box<dyn Admission>>,
     pub(crate) deadlines: Deadlines,
     pub(crate) security: Option<SecurityHeaders>,
+    /// What each connection has a copy of.
+    pub(crate) cors: Option<CrossOrigin>,
 }
 
 impl Default for Guards {
@@ -23,6 +25,7 @@ impl Guards {
             admissions: Vec::new(),
             deadlines,
             security: None,
+            cors: None,
         }
     }
 
@@ -58,6 +61,7 @@ impl fmt::Debug for Guards {
             .field("admissions", &self.admissions.len())
             .field("deadlines", &self.deadlines)
             .field("security", &self.security)
+            .field("cors", &self.cors)
             .finish_non_exhaustive()
     }
 }

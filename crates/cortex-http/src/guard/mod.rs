@@ -3,6 +3,8 @@
 mod admission;
 mod buckets;
 mod concurrency;
+#[cfg(feature = "cors")]
+mod cross_origin;
 mod deadlines;
 mod gcra;
 mod guards;
@@ -10,10 +12,14 @@ mod load_shed;
 mod permits;
 mod rate_limit;
 mod refused;
+#[cfg(not(feature = "cors"))]
+mod same_origin;
 mod security_headers;
 
 pub use self::admission::{Admission, AdmissionRequest, AdmissionStage, Completion, Permit};
 pub use self::concurrency::ConcurrencyLimit;
+#[cfg(feature = "cors")]
+pub(crate) use self::cross_origin::{CrossOrigin, Verdict};
 pub use self::deadlines::Deadlines;
 pub(crate) use self::guards::Guards;
 pub use self::load_shed::LoadShed;
@@ -21,4 +27,6 @@ pub(crate) use self::permits::Permits;
 pub use self::rate_limit::RateLimit;
 pub use self::refused::Refused;
 pub(crate) use self::refused::problem;
+#[cfg(not(feature = "cors"))]
+pub(crate) use self::same_origin::{CrossOrigin, Verdict};
 pub use self::security_headers::SecurityHeaders;

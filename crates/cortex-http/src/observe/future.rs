@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 use super::exchange::Exchange;
 use super::request_body::Breach;
 use super::response_body::ResponseBody;
-use crate::guard::{Refused, problem};
+use crate::guard::{Refused, Verdict, problem};
 use crate::lifecycle::Phase;
 use crate::outcome::Outcome;
 
@@ -42,7 +42,8 @@ pin_project! {
         // None once the response has been returned.
         exchange: Option<Box<Exchange>>,
         breach: Option<Arc<Breach>>,
-        answer: Option<Refused>,
+        answer: Option<Answer>,
+        verdict: Option<Verdict>,
         head_only: bool,
         // A body was refused without a look at it.
         unread: bool,
@@ -54,6 +55,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             let _guard = this.exchange.as_ref().map(|exchange| exchange.attach());
+            *this.verdict = None;
             this.app.set(None); // before the exchange, which ends the span: what this traces or logs is part of it
         }
     }
@@ -65,12 +67,14 @@ impl ResponseFuture {
         exchange: Box<Exchange>,
         breach: Option<Arc<Breach>>,
         head_only: bool,
+        verdict: Option<Verdict>,
     ) -> Self {
         Self {
             app: Some(app),
             exchange: Some(exchange),
             breach,
             answer: None,
+            verdict,
             head_only,
             unread: false,
             timer: None,
@@ -78,17 +82,19 @@ impl ResponseFuture {
     }
 
     /// Answers without running anything; `unread` says that the request has a body.
-    pub(crate) const fn refused(
-        answer: Refused,
+    pub(crate) const fn answered(
+        answer: Answer,
         exchange: Box<Exchange>,
         head_only: bool,
         unread: bool,
+        verdict: Option<Verdict>,
     ) -> Self {
         Self {
             app: None,
             exchange: Some(exchange),
             breach: None,
             answer: Some(answer),
+            verdict,
             head_only,
             unread,
             timer: None,
@@ -105,52 +111,70 @@ impl Future for ResponseFuture {
             .exchange
             .as_ref()
             .expect("invariant: not polled after it was ready");
-        let polled = if let Some(refused) = this.answer.take() {
-            Err(refused)
-        } else {
-            let app = this
-                .app
-                .as_mut()
-                .as_pin_mut()
-                .expect("invariant: set until it is ready");
+        let polled = {
             let _guard = exchange.attach();
-            match catch_unwind(AssertUnwindSafe(|| app.poll(cx))) {
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                if let Some(verdict) = this.verdict.as_mut() {
+                    ready!(verdict.poll(cx));
+                }
+                match this.app.as_mut().as_pin_mut() {
+                    Some(app) => app.poll(cx).map(Some),
+                    None => Poll::Ready(None),
+                }
+            }));
+            match polled {
                 Ok(Poll::Pending) => {
                     ready!(poll_deadline(exchange, this.timer, cx));
                     stop(&mut this.app, exchange);
                     // Whoever was waited for was too slow.
                     let awaited = this.breach.as_ref().is_some_and(|breach| breach.is_awaited());
                     *this.unread |= exchange.conn().is_unread();
-                    Err(Refused::of(if awaited {
+                    Err(Answer::Refused(Refused::of(if awaited {
                         Outcome::Timeout
                     } else {
                         Outcome::Deadline
-                    }))
+                    })))
                 }
-                Ok(Poll::Ready(Ok(response))) => {
+                Ok(Poll::Ready(Some(Ok(response)))) => {
                     this.app.set(None);
                     Ok(response)
                 }
+                Ok(Poll::Ready(None)) => Err(this
+                    .answer
+                    .take()
+                    .expect("invariant: there is an answer or an app")),
                 Err(payload) => {
                     exchange.panicked(&*payload);
                     drop_poisoned(&mut this.app, payload);
-                    Err(Refused::of(Outcome::Panic))
+                    Err(Answer::Refused(Refused::of(Outcome::Panic)))
                 }
             }
         };
         let exchange = this.exchange.take().expect("invariant: seen above");
         let head_only = *this.head_only;
         let breach = this.breach.as_ref().and_then(|breach| breach.get());
-        let response = match (polled, breach) {
+        let mut response = match (polled, breach) {
             // The handler could not know which limit the body broke; it may have said something kinder.
             (Ok(response), Some(outcome)) if !response.status().is_success() => {
                 refuse(exchange, &Refused::of(outcome), head_only, true)
             }
             (Ok(response), _) => whole(exchange, response, head_only),
-            (Err(refused), _) => refuse(exchange, &refused, head_only, *this.unread),
+            (Err(Answer::Refused(refused)), _) => refuse(exchange, &refused, head_only, *this.unread),
+            (Err(Answer::Preflight), _) => preflight(exchange, *this.unread),
         };
+        if let Some(verdict) = this.verdict.take() {
+            // Where it panicked before, it is dropped here.
+            let _ = catch_unwind(AssertUnwindSafe(|| verdict.apply(response.headers_mut())));
+        }
         Poll::Ready(Ok(response))
     }
+}
+
+/// What is answered without running anything.
+pub(crate) enum Answer {
+    Refused(Refused),
+    /// With what the verdict says, and nothing else.
+    Preflight,
 }
 
 /// Called when the handler waits: ready once the request's deadline has passed.
@@ -244,6 +268,18 @@ fn refuse(
     exchange.answer(response.status().as_u16());
     exchange.finish(refused.outcome());
     response.map(|body| ResponseBody::own(body, exchange, head_only))
+}
+
+#[cold]
+fn preflight(mut exchange: Box<Exchange>, unread: bool) -> Response<ResponseBody> {
+    let mut response = Response::new(Bytes::new());
+    dress(&exchange, response.headers_mut());
+    if unread {
+        exchange.conn().leave_unread();
+        close_after(&exchange, response.headers_mut());
+    }
+    exchange.answer(response.status().as_u16());
+    response.map(|body| ResponseBody::own(body, exchange, false))
 }
 
 /// Adds what every answer bears.

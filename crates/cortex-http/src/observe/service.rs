@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
@@ -17,10 +18,10 @@ use hyper::body::Incoming;
 use tower_service::Service;
 
 use super::exchange::Exchange;
-use super::future::ResponseFuture;
+use super::future::{Answer, ResponseFuture};
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
-use crate::guard::Refused;
+use crate::guard::{CrossOrigin, Refused, Verdict};
 use crate::outcome::Outcome;
 use crate::shared::Conn;
 
@@ -34,21 +35,21 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Observed {
     app: Compress<Router>,
     conn: Arc<Conn>,
+    cors: Option<CrossOrigin>,
 }
 
 impl Observed {
-    pub(crate) const fn new(app: Compress<Router>, conn: Arc<Conn>) -> Self {
-        Self { app, conn }
+    pub(crate) fn new(app: Compress<Router>, conn: Arc<Conn>) -> Self {
+        let cors = conn.shared.guards.cors.clone();
+        Self { app, conn, cors }
     }
 }
 
 impl Clone for Observed {
     /// Makes a service with a connection of its own.
     fn clone(&self) -> Self {
-        Self {
-            app: self.app.clone(),
-            conn: Arc::new(Conn::new(Arc::clone(&self.conn.shared), None)),
-        }
+        let conn = Conn::new(Arc::clone(&self.conn.shared), None);
+        Self::new(self.app.clone(), Arc::new(conn))
     }
 }
 
@@ -68,10 +69,19 @@ where
         let mut exchange = Exchange::begin(&self.conn, &request);
         let head_only = request.method() == Method::HEAD;
         let (head, body) = request.into_parts();
-        if let Err(refused) = guard(&mut exchange, &head) {
-            let unread = !body.is_end_stream();
-            return ResponseFuture::refused(refused, exchange, head_only, unread);
-        }
+        let guarded = guard(&mut exchange, &head);
+        let (head, verdict) = match &mut self.cors {
+            None => (Ok(Some(head)), None),
+            Some(rules) => ask(rules, head, &exchange),
+        };
+        let head = match guarded.and(head) {
+            Ok(Some(head)) => head,
+            other => {
+                let answer = other.map_or_else(Answer::Refused, |_| Answer::Preflight);
+                let unread = !body.is_end_stream();
+                return ResponseFuture::answered(answer, exchange, head_only, unread, verdict);
+            }
+        };
         let (body, breach) = RequestBody::new(body, &self.conn);
         let mut request = Request::from_parts(head, body);
         if breach.is_some() && self.conn.shared.limits.extractors {
@@ -82,7 +92,7 @@ where
             let _guard = exchange.attach();
             self.app.call(request)
         };
-        ResponseFuture::new(app, exchange, breach, head_only)
+        ResponseFuture::new(app, exchange, breach, head_only, verdict)
     }
 }
 
@@ -131,17 +141,34 @@ fn guard(exchange: &mut Exchange, head: &Parts) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Asks the admissions, whose code may be the user's: a panic in it is answered as a handler's is.
+/// Asks the admissions, whose code may be the user's.
 fn admit(exchange: &mut Exchange, head: &Parts) -> Result<(), Refused> {
     let admitted = {
         let _guard = exchange.attach();
         catch_unwind(AssertUnwindSafe(|| exchange.admit(head)))
     };
-    admitted.unwrap_or_else(|payload| {
-        exchange.panicked(&*payload);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        Err(Refused::of(Outcome::Panic))
-    })
+    admitted.unwrap_or_else(|payload| Err(panicked(exchange, payload)))
+}
+
+/// Asks the rules for other origins, which may call the user's code; returns the head unless it is a preflight's.
+fn ask(
+    rules: &mut CrossOrigin,
+    head: Parts,
+    exchange: &Exchange,
+) -> (Result<Option<Parts>, Refused>, Option<Verdict>) {
+    let _guard = exchange.attach();
+    match catch_unwind(AssertUnwindSafe(|| rules.ask(head))) {
+        Ok((verdict, head)) => (Ok(head), Some(verdict)),
+        Err(payload) => (Err(panicked(exchange, payload)), None),
+    }
+}
+
+/// Answers a panic of a guard as one of a handler.
+#[cold]
+fn panicked(exchange: &Exchange, payload: Box<dyn Any + Send>) -> Refused {
+    exchange.panicked(&*payload);
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    Refused::of(Outcome::Panic)
 }
 
 /// Returns the declared length of the body. hyper has refused what is no number, and several that differ.

@@ -2,6 +2,8 @@
 
 mod addresses;
 mod bounds;
+#[cfg(feature = "cors")]
+mod cors;
 mod destructors;
 #[cfg(feature = "grpc")]
 mod grpc;
