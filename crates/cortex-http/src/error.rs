@@ -1,5 +1,8 @@
 use std::fmt;
 use std::io;
+use std::time::Duration;
+
+use crate::report::StepEnd;
 
 /// Says why a server did not start.
 ///
@@ -20,7 +23,7 @@ use std::io;
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    source: Option<io::Error>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 /// The kinds of [`Error`].
@@ -31,10 +34,14 @@ pub enum ErrorKind {
     Bind,
     /// A limit or a time of the configuration makes no sense.
     Limits,
+    /// The times of the end do not fit into the grace period.
+    Lifecycle,
     /// A metric of the service is registered already.
     Metrics,
     /// A proxy to trust is neither an address nor a network.
     Proxy,
+    /// A subsystem did not start.
+    Startup,
     /// The operating system refused a thread or a signal handler.
     System,
 }
@@ -44,7 +51,7 @@ impl Error {
         Self {
             kind,
             message: message.into(),
-            source,
+            source: source.map(Into::into),
         }
     }
 
@@ -61,6 +68,24 @@ impl Error {
 
     pub(crate) fn system(what: &str, source: io::Error) -> Self {
         Self::new(ErrorKind::System, what, Some(source))
+    }
+
+    pub(crate) fn startup(
+        subsystem: &str,
+        end: &StepEnd,
+        limit: Duration,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let how = match end {
+            StepEnd::TimedOut => format!("it took longer than {limit:?}"),
+            StepEnd::Panicked => "it panicked".into(),
+            _ => "it failed".into(),
+        };
+        let message = format!("start subsystem {subsystem}: {how}");
+        Self {
+            source,
+            ..Self::new(ErrorKind::Startup, message, None)
+        }
     }
 
     pub(crate) fn signals(source: io::Error) -> Self {
@@ -81,6 +106,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
+        self.source.as_ref().map(|source| &**source as _)
     }
 }

@@ -33,12 +33,12 @@ pub use self::guard::{
     RateLimit, Refused, SecurityHeaders,
 };
 pub use self::health_metrics::HealthMetrics;
-pub use self::lifecycle::Lifecycle;
+pub use self::lifecycle::{Draining, Lifecycle, StepResult, Subsystem};
 pub use self::limits::Limits;
 pub use self::observe::{BodyError, Observed, RequestBody, ResponseBody, ResponseFuture};
 pub use self::outcome::Outcome;
 pub use self::problem::{Problem, ProblemValue};
-pub use self::report::{Cut, ExitReport};
+pub use self::report::{Cut, ExitReport, PhaseReport, StepEnd, StepReport};
 pub use self::routes::Routes;
 pub use self::running::Running;
 pub use self::server::Server;

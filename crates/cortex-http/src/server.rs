@@ -1,6 +1,8 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use cortex_compress::{Compress, CompressionLayer};
@@ -19,13 +21,15 @@ use crate::admin::{Admin, AdminThread, routes};
 use crate::error::{Error, ErrorKind};
 use crate::guard::{Admission, Deadlines, Guards, SecurityHeaders};
 use crate::health_metrics::{HealthMetrics, collect_states};
-use crate::lifecycle::{Lifecycle, PhaseCell};
+use crate::lifecycle::{
+    Control, Drain, Draining, Lifecycle, LifecycleThread, Parts, PhaseCell, Starting, StepResult, Subsystem,
+};
 use crate::limits::Limits;
 use crate::metrics::HttpMetrics;
 use crate::observe::Observed;
 use crate::report::ExitReport;
 use crate::routes::Routes;
-use crate::running::{Drain, Running};
+use crate::running::Running;
 use crate::serve::accept_loop;
 use crate::shared::{Conn, Shared, Tally};
 use crate::signals::Signals;
@@ -72,6 +76,8 @@ pub struct Server {
     access: AccessLog,
     clock: Arc<dyn Clock>,
     guards: Guards,
+    draining: Draining,
+    parts: Parts,
 }
 
 impl Server {
@@ -91,6 +97,8 @@ impl Server {
             access: AccessLog::new(),
             clock: Arc::new(SystemClock),
             guards: Guards::new(Deadlines::new()),
+            draining: Draining::new(),
+            parts: Parts::default(),
         }
     }
 
@@ -217,6 +225,74 @@ impl Server {
         self
     }
 
+    /// Starts this before the service accepts connections, and stops it after the last one has ended. Subsystems start in
+    /// the order of these calls, and stop in reverse.
+    pub fn subsystem(mut self, subsystem: Subsystem) -> Self {
+        self.parts.subsystems.push(subsystem);
+        self
+    }
+
+    /// Runs this at the very end, after the subsystems have stopped, within this limit: for exporters that still hold
+    /// something, such as one that pushes metrics. The flushes, and that of the [tracer](Self::tracer), run side by side.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_http::{Routes, Server};
+    /// use std::time::Duration;
+    ///
+    /// let server = Server::new(Routes::new()).flush("audit log", Duration::from_secs(2), async {
+    ///     std::fs::File::open("/dev/null")?.sync_all().or(Ok::<_, std::io::Error>(()))
+    /// });
+    /// # let _ = server;
+    /// ```
+    pub fn flush<F>(mut self, name: impl Into<Cow<'static, str>>, limit: Duration, step: F) -> Self
+    where
+        F: Future<Output: StepResult> + Send + 'static,
+    {
+        self.parts.flush(name.into(), limit, step);
+        self
+    }
+
+    /// Runs this at every SIGHUP, within this limit: it reads a configuration or a certificate again. An error is logged,
+    /// and changes nothing: whatever is replaced should be replaced only when its successor is known to be good.
+    ///
+    /// SIGHUP does not end a service, whether there is something to reload or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_http::{Routes, Server};
+    /// use std::time::Duration;
+    ///
+    /// let server = Server::new(Routes::new()).on_reload("prices", Duration::from_secs(5), || async {
+    ///     let prices = std::fs::read_to_string("prices.toml")?;
+    ///     // parses them, and replaces those in use if they are good
+    ///     # drop(prices);
+    ///     Ok::<_, std::io::Error>(())
+    /// });
+    /// # let _ = server;
+    /// ```
+    pub fn on_reload<F>(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        limit: Duration,
+        step: impl FnMut() -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output: StepResult> + Send + 'static,
+    {
+        self.parts.reload(name.into(), limit, step);
+        self
+    }
+
+    /// Fires this when the service stops accepting connections: it was made before the server, and clones of it are in
+    /// the state of handlers and in tasks that have to know.
+    pub fn draining(mut self, draining: &Draining) -> Self {
+        self.draining = draining.clone();
+        self
+    }
+
     /// Says which requests are logged. Default: [`AccessLog::new`], failed and slow ones.
     pub fn access_log(mut self, log: AccessLog) -> Self {
         self.access = log;
@@ -230,10 +306,13 @@ impl Server {
         self
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains and says how it went; a second signal ends it at once.
+    /// Serves until SIGTERM or SIGINT, then drains and says how it went; a second signal ends it at once. SIGHUP runs
+    /// what is registered by [`on_reload`](Self::on_reload).
     ///
-    /// The handlers are installed before the port opens. Readiness fails at the signal also while every worker is blocked,
-    /// as [`Running::serve_until_signal`] says.
+    /// The handlers are installed before the port opens, so that a signal also ends a start that is under way. A thread
+    /// waits for signals and does what they ask for, so that it happens while every worker of the application is blocked. If
+    /// something still blocks a second after the second signal, the process ends there and then, with the code that the
+    /// report would have had. SIGQUIT is left to its default.
     ///
     /// # Errors
     ///
@@ -243,18 +322,22 @@ impl Server {
     ///
     /// Dropping it starts the drain in the background, as dropping a [`Running`] does.
     pub async fn serve(self, addr: impl ToSocketAddrs + fmt::Display) -> Result<ExitReport, Error> {
-        let signals = Signals::install().map_err(Error::signals)?;
-        let running = self.start(addr).await?;
-        running.watch_on_admin_thread().map_err(Error::signals)?;
-        Ok(running.until(signals).await)
+        let thread = LifecycleThread::start().await?;
+        let signals = thread.install_signals()?;
+        Ok(self.start_on(addr, thread, Some(signals)).await?.join().await)
     }
 
-    /// Starts the service on the current tokio runtime; returns when it accepts connections.
+    /// Starts the service on the current tokio runtime; returns when it accepts connections, or when its end was asked
+    /// for meanwhile.
+    ///
+    /// The port is opened first, and clients wait in its backlog. Then the admin port answers, [subsystems](Subsystem)
+    /// start one after the other, the checks begin, and connections are accepted.
     ///
     /// # Errors
     ///
-    /// The address or the admin address cannot be listened on, a limit makes no sense, the checks were started already, by
-    /// another server perhaps, a metric of the service is registered already, or a thread cannot be started.
+    /// The address or the admin address cannot be listened on, a limit makes no sense, the times of the end do not fit
+    /// into the grace period, a subsystem does not start (those before it are stopped again), the checks were started
+    /// already, by another server perhaps, a metric of the service is registered already, or a thread cannot be started.
     ///
     /// # Panics
     ///
@@ -262,8 +345,20 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it before it is ready leaves nothing running.
+    /// Dropping it before it is ready stops in the background what has started so far.
     pub async fn start(self, addr: impl ToSocketAddrs + fmt::Display) -> Result<Running, Error> {
+        let thread = LifecycleThread::start().await?;
+        self.start_on(addr, thread, None).await
+    }
+
+    async fn start_on(
+        mut self,
+        addr: impl ToSocketAddrs + fmt::Display,
+        thread: LifecycleThread,
+        signals: Option<Signals>,
+    ) -> Result<Running, Error> {
+        let parts = std::mem::take(&mut self.parts);
+        let lifecycle = self.lifecycle.checked(&parts)?;
         let listener = TcpListener::bind(&addr)
             .await
             .map_err(|error| Error::bind(&addr, error))?;
@@ -271,7 +366,6 @@ impl Server {
         if self.health.as_ref().is_some_and(Health::is_taken) {
             return Err(in_use(io::ErrorKind::AlreadyExists.into())); // before anything is registered for it
         }
-        let lifecycle = self.lifecycle;
         let clock = Arc::clone(&self.clock);
         let health = match &self.health {
             Some(health) => health.clone(),
@@ -282,20 +376,47 @@ impl Server {
         let admin = self.admin.clone();
         let (registry, name) = (self.registry.clone(), self.name.clone());
         let (app, shared) = self.into_parts()?;
-        let admin = match admin {
-            None => None,
-            Some(admin) => {
-                let addr = admin.addr.clone();
-                let (router, table) = routes(admin, &health, registry.as_ref())
-                    .map_err(|error| taken(&error))?
-                    .into_parts();
-                let app = CompressionLayer::new().layer(router);
-                let limits = Limits::new().connections(256).checked()?;
-                let shared = Shared::new(table, limits, Tracer::propagate_only(), AccessLog::off(), clock);
-                Some(AdminThread::start(&addr, app, shared)?)
-            }
-        };
+        let control = Arc::new(Control::new(Arc::clone(&shared), health.clone()));
+        let lifecycle_runtime = thread.runtime().clone();
+        let drain = Drain::new(
+            name.clone(),
+            Arc::clone(&shared),
+            lifecycle,
+            tokio::runtime::Handle::current(),
+        );
+        let mut starting = Starting::new(thread, drain, Arc::clone(&control));
+        if let Some(signals) = signals {
+            starting.watch(signals);
+        }
+        if let Some(admin) = admin {
+            let addr = admin.addr.clone();
+            let (router, table) = routes(admin, &health, registry.as_ref())
+                .map_err(|error| taken(&error))?
+                .into_parts();
+            let app = CompressionLayer::new().layer(router);
+            let limits = Limits::new().connections(256).checked()?;
+            let shared = Shared::new(table, limits, Tracer::propagate_only(), AccessLog::off(), clock);
+            starting.drain().admin = Some(AdminThread::start(&addr, app, shared)?);
+        }
+        let admin_addr = starting.drain().admin.as_ref().map(AdminThread::addr);
+        if let Some(registry) = &registry {
+            let (health, shared) = (health.clone(), Arc::downgrade(&shared));
+            registry.register_collector(move |out: &mut Samples<'_>| {
+                if let Some(shared) = shared.upgrade() {
+                    let phase = "Phase of the service: 0 running, 1 draining, 2 closing, 3 cut, 4 stopping, 5 flushing";
+                    out.gauge("cortex_lifecycle_phase", phase, &[], shared.phase.as_f64());
+                    collect_states(&health, out);
+                }
+            });
+        }
+        starting.reload(parts.reloads);
+        if let Err(error) = starting.run(parts.subsystems).await {
+            starting.abandon(error.to_string()).await;
+            return Err(error);
+        }
+        starting.drain().flushes(parts.flushes);
         let runtime = tokio::runtime::Handle::current();
+        // From here on the probes tell more than that it starts.
         let checks = match &registry {
             None => health.start(&runtime),
             Some(registry) => {
@@ -303,28 +424,20 @@ impl Server {
                 health.start_observed(&runtime, metrics)
             }
         };
-        let checks = checks.map_err(in_use)?;
-        if let Some(registry) = &registry {
-            let (health, shared) = (health.clone(), Arc::downgrade(&shared));
-            registry.register_collector(move |out: &mut Samples<'_>| {
-                if let Some(shared) = shared.upgrade() {
-                    let phase = "Phase of the service: 0 running, 1 draining, 2 closing, 3 cut";
-                    out.gauge("cortex_lifecycle_phase", phase, &[], shared.phase.as_f64());
-                    collect_states(&health, out);
-                }
-            });
+        starting.drain().checks = Some(checks.map_err(in_use)?);
+        if !starting.is_ending() {
+            let accepting = tokio::spawn(accept_loop(listener, app, shared));
+            starting.drain().accepting.push(accepting);
+            tracing::info!(service = name, %local_addr, "serving");
         }
-        let accepting = tokio::spawn(accept_loop(listener, app, Arc::clone(&shared)));
-        tracing::info!(service = name, %local_addr, "serving");
-        let drain = Drain {
-            name,
-            shared,
-            lifecycle,
-            checks,
-            admin,
-            accepting,
-        };
-        Ok(Running::new(local_addr, health, drain))
+        let ended = starting.finish();
+        Ok(Running::new(
+            local_addr,
+            admin_addr,
+            control,
+            lifecycle_runtime,
+            ended,
+        ))
     }
 
     /// Makes the service without a socket: for tests, and for a server of your own. Requests whose handlers wait need a
@@ -359,6 +472,8 @@ impl Server {
         let mut shared = Shared::new(table, limits, self.tracer, self.access, self.clock);
         shared.addresses = self.addresses;
         shared.guards = self.guards.checked()?;
+        shared.draining = self.draining;
+        shared.end_event_streams = self.lifecycle.end_event_streams;
         if let Some(registry) = &self.registry {
             let metrics = HttpMetrics::register(registry, &shared.table);
             shared.metrics = Some(metrics.map_err(|error| taken(&error))?);
@@ -406,7 +521,9 @@ impl Shared {
             access,
             phase: PhaseCell::new(),
             closing: CancellationToken::new(),
+            draining: Draining::new(),
             kill: CancellationToken::new(),
+            end_event_streams: true,
             tasks: TaskTracker::new(),
             tally: Tally::default(),
             guards: Guards::default(),
@@ -422,6 +539,7 @@ impl fmt::Debug for Server {
             .field("admin", &self.admin)
             .field("limits", &self.limits)
             .field("lifecycle", &self.lifecycle)
+            .field("parts", &self.parts)
             .finish_non_exhaustive()
     }
 }

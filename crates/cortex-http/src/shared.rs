@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use cortex_core::Clock;
@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::AccessLog;
 use crate::address::Addresses;
 use crate::guard::Guards;
-use crate::lifecycle::PhaseCell;
+use crate::lifecycle::{Draining, PhaseCell};
 use crate::limits::Limits;
 use crate::metrics::HttpMetrics;
 use crate::report::Cut;
@@ -30,8 +30,12 @@ pub(crate) struct Shared {
     pub(crate) phase: PhaseCell,
     /// No new connection; those that are open end after their requests.
     pub(crate) closing: CancellationToken,
+    /// Tells handlers of `closing`; other servers may fire it too.
+    pub(crate) draining: Draining,
     /// Every connection ends now.
     pub(crate) kill: CancellationToken,
+    /// Streams of events end when the service closes.
+    pub(crate) end_event_streams: bool,
     pub(crate) tasks: TaskTracker,
     pub(crate) tally: Tally,
     pub(crate) guards: Guards,
@@ -89,11 +93,19 @@ pub(crate) struct Conn {
     /// Request bodies that somebody still reads; it may outlive the response.
     bodies: AtomicU64,
     /// The connection speaks another protocol now, whose waits are its own.
-    upgraded: AtomicBool,
+    upgraded: OnceLock<Upgrade>,
     /// A request body was left unread: the client may still be sending.
     unread: AtomicBool,
     expired: AtomicU8,
     tls: bool,
+}
+
+/// The request that made a connection speak another protocol, and since when it does.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    pub(crate) method: &'static str,
+    pub(crate) route: Arc<str>,
+    pub(crate) since: Instant,
 }
 
 /// The time limit that ended a connection.
@@ -116,7 +128,7 @@ impl Conn {
             ended: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
             bodies: AtomicU64::new(0),
-            upgraded: AtomicBool::new(false),
+            upgraded: OnceLock::new(),
             unread: AtomicBool::new(false),
             expired: AtomicU8::new(0),
             tls: false,
@@ -155,7 +167,7 @@ impl Conn {
     pub(crate) fn is_busy(&self) -> bool {
         self.ended.load(Ordering::Acquire) != self.begun()
             || self.bodies.load(Ordering::Relaxed) > 0
-            || self.upgraded.load(Ordering::Relaxed)
+            || self.upgraded.get().is_some()
     }
 
     pub(crate) fn begin_body(&self) {
@@ -166,8 +178,12 @@ impl Conn {
         self.bodies.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn upgrade(&self) {
-        self.upgraded.store(true, Ordering::Relaxed);
+    pub(crate) fn upgrade(&self, upgrade: Upgrade) {
+        let _ = self.upgraded.set(upgrade); // only the last request of a connection is one
+    }
+
+    pub(crate) fn upgraded(&self) -> Option<&Upgrade> {
+        self.upgraded.get()
     }
 
     pub(crate) fn idle_since(&self) -> Instant {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::Router;
 use cortex_compress::Compress;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
@@ -20,7 +19,6 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct AdminThread {
     addr: SocketAddr,
-    runtime: Handle,
     shared: Arc<Shared>,
     ended: oneshot::Receiver<()>,
 }
@@ -37,7 +35,6 @@ impl AdminThread {
             .max_blocking_threads(4)
             .build()
             .map_err(|error| Error::system("make the admin runtime", error))?;
-        let handle = runtime.handle().clone();
         let (shared, (ending, ended)) = (Arc::new(shared), oneshot::channel());
         let thread = std::thread::Builder::new().name("cortex-admin".into()).spawn({
             let shared = Arc::clone(&shared);
@@ -51,21 +48,11 @@ impl AdminThread {
             }
         });
         thread.map_err(|error| Error::system("start the admin thread", error))?;
-        Ok(Self {
-            addr,
-            runtime: handle,
-            shared,
-            ended,
-        })
+        Ok(Self { addr, shared, ended })
     }
 
     pub(crate) const fn addr(&self) -> SocketAddr {
         self.addr
-    }
-
-    /// Returns the runtime that the thread drives until the port has closed.
-    pub(crate) const fn runtime(&self) -> &Handle {
-        &self.runtime
     }
 
     /// Closes the port and waits until its thread has ended.

@@ -1,17 +1,18 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cortex_core::Deadline;
 use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart};
-use http::Request;
 use http::request::Parts;
+use http::{Request, StatusCode};
 
 use crate::guard::{AdmissionRequest, Permits, Refused};
 use crate::lifecycle::Phase;
 use crate::metrics::{method_index, method_name};
 use crate::outcome::Outcome;
 use crate::report::Cut;
-use crate::shared::Conn;
+use crate::shared::{Conn, Upgrade};
 
 /// The status that stands in metrics and logs for a client that left before the answer (nginx's 499); never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -101,6 +102,21 @@ impl Exchange {
         &self.captured
     }
 
+    /// Says that this response makes the connection speak another protocol, if its status does. On HTTP/2 it is one
+    /// stream that does, and the connection is what it was.
+    pub(crate) fn upgrades(&self, status: StatusCode) -> bool {
+        const CONNECT: &str = "CONNECT";
+        let method = method_name(self.method);
+        let upgrades =
+            status == StatusCode::SWITCHING_PROTOCOLS || (method == CONNECT && status.is_success());
+        if upgrades && !self.conn.http2.load(Ordering::Relaxed) {
+            let route = Arc::clone(self.conn.shared.table.label(self.route));
+            let since = self.conn.shared.clock.now();
+            self.conn.upgrade(Upgrade { method, route, since });
+        }
+        upgrades
+    }
+
     /// Makes the request's context, `tracestate` and baggage current.
     pub(crate) fn attach(&self) -> CapturedGuard {
         self.captured.attach()
@@ -177,6 +193,7 @@ impl Exchange {
                 method: method_name(self.method),
                 route,
                 age: took,
+                bytes: self.bytes_out,
             });
         }
         if let Some(path) = self.path.take()

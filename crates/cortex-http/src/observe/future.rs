@@ -17,6 +17,7 @@ use http_body::Body as _;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
+use super::event_stream::EventStream;
 use super::exchange::Exchange;
 use super::request_body::Breach;
 use super::response_body::ResponseBody;
@@ -203,10 +204,7 @@ fn whole(
 ) -> Response<ResponseBody> {
     let status = response.status();
     exchange.answer(status.as_u16());
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        exchange.conn().upgrade();
-    }
-    if status != StatusCode::SWITCHING_PROTOCOLS {
+    if !exchange.upgrades(status) {
         dress(&exchange, response.headers_mut());
     }
     if is_bare(&response) {
@@ -214,7 +212,12 @@ fn whole(
     }
     let bodyless =
         status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
-    response.map(|body| ResponseBody::new(body, exchange, head_only || bodyless))
+    // What has a length ends by itself; only of other bodies it matters what they are.
+    let stream = match response.body().size_hint().exact() {
+        None => EventStream::of(response.headers(), &exchange.conn().shared),
+        Some(_) => None,
+    };
+    response.map(|body| ResponseBody::new(body, exchange, head_only || bodyless, stream))
 }
 
 /// Says whether an error came without a word, as those of axum's own fallbacks do.

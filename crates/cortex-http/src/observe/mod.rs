@@ -1,5 +1,6 @@
 //! The one service between hyper and the router: it measures, traces, bounds and guards a request.
 
+mod event_stream;
 mod exchange;
 mod future;
 mod request_body;

@@ -8,6 +8,7 @@ use cortex_compress::{CompressBody, CompressError};
 use cortex_trace::Captured;
 use http_body::{Body, Frame, SizeHint};
 
+use super::event_stream::EventStream;
 use super::exchange::Exchange;
 use crate::outcome::Outcome;
 
@@ -18,6 +19,8 @@ pub struct ResponseBody {
     captured: Captured,
     /// None once the request has ended.
     exchange: Option<Box<Exchange>>,
+    /// None for all but streams of events.
+    stream: Option<Box<EventStream>>,
 }
 
 enum Inner {
@@ -26,8 +29,15 @@ enum Inner {
 }
 
 impl ResponseBody {
-    pub(crate) fn new(app: CompressBody<axum::body::Body>, exchange: Box<Exchange>, head_only: bool) -> Self {
-        Self::ending(Inner::App(app), exchange, head_only)
+    pub(crate) fn new(
+        app: CompressBody<axum::body::Body>,
+        exchange: Box<Exchange>,
+        head_only: bool,
+        stream: Option<Box<EventStream>>,
+    ) -> Self {
+        let mut this = Self::ending(Inner::App(app), exchange, head_only);
+        this.stream = stream;
+        this
     }
 
     /// Takes a body of our own instead of the handler's.
@@ -44,6 +54,7 @@ impl ResponseBody {
             inner,
             captured: exchange.captured().clone(),
             exchange: None,
+            stream: None,
         };
         if head_only || this.is_end_stream() {
             exchange.finish(Outcome::Ok); // nobody will poll this body
@@ -57,6 +68,26 @@ impl ResponseBody {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.finish(outcome);
         }
+    }
+
+    /// Polls a stream of events, and ends it between two events once the service closes.
+    #[cold]
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let over = |stream: &mut Option<Box<EventStream>>, pends, cx: &mut Context<'_>| {
+            stream.as_mut().is_some_and(|stream| stream.is_over(pends, cx))
+        };
+        if !over(&mut self.stream, false, cx) {
+            let polled = self.poll_inner(cx);
+            if let (Poll::Ready(Some(Ok(frame))), Some(stream)) = (&polled, &mut self.stream) {
+                stream.passed(frame);
+            }
+            if polled.is_ready() || !over(&mut self.stream, true, cx) {
+                return polled;
+            }
+        }
+        let _guard = self.captured.attach();
+        self.inner = Inner::Own(None);
+        Poll::Ready(None)
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -88,7 +119,11 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let frame = ready!(this.poll_inner(cx));
+        let polled = match &mut this.stream {
+            None => this.poll_inner(cx),
+            Some(_) => this.poll_stream(cx),
+        };
+        let frame = ready!(polled);
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {

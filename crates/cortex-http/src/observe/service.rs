@@ -15,6 +15,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tower_service::Service;
 
 use super::exchange::Exchange;
@@ -68,7 +69,11 @@ where
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let mut exchange = Exchange::begin(&self.conn, &request);
         let head_only = request.method() == Method::HEAD;
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        // hyper leaves this in requests that ask for an upgrade, and nothing in others: those cost no allocation.
+        if head.extensions.get::<OnUpgrade>().is_some() {
+            head.extensions.insert(self.conn.shared.draining.clone());
+        }
         let guarded = guard(&mut exchange, &head);
         let (head, verdict) = match &mut self.cors {
             None => (Ok(Some(head)), None),

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use axum::Router;
 use cortex_compress::Compress;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connection::serve_connection;
 use crate::metrics::HttpMetrics;
@@ -93,21 +95,24 @@ fn spawn(
         metrics.accepted.inc();
         metrics.connections.inc();
     }
-    let open = Open {
+    let open = Arc::new(Open {
         shared: Arc::clone(shared),
         _permit: permit,
-    };
-    let (app, shared) = (app.clone(), Arc::clone(shared));
-    open.shared.tasks.clone().spawn(async move {
-        let _open = open;
-        serve_connection(stream, peer, app, shared).await;
+        _counted: shared.tasks.token(),
+    });
+    let app = app.clone();
+    tokio::spawn(async move {
+        // Dropped after all that the connection is made of, so that who waits for it finds its numbers.
+        serve_connection(stream, peer, app, &open).await;
     });
 }
 
-/// A connection that counts as open until this is dropped, however it ends.
-struct Open {
-    shared: Arc<Shared>,
+/// A connection that counts as open until this is dropped, however it ends: by its task, and by its socket, which moves
+/// into a task of the application when the connection is upgraded.
+pub(super) struct Open {
+    pub(super) shared: Arc<Shared>,
     _permit: OwnedSemaphorePermit,
+    _counted: TaskTrackerToken,
 }
 
 impl Drop for Open {
@@ -115,6 +120,12 @@ impl Drop for Open {
         if let Some(HttpMetrics { connections, .. }) = &self.shared.metrics {
             connections.dec();
         }
+    }
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open").finish_non_exhaustive()
     }
 }
 

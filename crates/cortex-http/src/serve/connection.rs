@@ -11,6 +11,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::accept::Open;
 use super::deadline::DeadlineIo;
 use super::executor::Tracked;
 use super::sniff::{Protocol, sniff};
@@ -19,16 +20,13 @@ use crate::observe::{Observed, PerConnection};
 use crate::shared::{Conn, Expired, Shared};
 
 /// Serves one connection to its end; what goes wrong outside of a request is counted by kind.
-pub(crate) async fn serve_connection<T>(
-    mut io: T,
-    peer: SocketAddr,
-    app: Compress<Router>,
-    shared: Arc<Shared>,
-) where
+pub(crate) async fn serve_connection<T>(mut io: T, peer: SocketAddr, app: Compress<Router>, open: &Arc<Open>)
+where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let shared = &open.shared;
     shared.tally.connections.fetch_add(1, Ordering::Relaxed);
-    let conn = Arc::new(Conn::new(Arc::clone(&shared), Some(peer)));
+    let conn = Arc::new(Conn::new(Arc::clone(shared), Some(peer)));
     let first_byte = tokio::time::timeout_at(
         (conn.accepted() + shared.limits.first_byte).into(),
         sniff(&mut io),
@@ -43,21 +41,23 @@ pub(crate) async fn serve_connection<T>(
         Ok(Ok(None)) => None,
         Ok(Ok(Some((protocol, read)))) => {
             conn.http2.store(protocol == Protocol::Http2, Ordering::Relaxed);
-            let io = TokioIo::new(DeadlineIo::new(io, Arc::clone(&conn), protocol, read));
+            let io = TokioIo::new(DeadlineIo::new(
+                io,
+                Arc::clone(&conn),
+                protocol,
+                read,
+                Arc::clone(open),
+            ));
             let service = PerConnection::new(Observed::new(app, Arc::clone(&conn)));
             let ended = match protocol {
                 Protocol::Http1 => {
-                    let served = http1_builder(&shared)
+                    let served = http1_builder(shared)
                         .serve_connection(io, service)
                         .with_upgrades();
-                    drive(pin!(served), &shared).await
+                    drive(pin!(served), shared).await
                 }
                 Protocol::Http2 => {
-                    drive(
-                        pin!(http2_builder(&shared).serve_connection(io, service)),
-                        &shared,
-                    )
-                    .await
+                    drive(pin!(http2_builder(shared).serve_connection(io, service)), shared).await
                 }
             };
             ended.err().and_then(|error| kind(&conn, &error))

@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::accept::Open;
 use super::sniff::Protocol;
+use crate::lifecycle::Phase;
+use crate::report::Cut;
 use crate::shared::{Conn, Expired};
 
 /// A socket that gives up on a client that keeps it waiting: with a head it does not finish, with nothing at all, or
@@ -41,6 +45,26 @@ pub(crate) struct DeadlineIo<T> {
     woken: bool,
     eof: bool,
     linger: Option<Linger>,
+    /// Made when the head of the upgrade has been sent.
+    upgraded: Option<Box<Upgraded>>,
+    /// Last, so that it is dropped after all that is counted.
+    _open: Arc<Open>,
+}
+
+/// The socket of an upgraded connection: nobody but this knows it any more, as hyper has given it away.
+#[derive(Debug)]
+struct Upgraded {
+    /// Reads and writes may wait in two tasks, and both have to hear of the cut.
+    killed: [Pin<Box<WaitForCancellationFutureOwned>>; 2],
+    sent: u64,
+    cut: bool,
+}
+
+/// Whose turn it is, an index into [`Upgraded::killed`].
+#[derive(Clone, Copy)]
+enum Half {
+    Read,
+    Write,
 }
 
 /// The time and the bytes spent on reading what nobody wants, so that the client sees the last answer.
@@ -63,7 +87,7 @@ const REQUEST_TIMEOUT: &[u8] = concat!(
 .as_bytes();
 
 impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
-    pub(crate) fn new(io: T, conn: Arc<Conn>, protocol: Protocol, prefix: BytesMut) -> Self {
+    pub(super) fn new(io: T, conn: Arc<Conn>, protocol: Protocol, prefix: BytesMut, open: Arc<Open>) -> Self {
         let http1 = protocol == Protocol::Http1;
         Self {
             io,
@@ -78,8 +102,38 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             woken: false,
             eof: false,
             linger: None,
+            upgraded: None,
             conn,
+            _open: open,
         }
+    }
+
+    /// Called when all is flushed: if that was the head of an upgrade, hyper is done with the socket.
+    fn watch_upgrade(&mut self) {
+        if self.upgraded.is_none() && self.unflushed && self.conn.upgraded().is_some() {
+            let killed = || Box::pin(self.conn.shared.kill.clone().cancelled_owned());
+            self.upgraded = Some(Box::new(Upgraded {
+                killed: [killed(), killed()],
+                sent: 0,
+                cut: false,
+            }));
+        }
+    }
+
+    /// Fails once an upgraded connection is cut; while its socket pends, the task is woken then. What hyper serves is
+    /// dropped by its task instead.
+    fn poll_cut(&mut self, half: Half, pends: bool, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(upgraded) = &mut self.upgraded else {
+            return Poll::Pending;
+        };
+        if !self.conn.shared.phase.reached(Phase::Cut) {
+            if !pends {
+                return Poll::Pending;
+            }
+            ready!(upgraded.killed[half as usize].as_mut().poll(cx));
+        }
+        name_cut(&self.conn, Some(upgraded));
+        Poll::Ready(io::ErrorKind::ConnectionAborted.into())
     }
 
     /// Returns until when the client may keep us waiting for a request, and which limit that is; `None` while one is
@@ -183,10 +237,46 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
 
     fn written<R>(&mut self, written: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         if written.is_pending() {
+            if let Poll::Ready(error) = self.poll_cut(Half::Write, true, cx) {
+                return Poll::Ready(Err(error));
+            }
             return self.poll_write_limit(cx).map(Err);
         }
         self.stalled_since = None;
         written
+    }
+
+    /// As [`written`](Self::written), of bytes.
+    fn sent(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let (Some(upgraded), Poll::Ready(Ok(bytes))) = (&mut self.upgraded, &written) {
+            upgraded.sent += *bytes as u64;
+        }
+        self.written(written, cx)
+    }
+}
+
+/// Names an upgraded connection in the report, once.
+fn name_cut(conn: &Conn, state: Option<&mut Upgraded>) {
+    let Some(upgrade) = conn.upgraded() else { return };
+    let bytes = state.as_ref().map_or(0, |state| state.sent);
+    if state.is_some_and(|state| std::mem::replace(&mut state.cut, true)) {
+        return;
+    }
+    let age = conn.shared.clock.now().saturating_duration_since(upgrade.since);
+    conn.shared.tally.cut(Cut {
+        method: upgrade.method,
+        route: Arc::clone(&upgrade.route),
+        age,
+        bytes,
+    });
+}
+
+impl<T> Drop for DeadlineIo<T> {
+    /// Who held an upgraded connection over the cut may have let it go without asking for more.
+    fn drop(&mut self) {
+        if self.conn.shared.phase.reached(Phase::Cut) {
+            name_cut(&self.conn, self.upgraded.as_deref_mut());
+        }
     }
 }
 
@@ -198,6 +288,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
             buf.put_slice(&this.prefix.split_to(count));
             return Poll::Ready(Ok(()));
         }
+        if let Poll::Ready(error) = this.poll_cut(Half::Read, false, cx) {
+            return Poll::Ready(Err(error));
+        }
         this.woken = false;
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
@@ -207,7 +300,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => this.poll_read_limit(cx).map(Err),
+            Poll::Pending => {
+                if let Poll::Ready(error) = this.poll_cut(Half::Read, true, cx) {
+                    return Poll::Ready(Err(error));
+                }
+                this.poll_read_limit(cx).map(Err)
+            }
         }
     }
 }
@@ -215,9 +313,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Poll::Ready(error) = this.poll_cut(Half::Write, false, cx) {
+            return Poll::Ready(Err(error));
+        }
         this.unflushed = true;
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
-        this.written(written, cx)
+        this.sent(written, cx)
     }
 
     fn poll_write_vectored(
@@ -226,9 +327,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if let Poll::Ready(error) = this.poll_cut(Half::Write, false, cx) {
+            return Poll::Ready(Err(error));
+        }
         this.unflushed = true;
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
-        this.written(written, cx)
+        this.sent(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -239,6 +343,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
         if flushed.is_ready() {
+            this.watch_upgrade();
             this.unflushed = false;
             this.start_waiting(cx);
         }

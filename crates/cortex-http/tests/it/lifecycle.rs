@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::routing::get;
 use cortex_health::{Access, Check, Detail, Health};
-use cortex_http::{Admin, ErrorKind, Lifecycle, Limits, Routes, Running, Server};
+use cortex_http::{Admin, ErrorKind, Lifecycle, Limits, Routes, Running, Server, StepEnd, Subsystem};
 use cortex_metrics::Registry;
 use tokio::io::AsyncWriteExt;
 
@@ -36,7 +36,7 @@ async fn what_is_under_way_finishes_and_new_connections_are_refused() {
     );
     let report = shop.close().await;
     assert_eq!(
-        (report.code(), report.cut_total, report.reason),
+        (report.code(), report.cut_total, &*report.reason),
         (0, 0, "requested")
     );
 }
@@ -221,13 +221,9 @@ fn the_admin_port_answers_while_every_worker_is_blocked() {
 /// What ends the service flips readiness itself: no worker is left to do it.
 #[test]
 fn readiness_fails_at_once_while_every_worker_is_blocked() {
-    let ends: [fn(Running) -> Option<Running>; 3] = [
+    let ends: [fn(Running) -> Option<Running>; 2] = [
         |running| {
             running.shutdown();
-            Some(running)
-        },
-        |running| {
-            running.kill();
             Some(running)
         },
         |running| {
@@ -271,6 +267,53 @@ fn readiness_fails_at_once_while_every_worker_is_blocked() {
         if let Some(running) = running {
             runtime.block_on(running.join());
         }
+    }
+}
+
+/// No worker is left to run the drain either.
+#[test]
+fn the_drain_ends_while_every_worker_is_blocked() {
+    let lifecycle = Lifecycle::local().drain_timeout(Duration::from_millis(50));
+    for forced in [false, true] {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let server = Server::new(Routes::new())
+            .subsystem(Subsystem::new("db").stop(Duration::from_millis(50), async {}))
+            .admin(admin())
+            .lifecycle(lifecycle);
+        let running = runtime.block_on(server.start("127.0.0.1:0")).unwrap();
+        let (blocked, released) = (Arc::new(Barrier::new(3)), Arc::new(Barrier::new(3)));
+        for _ in 0..2 {
+            let (blocked, released) = (Arc::clone(&blocked), Arc::clone(&released));
+            runtime.spawn(async move {
+                blocked.wait();
+                released.wait();
+            });
+        }
+        blocked.wait();
+        if forced {
+            running.kill();
+        } else {
+            running.shutdown();
+        }
+        let other = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let joined =
+            other.block_on(async { tokio::time::timeout(Duration::from_secs(20), running.join()).await });
+        released.wait();
+        let report = joined.unwrap();
+        assert_eq!((report.forced, report.code()), (forced, 3), "{report}");
+        let end = if forced {
+            StepEnd::Skipped
+        } else {
+            StepEnd::TimedOut
+        };
+        assert_eq!(report.subsystems[0].end, end, "{report}");
     }
 }
 

@@ -5,6 +5,8 @@ mod bounds;
 #[cfg(feature = "cors")]
 mod cors;
 mod destructors;
+mod drain_streams;
+mod drain_subsystems;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod guards;
@@ -13,4 +15,5 @@ mod lifecycle;
 mod requests;
 mod support;
 mod untracked;
+mod upgrade;
 mod w3c;

@@ -1,0 +1,139 @@
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use cortex_core::Clock;
+use cortex_health::Health;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::phase::Phase;
+use crate::shared::Shared;
+use crate::signals::{Ending, Received, Signals};
+
+/// How the end is asked for, from any thread: it waits for nobody.
+#[derive(Debug)]
+pub(crate) struct Control {
+    shared: Arc<Shared>,
+    health: Health,
+    asked: OnceLock<Asked>,
+    pub(super) drain: CancellationToken,
+    pub(super) force: CancellationToken,
+    forced_by: OnceLock<u8>,
+    watched: AtomicBool,
+    pub(super) reload: Notify,
+}
+
+/// When and why the end was asked for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(super) at: Instant,
+    pub(super) reason: Cow<'static, str>,
+    /// It is the end of something that the service cannot do without.
+    pub(super) failed: bool,
+}
+
+/// How long after the second signal the process may still run: its code is told by then, unless something blocks.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+impl Control {
+    pub(crate) fn new(shared: Arc<Shared>, health: Health) -> Self {
+        Self {
+            shared,
+            health,
+            asked: OnceLock::new(),
+            drain: CancellationToken::new(),
+            force: CancellationToken::new(),
+            forced_by: OnceLock::new(),
+            watched: AtomicBool::new(false),
+            reload: Notify::new(),
+        }
+    }
+
+    /// Starts the drain, and returns whether it was this call that did: the first one names the reason. Readiness fails
+    /// here, on the thread that asks.
+    pub(crate) fn start_because(&self, reason: impl Into<Cow<'static, str>>) -> bool {
+        self.ask(reason.into(), false)
+    }
+
+    /// Starts the drain as the service cannot go on.
+    pub(super) fn fail(&self, reason: String) {
+        tracing::error!(reason, "the service cannot go on");
+        self.ask(reason.into(), true);
+    }
+
+    fn ask(&self, reason: Cow<'static, str>, failed: bool) -> bool {
+        let mut first = false;
+        self.asked.get_or_init(|| {
+            first = true;
+            let at = self.shared.clock.now();
+            Asked { at, reason, failed }
+        });
+        self.shared.phase.enter(Phase::Draining);
+        self.health.set_draining(true);
+        self.drain.cancel();
+        first
+    }
+
+    /// Ends the drain.
+    pub(crate) fn end(&self) {
+        self.force.cancel();
+    }
+
+    pub(super) async fn asked(&self) -> &Asked {
+        self.drain.cancelled().await;
+        self.asked
+            .get()
+            .expect("invariant: set before the token is cancelled")
+    }
+
+    pub(super) fn is_forced(&self) -> bool {
+        self.force.is_cancelled()
+    }
+
+    pub(super) fn forced_by(&self) -> Option<u8> {
+        self.forced_by.get().copied()
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+
+    /// Says whether the end was asked for.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Says whether signals end the service.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Has everything that was registered for it reload.
+    pub(crate) fn reload(&self) {
+        self.reload.notify_one();
+    }
+
+    /// Starts the drain at the first signal, which is its reason, and ends it at the next. If the process still runs a
+    /// moment later, something blocks it, and would for ever: a runtime waits for its workers. So it ends here.
+    pub(crate) async fn watch(self: Arc<Self>, mut signals: Signals) {
+        self.watched.store(true, Ordering::Relaxed);
+        let mut draining = false;
+        let number = loop {
+            match signals.recv().await {
+                Received::Reload => self.reload(),
+                Received::End(Ending { name, .. }) if !draining => {
+                    draining = true;
+                    self.start_because(name);
+                }
+                Received::End(Ending { number, .. }) => break number,
+            }
+        };
+        let _ = self.forced_by.set(number);
+        self.end();
+        tokio::time::sleep(LAST_MOMENT).await;
+        tracing::error!("the process is ended: a thread of it blocks");
+        std::process::exit(i32::from(128 + number));
+    }
+}

@@ -1,0 +1,266 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::control::{Asked, Control};
+use super::phase::Phase;
+use super::starting::{Started, StartedTask};
+use super::step::Step;
+use super::times::Lifecycle;
+use crate::admin::AdminThread;
+use crate::report::{ExitReport, PhaseReport, StepEnd, StepReport};
+use crate::shared::Shared;
+
+/// How long connections get to notice that they are cut.
+const CUT_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long each of the last waits may take when the drain is forced to end.
+const FORCED_LIMIT: Duration = Duration::from_millis(250);
+
+/// What the end of a service has to end, in order.
+pub(crate) struct Drain {
+    pub(crate) name: String,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) lifecycle: Lifecycle,
+    /// The runtime of the application, where everything of it runs.
+    pub(crate) app: Handle,
+    pub(crate) checks: Option<cortex_health::Running>,
+    pub(crate) admin: Option<AdminThread>,
+    /// The accept loops; none if the service never came to serve.
+    pub(crate) accepting: Vec<JoinHandle<()>>,
+    pub(super) started: Vec<Started>,
+    pub(super) flushes: Vec<(Cow<'static, str>, Step)>,
+}
+
+impl Drain {
+    pub(crate) fn new(name: String, shared: Arc<Shared>, lifecycle: Lifecycle, app: Handle) -> Self {
+        Self {
+            name,
+            shared,
+            lifecycle,
+            app,
+            checks: None,
+            admin: None,
+            accepting: Vec::new(),
+            started: Vec::new(),
+            flushes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn flushes(&mut self, flushes: Vec<(Cow<'static, str>, Step)>) {
+        self.flushes = flushes;
+    }
+
+    /// Waits to be asked, then ends the service phase by phase.
+    pub(super) async fn run(mut self, control: &Control) -> ExitReport {
+        let Asked { at, reason, failed } = control.asked().await;
+        let (name, shared) = (self.name.clone(), Arc::clone(&self.shared));
+        let mut phases = Phases::since(*at, &shared);
+
+        if !self.accepting.is_empty() {
+            tracing::info!(service = name, %reason, "draining: not ready, still accepting");
+            unless_forced(control, tokio::time::sleep(self.lifecycle.drain_delay)).await;
+            phases.end("draining");
+        }
+        self.close(control, &mut phases).await;
+        let drained_in = phases.last.saturating_duration_since(*at);
+        let unfinished = shared.tasks.len();
+
+        shared.phase.enter(Phase::Stopping);
+        drop(self.checks.take()); // signals the scheduler; nothing waits for a check that hangs
+        let subsystems = self.stop(control).await;
+        phases.end("stopping");
+
+        shared.phase.enter(Phase::Flushing);
+        let (flushes, telemetry_lost) = self.flush(control).await;
+        phases.end("flushing");
+
+        let tally = &shared.tally;
+        let report = ExitReport {
+            reason: reason.clone(),
+            requests: tally.requests.load(Ordering::Relaxed),
+            connections: tally.connections.load(Ordering::Relaxed),
+            drained_in,
+            cut: tally.take_cut(),
+            cut_total: tally.cut_total.load(Ordering::Relaxed),
+            unfinished,
+            forced: control.is_forced(),
+            telemetry_lost,
+            phases: phases.ended,
+            subsystems,
+            flushes,
+            failed: *failed,
+            signal: control.forced_by(),
+        };
+        tracing::info!(service = name, code = report.code(), "{report}");
+        if let Some(admin) = self.admin {
+            // Last: whoever watches the drain sees its end.
+            let stopping = admin.stop();
+            tokio::pin!(stopping);
+            if unless_forced(control, &mut stopping).await.is_none() {
+                let _ = tokio::time::timeout(FORCED_LIMIT, stopping).await;
+            }
+        }
+        report
+    }
+
+    /// Closes the listeners, waits for connections, and cuts those that take too long.
+    async fn close(&mut self, control: &Control, phases: &mut Phases<'_>) {
+        let shared = &self.shared;
+        shared.phase.enter(Phase::Closing);
+        shared.draining.cancel(); // first, so that a handler can say something before its stream is ended
+        shared.closing.cancel();
+        let accepting = &mut self.accepting;
+        let ended = async {
+            for accepting in &mut *accepting {
+                if let Err(error) = accepting.await {
+                    tracing::error!(%error, "the accept loop had failed");
+                }
+            }
+            shared.tasks.close();
+            shared.tasks.wait().await;
+        };
+        let ended = tokio::time::timeout(self.lifecycle.drain_timeout, ended);
+        let ended = unless_forced(control, ended).await;
+        phases.end("closing");
+        if !matches!(ended, Some(Ok(()))) {
+            for accepting in accepting {
+                accepting.abort();
+            }
+            shared.tasks.close();
+            shared.phase.enter(Phase::Cut);
+            shared.kill.cancel();
+            let limit = if control.is_forced() {
+                FORCED_LIMIT
+            } else {
+                CUT_LIMIT
+            };
+            let _ = tokio::time::timeout(limit, shared.tasks.wait()).await;
+            phases.end("cut");
+        }
+    }
+
+    /// Stops the subsystems, the last one first.
+    async fn stop(&mut self, control: &Control) -> Vec<StepReport> {
+        let clock = &*self.shared.clock;
+        let mut reports = Vec::new();
+        for Started { name, task, stop } in self.started.drain(..).rev() {
+            let begun = clock.now();
+            let mut end = match task {
+                None => StepEnd::Finished,
+                Some(task) => stop_task(task, control).await,
+            };
+            if let Some(step) = stop {
+                let stopped = match unless_forced(control, std::future::ready(())).await {
+                    None => StepEnd::Skipped,
+                    Some(()) => {
+                        step.spawn(&self.app)
+                            .end(clock, control.force.cancelled())
+                            .await
+                            .0
+                    }
+                };
+                if end == StepEnd::Finished {
+                    end = stopped;
+                }
+            }
+            let took = clock.now().saturating_duration_since(begun);
+            if end != StepEnd::Finished {
+                tracing::error!(subsystem = %name, ?took, "stopping {end}");
+            }
+            reports.push(StepReport { name, took, end });
+        }
+        reports
+    }
+
+    /// Flushes the exporters side by side; returns whether those of the tracer lost something, too.
+    async fn flush(&mut self, control: &Control) -> (Vec<StepReport>, bool) {
+        let clock = &*self.shared.clock;
+        let begun: Vec<_> = self
+            .flushes
+            .drain(..)
+            .map(|(name, step)| {
+                let (control, clock) = (control.force.clone(), Arc::clone(&self.shared.clock));
+                let step = step.spawn(&self.app);
+                let ended = tokio::spawn(async move { step.end(&*clock, control.cancelled_owned()).await });
+                (name, ended)
+            })
+            .collect();
+        let spans = self.shared.tracer.flush(self.lifecycle.flush_timeout);
+        let telemetry_lost = !matches!(unless_forced(control, spans).await, Some(Ok(())));
+        let mut reports = Vec::new();
+        let since = clock.now();
+        for (name, ended) in begun {
+            let (end, took) = match ended.await {
+                Ok((end, took, _)) => (end, took),
+                Err(_) => (StepEnd::Panicked, clock.now().saturating_duration_since(since)),
+            };
+            if end != StepEnd::Finished {
+                tracing::error!(flush = %name, ?took, "flushing {end}");
+            }
+            reports.push(StepReport { name, took, end });
+        }
+        (reports, telemetry_lost)
+    }
+}
+
+async fn stop_task(task: StartedTask, control: &Control) -> StepEnd {
+    let StartedTask {
+        limit,
+        stop,
+        ended,
+        abort,
+    } = task;
+    stop.cancel();
+    let end = tokio::select! {
+        biased;
+        ended = ended => ended.unwrap_or(StepEnd::Panicked),
+        () = control.force.cancelled() => StepEnd::Skipped,
+        () = tokio::time::sleep(limit) => StepEnd::TimedOut,
+    };
+    abort.abort();
+    end
+}
+
+async fn unless_forced<T>(control: &Control, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = control.force.cancelled() => None,
+        done = work => Some(done),
+    }
+}
+
+/// Measures one phase after the other.
+struct Phases<'a> {
+    shared: &'a Shared,
+    last: Instant,
+    ended: Vec<PhaseReport>,
+}
+
+impl<'a> Phases<'a> {
+    const fn since(last: Instant, shared: &'a Shared) -> Self {
+        let ended = Vec::new();
+        Self { shared, last, ended }
+    }
+
+    fn end(&mut self, name: &'static str) {
+        let now = self.shared.clock.now();
+        let took = now.saturating_duration_since(self.last);
+        self.ended.push(PhaseReport { name, took });
+        self.last = now;
+    }
+}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain")
+            .field("name", &self.name)
+            .field("lifecycle", &self.lifecycle)
+            .finish_non_exhaustive()
+    }
+}

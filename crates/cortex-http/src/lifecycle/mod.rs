@@ -1,0 +1,23 @@
+//! The life of a service: what starts before it serves, what ends it, and in which order.
+
+mod control;
+mod drain;
+mod draining;
+mod parts;
+mod phase;
+mod starting;
+mod step;
+mod subsystem;
+mod thread;
+mod times;
+
+pub(crate) use self::control::Control;
+pub(crate) use self::drain::Drain;
+pub use self::draining::Draining;
+pub(crate) use self::parts::Parts;
+pub(crate) use self::phase::{Phase, PhaseCell};
+pub(crate) use self::starting::Starting;
+pub use self::step::StepResult;
+pub use self::subsystem::Subsystem;
+pub(crate) use self::thread::LifecycleThread;
+pub use self::times::Lifecycle;

@@ -1,0 +1,62 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use super::step::{Step, StepFuture, StepResult, boxed};
+use super::subsystem::Subsystem;
+
+/// What a server starts, stops, flushes and reloads, beside itself.
+#[derive(Default)]
+pub(crate) struct Parts {
+    pub(crate) subsystems: Vec<Subsystem>,
+    pub(crate) flushes: Vec<(Cow<'static, str>, Step)>,
+    pub(crate) reloads: Vec<Reload>,
+}
+
+/// What is done again at every SIGHUP.
+pub(crate) struct Reload {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) limit: Duration,
+    pub(crate) step: Box<dyn FnMut() -> StepFuture + Send>,
+}
+
+impl Parts {
+    pub(crate) fn flush<F>(&mut self, name: Cow<'static, str>, limit: Duration, step: F)
+    where
+        F: Future<Output: StepResult> + Send + 'static,
+    {
+        let future = boxed(step);
+        self.flushes.push((name, Step { limit, future }));
+    }
+
+    pub(crate) fn reload<F>(
+        &mut self,
+        name: Cow<'static, str>,
+        limit: Duration,
+        mut step: impl FnMut() -> F + Send + 'static,
+    ) where
+        F: Future<Output: StepResult> + Send + 'static,
+    {
+        let step = Box::new(move || boxed(step()));
+        self.reloads.push(Reload { name, limit, step });
+    }
+
+    /// Returns how long the subsystems may take to stop, one after the other.
+    pub(crate) fn stops(&self) -> Duration {
+        let stops = self.subsystems.iter().map(Subsystem::longest_stop);
+        stops.fold(Duration::ZERO, Duration::saturating_add)
+    }
+
+    pub(crate) fn longest_flush(&self) -> Duration {
+        let limits = self.flushes.iter().map(|(_, step)| step.limit);
+        limits.max().unwrap_or(Duration::ZERO)
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("subsystems", &self.subsystems)
+            .finish_non_exhaustive()
+    }
+}

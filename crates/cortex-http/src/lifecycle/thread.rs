@@ -1,0 +1,99 @@
+use std::io;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::control::Control;
+use super::drain::Drain;
+use crate::error::Error;
+use crate::report::ExitReport;
+use crate::signals::Signals;
+
+/// The thread that ends a service: signals and the phases of the drain need no worker of the application, all of which
+/// may be blocked when they are needed. It sleeps until then.
+///
+/// It is not the thread of the admin port: that one is optional, and ends before this one.
+///
+/// Dropping it ends the thread.
+#[derive(Debug)]
+pub(crate) struct LifecycleThread {
+    runtime: Handle,
+    jobs: oneshot::Sender<Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    drain: Drain,
+    control: Arc<Control>,
+    told: oneshot::Sender<ExitReport>,
+}
+
+impl LifecycleThread {
+    pub(crate) async fn start() -> Result<Self, Error> {
+        let failed = |error| Error::system("start the thread of the lifecycle", error);
+        let (ready, started) = oneshot::channel();
+        let (jobs, job) = oneshot::channel();
+        // What is logged goes where the thread that starts it logs to.
+        let dispatch = tracing::dispatcher::get_default(Clone::clone);
+        let thread = std::thread::Builder::new().name("cortex-lifecycle".into());
+        let thread = thread.spawn(move || {
+            tracing::dispatcher::with_default(&dispatch, || live(ready, job));
+        });
+        thread.map_err(failed)?;
+        let runtime = started
+            .await
+            .map_err(|_| failed(io::ErrorKind::BrokenPipe.into()))?
+            .map_err(failed)?;
+        Ok(Self { runtime, jobs })
+    }
+
+    /// Returns the runtime that the thread drives until the service has ended.
+    pub(crate) const fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    pub(crate) fn install_signals(&self) -> Result<Signals, Error> {
+        let _guard = self.runtime.enter();
+        Signals::install().map_err(Error::signals)
+    }
+
+    /// Has the thread wait for the drain, and run it; returns where it tells how it went.
+    pub(super) fn run(self, drain: Drain, control: Arc<Control>) -> oneshot::Receiver<ExitReport> {
+        let (told, report) = oneshot::channel();
+        // It fails only if the thread died, and then `told` is dropped, which says so.
+        let _ = self.jobs.send(Job { drain, control, told });
+        report
+    }
+}
+
+fn live(ready: oneshot::Sender<io::Result<Handle>>, job: oneshot::Receiver<Job>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    if ready.send(Ok(runtime.handle().clone())).is_ok() {
+        runtime.block_on(work(job));
+    }
+    runtime.shutdown_background();
+}
+
+async fn work(job: oneshot::Receiver<Job>) {
+    let Ok(Job { drain, control, told }) = job.await else {
+        return; // the service did not start
+    };
+    let shared = Arc::clone(&drain.shared);
+    let report = drain.run(&control).await;
+    let blocked = report.unfinished > 0;
+    let _ = told.send(report); // nobody may wait for it
+    if blocked && control.is_watched() {
+        shared.tasks.wait().await; // the process cannot end by itself until then, but a second signal ends it
+    }
+}

@@ -1,0 +1,373 @@
+//! What starts before the service, stops after it, and lives beside it.
+
+use std::future::pending;
+use std::io;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use cortex_http::{Admin, ErrorKind, ExitReport, Lifecycle, Routes, Running, Server, StepEnd, Subsystem};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::support::get_from;
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(20);
+
+/// Notes what happened, in order.
+#[derive(Clone, Default)]
+struct Journal(Arc<Mutex<Vec<String>>>);
+
+impl Journal {
+    fn note(&self, event: impl Into<String>) {
+        self.0.lock().expect("nobody panics with it").push(event.into());
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().expect("nobody panics with it").clone()
+    }
+
+    /// A subsystem that notes its start, its task's end and its stop.
+    fn subsystem(&self, name: &'static str) -> Subsystem {
+        let [start, task, stop] = [(); 3].map(|()| self.clone());
+        Subsystem::new(name)
+            .start(LONG, async move { start.note(format!("start {name}")) })
+            .task(LONG, move |stopping| async move {
+                stopping.cancelled().await;
+                task.note(format!("end {name}"));
+            })
+            .stop(LONG, async move { stop.note(format!("stop {name}")) })
+    }
+}
+
+fn server() -> Server {
+    Server::new(Routes::new())
+}
+
+async fn end(running: Running) -> ExitReport {
+    running.shutdown();
+    in_time(running.join()).await
+}
+
+async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, work).await.expect("in bounded time")
+}
+
+#[tokio::test]
+async fn they_start_in_order_and_stop_in_reverse_and_flushes_come_last() {
+    let journal = Journal::default();
+    let flushed = journal.clone();
+    let running = server()
+        .subsystem(journal.subsystem("a"))
+        .subsystem(journal.subsystem("b"))
+        .flush("metrics", LONG, async move { flushed.note("flush") })
+        .start("127.0.0.1:0")
+        .await
+        .unwrap();
+    assert_eq!(journal.all(), ["start a", "start b"]);
+    let report = end(running).await;
+    assert_eq!(
+        journal.all(),
+        [
+            "start a", "start b", "end b", "stop b", "end a", "stop a", "flush"
+        ]
+    );
+    let names: Vec<_> = report.subsystems.iter().map(|step| &*step.name).collect();
+    assert_eq!((names, report.code()), (vec!["b", "a"], 0), "{report}");
+    assert_eq!(
+        (&*report.flushes[0].name, &report.flushes[0].end),
+        ("metrics", &StepEnd::Finished)
+    );
+    let phases: Vec<_> = report.phases.iter().map(|phase| phase.name).collect();
+    assert_eq!(phases, ["draining", "closing", "stopping", "flushing"]);
+}
+
+#[tokio::test]
+async fn nobody_is_served_before_all_have_started_and_probes_say_so() {
+    let admin = free_addr();
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let step = {
+        let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
+        async move {
+            begun.notify_one();
+            go.notified().await;
+        }
+    };
+    let server = server()
+        .admin(Admin::bind(admin.to_string()))
+        .subsystem(Subsystem::new("slow").start(LONG, step));
+    let starting = tokio::spawn(server.start("127.0.0.1:0"));
+    begun.notified().await;
+    for (path, status) in [("/startupz", "503"), ("/readyz", "503"), ("/livez", "200")] {
+        let answer = get_from(admin, path).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{path}: {answer}"
+        );
+    }
+    go.notify_one();
+    let running = starting.await.unwrap().unwrap();
+    let ready = async {
+        for path in ["/startupz", "/readyz"] {
+            while !get_from(admin, path).await.starts_with("HTTP/1.1 200") {}
+        }
+    };
+    in_time(ready).await;
+    end(running).await;
+}
+
+/// The port is free at this moment, and nobody else takes ports by number.
+fn free_addr() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound")
+}
+
+#[tokio::test]
+async fn what_does_not_start_is_named_and_what_started_is_stopped() {
+    type Failing = fn() -> Subsystem;
+    let failures: [(Failing, &str); 3] = [
+        (
+            || Subsystem::new("db").start(LONG, async { Err(io::Error::other("no route to it")) }),
+            "start subsystem db: it failed",
+        ),
+        (
+            || Subsystem::new("db").start(SHORT, pending::<()>()),
+            "start subsystem db: it took longer than 20ms",
+        ),
+        (
+            || Subsystem::new("db").start(LONG, async { panics() }),
+            "start subsystem db: it panicked",
+        ),
+    ];
+    for (failing, message) in failures {
+        let journal = Journal::default();
+        let (addr, admin) = (free_addr(), free_addr());
+        let started = server()
+            .lifecycle(Lifecycle::local().drain_delay(LONG)) // for traffic, which there never was
+            .admin(Admin::bind(admin.to_string()))
+            .subsystem(journal.subsystem("a"))
+            .subsystem(failing())
+            .subsystem(journal.subsystem("c"))
+            .start(addr);
+        let error = in_time(started).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (ErrorKind::Startup, message.into())
+        );
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(source.is_some(), message.ends_with("failed"), "{source:?}");
+        assert_eq!(journal.all(), ["start a", "end a", "stop a"]);
+        for addr in [addr, admin] {
+            assert!(TcpStream::connect(addr).await.is_err());
+        }
+    }
+}
+
+fn panics() {
+    panic!("seeded")
+}
+
+#[tokio::test]
+async fn what_does_not_stop_keeps_nobody_and_is_named() {
+    let journal = Journal::default();
+    let released = Arc::new(());
+    let held = Arc::clone(&released);
+    let running = server()
+        .subsystem(journal.subsystem("a"))
+        .subsystem(Subsystem::new("fails").stop(LONG, async { Err::<(), _>("disk full") }))
+        .subsystem(Subsystem::new("panics").stop(LONG, async { panics() }))
+        .subsystem(Subsystem::new("hangs").stop(SHORT, pending::<()>()))
+        .subsystem(Subsystem::new("stays").task(SHORT, |_| async move {
+            pending::<()>().await;
+            drop(held);
+        }))
+        .flush("full", LONG, async { Err::<(), _>("queue full") })
+        .flush("hangs", SHORT, pending::<()>())
+        .flush("panics", LONG, async { panics() })
+        .start("127.0.0.1:0")
+        .await
+        .unwrap();
+    let report = end(running).await;
+    let ends: Vec<_> = report
+        .subsystems
+        .iter()
+        .map(|step| (&*step.name, &step.end))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            ("stays", &StepEnd::TimedOut),
+            ("hangs", &StepEnd::TimedOut),
+            ("panics", &StepEnd::Panicked),
+            ("fails", &StepEnd::Failed("disk full".into())),
+            ("a", &StepEnd::Finished),
+        ]
+    );
+    let flushes: Vec<_> = report.flushes.iter().map(|step| step.end.clone()).collect();
+    let full = StepEnd::Failed("queue full".into());
+    assert_eq!(flushes, [full, StepEnd::TimedOut, StepEnd::Panicked]);
+    assert_eq!(report.code(), 3);
+    assert!(
+        report
+            .to_string()
+            .contains("stopping fails failed: disk full after"),
+        "{report}"
+    );
+    let aborted = async {
+        while Arc::strong_count(&released) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(aborted).await;
+}
+
+#[tokio::test]
+async fn the_service_ends_with_a_task_that_it_depends_on() {
+    type Ending = fn(Subsystem, Arc<Notify>) -> Subsystem;
+    let endings: [(Ending, &str); 3] = [
+        (
+            |subsystem, go| subsystem.task(LONG, |_| async move { go.notified().await }),
+            "task consumer ended",
+        ),
+        (
+            |subsystem, go| {
+                subsystem.task(LONG, |_| async move {
+                    go.notified().await;
+                    Err::<(), _>("broker gone")
+                })
+            },
+            "task consumer failed: broker gone",
+        ),
+        (
+            |subsystem, go| {
+                subsystem.task(LONG, |_| async move {
+                    go.notified().await;
+                    panics();
+                })
+            },
+            "task consumer panicked",
+        ),
+    ];
+    for (ending, reason) in endings {
+        let (journal, go) = (Journal::default(), Arc::new(Notify::new()));
+        let running = server()
+            .subsystem(journal.subsystem("a"))
+            .subsystem(ending(Subsystem::new("consumer"), Arc::clone(&go)))
+            .start("127.0.0.1:0")
+            .await
+            .unwrap();
+        go.notify_one();
+        let report = in_time(running.join()).await;
+        assert_eq!((report.code(), &*report.reason, report.failed), (1, reason, true));
+        assert_eq!(journal.all(), ["start a", "end a", "stop a"]);
+    }
+}
+
+#[tokio::test]
+async fn times_that_exceed_the_grace_period_do_not_start() {
+    let stop = Subsystem::new("queue").stop(Duration::from_secs(6), async {});
+    let server = server().subsystem(stop).lifecycle(Lifecycle::kubernetes());
+    let error = server.start("127.0.0.1:0").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lifecycle);
+    assert!(error.to_string().contains("are 31s"), "{error}");
+}
+
+#[tokio::test]
+async fn a_reload_runs_all_of_them_and_an_error_or_a_panic_ends_nothing() {
+    let journal = Journal::default();
+    let (done, noted) = (Arc::new(Notify::new()), journal.clone());
+    let told = Arc::clone(&done);
+    let running = server()
+        .on_reload("bad", LONG, || async { Err::<(), _>("no such file") })
+        .on_reload("worse", LONG, || async { panics() })
+        .on_reload("slow", SHORT, pending::<()>)
+        .on_reload("good", LONG, move || {
+            let (noted, told) = (noted.clone(), Arc::clone(&told));
+            async move {
+                noted.note("reload");
+                told.notify_one();
+            }
+        })
+        .start("127.0.0.1:0")
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        running.reload();
+        in_time(done.notified()).await;
+    }
+    assert_eq!(journal.all(), ["reload", "reload"]);
+    assert_eq!(end(running).await.code(), 0);
+}
+
+/// Everything that the service was given is dropped, wherever its future was.
+#[tokio::test]
+async fn a_start_that_is_dropped_leaves_nothing() {
+    let (journal, begun, held) = (Journal::default(), Arc::new(Notify::new()), Arc::new(()));
+    let (told, kept) = (Arc::clone(&begun), Arc::clone(&held));
+    let addr = free_addr();
+    let server = server()
+        .subsystem(journal.subsystem("a"))
+        .subsystem(Subsystem::new("slow").start(LONG, async move {
+            told.notify_one();
+            pending::<()>().await;
+            drop(kept);
+        }));
+    let starting = tokio::spawn(server.start(addr));
+    in_time(begun.notified()).await;
+    starting.abort();
+    gone(Arc::downgrade(&held), held).await;
+    let stopped = async {
+        while journal.all().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(stopped).await;
+    assert_eq!(journal.all(), ["start a", "end a", "stop a"]);
+    assert!(TcpStream::connect(addr).await.is_err());
+}
+
+#[tokio::test]
+async fn a_handle_or_a_join_that_is_dropped_leaves_nothing() {
+    let drops: [fn(Running); 3] = [
+        drop,
+        |running| drop(running.join()),
+        |running| drop(running.serve_until_signal()),
+    ];
+    for drops in drops {
+        let (journal, held) = (Journal::default(), Arc::new(()));
+        let (in_stop, in_reload) = (Arc::clone(&held), Arc::clone(&held));
+        let stop = async move { drop(in_stop) };
+        let running = server()
+            .subsystem(Subsystem::new("holds").stop(LONG, stop))
+            .subsystem(journal.subsystem("a"))
+            .on_reload("holds too", LONG, move || {
+                let kept = Arc::clone(&in_reload);
+                async move { drop(kept) }
+            })
+            .start("127.0.0.1:0")
+            .await
+            .unwrap();
+        let addr = running.local_addr();
+        drops(running);
+        gone(Arc::downgrade(&held), held).await;
+        assert_eq!(journal.all(), ["start a", "end a", "stop a"]);
+        assert!(TcpStream::connect(addr).await.is_err());
+    }
+}
+
+async fn gone(weak: Weak<()>, held: Arc<()>) {
+    drop(held);
+    let gone = async {
+        while weak.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time(gone).await;
+}
+
+#[test]
+fn the_futures_of_a_server_can_be_spawned() {
+    fn check<T: Send>(_: T) {}
+    check(server().serve("127.0.0.1:0"));
+    check(server().start("127.0.0.1:0"));
+}
