@@ -473,6 +473,7 @@ impl Server {
         shared.addresses = self.addresses;
         shared.guards = self.guards.checked()?;
         shared.draining = self.draining;
+        shared.linger = self.lifecycle.linger;
         shared.end_event_streams = self.lifecycle.end_event_streams;
         if let Some(registry) = &self.registry {
             let metrics = HttpMetrics::register(registry, &shared.table);
@@ -523,6 +524,7 @@ impl Shared {
             closing: CancellationToken::new(),
             draining: Draining::new(),
             kill: CancellationToken::new(),
+            linger: Duration::ZERO,
             end_event_streams: true,
             tasks: TaskTracker::new(),
             tally: Tally::default(),

@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) draining: Draining,
     /// Every connection ends now.
     pub(crate) kill: CancellationToken,
+    /// For how long an idle HTTP/1 connection is left open when the service closes.
+    pub(crate) linger: Duration,
     /// Streams of events end when the service closes.
     pub(crate) end_event_streams: bool,
     pub(crate) tasks: TaskTracker,

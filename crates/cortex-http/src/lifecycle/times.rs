@@ -26,6 +26,7 @@ pub struct Lifecycle {
     pub(crate) drain_delay: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) flush_timeout: Duration,
+    pub(crate) linger: Duration,
     pub(crate) grace: Option<Duration>,
     pub(crate) end_event_streams: bool,
 }
@@ -41,6 +42,7 @@ impl Lifecycle {
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
             flush_timeout: Duration::from_secs(3),
+            linger: Duration::from_millis(250),
             grace: None,
             end_event_streams: true,
         }
@@ -52,6 +54,7 @@ impl Lifecycle {
         Self {
             drain_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(15),
+            linger: Duration::from_secs(1),
             grace: Some(Duration::from_secs(30)),
             ..Self::local()
         }
@@ -68,6 +71,19 @@ impl Lifecycle {
     #[must_use]
     pub const fn drain_timeout(mut self, limit: Duration) -> Self {
         self.drain_timeout = limit;
+        self
+    }
+
+    /// Leaves idle HTTP/1 connections open for this long when the listener closes, and answers what still comes over them:
+    /// a client may have sent a request at that very moment, and would read the end of the connection in place of an
+    /// answer. Each answer says `connection: close`, as all do since the drain began. It is part of the time to drain.
+    /// Default: 250 ms, for Kubernetes 1 s; zero closes them at once.
+    ///
+    /// What remains is a client that was quiet for all of the delay and this, and asks in the moment when the connection
+    /// closes. No server of HTTP/1 can avoid that; clients repeat such requests if they may (RFC 9110, section 9.2.2).
+    #[must_use]
+    pub const fn linger(mut self, time: Duration) -> Self {
+        self.linger = time;
         self
     }
 

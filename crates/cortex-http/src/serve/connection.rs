@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::accept::Open;
 use super::deadline::DeadlineIo;
 use super::executor::Tracked;
+use super::linger::{Linger, lingered};
 use super::sniff::{Protocol, sniff};
 use crate::lifecycle::Phase;
 use crate::observe::{Observed, PerConnection};
@@ -34,6 +35,7 @@ where
     let sniffed = tokio::select! {
         sniffed = first_byte => sniffed,
         () = shared.kill.cancelled() => return,
+        () = lingered(shared) => return,
     };
     let error = match sniffed {
         Err(_) => Some("first_byte_timeout"),
@@ -54,10 +56,10 @@ where
                     let served = http1_builder(shared)
                         .serve_connection(io, service)
                         .with_upgrades();
-                    drive(pin!(served), shared).await
+                    drive(pin!(served), &conn).await
                 }
                 Protocol::Http2 => {
-                    drive(pin!(http2_builder(shared).serve_connection(io, service)), shared).await
+                    drive(pin!(http2_builder(shared).serve_connection(io, service)), &conn).await
                 }
             };
             ended.err().and_then(|error| kind(&conn, &error))
@@ -115,11 +117,13 @@ where
 /// Drives a connection; closes it gracefully in the drain, drops it when the drain is over.
 ///
 /// The two tokens are polled once, to leave a waker; after that every poll reads the phase, which is one load.
-async fn drive<G: Graceful>(mut connection: Pin<&mut G>, shared: &Shared) -> hyper::Result<()> {
+async fn drive<G: Graceful>(mut connection: Pin<&mut G>, conn: &Conn) -> hyper::Result<()> {
+    let shared = &*conn.shared;
     let mut closing = pin!(shared.closing.cancelled());
     let mut kill = pin!(shared.kill.cancelled());
     let mut waiting = false;
     let mut closed = false;
+    let mut linger = Linger::new();
     poll_fn(|cx: &mut Context<'_>| {
         if !waiting {
             waiting = true;
@@ -128,10 +132,20 @@ async fn drive<G: Graceful>(mut connection: Pin<&mut G>, shared: &Shared) -> hyp
         if shared.phase.reached(Phase::Cut) {
             return Poll::Ready(Ok(()));
         }
-        if !closed && shared.phase.reached(Phase::Closing) {
-            closed = true;
-            connection.as_mut().close();
+        if closed || !shared.phase.reached(Phase::Closing) {
+            return connection.as_mut().poll(cx);
         }
+        if !conn.http2.load(Ordering::Relaxed) {
+            // What has arrived by now is still answered.
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+            if !linger.is_over(conn, cx) {
+                return Poll::Pending;
+            }
+        }
+        closed = true;
+        connection.as_mut().close();
         connection.as_mut().poll(cx)
     })
     .await

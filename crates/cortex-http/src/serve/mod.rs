@@ -4,6 +4,7 @@ mod accept;
 mod connection;
 mod deadline;
 mod executor;
+mod linger;
 mod sniff;
 
 pub(crate) use self::accept::accept_loop;

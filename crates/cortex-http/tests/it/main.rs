@@ -5,6 +5,7 @@ mod bounds;
 #[cfg(feature = "cors")]
 mod cors;
 mod destructors;
+mod drain_load;
 mod drain_streams;
 mod drain_subsystems;
 #[cfg(feature = "grpc")]
