@@ -64,8 +64,64 @@ impl Access {
         }
     }
 
-    /// Says whether the request has a right token.
-    pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
+    /// Also shows [`Detail::Full`] to requests with a token of another.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{Access, Detail};
+    ///
+    /// let operators = Access::new(Detail::None).bearer("0123456789abcdef0123456789abcdef")?;
+    /// assert!(Access::new(Detail::Status).and_tokens_of(&operators).has_tokens());
+    /// # Ok::<(), cortex_health::InvalidToken>(())
+    /// ```
+    #[must_use]
+    pub fn and_tokens_of(mut self, other: &Self) -> Self {
+        self.tokens.extend_from_slice(&other.tokens);
+        self
+    }
+
+    /// Shows no more than this to who has no token.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{Access, Detail};
+    ///
+    /// let access = Access::new(Detail::Full).at_most(Detail::Status);
+    /// assert_eq!(access.detail(&http::HeaderMap::new()), Detail::Status);
+    /// ```
+    #[must_use]
+    pub fn at_most(mut self, detail: Detail) -> Self {
+        self.detail = self.detail.min(detail);
+        self
+    }
+
+    /// Says whether there is a token that a request could have.
+    pub fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// Says whether the request has a right token: one `Authorization` header, with one of them.
+    ///
+    /// How long it takes tells nothing of what a right token is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_health::{Access, Detail};
+    /// use http::{HeaderMap, HeaderValue, header};
+    ///
+    /// let access = Access::new(Detail::None).bearer("0123456789abcdef0123456789abcdef")?;
+    /// let mut headers = HeaderMap::new();
+    /// assert!(!access.admits(&headers));
+    ///
+    /// let token = HeaderValue::from_static("Bearer 0123456789abcdef0123456789abcdef");
+    /// headers.insert(header::AUTHORIZATION, token);
+    /// assert!(access.admits(&headers));
+    /// # Ok::<(), cortex_health::InvalidToken>(())
+    /// ```
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return false;
@@ -191,6 +247,24 @@ mod tests {
             Access::from(Detail::Status).detail(&HeaderMap::new()),
             Detail::Status
         );
+    }
+
+    #[test]
+    fn tokens_of_another_open_too_and_what_anybody_sees_can_only_shrink() {
+        let both = Access::new(Detail::Full).and_tokens_of(&access());
+        assert!(both.has_tokens() && !Access::new(Detail::Full).has_tokens());
+        let mut headers = HeaderMap::new();
+        assert_eq!(
+            both.clone().at_most(Detail::Status).detail(&headers),
+            Detail::Status
+        );
+        assert_eq!(both.clone().at_most(Detail::None).detail(&headers), Detail::None);
+        let nobody = Access::new(Detail::None).at_most(Detail::Full);
+        assert_eq!(nobody.detail(&headers), Detail::None);
+        let value = format!("Bearer {TOKEN}");
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(&value).unwrap());
+        assert!(both.admits(&headers));
+        assert_eq!(both.at_most(Detail::None).detail(&headers), Detail::Full);
     }
 
     #[test]
