@@ -26,7 +26,9 @@ mod table;
 
 pub use self::access::AccessLog;
 pub use self::address::{ClientAddress, TrustedProxies};
-pub use self::admin::Admin;
+pub use self::admin::{
+    ActionError, Admin, ControlError, ControlState, ControlValue, Controllable, Controls, DrainError, drain,
+};
 pub use self::error::{Error, ErrorKind};
 pub use self::guard::{
     Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, LoadShed, Permit,

@@ -17,6 +17,7 @@ use crate::signals::Signals;
 pub struct Running {
     local_addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
+    probes_addr: Option<SocketAddr>,
     control: Arc<Control>,
     /// The runtime of the lifecycle thread.
     runtime: Handle,
@@ -26,7 +27,7 @@ pub struct Running {
 impl Running {
     pub(crate) const fn new(
         local_addr: SocketAddr,
-        admin_addr: Option<SocketAddr>,
+        (admin_addr, probes_addr): (Option<SocketAddr>, Option<SocketAddr>),
         control: Arc<Control>,
         runtime: Handle,
         ended: oneshot::Receiver<ExitReport>,
@@ -34,6 +35,7 @@ impl Running {
         Self {
             local_addr,
             admin_addr,
+            probes_addr,
             control,
             runtime,
             ended,
@@ -48,6 +50,11 @@ impl Running {
     /// Returns the address of the admin port, if there is one.
     pub const fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
+    }
+
+    /// Returns the address of the admin port's listener for probes, if there is one.
+    pub const fn probes_addr(&self) -> Option<SocketAddr> {
+        self.probes_addr
     }
 
     /// Starts the drain; [`join`](Self::join) waits for its end. Readiness fails before this returns.

@@ -17,7 +17,7 @@ use tower_layer::Layer;
 
 use crate::access::AccessLog;
 use crate::address::{Addresses, ClientAddress};
-use crate::admin::{Admin, AdminThread, routes};
+use crate::admin::{self, Admin, AdminThread};
 use crate::error::{Error, ErrorKind};
 use crate::guard::{Admission, Deadlines, Guards, SecurityHeaders};
 use crate::health_metrics::{HealthMetrics, collect_states};
@@ -389,16 +389,13 @@ impl Server {
             starting.watch(signals);
         }
         if let Some(admin) = admin {
-            let addr = admin.addr.clone();
-            let (router, table) = routes(admin, &health, registry.as_ref())
-                .map_err(|error| taken(&error))?
-                .into_parts();
-            let app = CompressionLayer::new().layer(router);
-            let limits = Limits::new().connections(256).checked()?;
-            let shared = Shared::new(table, limits, Tracer::propagate_only(), AccessLog::off(), clock);
-            starting.drain().admin = Some(AdminThread::start(&addr, app, shared)?);
+            let admin = admin::start(&admin, &health, registry.as_ref(), &clock, taken)?;
+            let control = Arc::clone(&control);
+            admin.on_drain(move |reason| control.start_because(reason));
+            starting.drain().admin = Some(admin);
         }
-        let admin_addr = starting.drain().admin.as_ref().map(AdminThread::addr);
+        let admin = starting.drain().admin.as_ref();
+        let admin_addrs = (admin.map(AdminThread::addr), admin.and_then(AdminThread::probes_addr));
         if let Some(registry) = &registry {
             let (health, shared) = (health.clone(), Arc::downgrade(&shared));
             registry.register_collector(move |out: &mut Samples<'_>| {
@@ -433,7 +430,7 @@ impl Server {
         let ended = starting.finish();
         Ok(Running::new(
             local_addr,
-            admin_addr,
+            admin_addrs,
             control,
             lifecycle_runtime,
             ended,
@@ -505,7 +502,7 @@ fn taken(error: &RegisterError) -> Error {
 }
 
 impl Shared {
-    fn new(
+    pub(crate) fn new(
         table: RouteTable,
         limits: Limits,
         tracer: Tracer,

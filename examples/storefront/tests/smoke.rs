@@ -119,7 +119,8 @@ fn ask(addr: SocketAddr, method: &str, path: &str, headers: &str, body: &str) ->
     let mut socket = TcpStream::connect(addr).unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     let length = body.len();
-    let head = format!("{method} {path} HTTP/1.0\r\nhost: shop\r\ncontent-length: {length}\r\n{headers}\r\n");
+    let head =
+        format!("{method} {path} HTTP/1.0\r\nhost: localhost\r\ncontent-length: {length}\r\n{headers}\r\n");
     socket.write_all(format!("{head}{body}").as_bytes()).unwrap();
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes).unwrap();

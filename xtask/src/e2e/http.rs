@@ -37,7 +37,7 @@ pub(super) fn connect(addr: SocketAddr) -> Result<TcpStream> {
 /// Writes the head of a request from its first words and, on lines of their own, further headers.
 pub(super) fn message(head: &str, length: usize) -> Vec<u8> {
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
-    let mut text = format!("{line} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n");
+    let mut text = format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
     for header in headers.lines() {
         text += header;
         text += "\r\n";
@@ -168,7 +168,7 @@ mod tests {
     fn writes_a_head() {
         assert_eq!(
             String::from_utf8(message("POST /x\naccept: a", 3)).unwrap(),
-            "POST /x HTTP/1.1\r\nhost: shop\r\nconnection: close\r\naccept: a\r\ncontent-length: 3\r\n\r\n"
+            "POST /x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\naccept: a\r\ncontent-length: 3\r\n\r\n"
         );
     }
 }

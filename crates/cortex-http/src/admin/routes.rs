@@ -1,34 +1,144 @@
-use axum::routing::get;
-use cortex_health::Health;
-use cortex_metrics::{RegisterError, Registry, ScrapeService};
+use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::{MethodRouter, get};
+use cortex_health::{Detail, Endpoint, Health};
+use cortex_metrics::ScrapeService;
+
+use super::blocking::Blocking;
 use super::builder::Admin;
-use crate::Routes;
+use super::controls::ControlEndpoints;
+use super::drain::DrainSwitch;
+use super::gate::only;
+use super::index::index;
+use super::rules::{Class, Rules};
+use super::run_check::run_check;
 
-const INDEX: &str = "/livez\n/readyz\n/startupz\n/health\n/metrics\n";
+/// What the listeners of the port serve: who made them and what they show.
+pub(super) struct Parts<'a> {
+    pub(super) health: &'a Health,
+    pub(super) scrapes: Option<ScrapeService>,
+    pub(super) drain: DrainSwitch,
+    pub(super) blocking: Blocking,
+}
 
-pub(crate) fn routes(
-    admin: Admin,
-    health: &Health,
-    registry: Option<&Registry>,
-) -> Result<Routes, RegisterError> {
-    let routes = Routes::new().route("/", get(|| async { INDEX }));
+/// Returns all that the port serves.
+///
+/// What shows states and metrics, or answers 404 and 405, is for everybody; all else says here whom it is for.
+pub(super) fn admin_routes(admin: &Admin, parts: &Parts<'_>, rules: &Arc<Rules>) -> Router {
+    let mut all = Endpoints::new();
+    let access = admin.access.clone().and_tokens_of(&admin.operators);
+    let access = if rules.loopback {
+        access
+    } else {
+        access.at_most(Detail::Status)
+    };
+    all.router = all.router.merge(cortex_health::router(parts.health, access));
+    all.listed.extend([
+        "/livez",
+        "/readyz",
+        "/startupz",
+        "/health",
+        "/health/{group}",
+        "/health/check/{name}",
+    ]);
+    let run = only(rules, Class::Act, run_check(parts.health));
+    all.add("/health/checks/{name}/run", "POST /health/checks/{name}/run", run);
+    all.scrapes(parts.scrapes.clone());
+    if let Some(controls) = &admin.controls {
+        let controls = ControlEndpoints::new(controls.clone(), parts.blocking.clone());
+        all.add(
+            "/controls",
+            "/controls",
+            only(rules, Class::Read, controls.list()),
+        );
+        let one = only(rules, Class::Read, controls.one());
+        all.add("/controls/{kind}/{name}", "/controls/{kind}/{name}", one);
+        let (path, act) = (
+            "/controls/{kind}/{name}/{action}",
+            only(rules, Class::Act, controls.action()),
+        );
+        all.add(path, "POST /controls/{kind}/{name}/{action}", act);
+    }
+    #[cfg(feature = "logs")]
+    if let Some(filter) = &admin.log_filter {
+        let level =
+            super::log_level::LogLevel::new(filter.clone(), parts.blocking.clone(), Arc::clone(&rules.clock));
+        let methods = only(rules, Class::Read, level.reader()).merge(only(rules, Class::Act, level.writer()));
+        all.add("/loglevel", "/loglevel", methods);
+    }
+    let drain = only(rules, Class::Act, parts.drain.clone().endpoint());
+    all.add("/drain", "POST /drain", drain);
     #[cfg(feature = "grpc")]
-    let routes = if admin.grpc {
+    if admin.grpc {
+        all.grpc(parts.health);
+    }
+    all.finish()
+}
+
+/// Returns what the listener for probes serves: whether the process passes, and nothing about why.
+pub(super) fn probe_routes(admin: &Admin, parts: &Parts<'_>) -> Router {
+    let mut all = Endpoints::new();
+    for (path, endpoint) in [
+        ("/livez", Endpoint::Live),
+        ("/readyz", Endpoint::Ready),
+        ("/startupz", Endpoint::Startup),
+    ] {
+        let health = parts.health.clone();
+        let answer = async move |State(health): State<Health>, headers: HeaderMap| {
+            health
+                .respond(endpoint, &headers, Detail::None)
+                .map(axum::body::Body::from)
+        };
+        all.add(path, path, get(answer).with_state(health));
+    }
+    if admin.probe_metrics {
+        all.scrapes(parts.scrapes.clone());
+    }
+    #[cfg(feature = "grpc")]
+    if admin.grpc {
+        all.grpc(parts.health);
+    }
+    all.finish()
+}
+
+struct Endpoints {
+    router: Router,
+    /// As the index lists them.
+    listed: Vec<&'static str>,
+}
+
+impl Endpoints {
+    fn new() -> Self {
+        Self {
+            router: Router::new(),
+            listed: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, path: &str, listed: &'static str, methods: MethodRouter) {
+        self.router = std::mem::take(&mut self.router).route(path, methods);
+        self.listed.push(listed);
+    }
+
+    fn scrapes(&mut self, scrapes: Option<ScrapeService>) {
+        if let Some(scrapes) = scrapes {
+            self.router = std::mem::take(&mut self.router).merge(scrapes.into_router());
+            self.listed.push("/metrics");
+        }
+    }
+
+    #[cfg(feature = "grpc")]
+    fn grpc(&mut self, health: &Health) {
         use cortex_health::GrpcHealth;
 
         let path = format!("/{}/{{method}}", GrpcHealth::NAME);
-        routes.map(|router| router.route_service(&path, GrpcHealth::new(health)))
-    } else {
-        routes
-    };
-    let probes = cortex_health::router(health, admin.access);
-    let routes = routes.map(|router| router.merge(probes));
-    Ok(match registry {
-        None => routes,
-        Some(registry) => {
-            let scrapes = ScrapeService::new(registry).observe(registry)?.into_router();
-            routes.map(|router| router.merge(scrapes))
-        }
-    })
+        self.router = std::mem::take(&mut self.router).route_service(&path, GrpcHealth::new(health));
+    }
+
+    fn finish(self) -> Router {
+        self.router.route("/", index(&self.listed))
+    }
 }

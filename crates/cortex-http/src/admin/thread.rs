@@ -2,57 +2,75 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use cortex_compress::Compress;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use super::drain::DrainSwitch;
+use super::listener::{Listener, Served, accept};
 use crate::error::Error;
 use crate::lifecycle::Phase;
-use crate::serve::accept_loop;
 use crate::shared::Shared;
 
 /// How long an admin request may hold up the end of the process.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
+/// Threads for what may block: scrapes, and beside them the most that parts and the log filter may take.
+const THREADS: usize = 4 + super::blocking::THREADS;
+
 /// The thread that serves the admin port. Dropping it lets the port close by itself.
 #[derive(Debug)]
 pub(crate) struct AdminThread {
     addr: SocketAddr,
+    probes: Option<SocketAddr>,
     shared: Arc<Shared>,
+    drain: DrainSwitch,
     ended: oneshot::Receiver<()>,
 }
 
 impl AdminThread {
-    pub(crate) fn start(addr: &str, app: Compress<Router>, shared: Shared) -> Result<Self, Error> {
-        let listener = std::net::TcpListener::bind(addr).map_err(|error| Error::bind(addr, error))?;
-        let addr = listener.local_addr().map_err(|error| Error::bind(addr, error))?;
-        listener
-            .set_nonblocking(true)
-            .map_err(|error| Error::system("prepare the admin listener", error))?;
+    /// Serves the port, and the one for probes if there is one.
+    pub(super) fn start(
+        admin: (Listener, Served),
+        probes: Option<(Listener, Served)>,
+        drain: DrainSwitch,
+        shared: Shared,
+    ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(4)
+            .max_blocking_threads(THREADS)
             .build()
             .map_err(|error| Error::system("make the admin runtime", error))?;
         let (shared, (ending, ended)) = (Arc::new(shared), oneshot::channel());
+        let (addr, probes_addr) = (admin.0.addr, probes.as_ref().map(|(listener, _)| listener.addr));
         let thread = std::thread::Builder::new().name("cortex-admin".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
-                match runtime.block_on(async { TcpListener::from_std(listener) }) {
-                    Ok(listener) => runtime.block_on(serve(listener, app, shared)),
-                    Err(error) => tracing::error!(%error, "the admin port does not serve"),
-                }
+                runtime.block_on(serve(admin, probes, shared));
                 runtime.shutdown_background(); // a collector that hangs keeps its thread, not ours
                 let _ = ending.send(());
             }
         });
         thread.map_err(|error| Error::system("start the admin thread", error))?;
-        Ok(Self { addr, shared, ended })
+        Ok(Self {
+            addr,
+            probes: probes_addr,
+            shared,
+            drain,
+            ended,
+        })
     }
 
     pub(crate) const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Returns the address of the port for probes, if there is one.
+    pub(crate) const fn probes_addr(&self) -> Option<SocketAddr> {
+        self.probes
+    }
+
+    /// Says how `POST /drain` starts the drain, for which reason; it returns whether it was the first to.
+    pub(crate) fn on_drain(&self, start: impl Fn(&'static str) -> bool + Send + Sync + 'static) {
+        self.drain.connect(start);
     }
 
     /// Closes the port and waits until its thread has ended.
@@ -73,8 +91,14 @@ impl Drop for AdminThread {
     }
 }
 
-async fn serve(listener: TcpListener, app: Compress<Router>, shared: Arc<Shared>) {
-    accept_loop(listener, app, Arc::clone(&shared)).await;
+async fn serve(admin: (Listener, Served), probes: Option<(Listener, Served)>, shared: Arc<Shared>) {
+    let probes = async {
+        if let Some((listener, served)) = probes {
+            accept(listener.socket, served, Arc::clone(&shared)).await;
+        }
+    };
+    let (listener, served) = admin;
+    tokio::join!(accept(listener.socket, served, Arc::clone(&shared)), probes);
     shared.tasks.close();
     if tokio::time::timeout(LAST_ANSWERS, shared.tasks.wait())
         .await

@@ -95,11 +95,7 @@ fn spawn(
         metrics.accepted.inc();
         metrics.connections.inc();
     }
-    let open = Arc::new(Open {
-        shared: Arc::clone(shared),
-        _permit: permit,
-        _counted: shared.tasks.token(),
-    });
+    let open = Arc::new(Open::new(shared, Some(permit)));
     let app = app.clone();
     tokio::spawn(async move {
         // Dropped after all that the connection is made of, so that who waits for it finds its numbers.
@@ -109,10 +105,20 @@ fn spawn(
 
 /// A connection that counts as open until this is dropped, however it ends: by its task, and by its socket, which moves
 /// into a task of the application when the connection is upgraded.
-pub(super) struct Open {
+pub(crate) struct Open {
     pub(super) shared: Arc<Shared>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
     _counted: TaskTrackerToken,
+}
+
+impl Open {
+    pub(crate) fn new(shared: &Arc<Shared>, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            _permit: permit,
+            _counted: shared.tasks.token(),
+        }
+    }
 }
 
 impl Drop for Open {

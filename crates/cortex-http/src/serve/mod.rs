@@ -7,4 +7,5 @@ mod executor;
 mod linger;
 mod sniff;
 
-pub(crate) use self::accept::accept_loop;
+pub(crate) use self::accept::{Open, accept_loop};
+pub(crate) use self::connection::serve_connection;

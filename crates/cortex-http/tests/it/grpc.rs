@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// Calls a method with an empty message, which asks about the process as a whole.
 async fn call(client: &mut SendRequest<Full<Bytes>>, method: &str) -> Response<Incoming> {
-    let request = Request::post(format!("http://shop/grpc.health.v1.Health/{method}"))
+    let request = Request::post(format!("http://localhost/grpc.health.v1.Health/{method}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(Full::new(Bytes::from_static(b"\0\0\0\0\0")))

@@ -153,7 +153,7 @@ async fn the_admin_port_shows_probes_checks_and_metrics() {
         report.contains("database") && !report.contains("postgres"),
         "{report}"
     );
-    let head = "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer";
+    let head = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer";
     let mut socket = tokio::net::TcpStream::connect(admin).await.unwrap();
     let request = format!("{head} 0123456789abcdef\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();

@@ -1,6 +1,7 @@
 //! The service on real sockets.
 
 mod addresses;
+mod admin;
 mod bounds;
 #[cfg(feature = "cors")]
 mod cors;

@@ -194,7 +194,7 @@ impl Shop {
 
 pub(crate) async fn get_from(addr: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(addr).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
     read_to_end(&mut socket).await
 }

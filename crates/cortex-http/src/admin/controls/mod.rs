@@ -1,0 +1,11 @@
+//! Parts of the application that an operator can look at and act on.
+
+mod controllable;
+mod endpoint;
+mod registry;
+mod state;
+
+pub use self::controllable::{ActionError, Controllable};
+pub(super) use self::endpoint::ControlEndpoints;
+pub use self::registry::{ControlError, Controls};
+pub use self::state::{ControlState, ControlValue};

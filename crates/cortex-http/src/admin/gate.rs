@@ -1,0 +1,126 @@
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, StatusCode};
+use tower_service::Service;
+
+use super::refusal::Refusal;
+use super::rules::{Class, Rules};
+use super::seats::Activity;
+
+/// What one connection to the admin port is served: who asks is found out before, and what answers say to browsers is
+/// added after.
+#[derive(Clone)]
+pub(super) struct Gate {
+    rules: Arc<Rules>,
+    peer: SocketAddr,
+    activity: Activity,
+    app: Router,
+}
+
+impl Gate {
+    pub(super) const fn new(rules: Arc<Rules>, peer: SocketAddr, activity: Activity, app: Router) -> Self {
+        Self {
+            rules,
+            peer,
+            activity,
+            app,
+        }
+    }
+}
+
+impl Service<Request> for Gate {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(())) // a router is always ready
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let asking = self.activity.asks();
+        let (mut head, body) = request.into_parts();
+        let answer = match self.rules.identify(&mut head, self.peer) {
+            Err(refusal) => Err(refusal.into_response()),
+            Ok(caller) => {
+                head.extensions.insert(caller);
+                Ok(self.app.call(Request::from_parts(head, body)))
+            }
+        };
+        Box::pin(async move {
+            let _asking = asking;
+            let response = match answer {
+                Err(refused) => refused,
+                Ok(answer) => explained(answer.await?),
+            };
+            Ok(guarded_from_browsers(response))
+        })
+    }
+}
+
+/// Lets only those ask who may ask for what is of this class. 405 is for everybody.
+pub(super) fn only(rules: &Arc<Rules>, class: Class, methods: MethodRouter) -> MethodRouter {
+    let rules = Arc::clone(rules);
+    methods.route_layer(from_fn(move |request: Request, next: Next| {
+        let admitted = rules.admit(class, &request);
+        async move {
+            match admitted {
+                Ok(()) => next.run(request).await,
+                Err(refusal) => refusal.into_response(),
+            }
+        }
+    }))
+}
+
+/// Gives the errors that the router makes without a body the body that all others have.
+fn explained(mut response: Response) -> Response {
+    let status = response.status();
+    let is_bare = !response.headers().contains_key(CONTENT_TYPE);
+    if is_bare && matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+        let (head, body) = Refusal::new(status, "").into_response().into_parts();
+        response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        response.headers_mut().extend(head.headers);
+        *response.body_mut() = body;
+    }
+    response
+}
+
+/// What keeps a browser from showing, running, keeping or passing on what it was made to fetch.
+const FOR_BROWSERS: [(HeaderName, &str); 6] = [
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (CACHE_CONTROL, "no-store"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (REFERRER_POLICY, "no-referrer"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+];
+
+fn guarded_from_browsers(mut response: Response) -> Response {
+    for (name, value) in FOR_BROWSERS {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,123 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use cortex_compress::CompressionLayer;
+use tokio::net::{TcpListener, TcpStream};
+use tower_layer::Layer;
+
+use super::gate::Gate;
+use super::rules::Rules;
+use super::seats::Seats;
+use crate::error::Error;
+use crate::serve::{Open, serve_connection};
+use crate::shared::Shared;
+
+/// The most connections that a listener serves at once.
+const CONNECTIONS: usize = 256;
+/// How long it says nothing more of connections that had to make room.
+const QUIET: Duration = Duration::from_mins(1);
+/// The longest pause after an accept that failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A socket that is bound, and what it will serve.
+pub(super) struct Listener {
+    pub(super) addr: SocketAddr,
+    pub(super) socket: std::net::TcpListener,
+}
+
+impl Listener {
+    /// # Errors
+    ///
+    /// The address cannot be listened on.
+    pub(super) fn bind(addr: &str) -> Result<Self, Error> {
+        let socket = std::net::TcpListener::bind(addr).map_err(|error| Error::bind(addr, error))?;
+        let local = socket.local_addr().map_err(|error| Error::bind(addr, error))?;
+        socket
+            .set_nonblocking(true)
+            .map_err(|error| Error::system("prepare the admin listener", error))?;
+        Ok(Self { addr: local, socket })
+    }
+}
+
+/// What a listener serves to whom.
+pub(super) struct Served {
+    pub(super) app: Router,
+    pub(super) rules: Arc<Rules>,
+}
+
+/// Accepts connections until the port closes.
+pub(super) async fn accept(socket: std::net::TcpListener, served: Served, shared: Arc<Shared>) {
+    let listener = match TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the admin port does not serve"),
+    };
+    let seats = Seats::new(CONNECTIONS);
+    let (mut pause, mut told) = (Duration::ZERO, None);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shared.closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                pause = Duration::ZERO;
+                if spawn(stream, peer, &served, &seats, &shared) {
+                    if let Some(metrics) = &served.rules.metrics {
+                        metrics.evicted.inc();
+                    }
+                    let now = shared.clock.now();
+                    if told.is_none_or(|told| now.saturating_duration_since(told) >= QUIET) {
+                        told = Some(now);
+                        tracing::warn!(
+                            limit = CONNECTIONS,
+                            "the admin port is full: the longest idle connections are closed"
+                        );
+                    }
+                    tokio::task::yield_now().await; // who has to leave gets the chance to
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if pause.is_zero() {
+                    tracing::warn!(%error, "connections to the admin port cannot be accepted; trying again");
+                }
+                pause = (pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE);
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = shared.closing.cancelled() => return,
+                }
+            }
+        }
+    }
+}
+
+/// Serves a connection on a task of its own; says whether another one has to leave.
+fn spawn(
+    stream: TcpStream,
+    peer: SocketAddr,
+    served: &Served,
+    seats: &Arc<Seats>,
+    shared: &Arc<Shared>,
+) -> bool {
+    let _ = stream.set_nodelay(true); // refused only by a socket that is gone already
+    let (seat, evicting) = seats.take();
+    let gate = Gate::new(
+        Arc::clone(&served.rules),
+        peer,
+        seat.activity(),
+        served.app.clone(),
+    );
+    let app = CompressionLayer::new().layer(Router::new().fallback_service(gate));
+    let open = Arc::new(Open::new(shared, None));
+    tokio::spawn(async move {
+        tokio::select! {
+            () = serve_connection(stream, peer, app, &open) => {}
+            () = seat.evicted() => {}
+        }
+    });
+    evicting
+}

@@ -1,0 +1,68 @@
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
+use cortex_core::{Clock, Context, Deadline, FutureExt, SystemClock};
+use cortex_health::{Detail, Endpoint, Health, RunNowError};
+use http::header::{ACCEPT, HeaderMap};
+use http::{HeaderValue, StatusCode};
+
+use super::refusal::Refusal;
+use super::rules::Caller;
+
+/// The most time that somebody waits for a run, which goes on after that.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers `POST /health/checks/{name}/run`: runs the check, or joins the run in flight, and shows what it found. The
+/// status says whether it was run, the body whether it passed.
+pub(super) fn run_check(health: &Health) -> MethodRouter {
+    let health = health.clone();
+    post(
+        async move |Path(name): Path<String>, Extension(caller): Extension<Caller>| match run(
+            &health, &name, &caller,
+        )
+        .await
+        {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(),
+        },
+    )
+}
+
+async fn run(health: &Health, name: &str, caller: &Caller) -> Result<Response, Refusal> {
+    let context = Context::current().with_deadline(Deadline::after(SystemClock.now(), PATIENCE));
+    let ran = health.run_now(name).with_context(context).await;
+    if !matches!(ran, Err(RunNowError::UnknownCheck)) {
+        tracing::info!(
+            target: "cortex_http::admin", actor = caller.actor(), peer = %caller.peer, check = name,
+            outcome = ran.as_ref().map_or_else(|_| "no result", |_| "run"), "a run of a check was asked for"
+        );
+    }
+    ran.map_err(|error| {
+        let (status, detail) = match error {
+            RunNowError::UnknownCheck => (StatusCode::NOT_FOUND, "there is no check of this name"),
+            RunNowError::DeadlineExceeded => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "the check has not ended within 10 s, and goes on",
+            ),
+            RunNowError::TooManyWaiting => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too many wait for runs already")
+            }
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "the checks do not run"),
+        };
+        let refusal = Refusal::new(status, detail);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            refusal.retry_after(1)
+        } else {
+            refusal
+        }
+    })?;
+    let mut accept = HeaderMap::new();
+    accept.insert(ACCEPT, HeaderValue::from_static("application/health+json"));
+    let mut response = health.respond(Endpoint::Check(name), &accept, Detail::Full);
+    *response.status_mut() = StatusCode::OK;
+    Ok(response.map(Body::from))
+}

@@ -1,0 +1,99 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use cortex_core::Clock;
+use cortex_health::Health;
+use cortex_metrics::{RegisterError, Registry, ScrapeService};
+use cortex_trace::Tracer;
+
+use super::blocking::Blocking;
+use super::builder::Admin;
+use super::drain::DrainSwitch;
+use super::guesses::Guesses;
+use super::input::BODY_BYTES;
+use super::listener::{Listener, Served};
+use super::metrics::AdminMetrics;
+use super::routes::{Parts, admin_routes, probe_routes};
+use super::rules::Rules;
+use super::thread::AdminThread;
+use crate::access::AccessLog;
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::routes::Routes;
+use crate::shared::Shared;
+
+/// Opens the port and serves it on a thread of its own.
+///
+/// # Errors
+///
+/// It cannot be listened on, the thread cannot be started, or, as `taken` makes of it, the metrics of the endpoint are
+/// registered already.
+pub(crate) fn start(
+    admin: &Admin,
+    health: &Health,
+    registry: Option<&Registry>,
+    clock: &Arc<dyn Clock>,
+    taken: impl Fn(&RegisterError) -> Error,
+) -> Result<AdminThread, Error> {
+    let listener = Listener::bind(&admin.addr)?;
+    let probes = admin.probes.as_deref().map(Listener::bind).transpose()?;
+    let scrapes = match registry {
+        None => None,
+        Some(registry) => {
+            let scrapes = ScrapeService::new(registry).observe(registry);
+            Some(scrapes.map_err(|error| taken(&error))?)
+        }
+    };
+    let metrics = registry.map(AdminMetrics::register).transpose();
+    let metrics = metrics.map_err(|error| taken(&error))?;
+    let parts = Parts {
+        health,
+        scrapes,
+        drain: DrainSwitch::default(),
+        blocking: Blocking::new(),
+    };
+    let guesses = Arc::new(Guesses::default());
+    let rules = |listener: &Listener| {
+        Arc::new(Rules {
+            hosts: admin.hosts.clone(),
+            viewers: admin.access.clone(),
+            operators: admin.operators.clone(),
+            loopback: listener.addr.ip().to_canonical().is_loopback(),
+            guesses: Arc::clone(&guesses),
+            clock: Arc::clone(clock),
+            metrics: metrics.clone(),
+        })
+    };
+    let admin_rules = rules(&listener);
+    let served = Served {
+        app: admin_routes(admin, &parts, &admin_rules),
+        rules: admin_rules,
+    };
+    let probes = probes.map(|listener| {
+        let served = Served {
+            app: probe_routes(admin, &parts),
+            rules: rules(&listener),
+        };
+        (listener, served)
+    });
+    let limits = limits().checked()?;
+    let (_, table) = Routes::new().into_parts();
+    let shared = Shared::new(
+        table,
+        limits,
+        Tracer::propagate_only(),
+        AccessLog::off(),
+        Arc::clone(clock),
+    );
+    AdminThread::start((listener, served), probes, parts.drain, shared)
+}
+
+/// What one client of the port may cost. How many there may be is the listener's business.
+fn limits() -> Limits {
+    Limits::new()
+        .header_bytes(16 << 10)
+        .body_bytes(BODY_BYTES as u64)
+        .body(Duration::from_secs(5))
+        .write_stall(Duration::from_secs(10))
+        .streams(32)
+}

@@ -1,0 +1,336 @@
+use std::net::SocketAddr;
+
+use cortex_health::{Access, Check, Detail, Health};
+use cortex_http::{Admin, Controls, Limits};
+use cortex_testkit::ManualClock;
+use std::time::Duration;
+
+use super::client::{Answer, Ask, TOKEN, VIEWER};
+use crate::support::Shop;
+
+async fn shop(admin: Admin) -> (Shop, SocketAddr) {
+    let health = Health::builder()
+        .check(Check::from_fn("database", || async {
+            Err::<(), _>("no route to db-7.internal")
+        }))
+        .build()
+        .expect("a check");
+    let admin = admin.controls(&Controls::new());
+    let shop = Shop::with(Limits::new(), |server| server.health(health.clone()).admin(admin)).await;
+    health.run_now("database").await.expect("it is run");
+    let addr = shop.running.admin_addr().expect("an admin port");
+    (shop, SocketAddr::from(([127, 0, 0, 1], addr.port())))
+}
+
+/// Each endpoint, who may ask and what they are answered: nobody in particular, a viewer, an operator.
+const MATRIX: [(&str, [u16; 3]); 10] = [
+    ("GET /livez", [200, 200, 200]),
+    ("GET /startupz", [200, 200, 200]),
+    ("GET /readyz", [503, 503, 503]),
+    ("GET /health", [503, 503, 503]),
+    ("GET /metrics", [200, 200, 200]),
+    ("GET /", [200, 200, 200]),
+    ("GET /controls", [401, 200, 200]),
+    ("GET /controls/breaker/db", [401, 404, 404]),
+    ("POST /controls/breaker/db/reset", [401, 403, 404]),
+    ("POST /health/checks/nobody/run", [401, 403, 404]),
+];
+
+#[tokio::test]
+async fn with_tokens_only_states_and_metrics_are_for_everybody_wherever_the_port_is() {
+    for addr in ["127.0.0.1:0", "0.0.0.0:0"] {
+        let access = Access::new(Detail::Status).bearer(VIEWER).unwrap();
+        let (shop, addr) = shop(Admin::bind(addr).detail(access).token(TOKEN).unwrap()).await;
+        for (line, expected) in MATRIX {
+            let ask = || Ask::line(&format!("{line} HTTP/1.1"));
+            for (ask, expected) in [ask(), ask().token(VIEWER), ask().token(TOKEN)]
+                .iter()
+                .zip(expected)
+            {
+                let answer = ask.of(addr).await;
+                assert_eq!(answer.status, expected, "{addr} {line} {answer:?}");
+            }
+            let is_probe = line.ends_with('z');
+            let guessed = ask().token("guess-0123456789abcdef").of(addr).await;
+            assert_eq!(
+                guessed.status,
+                if is_probe { expected[0] } else { 401 },
+                "{addr} {line}"
+            );
+        }
+        let drain = Ask::post("/drain");
+        assert_eq!(drain.of(addr).await.status, 401);
+        shop.close().await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_loopback_is_trusted_and_nothing_else_is() {
+    let (local, addr) = shop(Admin::bind("127.0.0.1:0")).await;
+    assert_eq!(Ask::get("/controls").of(addr).await.status, 200);
+    let run = Ask::post("/health/checks/database/run").of(addr).await;
+    assert_eq!(run.status, 200, "{run:?}");
+    // Who sends an Authorization everywhere is not refused for it.
+    let scrape = Ask::get("/metrics").token("anything-0123456789").of(addr).await;
+    assert_eq!(scrape.status, 200, "{scrape:?}");
+    local.close().await;
+
+    let (open, addr) = shop(Admin::bind("0.0.0.0:0").detail(Detail::Full)).await;
+    for (ask, status) in [
+        (Ask::get("/controls"), 403),
+        (Ask::post("/health/checks/database/run"), 403),
+        (Ask::post("/drain"), 403),
+        (Ask::get("/metrics"), 200),
+    ] {
+        let answer = ask.of(addr).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        if status == 403 {
+            answer.assert_problem(403, "Admin::token");
+        }
+    }
+    let report = Ask::get("/health").of(addr).await;
+    assert!(
+        report.body.contains("database") && !report.body.contains("db-7"),
+        "no more than names and states: {report:?}"
+    );
+    open.close().await;
+}
+
+#[tokio::test]
+async fn tokens_open_details_and_are_not_shown() {
+    let (shop, addr) = shop(Admin::bind("127.0.0.1:0").token(TOKEN).unwrap()).await;
+    let report = |token: Option<&'static str>| async move {
+        let ask = Ask::get("/health");
+        let ask = token.map_or_else(|| Ask::get("/health"), |token| ask.token(token));
+        ask.of(addr).await.body
+    };
+    assert!(!report(None).await.contains("db-7"));
+    assert!(report(Some(TOKEN)).await.contains("db-7"));
+    let index = Ask::get("/").token(TOKEN).of(addr).await;
+    assert!(!index.body.contains(TOKEN) && !index.head.contains(TOKEN));
+    let missing = Ask::get("/controls").of(addr).await;
+    assert_eq!(
+        missing.header("www-authenticate"),
+        Some(r#"bearer realm="admin""#)
+    );
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn who_guesses_is_not_listened_to_and_probes_are_answered_all_the_same() {
+    let clock = ManualClock::new();
+    let admin = Admin::bind("127.0.0.1:0").token(TOKEN).unwrap();
+    let shop = Shop::with(Limits::new(), |server| server.admin(admin).clock(clock.clone())).await;
+    let addr = shop.running.admin_addr().unwrap();
+    for guess in 0..10 {
+        let answer = Ask::get("/controls")
+            .token(&format!("guess-number-{guess:07}"))
+            .of(addr)
+            .await;
+        answer.assert_problem(401, "the token is wrong");
+        assert!(
+            answer
+                .header("www-authenticate")
+                .is_some_and(|value| value.contains("invalid_token"))
+        );
+    }
+    for token in ["guess-number-11", TOKEN] {
+        let answer = Ask::get("/metrics").token(token).of(addr).await;
+        answer.assert_problem(429, "too many wrong tokens");
+        assert_eq!(answer.header("retry-after"), Some("6"), "{answer:?}");
+    }
+    assert_eq!(
+        Ask::get("/livez").token("guess-number-12").of(addr).await.status,
+        200
+    );
+    let told = Ask::get("/livez?verbose").token(TOKEN).of(addr).await;
+    let anybody = Ask::get("/livez?verbose").of(addr).await;
+    assert_eq!(
+        told.body, anybody.body,
+        "a probe tells nobody that a token is right"
+    );
+    assert_eq!(
+        Ask::get("/metrics").of(addr).await.status,
+        200,
+        "without a token nothing is guessed"
+    );
+    assert!(shop.metric("cortex_admin_refused_requests_total{reason=\"token\"}") > 9.5);
+    assert!(shop.metric("cortex_admin_refused_requests_total{reason=\"guessing\"}") > 3.5);
+    clock.advance(Duration::from_secs(6));
+    assert_eq!(Ask::post("/drain").token(TOKEN).of(addr).await.status, 202);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_ours_is_answered_421_and_an_address_is_not() {
+    let admin = Admin::bind("127.0.0.1:0").host("Shop.Internal");
+    let (shop, addr) = shop(admin).await;
+    let asked = |host: Option<&'static str>, line: &'static str| async move {
+        Ask::line(line).host(host).of(addr).await
+    };
+    for host in [
+        "localhost:9090",
+        "127.0.0.1",
+        "10.0.0.9:1",
+        "[::1]:9090",
+        "shop.internal",
+        "shop.internal.:9090",
+    ] {
+        let answer = asked(Some(host), "GET /livez HTTP/1.1").await;
+        assert_eq!(answer.status, 200, "{host} {answer:?}");
+    }
+    for host in ["evil.example", "localhost.evil.example", "x@localhost", ""] {
+        for line in [
+            "GET /livez HTTP/1.1",
+            "GET /metrics HTTP/1.1",
+            "GET / HTTP/1.1",
+            "POST /drain HTTP/1.1",
+        ] {
+            asked(Some(host), line).await.assert_problem(421, "Admin::host");
+        }
+    }
+    let absolute = asked(Some("localhost"), "GET http://evil.example/metrics HTTP/1.1").await;
+    absolute.assert_problem(421, "evil.example");
+    let old = asked(None, "GET /livez HTTP/1.0").await;
+    assert_eq!(old.status, 200, "{old:?}");
+    asked(None, "POST /drain HTTP/1.0")
+        .await
+        .assert_problem(421, "Host");
+    asked(None, "GET /livez HTTP/1.1")
+        .await
+        .assert_problem(400, "Host");
+    assert!(shop.metric("cortex_admin_refused_requests_total{reason=\"host\"}") > 16.5);
+    let two = Ask::get("/livez").header("host", "evil.example").of(addr).await;
+    assert_eq!(two.status, 400, "{two:?}");
+    assert_eq!(
+        Ask::get("/readyz").of(addr).await.status,
+        503,
+        "not drained: that check fails"
+    );
+    let report = shop.close().await;
+    assert_eq!(report.reason, "requested");
+}
+
+#[tokio::test]
+async fn another_site_changes_nothing() {
+    let (shop, addr) = shop(Admin::bind("127.0.0.1:0")).await;
+    let drain = || Ask::post("/drain").host(Some("127.0.0.1:9090"));
+    for (name, value) in [
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+        ("origin", "http://127.0.0.1:9091"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        drain()
+            .header(name, value)
+            .of(addr)
+            .await
+            .assert_problem(403, "another site");
+    }
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+    ] {
+        let answer = drain().header("content-type", kind).of(addr).await;
+        answer.assert_problem(415, "application/json");
+    }
+    assert_eq!(Ask::get("/livez").of(addr).await.status, 200);
+    let (report, ours) = {
+        let ours = drain()
+            .header("origin", "http://127.0.0.1:9090")
+            .header("sec-fetch-site", "same-origin")
+            .of(addr)
+            .await;
+        (shop.running.join().await, ours)
+    };
+    assert_eq!((ours.status, &*report.reason), (202, "POST /drain"));
+}
+
+#[tokio::test]
+async fn wrong_methods_say_which_are_right() {
+    let (shop, addr) = shop(Admin::bind("127.0.0.1:0")).await;
+    for (line, allowed) in [
+        ("POST /livez", "get,head"),
+        ("DELETE /health", "get,head"),
+        ("PUT /metrics", "get"),
+        ("GET /drain", "post"),
+        ("PUT /drain", "post"),
+        ("GET /health/checks/database/run", "post"),
+        ("DELETE /controls/a/b/c", "post"),
+        ("POST /controls", "get,head"),
+        ("OPTIONS /drain", "post"),
+        ("TRACE /", "get,head"),
+    ] {
+        let answer = Ask::line(&format!("{line} HTTP/1.1")).of(addr).await;
+        assert_eq!(answer.status, 405, "{line} {answer:?}");
+        let allow = answer.header("allow").unwrap_or_default();
+        assert!(allow.starts_with(allowed), "{line} {answer:?}");
+    }
+    Ask::get("/nowhere").of(addr).await.assert_problem(404, "");
+    Ask::get("/env").of(addr).await.assert_problem(404, "");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_keep_their_hands_off() {
+    let (shop, addr) = shop(Admin::bind("127.0.0.1:0")).await;
+    let guarded = |answer: &Answer| {
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{answer:?}");
+        }
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+        assert!(answer.header("access-control-allow-origin").is_none());
+    };
+    for path in [
+        "/",
+        "/livez",
+        "/health",
+        "/metrics",
+        "/controls",
+        "/nowhere",
+        "/drain",
+    ] {
+        guarded(
+            &Ask::get(path)
+                .header("origin", "http://evil.example")
+                .of(addr)
+                .await,
+        );
+    }
+    guarded(&Ask::get("/").host(Some("evil.example")).of(addr).await);
+    let page = Ask::get("/")
+        .header("accept", "text/html,*/*;q=0.8")
+        .of(addr)
+        .await;
+    assert!(
+        page.header("content-type")
+            .is_some_and(|kind| kind.starts_with("text/html"))
+    );
+    assert!(
+        page.body.contains("<a href=\"/metrics\">") && page.body.contains("<li>POST /drain</li>"),
+        "{page:?}"
+    );
+    let text = Ask::get("/").of(addr).await;
+    assert!(text.body.lines().any(|line| line == "/controls"), "{text:?}");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn large_and_slow_requests_are_bounded() {
+    let (shop, addr) = shop(Admin::bind("127.0.0.1:0")).await;
+    let large = Ask::post("/controls/a/b/c").json(&format!("\"{}\"", "x".repeat(20_000)));
+    assert_eq!(large.of(addr).await.status, 413);
+    let head = Ask::get("/livez").header("x-large", &"x".repeat(20_000));
+    assert_eq!(head.of(addr).await.status, 431);
+    let path = format!("/health/check/{}", "x".repeat(8_000));
+    assert_eq!(Ask::get(&path).of(addr).await.status, 404);
+    shop.close().await;
+}
