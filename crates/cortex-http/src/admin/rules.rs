@@ -55,6 +55,15 @@ enum Role {
 }
 
 impl Caller {
+    #[cfg(test)]
+    pub(super) fn anybody() -> Self {
+        Self {
+            peer: SocketAddr::from(([127, 0, 0, 1], 4000)),
+            role: Role::Anybody,
+            host: None,
+        }
+    }
+
     /// Names the caller in a log line.
     pub(super) const fn actor(&self) -> &'static str {
         match self.role {

@@ -66,3 +66,34 @@ async fn run(health: &Health, name: &str, caller: &Caller) -> Result<Response, R
     *response.status_mut() = StatusCode::OK;
     Ok(response.map(Body::from))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cortex_health::Check;
+    use tokio::runtime::Handle;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_and_the_refusal_says_for_what() {
+        let hour = Duration::from_hours(1);
+        let hangs = Check::from_fn("hangs", std::future::pending::<bool>)
+            .timeout(hour)
+            .stale_after(3 * hour);
+        let health = Health::builder().check(hangs).build().unwrap();
+        let caller = Caller::anybody();
+        let refused = async |name: &str| run(&health, name, &caller).await.unwrap_err().status();
+        assert_eq!(
+            refused("hangs").await,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not started"
+        );
+        assert_eq!(refused("nobody").await, StatusCode::NOT_FOUND);
+        let running = health.start(&Handle::current()).unwrap();
+        let began = Instant::now();
+        assert_eq!(refused("hangs").await, StatusCode::GATEWAY_TIMEOUT);
+        let took = began.elapsed();
+        assert!(took >= PATIENCE && took < 2 * PATIENCE, "{took:?}");
+        running.stop();
+    }
+}
