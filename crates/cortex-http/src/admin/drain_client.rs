@@ -8,8 +8,8 @@ use cortex_core::{Clock, SystemClock};
 /// Starts the drain of a service by its admin port, without a runtime: for a `preStop` hook of Kubernetes, which can run a
 /// program, but not send a POST.
 ///
-/// It returns once the drain has begun, or had before: whoever is asked twice drains once. The timeout is for everything
-/// after the lookup of a host name.
+/// It returns once the drain has begun, or had before: whoever is asked twice drains once, and the SIGTERM that follows the
+/// hook is no second signal. The timeout is for everything after the lookup of a host name.
 ///
 /// # Errors
 ///

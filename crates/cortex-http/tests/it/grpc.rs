@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test may fail it")]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -37,9 +38,11 @@ async fn next(body: &mut Incoming) -> u8 {
 }
 
 async fn connect(shop: &Shop) -> SendRequest<Full<Bytes>> {
-    let stream = TcpStream::connect(shop.running.admin_addr().unwrap())
-        .await
-        .unwrap();
+    connect_to(shop.running.admin_addr().unwrap()).await
+}
+
+async fn connect_to(addr: SocketAddr) -> SendRequest<Full<Bytes>> {
+    let stream = TcpStream::connect(addr).await.unwrap();
     let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .unwrap();
@@ -91,6 +94,24 @@ async fn an_admin_port_that_was_not_told_to_knows_no_grpc() {
     let shop = Shop::with(Limits::new(), |server| server.admin(Admin::bind("127.0.0.1:0"))).await;
     let mut client = connect(&shop).await;
     assert_eq!(call(&mut client, "Check").await.status(), 404);
+    drop(client);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn the_listener_for_probes_speaks_grpc_too_and_no_name_that_is_not_ours() {
+    let admin = Admin::bind("127.0.0.1:0").probes("127.0.0.1:0").grpc();
+    let shop = Shop::with(Limits::new(), |server| server.admin(admin)).await;
+    let mut client = connect_to(shop.running.probes_addr().unwrap()).await;
+    let answer = call(&mut client, "Check").await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/grpc");
+    let foreign = Request::post("http://evil.example/grpc.health.v1.Health/Check");
+    let foreign = foreign
+        .header("content-type", "application/grpc")
+        .body(Full::default());
+    let refused = client.send_request(foreign.unwrap()).await.unwrap();
+    assert_eq!(refused.status(), 421);
     drop(client);
     shop.close().await;
 }
