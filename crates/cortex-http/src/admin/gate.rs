@@ -10,7 +10,8 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
 use tower_service::Service;
@@ -84,16 +85,21 @@ pub(super) fn only(rules: &Arc<Rules>, class: Class, methods: MethodRouter) -> M
     }))
 }
 
-/// Gives the errors that the router makes without a body the body that all others have.
+/// Gives the errors that the router makes the body that all others have: its own have none, or a text.
 fn explained(mut response: Response) -> Response {
     let status = response.status();
-    let is_bare = !response.headers().contains_key(CONTENT_TYPE);
-    if is_bare && matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
-        let (head, body) = Refusal::new(status, "").into_response().into_parts();
-        response.headers_mut().remove(http::header::CONTENT_LENGTH);
-        response.headers_mut().extend(head.headers);
-        *response.body_mut() = body;
-    }
+    let kind = response.headers().get(CONTENT_TYPE);
+    let detail = match status {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED if kind.is_none() => "",
+        StatusCode::BAD_REQUEST if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain")) => {
+            "the path is no UTF-8"
+        }
+        _ => return response,
+    };
+    let (head, body) = Refusal::new(status, detail).into_response().into_parts();
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response.headers_mut().extend(head.headers);
+    *response.body_mut() = body;
     response
 }
 

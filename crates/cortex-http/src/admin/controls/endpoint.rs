@@ -22,7 +22,7 @@ use crate::admin::rules::Caller;
 /// The longest time that somebody waits for parts, for one or for a list of all.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest time that a list waits for one of them.
-const PATIENCE_EACH: Duration = Duration::from_millis(250);
+const PATIENCE_EACH: Duration = Duration::from_secs(1);
 
 /// What is shown of parts, and what is done with them.
 #[derive(Clone)]

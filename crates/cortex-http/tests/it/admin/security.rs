@@ -269,6 +269,17 @@ async fn wrong_methods_say_which_are_right() {
         assert!(allow.starts_with(allowed), "{line} {answer:?}");
     }
     Ask::get("/nowhere").of(addr).await.assert_problem(404, "");
+    for target in [
+        "OPTIONS *",
+        "CONNECT localhost:80",
+        "GET http://localhost/nowhere",
+    ] {
+        let answer = Ask::line(&format!("{target} HTTP/1.1")).of(addr).await;
+        answer.assert_problem(404, "");
+    }
+    for path in ["/health/%ff", "/health/check/%ff", "/controls/%ff/x"] {
+        Ask::get(path).of(addr).await.assert_problem(400, "UTF-8");
+    }
     Ask::get("/env").of(addr).await.assert_problem(404, "");
     shop.close().await;
 }
