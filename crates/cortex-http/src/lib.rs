@@ -4,6 +4,8 @@
 mod access;
 mod address;
 mod admin;
+#[cfg(feature = "client")]
+pub mod client;
 mod deadline_header;
 mod error;
 mod guard;
@@ -29,6 +31,8 @@ pub use self::address::{ClientAddress, TrustedProxies};
 pub use self::admin::{
     ActionError, Admin, ControlError, ControlState, ControlValue, Controllable, Controls, DrainError, drain,
 };
+#[cfg(feature = "client")]
+pub use self::client::pooled::Client;
 pub use self::error::{Error, ErrorKind};
 pub use self::guard::{
     Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, LoadShed, Permit,

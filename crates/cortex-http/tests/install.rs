@@ -146,5 +146,5 @@ fn every_action_is_logged_with_who_and_what() {
     assert_eq!(post(addr, "/drain", TOKEN, ""), 202);
     told(&[("actor", "operator")]);
     let report = runtime.block_on(running.join());
-    assert_eq!((report.reason, report.code()), ("POST /drain", 0));
+    assert_eq!((&*report.reason, report.code()), ("POST /drain", 0));
 }

@@ -3,6 +3,8 @@
 mod addresses;
 mod admin;
 mod bounds;
+#[cfg(feature = "client")]
+mod client;
 #[cfg(feature = "cors")]
 mod cors;
 mod destructors;

@@ -1,0 +1,157 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use cortex_core::Context as Current;
+use cortex_trace::layer::TraceClient;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use http_body::Body as HttpBody;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::body::Body;
+use super::calling::{Bounding, Bounds, Limit, ResponseFuture};
+use super::error::{BoxError, Error, ErrorKind};
+use super::settings::{Names, Settings};
+use super::target::Target;
+use super::timeout::Timeout;
+use super::watch::Watch;
+use crate::metrics::method_index;
+
+/// Makes calls through an inner service, as the [`ClientLayer`](super::ClientLayer) that made it says.
+///
+/// It is ready when the inner service is.
+#[derive(Clone, Debug)]
+pub struct ClientService<S> {
+    // Outside, so that an exemplar names the span of the call.
+    inner: TraceClient<Bounded<S>, Names>,
+}
+
+impl<S> ClientService<S> {
+    pub(super) const fn new(inner: TraceClient<Bounded<S>, Names>) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S, R, B> Service<Request<R>> for ClientService<S>
+where
+    S: Service<Request<R>, Response = Response<B>, Error: Into<BoxError>>,
+    B: HttpBody,
+{
+    type Response = Response<Body<B>>;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        ResponseFuture::new(self.inner.call(request))
+    }
+}
+
+/// Limits and measures calls.
+#[derive(Clone, Debug)]
+pub(super) struct Bounded<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S> Bounded<S> {
+    pub(super) const fn new(inner: S, settings: Arc<Settings>) -> Self {
+        Self { inner, settings }
+    }
+}
+
+impl<S, R, B> Service<Request<R>> for Bounded<S>
+where
+    S: Service<Request<R>, Response = Response<B>, Error: Into<BoxError>>,
+    B: HttpBody,
+{
+    type Response = Response<Body<B>>;
+    type Error = Error;
+    type Future = Bounding<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(|error| {
+            let nobody = Target::default();
+            Error::below(error.into(), &nobody)
+        })
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let (target, now) = (Target::of(&parts), Instant::now());
+        let watch = self.settings.metrics.as_ref().map(|metrics| {
+            let method = method_index(&parts.method);
+            Watch::begin(metrics, method, &target, now)
+        });
+        let until = until(&self.settings, &parts, now);
+        let bounds = Bounds {
+            target,
+            until,
+            body_bytes: self.settings.body_bytes,
+            body_idle: self.settings.body_idle,
+        };
+        let left = until.map(|(at, _)| at.saturating_duration_since(now));
+        if left.is_some_and(|left| left < LEAST) {
+            return Bounding::refused(bounds, watch);
+        }
+        announce(&self.settings, &mut parts, &bounds.target, left);
+        let inner = self.inner.call(Request::from_parts(parts, body));
+        Bounding::new(inner, bounds, watch)
+    }
+}
+
+/// In less nobody can answer, and the header cannot say it.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// Returns when the call ends, and what says so; `None` if nothing does.
+fn until(settings: &Settings, parts: &Parts, now: Instant) -> Option<(Instant, Limit)> {
+    let own = parts
+        .extensions
+        .get()
+        .map_or(settings.timeout, |Timeout(limit)| *limit);
+    let own = now.checked_add(own).map(|at| (at, Limit::Call(own)));
+    let deadline = Current::current().deadline();
+    let deadline = deadline.map(|deadline| (Instant::from_std(deadline.instant()), Limit::Deadline));
+    match (own, deadline) {
+        (Some(own), Some(deadline)) => Some(if deadline.0 <= own.0 { deadline } else { own }),
+        (own, deadline) => own.or(deadline),
+    }
+}
+
+/// Says how much time is left. What stands there already, as in a request that a proxy passes on, was true elsewhere.
+fn announce(settings: &Settings, parts: &mut Parts, target: &Target, left: Option<Duration>) {
+    let Some(name) = &settings.deadline_header else {
+        return;
+    };
+    let allowed = settings
+        .allows
+        .as_ref()
+        .is_none_or(|allows| allows(&target.host()));
+    match left.filter(|_| allowed) {
+        Some(left) => {
+            let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            parts.headers.insert(name, HeaderValue::from(millis));
+        }
+        None => {
+            parts.headers.remove(name);
+        }
+    }
+}
+
+impl Limit {
+    /// Says what ran out.
+    pub(super) fn error(self, target: &Target) -> Error {
+        match self {
+            Self::Deadline => Error::new(ErrorKind::Deadline, target),
+            Self::Call(limit) => {
+                let detail = format!("{limit:?}; if it may take longer, raise `timeout`");
+                Error::with_detail(ErrorKind::Timeout, target, &detail)
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+use std::error::Error as _;
+
+use cortex_http::Limits;
+use cortex_http::client::{ClientBuilder, ErrorKind};
+use http::Request;
+use http_body_util::StreamBody;
+use hyper::body::{Bytes, Frame};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use super::support::{answering, closing_after, measured, raw, read_head, url};
+use crate::support::Shop;
+
+#[tokio::test]
+async fn nobody_listens() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let calls = measured(|client| client);
+    let error = calls.client.get(url(port, "/?token=secret")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert!(error.is_unsent() && !error.is_timeout());
+    let shown = error.to_string();
+    assert!(
+        shown.contains(&port.to_string()) && shown.contains("does somebody listen?"),
+        "{shown}"
+    );
+    assert!(!shown.contains("secret"));
+    assert!(error.source().is_some());
+    assert_eq!(calls.ended(port, "", "connect"), 1);
+
+    let error = calls
+        .client
+        .get("http://no-such-host.invalid/")
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    calls.until_quiet().await;
+}
+
+#[tokio::test]
+async fn servers_that_close_early_or_talk_nonsense() {
+    let cases: [(&'static [u8], _, _); 8] = [
+        (b"", "", ErrorKind::Closed),
+        (b"HTTP/1.1 200 OK\r\ncontent-", "", ErrorKind::Closed),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+            "200",
+            ErrorKind::Closed,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhalf",
+            "200",
+            ErrorKind::Closed,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n",
+            "200",
+            ErrorKind::Closed,
+        ),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n", "", ErrorKind::Protocol),
+        (b"HTTP/1.1 abc OK\r\n\r\n", "", ErrorKind::Protocol),
+        (b"\x15\x03\x03\x00\x02\x02\x16", "", ErrorKind::Protocol),
+    ];
+    for (bytes, status, kind) in cases {
+        let addr = closing_after(bytes).await;
+        let calls = measured(|client| client);
+        let error = match calls.client.get(url(addr, "/")).await {
+            Err(error) => error,
+            Ok(response) => response.into_body().bytes().await.unwrap_err(),
+        };
+        let sent = String::from_utf8_lossy(bytes);
+        assert_eq!(error.kind(), kind, "{sent}: {error:?}");
+        assert!(!error.is_unsent(), "{sent}");
+        assert_eq!(calls.ended(addr, status, kind.as_str()), 1, "{sent}");
+        calls.until_quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_closes_without_a_look_at_the_request() {
+    let addr = raw(|socket| async move { drop(socket) }).await;
+    let calls = measured(ClientBuilder::http1_only);
+    let error = calls.client.get(url(addr, "/")).await.unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::Closed | ErrorKind::Cancelled),
+        "{error:?}"
+    );
+    calls.until_quiet().await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_http2() {
+    let addr = answering("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    let calls = measured(ClientBuilder::http2_prior_knowledge);
+    let error = calls.client.get(url(addr, "/")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error:?}");
+    calls.until_quiet().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_in_its_body_breaks_the_answer_off() {
+    for http2 in [false, true] {
+        let shop = Shop::open(Limits::new()).await;
+        let calls = measured(|client| {
+            if http2 {
+                client.http2_prior_knowledge()
+            } else {
+                client
+            }
+        });
+        let response = calls
+            .client
+            .get(url(shop.running.local_addr(), "/broken"))
+            .await
+            .unwrap();
+        let error = response.into_body().bytes().await.unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::Closed | ErrorKind::Protocol),
+            "{error:?}"
+        );
+        drop(calls);
+        shop.close().await;
+    }
+}
+
+/// Breaks off at its second piece.
+struct Broken(u8);
+
+impl futures_core::Stream for Broken {
+    type Item = Result<Frame<Bytes>, std::io::Error>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0 += 1;
+        std::task::Poll::Ready(Some(match self.0 {
+            1 => Ok(Frame::data(Bytes::from_static(b"first"))),
+            _ => Err(std::io::Error::other("seeded")),
+        }))
+    }
+}
+
+#[tokio::test]
+async fn a_request_whose_body_fails() {
+    let shop = Shop::open(Limits::new()).await;
+    let calls = measured(|client| client);
+    let request = Request::post(url(shop.running.local_addr(), "/echo"));
+    let request = request.body(StreamBody::new(Broken(0))).unwrap();
+    let error = calls.client.send(request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RequestBody, "{error:?}");
+    calls.until_quiet().await;
+    shop.close().await;
+}
+
+#[test]
+fn a_runtime_that_ends_takes_its_connections_along() {
+    let build = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (server, first) = (build(), build());
+    let (seen, mut heads) = tokio::sync::mpsc::unbounded_channel();
+    let addr = server.block_on(raw(move |mut socket| {
+        let seen = seen.clone();
+        async move {
+            let _ = seen.send(read_head(&mut socket).await);
+            let _ = socket.read_to_end(&mut Vec::new()).await;
+        }
+    }));
+    let serving = std::thread::spawn(move || server.block_on(std::future::pending::<()>()));
+    let calls = measured(|client| client);
+    let mut call = Box::pin(calls.client.get(url(addr, "/")));
+    first.block_on(async {
+        tokio::select! {
+            _ = &mut call => panic!("it is not answered"),
+            head = heads.recv() => assert!(head.is_some()),
+        }
+    });
+    drop(first);
+    let error = build().block_on(call).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error:?}");
+    assert!(!error.is_unsent() && !serving.is_finished());
+}

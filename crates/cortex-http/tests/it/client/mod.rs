@@ -1,0 +1,13 @@
+//! The client against real servers, good and bad.
+
+mod calls;
+mod cancel;
+mod deadlines;
+mod faults;
+mod layer;
+mod limits;
+mod pool;
+mod support;
+#[cfg(feature = "tls")]
+mod tls;
+mod traces;
