@@ -27,7 +27,7 @@ mod spans;
 mod table;
 
 pub use self::access::AccessLog;
-pub use self::address::{ClientAddress, TrustedProxies};
+pub use self::address::{ClientAddress, Forwarded, ForwardedRejection, TrustedProxies};
 pub use self::admin::{
     ActionError, Admin, ControlError, ControlState, ControlValue, Controllable, Controls, DrainError, drain,
 };

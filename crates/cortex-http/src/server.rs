@@ -127,11 +127,20 @@ impl Server {
         self
     }
 
-    /// Says who spans record as the client, `client.address`. Default: nobody.
+    /// Says who a request comes from, for [`Forwarded`](crate::Forwarded) and for spans, `client.address`. Default: nobody
+    /// knows.
     ///
-    /// A service without a socket, as [`service`](Self::service) makes it, knows no client.
+    /// Spans say by it, too, which scheme and host were asked for at the proxy. A service without a socket, as
+    /// [`service`](Self::service) makes it, knows no client.
     pub fn client_address(mut self, client: ClientAddress) -> Self {
         self.addresses.client = client;
+        self
+    }
+
+    /// Says whether spans record the [client](Self::client_address), which is personal data in many places. Default: they
+    /// do, once it is known.
+    pub fn client_address_in_spans(mut self, recorded: bool) -> Self {
+        self.addresses.client_in_spans = recorded;
         self
     }
 

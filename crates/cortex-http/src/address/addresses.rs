@@ -3,14 +3,16 @@ use std::net::SocketAddr;
 use cortex_trace::ServerSpan;
 use http::HeaderMap;
 
-use super::ClientAddress;
+use super::{ClientAddress, Forwarded};
 
-/// What spans record of who requests come from.
+/// Who requests come from, and what spans record of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses {
     /// The other end of the connection.
     pub(crate) peer: bool,
     pub(crate) client: ClientAddress,
+    /// Whether spans record the client.
+    pub(crate) client_in_spans: bool,
 }
 
 impl Default for Addresses {
@@ -18,6 +20,7 @@ impl Default for Addresses {
         Self {
             peer: true,
             client: ClientAddress::None,
+            client_in_spans: true,
         }
     }
 }
@@ -35,8 +38,20 @@ impl Addresses {
         if self.peer {
             span.record_peer(peer);
         }
-        if let Some(client) = self.client.find(peer, headers) {
+        if let Some(client) = self.client.find(peer, headers).filter(|_| self.client_in_spans) {
             span.set_attribute("client.address", client.to_string());
+        }
+        let Forwarded { scheme, host, .. } = self.client.forwarded(peer, headers);
+        // What was asked for, instead of what the last proxy asked for.
+        if let Some(scheme) = scheme {
+            span.set_attribute("url.scheme", scheme.to_string());
+        }
+        if let Some(host) = host {
+            let name = host.host().trim_matches(['[', ']']).to_owned();
+            span.set_attribute("server.address", name);
+            if let Some(port) = host.port_u16() {
+                span.set_attribute("server.port", port);
+            }
         }
     }
 }

@@ -1,17 +1,19 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
+use http::uri::{Authority, Scheme};
 
-use super::TrustedProxies;
-use super::forwarded::{forwarded, x_forwarded_for};
+use super::forwarded::{forwarded, parameter, value_at, x_forwarded_for};
+use super::{Forwarded, TrustedProxies};
 
-/// Says what spans record as `client.address`: who a request comes from, which is personal data in many places.
+/// Says who a request comes from: what [`Forwarded`](crate::Forwarded) tells handlers, and what spans record as
+/// `client.address`, which is personal data in many places.
 ///
 /// Behind a proxy the other end of the connection is the proxy, and who is behind it stands in a header that anybody
 /// can send. So it is believed only from proxies that are named. Of what they wrote, the right-most address that is not
 /// one of them counts: what is to the left of that comes from the client. It is the other end of the connection if that
 /// is no proxy, or one that names nobody. If a proxy says that it does not know, or what cannot be read, nothing is
-/// recorded.
+/// known.
 ///
 /// Choose the header that the proxies write. One that they do not know they pass on as the client sent it, so that
 /// believing both would be believing everybody.
@@ -34,47 +36,113 @@ pub enum ClientAddress {
     None,
     /// The other end of the connection: right where no proxy is in between.
     Peer,
-    /// Whoever these proxies name in `Forwarded`, RFC 7239.
+    /// Whoever these proxies name in `Forwarded`, RFC 7239, where they say too what scheme and host were asked for.
     Forwarded(TrustedProxies),
     /// Whoever these proxies name in `X-Forwarded-For`.
     XForwardedFor(TrustedProxies),
+    /// Whoever these proxies name in `X-Forwarded-For`, if they also write `X-Forwarded-Proto` and `X-Forwarded-Host`,
+    /// the scheme and the host that were asked for. Of several values in one of these, that in the place of the client
+    /// counts.
+    XForwarded(TrustedProxies),
 }
 
 /// How many proxies of ours a request may pass; what claims more is not believed.
 const MOST_HOPS: usize = 32;
 
 impl ClientAddress {
-    /// Returns the client of a request that came over a connection from `peer`, as far as it is to be recorded.
+    pub(crate) const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Returns the client of a request that came over a connection from `peer`, as far as it is to be known.
     pub(crate) fn find(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        self.way(peer, headers).client
+    }
+
+    /// Returns all that proxies say of where a request came from.
+    pub(crate) fn forwarded(&self, peer: SocketAddr, headers: &HeaderMap) -> Forwarded {
+        let way = self.way(peer, headers);
+        let (scheme, host) = match (self, way.entry) {
+            (Self::Forwarded(_), Some(entry)) => (
+                parameter(headers, entry, "proto").and_then(scheme),
+                parameter(headers, entry, "host").and_then(host),
+            ),
+            (Self::XForwarded(_), Some(entry)) => (
+                value_at(headers, "x-forwarded-proto", entry).and_then(scheme),
+                value_at(headers, "x-forwarded-host", entry).and_then(host),
+            ),
+            _ => (None, None),
+        };
+        Forwarded {
+            client: way.client,
+            scheme,
+            host,
+        }
+    }
+
+    fn way(&self, peer: SocketAddr, headers: &HeaderMap) -> Way {
         let peer = peer.ip().to_canonical();
         match self {
-            Self::None => None,
-            Self::Peer => Some(peer),
-            Self::Forwarded(proxies) => right_most(peer, proxies, forwarded(headers)),
-            Self::XForwardedFor(proxies) => right_most(peer, proxies, x_forwarded_for(headers)),
+            Self::None => Way::default(),
+            Self::Peer => Way {
+                client: Some(peer),
+                entry: None,
+            },
+            Self::Forwarded(proxies) => Way::back(peer, proxies, forwarded(headers)),
+            Self::XForwardedFor(proxies) | Self::XForwarded(proxies) => {
+                Way::back(peer, proxies, x_forwarded_for(headers))
+            }
         }
     }
 }
 
-/// Returns the first address that is no proxy, on the way from the connection back to where the request began; the last
-/// one if all are. A hop is `None` if it cannot be read: whatever is before it may be anybody.
-fn right_most(
-    peer: IpAddr,
-    proxies: &TrustedProxies,
-    mut hops: impl Iterator<Item = Option<IpAddr>>,
-) -> Option<IpAddr> {
-    let (mut client, mut passed) = (peer, 0);
-    while proxies.contains(client) {
-        match hops.next() {
-            None => break,
-            Some(hop) => client = hop?.to_canonical(),
+/// The way of a request, from the connection back to where it began.
+#[derive(Debug, Default)]
+struct Way {
+    /// The first address that is no proxy; the last one if all are. `None` if it cannot be read.
+    client: Option<IpAddr>,
+    /// Which entry of the header, from the right, the proxy wrote that the client had spoken to: 0 is the last one, also
+    /// if there is none. `None` if nothing is to be believed.
+    entry: Option<usize>,
+}
+
+impl Way {
+    /// A hop is `None` if it cannot be read: whatever is before it may be anybody.
+    fn back(peer: IpAddr, proxies: &TrustedProxies, mut hops: impl Iterator<Item = Option<IpAddr>>) -> Self {
+        let (mut client, mut passed) = (peer, 0_usize);
+        while proxies.contains(client) {
+            let hop = hops.next();
+            if hop.is_some() && passed == MOST_HOPS {
+                return Self::default();
+            }
+            let entry = Some(passed.saturating_sub(usize::from(hop.is_none())));
+            match hop {
+                Some(Some(hop)) => client = hop.to_canonical(),
+                Some(None) => return Self { client: None, entry },
+                None => {
+                    let client = Some(client);
+                    return Self { client, entry };
+                }
+            }
+            passed += 1;
         }
-        passed += 1;
-        if passed > MOST_HOPS {
-            return None;
+        Self {
+            client: Some(client),
+            entry: passed.checked_sub(1),
         }
     }
-    Some(client)
+}
+
+/// The schemes that a client of ours can have asked for.
+fn scheme(text: &str) -> Option<Scheme> {
+    [Scheme::HTTP, Scheme::HTTPS]
+        .into_iter()
+        .find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
+}
+
+fn host(text: &str) -> Option<Authority> {
+    let host: Authority = text.parse().ok()?;
+    (!text.contains('@') && !host.host().is_empty()).then_some(host)
 }
 
 #[cfg(test)]
@@ -172,6 +240,146 @@ mod tests {
             let address = client.find(peer, &headers).map(|address| address.to_string());
             assert_eq!(address.as_deref(), found);
         }
+    }
+
+    fn origin(
+        policy: fn(TrustedProxies) -> ClientAddress,
+        peer: &str,
+        headers: &[(&'static str, &str)],
+    ) -> String {
+        let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        let peer = SocketAddr::new(peer.parse().unwrap(), 50000);
+        let Forwarded { client, scheme, host } = policy(proxies).forwarded(peer, &map);
+        let client = client.map_or("-".to_owned(), |client| client.to_string());
+        let scheme = scheme.map_or("-".to_owned(), |scheme| scheme.to_string());
+        format!(
+            "{client} {scheme} {}",
+            host.as_ref().map_or("-", Authority::as_str)
+        )
+    }
+
+    #[test]
+    fn scheme_and_host_are_what_the_proxy_says_that_the_client_spoke_to() {
+        const FORWARDED: fn(TrustedProxies) -> ClientAddress = ClientAddress::Forwarded;
+        for (peer, value, expected) in [
+            (
+                "10.0.0.1",
+                "for=192.0.2.1;proto=https;host=shop.example",
+                "192.0.2.1 https shop.example",
+            ),
+            (
+                "10.0.0.1",
+                "for=192.0.2.1;PROTO=HTTPS;Host=\"shop.example:8443\"",
+                "192.0.2.1 https shop.example:8443",
+            ),
+            // What the client had put there stands to the left, what the next proxy says to the right.
+            (
+                "10.0.0.1",
+                "for=6.6.6.6;proto=http;host=evil.example, for=192.0.2.1;proto=https;host=shop.example, for=10.0.0.2;proto=http;host=inner",
+                "192.0.2.1 https shop.example",
+            ),
+            (
+                "10.0.0.1",
+                "for=10.0.0.3;proto=https;host=shop.example",
+                "10.0.0.3 https shop.example",
+            ),
+            // Who it is for may be hidden; the rest of the entry is as good.
+            ("10.0.0.1", "for=unknown;proto=https", "- https -"),
+            (
+                "10.0.0.1",
+                "proto=https;host=shop.example",
+                "- https shop.example",
+            ),
+            ("10.0.0.1", "for=192.0.2.1", "192.0.2.1 - -"),
+            ("10.0.0.1", "", "10.0.0.1 - -"),
+            // No entry says a thing twice, and nothing that cannot be.
+            (
+                "10.0.0.1",
+                "for=192.0.2.1;proto=https;proto=http",
+                "192.0.2.1 - -",
+            ),
+            (
+                "10.0.0.1",
+                "for=192.0.2.1;proto=gopher;host=\"a b\"",
+                "192.0.2.1 - -",
+            ),
+            (
+                "10.0.0.1",
+                "for=192.0.2.1;host=\"user@shop.example\"",
+                "192.0.2.1 - -",
+            ),
+            ("10.0.0.1", "for=192.0.2.1;host=\"\"", "192.0.2.1 - -"),
+            ("10.0.0.1", "for=192.0.2.1;host=\":80\"", "192.0.2.1 - -"),
+            // Strangers say nothing.
+            (
+                "192.0.2.9",
+                "for=6.6.6.6;proto=https;host=evil.example",
+                "192.0.2.9 - -",
+            ),
+        ] {
+            assert_eq!(
+                origin(FORWARDED, peer, &[("forwarded", value)]),
+                expected,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_headers_with_an_x_go_together() {
+        const X: fn(TrustedProxies) -> ClientAddress = ClientAddress::XForwarded;
+        let (hop, proto, name) = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host");
+        for (headers, expected) in [
+            (
+                &[(hop, "192.0.2.1"), (proto, "https"), (name, "shop.example")] as &[_],
+                "192.0.2.1 https shop.example",
+            ),
+            // One value is for the whole way; of several, one is for each hop.
+            (
+                &[(hop, "6.6.6.6, 192.0.2.1, 10.0.0.2"), (proto, "https")],
+                "192.0.2.1 https -",
+            ),
+            (
+                &[
+                    (hop, "6.6.6.6, 192.0.2.1, 10.0.0.2"),
+                    (proto, "ftp, https, http"),
+                    (name, "a, b, c"),
+                ],
+                "192.0.2.1 https b",
+            ),
+            (&[(hop, "192.0.2.1"), (proto, "http, https")], "192.0.2.1 https -"),
+            (
+                &[(hop, "192.0.2.1, 10.0.0.2, 10.0.0.3"), (proto, "https, http")],
+                "192.0.2.1 - -",
+            ),
+            (
+                &[(proto, "https"), (name, "shop.example")],
+                "10.0.0.1 https shop.example",
+            ),
+            (&[(hop, "rubbish"), (proto, "https")], "- https -"),
+        ] {
+            assert_eq!(origin(X, "10.0.0.1", headers), expected, "{headers:?}");
+            let stranger = origin(X, "192.0.2.9", headers);
+            assert_eq!(stranger, "192.0.2.9 - -", "{headers:?}");
+        }
+        // Who only writes the first passes the others on as they came.
+        let headers = [(hop, "192.0.2.1"), (proto, "https"), (name, "evil.example")];
+        assert_eq!(
+            origin(ClientAddress::XForwardedFor, "10.0.0.1", &headers),
+            "192.0.2.1 - -"
+        );
+        assert_eq!(
+            origin(|_| ClientAddress::Peer, "10.0.0.1", &headers),
+            "10.0.0.1 - -"
+        );
+        assert_eq!(origin(|_| ClientAddress::None, "10.0.0.1", &headers), "- - -");
+        let way = ["10.0.0.2"; MOST_HOPS + 1].join(",");
+        let headers = [(hop, way.as_str()), (proto, "https")];
+        assert_eq!(origin(X, "10.0.0.1", &headers), "- - -");
     }
 
     #[test]

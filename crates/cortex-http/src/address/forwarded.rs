@@ -9,17 +9,40 @@ use http::HeaderMap;
 
 /// Returns the hops of `Forwarded` (RFC 7239, section 4); `None` for one whose address is hidden or cannot be read.
 pub(super) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-    elements(headers, "forwarded", true).map(|element| {
-        let mut addresses = Parts::from_right(element, b';').filter_map(|pair| {
-            let at = pair.iter().position(|&byte| byte == b'=')?;
-            let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
-            name.eq_ignore_ascii_case(b"for").then(|| unquoted(value))
-        });
-        match (addresses.next(), addresses.next()) {
-            (Some(address), None) => address.and_then(node),
-            _ => None, // none, or two of which one may be a lie
-        }
-    })
+    elements(headers, "forwarded", true).map(|element| value_of(element, "for").and_then(node))
+}
+
+/// Returns a parameter of an entry of `Forwarded`, of which 0 is the last one.
+pub(super) fn parameter<'a>(headers: &'a HeaderMap, entry: usize, name: &str) -> Option<&'a str> {
+    let element = elements(headers, "forwarded", true).nth(entry)?;
+    value_of(element, name)
+}
+
+/// Returns the value of a parameter, if there is just one: of two, one may be a lie.
+fn value_of<'a>(element: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut values = Parts::from_right(element, b';').filter_map(|pair| {
+        let at = pair.iter().position(|&byte| byte == b'=')?;
+        let (key, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
+        key.eq_ignore_ascii_case(name.as_bytes()).then(|| unquoted(value))
+    });
+    match (values.next(), values.next()) {
+        (Some(value), None) => value,
+        _ => None,
+    }
+}
+
+/// Returns an element of a list, of which 0 is the last one; of a list with one element that one, wherever it is asked
+/// for.
+pub(super) fn value_at<'a>(headers: &'a HeaderMap, name: &'static str, entry: usize) -> Option<&'a str> {
+    let mut elements = elements(headers, name, false);
+    let last = elements.next()?;
+    let value = match elements.next() {
+        None => last,
+        Some(_) if entry == 0 => last,
+        Some(second) if entry == 1 => second,
+        Some(_) => elements.nth(entry - 2)?,
+    };
+    str::from_utf8(value).ok()
 }
 
 /// Returns the hops of `X-Forwarded-For`; `None` for one that is no address.

@@ -3,8 +3,11 @@
 mod addresses;
 mod client;
 mod forwarded;
+mod origin;
 mod proxies;
 
 pub(crate) use self::addresses::Addresses;
 pub use self::client::ClientAddress;
+pub(crate) use self::origin::Via;
+pub use self::origin::{Forwarded, ForwardedRejection};
 pub use self::proxies::TrustedProxies;

@@ -22,6 +22,7 @@ use super::exchange::Exchange;
 use super::future::{Answer, ResponseFuture};
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
+use crate::address::Via;
 use crate::guard::{CrossOrigin, Refused, Verdict};
 use crate::outcome::Outcome;
 use crate::shared::Conn;
@@ -79,7 +80,7 @@ where
             None => (Ok(Some(head)), None),
             Some(rules) => ask(rules, head, &exchange),
         };
-        let head = match guarded.and(head) {
+        let mut head = match guarded.and(head) {
             Ok(Some(head)) => head,
             other => {
                 let answer = other.map_or_else(Answer::Refused, |_| Answer::Preflight);
@@ -87,6 +88,9 @@ where
                 return ResponseFuture::answered(answer, exchange, head_only, unread, verdict);
             }
         };
+        if !self.conn.shared.addresses.client.is_none() {
+            head.extensions.insert(Via(Arc::clone(&self.conn)));
+        }
         let (body, breach) = RequestBody::new(body, &self.conn);
         let mut request = Request::from_parts(head, body);
         if breach.is_some() && self.conn.shared.limits.extractors {

@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Body;
-use cortex_http::{ClientAddress, Limits, Routes, Server, TrustedProxies};
+use cortex_http::{ClientAddress, Forwarded, Limits, Routes, Server, TrustedProxies};
 use cortex_trace::{InMemory, Tracer};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
 
-use crate::support::Shop;
+use crate::support::{Shop, read_to_end};
 
 const KEYS: [&str; 3] = ["client.address", "network.peer.address", "network.peer.port"];
 
@@ -136,4 +137,126 @@ async fn without_a_socket_nobody_is_believed() {
     tracer.shutdown(Duration::from_mins(2)).await.unwrap();
     let spans = kept.spans();
     assert_eq!(KEYS.map(|key| spans[0].attribute(key)), [None, None, None]);
+}
+
+async fn tell(
+    Forwarded {
+        client, scheme, host, ..
+    }: Forwarded,
+) -> String {
+    let scheme = scheme.map_or("-".to_owned(), |scheme| scheme.to_string());
+    let host = host.map_or("-".to_owned(), |host| host.to_string());
+    format!(
+        "{} {scheme} {host}",
+        client.map_or("-".to_owned(), |client| client.to_string())
+    )
+}
+
+/// What a handler hears of a request with such headers, and the attributes of the request's span.
+async fn hear(change: impl FnOnce(Server) -> Server) -> (String, [String; 4]) {
+    let kept = InMemory::new();
+    let builder = Tracer::builder("shop").export(kept.clone());
+    let tracer = builder.build().expect("a thread can be started");
+    let routes = Routes::new().route("/", axum::routing::get(tell));
+    let server = change(Server::new(routes).tracer(tracer));
+    let running = server.start("127.0.0.1:0").await.expect("a port is free");
+    let headers = "forwarded: for=6.6.6.6;host=evil.example\r\n\
+                   forwarded: for=192.0.2.7;proto=https;host=\"shop.example:8443\", for=127.0.0.2;proto=http;host=inner\r\n\
+                   x-forwarded-for: 192.0.2.8\r\nx-forwarded-proto: https\r\nx-forwarded-host: x.example\r\n";
+    let request = format!("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n");
+    let mut socket = tokio::net::TcpStream::connect(running.local_addr())
+        .await
+        .expect("it listens");
+    socket.write_all(request.as_bytes()).await.expect("it reads");
+    let response = read_to_end(&mut socket).await;
+    running.shutdown();
+    running.join().await;
+    let spans = kept.take();
+    let keys = ["client.address", "url.scheme", "server.address", "server.port"];
+    let attributes = keys.map(|key| {
+        spans[0]
+            .attribute(key)
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    });
+    (response, attributes)
+}
+
+#[tokio::test]
+async fn handlers_hear_what_trusted_proxies_say() {
+    let forwarded = || ClientAddress::Forwarded(loopback());
+    for (client, heard, recorded) in [
+        (
+            forwarded(),
+            "192.0.2.7 https shop.example:8443",
+            ["192.0.2.7", "https", "shop.example", "8443"],
+        ),
+        (
+            ClientAddress::XForwarded(loopback()),
+            "192.0.2.8 https x.example",
+            ["192.0.2.8", "https", "x.example", ""],
+        ),
+        (
+            ClientAddress::XForwardedFor(loopback()),
+            "192.0.2.8 - -",
+            ["192.0.2.8", "", "", ""],
+        ),
+        (ClientAddress::Peer, "127.0.0.1 - -", ["127.0.0.1", "", "", ""]),
+    ] {
+        let (response, attributes) = hear(|server| server.client_address(client.clone())).await;
+        assert!(
+            response.starts_with("HTTP/1.1 200") && response.ends_with(heard),
+            "{client:?}: {response}"
+        );
+        assert_eq!(attributes[0], recorded[0], "{client:?}");
+        if !recorded[1].is_empty() {
+            assert_eq!(attributes[1..3], recorded[1..3], "{client:?}");
+        }
+        if !recorded[3].is_empty() {
+            assert_eq!(attributes[3], recorded[3]);
+        }
+    }
+    // A handler may know what no span says.
+    let change = |server: Server| server.client_address(forwarded()).client_address_in_spans(false);
+    let (response, attributes) = hear(change).await;
+    assert!(
+        response.ends_with("192.0.2.7 https shop.example:8443"),
+        "{response}"
+    );
+    assert_eq!(attributes[..3], ["", "https", "shop.example"]);
+}
+
+#[tokio::test]
+async fn a_handler_that_asks_where_nobody_is_trusted_is_told_nothing() {
+    let (response, _) = hear(|server| server).await;
+    assert!(response.starts_with("HTTP/1.1 500"), "{response}");
+    assert!(
+        response.contains("application/problem+json") && !response.contains("192.0.2"),
+        "{response}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_server_a_test_says_where_a_request_came_from() {
+    let alone = axum::Router::new().route("/", axum::routing::get(tell));
+    let mut request = http::Request::new(Body::empty());
+    let mut given = Forwarded::default();
+    given.client = Some("192.0.2.7".parse().unwrap());
+    request.extensions_mut().insert(given);
+    let response = alone.oneshot(request).await.unwrap();
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "192.0.2.7 - -"
+    );
+
+    // With one, but without a socket, nobody knows.
+    let routes = Routes::new().route("/", axum::routing::get(tell));
+    let service = Server::new(routes)
+        .client_address(ClientAddress::Forwarded(loopback()))
+        .service()
+        .unwrap();
+    let mut request = http::Request::new(Body::empty());
+    *request.headers_mut() = headers();
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "- - -");
 }
