@@ -73,8 +73,8 @@ impl ClientBuilder {
         }
     }
 
-    /// Makes a span for each call, as [`ClientLayer::tracer`] says. Default: trace context is passed on, nothing is
-    /// recorded.
+    /// Makes a span for each call, as [`ClientLayer::tracer`] says. Default: trace context is passed on where there is
+    /// some, nothing is recorded.
     pub fn tracer(mut self, tracer: Tracer) -> Self {
         self.calls = self.calls.tracer(tracer);
         self

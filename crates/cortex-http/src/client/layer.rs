@@ -45,13 +45,15 @@ impl ClientLayer {
         Self::default()
     }
 
-    /// Makes a span for each call that this tracer samples. Default: trace context is passed on, nothing is recorded.
+    /// Makes a span for each call that this tracer samples. Default: trace context is passed on where there is some,
+    /// nothing is recorded. No trace is begun then, which would be one that is not sampled, and would keep those who are
+    /// called from sampling it.
     ///
     /// The span ends with the head of the answer. The address in it has no user name and no password, and of the query
     /// not what [`redact_query`](cortex_trace::TracerBuilder::redact_query) names.
     #[must_use]
     pub fn tracer(mut self, tracer: Tracer) -> Self {
-        self.settings.tracer = tracer;
+        self.settings.tracer = Some(tracer);
         self
     }
 
@@ -114,6 +116,7 @@ impl<S> Layer<S> for ClientLayer {
 
     fn layer(&self, inner: S) -> ClientService<S> {
         let bounded = Bounded::new(inner, Arc::new(self.settings.clone()));
-        ClientService::new(self.settings.trace_layer().layer(bounded))
+        let begins_traces = self.settings.tracer.is_some();
+        ClientService::new(self.settings.trace_layer().layer(bounded), begins_traces)
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! # What happens to a call
 //!
-//! 1. It gets a client span below what is [current](cortex_core::Context::current), whose ids, `tracestate` and
-//!    baggage go along in the headers.
+//! 1. If there is a [tracer](ClientLayer::tracer), it gets a client span below what is
+//!    [current](cortex_core::Context::current). The ids, `tracestate` and baggage go along in the headers.
 //! 2. It may take as long as its limit, or until the deadline of the current context if that is sooner: both hold for
 //!    the answer's head and body. Past the deadline it fails at once, and nothing is sent. What is left of the time
 //!    goes along in `x-request-timeout-ms`, so that whoever is called can give up when nobody waits any more.

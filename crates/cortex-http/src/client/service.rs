@@ -26,13 +26,18 @@ use crate::metrics::method_index;
 pub struct ClientService<S> {
     // Outside, so that an exemplar names the span of the call.
     inner: TraceClient<Bounded<S>, Names>,
+    begins_traces: bool,
 }
 
 impl<S> ClientService<S> {
-    pub(super) const fn new(inner: TraceClient<Bounded<S>, Names>) -> Self {
-        Self { inner }
+    pub(super) const fn new(inner: TraceClient<Bounded<S>, Names>, begins_traces: bool) -> Self {
+        Self { inner, begins_traces }
     }
 }
+
+/// Says in the extensions of a request that there is no trace to pass on.
+#[derive(Clone, Copy)]
+struct Untraced;
 
 impl<S, R, B> Service<Request<R>> for ClientService<S>
 where
@@ -47,7 +52,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
+    fn call(&mut self, mut request: Request<R>) -> Self::Future {
+        if !self.begins_traces && Current::current().trace_id().is_none() {
+            request.extensions_mut().insert(Untraced);
+        }
         ResponseFuture::new(self.inner.call(request))
     }
 }
@@ -100,6 +108,9 @@ where
             return Bounding::refused(bounds, watch);
         }
         announce(&self.settings, &mut parts, &bounds.target, left);
+        if parts.extensions.remove::<Untraced>().is_some() {
+            parts.headers.remove("traceparent"); // of a trace that nobody asked for
+        }
         let inner = self.inner.call(Request::from_parts(parts, body));
         Bounding::new(inner, bounds, watch)
     }

@@ -13,7 +13,8 @@ use crate::deadline_header::REQUEST_TIMEOUT_MS;
 /// What holds for every call, however it is sent.
 #[derive(Clone)]
 pub(super) struct Settings {
-    pub(super) tracer: Tracer,
+    /// None makes no trace of its own.
+    pub(super) tracer: Option<Tracer>,
     pub(super) metrics: Option<ClientMetrics>,
     /// None allows all hosts.
     pub(super) allows: Option<Arc<Allows>>,
@@ -28,7 +29,7 @@ pub(super) type Allows = dyn Fn(&str) -> bool + Send + Sync;
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            tracer: Tracer::propagate_only(),
+            tracer: None,
             metrics: None,
             allows: None,
             deadline_header: Some(REQUEST_TIMEOUT_MS),
@@ -41,7 +42,8 @@ impl Default for Settings {
 
 impl Settings {
     pub(super) fn trace_layer(&self) -> TraceClientLayer<Names> {
-        let layer = TraceClientLayer::new(self.tracer.clone()).error_type(Names);
+        let tracer = self.tracer.clone().unwrap_or_else(Tracer::propagate_only);
+        let layer = TraceClientLayer::new(tracer).error_type(Names);
         match self.allows.clone() {
             None => layer,
             Some(allows) => layer.propagate_to(move |host| allows(host)),

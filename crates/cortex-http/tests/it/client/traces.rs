@@ -122,3 +122,68 @@ async fn tracestate_and_baggage_go_along_to_those_who_may_have_them() {
     let wary = Client::builder().propagate_to(|host| host.ends_with(".internal"));
     assert_eq!(ask(wary.build().unwrap()).await, "- - -");
 }
+
+#[tokio::test]
+async fn without_a_tracer_no_trace_is_begun() {
+    let tell = async |headers: HeaderMap| format!("{}", headers.contains_key("traceparent"));
+    let routes = Routes::new().route("/", get(tell));
+    let running = Server::new(routes).start("127.0.0.1:0").await.unwrap();
+    let sent = async |client: Client| {
+        let response = client.get(url(running.local_addr(), "/")).await.unwrap();
+        response.into_body().text().await.unwrap()
+    };
+    assert_eq!(sent(Client::builder().build().unwrap()).await, "false");
+    let (tracer, _) = recording("shop");
+    assert_eq!(
+        sent(Client::builder().tracer(tracer).build().unwrap()).await,
+        "true"
+    );
+    // Whoever asks for ids gets them.
+    let ids = Client::builder().tracer(Tracer::propagate_only());
+    assert_eq!(sent(ids.build().unwrap()).await, "true");
+}
+
+#[tokio::test]
+async fn an_answer_can_be_passed_on_as_it_comes() {
+    let (tracer, kept) = recording("shop");
+    let big = Routes::new().route("/big", get(|| async { "again and ".repeat(100_000) }));
+    let stock = Server::new(big)
+        .tracer(tracer.clone())
+        .start("127.0.0.1:0")
+        .await
+        .unwrap();
+    let client = Client::builder().tracer(tracer.clone()).build().unwrap();
+    let behind = url(stock.local_addr(), "/big");
+    let pass = async move || {
+        let (client, behind) = (client.clone(), behind.clone());
+        client
+            .get(behind)
+            .await
+            .expect("it answers")
+            .map(axum::body::Body::new)
+    };
+    let front = Routes::new().route("/front", get(pass));
+    let front = Server::new(front)
+        .tracer(tracer.clone())
+        .start("127.0.0.1:0")
+        .await
+        .unwrap();
+
+    let outside = Client::builder().build().unwrap();
+    let response = outside.get(url(front.local_addr(), "/front")).await.unwrap();
+    assert_eq!(response.into_body().bytes().await.unwrap().len(), 1_000_000);
+    for running in [front, stock] {
+        running.shutdown();
+        running.join().await;
+    }
+    // One trace, from the one server over the call to the other.
+    let spans = spans(&tracer, &kept).await;
+    let named = |name: &str| {
+        let found = spans.iter().find(|span| span.name == name);
+        found.unwrap_or_else(|| panic!("{name}: {spans:?}"))
+    };
+    let (front, call, stock) = (named("GET /front"), named("GET"), named("GET /big"));
+    assert_eq!(call.parent_span_id, Some(front.span_id));
+    assert_eq!(stock.parent_span_id, Some(call.span_id));
+    assert!([call, stock].iter().all(|span| span.trace_id == front.trace_id));
+}
