@@ -1,23 +1,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use cortex::core::FutureExt;
-use cortex::metrics::{Counter, Family, RegisterError, Registry, labels};
+use cortex::http::Client;
+use cortex::http::client::{ClientMetrics, Error};
+use cortex::metrics::{Counter, Family, Registry, labels};
 use cortex::trace::Tracer;
 use http::header::CONTENT_TYPE;
-use http::{Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::{Request, StatusCode, Uri};
 
 use crate::payments::{Charge, Receipt};
 
 /// A customer waits no longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A receipt is small; an upstream that sends more is broken.
-const LARGEST_RECEIPT: usize = 16 << 10;
+const LARGEST_RECEIPT: u64 = 16 << 10;
 
 labels! {
     struct CheckoutLabels {
@@ -28,9 +24,8 @@ labels! {
 /// Pays orders at the payment service, traced and counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkout {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client,
     charge: Uri,
-    tracer: Tracer,
     checkouts: Family<CheckoutLabels, Counter>,
 }
 
@@ -56,7 +51,7 @@ impl Checkout {
         payments: SocketAddr,
         tracer: Tracer,
         registry: &Registry,
-    ) -> Result<Self, RegisterError> {
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let checkouts = Family::new(Counter::default);
         registry.register(
             "storefront_checkouts",
@@ -67,51 +62,54 @@ impl Checkout {
             .scheme("http")
             .authority(payments.to_string())
             .path_and_query("/charge");
+        let client = Client::builder()
+            .tracer(tracer)
+            .metrics(ClientMetrics::new(registry)?)
+            .timeout(PATIENCE)
+            .body_bytes(LARGEST_RECEIPT);
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            charge: charge.build().expect("invariant: an address is an authority"),
-            tracer,
+            client: client.build()?,
+            charge: charge.build()?,
             checkouts,
         })
     }
 
-    /// Pays; the call carries the trace on, and counts by its result.
+    /// Pays, and counts by the result.
     ///
     /// # Cancel safety
     ///
     /// Dropping it closes the connection; whether the payment was made is then unknown, as with any network.
     pub(crate) async fn pay(&self, cents: u64) -> Result<Receipt, Unpaid> {
-        let mut span = self.tracer.client(&Method::POST, &self.charge);
-        let mut request = Request::post(&self.charge)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(
-                serde_json::to_vec(&Charge { cents }).unwrap_or_default(),
-            ))
-            .expect("invariant: the parts are valid");
-        span.inject(request.headers_mut());
-        let call = tokio::time::timeout(PATIENCE, self.call(request)).with_context(span.context());
-        let paid = call.await.unwrap_or(Err(Unpaid::TimedOut));
+        let paid = self.call(cents).await;
         let result = match &paid {
             Ok(_) => "paid",
             Err(Unpaid::Refused) => "refused",
             Err(Unpaid::TimedOut) => "timed_out",
         };
-        if paid.is_err() {
-            span.set_error(result);
-        }
         self.checkouts.with(&CheckoutLabels { result }, Counter::inc);
         paid
     }
 
-    async fn call(&self, request: Request<Full<Bytes>>) -> Result<Receipt, Unpaid> {
-        let response = self.client.request(request).await.map_err(|_| Unpaid::Refused)?;
+    async fn call(&self, cents: u64) -> Result<Receipt, Unpaid> {
+        let request = Request::post(&self.charge)
+            .header(CONTENT_TYPE, "application/json")
+            .body(serde_json::to_string(&Charge { cents }).unwrap_or_default())
+            .expect("invariant: the parts are valid");
+        let response = self.client.send(request).await?;
         if !response.status().is_success() {
             return Err(Unpaid::Refused);
         }
-        let body = Limited::new(response.into_body(), LARGEST_RECEIPT)
-            .collect()
-            .await;
-        let body = body.map_err(|_| Unpaid::Refused)?.to_bytes();
+        let body = response.into_body().bytes().await?;
         serde_json::from_slice(&body).map_err(|_| Unpaid::Refused)
+    }
+}
+
+impl From<Error> for Unpaid {
+    fn from(error: Error) -> Self {
+        if error.is_timeout() {
+            Self::TimedOut
+        } else {
+            Self::Refused
+        }
     }
 }

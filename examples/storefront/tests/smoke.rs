@@ -181,6 +181,7 @@ fn a_customer_is_served_and_the_service_seen() {
         r#"http_server_request_duration_seconds_count{http_request_method="GET",http_route="/products/{id}",http_response_status_code="200"} 1"#,
         r#"http_route="/checkout",http_response_status_code="201"} 1"#,
         r#"storefront_checkouts_total{result="paid"} 1"#,
+        r#"http_response_status_code="200",error_type=""} 1"#, // of the call to the payment service
         r#"cortex_health_status{check="payments"}"#,
         r#"cortex_health_status{check="runtime"}"#,
     ] {
@@ -211,6 +212,8 @@ fn a_flaky_upstream_is_told_as_such_and_traced() {
     let metrics = shop.admin("/metrics").text();
     for sample in [
         r#"storefront_checkouts_total{result="refused"} 1"#,
+        r#"http_client_request_duration_seconds_count{http_request_method="POST",server_address="127.0.0.1","#,
+        r#"http_response_status_code="503",error_type="503"} 1"#,
         r#"otel_sdk_processor_span_queue_capacity{otel_component_name="otlp json file/0","#,
         r#"otel_sdk_exporter_span_exported_total{otel_component_name="otlp json file/0",otel_component_type="otlp json file"}"#,
     ] {
