@@ -1,12 +1,13 @@
 use std::time::Duration;
 
+use axum::extract::Path;
 use axum::routing::get;
 use cortex_core::{Clock, Context, Deadline, FutureExt, SystemClock};
 use cortex_http::client::{ErrorKind, Timeout};
 use cortex_http::{Client, Routes, Running, Server};
 use http::{HeaderMap, HeaderName, Request};
 
-use super::support::{SOON, answering, measured, url};
+use super::support::{LATER, SOON, answering, measured, url};
 
 async fn telling() -> Running {
     let tell = async |headers: HeaderMap| {
@@ -123,9 +124,52 @@ async fn the_deadline_ends_a_call_and_its_body() {
 
     // The body knows it, also where the context is no longer current.
     let call = async { calls.client.get(url(stuck, "/")).await };
-    let response = call.with_context(in_time(SOON)).await.unwrap();
+    let response = call.with_context(in_time(LATER)).await.unwrap();
     let error = response.into_body().bytes().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_eq!(calls.ended(stuck, "200", "deadline"), 1);
     calls.until_quiet().await;
+}
+
+#[tokio::test]
+async fn a_deadline_goes_from_service_to_service() {
+    let left = async || {
+        let left = Context::current()
+            .deadline()
+            .map(|at| at.remaining(SystemClock.now()));
+        left.map_or(0, |left| left.as_millis()).to_string()
+    };
+    let hang = async || std::future::pending::<()>().await;
+    let stock = Routes::new().route("/left", get(left)).route("/hang", get(hang));
+    let stock = Server::new(stock).start("127.0.0.1:0").await.unwrap();
+    let addr = stock.local_addr();
+    let shop = measured(|client| client);
+    let inner = shop.client.clone();
+    let ask = async move |Path(what): Path<String>| {
+        let answer = inner.get(url(addr, &format!("/{what}"))).await?;
+        answer.into_body().text().await
+    };
+    let pass = async move |what| ask(what).await.map_err(|error| error.kind().as_str());
+    let front = Server::new(Routes::new().route("/{what}", get(pass)))
+        .start("127.0.0.1:0")
+        .await
+        .unwrap();
+
+    // Who waits for five seconds outside waits for less inside, not for as long as the clients in between would.
+    let outside = client(Duration::from_secs(5));
+    let response = outside.get(url(front.local_addr(), "/left")).await.unwrap();
+    let left: u64 = response.into_body().text().await.unwrap().parse().unwrap();
+    assert!((1..=5_000).contains(&left), "{left}");
+
+    // The whole chain ends when nobody waits any more.
+    let error = client(SOON).get(url(front.local_addr(), "/hang")).await;
+    match error {
+        Ok(response) => assert!(response.status().is_server_error(), "{response:?}"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout),
+    }
+    for running in [front, stock] {
+        running.shutdown();
+        assert_eq!(running.join().await.code(), 0);
+    }
+    shop.until_quiet().await;
 }

@@ -4,7 +4,7 @@ use cortex_http::Limits;
 use cortex_http::client::{ClientBuilder, ErrorKind};
 use http_body_util::BodyExt;
 
-use super::support::{SOON, answering, measured, url};
+use super::support::{LATER, SOON, answering, measured, url};
 use crate::support::Shop;
 
 /// Reads an answer to its end under these limits; returns how it failed, and the status and name in the metrics.
@@ -92,7 +92,7 @@ async fn a_body_without_an_end_ends_over_either_protocol() {
         assert_eq!(error.kind(), ErrorKind::BodyTooLarge);
 
         // One that never pauses has an end in time, too.
-        let time = measured(|client| protocol(client).body_bytes(u64::MAX).timeout(SOON));
+        let time = measured(|client| protocol(client).body_bytes(u64::MAX).timeout(LATER));
         let mut body = time.client.get(url(addr, "/endless")).await.unwrap().into_body();
         let error = loop {
             if let Err(error) = body.frame().await.expect("it has no end") {

@@ -12,6 +12,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// For what never happens.
 pub(super) const SOON: Duration = Duration::from_millis(100);
 
+/// For what goes on after something that does happen.
+pub(super) const LATER: Duration = Duration::from_secs(2);
+
 /// A client whose metrics can be read.
 pub(super) struct Measured {
     pub(super) client: Client,
