@@ -135,12 +135,10 @@ impl Drain {
             shared.tasks.close();
             shared.phase.enter(Phase::Cut);
             shared.kill.cancel();
-            let limit = if control.is_forced() {
-                FORCED_LIMIT
-            } else {
-                CUT_LIMIT
-            };
-            let _ = tokio::time::timeout(limit, shared.tasks.wait()).await;
+            let noticed = tokio::time::timeout(CUT_LIMIT, shared.tasks.wait());
+            if unless_forced(control, noticed).await.is_none() {
+                let _ = tokio::time::timeout(FORCED_LIMIT, shared.tasks.wait()).await;
+            }
             phases.end("cut");
         }
     }

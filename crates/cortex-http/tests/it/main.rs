@@ -9,6 +9,7 @@ mod client;
 mod cors;
 mod destructors;
 mod drain_load;
+mod drain_signals;
 mod drain_streams;
 mod drain_subsystems;
 #[cfg(feature = "grpc")]

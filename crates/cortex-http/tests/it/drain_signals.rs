@@ -1,0 +1,359 @@
+//! Real signals, sent to a process of its own in every phase of a service's life.
+//!
+//! The process is this test binary again, which runs one test that is a service as its environment says.
+
+use std::future::pending;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::routing::get;
+use cortex_http::{Admin, Lifecycle, Routes, Server, Subsystem};
+use tokio::sync::Notify;
+
+/// Says which service the child is.
+const ROLE: &str = "CORTEX_HTTP_TEST_SERVICE";
+
+/// Longer than any test waits: what takes it is stuck.
+const STUCK: Duration = Duration::from_hours(1);
+
+struct Service {
+    child: Child,
+    /// What it says. Its standard output is the test harness's.
+    says: BufReader<ChildStderr>,
+}
+
+impl Service {
+    /// Starts one in this role.
+    fn start(role: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("the path of this binary"))
+            .args([
+                "--exact",
+                "drain_signals::is_the_service",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env(ROLE, role)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("this binary runs");
+        let says = BufReader::new(child.stderr.take().expect("it is piped"));
+        Self { child, says }
+    }
+
+    /// Reads until it says a line that begins so, and returns the rest of that line.
+    fn until(&mut self, begin: &str) -> String {
+        let mut before = String::new();
+        loop {
+            let mut line = String::new();
+            let read = self.says.read_line(&mut line).expect("it is a pipe");
+            assert_ne!(read, 0, "it ended before it said {begin:?}: {before}");
+            if let Some(rest) = line.strip_prefix(begin) {
+                return rest.trim().into();
+            }
+            before += &line;
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let script = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &script]).status();
+        assert!(status.expect("a shell").success());
+    }
+
+    /// Waits for its end; returns its exit code and the rest of what it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.says.read_to_string(&mut rest).expect("it is a pipe");
+        (self.child.wait().expect("a child").code(), rest)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it has ended, unless a test failed
+        let _ = self.child.wait();
+    }
+}
+
+fn says(line: &str) {
+    let mut out = std::io::stderr();
+    out.write_all(format!("{line}\n").as_bytes())
+        .expect("somebody reads");
+}
+
+/// Says it, and never ends.
+async fn stuck(line: &'static str) {
+    says(line);
+    pending::<()>().await;
+}
+
+/// Says it, and keeps the thread.
+fn blocks(line: &str) {
+    says(line);
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+#[ignore = "it is the service that the other tests start"]
+fn is_the_service() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return; // somebody runs what is ignored, too
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(if role == "cut" { 2 } else { 1 })
+        .enable_all()
+        .build()
+        .unwrap();
+    match &*role {
+        "dropped" => return runtime.block_on(dropped()),
+        "not started" => return runtime.block_on(not_started()),
+        _ => {}
+    }
+    let report = runtime.block_on(serve(&role)).unwrap();
+    says(&format!("report: {report}"));
+    if role != "a worker blocks" {
+        report.exit();
+    }
+    drop(runtime); // waits for the worker, as the end of `main` does
+    report.exit();
+}
+
+async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error> {
+    let routes = Routes::new()
+        .route("/stuck", get(|| stuck("handling")))
+        .route(
+            "/cut",
+            get(|| async {
+                let witness = Cut;
+                stuck("handling").await;
+                drop(witness);
+            }),
+        )
+        .route("/blocks", get(|| async { blocks("handling") }));
+    let server = Server::new(routes).on_reload("config", STUCK, || async { says("reloading") });
+    let timely = Lifecycle::local();
+    let server = match role {
+        "start" => server
+            .subsystem(Subsystem::new("a").stop(STUCK, async { says("stopping a") }))
+            .subsystem(Subsystem::new("b").start(STUCK, stuck("starting b"))),
+        "draining" => server
+            .subsystem(Subsystem::new("a").stop(STUCK, async { says("stopping a") }))
+            .lifecycle(timely.drain_delay(STUCK)),
+        "closing" => server.lifecycle(timely.drain_timeout(STUCK)),
+        "cut" | "a worker blocks" => server.lifecycle(timely.drain_timeout(Duration::from_millis(20))),
+        "stopping" => server.subsystem(Subsystem::new("a").stop(STUCK, stuck("stopping a"))),
+        "flushing" => server.flush("metrics", STUCK, stuck("flushing metrics")),
+        _ => server,
+    };
+    if role == "start" {
+        return server.serve("127.0.0.1:0").await;
+    }
+    let running = server.start("127.0.0.1:0").await?;
+    let addr = running.local_addr();
+    let ended = running.serve_until_signal();
+    says(&format!("listens on {addr}"));
+    ended.await
+}
+
+/// Says that its handler is cut.
+struct Cut;
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        says("cut");
+    }
+}
+
+/// Drops what serves while it starts, and while it runs; each time all of it ends.
+async fn dropped() {
+    for phase in ["starting", "running"] {
+        let (begun, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (told, tell) = (Arc::clone(&begun), Arc::clone(&ended));
+        let last = Subsystem::new("last");
+        let last = match phase {
+            "starting" => last.start(STUCK, async move {
+                told.notify_one();
+                pending::<()>().await;
+            }),
+            _ => last.task(STUCK, |stop| async move {
+                told.notify_one();
+                stop.cancelled().await;
+            }),
+        };
+        let server = Server::new(Routes::new())
+            .subsystem(Subsystem::new("first").stop(STUCK, async move { tell.notify_one() }))
+            .subsystem(last);
+        tokio::select! {
+            ended = server.serve("127.0.0.1:0") => panic!("{ended:?}"),
+            () = begun.notified() => {}
+        }
+        ended.notified().await;
+    }
+    let server = Server::new(Routes::new());
+    let running = server.start("127.0.0.1:0").await.expect("a free port");
+    let addr = running.local_addr();
+    drop(running.serve_until_signal());
+    while tokio::net::TcpStream::connect(addr).await.is_ok() {}
+    until_no_thread().await;
+    says("gone");
+}
+
+/// Fails to start in all ways that come after the thread of the lifecycle.
+async fn not_started() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = taken.local_addr().expect("it is bound");
+    let server = || Server::new(Routes::new());
+    assert!(server().start(addr).await.is_err());
+    assert!(server().serve(addr).await.is_err());
+    let admin = server().admin(Admin::bind(addr.to_string()));
+    assert!(admin.serve("127.0.0.1:0").await.is_err());
+    let failing = Subsystem::new("db").start(STUCK, async { Err::<(), _>("no") });
+    assert!(server().subsystem(failing).serve("127.0.0.1:0").await.is_err());
+    until_no_thread().await;
+    says("gone");
+}
+
+/// Waits until no thread of a lifecycle is left.
+async fn until_no_thread() {
+    let name = |thread: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(thread.ok()?.path().join("comm")).ok()
+    };
+    loop {
+        let mut names = std::fs::read_dir("/proc/self/task")
+            .expect("Linux")
+            .filter_map(name);
+        // The system keeps 15 characters of it.
+        if !names.any(|name| name.trim() == &"cortex-lifecycle"[..15]) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Sends a request, and keeps its connection.
+fn ask(addr: &str, path: &str) -> std::net::TcpStream {
+    let addr: SocketAddr = addr.parse().expect("an address");
+    let mut socket = std::net::TcpStream::connect(addr).expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+    socket.write_all(request.as_bytes()).expect("it reads");
+    socket
+}
+
+#[test]
+fn the_first_one_drains() {
+    for (signal, name) in [("TERM", "SIGTERM"), ("INT", "SIGINT")] {
+        let mut service = Service::start("plain");
+        service.until("listens on ");
+        service.signal(signal);
+        let (code, said) = service.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains(&format!("({name})")), "{said}");
+    }
+}
+
+#[test]
+fn one_that_comes_while_it_starts_ends_it_without_an_error() {
+    let mut service = Service::start("start");
+    service.until("starting b");
+    service.signal("TERM");
+    service.until("stopping a"); // what had started stops
+    let (code, said) = service.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("(SIGTERM)") && !said.contains("stopping b"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_second_one_ends_it_in_every_phase() {
+    for role in ["draining", "closing", "cut", "stopping", "flushing"] {
+        let mut service = Service::start(role);
+        let addr = service.until("listens on ");
+        let paths: &[&str] = match role {
+            "closing" => &["/stuck"],
+            "cut" => &["/cut", "/blocks"], // the second one does not notice
+            _ => &[],
+        };
+        let mut held = Vec::new();
+        for path in paths {
+            held.push(ask(&addr, path));
+            service.until("handling");
+        }
+        service.signal("TERM");
+        match role {
+            "stopping" => drop(service.until("stopping a")),
+            "flushing" => drop(service.until("flushing metrics")),
+            "cut" => drop(service.until("cut")),
+            "draining" => {} // for an hour
+            _ => while std::net::TcpStream::connect(&addr).is_ok() {},
+        }
+        service.signal("INT");
+        let (code, said) = service.end();
+        assert_eq!(code, Some(130), "{role}: {said}");
+        assert!(
+            said.contains("forced after") && said.contains("(SIGTERM)"),
+            "{role}: {said}"
+        );
+        for path in paths.iter().filter(|path| **path != "/blocks") {
+            assert!(said.contains(&format!("cut GET {path}")), "{role}: {said}");
+        }
+        drop(held);
+    }
+}
+
+#[test]
+fn what_is_cut_without_a_second_one_is_told_by_the_code() {
+    let mut service = Service::start("cut");
+    let addr = service.until("listens on ");
+    let _held = ask(&addr, "/stuck");
+    service.until("handling");
+    service.signal("TERM");
+    let (code, said) = service.end();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("cut GET /stuck"), "{said}");
+}
+
+/// The end of `main` waits for the worker, and would for ever.
+#[test]
+fn the_second_one_ends_a_process_whose_workers_block() {
+    let mut service = Service::start("a worker blocks");
+    let addr = service.until("listens on ");
+    let _held = ask(&addr, "/blocks");
+    service.until("handling");
+    service.signal("TERM");
+    let report = service.until("report: ");
+    assert!(report.starts_with("drained"), "{report}");
+    service.until("  1 connections could not be ended");
+    service.signal("TERM");
+    let (code, said) = service.end();
+    assert_eq!(code, Some(143), "{said}");
+}
+
+#[test]
+fn nothing_is_left_of_what_was_dropped_or_did_not_start() {
+    for role in ["dropped", "not started"] {
+        let mut service = Service::start(role);
+        service.until("gone");
+        assert_eq!(service.end().0, Some(0), "{role}");
+    }
+}
+
+#[test]
+fn a_hangup_reloads_and_ends_nothing() {
+    let mut service = Service::start("plain");
+    service.until("listens on ");
+    for _ in 0..2 {
+        service.signal("HUP");
+        service.until("reloading");
+    }
+    service.signal("TERM");
+    let (code, said) = service.end();
+    assert_eq!(code, Some(0), "{said}");
+}
