@@ -41,7 +41,7 @@ pub use self::guard::{
 pub use self::health_metrics::HealthMetrics;
 pub use self::lifecycle::{Draining, Lifecycle, StepResult, Subsystem};
 pub use self::limits::Limits;
-pub use self::observe::{BodyError, Observed, RequestBody, ResponseBody, ResponseFuture};
+pub use self::observe::{BodyError, Observed, ResponseBody, ResponseFuture};
 pub use self::outcome::Outcome;
 pub use self::problem::{Problem, ProblemValue};
 pub use self::report::{Cut, ExitReport, PhaseReport, StepEnd, StepReport};

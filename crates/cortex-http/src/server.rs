@@ -404,7 +404,10 @@ impl Server {
             starting.drain().admin = Some(admin);
         }
         let admin = starting.drain().admin.as_ref();
-        let admin_addrs = (admin.map(AdminThread::addr), admin.and_then(AdminThread::probes_addr));
+        let admin_addrs = (
+            admin.map(AdminThread::addr),
+            admin.and_then(AdminThread::probes_addr),
+        );
         if let Some(registry) = &registry {
             let (health, shared) = (health.clone(), Arc::downgrade(&shared));
             registry.register_collector(move |out: &mut Samples<'_>| {

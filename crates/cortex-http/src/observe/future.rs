@@ -14,161 +14,123 @@ use cortex_compress::CompressBody;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
-use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 use super::event_stream::EventStream;
 use super::exchange::Exchange;
+use super::place::{HAS_EXCHANGE, Held};
 use super::request_body::Breach;
 use super::response_body::ResponseBody;
-use crate::guard::{Refused, Verdict, problem};
+use crate::guard::{Refused, problem};
 use crate::lifecycle::Phase;
 use crate::outcome::Outcome;
 
 pub(crate) type AppFuture = cortex_compress::ResponseFuture<RouteFuture<Infallible>>;
 
-pin_project! {
-    /// The future of a response: the handler's, under the request's context, with panics and limits turned into
-    /// answers.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping it drops the handler's future, under the request's context, and counts the request as cancelled by the
-    /// client.
-    #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture {
-        // None when there is nothing to run (any more).
-        #[pin]
-        app: Option<AppFuture>,
-        // None once the response has been returned.
-        exchange: Option<Box<Exchange>>,
-        breach: Option<Arc<Breach>>,
-        answer: Option<Answer>,
-        verdict: Option<Verdict>,
-        head_only: bool,
-        // A body was refused without a look at it.
-        unread: bool,
-        // Made when the handler waits for the first time: most answer at once.
-        timer: Option<Pin<Box<Sleep>>>,
-    }
-
-    impl PinnedDrop for ResponseFuture {
-        fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            let _guard = this.exchange.as_ref().map(|exchange| exchange.attach());
-            *this.verdict = None;
-            this.app.set(None); // before the exchange, which ends the span: what this traces or logs is part of it
-        }
-    }
+/// The future of a response: the handler's, under the request's context, with panics and limits turned into answers.
+///
+/// # Cancel safety
+///
+/// Dropping it drops the handler's future, under the request's context, and counts the request as cancelled by the
+/// client.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture {
+    /// None once the response has been returned.
+    held: Option<Held>,
 }
 
 impl ResponseFuture {
-    pub(crate) const fn new(
-        app: AppFuture,
-        exchange: Box<Exchange>,
-        breach: Option<Arc<Breach>>,
-        head_only: bool,
-        verdict: Option<Verdict>,
-    ) -> Self {
-        Self {
-            app: Some(app),
-            exchange: Some(exchange),
-            breach,
-            answer: None,
-            verdict,
-            head_only,
-            unread: false,
-            timer: None,
-        }
+    #[inline]
+    pub(super) fn new(mut held: Held, app: AppFuture, breach: Option<Arc<Breach>>) -> Self {
+        let mut place = held.place_mut().project();
+        place.app.set(Some(app));
+        *place.breach = breach;
+        Self { held: Some(held) }
     }
 
     /// Answers without running anything; `unread` says that the request has a body.
-    pub(crate) const fn answered(
-        answer: Answer,
-        exchange: Box<Exchange>,
-        head_only: bool,
-        unread: bool,
-        verdict: Option<Verdict>,
-    ) -> Self {
-        Self {
-            app: None,
-            exchange: Some(exchange),
-            breach: None,
-            answer: Some(answer),
-            verdict,
-            head_only,
-            unread,
-            timer: None,
-        }
+    pub(super) fn answered(mut held: Held, answer: Answer, unread: bool) -> Self {
+        let place = held.place_mut().project();
+        *place.answer = Some(answer);
+        *place.unread = unread;
+        Self { held: Some(held) }
     }
 }
 
 impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let exchange = this
-            .exchange
-            .as_ref()
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let held = self
+            .held
+            .as_mut()
             .expect("invariant: not polled after it was ready");
-        let polled = {
-            let _guard = exchange.attach();
-            let polled = catch_unwind(AssertUnwindSafe(|| {
-                if let Some(verdict) = this.verdict.as_mut() {
-                    ready!(verdict.poll(cx));
-                }
-                match this.app.as_mut().as_pin_mut() {
-                    Some(app) => app.poll(cx).map(Some),
-                    None => Poll::Ready(None),
-                }
-            }));
-            match polled {
-                Ok(Poll::Pending) => {
-                    ready!(poll_deadline(exchange, this.timer, cx));
-                    stop(&mut this.app, exchange);
-                    // Whoever was waited for was too slow.
-                    let awaited = this.breach.as_ref().is_some_and(|breach| breach.is_awaited());
-                    *this.unread |= exchange.conn().is_unread();
-                    Err(Answer::Refused(Refused::of(if awaited {
-                        Outcome::Timeout
-                    } else {
-                        Outcome::Deadline
-                    })))
-                }
-                Ok(Poll::Ready(Some(Ok(response)))) => {
-                    this.app.set(None);
-                    Ok(response)
-                }
-                Ok(Poll::Ready(None)) => Err(this
-                    .answer
-                    .take()
-                    .expect("invariant: there is an answer or an app")),
-                Err(payload) => {
-                    exchange.panicked(&*payload);
-                    drop_poisoned(&mut this.app, payload);
-                    Err(Answer::Refused(Refused::of(Outcome::Panic)))
-                }
-            }
-        };
-        let exchange = this.exchange.take().expect("invariant: seen above");
-        let head_only = *this.head_only;
-        let breach = this.breach.as_ref().and_then(|breach| breach.get());
+        let polled = ready!(poll_answer(held, cx));
+        let mut held = self.held.take().expect("invariant: seen above");
+        let place = held.place_mut().project();
+        let (verdict, unread) = (place.verdict.take(), *place.unread);
+        let breach = place.breach.as_ref().and_then(|breach| breach.get());
         let mut response = match (polled, breach) {
             // The handler could not know which limit the body broke; it may have said something kinder.
             (Ok(response), Some(outcome)) if !response.status().is_success() => {
-                refuse(exchange, &Refused::of(outcome), head_only, true)
+                refuse(held, &Refused::of(outcome), true)
             }
-            (Ok(response), _) => whole(exchange, response, head_only),
-            (Err(Answer::Refused(refused)), _) => refuse(exchange, &refused, head_only, *this.unread),
-            (Err(Answer::Preflight), _) => preflight(exchange, *this.unread),
+            (Ok(response), _) => whole(held, response),
+            (Err(Answer::Refused(refused)), _) => refuse(held, &refused, unread),
+            (Err(Answer::Preflight), _) => preflight(held, unread),
         };
-        if let Some(verdict) = this.verdict.take() {
+        if let Some(verdict) = verdict {
             // Where it panicked before, it is dropped here.
             let _ = catch_unwind(AssertUnwindSafe(|| verdict.apply(response.headers_mut())));
         }
         Poll::Ready(Ok(response))
     }
+}
+
+/// Runs the handler, whose body takes its place, until there is something to answer.
+fn poll_answer(held: &mut Held, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Answer>> {
+    let place = held.place_mut().project();
+    let (verdict, mut app, exchange) = (place.verdict, place.app, place.exchange);
+    let exchange = exchange.as_mut().expect(HAS_EXCHANGE);
+    let _guard = exchange.attach();
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(verdict) = verdict {
+            ready!(verdict.poll(cx));
+        }
+        match app.as_mut().as_pin_mut() {
+            Some(app) => app.poll(cx).map(Some),
+            None => Poll::Ready(None),
+        }
+    }));
+    Poll::Ready(match polled {
+        Ok(Poll::Pending) => {
+            ready!(poll_deadline(exchange, place.timer, cx));
+            stop(&mut app, exchange);
+            // Whoever was waited for was too slow.
+            let awaited = place.breach.as_ref().is_some_and(|breach| breach.is_awaited());
+            *place.unread |= exchange.conn().is_unread();
+            Err(Answer::Refused(Refused::of(if awaited {
+                Outcome::Timeout
+            } else {
+                Outcome::Deadline
+            })))
+        }
+        Ok(Poll::Ready(Some(Ok(response)))) => {
+            app.set(None);
+            let (head, body) = response.into_parts();
+            *place.body = Some(body);
+            Ok(Response::from_parts(head, ()))
+        }
+        Ok(Poll::Ready(None)) => {
+            let answer = place.answer.take();
+            Err(answer.expect("invariant: there is an answer or an app"))
+        }
+        Err(payload) => {
+            exchange.panicked(&*payload);
+            drop_poisoned(&mut app, payload);
+            Err(Answer::Refused(Refused::of(Outcome::Panic)))
+        }
+    })
 }
 
 /// What is answered without running anything.
@@ -197,50 +159,43 @@ fn stop(app: &mut Pin<&mut Option<AppFuture>>, exchange: &Exchange) {
     }
 }
 
-fn whole(
-    mut exchange: Box<Exchange>,
-    mut response: Response<CompressBody<Body>>,
-    head_only: bool,
-) -> Response<ResponseBody> {
+fn whole(mut held: Held, mut response: Response<()>) -> Response<ResponseBody> {
     let status = response.status();
+    let exchange = held.exchange_mut();
     exchange.answer(status.as_u16());
     if !exchange.upgrades(status) {
-        dress(&exchange, response.headers_mut());
+        dress(exchange, response.headers_mut());
     }
-    if is_bare(&response) {
-        return explain(exchange, response, head_only);
+    let (body, exchange) = held.place_mut().body();
+    let body = body.as_ref().expect("invariant: the handler's");
+    if is_bare(&response, body) {
+        return explain(held, response);
     }
-    let bodyless =
-        status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
     // What has a length ends by itself; only of other bodies it matters what they are.
-    let stream = match response.body().size_hint().exact() {
+    let stream = match body.size_hint().exact() {
         None => EventStream::of(response.headers(), &exchange.conn().shared),
         Some(_) => None,
     };
-    response.map(|body| ResponseBody::new(body, exchange, head_only || bodyless, stream))
+    let place = held.place_mut().project();
+    *place.stream = stream;
+    *place.head_only |=
+        status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    response.map(|()| ResponseBody::new(held))
 }
 
 /// Says whether an error came without a word, as those of axum's own fallbacks do.
 #[inline]
-fn is_bare(response: &Response<CompressBody<Body>>) -> bool {
+fn is_bare(response: &Response<()>, body: &CompressBody<Body>) -> bool {
     let status = response.status();
     (status == StatusCode::NOT_FOUND || status == StatusCode::METHOD_NOT_ALLOWED)
-        && response.body().is_end_stream()
+        && body.is_end_stream()
         && !response.headers().contains_key(CONTENT_TYPE)
 }
 
 #[cold]
-fn explain(
-    exchange: Box<Exchange>,
-    response: Response<CompressBody<Body>>,
-    head_only: bool,
-) -> Response<ResponseBody> {
-    let (mut head, bare) = response.into_parts();
-    {
-        let _guard = exchange.attach();
-        drop(bare);
-    }
-    let (own, body) = problem(head.status, exchange.captured().context())
+fn explain(held: Held, response: Response<()>) -> Response<ResponseBody> {
+    let (mut head, ()) = response.into_parts();
+    let (own, body) = problem(head.status, held.exchange().captured().context())
         .respond::<Bytes>()
         .into_parts();
     head.headers.remove(CONTENT_LENGTH);
@@ -249,40 +204,38 @@ fn explain(
             head.headers.entry(name).or_insert(value);
         }
     }
-    Response::from_parts(head, ResponseBody::own(body, exchange, head_only))
+    Response::from_parts(head, ResponseBody::own(held, body))
 }
 
 /// Answers in place of a handler. What is `unread` of the request's body is not read, so the connection ends here.
 #[cold]
-fn refuse(
-    mut exchange: Box<Exchange>,
-    refused: &Refused,
-    head_only: bool,
-    unread: bool,
-) -> Response<ResponseBody> {
+fn refuse(mut held: Held, refused: &Refused, unread: bool) -> Response<ResponseBody> {
+    let exchange = held.exchange_mut();
     let mut response = refused.respond::<Bytes>(exchange.captured().context());
     if unread {
         exchange.conn().leave_unread();
     }
-    dress(&exchange, response.headers_mut());
+    dress(exchange, response.headers_mut());
     if unread {
-        close_after(&exchange, response.headers_mut());
+        close_after(exchange, response.headers_mut());
     }
     exchange.answer(response.status().as_u16());
     exchange.finish(refused.outcome());
-    response.map(|body| ResponseBody::own(body, exchange, head_only))
+    response.map(|body| ResponseBody::own(held, body))
 }
 
 #[cold]
-fn preflight(mut exchange: Box<Exchange>, unread: bool) -> Response<ResponseBody> {
+fn preflight(mut held: Held, unread: bool) -> Response<ResponseBody> {
     let mut response = Response::new(Bytes::new());
-    dress(&exchange, response.headers_mut());
+    let exchange = held.exchange_mut();
+    dress(exchange, response.headers_mut());
     if unread {
         exchange.conn().leave_unread();
-        close_after(&exchange, response.headers_mut());
+        close_after(exchange, response.headers_mut());
     }
     exchange.answer(response.status().as_u16());
-    response.map(|body| ResponseBody::own(body, exchange, false))
+    *held.place_mut().project().head_only = false;
+    response.map(|body| ResponseBody::own(held, body))
 }
 
 /// Adds what every answer bears.
@@ -315,7 +268,7 @@ fn drop_poisoned(app: &mut Pin<&mut Option<AppFuture>>, payload: Box<dyn Any + S
 impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("exchange", &self.exchange)
+            .field("exchange", &self.held)
             .finish_non_exhaustive()
     }
 }

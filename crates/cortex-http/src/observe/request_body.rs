@@ -19,10 +19,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// # Cancel safety
 ///
 /// Dropping it leaves the rest of the body unread; the connection is closed after the response.
-pub struct RequestBody<B> {
+pub(super) struct RequestBody<B> {
     inner: B,
-    /// None for a request without a body, the usual case.
-    bounds: Option<Bounds>,
+    bounds: Bounds,
 }
 
 /// The limits of one body, and where its breach is told to the future that answers.
@@ -67,11 +66,21 @@ impl Breach {
     }
 }
 
-impl<B: Body> RequestBody<B> {
-    pub(crate) fn new(inner: B, conn: &Arc<Conn>) -> (Self, Option<Arc<Breach>>) {
+impl<B> RequestBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    /// Bounds the body of a request. One that is empty, the usual case, needs no bounds, nor a box as others do.
+    #[inline]
+    pub(super) fn bound(inner: B, conn: &Arc<Conn>) -> (axum::body::Body, Option<Arc<Breach>>) {
         if inner.is_end_stream() {
-            return (Self { inner, bounds: None }, None);
+            return (axum::body::Body::empty(), None);
         }
+        let (body, breach) = Self::new(inner, conn);
+        (axum::body::Body::new(body), Some(breach))
+    }
+
+    fn new(inner: B, conn: &Arc<Conn>) -> (Self, Arc<Breach>) {
         let (limits, breach) = (&conn.shared.limits, Arc::new(Breach::default()));
         conn.begin_body();
         let bounds = Bounds {
@@ -83,13 +92,7 @@ impl<B: Body> RequestBody<B> {
             ended: false,
             awaited: false,
         };
-        (
-            Self {
-                inner,
-                bounds: Some(bounds),
-            },
-            Some(breach),
-        )
+        (Self { inner, bounds }, breach)
     }
 }
 
@@ -139,7 +142,6 @@ where
         let frame = Pin::new(&mut *inner)
             .poll_frame(cx)
             .map(|frame| frame.map(|frame| frame.map_err(Into::into)));
-        let Some(bounds) = bounds else { return frame };
         let Poll::Ready(frame) = frame else {
             bounds.await_client(true);
             ready!(bounds.poll_expired(cx));
@@ -170,7 +172,7 @@ where
 impl<B> fmt::Debug for RequestBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestBody")
-            .field("bounded", &self.bounds.is_some())
+            .field("left", &self.bounds.left)
             .finish_non_exhaustive()
     }
 }

@@ -20,10 +20,11 @@ use tower_service::Service;
 
 use super::exchange::Exchange;
 use super::future::{Answer, ResponseFuture};
+use super::place::Held;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use crate::address::Via;
-use crate::guard::{CrossOrigin, Refused, Verdict};
+use crate::guard::{CrossOrigin, Refused};
 use crate::outcome::Outcome;
 use crate::shared::Conn;
 
@@ -68,40 +69,40 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        let mut exchange = Exchange::begin(&self.conn, &request);
         let head_only = request.method() == Method::HEAD;
+        let mut held = Held::new(Exchange::begin(&self.conn, &request), head_only);
         let (mut head, body) = request.into_parts();
         // hyper leaves this in requests that ask for an upgrade, and nothing in others: those cost no allocation.
         if head.extensions.get::<OnUpgrade>().is_some() {
             head.extensions.insert(self.conn.shared.draining.clone());
         }
-        let guarded = guard(&mut exchange, &head);
-        let (head, verdict) = match &mut self.cors {
-            None => (Ok(Some(head)), None),
-            Some(rules) => ask(rules, head, &exchange),
+        let has_body = !body.is_end_stream();
+        let guarded = guard(held.exchange_mut(), &head, has_body);
+        let head = match &mut self.cors {
+            None => Ok(Some(head)),
+            Some(rules) => ask(rules, head, &mut held),
         };
         let mut head = match guarded.and(head) {
             Ok(Some(head)) => head,
             other => {
                 let answer = other.map_or_else(Answer::Refused, |_| Answer::Preflight);
-                let unread = !body.is_end_stream();
-                return ResponseFuture::answered(answer, exchange, head_only, unread, verdict);
+                return ResponseFuture::answered(held, answer, has_body);
             }
         };
         if !self.conn.shared.addresses.client.is_none() {
             head.extensions.insert(Via(Arc::clone(&self.conn)));
         }
-        let (body, breach) = RequestBody::new(body, &self.conn);
+        let (body, breach) = RequestBody::bound(body, &self.conn);
         let mut request = Request::from_parts(head, body);
         if breach.is_some() && self.conn.shared.limits.extractors {
             // Theirs is 2 MB. Only where there is a body: it allocates.
             DefaultBodyLimit::disable().apply(&mut request);
         }
         let app = {
-            let _guard = exchange.attach();
+            let _guard = held.exchange().attach();
             self.app.call(request)
         };
-        ResponseFuture::new(app, exchange, breach, head_only, verdict)
+        ResponseFuture::new(held, app, breach)
     }
 }
 
@@ -134,7 +135,7 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
 
 /// Says how a request is refused that must not get to its handler.
 #[inline]
-fn guard(exchange: &mut Exchange, head: &Parts) -> Result<(), Refused> {
+fn guard(exchange: &mut Exchange, head: &Parts, has_body: bool) -> Result<(), Refused> {
     if !exchange.conn().shared.guards.admissions().is_empty() {
         admit(exchange, head)?;
     }
@@ -144,7 +145,7 @@ fn guard(exchange: &mut Exchange, head: &Parts) -> Result<(), Refused> {
     {
         return Err(Refused::of(Outcome::Deadline));
     }
-    if declared_length(&head.headers) > exchange.conn().shared.limits.body_bytes {
+    if has_body && declared_length(&head.headers) > exchange.conn().shared.limits.body_bytes {
         return Err(Refused::of(Outcome::TooLarge));
     }
     Ok(())
@@ -160,16 +161,14 @@ fn admit(exchange: &mut Exchange, head: &Parts) -> Result<(), Refused> {
 }
 
 /// Asks the rules for other origins, which may call the user's code; returns the head unless it is a preflight's.
-fn ask(
-    rules: &mut CrossOrigin,
-    head: Parts,
-    exchange: &Exchange,
-) -> (Result<Option<Parts>, Refused>, Option<Verdict>) {
-    let _guard = exchange.attach();
-    match catch_unwind(AssertUnwindSafe(|| rules.ask(head))) {
-        Ok((verdict, head)) => (Ok(head), Some(verdict)),
-        Err(payload) => (Err(panicked(exchange, payload)), None),
-    }
+fn ask(rules: &mut CrossOrigin, head: Parts, held: &mut Held) -> Result<Option<Parts>, Refused> {
+    let asked = {
+        let _guard = held.exchange().attach();
+        catch_unwind(AssertUnwindSafe(|| rules.ask(head)))
+    };
+    let (verdict, head) = asked.map_err(|payload| panicked(held.exchange(), payload))?;
+    *held.place_mut().project().verdict = Some(verdict);
+    Ok(head)
 }
 
 /// Answers a panic of a guard as one of a handler.

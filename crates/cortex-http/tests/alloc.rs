@@ -1,0 +1,85 @@
+//! A request that is not sampled costs no allocation of ours.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::routing::get;
+use cortex_http::{Routes, Server};
+use cortex_metrics::Registry;
+use cortex_testkit::CountingAllocator;
+use cortex_trace::{AlwaysOff, ParentBased, Tracer};
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use tower_service::Service;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
+
+const CALLS: usize = 100;
+
+/// Returns how often a service allocates when it is called, after it was called before.
+fn allocations<S, B>(mut service: S, request: impl Fn() -> Request<Body>) -> u64
+where
+    S: Service<Request<Body>, Response = Response<B>, Error: std::fmt::Debug>,
+    B: HttpBody<Error: std::fmt::Debug> + Unpin,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut call = || {
+        runtime.block_on(async {
+            let response = service.call(request()).await.unwrap();
+            assert_eq!(response.status(), 200);
+            let mut body = response.into_body();
+            while let Some(frame) = body.frame().await {
+                frame.unwrap();
+            }
+        });
+    };
+    (0..CALLS).for_each(|_| call()); // what is made once: cells, caches, places
+    let ((), usage) = ALLOCATOR.measure(|| (0..CALLS).for_each(|_| call()));
+    usage.allocations
+}
+
+fn get_of(
+    path: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+) -> impl Fn() -> Request<Body> {
+    move || {
+        let request = headers.iter().fold(Request::get(path), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        request.body(Body::empty()).unwrap()
+    }
+}
+
+#[test]
+fn a_request_that_is_not_sampled_allocates_what_the_router_does() {
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    for (path, headers) in [
+        ("/", &[] as &[_]),
+        (
+            "/",
+            &[
+                ("accept-encoding", "gzip, br, zstd"),
+                ("user-agent", "curl/8.11.0"),
+            ],
+        ),
+        ("/users/7", &[]),
+        ("/", Box::leak(Box::new([("traceparent", traceparent)]))),
+    ] {
+        let request = get_of(path, headers);
+        let router = Router::new()
+            .route("/", get(async || "hello"))
+            .route("/users/{id}", get(async || "one"));
+        let routes = Routes::new()
+            .route("/", get(async || "hello"))
+            .route("/users/{id}", get(async || "one"));
+        let tracer = Tracer::builder("shop")
+            .sampler(ParentBased::root(AlwaysOff))
+            .build()
+            .unwrap();
+        let server = Server::new(routes).metrics(&Registry::default()).tracer(tracer);
+        let bare = allocations(router, &request);
+        let ours = allocations(server.service().unwrap(), &request);
+        assert_eq!(ours, bare, "{path} {headers:?}");
+    }
+}
