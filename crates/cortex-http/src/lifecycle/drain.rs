@@ -190,7 +190,11 @@ impl Drain {
             })
             .collect();
         let spans = self.shared.tracer.flush(self.lifecycle.flush_timeout);
-        let telemetry_lost = !matches!(unless_forced(control, spans).await, Some(Ok(())));
+        let telemetry_lost = tokio::select! {
+            biased; // nothing is lost where there is nothing to flush
+            flushed = spans => flushed.is_err(),
+            () = control.force.cancelled() => true,
+        };
         let mut reports = Vec::new();
         let since = clock.now();
         for (name, ended) in begun {

@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -116,9 +117,11 @@ async fn nobody_is_served_before_all_have_started_and_probes_say_so() {
     end(running).await;
 }
 
-/// The port is free at this moment, and nobody else takes ports by number.
+/// Returns an address that is free: nobody else listens at this IP.
 fn free_addr() -> std::net::SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let ip = std::net::Ipv4Addr::new(127, 77, 0, NEXT.fetch_add(1, Ordering::Relaxed));
+    let listener = std::net::TcpListener::bind((ip, 0)).expect("a free port");
     listener.local_addr().expect("it is bound")
 }
 

@@ -66,7 +66,7 @@ async fn kill_does_not_wait() {
         report.forced && report.drained_in < Duration::from_secs(5),
         "{report:?}"
     );
-    assert_eq!(report.code(), 3);
+    assert_eq!((report.code(), report.telemetry_lost), (3, false));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::{read_to_end, read_until};
+use crate::support::{get_from, read_to_end, read_until};
 
 const OPEN: &str = "http_server_active_connections";
 const UPGRADE: &[u8] = b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n";
@@ -188,6 +188,23 @@ async fn it_is_told_of_the_drain_and_waited_for() {
         let report = chat.running.join().await;
         assert_eq!((report.code(), report.cut_total), (0, 0), "{report}");
     }
+}
+
+/// An extension costs an allocation.
+#[tokio::test]
+async fn other_requests_carry_nothing() {
+    let look =
+        |request: Request| std::future::ready(request.extensions().get::<Draining>().is_some().to_string());
+    let routes = Routes::new().route("/", get(look));
+    let running = Server::new(routes).start("127.0.0.1:0").await.unwrap();
+    let addr = running.local_addr();
+    assert!(get_from(addr, "/").await.ends_with("false"));
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    let head = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n";
+    socket.write_all(head).await.unwrap();
+    read_until(&mut socket, "true").await; // asked for an upgrade, and got an answer
+    running.shutdown();
+    assert_eq!(running.join().await.code(), 0);
 }
 
 #[tokio::test]
