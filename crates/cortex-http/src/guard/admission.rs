@@ -84,6 +84,16 @@ impl<T: Admission + ?Sized> Admission for Arc<T> {
 }
 
 /// When an [`Admission`] is asked, earliest first: what is cheap and protects everybody comes before what has to count.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_http::{Admission, AdmissionStage, ConcurrencyLimit, RateLimit};
+/// use std::time::Duration;
+///
+/// assert!(AdmissionStage::LoadShed < RateLimit::new(1, Duration::from_secs(1)).stage());
+/// assert!(AdmissionStage::RateLimit < ConcurrencyLimit::fixed(8).stage());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum AdmissionStage {
@@ -96,6 +106,15 @@ pub enum AdmissionStage {
 }
 
 /// A request's leave to run, which goes back to its [`Admission`] if that wants it back.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_http::Permit;
+///
+/// assert_eq!(Permit::tracked(7).token(), Some(7));
+/// assert_eq!(Permit::untracked().token(), None);
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit lets a request in when it is returned"]
 pub struct Permit(Option<u64>);
@@ -120,6 +139,21 @@ impl Permit {
 }
 
 /// What an [`Admission`] may decide by: the head of a request, and where it comes from.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_core::{Clock, SystemClock};
+/// use cortex_http::{AdmissionRequest, ClientAddress};
+///
+/// let (head, ()) = http::Request::get("/users/7").body(())?.into_parts();
+/// let request = AdmissionRequest::new(&head, SystemClock.now())
+///     .with_route("/users/{id}")
+///     .with_peer("192.0.2.1:50000".parse().ok());
+/// assert_eq!((request.uri().path(), request.route()), ("/users/7", "/users/{id}"));
+/// assert_eq!(request.client(&ClientAddress::Peer), "192.0.2.1".parse().ok());
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct AdmissionRequest<'a> {
     head: &'a Parts,
@@ -201,6 +235,22 @@ impl<'a> AdmissionRequest<'a> {
 }
 
 /// How a request ended that had a permit.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_core::{Clock, SystemClock};
+/// use cortex_http::{Admission, AdmissionRequest, Completion, ConcurrencyLimit, Outcome};
+/// use std::time::Duration;
+///
+/// let limit = ConcurrencyLimit::fixed(1);
+/// let (head, ()) = http::Request::new(()).into_parts();
+/// let permit = limit.admit(&AdmissionRequest::new(&head, SystemClock.now())).map_err(|refused| refused.status())?;
+/// assert_eq!(limit.in_flight(), 1);
+/// limit.release(permit, &Completion::new(Outcome::ClientCancel, Duration::from_millis(3)));
+/// assert_eq!(limit.in_flight(), 0);
+/// # Ok::<(), http::StatusCode>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Completion {
