@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::report::StepEnd;
@@ -32,6 +33,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// The address cannot be listened on.
     Bind,
+    /// A socket that somebody else opened is not there, or none to listen on.
+    Inherited,
     /// A limit or a time of the configuration makes no sense.
     Limits,
     /// The times of the end do not fit into the grace period.
@@ -44,6 +47,9 @@ pub enum ErrorKind {
     Startup,
     /// The operating system refused a thread or a signal handler.
     System,
+    /// A certificate or a key cannot be read or used.
+    #[cfg(feature = "tls")]
+    Tls,
 }
 
 impl Error {
@@ -64,6 +70,18 @@ impl Error {
             _ => ": check the address",
         };
         Self::new(ErrorKind::Bind, format!("listen on {addr}{hint}"), Some(source))
+    }
+
+    pub(crate) fn bind_unix(path: &Path, source: io::Error) -> Self {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another process listens there, or it is no socket; choose another path"
+            }
+            io::ErrorKind::InvalidInput => "choose a shorter path, about 100 bytes at most",
+            _ => "the directory must exist and be writable",
+        };
+        let message = format!("listen on unix:{}: {hint}", path.display());
+        Self::new(ErrorKind::Bind, message, Some(source))
     }
 
     pub(crate) fn system(what: &str, source: io::Error) -> Self {

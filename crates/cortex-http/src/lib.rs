@@ -12,6 +12,7 @@ mod guard;
 mod health_metrics;
 mod lifecycle;
 mod limits;
+mod listen;
 mod metrics;
 mod observe;
 mod outcome;
@@ -25,6 +26,8 @@ mod shared;
 mod signals;
 mod spans;
 mod table;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use self::access::AccessLog;
 pub use self::address::{ClientAddress, Forwarded, ForwardedRejection, TrustedProxies};
@@ -41,6 +44,7 @@ pub use self::guard::{
 pub use self::health_metrics::HealthMetrics;
 pub use self::lifecycle::{Draining, Lifecycle, StepResult, Subsystem};
 pub use self::limits::Limits;
+pub use self::listen::{ListenAddr, Listener};
 pub use self::observe::{BodyError, Observed, ResponseBody, ResponseFuture};
 pub use self::outcome::Outcome;
 pub use self::problem::{Problem, ProblemValue};
@@ -48,3 +52,5 @@ pub use self::report::{Cut, ExitReport, PhaseReport, StepEnd, StepReport};
 pub use self::routes::Routes;
 pub use self::running::Running;
 pub use self::server::Server;
+#[cfg(feature = "tls")]
+pub use self::tls::{Tls, rustls};

@@ -26,6 +26,9 @@ pub struct Limits {
     pub(crate) streams: u32,
     /// axum's extractors take as much as `body_bytes` says.
     pub(crate) extractors: bool,
+    pub(crate) handshake: Duration,
+    pub(crate) per_peer: Option<u32>,
+    pub(crate) max_age: Option<Duration>,
 }
 
 impl Limits {
@@ -42,6 +45,9 @@ impl Limits {
             body_bytes: 16 << 20,
             streams: 256,
             extractors: false,
+            handshake: Duration::from_secs(10),
+            per_peer: None,
+            max_age: None,
         }
     }
 
@@ -116,8 +122,39 @@ impl Limits {
         self
     }
 
+    /// Closes a connection whose handshake of TLS is not over this long after it was accepted. Default 10 s, time for a
+    /// few round trips of a slow network; the first byte of it has its [own limit](Self::first_byte).
+    #[must_use]
+    pub const fn handshake(mut self, limit: Duration) -> Self {
+        self.handshake = limit;
+        self
+    }
+
+    /// Serves at most this many connections at once of one peer, and closes what exceeds it. Default: no limit, as many
+    /// clients may stand behind one address.
+    ///
+    /// A peer is an address of IPv4, or a network of 64 bits of IPv6, which is what one customer has at least. Behind a
+    /// proxy all clients are one peer, unless it says who they are by the [PROXY
+    /// protocol](crate::Listener::proxy_protocol). Unix sockets have no peers.
+    #[must_use]
+    pub const fn per_peer(mut self, count: u32) -> Self {
+        self.per_peer = Some(count);
+        self
+    }
+
+    /// Ends a connection this long after it was accepted, by up to 10 % more or less, so that those of one moment do not
+    /// end in one. Default: never. It lets clients that keep connections for ever find instances that were added.
+    ///
+    /// No request is lost by it. On HTTP/1 the next response says `connection: close`; a connection that is idle then is
+    /// ended by its next response, or the [idle](Self::idle) limit. On HTTP/2 GOAWAY is sent, and open streams go on.
+    #[must_use]
+    pub const fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
     pub(crate) fn checked(self) -> Result<Self, Error> {
-        let wrong = if self.connections == 0 || self.streams == 0 {
+        let wrong = if self.connections == 0 || self.streams == 0 || self.per_peer == Some(0) {
             "no connections or streams are allowed: allow at least one"
         } else if self.header_bytes < 8 << 10 {
             "header_bytes is too small: allow at least 8192"
@@ -127,6 +164,8 @@ impl Limits {
             self.idle,
             self.write_stall,
             self.body,
+            self.handshake,
+            self.max_age.unwrap_or(LONGEST),
         ]
         .contains(&Duration::ZERO)
         {
@@ -139,6 +178,8 @@ impl Limits {
                 idle: clamp(self.idle),
                 write_stall: clamp(self.write_stall),
                 body: clamp(self.body),
+                handshake: clamp(self.handshake),
+                max_age: self.max_age.map(clamp),
                 ..self
             });
         };
@@ -197,6 +238,9 @@ mod tests {
             Limits::new().streams(0),
             Limits::new().header_bytes(100),
             Limits::new().idle(Duration::ZERO),
+            Limits::new().handshake(Duration::ZERO),
+            Limits::new().max_age(Duration::ZERO),
+            Limits::new().per_peer(0),
         ] {
             assert_eq!(wrong.checked().unwrap_err().kind(), ErrorKind::Limits);
         }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::lifecycle::Control;
+use crate::listen::ListenAddr;
 use crate::report::ExitReport;
 use crate::signals::Signals;
 
@@ -15,7 +16,7 @@ use crate::signals::Signals;
 /// A thread of its own, `cortex-lifecycle`, waits for signals and runs the phases of the drain, so that they come and end
 /// in time while every worker of the application is blocked.
 pub struct Running {
-    local_addr: SocketAddr,
+    addrs: Vec<ListenAddr>,
     admin_addr: Option<SocketAddr>,
     probes_addr: Option<SocketAddr>,
     control: Arc<Control>,
@@ -26,14 +27,14 @@ pub struct Running {
 
 impl Running {
     pub(crate) const fn new(
-        local_addr: SocketAddr,
+        addrs: Vec<ListenAddr>,
         (admin_addr, probes_addr): (Option<SocketAddr>, Option<SocketAddr>),
         control: Arc<Control>,
         runtime: Handle,
         ended: oneshot::Receiver<ExitReport>,
     ) -> Self {
         Self {
-            local_addr,
+            addrs,
             admin_addr,
             probes_addr,
             control,
@@ -42,9 +43,23 @@ impl Running {
         }
     }
 
-    /// Returns the address that the service listens on.
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    /// Returns the address that the service listens on; the first one if there are several.
+    ///
+    /// # Panics
+    ///
+    /// If it listens on Unix sockets alone: [`addrs`](Self::addrs) has those too.
+    pub fn local_addr(&self) -> SocketAddr {
+        let tcp = self.addrs.iter().find_map(|addr| match addr {
+            ListenAddr::Tcp(addr) => Some(*addr),
+            ListenAddr::Unix(_) => None,
+        });
+        tcp.expect("the service listens on no TCP port; see `Running::addrs`")
+    }
+
+    /// Returns all that the service listens on: what it was started with first, then in the order of
+    /// [`Server::listen`](crate::Server::listen).
+    pub fn addrs(&self) -> &[ListenAddr] {
+        &self.addrs
     }
 
     /// Returns the address of the admin port, if there is one.
@@ -68,7 +83,8 @@ impl Running {
         self.control.end();
     }
 
-    /// Reloads in the background what was registered by [`Server::on_reload`](crate::Server::on_reload), as SIGHUP does.
+    /// Reloads in the background what was registered by [`Server::on_reload`](crate::Server::on_reload), and the certificates
+    /// of listeners with TLS, as SIGHUP does.
     pub fn reload(&self) {
         self.control.reload();
     }
@@ -131,7 +147,7 @@ impl Drop for Running {
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Running")
-            .field("local_addr", &self.local_addr)
+            .field("addrs", &self.addrs)
             .field("admin_addr", &self.admin_addr())
             .finish_non_exhaustive()
     }

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::RandomState;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,6 @@ use cortex_core::{Clock, SystemClock};
 use cortex_health::Health;
 use cortex_metrics::{RegisterError, Registry, Samples};
 use cortex_trace::Tracer;
-use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_layer::Layer;
@@ -25,12 +25,13 @@ use crate::lifecycle::{
     Control, Drain, Draining, Lifecycle, LifecycleThread, Parts, PhaseCell, Starting, StepResult, Subsystem,
 };
 use crate::limits::Limits;
+use crate::listen::{Listener, Listeners, Reloads};
 use crate::metrics::HttpMetrics;
 use crate::observe::Observed;
 use crate::report::ExitReport;
 use crate::routes::Routes;
 use crate::running::Running;
-use crate::serve::accept_loop;
+use crate::serve::{Peers, accept_all};
 use crate::shared::{Conn, Shared, Tally};
 use crate::signals::Signals;
 use crate::spans::collect_spans;
@@ -78,6 +79,7 @@ pub struct Server {
     guards: Guards,
     draining: Draining,
     parts: Parts,
+    listeners: Vec<Listener>,
 }
 
 impl Server {
@@ -99,6 +101,7 @@ impl Server {
             guards: Guards::new(Deadlines::new()),
             draining: Draining::new(),
             parts: Parts::default(),
+            listeners: Vec::new(),
         }
     }
 
@@ -167,6 +170,12 @@ impl Server {
     /// Opens an admin port. Default: none.
     pub fn admin(mut self, admin: Admin) -> Self {
         self.admin = Some(admin);
+        self
+    }
+
+    /// Also listens here, beside what it is started with; all share the [limits](Limits::connections).
+    pub fn listen(mut self, listener: impl Into<Listener>) -> Self {
+        self.listeners.push(listener.into());
         self
     }
 
@@ -330,10 +339,14 @@ impl Server {
     /// # Cancel safety
     ///
     /// Dropping it starts the drain in the background, as dropping a [`Running`] does.
-    pub async fn serve(self, addr: impl ToSocketAddrs + fmt::Display) -> Result<ExitReport, Error> {
+    pub async fn serve(self, listener: impl Into<Listener>) -> Result<ExitReport, Error> {
         let thread = LifecycleThread::start().await?;
         let signals = thread.install_signals()?;
-        Ok(self.start_on(addr, thread, Some(signals)).await?.join().await)
+        Ok(self
+            .start_on(listener.into(), thread, Some(signals))
+            .await?
+            .join()
+            .await)
     }
 
     /// Starts the service on the current tokio runtime; returns when it accepts connections, or when its end was asked
@@ -344,7 +357,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The address or the admin address cannot be listened on, a limit makes no sense, the times of the end do not fit
+    /// A listener or the admin address cannot be listened on, a limit makes no sense, the times of the end do not fit
     /// into the grace period, a subsystem does not start (those before it are stopped again), the checks were started
     /// already, by another server perhaps, a metric of the service is registered already, or a thread cannot be started.
     ///
@@ -355,23 +368,26 @@ impl Server {
     /// # Cancel safety
     ///
     /// Dropping it before it is ready stops in the background what has started so far.
-    pub async fn start(self, addr: impl ToSocketAddrs + fmt::Display) -> Result<Running, Error> {
+    pub async fn start(self, listener: impl Into<Listener>) -> Result<Running, Error> {
         let thread = LifecycleThread::start().await?;
-        self.start_on(addr, thread, None).await
+        self.start_on(listener.into(), thread, None).await
     }
 
     async fn start_on(
         mut self,
-        addr: impl ToSocketAddrs + fmt::Display,
+        listener: Listener,
         thread: LifecycleThread,
         signals: Option<Signals>,
     ) -> Result<Running, Error> {
-        let parts = std::mem::take(&mut self.parts);
+        let mut parts = std::mem::take(&mut self.parts);
         let lifecycle = self.lifecycle.checked(&parts)?;
-        let listener = TcpListener::bind(&addr)
-            .await
-            .map_err(|error| Error::bind(&addr, error))?;
-        let local_addr = listener.local_addr().map_err(|error| Error::bind(&addr, error))?;
+        let mut listeners = vec![listener];
+        listeners.append(&mut self.listeners);
+        let listeners = Listeners::bind(listeners).await?;
+        let addrs = listeners
+            .addrs()
+            .map_err(|error| Error::system("read where sockets listen", error))?;
+        listeners.reloads().register(&mut parts);
         if self.health.as_ref().is_some_and(Health::is_taken) {
             return Err(in_use(io::ErrorKind::AlreadyExists.into())); // before anything is registered for it
         }
@@ -384,7 +400,7 @@ impl Server {
         };
         let admin = self.admin.clone();
         let (registry, name) = (self.registry.clone(), self.name.clone());
-        let (app, shared) = self.into_parts()?;
+        let (app, shared) = self.into_parts(listeners.reloads())?;
         let control = Arc::new(Control::new(Arc::clone(&shared), health.clone()));
         let lifecycle_runtime = thread.runtime().clone();
         let drain = Drain::new(
@@ -435,13 +451,15 @@ impl Server {
         };
         starting.drain().checks = Some(checks.map_err(in_use)?);
         if !starting.is_ending() {
-            let accepting = tokio::spawn(accept_loop(listener, app, shared));
+            let accepting = tokio::spawn(accept_all(listeners, app, shared));
             starting.drain().accepting.push(accepting);
-            tracing::info!(service = name, %local_addr, "serving");
+            for addr in &addrs {
+                tracing::info!(service = name, %addr, "serving");
+            }
         }
         let ended = starting.finish();
         Ok(Running::new(
-            local_addr,
+            addrs,
             admin_addrs,
             control,
             lifecycle_runtime,
@@ -471,15 +489,16 @@ impl Server {
     /// # });
     /// ```
     pub fn service(self) -> Result<Observed, Error> {
-        let (app, shared) = self.into_parts()?;
+        let (app, shared) = self.into_parts(Reloads::default())?;
         Ok(Observed::new(app, Arc::new(Conn::new(shared, None))))
     }
 
-    fn into_parts(self) -> Result<(Compress<Router>, Arc<Shared>), Error> {
+    fn into_parts(self, reloads: Reloads) -> Result<(Compress<Router>, Arc<Shared>), Error> {
         let limits = self.limits.checked()?;
         let (router, table) = self.routes.into_parts();
         let mut shared = Shared::new(table, limits, self.tracer, self.access, self.clock);
         shared.addresses = self.addresses;
+        shared.reloads = reloads;
         shared.guards = self.guards.checked()?;
         shared.draining = self.draining;
         shared.linger = self.lifecycle.linger;
@@ -538,6 +557,9 @@ impl Shared {
             tasks: TaskTracker::new(),
             tally: Tally::default(),
             guards: Guards::default(),
+            peers: Peers::default(),
+            seed: RandomState::new(),
+            reloads: Reloads::default(),
         }
     }
 }

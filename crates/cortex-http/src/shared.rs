@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,10 +13,12 @@ use tokio_util::task::TaskTracker;
 use crate::access::AccessLog;
 use crate::address::Addresses;
 use crate::guard::Guards;
-use crate::lifecycle::{Draining, PhaseCell};
+use crate::lifecycle::{Draining, Phase, PhaseCell};
 use crate::limits::Limits;
+use crate::listen::Reloads;
 use crate::metrics::HttpMetrics;
 use crate::report::Cut;
+use crate::serve::Peers;
 use crate::table::RouteTable;
 
 /// What all connections of a service share.
@@ -41,6 +44,19 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     pub(crate) tally: Tally,
     pub(crate) guards: Guards,
+    /// The connections of each peer, where they are limited.
+    pub(crate) peers: Peers,
+    /// Where what is to be random comes from.
+    pub(crate) seed: RandomState,
+    /// The certificates that are looked at from time to time.
+    pub(crate) reloads: Reloads,
+}
+
+impl Shared {
+    /// Returns a number that nobody can foresee, another one for each connection.
+    pub(crate) fn random(&self, connection: u64) -> u64 {
+        self.seed.hash_one(connection)
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -99,6 +115,8 @@ pub(crate) struct Conn {
     /// A request body was left unread: the client may still be sending.
     unread: AtomicBool,
     expired: AtomicU8,
+    /// The connection is older than it is to be: the next response is its last one.
+    retired: AtomicBool,
     tls: bool,
 }
 
@@ -133,13 +151,30 @@ impl Conn {
             upgraded: OnceLock::new(),
             unread: AtomicBool::new(false),
             expired: AtomicU8::new(0),
+            retired: AtomicBool::new(false),
             tls: false,
         }
+    }
+
+    /// Says whether the connection is one of TLS.
+    pub(crate) const fn over_tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Says whether the client speaks TLS with us.
     pub(crate) const fn is_tls(&self) -> bool {
         self.tls
+    }
+
+    /// Lets the next response be the last one.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Says whether a response is to be the last one of its connection.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.shared.phase.reached(Phase::Draining) || self.retired.load(Ordering::Relaxed)
     }
 
     pub(crate) const fn accepted(&self) -> Instant {

@@ -44,7 +44,7 @@ impl TrustedProxies {
     }
 
     /// Says whether one of them has this address, which is that of IPv4 if it can be.
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
 }

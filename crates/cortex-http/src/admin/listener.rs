@@ -12,6 +12,7 @@ use super::gate::Gate;
 use super::rules::Rules;
 use super::seats::Seats;
 use crate::error::Error;
+use crate::listen::Accepted;
 use crate::serve::{Open, serve_connection};
 use crate::shared::Shared;
 
@@ -115,7 +116,7 @@ fn spawn(
     let open = Arc::new(Open::new(shared, None));
     tokio::spawn(async move {
         tokio::select! {
-            () = serve_connection(stream, peer, app, &open) => {}
+            () = serve_connection(Accepted::tcp(stream, peer), app, &open) => {}
             () = seat.evicted() => {}
         }
     });

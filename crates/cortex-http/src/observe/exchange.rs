@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cortex_core::Deadline;
-use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart};
+use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart, Value};
 use http::request::Parts;
 use http::{Request, StatusCode};
 
@@ -60,6 +60,9 @@ impl Exchange {
             let label = shared.table.label(route);
             shared.tracer.server_on_route(request.headers(), start, label)
         };
+        if conn.is_tls() && span.is_recording() {
+            span.set_attribute("url.scheme", Value::constant("https"));
+        }
         span.record_request_line(request.uri(), request.version());
         if let Some(peer) = conn.peer() {
             shared.addresses.record(&mut span, peer, request.headers());

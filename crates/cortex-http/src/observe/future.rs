@@ -22,7 +22,6 @@ use super::place::{HAS_EXCHANGE, Held};
 use super::request_body::Breach;
 use super::response_body::ResponseBody;
 use crate::guard::{Refused, problem};
-use crate::lifecycle::Phase;
 use crate::outcome::Outcome;
 
 pub(crate) type AppFuture = cortex_compress::ResponseFuture<RouteFuture<Infallible>>;
@@ -242,7 +241,7 @@ fn preflight(mut held: Held, unread: bool) -> Response<ResponseBody> {
 #[inline]
 fn dress(exchange: &Exchange, headers: &mut HeaderMap) {
     let conn = exchange.conn();
-    if conn.shared.phase.reached(Phase::Draining) {
+    if conn.is_ending() {
         close_after(exchange, headers);
     }
     if let Some(security) = &conn.shared.guards.security {

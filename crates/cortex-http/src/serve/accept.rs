@@ -1,34 +1,48 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use cortex_compress::Compress;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connection::serve_connection;
+use crate::listen::{Accepted, Listeners, Socket, is_about_one_connection};
 use crate::metrics::HttpMetrics;
 use crate::shared::Shared;
 
 /// The longest pause after an accept that failed for want of file descriptors.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often it is logged that connections cannot be accepted.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
 /// Accepts connections until the service closes; then takes what the kernel has accepted already, and closes the
-/// listener, so that no client that got a connection is turned away.
-pub(crate) async fn accept_loop(listener: TcpListener, app: Compress<Router>, shared: Arc<Shared>) {
+/// listeners, so that no client that got a connection is turned away.
+///
+/// One loop for all listeners: each of several would hold a permit while it waits, which the others lack then.
+pub(crate) async fn accept_all(mut listeners: Listeners, app: Compress<Router>, shared: Arc<Shared>) {
     let permits = Arc::new(Semaphore::new(
         shared.limits.connections.min(Semaphore::MAX_PERMITS),
     ));
+    let mut watch = pin!(shared.reloads.watch());
+    let mut watched = false;
     let mut pause = Duration::ZERO;
+    let mut warned: Option<Instant> = None;
     loop {
         let (permit, accepted) = tokio::select! {
             biased;
             () = shared.closing.cancelled() => break,
-            accepted = accept(&listener, &permits) => accepted,
+            () = &mut watch, if !watched => {
+                watched = true;
+                continue;
+            }
+            accepted = accept(&mut listeners, &permits) => accepted,
         };
         match accepted {
             Ok(accepted) => {
@@ -37,7 +51,8 @@ pub(crate) async fn accept_loop(listener: TcpListener, app: Compress<Router>, sh
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                if pause.is_zero() {
+                if warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+                    warned = Some(Instant::now());
                     tracing::warn!(%error, "connections cannot be accepted; trying again");
                 }
                 if let Some(metrics) = &shared.metrics {
@@ -51,21 +66,10 @@ pub(crate) async fn accept_loop(listener: TcpListener, app: Compress<Router>, sh
             }
         }
     }
-    // tokio may not have heard of the latest ones yet, so ask the kernel itself; the listener does not block.
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-        match listener.accept() {
-            Ok((stream, peer)) => {
-                if stream.set_nonblocking(true).is_ok()
-                    && let Ok(stream) = TcpStream::from_std(stream)
-                {
-                    spawn((stream, peer), permit, &app, &shared);
-                }
-            }
-            Err(error) if is_about_one_connection(&error) => {}
-            Err(_) => break,
-        }
-    }
+    listeners.close(
+        || Arc::clone(&permits).try_acquire_owned().ok(),
+        |accepted, permit| spawn(accepted, permit, &app, &shared),
+    );
 }
 
 /// Waits for room first: what exceeds the limit waits in the kernel's backlog instead of in our memory.
@@ -74,23 +78,20 @@ pub(crate) async fn accept_loop(listener: TcpListener, app: Compress<Router>, sh
 ///
 /// Dropping it gives the permit back; an accepted connection is never lost.
 async fn accept(
-    listener: &TcpListener,
+    listeners: &mut Listeners,
     permits: &Arc<Semaphore>,
-) -> (OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>) {
+) -> (OwnedSemaphorePermit, io::Result<Accepted>) {
     let permit = Arc::clone(permits)
         .acquire_owned()
         .await
         .expect("invariant: the semaphore is never closed");
-    (permit, listener.accept().await)
+    (permit, poll_fn(|cx| listeners.poll_accept(cx)).await)
 }
 
-fn spawn(
-    (stream, peer): (TcpStream, SocketAddr),
-    permit: OwnedSemaphorePermit,
-    app: &Compress<Router>,
-    shared: &Arc<Shared>,
-) {
-    let _ = stream.set_nodelay(true); // refused only by a socket that is gone already
+fn spawn(accepted: Accepted, permit: OwnedSemaphorePermit, app: &Compress<Router>, shared: &Arc<Shared>) {
+    if let Socket::Tcp(socket) = &accepted.socket {
+        let _ = socket.set_nodelay(true); // refused only by a socket that is gone already
+    }
     if let Some(metrics) = &shared.metrics {
         metrics.accepted.inc();
         metrics.connections.inc();
@@ -99,7 +100,7 @@ fn spawn(
     let app = app.clone();
     tokio::spawn(async move {
         // Dropped after all that the connection is made of, so that who waits for it finds its numbers.
-        serve_connection(stream, peer, app, &open).await;
+        serve_connection(accepted, app, &open).await;
     });
 }
 
@@ -133,12 +134,4 @@ impl fmt::Debug for Open {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Open").finish_non_exhaustive()
     }
-}
-
-fn is_about_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
 }

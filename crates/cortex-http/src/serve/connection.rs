@@ -9,65 +9,109 @@ use axum::Router;
 use cortex_compress::Compress;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 use super::accept::Open;
+use super::age::Age;
 use super::deadline::DeadlineIo;
+use super::establish::{Established, Refused, establish};
 use super::executor::Tracked;
 use super::linger::{Linger, lingered};
+use super::peers::Place;
 use super::sniff::{Protocol, sniff};
 use crate::lifecycle::Phase;
+use crate::listen::Accepted;
 use crate::observe::{Observed, PerConnection};
 use crate::shared::{Conn, Expired, Shared};
 
 /// Serves one connection to its end; what goes wrong outside of a request is counted by kind.
-pub(crate) async fn serve_connection<T>(mut io: T, peer: SocketAddr, app: Compress<Router>, open: &Arc<Open>)
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+pub(crate) async fn serve_connection(accepted: Accepted, app: Compress<Router>, open: &Arc<Open>) {
     let shared = &open.shared;
-    shared.tally.connections.fetch_add(1, Ordering::Relaxed);
-    let conn = Arc::new(Conn::new(Arc::clone(shared), Some(peer)));
-    let first_byte = tokio::time::timeout_at(
-        (conn.accepted() + shared.limits.first_byte).into(),
-        sniff(&mut io),
-    );
-    let sniffed = tokio::select! {
-        sniffed = first_byte => sniffed,
+    let number = shared.tally.connections.fetch_add(1, Ordering::Relaxed);
+    let established = tokio::select! {
+        established = establish(accepted, shared) => established,
         () = shared.kill.cancelled() => return,
         () = lingered(shared) => return,
+        () = lingered(shared) => return,
     };
-    let error = match sniffed {
-        Err(_) => Some("first_byte_timeout"),
-        Ok(Err(_)) => Some("io"),
-        Ok(Ok(None)) => None,
-        Ok(Ok(Some((protocol, read)))) => {
-            conn.http2.store(protocol == Protocol::Http2, Ordering::Relaxed);
-            let io = TokioIo::new(DeadlineIo::new(
-                io,
-                Arc::clone(&conn),
-                protocol,
-                read,
-                Arc::clone(open),
-            ));
-            let service = PerConnection::new(Observed::new(app, Arc::clone(&conn)));
-            let ended = match protocol {
-                Protocol::Http1 => {
-                    let served = http1_builder(shared)
-                        .serve_connection(io, service)
-                        .with_upgrades();
-                    drive(pin!(served), &conn).await
-                }
-                Protocol::Http2 => {
-                    drive(pin!(http2_builder(shared).serve_connection(io, service)), &conn).await
-                }
-            };
-            ended.err().and_then(|error| kind(&conn, &error))
-        }
+    let error = match established {
+        Err(Refused::Left) => None,
+        Err(Refused::For(kind)) => Some(kind),
+        Ok(established) => match place(established.peer, shared) {
+            Ok(_place) => serve_established(established, app, open, number).await,
+            Err(kind) => Some(kind),
+        },
     };
     if let (Some(kind), Some(metrics)) = (error, &shared.metrics) {
         metrics.connection_error(kind);
     }
+}
+
+/// Takes the place of a connection of this peer, where each may have so many.
+fn place(peer: Option<SocketAddr>, shared: &Shared) -> Result<Option<Place<'_>>, &'static str> {
+    match (shared.limits.per_peer, peer) {
+        (Some(most), Some(peer)) => shared.peers.admit(peer, most).map(Some).ok_or("per_peer"),
+        _ => Ok(None),
+    }
+}
+
+/// Speaks HTTP; returns the kind of what went wrong.
+async fn serve_established(
+    established: Established,
+    app: Compress<Router>,
+    open: &Arc<Open>,
+    number: u64,
+) -> Option<&'static str> {
+    let shared = &open.shared;
+    let Established {
+        mut stream,
+        peer,
+        agreed,
+    } = established;
+    let conn = Conn::new(Arc::clone(shared), peer).over_tls(stream.is_tls());
+    let conn = Arc::new(conn);
+    let first_byte = tokio::time::timeout_at(
+        (conn.accepted() + shared.limits.first_byte).into(),
+        sniff(&mut stream),
+    );
+    let sniffed = tokio::select! {
+        sniffed = first_byte => sniffed,
+        () = shared.kill.cancelled() => return None,
+        () = lingered(shared) => return None,
+    };
+    let (protocol, read) = match sniffed {
+        Err(_) => {
+            // Once is enough: with TLS the client hears that this is the end, and not an attack.
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut stream).poll_shutdown(cx).is_ready())).await;
+            return Some("first_byte_timeout");
+        }
+        Ok(Err(_)) => return Some("io"),
+        Ok(Ok(None)) => return None,
+        Ok(Ok(Some((sniffed, read)))) => (agreed.unwrap_or(sniffed), read),
+    };
+    conn.http2.store(protocol == Protocol::Http2, Ordering::Relaxed);
+    let mut age = Age::new(shared.limits.max_age, || shared.random(number));
+    let io = TokioIo::new(DeadlineIo::new(
+        stream,
+        Arc::clone(&conn),
+        protocol,
+        read,
+        Arc::clone(open),
+    ));
+    let service = PerConnection::new(Observed::new(app, Arc::clone(&conn)));
+    let ended = match protocol {
+        Protocol::Http1 => {
+            let served = http1_builder(shared)
+                .serve_connection(io, service)
+                .with_upgrades();
+            drive(pin!(served), &conn, &mut age).await
+        }
+        Protocol::Http2 => {
+            let served = http2_builder(shared).serve_connection(io, service);
+            drive(pin!(served), &conn, &mut age).await
+        }
+    };
+    ended.err().and_then(|error| kind(&conn, &error))
 }
 
 fn http1_builder(shared: &Shared) -> http1::Builder {
@@ -93,7 +137,11 @@ fn http2_builder(shared: &Shared) -> http2::Builder<Tracked> {
 
 /// What both of hyper's connections can do.
 trait Graceful: Future<Output = hyper::Result<()>> {
+    /// Ends it after the requests that are under way; an idle one ends now.
     fn close(self: Pin<&mut Self>);
+
+    /// Sees to it that an old one ends soon, at no request's cost.
+    fn retire(self: Pin<&mut Self>, conn: &Conn);
 }
 
 impl<T> Graceful for http1::UpgradeableConnection<T, PerConnection>
@@ -102,6 +150,12 @@ where
 {
     fn close(self: Pin<&mut Self>) {
         self.graceful_shutdown();
+    }
+
+    /// The next response says that it is the last one. An idle connection is not closed: a request may be on its way,
+    /// which a client could not tell from one that was served.
+    fn retire(self: Pin<&mut Self>, conn: &Conn) {
+        conn.retire();
     }
 }
 
@@ -112,12 +166,17 @@ where
     fn close(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
+
+    /// GOAWAY says which requests are served, so that none is lost.
+    fn retire(self: Pin<&mut Self>, _conn: &Conn) {
+        self.graceful_shutdown();
+    }
 }
 
 /// Drives a connection; closes it gracefully in the drain, drops it when the drain is over.
 ///
 /// The two tokens are polled once, to leave a waker; after that every poll reads the phase, which is one load.
-async fn drive<G: Graceful>(mut connection: Pin<&mut G>, conn: &Conn) -> hyper::Result<()> {
+async fn drive<G: Graceful>(mut connection: Pin<&mut G>, conn: &Conn, age: &mut Age) -> hyper::Result<()> {
     let shared = &*conn.shared;
     let mut closing = pin!(shared.closing.cancelled());
     let mut kill = pin!(shared.kill.cancelled());
@@ -131,6 +190,9 @@ async fn drive<G: Graceful>(mut connection: Pin<&mut G>, conn: &Conn) -> hyper::
         }
         if shared.phase.reached(Phase::Cut) {
             return Poll::Ready(Ok(()));
+        }
+        if age.poll(cx).is_ready() {
+            connection.as_mut().retire(conn);
         }
         if closed || !shared.phase.reached(Phase::Closing) {
             return connection.as_mut().poll(cx);

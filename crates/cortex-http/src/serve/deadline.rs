@@ -166,6 +166,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             // Nothing of a response is under way, so this is a message of its own.
             let _ = Pin::new(&mut self.io).poll_write(cx, REQUEST_TIMEOUT);
         }
+        // hyper drops the socket now; with TLS the client hears that this is the end, and not an attack.
+        let _ = Pin::new(&mut self.io).poll_shutdown(cx);
         Poll::Ready(self.expire(limit))
     }
 

@@ -1,11 +1,19 @@
 //! From the listening socket to hyper: accepting, bounding and closing connections.
 
 mod accept;
+mod age;
 mod connection;
 mod deadline;
+mod establish;
 mod executor;
 mod linger;
+mod peers;
+mod proxy_protocol;
 mod sniff;
+mod stream;
 
-pub(crate) use self::accept::{Open, accept_loop};
+pub(crate) use self::accept::{Open, accept_all};
 pub(crate) use self::connection::serve_connection;
+pub(crate) use self::peers::Peers;
+#[cfg(feature = "tls")]
+pub(crate) use self::sniff::Protocol;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod admin;
+mod age;
 mod bounds;
 #[cfg(feature = "client")]
 mod client;
@@ -17,8 +18,12 @@ mod grpc;
 mod guards;
 mod health;
 mod lifecycle;
+mod listeners;
+mod proxy_protocol;
 mod requests;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod untracked;
 mod upgrade;
 mod w3c;

@@ -1,0 +1,198 @@
+#![expect(
+    unsafe_code,
+    reason = "an inherited file descriptor is a bare number; `take` is the one place that makes it an owned one"
+)]
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+
+use socket2::{Domain, SockRef, Type};
+
+use crate::error::{Error, ErrorKind};
+
+/// The first descriptor that a service manager passes (`SD_LISTEN_FDS_START`); the rest follows without a gap.
+const FIRST: RawFd = 3;
+
+/// More than any unit has, and few enough to list.
+const MOST: RawFd = 1024;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Inherited {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Inherited {
+    /// Takes over a descriptor, which must be a stream socket that listens.
+    pub(crate) fn of(passed: OwnedFd) -> io::Result<Self> {
+        // A copy is closed on exec and the passed one is not: children must not keep the port open.
+        let fd = passed.try_clone()?;
+        drop(passed);
+        let socket = SockRef::from(&fd);
+        let kind = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why);
+        if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+            return Err(kind("it is no stream socket that listens (Accept= must be no)"));
+        }
+        socket.set_nonblocking(true)?;
+        match socket.domain()? {
+            Domain::IPV4 | Domain::IPV6 => Ok(Self::Tcp(fd.into())),
+            Domain::UNIX => Ok(Self::Unix(fd.into())),
+            _ => Err(kind("it is of another family than IP and Unix")),
+        }
+    }
+}
+
+/// The descriptors that the service manager says it passed, by the protocol of `sd_listen_fds(3)`.
+///
+/// It reads `LISTEN_PID`, which must be this process, `LISTEN_FDS` and `LISTEN_FDNAMES`. All that bear the name are
+/// returned, or all there are.
+pub(crate) fn passed(
+    name: Option<&str>,
+    pid: u32,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Vec<RawFd>, Error> {
+    let refused = |why: String| {
+        let message = format!("take over the sockets of the service manager: {why}");
+        Error::new(ErrorKind::Inherited, message, None)
+    };
+    let text = |key: &str| variable(key).map(|value| value.to_string_lossy().into_owned());
+    let number = |key: &str| -> Result<u32, Error> {
+        let value = text(key)
+            .ok_or_else(|| refused(format!("{key} is not set; start the service by its .socket unit")))?;
+        value
+            .parse()
+            .map_err(|_| refused(format!("{key} is {value:?}: expected a number")))
+    };
+    let meant = number("LISTEN_PID")?;
+    if meant != pid {
+        let why = format!(
+            "they are for the process {meant} (LISTEN_PID), and this is {pid}; start it without a wrapper"
+        );
+        return Err(refused(why));
+    }
+    let count = number("LISTEN_FDS")?;
+    let count = RawFd::try_from(count)
+        .ok()
+        .filter(|count| (1..=MOST).contains(count))
+        .ok_or_else(|| refused(format!("LISTEN_FDS is {count}: expected 1 to {MOST}")))?;
+    let all = FIRST..FIRST + count;
+    let Some(name) = name else {
+        return Ok(all.collect());
+    };
+    let names = text("LISTEN_FDNAMES").unwrap_or_default();
+    let found: Vec<_> = all
+        .zip(names.split(':'))
+        .filter(|(_, other)| *other == name)
+        .map(|(fd, _)| fd)
+        .collect();
+    if found.is_empty() {
+        let why = format!("none is named {name:?}; the names (FileDescriptorName=) are {names:?}");
+        return Err(refused(why));
+    }
+    Ok(found)
+}
+
+/// The descriptors that were taken: each can be owned once.
+static TAKEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+
+/// Takes over descriptors that [`passed`] found in the environment of this process.
+pub(crate) fn take(fds: &[RawFd]) -> Result<Vec<Inherited>, Error> {
+    let refused = |fd: &RawFd, why: io::Error| {
+        let message = format!("take over the socket of the service manager with the descriptor {fd}");
+        Error::new(ErrorKind::Inherited, message, Some(why))
+    };
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(fd) = fds.iter().find(|fd| taken.contains(fd)) {
+        let why = io::Error::new(io::ErrorKind::AlreadyExists, "it has been taken over before");
+        return Err(refused(fd, why));
+    }
+    fds.iter()
+        .map(|fd| {
+            let open = std::fs::exists(format!("/proc/self/fd/{fd}")).unwrap_or(true);
+            if !open {
+                return Err(refused(
+                    fd,
+                    io::Error::new(io::ErrorKind::NotFound, "it is closed"),
+                ));
+            }
+            taken.push(*fd);
+            // SAFETY: the service manager opened it for this process (`LISTEN_PID`), it is open, and by the protocol it
+            // belongs to whoever reads `LISTEN_FDS`; `TAKEN` sees to it that it becomes owned once.
+            let owned = unsafe { OwnedFd::from_raw_fd(*fd) };
+            Inherited::of(owned).map_err(|error| refused(fd, error))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed_by(variables: &[(&str, &str)], name: Option<&str>) -> Result<Vec<RawFd>, String> {
+        let variable = |key: &str| {
+            let found = variables.iter().find(|(name, _)| *name == key);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        passed(name, 42, variable).map_err(|error| {
+            assert_eq!(error.kind(), ErrorKind::Inherited);
+            error.to_string()
+        })
+    }
+
+    #[test]
+    fn the_environment_says_which_sockets_are_ours() {
+        let unit = [
+            ("LISTEN_PID", "42"),
+            ("LISTEN_FDS", "3"),
+            ("LISTEN_FDNAMES", "http:https:http"),
+        ];
+        assert_eq!(passed_by(&unit, None), Ok(vec![3, 4, 5]));
+        assert_eq!(passed_by(&unit, Some("http")), Ok(vec![3, 5]));
+        assert_eq!(passed_by(&unit, Some("https")), Ok(vec![4]));
+        let error = passed_by(&unit, Some("admin")).unwrap_err();
+        assert!(
+            error.contains("admin") && error.contains("http:https:http"),
+            "{error}"
+        );
+        assert_eq!(passed_by(&unit[..2], None), Ok(vec![3, 4, 5]));
+        assert!(passed_by(&unit[..2], Some("http")).is_err());
+    }
+
+    #[test]
+    fn what_is_not_for_this_process_is_refused_with_the_reason() {
+        for (pid, count, why) in [
+            (None, Some("1"), "LISTEN_PID is not set"),
+            (Some("42"), None, "LISTEN_FDS is not set"),
+            (Some("41"), Some("1"), "for the process 41"),
+            (Some("x"), Some("1"), "expected a number"),
+            (Some("42"), Some("-1"), "expected a number"),
+            (Some("42"), Some("0"), "expected 1 to 1024"),
+            (Some("42"), Some("4000000000"), "expected 1 to 1024"),
+        ] {
+            let pid = pid.map(|pid| ("LISTEN_PID", pid));
+            let count = count.map(|count| ("LISTEN_FDS", count));
+            let variables: Vec<_> = pid.into_iter().chain(count).collect();
+            let error = passed_by(&variables, None).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_sockets_that_listen_are_taken() {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = tcp.local_addr().unwrap();
+        let connected = std::net::TcpStream::connect(addr).unwrap();
+        let taken = Inherited::of(tcp.into()).unwrap();
+        assert!(matches!(&taken, Inherited::Tcp(tcp) if tcp.local_addr().unwrap() == addr));
+        let (_one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        for wrong in [connected.into(), other.into(), udp.into(), file.into()] {
+            assert!(Inherited::of(wrong).is_err());
+        }
+        assert!(take(&[RawFd::MAX]).unwrap_err().kind() == ErrorKind::Inherited);
+    }
+}

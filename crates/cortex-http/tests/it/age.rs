@@ -1,0 +1,82 @@
+//! Connections that are older than they are to be.
+
+use std::time::Duration;
+
+use cortex_http::Limits;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{Shop, read_to_end, read_until};
+
+const AGE: Duration = Duration::from_millis(100);
+const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// Waits until a connection of the same age has surely passed it: one that is busy, and hears of it.
+async fn wait_for_age(shop: &Shop) {
+    let mut socket = shop.connect().await;
+    loop {
+        socket.write_all(ASK).await.expect("it is open");
+        let head = read_until(&mut socket, "\r\n\r\n").await;
+        read_until(&mut socket, "hello").await;
+        if head.contains("connection: close\r\n") {
+            assert_eq!(read_to_end(&mut socket).await, ""); // and that is its end
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_old_connection_ends_with_its_next_response() {
+    let shop = Shop::open(Limits::new().max_age(AGE)).await;
+    let mut idle = shop.connect().await;
+    idle.write_all(ASK).await.unwrap();
+    assert!(
+        !read_until(&mut idle, "\r\n\r\n")
+            .await
+            .contains("connection: close")
+    );
+    read_until(&mut idle, "hello").await;
+    for _ in 0..2 {
+        wait_for_age(&shop).await; // the spread may make one live longer than another, never than two
+    }
+    // It was not closed in the meantime: a request on its way then would be lost.
+    idle.write_all(ASK).await.unwrap();
+    let answer = read_to_end(&mut idle).await;
+    assert!(
+        answer.contains("connection: close\r\n") && answer.ends_with("hello"),
+        "{answer}"
+    );
+    assert_eq!(shop.close().await.cut_total, 0);
+}
+
+#[tokio::test]
+async fn an_old_connection_of_http2_goes_away_after_its_streams() {
+    let shop = Shop::open(Limits::new().max_age(AGE)).await;
+    let io = TokioIo::new(shop.connect().await);
+    let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = |path: &str| {
+        let request = http::Request::get(format!("http://a{path}"));
+        request.body(Empty::<bytes::Bytes>::new()).expect("a request")
+    };
+    let stuck = tokio::spawn(send.send_request(request("/stuck")));
+    shop.gates.entered.notified().await;
+    // The client hears that the connection goes away, and opens no more streams on it.
+    while send.ready().await.is_ok() && !send.is_closed() {
+        let Ok(response) = send.send_request(request("/")).await else {
+            break;
+        };
+        response.into_body().collect().await.unwrap();
+    }
+    shop.gates.release.notify_one();
+    let response = stuck.await.unwrap().unwrap();
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "released"
+    );
+    connection.await.unwrap().unwrap();
+    assert_eq!(shop.close().await.cut_total, 0);
+}
