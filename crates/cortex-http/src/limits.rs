@@ -80,8 +80,8 @@ impl Limits {
         self
     }
 
-    /// Closes a connection whose client takes no byte of the response for this long. Default 30 s. On HTTP/2 this is
-    /// about the socket, not about one stream.
+    /// Closes a connection whose client takes no byte of the response for this long. Default 30 s. On HTTP/2 a stream that
+    /// gets no window for this long is reset too, while the others go on.
     #[must_use]
     pub const fn write_stall(mut self, limit: Duration) -> Self {
         self.write_stall = limit;

@@ -191,10 +191,14 @@ impl Conn {
     }
 
     pub(crate) fn end(&self, now: Instant) {
+        self.idle_from(now);
+        self.ended.fetch_add(1, Ordering::Release);
+    }
+
+    fn idle_from(&self, now: Instant) {
         let after = now.saturating_duration_since(self.accepted).as_nanos();
         self.idle_since
             .store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.ended.fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn begun(&self) -> u64 {
@@ -213,6 +217,17 @@ impl Conn {
 
     pub(crate) fn end_body(&self) {
         self.bodies.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A response that was handed over whole is still being sent, piece by piece.
+    pub(crate) fn begin_sending(&self) {
+        self.begin_body();
+    }
+
+    /// It is sent, or given up: now the connection may begin to be idle.
+    pub(crate) fn end_sending(&self) {
+        self.idle_from(self.shared.clock.now());
+        self.end_body();
     }
 
     pub(crate) fn upgrade(&self, upgrade: Upgrade) {

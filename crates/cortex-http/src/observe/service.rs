@@ -115,6 +115,7 @@ impl fmt::Debug for Observed {
 }
 
 /// An [`Observed`] for hyper, which calls by `&self`: no clone of the router for a request.
+#[derive(Debug)]
 pub(crate) struct PerConnection(RefCell<Observed>);
 
 impl PerConnection {

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -16,9 +17,11 @@ use super::age::Age;
 use super::deadline::DeadlineIo;
 use super::establish::{Established, Refused, establish};
 use super::executor::Tracked;
+use super::framing::Http1Service;
 use super::linger::{Linger, lingered};
 use super::peers::Place;
 use super::sniff::{Protocol, sniff};
+use super::window::Http2Service;
 use crate::lifecycle::Phase;
 use crate::listen::Accepted;
 use crate::observe::{Observed, PerConnection};
@@ -101,13 +104,15 @@ async fn serve_established(
     let service = PerConnection::new(Observed::new(app, Arc::clone(&conn)));
     let ended = match protocol {
         Protocol::Http1 => {
+            let service = Http1Service::new(service, Arc::clone(&conn));
             let served = http1_builder(shared)
                 .serve_connection(io, service)
                 .with_upgrades();
             drive(pin!(served), &conn, &mut age).await
         }
         Protocol::Http2 => {
-            let served = http2_builder(shared).serve_connection(io, service);
+            let service = Http2Service::new(service, Arc::clone(&conn));
+            let served = http2_builder(&conn).serve_connection(io, service);
             drive(pin!(served), &conn, &mut age).await
         }
     };
@@ -124,16 +129,25 @@ fn http1_builder(shared: &Shared) -> http1::Builder {
     builder
 }
 
-fn http2_builder(shared: &Shared) -> http2::Builder<Tracked> {
-    let mut builder = http2::Builder::new(Tracked(shared.tasks.clone()));
+/// What h2 bounds by itself is left as it is: resets of streams that were not accepted yet (20) and those of our own
+/// (1024), frames of one header block, empty DATA frames, and one answer to SETTINGS or PING at a time, before which
+/// nothing more is read.
+fn http2_builder(conn: &Arc<Conn>) -> http2::Builder<Tracked> {
+    let limits = &conn.shared.limits;
+    let mut builder = http2::Builder::new(Tracked(Arc::clone(conn)));
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(shared.limits.streams)
-        .max_header_list_size(u32::try_from(shared.limits.header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(STREAM_BUFFER)
         .keep_alive_interval(std::time::Duration::from_secs(20))
         .keep_alive_timeout(std::time::Duration::from_secs(10));
     builder
 }
+
+/// How much of a response waits for the socket of its connection. All streams of a client that gives window and reads
+/// nothing hold 16 MiB then, not 100.
+const STREAM_BUFFER: usize = 64 << 10;
 
 /// What both of hyper's connections can do.
 trait Graceful: Future<Output = hyper::Result<()>> {
@@ -144,7 +158,7 @@ trait Graceful: Future<Output = hyper::Result<()>> {
     fn retire(self: Pin<&mut Self>, conn: &Conn);
 }
 
-impl<T> Graceful for http1::UpgradeableConnection<T, PerConnection>
+impl<T> Graceful for http1::UpgradeableConnection<T, Http1Service>
 where
     T: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {
@@ -159,7 +173,7 @@ where
     }
 }
 
-impl<T> Graceful for http2::Connection<T, PerConnection, Tracked>
+impl<T> Graceful for http2::Connection<T, Http2Service, Tracked>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
@@ -223,6 +237,18 @@ fn kind(conn: &Conn, error: &hyper::Error) -> Option<&'static str> {
         None if error.is_parse() => "bad_request",
         None if error.is_incomplete_message() => "incomplete_message",
         None if error.is_user() => "response_body",
-        None => "io",
+        None => return http2_kind(error).or(Some("io")),
     })
+}
+
+/// Names what h2 did not put up with: too many frames that cost it more than the client, or what the protocol forbids.
+fn http2_kind(error: &hyper::Error) -> Option<&'static str> {
+    let error = error.source()?.downcast_ref::<h2::Error>()?;
+    if error.is_remote() {
+        Some("http2_remote") // the client says that it has a reason
+    } else if error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) {
+        Some("http2_flood")
+    } else {
+        error.is_library().then_some("http2_protocol")
+    }
 }

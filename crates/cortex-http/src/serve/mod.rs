@@ -6,11 +6,13 @@ mod connection;
 mod deadline;
 mod establish;
 mod executor;
+mod framing;
 mod linger;
 mod peers;
 mod proxy_protocol;
 mod sniff;
 mod stream;
+mod window;
 
 pub(crate) use self::accept::{Open, accept_all};
 pub(crate) use self::connection::serve_connection;

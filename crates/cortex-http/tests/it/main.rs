@@ -17,10 +17,12 @@ mod drain_subsystems;
 mod grpc;
 mod guards;
 mod health;
+mod http2;
 mod lifecycle;
 mod listeners;
 mod proxy_protocol;
 mod requests;
+mod smuggling;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;

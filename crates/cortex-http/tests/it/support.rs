@@ -131,6 +131,17 @@ impl Shop {
         Self::with(limits, |server| server).await
     }
 
+    /// Opens one with routes of a test's own.
+    pub(crate) async fn of(routes: Routes, gates: Gates, limits: Limits) -> Self {
+        let registry = Registry::default();
+        let server = Server::new(routes).metrics(&registry).limits(limits);
+        Self {
+            running: server.start("127.0.0.1:0").await.unwrap(),
+            registry,
+            gates,
+        }
+    }
+
     pub(crate) async fn with(limits: Limits, change: impl FnOnce(Server) -> Server) -> Self {
         let (registry, gates) = (Registry::default(), Gates::default());
         let server = Server::new(routes(&gates)).metrics(&registry).limits(limits);
