@@ -4,6 +4,21 @@ use crate::{Error, ErrorKind};
 
 /// What one connection and one request may cost; a client that exceeds it is answered or closed, and counted.
 ///
+/// `http_server_request_outcomes` counts what happens to requests, `http_server_connection_errors` what happens outside of
+/// them, by `kind`:
+///
+/// | kind | |
+/// |---|---|
+/// | `accept` | no connection could be accepted, mostly for want of file descriptors |
+/// | `per_peer` | a peer had as many connections as it may |
+/// | `untrusted_proxy`, `proxy_header` | who connects is no trusted proxy, or does not begin with the PROXY protocol |
+/// | `tls`, `tls_alert`, `tls_client_certificate` | no TLS or none in common; the client refuses ours; we refuse the client's |
+/// | `first_byte_timeout`, `handshake_timeout`, `header_timeout` | the client is too slow |
+/// | `write_stall`, `stream_stall` | it takes nothing of a response: on its connection, on a stream of HTTP/2 |
+/// | `bad_request`, `header_too_large`, `incomplete_message` | a head that cannot be read, is too large, is not whole |
+/// | `http2_flood`, `http2_protocol`, `http2_remote` | frames that cost too much, that are forbidden; the client gave up |
+/// | `response_body`, `io` | the body of a response failed; the network did |
+///
 /// # Examples
 ///
 /// ```

@@ -168,7 +168,8 @@ impl Listener {
     }
 
     /// Expects connections to begin with a header of the PROXY protocol of `HAProxy`, version 1 or 2, as load balancers write
-    /// it that pass bytes on: who they name is the peer of the connection then.
+    /// it that pass bytes on: who they name is the peer of the connection then. Extensions are skipped; a checksum is
+    /// compared.
     ///
     /// Whoever can write that header can be anybody, so connections from others than these proxies are closed; so are
     /// those that begin with something else. On a Unix socket, whose permissions say who connects, everybody is believed.

@@ -275,3 +275,46 @@ fn without_a_service_manager_nothing_is_taken_over() {
         assert!(error.to_string().contains("LISTEN_PID is not set"), "{error}");
     }
 }
+
+/// Set for the process that may open few files.
+const POOR: &str = "CORTEX_HTTP_TEST_POOR";
+
+#[tokio::test]
+async fn without_file_descriptors_connections_wait_until_there_are_some() {
+    if std::env::var_os(POOR).is_some() {
+        return serve_without_descriptors().await;
+    }
+    // The limit is that of a process, so the test is one of its own.
+    let test = "listeners::without_file_descriptors_connections_wait_until_there_are_some";
+    let poor = tokio::process::Command::new("sh")
+        .args(["-c", r#"ulimit -n 64; exec "$0" "$@""#])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(POOR, "1")
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&poor.stdout);
+    assert!(poor.status.success() && said.contains("1 passed"), "{said}");
+}
+
+async fn serve_without_descriptors() {
+    let shop = Shop::open(Limits::new()).await;
+    let mut files = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        files.push(file);
+    }
+    files.pop(); // for the client; the server has none for its end
+    let mut socket = shop.connect().await;
+    socket
+        .write_all(ASK)
+        .await
+        .expect("the kernel took the connection");
+    let accept = r#"http_server_connection_errors_total{kind="accept"}"#;
+    shop.until_metric(accept, 2.0).await; // it tries again
+    assert!(shop.metric("http_server_connections_total") < 1.0);
+    drop(files);
+    read_until(&mut socket, "hello").await;
+    assert_eq!(shop.close().await.code(), 0);
+}
