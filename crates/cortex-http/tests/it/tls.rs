@@ -217,7 +217,6 @@ async fn a_certificate_is_replaced_while_connections_are_open() {
     }
     std::fs::remove_file(&pair.certificate).unwrap();
     assert!(tls.reload().unwrap_err().to_string().contains("readable file"));
-    shop.running.reload(); // logs the same
     let mut stream = Client::of(new).connect(addr).await.unwrap();
     assert!(ask(&mut stream).await.unwrap().ends_with("hello"));
     // A client that does not trust ours says so.
@@ -241,6 +240,19 @@ async fn files_that_change_are_taken_without_a_word() {
         .await
         .unwrap();
     assert_eq!(shop.close().await.code(), 0);
+}
+
+#[tokio::test]
+async fn a_service_that_reloads_takes_its_certificates() {
+    let pair = Pair::new("hangup");
+    let (shop, addr) = secure(pair.tls(), Limits::new()).await;
+    let new = pair.renew();
+    shop.running.reload(); // as SIGHUP does
+    let taken = async { while Client::of(new.clone()).connect(addr).await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(10), taken)
+        .await
+        .unwrap();
+    shop.close().await;
 }
 
 /// An authority, and a client it vouches for.
