@@ -49,10 +49,12 @@ xflags::xflags! {
             optional --keep-going
         }
 
-        /// Drives the storefront with real programs: curl, promtool, Prometheus, the Python client.
+        /// Drives the storefront and examples with real programs: curl, wrk, slowhttptest, Prometheus, Python.
         cmd e2e {
             /// Runs only the scenarios whose name contains this.
             optional filter: String
+            /// Takes minutes where a look takes seconds: a million requests, more restarts.
+            optional --long
         }
 
         /// Runs the tests of the libraries under the address, leak and thread sanitizers.

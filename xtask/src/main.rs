@@ -73,7 +73,7 @@ fn run(flags: &Xtask) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         XtaskCmd::Examples(examples) => plan(steps::examples(&project), examples.keep_going).run(&project),
-        XtaskCmd::E2e(e2e) => e2e::run(&project, e2e.filter.as_deref()),
+        XtaskCmd::E2e(e2e) => e2e::run(&project, e2e.filter.as_deref(), e2e.long),
         XtaskCmd::Sanitize(sanitize) => {
             let steps = sanitize::steps(&project, sanitize.sanitizer.as_deref())?;
             plan(steps, sanitize.keep_going).run(&project)

@@ -54,6 +54,7 @@ fn package(program: &str) -> &str {
         }
         "rotel-agent" => "rotel",
         "typos" | "taplo" => "text",
+        "h2load" => "nghttp2-client",
         program => program,
     }
 }
@@ -138,6 +139,7 @@ mod tests {
             "cargo-llvm-cov",
             "curl",
             "grpc_health",
+            "h2load",
             "jsonschema",
             "llvm-cov-22",
             "prometheus",
@@ -146,8 +148,10 @@ mod tests {
             "prometheus_client",
             "promtool",
             "rotel-agent",
+            "slowhttptest",
             "taplo",
             "typos",
+            "wrk",
         ] {
             let case = format!("\n  {})", package(program));
             assert!(setup.contains(&case), "{program}: no case `{}`", case.trim());

@@ -14,27 +14,27 @@ const BOUND: Duration = Duration::from_secs(9);
 
 pub(super) const SCENARIOS: [Scenario; 5] = [
     Scenario {
-        name: "a head that drips in is answered 408",
+        name: "http: a head that drips in is answered 408",
         programs: &[],
         test: slow_head,
     },
     Scenario {
-        name: "a silent connection is closed",
+        name: "http: a silent connection is closed",
         programs: &[],
         test: silence,
     },
     Scenario {
-        name: "an oversized head is answered 431",
+        name: "http: an oversized head is answered 431",
         programs: &[],
         test: |setup| refused(setup, &oversized(), 431),
     },
     Scenario {
-        name: "a malformed head is answered 400",
+        name: "http: a malformed head is answered 400",
         programs: &[],
         test: |setup| refused(setup, b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
     },
     Scenario {
-        name: "two lengths are answered 400",
+        name: "http: two lengths are answered 400",
         programs: &[],
         test: |setup| {
             let twice =

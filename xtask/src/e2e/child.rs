@@ -94,6 +94,15 @@ impl Child {
         Ok(())
     }
 
+    /// Returns the bytes of memory that it holds: its own and the files' that it has mapped.
+    pub(super) fn resident(&self) -> Result<u64> {
+        let file = format!("/proc/{}/status", self.process.id());
+        let status = fs::read_to_string(&file).with_context(|| format!("failed to read {file}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        Ok(kib.with_context(|| format!("{} holds no memory: {}", self.name, self.said()))? << 10)
+    }
+
     /// Waits for the end, at most for `limit`.
     pub(super) fn end(mut self, limit: Duration) -> Result<Ended> {
         let what = format!("the end of {}", self.name);
@@ -162,6 +171,7 @@ mod tests {
         let child = shell("while :; do :; done");
         let process = PathBuf::from(format!("/proc/{}", child.process.id()));
         assert!(process.exists() || cfg!(not(target_os = "linux")));
+        assert!(child.resident().is_ok_and(|bytes| bytes > 0) || cfg!(not(target_os = "linux")));
         drop(child);
         assert!(!process.exists());
     }

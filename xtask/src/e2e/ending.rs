@@ -14,12 +14,12 @@ use super::wait::{pause, until};
 
 pub(super) const SCENARIOS: [Scenario; 2] = [
     Scenario {
-        name: "SIGTERM under load drains",
+        name: "http: SIGTERM under load drains",
         programs: &[],
         test: drains,
     },
     Scenario {
-        name: "probes agree with the service",
+        name: "http: probes agree with the service",
         programs: &[],
         test: probes,
     },

@@ -1,4 +1,5 @@
-//! `e2e [filter]`: drives the storefront with real programs: curl, promtool, Prometheus, the Python client, raw sockets.
+//! `e2e [filter]`: drives the storefront and examples with real programs: curl, wrk, h2load, slowhttptest, promtool,
+//! Prometheus, Python, raw sockets.
 
 mod abuse;
 mod arguments;
@@ -12,16 +13,23 @@ mod health;
 mod hostile;
 mod http;
 mod kubelet;
+mod load;
 mod monitoring;
 mod names;
 mod probes;
 mod prometheus;
 mod promql;
 mod proxy;
+mod random;
+mod rolling;
 mod run;
 mod scenario;
+mod service;
+mod signals;
+mod slow;
 mod storefront;
 mod trace;
+mod versions;
 mod wait;
 
 pub(crate) use self::run::run;

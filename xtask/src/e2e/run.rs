@@ -7,7 +7,8 @@ use xshell::{Shell, cmd};
 
 use super::scenario::{Scenario, Setup};
 use super::{
-    abuse, arguments, bodies, curl, ending, exposition, health, hostile, monitoring, names, prometheus, trace,
+    abuse, arguments, bodies, curl, ending, exposition, health, hostile, load, monitoring, names, prometheus,
+    random, rolling, signals, slow, trace, versions,
 };
 use crate::project::Project;
 use crate::step::{Stopwatch, seconds};
@@ -19,10 +20,15 @@ use crate::tools::{self, Missing, Unknown};
 ///
 /// A program is missing, or the storefront does not build.
 #[expect(clippy::print_stdout, reason = "the progress of a command")]
-pub(crate) fn run(project: &Project, filter: Option<&str>) -> Result<ExitCode> {
+pub(crate) fn run(project: &Project, filter: Option<&str>, is_long: bool) -> Result<ExitCode> {
     let scenarios = select(filter)?;
     let path = tools::path()?;
     let python = present(&scenarios, &path)?;
+    let examples = build(
+        project,
+        "--package cortex-http --features grpc --example probes --example service --example balance",
+    )?
+    .join("examples");
     let setup = Setup {
         storefront: build(project, "--package storefront")?.join("storefront"),
         otlp: build(
@@ -40,10 +46,12 @@ pub(crate) fn run(project: &Project, filter: Option<&str>) -> Result<ExitCode> {
             "--package cortex-metrics --features tower,protobuf --example hostile",
         )?
         .join("examples/hostile"),
-        probes: build(project, "--package cortex-http --features grpc --example probes")?
-            .join("examples/probes"),
+        probes: examples.join("probes"),
+        service: examples.join("service"),
+        balance: examples.join("balance"),
         path,
         python,
+        is_long,
     };
     let (mut passed, mut failed) = (0, Vec::new());
     for scenario in &scenarios {
@@ -61,14 +69,15 @@ pub(crate) fn run(project: &Project, filter: Option<&str>) -> Result<ExitCode> {
             }
         }
     }
+    let long = if is_long { " --long" } else { "" };
     let code = match failed.as_slice() {
         [] => ExitCode::SUCCESS,
         [one] => {
-            println!("\nagain: cargo xtask e2e '{one}'");
+            println!("\nagain: cargo xtask e2e{long} '{one}'");
             ExitCode::FAILURE
         }
         _ => {
-            println!("\nagain: cargo xtask e2e");
+            println!("\nagain: cargo xtask e2e{long}");
             ExitCode::FAILURE
         }
     };
@@ -91,6 +100,12 @@ fn all() -> impl Iterator<Item = Scenario> {
         .chain(trace::SCENARIOS)
         .chain(health::SCENARIOS)
         .chain(bodies::SCENARIOS)
+        .chain(versions::SCENARIOS)
+        .chain(random::SCENARIOS)
+        .chain(signals::SCENARIOS)
+        .chain(slow::SCENARIOS)
+        .chain(load::SCENARIOS)
+        .chain(rolling::SCENARIOS)
 }
 
 fn select(filter: Option<&str>) -> Result<Vec<Scenario>> {

@@ -24,8 +24,14 @@ pub(super) struct Setup {
     pub(super) hostile: PathBuf,
     /// The example of cortex-http whose health is set from outside.
     pub(super) probes: PathBuf,
+    /// The example of cortex-http whose limits and end are set by flags.
+    pub(super) service: PathBuf,
+    /// The example of cortex-http that spreads requests over instances.
+    pub(super) balance: PathBuf,
     /// Where programs are looked for.
     pub(super) path: OsString,
     /// A Python that has the packages that the scenarios need.
     pub(super) python: PathBuf,
+    /// Whether there is time for more than a look.
+    pub(super) is_long: bool,
 }

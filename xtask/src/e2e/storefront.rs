@@ -88,7 +88,8 @@ pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
     command
 }
 
-fn sum(text: &str, name: &str) -> f64 {
+/// Adds up the samples whose line starts with `name`.
+pub(super) fn sum(text: &str, name: &str) -> f64 {
     text.lines()
         .filter(|line| line.starts_with(name))
         .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
