@@ -11,7 +11,7 @@ use super::scenario::{Scenario, Setup};
 use super::service::Service;
 use super::wait::until;
 
-pub(super) const SCENARIOS: [Scenario; 3] = [
+pub(super) const SCENARIOS: [Scenario; 4] = [
     Scenario {
         name: "http: restarts in turn lose no request of a balancer that asks for readiness, HTTP/1",
         programs: &[],
@@ -21,6 +21,11 @@ pub(super) const SCENARIOS: [Scenario; 3] = [
         name: "http: restarts in turn lose no request of a balancer that asks for readiness, HTTP/2",
         programs: &[],
         test: |setup| restarts(setup, "http2", "readiness"),
+    },
+    Scenario {
+        name: "http: restarts in turn lose no request of a balancer that obeys `connection: close`, HTTP/1",
+        programs: &[],
+        test: |setup| restarts(setup, "http1", "close"),
     },
     Scenario {
         name: "http: restarts in turn lose no request of a balancer that obeys GOAWAY, HTTP/2",

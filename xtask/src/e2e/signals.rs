@@ -17,7 +17,7 @@ pub(super) const SCENARIOS: [Scenario; 6] = [
         test: starting,
     },
     Scenario {
-        name: "http: SIGTERM and SIGINT end what runs with 0",
+        name: "http: SIGTERM and SIGINT end what runs with 0, SIGHUP does not",
         programs: &[],
         test: running,
     },
@@ -69,6 +69,7 @@ fn starting(setup: &Setup) -> Result<()> {
 fn running(setup: &Setup) -> Result<()> {
     for signal in ["TERM", "INT"] {
         let service = Service::start(setup, "")?;
+        service.child.signal("HUP")?;
         http::get(service.at.app, "/")?.text()?;
         service.child.signal(signal)?;
         ends(
@@ -99,7 +100,7 @@ fn draining(setup: &Setup) -> Result<()> {
 
 /// The port is closed, and a request is still under way.
 fn closing(setup: &Setup) -> Result<()> {
-    for signal in ["TERM", "INT"] {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let service = Service::start(setup, &format!("--drain-timeout {NEVER}"))?;
         let _held = hold(&service)?;
         service.child.terminate()?;
@@ -107,10 +108,10 @@ fn closing(setup: &Setup) -> Result<()> {
             Ok(TcpStream::connect(service.at.app).is_err().then_some(()))
         })?;
         service.child.signal(signal)?;
-        // The code tells of the first one, which was the reason.
+        // The code tells of the second one, which ended it.
         ends(
             &service.child.end(SOON)?,
-            143,
+            code,
             "\n  cut GET /wait/{millis} after ",
         )?;
     }
