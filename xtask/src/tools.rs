@@ -143,6 +143,7 @@ mod tests {
             "jsonschema",
             "llvm-cov-22",
             "prometheus",
+            "openssl",
             "opentelemetry_proto",
             "opentelemetry_sdk",
             "prometheus_client",

@@ -1,6 +1,6 @@
-//! A service with its limits and its end from flags, for programs that load it, abuse it and end it. It prints where it
-//! listens as JSON, and at its end the report. `cargo run -p cortex-http --example service -- --header 2000`, times in
-//! milliseconds; `Settings::set` has the rest.
+//! A service with its limits, listeners and end from flags, for programs that load it, abuse it and end it. It prints
+//! where it listens as JSON, and at its end the report. `Settings::read` has the flags; times are in milliseconds.
+//! `cargo run -p cortex-http --features tls --example service -- --header 2000`
 #![expect(clippy::print_stdout, reason = "it tells where to ask, and how it ended")]
 
 use std::error::Error;
@@ -12,17 +12,95 @@ use axum::body::Bytes;
 use axum::extract::Path;
 use axum::routing::{get, post};
 use cortex_health::Health;
-use cortex_http::{Admin, Lifecycle, Limits, Routes, Server};
+use cortex_http::{Admin, Lifecycle, Limits, Listener, Routes, Server, Tls, TrustedProxies};
 use cortex_metrics::Registry;
+
+type Fault = Box<dyn Error + Send + Sync>;
+
+const ANY: &str = "127.0.0.1:0";
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Fault> {
+    let settings = Settings::read(std::env::args().skip(1))?;
+    let large = Bytes::from(vec![b'.'; settings.large]);
+    let routes = Routes::new()
+        .route("/", get(async || "Hello, World!"))
+        .route("/users/{id}", get(async |Path(id): Path<String>| id))
+        .route("/echo", post(async |body: Bytes| body))
+        .route("/large", get(async move || large.clone()))
+        .route("/wait/{millis}", get(wait))
+        .route("/panic", get(panics));
+    let server = Server::new(routes)
+        .metrics(&Registry::default())
+        .health(Health::builder().build()?)
+        .admin(Admin::bind(ANY))
+        .limits(settings.limits)
+        .lifecycle(settings.lifecycle);
+    let server = settings.listeners()?.into_iter().fold(server, Server::listen);
+    let running = server.start(ANY).await?;
+    let app = running.local_addr();
+    let admin = running.admin_addr().ok_or("there is no admin port")?;
+    let others: Vec<_> = running.addrs()[1..].iter().map(ToString::to_string).collect();
+    let ended = running.serve_until_signal(); // the handlers are there before anybody knows whom to signal
+    println!(r#"{{"app":"{app}","admin":"{admin}","others":{others:?}}}"#);
+    std::io::stdout().flush()?; // a pipe is not flushed by the end of a line
+    let report = ended.await?;
+    println!("{report}");
+    Ok(report.exit_code())
+}
+
+async fn wait(Path(millis): Path<u32>) -> &'static str {
+    tokio::time::sleep(ms(millis)).await;
+    "waited"
+}
+
+async fn panics() -> &'static str {
+    panic!("it was asked to")
+}
+
+const fn ms(n: u32) -> Duration {
+    Duration::from_millis(n as u64)
+}
 
 struct Settings {
     limits: Limits,
     lifecycle: Lifecycle,
     /// The bytes that `/large` answers.
     large: usize,
+    unix: Option<String>,
+    proxies: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
 }
 
 impl Settings {
+    fn read(mut args: impl Iterator<Item = String>) -> Result<Self, Fault> {
+        let mut settings = Self {
+            limits: Limits::new(),
+            lifecycle: Lifecycle::local(),
+            large: 1 << 20,
+            unix: None,
+            proxies: None,
+            certificate: None,
+            key: None,
+        };
+        while let Some(flag) = args.next() {
+            let value = args.next().ok_or_else(|| format!("{flag} takes a value"))?;
+            match &*flag {
+                "--unix" => settings.unix = Some(value),
+                "--proxies" => settings.proxies = Some(value),
+                "--certificate" => settings.certificate = Some(value),
+                "--key" => settings.key = Some(value),
+                _ => {
+                    let number = value.parse();
+                    let number = number.map_err(|_| format!("{flag} takes a number, not {value}"))?;
+                    settings.set(&flag, number)?;
+                }
+            }
+        }
+        Ok(settings)
+    }
+
     fn set(&mut self, flag: &str, n: u32) -> Result<(), Fault> {
         let (limits, lifecycle) = (self.limits, self.lifecycle);
         let count = usize::try_from(n)?;
@@ -40,69 +118,20 @@ impl Settings {
         }
         Ok(())
     }
-}
 
-const fn ms(n: u32) -> Duration {
-    Duration::from_millis(n as u64)
-}
-
-type Fault = Box<dyn Error + Send + Sync>;
-
-#[tokio::main]
-async fn main() -> Result<ExitCode, Fault> {
-    let Settings {
-        limits,
-        lifecycle,
-        large,
-    } = read(std::env::args().skip(1))?;
-    let large = Bytes::from(vec![b'.'; large]);
-    let routes = Routes::new()
-        .route("/", get(async || "Hello, World!"))
-        .route("/users/{id}", get(async |Path(id): Path<String>| id))
-        .route("/echo", post(async |body: Bytes| body))
-        .route("/large", get(async move || large.clone()))
-        .route("/wait/{millis}", get(wait))
-        .route("/panic", get(panics));
-    let any = "127.0.0.1:0";
-    let running = Server::new(routes)
-        .metrics(&Registry::default())
-        .health(Health::builder().build()?)
-        .admin(Admin::bind(any))
-        .limits(limits)
-        .lifecycle(lifecycle)
-        .start(any)
-        .await?;
-    let admin = running.admin_addr().ok_or("there is no admin port")?;
-    let app = running.local_addr();
-    let ended = running.serve_until_signal(); // the handlers are there before anybody knows whom to signal
-    println!(r#"{{"app":"{app}","admin":"{admin}"}}"#);
-    std::io::stdout().flush()?; // a pipe is not flushed by the end of a line
-    let report = ended.await?;
-    println!("{report}");
-    Ok(report.exit_code())
-}
-
-fn read(mut args: impl Iterator<Item = String>) -> Result<Settings, Fault> {
-    let mut settings = Settings {
-        limits: Limits::new(),
-        lifecycle: Lifecycle::local(),
-        large: 1 << 20,
-    };
-    while let Some(flag) = args.next() {
-        let value = args.next().ok_or_else(|| format!("{flag} takes a number"))?;
-        let number = value
-            .parse()
-            .map_err(|_| format!("{flag} takes a number, not {value}"))?;
-        settings.set(&flag, number)?;
+    /// In the order in which they are told: a Unix socket, a port for proxies, one with TLS.
+    fn listeners(&self) -> Result<Vec<Listener>, Fault> {
+        let mut listeners = Vec::new();
+        if let Some(path) = &self.unix {
+            listeners.push(Listener::unix(path));
+        }
+        if let Some(network) = &self.proxies {
+            listeners.push(Listener::tcp(ANY).proxy_protocol(TrustedProxies::new([network])?));
+        }
+        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
+            let tls = Tls::pem_files(certificate, key)?.check_every(ms(100));
+            listeners.push(Listener::tcp(ANY).tls(tls));
+        }
+        Ok(listeners)
     }
-    Ok(settings)
-}
-
-async fn wait(Path(millis): Path<u32>) -> &'static str {
-    tokio::time::sleep(ms(millis)).await;
-    "waited"
-}
-
-async fn panics() -> &'static str {
-    panic!("it was asked to")
 }

@@ -29,6 +29,7 @@ mod signals;
 mod slow;
 mod storefront;
 mod trace;
+mod transports;
 mod versions;
 mod wait;
 

@@ -97,7 +97,7 @@ impl Pair {
 
     /// Says where an instance is; renamed into place, so that a reader sees all of it or nothing.
     fn announce(&self, n: usize, instance: &Service) -> Result<()> {
-        let at = instance.at;
+        let at = &instance.at;
         let file = file(self.folder.path(), n);
         let unfinished = file.with_extension("unfinished");
         fs::write(&unfinished, format!("{} {}\n", at.app, at.admin))?;

@@ -8,7 +8,7 @@ use xshell::{Shell, cmd};
 use super::scenario::{Scenario, Setup};
 use super::{
     abuse, arguments, bodies, curl, ending, exposition, health, hostile, load, monitoring, names, prometheus,
-    random, rolling, signals, slow, trace, versions,
+    random, rolling, signals, slow, trace, transports, versions,
 };
 use crate::project::Project;
 use crate::step::{Stopwatch, seconds};
@@ -26,7 +26,7 @@ pub(crate) fn run(project: &Project, filter: Option<&str>, is_long: bool) -> Res
     let python = present(&scenarios, &path)?;
     let examples = build(
         project,
-        "--package cortex-http --features grpc --example probes --example service --example balance",
+        "--package cortex-http --features grpc,tls --example probes --example service --example balance",
     )?
     .join("examples");
     let setup = Setup {
@@ -101,6 +101,7 @@ fn all() -> impl Iterator<Item = Scenario> {
         .chain(health::SCENARIOS)
         .chain(bodies::SCENARIOS)
         .chain(versions::SCENARIOS)
+        .chain(transports::SCENARIOS)
         .chain(random::SCENARIOS)
         .chain(signals::SCENARIOS)
         .chain(slow::SCENARIOS)

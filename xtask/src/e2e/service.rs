@@ -18,10 +18,12 @@ pub(super) struct Service {
 }
 
 /// Where it listens, as it says itself.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Addresses {
     pub(super) app: SocketAddr,
     pub(super) admin: SocketAddr,
+    /// What flags ask for: a Unix socket, a port for proxies, one with TLS.
+    pub(super) others: Vec<String>,
 }
 
 impl Service {
