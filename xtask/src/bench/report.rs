@@ -48,7 +48,11 @@ impl<'a> Report<'a> {
     pub(super) fn to_table(&self) -> String {
         let mut rows = Vec::new();
         for id in self.results.ids() {
-            let median = self.results.median(id).map(time).unwrap_or_default();
+            let median = self
+                .results
+                .median(id)
+                .map(|median| amount(id, median))
+                .unwrap_or_default();
             let mut bounded = self
                 .judged
                 .iter()
@@ -89,7 +93,12 @@ impl<'a> Report<'a> {
     pub(super) fn to_json(&self) -> Value {
         let benchmarks = self.results.ids().into_iter().map(|id| {
             let rounds: Vec<_> = self.results.rounds.iter().map(|round| round.get(id)).collect();
-            json!({ "name": id, "median_ns": self.results.median(id), "rounds_ns": rounds })
+            let [median, each] = if is_bytes(id) {
+                ["median_bytes", "rounds_bytes"]
+            } else {
+                ["median_ns", "rounds_ns"]
+            };
+            json!({ "name": id, median: self.results.median(id), each: rounds })
         });
         let bounds = self.judged.iter().map(|judged| {
             let (peer, max) = match &judged.bound.limit {
@@ -153,6 +162,29 @@ impl Judged<'_> {
             budget,
             verdict.into(),
         ]
+    }
+}
+
+/// Writes what was measured in its unit: bytes if the group's name says so, else nanoseconds.
+fn amount(id: &str, measured: f64) -> String {
+    if is_bytes(id) {
+        bytes(measured)
+    } else {
+        time(measured)
+    }
+}
+
+fn is_bytes(id: &str) -> bool {
+    id.split('/')
+        .next()
+        .is_some_and(|group| group.ends_with("-bytes"))
+}
+
+/// Writes bytes as a person wants to read them.
+fn bytes(bytes: f64) -> String {
+    match bytes {
+        ..1e4 => format!("{bytes:.0} B"),
+        _ => format!("{:.1} kB", bytes / 1e3),
     }
 }
 
@@ -236,6 +268,17 @@ mod tests {
         assert_eq!(json["bounds"][0]["holds"], false);
         assert_eq!(json["bounds"][1]["measured"], 7.5);
         assert_eq!(json["bounds"][2]["measured"], Value::Null);
+    }
+
+    #[test]
+    fn bytes_are_told_by_the_name_of_the_group() {
+        let texts = [
+            ("idle-bytes/ours", 9_876.0),
+            ("idle-bytes/ours", 12_345.0),
+            ("bytes/ours", 12.0),
+        ];
+        let texts = texts.map(|(id, measured)| amount(id, measured));
+        assert_eq!(texts, ["9876 B", "12.3 kB", "12.0 ns"]);
     }
 
     #[test]
