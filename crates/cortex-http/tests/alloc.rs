@@ -67,7 +67,7 @@ fn a_request_that_is_not_sampled_allocates_what_the_router_does() {
         ("/", Box::leak(Box::new([("traceparent", traceparent)]))),
     ] {
         let request = get_of(path, headers);
-        let router = Router::new()
+        let bare = Router::new()
             .route("/", get(async || "hello"))
             .route("/users/{id}", get(async || "one"));
         let routes = Routes::new()
@@ -78,8 +78,8 @@ fn a_request_that_is_not_sampled_allocates_what_the_router_does() {
             .build()
             .unwrap();
         let server = Server::new(routes).metrics(&Registry::default()).tracer(tracer);
-        let bare = allocations(router, &request);
+        let expected = allocations(bare, &request);
         let ours = allocations(server.service().unwrap(), &request);
-        assert_eq!(ours, bare, "{path} {headers:?}");
+        assert_eq!(ours, expected, "{path} {headers:?}");
     }
 }

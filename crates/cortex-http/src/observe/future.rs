@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 
 use super::event_stream::EventStream;
 use super::exchange::Exchange;
-use super::place::{HAS_EXCHANGE, Held};
+use super::place::{HAS_EXCHANGE, Lease};
 use super::request_body::Breach;
 use super::response_body::ResponseBody;
 use crate::guard::{Refused, problem};
@@ -35,24 +35,24 @@ pub(crate) type AppFuture = cortex_compress::ResponseFuture<RouteFuture<Infallib
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture {
     /// None once the response has been returned.
-    held: Option<Held>,
+    lease: Option<Lease>,
 }
 
 impl ResponseFuture {
     #[inline]
-    pub(super) fn new(mut held: Held, app: AppFuture, breach: Option<Arc<Breach>>) -> Self {
-        let mut place = held.place_mut().project();
+    pub(super) fn new(mut lease: Lease, app: AppFuture, breach: Option<Arc<Breach>>) -> Self {
+        let mut place = lease.place_mut().project();
         place.app.set(Some(app));
         *place.breach = breach;
-        Self { held: Some(held) }
+        Self { lease: Some(lease) }
     }
 
     /// Answers without running anything; `unread` says that the request has a body.
-    pub(super) fn answered(mut held: Held, answer: Answer, unread: bool) -> Self {
-        let place = held.place_mut().project();
+    pub(super) fn answered(mut lease: Lease, answer: Answer, unread: bool) -> Self {
+        let place = lease.place_mut().project();
         *place.answer = Some(answer);
         *place.unread = unread;
-        Self { held: Some(held) }
+        Self { lease: Some(lease) }
     }
 }
 
@@ -60,23 +60,23 @@ impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let held = self
-            .held
+        let lease = self
+            .lease
             .as_mut()
             .expect("invariant: not polled after it was ready");
-        let polled = ready!(poll_answer(held, cx));
-        let mut held = self.held.take().expect("invariant: seen above");
-        let place = held.place_mut().project();
+        let polled = ready!(poll_answer(lease, cx));
+        let mut lease = self.lease.take().expect("invariant: seen above");
+        let place = lease.place_mut().project();
         let (verdict, unread) = (place.verdict.take(), *place.unread);
         let breach = place.breach.as_ref().and_then(|breach| breach.get());
         let mut response = match (polled, breach) {
             // The handler could not know which limit the body broke; it may have said something kinder.
             (Ok(response), Some(outcome)) if !response.status().is_success() => {
-                refuse(held, &Refused::of(outcome), true)
+                refuse(lease, &Refused::of(outcome), true)
             }
-            (Ok(response), _) => whole(held, response),
-            (Err(Answer::Refused(refused)), _) => refuse(held, &refused, unread),
-            (Err(Answer::Preflight), _) => preflight(held, unread),
+            (Ok(response), _) => whole(lease, response),
+            (Err(Answer::Refused(refused)), _) => refuse(lease, &refused, unread),
+            (Err(Answer::Preflight), _) => preflight(lease, unread),
         };
         if let Some(verdict) = verdict {
             // Where it panicked before, it is dropped here.
@@ -87,8 +87,8 @@ impl Future for ResponseFuture {
 }
 
 /// Runs the handler, whose body takes its place, until there is something to answer.
-fn poll_answer(held: &mut Held, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Answer>> {
-    let place = held.place_mut().project();
+fn poll_answer(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Answer>> {
+    let place = lease.place_mut().project();
     let (verdict, mut app, exchange) = (place.verdict, place.app, place.exchange);
     let exchange = exchange.as_mut().expect(HAS_EXCHANGE);
     let _guard = exchange.attach();
@@ -158,28 +158,28 @@ fn stop(app: &mut Pin<&mut Option<AppFuture>>, exchange: &Exchange) {
     }
 }
 
-fn whole(mut held: Held, mut response: Response<()>) -> Response<ResponseBody> {
+fn whole(mut lease: Lease, mut response: Response<()>) -> Response<ResponseBody> {
     let status = response.status();
-    let exchange = held.exchange_mut();
+    let exchange = lease.exchange_mut();
     exchange.answer(status.as_u16());
     if !exchange.upgrades(status) {
         dress(exchange, response.headers_mut());
     }
-    let (body, exchange) = held.place_mut().body();
+    let (body, exchange) = lease.place_mut().body();
     let body = body.as_ref().expect("invariant: the handler's");
     if is_bare(&response, body) {
-        return explain(held, response);
+        return explain(lease, response);
     }
     // What has a length ends by itself; only of other bodies it matters what they are.
     let stream = match body.size_hint().exact() {
         None => EventStream::of(response.headers(), &exchange.conn().shared),
         Some(_) => None,
     };
-    let place = held.place_mut().project();
+    let place = lease.place_mut().project();
     *place.stream = stream;
     *place.head_only |=
         status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
-    response.map(|()| ResponseBody::new(held))
+    response.map(|()| ResponseBody::new(lease))
 }
 
 /// Says whether an error came without a word, as those of axum's own fallbacks do.
@@ -192,9 +192,9 @@ fn is_bare(response: &Response<()>, body: &CompressBody<Body>) -> bool {
 }
 
 #[cold]
-fn explain(held: Held, response: Response<()>) -> Response<ResponseBody> {
+fn explain(lease: Lease, response: Response<()>) -> Response<ResponseBody> {
     let (mut head, ()) = response.into_parts();
-    let (own, body) = problem(head.status, held.exchange().captured().context())
+    let (own, body) = problem(head.status, lease.exchange().captured().context())
         .respond::<Bytes>()
         .into_parts();
     head.headers.remove(CONTENT_LENGTH);
@@ -203,13 +203,13 @@ fn explain(held: Held, response: Response<()>) -> Response<ResponseBody> {
             head.headers.entry(name).or_insert(value);
         }
     }
-    Response::from_parts(head, ResponseBody::own(held, body))
+    Response::from_parts(head, ResponseBody::own(lease, body))
 }
 
 /// Answers in place of a handler. What is `unread` of the request's body is not read, so the connection ends here.
 #[cold]
-fn refuse(mut held: Held, refused: &Refused, unread: bool) -> Response<ResponseBody> {
-    let exchange = held.exchange_mut();
+fn refuse(mut lease: Lease, refused: &Refused, unread: bool) -> Response<ResponseBody> {
+    let exchange = lease.exchange_mut();
     let mut response = refused.respond::<Bytes>(exchange.captured().context());
     if unread {
         exchange.conn().leave_unread();
@@ -220,21 +220,21 @@ fn refuse(mut held: Held, refused: &Refused, unread: bool) -> Response<ResponseB
     }
     exchange.answer(response.status().as_u16());
     exchange.finish(refused.outcome());
-    response.map(|body| ResponseBody::own(held, body))
+    response.map(|body| ResponseBody::own(lease, body))
 }
 
 #[cold]
-fn preflight(mut held: Held, unread: bool) -> Response<ResponseBody> {
+fn preflight(mut lease: Lease, unread: bool) -> Response<ResponseBody> {
     let mut response = Response::new(Bytes::new());
-    let exchange = held.exchange_mut();
+    let exchange = lease.exchange_mut();
     dress(exchange, response.headers_mut());
     if unread {
         exchange.conn().leave_unread();
         close_after(exchange, response.headers_mut());
     }
     exchange.answer(response.status().as_u16());
-    *held.place_mut().project().head_only = false;
-    response.map(|body| ResponseBody::own(held, body))
+    *lease.place_mut().project().head_only = false;
+    response.map(|body| ResponseBody::own(lease, body))
 }
 
 /// Adds what every answer bears.
@@ -267,7 +267,7 @@ fn drop_poisoned(app: &mut Pin<&mut Option<AppFuture>>, payload: Box<dyn Any + S
 impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("exchange", &self.held)
+            .field("exchange", &self.lease)
             .finish_non_exhaustive()
     }
 }

@@ -44,7 +44,7 @@ pin_project! {
 /// moved a dozen times, cost more than all that is measured (800 of 4400 instructions a request).
 ///
 /// Its memory is taken from that of requests before, and kept for others: in the long run none allocates.
-pub(super) struct Held(Option<Pin<Box<Place>>>);
+pub(super) struct Lease(Option<Pin<Box<Place>>>);
 
 /// How many places a thread keeps, of 1 kB each.
 const KEPT: usize = 256;
@@ -53,7 +53,7 @@ thread_local! {
     static KEPT_PLACES: RefCell<Vec<Pin<Box<Place>>>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Held {
+impl Lease {
     #[inline]
     pub(super) fn new(exchange: Exchange, head_only: bool) -> Self {
         let kept = KEPT_PLACES.try_with(|places| places.borrow_mut().pop());
@@ -66,12 +66,15 @@ impl Held {
 
     #[inline]
     pub(super) fn place(&self) -> &Place {
-        self.0.as_ref().expect("invariant: held until the drop")
+        self.0.as_ref().expect("invariant: leased until the drop")
     }
 
     #[inline]
     pub(super) fn place_mut(&mut self) -> Pin<&mut Place> {
-        self.0.as_mut().expect("invariant: held until the drop").as_mut()
+        self.0
+            .as_mut()
+            .expect("invariant: leased until the drop")
+            .as_mut()
     }
 
     #[inline]
@@ -85,7 +88,7 @@ impl Held {
     }
 }
 
-pub(super) const HAS_EXCHANGE: &str = "invariant: a place that is held has an exchange";
+pub(super) const HAS_EXCHANGE: &str = "invariant: a place that is leased has an exchange";
 
 impl Place {
     const fn empty() -> Self {
@@ -130,7 +133,7 @@ impl Place {
     }
 }
 
-impl Drop for Held {
+impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
         let Some(mut place) = self.0.take() else { return };
@@ -145,7 +148,7 @@ impl Drop for Held {
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.exchange().fmt(f)
     }

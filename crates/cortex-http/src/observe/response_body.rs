@@ -7,60 +7,60 @@ use bytes::Bytes;
 use cortex_compress::CompressError;
 use http_body::{Body, Frame, SizeHint};
 
-use super::place::Held;
+use super::place::Lease;
 use crate::outcome::Outcome;
 
 /// The body of every response: it ends the request's measurement when its last frame is handed over, or when it is
 /// dropped before. The handler's body runs, and is dropped, under the request's context.
 pub struct ResponseBody {
-    held: Held,
+    lease: Lease,
 }
 
 impl ResponseBody {
     /// Takes the body that the handler has left in its place.
     #[inline]
-    pub(super) fn new(held: Held) -> Self {
-        let mut this = Self { held };
-        if this.held.place().head_only || this.is_end_stream() {
-            this.held.exchange_mut().finish(Outcome::Ok); // nobody will poll this body
+    pub(super) fn new(lease: Lease) -> Self {
+        let mut this = Self { lease };
+        if this.lease.place().head_only || this.is_end_stream() {
+            this.lease.exchange_mut().finish(Outcome::Ok); // nobody will poll this body
         }
         this
     }
 
     /// Takes a body of our own instead.
-    pub(super) fn own(mut held: Held, body: Bytes) -> Self {
-        drop_body(&mut held);
-        *held.place_mut().project().own = Some(body).filter(|body| !body.is_empty());
-        Self::new(held)
+    pub(super) fn own(mut lease: Lease, body: Bytes) -> Self {
+        drop_body(&mut lease);
+        *lease.place_mut().project().own = Some(body).filter(|body| !body.is_empty());
+        Self::new(lease)
     }
 
     /// Polls a stream of events, and ends it between two events once the service closes.
     #[cold]
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let over = |held: &mut Held, pends, cx: &mut Context<'_>| {
-            let stream = held.place_mut().project().stream;
+        let over = |lease: &mut Lease, pends, cx: &mut Context<'_>| {
+            let stream = lease.place_mut().project().stream;
             stream.as_mut().is_some_and(|stream| stream.is_over(pends, cx))
         };
-        if !over(&mut self.held, false, cx) {
+        if !over(&mut self.lease, false, cx) {
             let polled = self.poll_inner(cx);
             if let (Poll::Ready(Some(Ok(frame))), Some(stream)) =
-                (&polled, self.held.place_mut().project().stream)
+                (&polled, self.lease.place_mut().project().stream)
             {
                 stream.passed(frame);
             }
-            if polled.is_ready() || !over(&mut self.held, true, cx) {
+            if polled.is_ready() || !over(&mut self.lease, true, cx) {
                 return polled;
             }
         }
-        drop_body(&mut self.held);
+        drop_body(&mut self.lease);
         Poll::Ready(None)
     }
 
     #[inline]
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let (app, exchange) = self.held.place_mut().body();
+        let (app, exchange) = self.lease.place_mut().body();
         let Some(body) = app else {
-            let own = self.held.place_mut().project().own.take();
+            let own = self.lease.place_mut().project().own.take();
             return Poll::Ready(own.map(|body| Ok(Frame::data(body))));
         };
         let _guard = exchange.attach();
@@ -77,8 +77,8 @@ impl ResponseBody {
 
 /// Drops the handler's body, under the request's context.
 #[cold]
-fn drop_body(held: &mut Held) {
-    let (body, exchange) = held.place_mut().body();
+fn drop_body(lease: &mut Lease) {
+    let (body, exchange) = lease.place_mut().body();
     let _guard = exchange.attach();
     *body = None;
 }
@@ -92,13 +92,13 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let polled = match this.held.place().stream {
+        let polled = match this.lease.place().stream {
             None => this.poll_inner(cx),
             Some(_) => this.poll_stream(cx),
         };
         let frame = ready!(polled);
         let is_end = this.is_end_stream();
-        let exchange = this.held.exchange_mut();
+        let exchange = this.lease.exchange_mut();
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
@@ -116,7 +116,7 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let place = self.held.place();
+        let place = self.lease.place();
         match &place.body {
             Some(body) => body.is_end_stream(),
             None => place.own.is_none(),
@@ -124,7 +124,7 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let place = self.held.place();
+        let place = self.lease.place();
         match &place.body {
             Some(body) => body.size_hint(),
             None => SizeHint::with_exact(place.own.as_ref().map_or(0, |body| body.len() as u64)),
@@ -135,7 +135,7 @@ impl Body for ResponseBody {
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseBody")
-            .field("exchange", &self.held)
+            .field("exchange", &self.lease)
             .finish_non_exhaustive()
     }
 }

@@ -20,7 +20,7 @@ use tower_service::Service;
 
 use super::exchange::Exchange;
 use super::future::{Answer, ResponseFuture};
-use super::place::Held;
+use super::place::Lease;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use crate::address::Via;
@@ -70,23 +70,23 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         let head_only = request.method() == Method::HEAD;
-        let mut held = Held::new(Exchange::begin(&self.conn, &request), head_only);
+        let mut lease = Lease::new(Exchange::begin(&self.conn, &request), head_only);
         let (mut head, body) = request.into_parts();
         // hyper leaves this in requests that ask for an upgrade, and nothing in others: those cost no allocation.
         if head.extensions.get::<OnUpgrade>().is_some() {
             head.extensions.insert(self.conn.shared.draining.clone());
         }
         let has_body = !body.is_end_stream();
-        let guarded = guard(held.exchange_mut(), &head, has_body);
+        let guarded = guard(lease.exchange_mut(), &head, has_body);
         let head = match &mut self.cors {
             None => Ok(Some(head)),
-            Some(rules) => ask(rules, head, &mut held),
+            Some(rules) => ask(rules, head, &mut lease),
         };
         let mut head = match guarded.and(head) {
             Ok(Some(head)) => head,
             other => {
                 let answer = other.map_or_else(Answer::Refused, |_| Answer::Preflight);
-                return ResponseFuture::answered(held, answer, has_body);
+                return ResponseFuture::answered(lease, answer, has_body);
             }
         };
         if !self.conn.shared.addresses.client.is_none() {
@@ -99,10 +99,10 @@ where
             DefaultBodyLimit::disable().apply(&mut request);
         }
         let app = {
-            let _guard = held.exchange().attach();
+            let _guard = lease.exchange().attach();
             self.app.call(request)
         };
-        ResponseFuture::new(held, app, breach)
+        ResponseFuture::new(lease, app, breach)
     }
 }
 
@@ -162,13 +162,13 @@ fn admit(exchange: &mut Exchange, head: &Parts) -> Result<(), Refused> {
 }
 
 /// Asks the rules for other origins, which may call the user's code; returns the head unless it is a preflight's.
-fn ask(rules: &mut CrossOrigin, head: Parts, held: &mut Held) -> Result<Option<Parts>, Refused> {
+fn ask(rules: &mut CrossOrigin, head: Parts, lease: &mut Lease) -> Result<Option<Parts>, Refused> {
     let asked = {
-        let _guard = held.exchange().attach();
+        let _guard = lease.exchange().attach();
         catch_unwind(AssertUnwindSafe(|| rules.ask(head)))
     };
-    let (verdict, head) = asked.map_err(|payload| panicked(held.exchange(), payload))?;
-    *held.place_mut().project().verdict = Some(verdict);
+    let (verdict, head) = asked.map_err(|payload| panicked(lease.exchange(), payload))?;
+    *lease.place_mut().project().verdict = Some(verdict);
     Ok(head)
 }
 
