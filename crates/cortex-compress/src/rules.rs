@@ -8,8 +8,8 @@ use crate::negotiate::{Negotiated, negotiate};
 use crate::observer::SkipReason;
 use crate::shared::Shared;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, IF_NONE_MATCH,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
+    HeaderName, HeaderValue, IF_NONE_MATCH,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -63,9 +63,10 @@ pub(crate) enum Verdict {
 impl Plan {
     pub(crate) fn new<B>(request: &Request<B>, shared: &Shared) -> Self {
         let headers = request.headers();
-        let coding = match negotiate(headers, shared.codings()) {
-            Negotiated::Encode(coding) => Some(coding),
-            Negotiated::Identity | Negotiated::NotAcceptable => None,
+        let (accepts, holds) = named(headers);
+        let coding = match accepts.then(|| negotiate(headers, shared.codings())) {
+            Some(Negotiated::Encode(coding)) => Some(coding),
+            Some(Negotiated::Identity | Negotiated::NotAcceptable) | None => None,
         };
         Self {
             coding,
@@ -75,7 +76,11 @@ impl Plan {
                 _ => Asked::Other,
             },
             no_transform: coding.is_some() && shared.no_transform && says_no_transform(headers),
-            if_none_match: joined(headers, &IF_NONE_MATCH),
+            if_none_match: if holds {
+                joined(headers, &IF_NONE_MATCH)
+            } else {
+                None
+            },
         }
     }
 
@@ -184,6 +189,25 @@ impl Plan {
         }
         Verdict::Identity(SkipReason::Status)
     }
+}
+
+/// Says whether `Accept-Encoding` and `If-None-Match` are there. Most requests have a few headers: a walk past those is
+/// cheaper than to look up each of these.
+#[inline]
+fn named(headers: &HeaderMap) -> (bool, bool) {
+    const FEW: usize = 16;
+    if headers.keys_len() > FEW {
+        return (
+            headers.contains_key(ACCEPT_ENCODING),
+            headers.contains_key(IF_NONE_MATCH),
+        );
+    }
+    headers.keys().fold((false, false), |(accepts, holds), name| {
+        (
+            accepts || *name == ACCEPT_ENCODING,
+            holds || *name == IF_NONE_MATCH,
+        )
+    })
 }
 
 /// 8.4: leaves an encoded response alone; `identity` is no coding but the wish of the handler to have none.

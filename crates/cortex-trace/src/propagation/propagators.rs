@@ -184,6 +184,12 @@ impl Propagators {
         }
     }
 
+    /// Says whether they are of W3C, none but Trace Context and Baggage.
+    #[inline]
+    pub(crate) const fn are_w3c(self) -> bool {
+        self.bits & !(Propagator::TraceContext.bit() | Propagator::Baggage.bit()) == 0
+    }
+
     /// Reads what [`extract`](Self::extract) reads, and a decision of a caller that names no trace.
     #[inline]
     pub(crate) fn listen<E: Extractor + ?Sized>(self, carrier: &E) -> Caller {

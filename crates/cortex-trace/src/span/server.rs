@@ -10,7 +10,7 @@ use super::recording::Recording;
 use super::{SpanKind, Value, semantics};
 use crate::Tracer;
 use crate::carrier::Captured;
-use crate::propagation::{Baggage, TraceState};
+use crate::propagation::{Baggage, Caller, TraceState};
 use crate::tracer::Sort;
 
 /// What is known of a request when it starts.
@@ -100,6 +100,17 @@ struct ServerRecording {
     route: Option<String>,
 }
 
+/// Says whether `traceparent`, `tracestate` or `baggage` may be among the headers, of which most requests have a few: a walk
+/// past those is cheaper than to look up each of these.
+#[inline]
+fn may_name_w3c(headers: &HeaderMap) -> bool {
+    const FEW: usize = 16;
+    headers.keys_len() > FEW
+        || headers
+            .keys()
+            .any(|name| matches!(name.as_str().as_bytes(), [b't', b'r', ..] | [b'b', b'a', ..]))
+}
+
 impl ServerSpan {
     pub(crate) fn start(
         tracer: &Tracer,
@@ -133,7 +144,13 @@ impl ServerSpan {
             route,
             start: at,
         };
-        let caller = tracer.propagators().listen(headers);
+        let propagators = tracer.propagators();
+        let is_silent = propagators.are_w3c() && !may_name_w3c(headers);
+        let caller = if is_silent {
+            Caller::Silent
+        } else {
+            propagators.listen(headers)
+        };
         let mut started = tracer.start_root(Context::current(), &caller, sort);
         tracer.tell_presumed();
         let recording = if started.is_recording() {
@@ -153,7 +170,11 @@ impl ServerSpan {
         Self {
             context: started.context,
             tracestate: started.tracestate,
-            baggage: tracer.propagators().baggage(headers),
+            baggage: if is_silent {
+                Baggage::EMPTY
+            } else {
+                propagators.baggage(headers)
+            },
             recording,
         }
     }
