@@ -30,7 +30,8 @@ pub struct AccessLog {
 const RANDOM_BITS: u32 = 56;
 
 impl AccessLog {
-    /// Logs failed requests, and those that took a second or more.
+    /// Logs failed requests, and those that took a second or more. What is refused for load or rate is not among the
+    /// failed ones: it comes in floods, which the metrics show.
     pub const fn new() -> Self {
         Self {
             threshold: 0,
@@ -75,7 +76,10 @@ impl AccessLog {
         let random = context
             .trace_id()
             .map_or(0, |id| id.get() & ((1 << RANDOM_BITS) - 1));
-        outcome != Outcome::Ok || status >= 500 || took >= self.slow || random < u128::from(self.threshold)
+        // What is refused under load comes in floods, of which a share is enough to know.
+        let refused = matches!(outcome, Outcome::Shed | Outcome::RateLimited);
+        let failed = !refused && (outcome != Outcome::Ok || status >= 500);
+        failed || took >= self.slow || random < u128::from(self.threshold)
     }
 }
 

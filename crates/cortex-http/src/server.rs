@@ -29,6 +29,7 @@ use crate::listen::{Listener, Listeners, Reloads};
 use crate::metrics::HttpMetrics;
 use crate::observe::Observed;
 use crate::report::ExitReport;
+use crate::request_id::RequestIds;
 use crate::routes::Routes;
 use crate::running::Running;
 use crate::serve::{Peers, accept_all};
@@ -75,6 +76,7 @@ pub struct Server {
     limits: Limits,
     lifecycle: Lifecycle,
     access: AccessLog,
+    request_ids: RequestIds,
     clock: Arc<dyn Clock>,
     guards: Guards,
     draining: Draining,
@@ -97,6 +99,7 @@ impl Server {
             limits: Limits::new(),
             lifecycle: Lifecycle::local(),
             access: AccessLog::new(),
+            request_ids: RequestIds::given(),
             clock: Arc::new(SystemClock),
             guards: Guards::new(Deadlines::new()),
             draining: Draining::new(),
@@ -317,6 +320,12 @@ impl Server {
         self
     }
 
+    /// Says what becomes of the header that names a request. Default: [`RequestIds::given`], which sends it back.
+    pub fn request_ids(mut self, ids: RequestIds) -> Self {
+        self.request_ids = ids;
+        self
+    }
+
     /// Measures with this clock, which must run as fast as tokio's: the time limits wait on that. Default:
     /// [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
@@ -498,6 +507,7 @@ impl Server {
         let (router, table) = self.routes.into_parts();
         let mut shared = Shared::new(table, limits, self.tracer, self.access, self.clock);
         shared.addresses = self.addresses;
+        shared.request_ids = self.request_ids;
         shared.reloads = reloads;
         shared.guards = self.guards.checked()?;
         shared.draining = self.draining;
@@ -548,6 +558,7 @@ impl Shared {
             tracer,
             addresses: Addresses::default(),
             access,
+            request_ids: RequestIds::off(),
             phase: PhaseCell::new(),
             closing: CancellationToken::new(),
             draining: Draining::new(),

@@ -1,12 +1,14 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use cortex_core::Clock;
 use cortex_trace::Tracer;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +20,7 @@ use crate::limits::Limits;
 use crate::listen::Reloads;
 use crate::metrics::HttpMetrics;
 use crate::report::Cut;
+use crate::request_id::RequestIds;
 use crate::serve::Peers;
 use crate::table::RouteTable;
 
@@ -30,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) tracer: Tracer,
     pub(crate) addresses: Addresses,
     pub(crate) access: AccessLog,
+    pub(crate) request_ids: RequestIds,
     pub(crate) phase: PhaseCell,
     /// No new connection; those that are open end after their requests.
     pub(crate) closing: CancellationToken,
@@ -115,6 +119,8 @@ pub(crate) struct Conn {
     /// A request body was left unread: the client may still be sending.
     unread: AtomicBool,
     expired: AtomicU8,
+    /// What woke who waited for a handler, for the next one that has to be waited for.
+    timer: Mutex<Option<Pin<Box<Sleep>>>>,
     /// The connection is older than it is to be: the next response is its last one.
     retired: AtomicBool,
     tls: bool,
@@ -151,6 +157,7 @@ impl Conn {
             upgraded: OnceLock::new(),
             unread: AtomicBool::new(false),
             expired: AtomicU8::new(0),
+            timer: Mutex::new(None),
             retired: AtomicBool::new(false),
             tls: false,
         }
@@ -248,6 +255,19 @@ impl Conn {
 
     pub(crate) fn is_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take_timer(&self) -> Option<Pin<Box<Sleep>>> {
+        self.timer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn keep_timer(&self, timer: Pin<Box<Sleep>>) {
+        let other = self
+            .timer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(timer);
+        drop(other);
     }
 
     pub(crate) fn expire(&self, limit: Expired) {

@@ -2,15 +2,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::routing::get;
 use cortex_http::{Routes, Server};
 use cortex_metrics::Registry;
 use cortex_testkit::CountingAllocator;
 use cortex_trace::{AlwaysOff, ParentBased, Tracer};
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
 use tower_service::Service;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
@@ -23,7 +25,10 @@ where
     S: Service<Request<Body>, Response = Response<B>, Error: std::fmt::Debug>,
     B: HttpBody<Error: std::fmt::Debug> + Unpin,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     let mut call = || {
         runtime.block_on(async {
             let response = service.call(request()).await.unwrap();
@@ -39,20 +44,32 @@ where
     usage.allocations
 }
 
+/// Makes requests as hyper does: what they consist of is part of the bytes that were read.
 fn get_of(
     path: &'static str,
     headers: &'static [(&'static str, &'static str)],
 ) -> impl Fn() -> Request<Body> {
+    let read = Bytes::copy_from_slice(path.as_bytes());
     move || {
-        let request = headers.iter().fold(Request::get(path), |request, (name, value)| {
+        let uri = Uri::from_maybe_shared(read.clone()).unwrap();
+        let request = headers.iter().fold(Request::get(uri), |request, (name, value)| {
             request.header(*name, *value)
         });
         request.body(Body::empty()).unwrap()
     }
 }
 
+/// Is not ready at once, as hardly any real handler is.
+async fn waits() -> &'static str {
+    tokio::task::yield_now().await;
+    "one"
+}
+
 #[test]
 fn a_request_that_is_not_sampled_allocates_what_the_router_does() {
+    // As a service does that logs: what is neither slow nor failed has no line.
+    let subscriber = tracing_subscriber::registry().with(LevelFilter::INFO);
+    let _logging = tracing::subscriber::set_default(subscriber);
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
     for (path, headers) in [
         ("/", &[] as &[_]),
@@ -69,10 +86,10 @@ fn a_request_that_is_not_sampled_allocates_what_the_router_does() {
         let request = get_of(path, headers);
         let bare = Router::new()
             .route("/", get(async || "hello"))
-            .route("/users/{id}", get(async || "one"));
+            .route("/users/{id}", get(waits));
         let routes = Routes::new()
             .route("/", get(async || "hello"))
-            .route("/users/{id}", get(async || "one"));
+            .route("/users/{id}", get(waits));
         let tracer = Tracer::builder("shop")
             .sampler(ParentBased::root(AlwaysOff))
             .build()

@@ -1,11 +1,14 @@
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cortex_core::Deadline;
-use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart, Value};
+use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart, Tracer, Value};
 use http::request::Parts;
-use http::{Request, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 
 use crate::guard::{AdmissionRequest, Permits, Refused};
 use crate::lifecycle::Phase;
@@ -30,45 +33,35 @@ pub(crate) struct Exchange {
     bytes_out: u64,
     route: u16,
     method: u8,
+    request_id: Option<HeaderValue>,
     /// Only when the access log may want it.
-    path: Option<Box<str>>,
+    logged: Option<Logged>,
     permits: Permits,
 }
 
+/// What the access log says of a request beside what everybody wants to know. None of it is copied: a line is written for
+/// few requests.
+#[derive(Debug)]
+struct Logged {
+    target: Option<PathAndQuery>,
+    version: Version,
+    answered: Option<Instant>,
+}
+
 impl Exchange {
-    pub(crate) fn begin<B>(conn: &Arc<Conn>, request: &Request<B>) -> Self {
+    pub(crate) fn begin<B>(conn: &Arc<Conn>, request: &mut Request<B>) -> Self {
         let shared = &conn.shared;
         let started = shared.clock.now();
+        let route = shared.table.find(request.uri().path());
+        // A sampler is the user's code.
+        let span = catch_unwind(AssertUnwindSafe(|| begin_span(conn, request, route, started)));
+        let span = span.unwrap_or_else(|payload| without_span(request, started, payload));
+        let logged =
+            !shared.access.is_off() && tracing::enabled!(target: "cortex_http::access", tracing::Level::INFO);
         conn.begin();
         if let Some(metrics) = &shared.metrics {
             metrics.active.inc();
         }
-        let (path, method) = (request.uri().path(), request.method());
-        let route = shared.table.find(path);
-        let target = request
-            .uri()
-            .path_and_query()
-            .map_or(path, http::uri::PathAndQuery::as_str);
-        let start = ServerStart {
-            method,
-            path: target,
-            start: started,
-        };
-        let mut span = if route == 0 {
-            shared.tracer.server(request.headers(), start)
-        } else {
-            let label = shared.table.label(route);
-            shared.tracer.server_on_route(request.headers(), start, label)
-        };
-        if conn.is_tls() && span.is_recording() {
-            span.set_attribute("url.scheme", Value::constant("https"));
-        }
-        span.record_request_line(request.uri(), request.version());
-        if let Some(peer) = conn.peer() {
-            shared.addresses.record(&mut span, peer, request.headers());
-        }
-        let logged =
-            !shared.access.is_off() && tracing::enabled!(target: "cortex_http::access", tracing::Level::INFO);
         Self {
             conn: Arc::clone(conn),
             captured: span.captured(),
@@ -77,8 +70,13 @@ impl Exchange {
             status: None,
             bytes_out: 0,
             route,
-            method: method_index(method),
-            path: logged.then(|| path.into()),
+            method: method_index(request.method()),
+            request_id: shared.request_ids.name(request.headers_mut()),
+            logged: logged.then(|| Logged {
+                target: request.uri().path_and_query().cloned(),
+                version: request.version(),
+                answered: None,
+            }),
             permits: Permits::default(),
         }
     }
@@ -131,8 +129,15 @@ impl Exchange {
         !limit.is_zero()
     }
 
-    pub(crate) fn answer(&mut self, status: u16) {
-        self.status = Some(status);
+    /// Takes note of the head of the response, which bears the request's id.
+    pub(crate) fn answer<B>(&mut self, response: &mut Response<B>) {
+        self.status = Some(response.status().as_u16());
+        if let Some(id) = &self.request_id {
+            self.conn.shared.request_ids.answer(id, response.headers_mut());
+        }
+        if let Some(logged) = &mut self.logged {
+            logged.answered = Some(self.conn.shared.clock.now());
+        }
         if !self.permits.are_none() {
             let now = self.conn.shared.clock.now();
             self.permits.answered(now.saturating_duration_since(self.started));
@@ -143,11 +148,8 @@ impl Exchange {
         self.bytes_out += bytes as u64;
     }
 
-    pub(crate) fn panicked(&self, payload: &(dyn std::any::Any + Send)) {
-        let message = payload.downcast_ref::<&str>().copied();
-        let message = message
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("?");
+    pub(crate) fn panicked(&self, payload: &(dyn Any + Send)) {
+        let message = message(payload);
         let route = &**self.conn.shared.table.label(self.route);
         let _guard = self.attach();
         tracing::error!(
@@ -196,25 +198,92 @@ impl Exchange {
                 bytes: self.bytes_out,
             });
         }
-        if let Some(path) = self.path.take()
+        if let Some(logged) = self.logged.take()
             && shared
                 .access
                 .wants(&self.captured.context(), outcome, status, took)
         {
-            let _guard = self.attach();
-            tracing::info!(
-                target: "cortex_http::access",
-                method = method_name(self.method),
-                route = &**shared.table.label(self.route),
-                path = &*path,
-                status,
-                outcome = outcome.as_str(),
-                duration_ms = took.as_secs_f64() * 1e3,
-                bytes_out = self.bytes_out,
-                "request"
-            );
+            self.log(&logged, outcome, status, took);
         }
         self.conn.end(end);
+    }
+
+    #[cold]
+    fn log(&self, logged: &Logged, outcome: Outcome, status: u16, took: Duration) {
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let to_head = logged
+            .answered
+            .map(|at| millis(at.saturating_duration_since(self.started)));
+        let request_id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
+        let _guard = self.attach();
+        tracing::info!(
+            target: "cortex_http::access",
+            method = method_name(self.method),
+            route = &**self.conn.shared.table.label(self.route),
+            path = logged.target.as_ref().map_or("*", PathAndQuery::path),
+            protocol = protocol(logged.version),
+            status,
+            outcome = outcome.as_str(),
+            duration_ms = millis(took),
+            head_ms = to_head,
+            bytes_out = self.bytes_out,
+            peer = self.conn.peer().map(tracing::field::display),
+            request_id,
+            "request"
+        );
+    }
+}
+
+fn begin_span<B>(conn: &Conn, request: &Request<B>, route: u16, started: Instant) -> ServerSpan {
+    let shared = &conn.shared;
+    let start = start(request, started);
+    let mut span = if route == 0 {
+        shared.tracer.server(request.headers(), start)
+    } else {
+        let label = shared.table.label(route);
+        shared.tracer.server_on_route(request.headers(), start, label)
+    };
+    if span.is_recording() {
+        if conn.is_tls() {
+            span.set_attribute("url.scheme", Value::constant("https"));
+        }
+        span.record_request_line(request.uri(), request.version());
+        if let Some(peer) = conn.peer() {
+            shared.addresses.record(&mut span, peer, request.headers());
+        }
+    }
+    span
+}
+
+/// Makes the span of a request whose tracer has panicked: it passes on what the caller says, and records nothing.
+#[cold]
+fn without_span<B>(request: &Request<B>, started: Instant, payload: Box<dyn Any + Send>) -> ServerSpan {
+    tracing::error!(panic = message(&*payload), "the tracer panicked");
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    Tracer::propagate_only().server(request.headers(), start(request, started))
+}
+
+fn start<B>(request: &Request<B>, started: Instant) -> ServerStart<'_> {
+    let uri = request.uri();
+    ServerStart {
+        method: request.method(),
+        path: uri.path_and_query().map_or(uri.path(), PathAndQuery::as_str),
+        start: started,
+    }
+}
+
+fn message(payload: &(dyn Any + Send)) -> &str {
+    let message = payload.downcast_ref::<&str>().copied();
+    message
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("?")
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
     }
 }
 

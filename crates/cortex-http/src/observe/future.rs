@@ -144,9 +144,22 @@ fn poll_deadline(exchange: &Exchange, timer: &mut Option<Pin<Box<Sleep>>>, cx: &
     let Some(deadline) = exchange.captured().context().deadline() else {
         return Poll::Pending;
     };
-    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.instant().into())));
-    // A handler that uses up the budget of its task each time would never let its timer be seen.
-    pin!(tokio::task::unconstrained(timer.as_mut())).poll(cx)
+    let until = deadline.instant().into();
+    let timer = timer.get_or_insert_with(|| {
+        let kept = exchange.conn().take_timer();
+        kept.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(until)))
+    });
+    loop {
+        // One of an earlier request wakes too early once, which costs less than to set it for each request.
+        if timer.deadline() > until || timer.is_elapsed() && timer.deadline() < until {
+            timer.as_mut().reset(until);
+        }
+        // A handler that uses up the budget of its task each time would never let its timer be seen.
+        ready!(pin!(tokio::task::unconstrained(timer.as_mut())).poll(cx));
+        if timer.deadline() >= until {
+            return Poll::Ready(());
+        }
+    }
 }
 
 /// Drops a handler that is too late, wherever it waits.
@@ -161,7 +174,7 @@ fn stop(app: &mut Pin<&mut Option<AppFuture>>, exchange: &Exchange) {
 fn whole(mut lease: Lease, mut response: Response<()>) -> Response<ResponseBody> {
     let status = response.status();
     let exchange = lease.exchange_mut();
-    exchange.answer(status.as_u16());
+    exchange.answer(&mut response);
     if !exchange.upgrades(status) {
         dress(exchange, response.headers_mut());
     }
@@ -218,7 +231,7 @@ fn refuse(mut lease: Lease, refused: &Refused, unread: bool) -> Response<Respons
     if unread {
         close_after(exchange, response.headers_mut());
     }
-    exchange.answer(response.status().as_u16());
+    exchange.answer(&mut response);
     exchange.finish(refused.outcome());
     response.map(|body| ResponseBody::own(lease, body))
 }
@@ -232,7 +245,7 @@ fn preflight(mut lease: Lease, unread: bool) -> Response<ResponseBody> {
         exchange.conn().leave_unread();
         close_after(exchange, response.headers_mut());
     }
-    exchange.answer(response.status().as_u16());
+    exchange.answer(&mut response);
     *lease.place_mut().project().head_only = false;
     response.map(|body| ResponseBody::own(lease, body))
 }

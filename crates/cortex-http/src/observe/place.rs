@@ -31,7 +31,7 @@ pin_project! {
         pub(super) stream: Option<Box<EventStream>>,
         pub(super) breach: Option<Arc<Breach>>,
         pub(super) answer: Option<Answer>,
-        // Made when the handler waits for the first time: most answer at once.
+        // Taken when the handler waits for the first time: many answer at once.
         pub(super) timer: Option<Pin<Box<Sleep>>>,
         pub(super) head_only: bool,
         // A body was refused without a look at it.
@@ -127,7 +127,9 @@ impl Place {
         *this.stream = None;
         *this.breach = None;
         *this.answer = None;
-        *this.timer = None;
+        if let (Some(timer), Some(exchange)) = (this.timer.take(), &this.exchange) {
+            exchange.conn().keep_timer(timer);
+        }
         *this.unread = false;
         *this.exchange = None;
     }

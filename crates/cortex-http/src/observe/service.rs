@@ -68,9 +68,9 @@ where
         Poll::Ready(Ok(())) // a router is always ready
     }
 
-    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+    fn call(&mut self, mut request: Request<B>) -> ResponseFuture {
         let head_only = request.method() == Method::HEAD;
-        let mut lease = Lease::new(Exchange::begin(&self.conn, &request), head_only);
+        let mut lease = Lease::new(Exchange::begin(&self.conn, &mut request), head_only);
         let (mut head, body) = request.into_parts();
         // hyper leaves this in requests that ask for an upgrade, and nothing in others: those cost no allocation.
         if head.extensions.get::<OnUpgrade>().is_some() {

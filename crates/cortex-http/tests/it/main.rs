@@ -1,5 +1,6 @@
 //! The service on real sockets.
 
+mod access;
 mod addresses;
 mod admin;
 mod age;
