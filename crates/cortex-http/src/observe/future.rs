@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 
 use super::event_stream::EventStream;
 use super::exchange::Exchange;
-use super::place::{HAS_EXCHANGE, Lease};
+use super::place::{HAS_EXCHANGE, Lease, guarded};
 use super::request_body::Breach;
 use super::response_body::ResponseBody;
 use crate::guard::{Refused, problem};
@@ -165,10 +165,7 @@ fn poll_deadline(exchange: &Exchange, timer: &mut Option<Pin<Box<Sleep>>>, cx: &
 /// Drops a handler that is too late, wherever it waits.
 #[cold]
 fn stop(app: &mut Pin<&mut Option<AppFuture>>, exchange: &Exchange) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| app.set(None))) {
-        exchange.panicked(&*payload);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-    }
+    guarded(exchange, || app.set(None));
 }
 
 fn whole(mut lease: Lease, mut response: Response<()>) -> Response<ResponseBody> {

@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -118,10 +119,12 @@ impl Place {
     fn clear(self: Pin<&mut Self>) {
         let mut this = self.project();
         if this.app.is_some() || this.body.is_some() || this.verdict.is_some() {
-            let _guard = this.exchange.as_ref().map(Exchange::attach);
-            *this.verdict = None;
-            this.app.set(None);
-            *this.body = None;
+            // The user's destructors: one that panics must not take others along, nor the connection.
+            let exchange = this.exchange.as_ref().expect(HAS_EXCHANGE);
+            let _guard = exchange.attach();
+            guarded(exchange, || *this.verdict = None);
+            guarded(exchange, || this.app.set(None));
+            guarded(exchange, || *this.body = None);
         }
         *this.own = None;
         *this.stream = None;
@@ -132,6 +135,15 @@ impl Place {
         }
         *this.unread = false;
         *this.exchange = None;
+    }
+}
+
+/// Runs the user's code, whose panic is told.
+#[inline]
+pub(super) fn guarded(exchange: &Exchange, run: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+        exchange.panicked(&*payload);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cortex_compress::CompressError;
 use http_body::{Body, Frame, SizeHint};
 
-use super::place::Lease;
+use super::place::{Lease, guarded};
 use crate::outcome::Outcome;
 
 /// The body of every response: it ends the request's measurement when its last frame is handed over, or when it is
@@ -80,7 +80,7 @@ impl ResponseBody {
 fn drop_body(lease: &mut Lease) {
     let (body, exchange) = lease.place_mut().body();
     let _guard = exchange.attach();
-    *body = None;
+    guarded(exchange, || *body = None);
 }
 
 impl Body for ResponseBody {

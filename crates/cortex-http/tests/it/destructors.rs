@@ -181,3 +181,43 @@ async fn a_body_that_was_sent_and_one_that_is_never_asked() {
     }
     service.close().await;
 }
+
+/// A body of one chunk whose destructor has a bug.
+struct PanicsAtTheEnd(Option<Bytes>);
+
+impl Stream for PanicsAtTheEnd {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.take().map(Ok))
+    }
+}
+
+impl Drop for PanicsAtTheEnd {
+    fn drop(&mut self) {
+        panic!("a bug of the destructor")
+    }
+}
+
+#[tokio::test]
+async fn one_that_panics_does_not_end_the_connection() {
+    let body = || Body::from_stream(PanicsAtTheEnd(Some(Bytes::from_static(b"whole"))));
+    let routes = Routes::new().route("/", get(async move || body()));
+    let running = Server::new(routes).start("127.0.0.1:0").await.unwrap();
+    let mut socket = TcpStream::connect(running.local_addr()).await.unwrap();
+    for connection in ["keep-alive", "close"] {
+        let request = format!("GET / HTTP/1.1\r\nhost: test\r\nconnection: {connection}\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let (mut answer, mut byte) = (String::new(), [0]);
+        while !answer.ends_with("\r\n0\r\n\r\n") {
+            assert_eq!(socket.read(&mut byte).await.unwrap(), 1, "{answer}");
+            answer.push(char::from(byte[0]));
+        }
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("whole"),
+            "{answer}"
+        );
+    }
+    running.shutdown();
+    assert_eq!(running.join().await.code(), 0);
+}
