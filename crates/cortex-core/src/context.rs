@@ -127,6 +127,24 @@ impl Context {
         }
     }
 
+    /// Returns this context without a deadline: for work that goes on once its caller has been answered, such as the rest
+    /// of a stream, or what is done in the background.
+    ///
+    /// ```
+    /// use cortex_core::{Clock, Context, Deadline, SystemClock};
+    ///
+    /// let context = Context::new().with_deadline(Deadline::at(SystemClock.now()));
+    /// assert_eq!(context.without_deadline(), Context::new());
+    /// ```
+    #[must_use]
+    #[inline]
+    pub const fn without_deadline(self) -> Self {
+        Self {
+            deadline: None,
+            ..self
+        }
+    }
+
     /// Returns the trace this work belongs to.
     #[inline]
     pub const fn trace_id(&self) -> Option<TraceId> {

@@ -12,8 +12,12 @@ use crate::error::{Error, ErrorKind};
 /// The deadline stands in the request's [`Context`](cortex_core::Context), so that everything below the handler knows
 /// it: a call to another service gives up in time, and hands on what is left. When it passes, the handler's future is
 /// dropped where it waits, and so is what it holds; code that never waits cannot be stopped. If it was waiting for the
-/// rest of the request's body, the client was too slow, and the answer is 408. A response that has begun goes on, bounded
-/// by [`Limits::write_stall`](crate::Limits::write_stall).
+/// rest of the request's body, the client was too slow, and the answer is 408.
+///
+/// A response that has begun goes on, bounded by [`Limits::write_stall`](crate::Limits::write_stall) alone: its body is
+/// made in a context without a deadline, so that a stream of events can call other services for as long as it lasts. What
+/// the handler has spawned keeps the deadline, unless it is given
+/// [`Context::without_deadline`](cortex_core::Context::without_deadline).
 ///
 /// A client that knows until when it waits says so in milliseconds, `x-request-timeout-ms: 1500`, or as gRPC does in
 /// `grpc-timeout`, which counts in requests of a `content-type` of gRPC over HTTP/2. It can only say less than

@@ -129,9 +129,14 @@ impl Exchange {
         !limit.is_zero()
     }
 
-    /// Takes note of the head of the response, which bears the request's id.
+    /// Takes note of the head of the response, which bears the request's id. It is what the deadline was about: the body
+    /// goes on without one.
     pub(crate) fn answer<B>(&mut self, response: &mut Response<B>) {
         self.status = Some(response.status().as_u16());
+        let context = self.captured.context();
+        if context.deadline().is_some() {
+            self.captured = std::mem::take(&mut self.captured).with_context(context.without_deadline());
+        }
         if let Some(id) = &self.request_id {
             self.conn.shared.request_ids.answer(id, response.headers_mut());
         }

@@ -1,7 +1,9 @@
 //! What stands before the router: admissions, deadlines, bounds; and what answers bear.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -234,6 +236,40 @@ async fn a_client_says_how_long_it_waits_and_the_handler_knows() {
     assert_eq!(body(&ask(Deadlines::off(), "30000").await), "none");
     // Its time is up already: the handler does not run.
     assert!(ask(Deadlines::new(), "0").await.starts_with("HTTP/1.1 504"));
+}
+
+/// Says once whether there is a deadline in the context that it is polled in.
+struct Says(bool);
+
+impl futures_core::Stream for Says {
+    type Item = Result<String, std::convert::Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+        let deadline = cortex_core::Context::current().deadline();
+        let last = std::mem::replace(&mut self.0, true);
+        Poll::Ready((!last).then(|| Ok(format!("in the body: {}", deadline.is_some()))))
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_is_about_the_head_and_the_body_runs_without_one() {
+    let routes = Routes::new().route(
+        "/",
+        get(async || {
+            let deadline = cortex_core::Context::current().deadline();
+            let header = [("x-deadline", if deadline.is_some() { "yes" } else { "no" })];
+            (header, Body::from_stream(Says(false)))
+        }),
+    );
+    let running = Server::new(routes).start("127.0.0.1:0").await.unwrap();
+    for asked in ["", "x-request-timeout-ms: 50000\r\n"] {
+        let mut socket = TcpStream::connect(running.local_addr()).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{asked}\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_to_end(&mut socket).await;
+        assert_eq!(header(&answer, "x-deadline"), Some("yes"));
+        assert!(answer.contains("in the body: false"), "{answer}");
+    }
 }
 
 #[tokio::test]
