@@ -13,7 +13,8 @@ use crate::outcome::Outcome;
 /// Decides whether a request gets to its handler: a limit on rate, on concurrency, on load, a breaker.
 ///
 /// [`Server::admission`](crate::Server::admission) takes any number; each request asks them in the order of their
-/// [`stage`](Self::stage) until one refuses. The probes of the admin port ask none.
+/// [`stage`](Self::stage) until one refuses. The probes of the admin port ask none, nor do requests whose
+/// [deadline](crate::Deadlines) is over when they come.
 ///
 /// It decides at once and never waits: what waits here holds memory and a socket for a client that may be gone, and
 /// hides the overload from the load balancer, which could send the request elsewhere. So there is no future, and what
@@ -228,7 +229,7 @@ impl<'a> AdmissionRequest<'a> {
         self.now
     }
 
-    /// Returns the trace that it belongs to.
+    /// Returns the trace that it belongs to, with its deadline.
     pub const fn context(&self) -> Context {
         self.context
     }

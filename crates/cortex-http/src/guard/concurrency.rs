@@ -53,8 +53,9 @@ impl ConcurrencyLimit {
     /// multiplicative decrease.
     ///
     /// It starts at the least. A response whose head came in time raises it by one, if at least half of the limit was
-    /// in use when its request came; one that came too late, or not by the deadline, lowers it by a tenth. Requests that
-    /// a client cancelled in time, that panicked or that another admission refused say nothing.
+    /// in use when its request came; one that came too late lowers it by a tenth, as one does that was given up after the
+    /// target. Requests that ended before it without a response say nothing, because their client left or gave them no
+    /// more time, nor do those that panicked or that another admission refused.
     ///
     /// # Panics
     ///
@@ -122,7 +123,8 @@ impl Adaptive {
     /// Says whether a response began too late; nothing where none shows how loaded the service is.
     fn is_late(&self, completion: &Completion) -> Option<bool> {
         match (completion.outcome, completion.latency) {
-            (Outcome::Deadline, _) => Some(true),
+            // Clients choose deadlines: one that is shorter than the target shows nothing.
+            (Outcome::Deadline, _) => (completion.duration > self.target).then_some(true),
             // Of the last two, the body of the request was what took so long.
             (
                 Outcome::Shed | Outcome::RateLimited | Outcome::Panic | Outcome::Timeout | Outcome::TooLarge,
@@ -210,7 +212,15 @@ mod tests {
         for (completion, after) in [
             (fast, 50), // one of fifty says nothing about more
             (slow, 45),
+            (Completion::new(Outcome::Deadline, target * 2), 40),
             (Completion::new(Outcome::Deadline, Duration::ZERO), 40),
+            (
+                Completion {
+                    latency: Some(target),
+                    ..Completion::new(Outcome::Deadline, target)
+                },
+                40,
+            ),
             (Completion::new(Outcome::ClientCancel, target), 40),
             (Completion::new(Outcome::ClientCancel, target * 2), 36),
             (Completion::new(Outcome::Panic, target * 2), 36),

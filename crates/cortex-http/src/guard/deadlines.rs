@@ -21,7 +21,8 @@ use crate::error::{Error, ErrorKind};
 ///
 /// A client that knows until when it waits says so in milliseconds, `x-request-timeout-ms: 1500`, or as gRPC does in
 /// `grpc-timeout`, which counts in requests of a `content-type` of gRPC over HTTP/2. It can only say less than
-/// [`max`](Self::max); what cannot be read is ignored. A request without time is answered without running its handler.
+/// [`max`](Self::max); what cannot be read is ignored. A request without time is answered without running its handler, and without asking
+/// an [`Admission`](crate::Admission).
 ///
 /// # Performance
 ///

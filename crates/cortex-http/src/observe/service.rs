@@ -135,16 +135,19 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
 }
 
 /// Says how a request is refused that must not get to its handler.
+///
+/// The deadline comes first: whatever is asked about the request runs under it, and one that is over on arrival takes
+/// nothing from others, neither a place nor a token.
 #[inline]
 fn guard(exchange: &mut Exchange, head: &Parts, has_body: bool) -> Result<(), Refused> {
-    if !exchange.conn().shared.guards.admissions().is_empty() {
-        admit(exchange, head)?;
-    }
     let limit = exchange.conn().shared.guards.deadlines.find(head);
     if let Some(limit) = limit
         && !exchange.limit(limit)
     {
         return Err(Refused::of(Outcome::Deadline));
+    }
+    if !exchange.conn().shared.guards.admissions().is_empty() {
+        admit(exchange, head)?;
     }
     if has_body && declared_length(&head.headers) > exchange.conn().shared.limits.body_bytes {
         return Err(Refused::of(Outcome::TooLarge));

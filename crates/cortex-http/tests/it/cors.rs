@@ -1,10 +1,9 @@
 //! Requests from pages of other origins.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::routing::{get, options};
-use cortex_http::{ConcurrencyLimit, Deadlines, Limits, Routes, Running, Server};
+use cortex_http::{ConcurrencyLimit, Limits, Routes, Running, Server};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method};
 use tokio::io::AsyncWriteExt;
@@ -12,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::support::{Shop, read_to_end};
+use crate::support::{Shop, read_to_end, until};
 
 const SHOP: &str = "https://shop.example";
 
@@ -76,8 +75,7 @@ async fn a_preflight_is_answered_without_the_router_and_counted() {
 async fn every_answer_says_who_may_read_it_also_one_in_place_of_a_handler() {
     let limit = Arc::new(ConcurrencyLimit::fixed(1));
     let shop = Shop::with(Limits::new().body_bytes(10), |server| {
-        let deadlines = Deadlines::new().limit(Duration::from_millis(100));
-        let server = server.cors(&rules()).deadlines(deadlines);
+        let server = server.cors(&rules());
         server.admission(Arc::clone(&limit))
     })
     .await;
@@ -85,14 +83,12 @@ async fn every_answer_says_who_may_read_it_also_one_in_place_of_a_handler() {
         ("GET /", "", 200),
         ("GET /nowhere", "", 404),
         ("GET /panic", "", 500),
-        ("GET /stuck", "", 504),
+        ("GET /stuck", "x-request-timeout-ms: 10\r\n", 504),
         ("POST /echo", "content-length: 11\r\n", 413),
     ];
     for (line, more, status) in asked {
         for (origin, allowed) in [(SHOP, SHOP), ("https://evil.example", "")] {
-            while limit.in_flight() > 0 {
-                tokio::task::yield_now().await;
-            }
+            until("there is room", || limit.in_flight() == 0).await;
             let answer = ask(&shop.running, line, &(from(origin) + more)).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
             assert_eq!(header(&answer, "access-control-allow-origin"), allowed, "{line}");
@@ -104,9 +100,7 @@ async fn every_answer_says_who_may_read_it_also_one_in_place_of_a_handler() {
         .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
         .unwrap();
-    while limit.in_flight() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("its place is taken", || limit.in_flight() == 1).await;
     let answer = ask(&shop.running, "GET /", &from(SHOP)).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert_eq!(header(&answer, "access-control-allow-origin"), SHOP);
@@ -165,14 +159,18 @@ async fn rules_may_wait_up_to_the_deadline_and_panic() {
             .route("/", get(|| async { "hello" }))
             .route("/never", get(|| async { "never" }))
     };
-    let deadlines = Deadlines::new().limit(Duration::from_millis(100));
-    let server = Server::new(routes()).cors(&waits).deadlines(deadlines);
+    let server = Server::new(routes()).cors(&waits);
     let running = server.start("127.0.0.1:0").await.unwrap();
     let answer = ask(&running, "GET /", &from(SHOP)).await;
     asked.notified().await;
     assert!(answer.ends_with("hello"), "{answer}");
     assert_eq!(header(&answer, "access-control-allow-origin"), SHOP);
-    let answer = ask(&running, "GET /never", &from(SHOP)).await;
+    let answer = ask(
+        &running,
+        "GET /never",
+        &(from(SHOP) + "x-request-timeout-ms: 10\r\n"),
+    )
+    .await;
     assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
     let answer = ask(&running, "GET /", &from("https://panics.example")).await;
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-use crate::support::{Shop, read_to_end, read_until};
+use crate::support::{Shop, read_to_end, read_until, until};
 
 fn outcome(outcome: &str) -> String {
     format!(r#"http_server_request_outcomes_total{{outcome="{outcome}"}}"#)
@@ -70,9 +70,7 @@ async fn what_exceeds_the_concurrency_is_refused_at_once_until_there_is_room() {
 
     shop.gates.release.notify_one();
     read_until(&mut first, "released").await;
-    while limit.in_flight() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("there is room", || limit.in_flight() == 0).await;
     assert!(shop.get("/").await.starts_with("HTTP/1.1 200"));
     shop.until_metric(&outcome("shed"), 3.0).await;
     shop.close().await;
@@ -94,9 +92,7 @@ async fn a_request_is_in_flight_until_its_body_was_sent_or_its_client_left() {
     socket.write_all(request("/stuck").as_bytes()).await.unwrap();
     shop.gates.entered.notified().await;
     drop(socket);
-    while limit.in_flight() > 0 {
-        tokio::task::yield_now().await;
-    }
+    until("all places are free", || limit.in_flight() == 0).await;
     shop.close().await;
 }
 
@@ -163,9 +159,7 @@ async fn an_admission_hears_how_each_request_ended_and_its_panic_is_a_500() {
     assert!(shop.get("/users/7").await.ends_with("\r\n\r\n7"));
     shop.until_metric(&outcome("ok"), 1.0).await;
     assert!(shop.get("/users/7").await.ends_with("\r\n\r\n7"));
-    while told.ok.load(Ordering::Relaxed) < 2 {
-        tokio::task::yield_now().await;
-    }
+    until("both are told of", || told.ok.load(Ordering::Relaxed) == 2).await;
     shop.close().await;
 
     let shop = Shop::with(Limits::new(), |server| {
@@ -236,6 +230,48 @@ async fn a_client_says_how_long_it_waits_and_the_handler_knows() {
     assert_eq!(body(&ask(Deadlines::off(), "30000").await), "none");
     // Its time is up already: the handler does not run.
     assert!(ask(Deadlines::new(), "0").await.starts_with("HTTP/1.1 504"));
+}
+
+/// Lets all in, and counts them.
+#[derive(Default)]
+struct Asked(AtomicU64);
+
+impl Admission for Asked {
+    fn admit(&self, request: &AdmissionRequest<'_>) -> Result<Permit, Refused> {
+        assert!(request.context().deadline().is_some());
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Permit::untracked())
+    }
+}
+
+#[tokio::test]
+async fn deadlines_that_clients_choose_too_short_take_nothing_from_others() {
+    let limit = Arc::new(ConcurrencyLimit::adaptive(1..=64, Duration::from_mins(1)));
+    let asked = Arc::new(Asked::default());
+    let shop = Shop::with(Limits::new(), |server| {
+        server.admission(Arc::clone(&limit)).admission(Arc::clone(&asked))
+    })
+    .await;
+    for _ in 0..2 {
+        assert!(shop.get("/").await.starts_with("HTTP/1.1 200"));
+        until("the request is over", || limit.in_flight() == 0).await;
+    }
+    assert_eq!((limit.limit(), asked.0.load(Ordering::Relaxed)), (3, 2));
+    let mut socket = shop.connect().await;
+    for (wait, before) in [(0, 2), (1, 2), (1, 3)] {
+        let request = format!("GET /stuck HTTP/1.1\r\nhost: a\r\nx-request-timeout-ms: {wait}\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_until(&mut socket, "}").await;
+        assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+        assert_eq!(
+            asked.0.load(Ordering::Relaxed),
+            before + u64::from(wait > 0),
+            "{wait} ms"
+        );
+        until("the request is over", || limit.in_flight() == 0).await;
+        assert_eq!(limit.limit(), 3, "{wait} ms");
+    }
+    shop.close().await;
 }
 
 /// Says once whether there is a deadline in the context that it is polled in.
