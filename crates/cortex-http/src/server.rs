@@ -207,7 +207,8 @@ impl Server {
     /// `OPTIONS` that is no preflight gets to its handler, unlike behind tower-http's own middleware.
     ///
     /// Every answer bears the headers, also one in place of a handler: a page that is refused with 429 can read that and
-    /// wait, and need not take it for a broken network. For `Retry-After` to be readable, expose that header.
+    /// wait, and need not take it for a broken network. For `Retry-After` to be readable, expose that header. Rules
+    /// that wait for somebody may do so until the deadline of the request; one that is refused does not wait for them.
     ///
     /// # Panics
     ///

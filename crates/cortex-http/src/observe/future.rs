@@ -89,12 +89,19 @@ impl Future for ResponseFuture {
 /// Runs the handler, whose body takes its place, until there is something to answer.
 fn poll_answer(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Answer>> {
     let place = lease.place_mut().project();
-    let (verdict, mut app, exchange) = (place.verdict, place.app, place.exchange);
+    let (asked, mut app, exchange) = (place.verdict, place.app, place.exchange);
+    let is_refused = matches!(place.answer, Some(Answer::Refused(_)));
     let exchange = exchange.as_mut().expect(HAS_EXCHANGE);
     let _guard = exchange.attach();
     let polled = catch_unwind(AssertUnwindSafe(|| {
-        if let Some(verdict) = verdict {
-            ready!(verdict.poll(cx));
+        if let Some(verdict) = asked
+            && verdict.poll(cx).is_pending()
+        {
+            // A refusal takes no time, whatever its answer would have borne.
+            if !is_refused {
+                return Poll::Pending;
+            }
+            *asked = None;
         }
         match app.as_mut().as_pin_mut() {
             Some(app) => app.poll(cx).map(Some),

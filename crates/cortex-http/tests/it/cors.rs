@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::routing::{get, options};
-use cortex_http::{ConcurrencyLimit, Limits, Routes, Running, Server};
+use cortex_http::{ConcurrencyLimit, Deadlines, Limits, Routes, Running, Server};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method};
 use tokio::io::AsyncWriteExt;
@@ -174,6 +174,20 @@ async fn rules_may_wait_up_to_the_deadline_and_panic() {
     assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
     let answer = ask(&running, "GET /", &from("https://panics.example")).await;
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+
+    // Nobody waits for the rules to be told that there is no room.
+    let limit = ConcurrencyLimit::fixed(0);
+    let server = Server::new(routes())
+        .cors(&waits)
+        .deadlines(Deadlines::off())
+        .admission(limit);
+    let full = server.start("127.0.0.1:0").await.unwrap();
+    for path in ["/never", "/"] {
+        let answer = ask(&full, &format!("GET {path}"), &from(SHOP)).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert_eq!(header(&answer, "access-control-allow-origin"), "");
+        assert_eq!(header(&answer, "retry-after"), "1");
+    }
 
     let panics = CorsLayer::new().allow_origin(AllowOrigin::predicate(|_, _| panic!("seeded")));
     let server = Server::new(routes()).cors(&panics);
