@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,9 @@ use super::{Admission, AdmissionRequest, AdmissionStage, Permit, Refused};
 ///
 /// Refusing costs a small part of what most handlers do, so that those who are served are served in time. It cannot
 /// help against a handler that blocks its worker: that one is to be mended.
+///
+/// Without the task, because the runtime has ended or has no timer, nobody knows how late anything is: it lets all in, and
+/// warns of it once.
 ///
 /// Put a [`ConcurrencyLimit`](crate::ConcurrencyLimit) beside it where handlers wait for what has limits of its own.
 ///
@@ -49,7 +52,15 @@ struct Pulse {
     due: AtomicU64,
     /// How late the last one was.
     lag: AtomicU64,
+    /// There will be no further beat, and nobody was told yet.
+    ended: AtomicBool,
 }
+
+/// No beat is due: there was none yet, or there will be none.
+const NEVER: u64 = u64::MAX;
+
+/// What the task holds of its pulse. When it ends, however it does, nothing is due any more.
+struct Heart(Weak<Pulse>);
 
 const BEAT: Duration = Duration::from_millis(25);
 
@@ -57,18 +68,17 @@ impl LoadShed {
     /// Watches this runtime, which is to be the one that serves, and refuses while it is later than `max_lag`; 100 ms
     /// is a lot. The task ends when this is dropped.
     ///
-    /// # Panics
-    ///
-    /// The runtime has no timer: not here but in the task, and nothing is ever refused then.
+    /// Without a timer in the runtime the task panics, and nothing is ever refused.
     pub fn new(runtime: &Handle, max_lag: Duration) -> Self {
         let _guard = runtime.enter();
         let start = tokio::time::Instant::now();
         let pulse = Arc::new(Pulse {
             start: start.into_std(),
-            due: AtomicU64::new(u64::MAX),
+            due: AtomicU64::new(NEVER),
             lag: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
         });
-        let task = runtime.spawn(beat(Arc::downgrade(&pulse), start));
+        let task = runtime.spawn(beat(Heart(Arc::downgrade(&pulse)), start));
         Self {
             pulse,
             max_lag,
@@ -86,20 +96,41 @@ impl LoadShed {
 
     fn lag(&self, now: Instant) -> Duration {
         let pulse = &self.pulse;
+        let due = pulse.due.load(Ordering::Relaxed);
+        if due == NEVER && pulse.ended.swap(false, Ordering::Relaxed) {
+            warn();
+        }
         let now = nanos(now.saturating_duration_since(pulse.start));
-        let overdue = now.saturating_sub(pulse.due.load(Ordering::Relaxed));
+        let overdue = now.saturating_sub(due);
         Duration::from_nanos(overdue.max(pulse.lag.load(Ordering::Relaxed)))
     }
 }
 
-async fn beat(pulse: Weak<Pulse>, start: tokio::time::Instant) {
+#[cold]
+fn warn() {
+    tracing::warn!(
+        "the runtime that LoadShed watches has ended or has no timer: no request is refused for its lag"
+    );
+}
+
+impl Drop for Heart {
+    fn drop(&mut self) {
+        if let Some(pulse) = self.0.upgrade() {
+            pulse.lag.store(0, Ordering::Relaxed);
+            pulse.ended.store(true, Ordering::Relaxed);
+            pulse.due.store(NEVER, Ordering::Relaxed);
+        }
+    }
+}
+
+async fn beat(heart: Heart, start: tokio::time::Instant) {
     let mut due = tokio::time::Instant::now() + BEAT;
     loop {
-        if let Some(pulse) = pulse.upgrade() {
+        if let Some(pulse) = heart.0.upgrade() {
             pulse.due.store(nanos(due - start), Ordering::Relaxed);
         }
         tokio::time::sleep_until(due).await;
-        let Some(pulse) = pulse.upgrade() else { return };
+        let Some(pulse) = heart.0.upgrade() else { return };
         let now = tokio::time::Instant::now();
         pulse.lag.store(nanos(now - due), Ordering::Relaxed);
         due = now + BEAT;
@@ -162,6 +193,51 @@ mod tests {
         assert!(ask(&shed, max_lag).is_ok());
         assert!(ask(&shed, max_lag + BEAT * 2).is_err());
         assert_eq!(format!("{shed:?}"), "LoadShed { max_lag: 100ms, .. }");
+    }
+
+    /// Counts the events of this module.
+    struct Warnings(Arc<AtomicU64>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Warnings {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            let counts =
+                *event.metadata().level() == tracing::Level::WARN && event.metadata().target() == module();
+            self.0.fetch_add(u64::from(counts), Ordering::Relaxed);
+        }
+    }
+
+    fn module() -> &'static str {
+        module_path!().trim_end_matches("::tests")
+    }
+
+    #[test]
+    fn lets_all_in_and_says_so_once_when_its_task_is_gone() {
+        use tokio::runtime::Builder;
+        use tracing_subscriber::layer::SubscriberExt;
+
+        let warnings = Arc::new(AtomicU64::new(0));
+        let subscriber = tracing_subscriber::registry().with(Warnings(Arc::clone(&warnings)));
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let far = Duration::from_hours(1);
+        let ended = |build: &mut Builder, is_watched: bool, before: bool| {
+            let runtime = build.build().unwrap();
+            let shed = LoadShed::new(runtime.handle(), Duration::from_secs(1));
+            if before {
+                runtime.block_on(tokio::task::yield_now());
+                assert_eq!(ask(&shed, far).is_err(), is_watched);
+            }
+            drop(runtime);
+            let said = warnings.load(Ordering::Relaxed);
+            for _ in 0..3 {
+                assert_eq!(ask(&shed, far), Ok(Permit::untracked()));
+            }
+            warnings.load(Ordering::Relaxed) - said
+        };
+        assert_eq!(ended(Builder::new_current_thread().enable_all(), true, true), 1);
+        assert_eq!(ended(Builder::new_current_thread().enable_all(), true, false), 1);
+        // Without a timer its task panics at the first beat.
+        assert_eq!(ended(&mut Builder::new_current_thread(), false, true), 0);
+        assert_eq!(warnings.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -410,29 +410,55 @@ async fn a_key_that_panics_is_a_500_and_a_client_without_one_is_not_limited() {
 
 #[tokio::test]
 async fn a_late_runtime_sheds_requests_but_no_probe() {
-    // Any beat is a little late, so that this runtime is.
-    let shed = LoadShed::new(&Handle::current(), Duration::ZERO);
+    // Another runtime than that of the service, which can then be late and answer the test.
+    let (watched, gate) = (Watched::start(), std::sync::mpsc::channel::<()>());
+    let shed = LoadShed::new(&watched.handle, Duration::from_millis(250));
     let shop = Shop::with(Limits::new(), |server| {
         let admin = Admin::bind("127.0.0.1:0");
         server.admission(shed).admin(admin)
     })
     .await;
-    let refused = async {
-        while !shop
-            .get("/")
+    let answered = async |status: &str| {
+        let line = format!("HTTP/1.1 {status}\r\n");
+        let answered = async { while !shop.get("/").await.starts_with(&line) {} };
+        tokio::time::timeout(Duration::from_secs(20), answered)
             .await
-            .starts_with("HTTP/1.1 503 Service Unavailable\r\n")
-        {}
+            .unwrap_or_else(|_| panic!("never answered {status}"));
     };
-    tokio::time::timeout(Duration::from_secs(20), refused)
-        .await
-        .unwrap();
+    answered("200 OK").await;
+    let (release, held) = gate;
+    watched.handle.spawn(async move { held.recv() }); // which blocks
+    answered("503 Service Unavailable").await;
     let admin = shop.running.admin_addr().unwrap();
     for _ in 0..3 {
         let probe = crate::support::get_from(admin, "/livez").await;
         assert!(probe.starts_with("HTTP/1.1 200"), "{probe}");
     }
+    drop(release);
+    answered("200 OK").await;
     shop.close().await;
+}
+
+/// A runtime of one thread, until it is dropped.
+struct Watched {
+    handle: Handle,
+    _running: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Watched {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let handle = runtime.handle().clone();
+        let (running, ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || runtime.block_on(ended));
+        Self {
+            handle,
+            _running: running,
+        }
+    }
 }
 
 /// Returns the problem that an answer is, whose head must describe it.
