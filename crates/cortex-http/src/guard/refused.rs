@@ -100,7 +100,7 @@ impl Refused {
         }
         let mut response = problem.respond();
         if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
             response
                 .headers_mut()
                 .insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
@@ -142,6 +142,9 @@ mod tests {
             assert_eq!(response.headers()[RETRY_AFTER], header, "{wait}");
             assert_eq!(response.status(), 503);
         }
+        let never = Refused::overloaded().retry_after(Duration::MAX);
+        let response: Response<Bytes> = never.respond(Context::new());
+        assert_eq!(response.headers()[RETRY_AFTER], u64::MAX.to_string());
         let response: Response<Bytes> = Refused::of(Outcome::Deadline).respond(Context::new());
         assert!(!response.headers().contains_key(RETRY_AFTER));
         let response: Response<Bytes> = Refused::rate_limited().detail("No.").respond(Context::new());

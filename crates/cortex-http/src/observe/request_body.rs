@@ -14,7 +14,8 @@ use crate::shared::Conn;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A request body that ends in an error when it is too large or too slow.
+/// A request body that ends in an error when it is too large or too slow. Nothing of it is handed on after that, to
+/// whoever passes over the error and asks again.
 ///
 /// # Cancel safety
 ///
@@ -34,6 +35,7 @@ struct Bounds {
     timer: Option<Pin<Box<Sleep>>>,
     ended: bool,
     awaited: bool,
+    broken: bool,
 }
 
 /// Which limit a request body broke, and whether somebody waits for it, seen by the future that answers the request.
@@ -91,6 +93,7 @@ where
             timer: None,
             ended: false,
             awaited: false,
+            broken: false,
         };
         (Self { inner, bounds }, breach)
     }
@@ -113,6 +116,7 @@ impl Bounds {
     }
 
     fn broken(&mut self, outcome: Outcome) -> BodyLimit {
+        self.broken = true;
         self.breach.set(outcome);
         BodyLimit(outcome)
     }
@@ -139,6 +143,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self { inner, bounds } = self.get_mut();
+        if bounds.broken {
+            return Poll::Ready(None);
+        }
         let frame = Pin::new(&mut *inner)
             .poll_frame(cx)
             .map(|frame| frame.map(|frame| frame.map_err(Into::into)));
@@ -161,10 +168,13 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.bounds.broken || self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.bounds.broken {
+            return SizeHint::with_exact(0);
+        }
         self.inner.size_hint()
     }
 }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-use crate::support::{Shop, read_to_end, read_until, until};
+use crate::support::{Gates, Shop, read_to_end, read_until, until};
 
 fn outcome(outcome: &str) -> String {
     format!(r#"http_server_request_outcomes_total{{outcome="{outcome}"}}"#)
@@ -548,6 +548,42 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
     read_until(&mut socket, "HTTP/1.1 100 Continue\r\n\r\n").await;
     socket.write_all(b"hello").await.unwrap();
     assert!(read_until(&mut socket, "hello").await.starts_with("HTTP/1.1 200"));
+    shop.close().await;
+}
+
+/// Reads a body on past its errors; says how much there was, and how many errors.
+async fn stubborn(body: Body) -> (http::StatusCode, String) {
+    use http_body_util::BodyExt;
+    let (mut body, mut bytes, mut errors) = (body, 0, 0);
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes += frame.data_ref().map_or(0, axum::body::Bytes::len),
+            Err(_) => errors += 1,
+        }
+    }
+    let ended = http_body::Body::is_end_stream(&body);
+    let status = if bytes == 100 { 400 } else { 200 }; // an error is explained by what the body broke
+    let status = http::StatusCode::from_u16(status).expect("a status");
+    (status, format!("{bytes} bytes, {errors} errors, ended: {ended}"))
+}
+
+#[tokio::test]
+async fn a_body_that_broke_a_limit_stays_broken() {
+    let routes = Routes::new().route("/", axum::routing::post(stubborn));
+    let shop = Shop::of(routes, Gates::default(), Limits::new().body_bytes(120)).await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunk = |bytes: usize| format!("{bytes:x}\r\n{}\r\n", "a".repeat(bytes));
+    for (first, status, said) in [
+        (90, "200 OK", "90 bytes, 1 errors, ended: true"),
+        (100, "413 Payload Too Large", "larger than allowed"),
+    ] {
+        let mut socket = shop.connect().await;
+        // The second is too much; the third would fit, and is all that there is.
+        let sent = format!("{head}{}{}{}0\r\n\r\n", chunk(first), chunk(50), chunk(10));
+        socket.write_all(sent.as_bytes()).await.unwrap();
+        let answer = read_until(&mut socket, said).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+    }
     shop.close().await;
 }
 
