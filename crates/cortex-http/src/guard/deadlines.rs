@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Version};
 
+use super::grpc::answer_type;
 use crate::deadline_header::REQUEST_TIMEOUT_MS;
 use crate::error::{Error, ErrorKind};
 
@@ -157,10 +157,7 @@ fn millis(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 fn grpc(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("grpc-timeout")?.as_bytes();
-    let content_type = headers.get(CONTENT_TYPE)?.as_bytes();
-    if !content_type.starts_with(b"application/grpc") {
-        return None;
-    }
+    answer_type(headers)?;
     let (unit, value) = value.split_last()?;
     let count = digits(value).filter(|_| value.len() <= 8)?;
     Some(match unit {

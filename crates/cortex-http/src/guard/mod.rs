@@ -7,6 +7,7 @@ mod concurrency;
 mod cross_origin;
 mod deadlines;
 mod gcra;
+mod grpc;
 mod guards;
 mod load_shed;
 mod permits;
@@ -21,6 +22,7 @@ pub use self::concurrency::ConcurrencyLimit;
 #[cfg(feature = "cors")]
 pub(crate) use self::cross_origin::{CrossOrigin, Verdict};
 pub use self::deadlines::Deadlines;
+pub(crate) use self::grpc::answer_type as grpc_answer_type;
 pub(crate) use self::guards::Guards;
 pub use self::load_shed::LoadShed;
 pub(crate) use self::permits::Permits;

@@ -6,11 +6,16 @@ use cortex_core::Context;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 
+use super::grpc;
 use crate::outcome::Outcome;
 use crate::problem::Problem;
 
 /// Says how a request is answered that is not let in by an [`Admission`](crate::Admission): a
 /// [`Problem`](crate::Problem) with `Retry-After`.
+///
+/// A call of gRPC, which is a POST with a `content-type` of it, is answered as its clients understand it: 200 with
+/// `grpc-status`, `grpc-message` and `grpc-retry-pushback-ms`. A deadline is `DEADLINE_EXCEEDED`, too many or too much
+/// `RESOURCE_EXHAUSTED`, an overload `UNAVAILABLE` and a panic `INTERNAL`.
 ///
 /// A request whose body has not been read costs its HTTP/1 connection; others go on.
 ///
@@ -75,7 +80,7 @@ impl Refused {
         self.outcome
     }
 
-    /// Returns the status that it is answered with.
+    /// Returns the status that it is answered with, unless the request is a call of gRPC.
     pub const fn status(&self) -> StatusCode {
         match self.outcome {
             Outcome::Shed => StatusCode::SERVICE_UNAVAILABLE,
@@ -85,6 +90,19 @@ impl Refused {
             Outcome::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// Makes the answer to a call of gRPC.
+    #[cold]
+    pub(crate) fn respond_to_grpc<B: From<Bytes>>(&self, content_type: &'static str) -> Response<B> {
+        let detail = self.detail.as_deref().or_else(|| self.usual_detail());
+        let message = detail.or_else(|| self.status().canonical_reason());
+        grpc::refuse(
+            content_type,
+            self.outcome,
+            message.unwrap_or_default(),
+            self.retry_after,
+        )
     }
 
     /// Makes the answer to a request of this context.

@@ -226,8 +226,12 @@ fn explain(lease: Lease, response: Response<()>) -> Response<ResponseBody> {
 /// Answers in place of a handler. What is `unread` of the request's body is not read, so the connection ends here.
 #[cold]
 fn refuse(mut lease: Lease, refused: &Refused, unread: bool) -> Response<ResponseBody> {
+    let grpc = lease.place().grpc;
     let exchange = lease.exchange_mut();
-    let mut response = refused.respond::<Bytes>(exchange.captured().context());
+    let mut response = match grpc {
+        Some(content_type) => refused.respond_to_grpc(content_type),
+        None => refused.respond::<Bytes>(exchange.captured().context()),
+    };
     if unread {
         exchange.conn().leave_unread();
     }

@@ -32,6 +32,8 @@ pin_project! {
         pub(super) stream: Option<Box<EventStream>>,
         pub(super) breach: Option<Arc<Breach>>,
         pub(super) answer: Option<Answer>,
+        // The content type of an answer of our own to a call of gRPC; none for other requests.
+        pub(super) grpc: Option<&'static str>,
         // Taken when the handler waits for the first time: many answer at once.
         pub(super) timer: Option<Pin<Box<Sleep>>>,
         pub(super) head_only: bool,
@@ -101,6 +103,7 @@ impl Place {
             stream: None,
             breach: None,
             answer: None,
+            grpc: None,
             timer: None,
             head_only: false,
             unread: false,
@@ -130,6 +133,7 @@ impl Place {
         *this.stream = None;
         *this.breach = None;
         *this.answer = None;
+        *this.grpc = None;
         if let (Some(timer), Some(exchange)) = (this.timer.take(), &this.exchange) {
             exchange.conn().keep_timer(timer);
         }

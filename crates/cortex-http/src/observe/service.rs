@@ -24,7 +24,7 @@ use super::place::Lease;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use crate::address::Via;
-use crate::guard::{CrossOrigin, Refused};
+use crate::guard::{CrossOrigin, Refused, grpc_answer_type};
 use crate::outcome::Outcome;
 use crate::shared::Conn;
 
@@ -71,6 +71,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture {
         let head_only = request.method() == Method::HEAD;
         let mut lease = Lease::new(Exchange::begin(&self.conn, &mut request), head_only);
+        if request.method() == Method::POST {
+            *lease.place_mut().project().grpc = grpc_answer_type(request.headers());
+        }
         let (mut head, body) = request.into_parts();
         // hyper leaves this in requests that ask for an upgrade, and nothing in others: those cost no allocation.
         if head.extensions.get::<OnUpgrade>().is_some() {

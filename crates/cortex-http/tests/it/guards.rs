@@ -309,25 +309,112 @@ async fn the_deadline_is_about_the_head_and_the_body_runs_without_one() {
 }
 
 #[tokio::test]
-async fn a_grpc_call_is_answered_by_the_deadline_that_it_names() {
-    let shop = Shop::open(Limits::new()).await;
+async fn a_grpc_call_is_refused_as_its_client_understands_it() {
+    let gates = Gates::default();
+    let entered = Arc::clone(&gates.entered);
+    let routes = Routes::new()
+        .route(
+            "/stuck",
+            axum::routing::post(async move || {
+                entered.notify_one();
+                std::future::pending::<()>().await;
+            }),
+        )
+        .route(
+            "/panic",
+            axum::routing::post(async || {
+                assert!(Option::<u8>::None.is_some(), "seeded");
+            }),
+        );
+    let registry = cortex_metrics::Registry::default();
+    let by_key =
+        RateLimit::new(1, Duration::from_hours(1)).by_key(|request| request.headers().get("x-key").cloned());
+    let server = Server::new(routes)
+        .metrics(&registry)
+        .limits(Limits::new().body_bytes(10))
+        .security_headers(SecurityHeaders::new())
+        .admission(by_key)
+        .admission(Full);
+    let running = server.start("127.0.0.1:0").await.unwrap();
+    let shop = Shop {
+        running,
+        registry,
+        gates,
+    };
     let io = TokioIo::new(shop.connect().await);
     let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
         .await
         .unwrap();
     tokio::spawn(connection);
-    let ask = |timeout: &str| {
-        let request = http::Request::get("http://a/stuck")
-            .header("grpc-timeout", timeout)
-            .header("content-type", "application/grpc");
-        request.body(Body::empty()).unwrap()
+    let ask = |path: &str, header: (&str, &str), content_type: &str, bytes: usize| {
+        let request = http::Request::post(format!("http://a{path}"))
+            .header("content-type", content_type)
+            .header(header.0, header.1);
+        request.body(Body::from("a".repeat(bytes))).unwrap()
     };
-    for timeout in ["20m", "0S"] {
-        let response = send.send_request(ask(timeout)).await.unwrap();
-        assert_eq!(response.status(), 504);
+    let grpc = "application/grpc+proto";
+    for (path, with, bytes, status, message) in [
+        (
+            "/stuck",
+            ("grpc-timeout", "20m"),
+            5,
+            "4",
+            "There was no answer within",
+        ),
+        (
+            "/stuck",
+            ("grpc-timeout", "0S"),
+            5,
+            "4",
+            "There was no answer within",
+        ),
+        ("/stuck", ("x-full", ""), 5, "14", "No room: 100 %25."),
+        ("/stuck", ("x", ""), 11, "8", "The body of the request is larger"),
+        ("/panic", ("x-key", "a"), 5, "13", "Internal Server Error"),
+        ("/panic", ("x-key", "a"), 5, "8", "Too many requests"),
+    ] {
+        let response = send.send_request(ask(path, with, grpc, bytes)).await.unwrap();
+        assert_eq!(response.status(), 200, "{with:?}");
+        let headers = response.headers();
+        assert_eq!(headers["grpc-status"], status, "{with:?}");
+        let said = headers["grpc-message"].to_str().unwrap();
+        assert!(said.starts_with(message), "{said}");
+        assert_eq!(headers["content-type"], "application/grpc");
+        assert_eq!(
+            headers.contains_key("grpc-retry-pushback-ms"),
+            said.starts_with("No room") || said.starts_with("Too many")
+        );
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert!(http_body::Body::is_end_stream(response.body()), "{with:?}");
     }
-    shop.until_metric(&outcome("deadline"), 2.0).await;
+    // Others are answered by HTTP, also where they say what only gRPC does.
+    let json = ask("/stuck", ("x-full", ""), "application/json", 5);
+    let response = send.send_request(json).await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert!(!response.headers().contains_key("grpc-status"));
+    for (kind, count) in [
+        ("deadline", 2.0),
+        ("shed", 2.0),
+        ("too_large", 1.0),
+        ("panic", 1.0),
+        ("rate_limited", 1.0),
+    ] {
+        shop.until_metric(&outcome(kind), count).await;
+    }
+    drop(send);
     shop.close().await;
+}
+
+/// Refuses those who ask for it.
+struct Full;
+
+impl Admission for Full {
+    fn admit(&self, request: &AdmissionRequest<'_>) -> Result<Permit, Refused> {
+        if request.headers().contains_key("x-full") {
+            return Err(Refused::overloaded().detail("No room: 100 %."));
+        }
+        Ok(Permit::untracked())
+    }
 }
 
 #[tokio::test]
