@@ -179,7 +179,7 @@ const SHORT: Duration = Duration::from_millis(100);
 #[tokio::test]
 async fn a_handler_that_hangs_is_dropped_at_the_deadline_and_answered_504() {
     let shop = Shop::with(Limits::new(), |server| {
-        server.deadlines(Deadlines::new().limit(SHORT))
+        server.deadlines(Deadlines::new().limit(SHORT).max(Duration::from_mins(1)))
     })
     .await;
     let mut socket = shop.connect().await;
@@ -195,7 +195,8 @@ async fn a_handler_that_hangs_is_dropped_at_the_deadline_and_answered_504() {
     assert_eq!(Arc::strong_count(&shop.gates.release), 2); // the test's and the route's
     // A response that has begun goes on.
     let mut streaming = shop.connect().await;
-    streaming.write_all(request("/endless").as_bytes()).await.unwrap();
+    let endless = "GET /endless HTTP/1.1\r\nhost: a\r\nx-request-timeout-ms: 60000\r\n\r\n";
+    streaming.write_all(endless.as_bytes()).await.unwrap();
     socket.write_all(request("/stuck").as_bytes()).await.unwrap();
     read_until(&mut streaming, "xxxx").await;
     read_until(&mut socket, "}").await;
@@ -604,22 +605,33 @@ async fn what_the_router_refuses_without_a_word_is_a_problem() {
 
 #[tokio::test]
 async fn our_own_errors_are_problems() {
-    let limits = Limits::new().header(SHORT).body_bytes(10);
-    let shop = Shop::open(limits).await;
-    for (sent, status) in [
-        ("GET / HT", 408),
+    // Only what is never whole has little time.
+    let late = Limits::new().header(SHORT);
+    let shops = [
+        Shop::open(late).await,
+        Shop::open(Limits::new().body_bytes(10)).await,
+    ];
+    for (shop, sent, status) in [
+        (&shops[0], "GET / HT", 408),
         (
+            &shops[1],
             "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n",
             413,
         ),
-        ("GET /panic HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 500),
+        (
+            &shops[1],
+            "GET /panic HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+            500,
+        ),
     ] {
         let answer = shop.exchange(sent).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         assert_eq!(problem(&answer)["status"], status);
         assert_eq!(header(&answer, "connection"), Some("close"));
     }
-    shop.close().await;
+    for shop in shops {
+        shop.close().await;
+    }
 }
 
 #[tokio::test]
