@@ -1,14 +1,15 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{Admission, AdmissionRequest, Completion, Permit, Refused};
+use crate::admin::{ControlState, Controllable};
 use crate::outcome::Outcome;
 
 /// Serves so many requests at once and refuses more with 503, instead of letting all of them grow slow.
 ///
 /// A request counts until its response body has been sent, so that a stream of events counts for as long as it lasts;
 /// one that was upgraded to another protocol does not count any more. Nothing waits for its turn. Share it by `Arc` to
-/// see it, or to limit several servers together.
+/// see it, also as one of the admin port's [`Controls`](crate::Controls), or to limit several servers together.
 ///
 /// # Examples
 ///
@@ -28,6 +29,7 @@ pub struct ConcurrencyLimit {
     limit: AtomicUsize,
     adaptive: Option<Adaptive>,
     retry_after: Duration,
+    refused: AtomicU64,
 }
 
 /// How the limit moves: up by one, down by a tenth.
@@ -46,6 +48,7 @@ impl ConcurrencyLimit {
             limit: AtomicUsize::new(limit),
             adaptive: None,
             retry_after: Duration::from_secs(1),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -88,6 +91,11 @@ impl ConcurrencyLimit {
     pub fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
+
+    /// Returns how many were refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
 }
 
 impl Admission for ConcurrencyLimit {
@@ -99,10 +107,12 @@ impl Admission for ConcurrencyLimit {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |in_flight| {
                 (in_flight < limit).then_some(in_flight + 1)
             });
-        match taken {
-            Ok(before) => Ok(Permit::tracked(before as u64 + 1)),
-            Err(_) => Err(Refused::overloaded().retry_after(self.retry_after)),
-        }
+        taken
+            .map(|before| Permit::tracked(before as u64 + 1))
+            .map_err(|_| {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Refused::overloaded().retry_after(self.retry_after)
+            })
     }
 
     fn release(&self, permit: Permit, completion: &Completion) {
@@ -116,6 +126,16 @@ impl Admission for ConcurrencyLimit {
                 .limit
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
         }
+    }
+}
+
+impl Controllable for ConcurrencyLimit {
+    fn state(&self) -> ControlState {
+        let (limit, in_flight) = (self.limit(), self.in_flight());
+        ControlState::new(if in_flight < limit { "admitting" } else { "full" })
+            .field("limit", limit)
+            .field("in_flight", in_flight)
+            .field("refused", self.refused())
     }
 }
 
@@ -170,7 +190,7 @@ mod tests {
     #[test]
     fn no_more_than_the_limit_are_in_flight() {
         let limit = ConcurrencyLimit::fixed(2).retry_after(Duration::from_secs(7));
-        let (first, _second) = (ask(&limit).unwrap(), ask(&limit).unwrap());
+        let (first, second) = (ask(&limit).unwrap(), ask(&limit).unwrap());
         assert_eq!(
             ask(&limit),
             Err(Refused::overloaded().retry_after(Duration::from_secs(7)))
@@ -179,6 +199,15 @@ mod tests {
         assert_eq!(limit.in_flight(), 1);
         assert!(ask(&limit).is_ok() && ask(&limit).is_err());
         assert!(ask(&ConcurrencyLimit::fixed(0)).is_err());
+        let shown = |state, in_flight: usize| {
+            ControlState::new(state)
+                .field("limit", 2_usize)
+                .field("in_flight", in_flight)
+                .field("refused", 2_u64)
+        };
+        assert_eq!(limit.state(), shown("full", 2));
+        limit.release(second, &Completion::new(Outcome::ClientCancel, Duration::ZERO));
+        assert_eq!(limit.state(), shown("admitting", 1));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::gcra::nanos;
 use super::{Admission, AdmissionRequest, AdmissionStage, Permit, Refused};
+use crate::admin::{ControlState, Controllable};
 
 /// Refuses requests with 503 while the runtime is late: more is ready to run than its workers get done.
 ///
@@ -42,6 +43,7 @@ pub struct LoadShed {
     pulse: Arc<Pulse>,
     max_lag: Duration,
     retry_after: Duration,
+    refused: AtomicU64,
     task: AbortHandle,
 }
 
@@ -83,6 +85,7 @@ impl LoadShed {
             pulse,
             max_lag,
             retry_after: Duration::from_secs(1),
+            refused: AtomicU64::new(0),
             task: task.abort_handle(),
         }
     }
@@ -92,6 +95,11 @@ impl LoadShed {
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = wait;
         self
+    }
+
+    /// Returns how many requests were refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn lag(&self, now: Instant) -> Duration {
@@ -140,6 +148,7 @@ async fn beat(heart: Heart, start: tokio::time::Instant) {
 impl Admission for LoadShed {
     fn admit(&self, request: &AdmissionRequest<'_>) -> Result<Permit, Refused> {
         if self.lag(request.received_at()) > self.max_lag {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Refused::overloaded().retry_after(self.retry_after));
         }
         Ok(Permit::untracked())
@@ -147,6 +156,21 @@ impl Admission for LoadShed {
 
     fn stage(&self) -> AdmissionStage {
         AdmissionStage::LoadShed
+    }
+}
+
+impl Controllable for LoadShed {
+    fn state(&self) -> ControlState {
+        let lag = self.lag(tokio::time::Instant::now().into_std());
+        let is_watched = self.pulse.due.load(Ordering::Relaxed) != NEVER;
+        ControlState::new(match (is_watched, lag > self.max_lag) {
+            (false, _) => "unwatched",
+            (true, true) => "shedding",
+            (true, false) => "admitting",
+        })
+        .field("lag", lag)
+        .field("max_lag", self.max_lag)
+        .field("refused", self.refused())
     }
 }
 
@@ -187,6 +211,7 @@ mod tests {
         advance(BEAT + max_lag + Duration::from_millis(9)).await; // the workers were busy
         let refused = Refused::overloaded().retry_after(Duration::from_secs(3));
         assert_eq!(ask(&shed, Duration::ZERO), Err(refused));
+        assert!(format!("{:?}", shed.state()).contains("shedding") && shed.refused() == 1);
         tokio::time::sleep(BEAT * 2).await;
         assert!(ask(&shed, Duration::ZERO).is_ok());
         // No beat comes at all.
@@ -231,6 +256,7 @@ mod tests {
             for _ in 0..3 {
                 assert_eq!(ask(&shed, far), Ok(Permit::untracked()));
             }
+            assert!(format!("{:?}", shed.state()).contains("unwatched"));
             warnings.load(Ordering::Relaxed) - said
         };
         assert_eq!(ended(Builder::new_current_thread().enable_all(), true, true), 1);

@@ -3,6 +3,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZero;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::HeaderName;
@@ -11,6 +12,7 @@ use super::buckets::Buckets;
 use super::gcra::{Gcra, nanos};
 use super::{Admission, AdmissionRequest, AdmissionStage, Permit, Refused};
 use crate::address::ClientAddress;
+use crate::admin::{ControlState, Controllable};
 
 /// Serves each client so many requests in a period, and refuses more with 429 and a `Retry-After` that is exact.
 ///
@@ -51,6 +53,7 @@ pub struct RateLimit {
     buckets: Buckets,
     /// What the times of the buckets are counted from: the first request.
     start: OnceLock<Instant>,
+    refused: AtomicU64,
 }
 
 /// How clients are told apart.
@@ -87,6 +90,7 @@ impl RateLimit {
             random: RandomState::new(),
             buckets: Buckets::new(CLIENTS),
             start: OnceLock::new(),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -147,6 +151,11 @@ impl RateLimit {
         self
     }
 
+    /// Returns how many requests were refused, whoever sent them.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     fn key(&self, request: &AdmissionRequest<'_>) -> Option<u64> {
         let random = &self.random;
         match &self.key {
@@ -167,13 +176,25 @@ impl Admission for RateLimit {
             let start = *self.start.get_or_init(|| now);
             let now = nanos(now.saturating_duration_since(start));
             let taken = self.buckets.take(self.gcra, key, now);
-            taken.map_err(|wait| Refused::rate_limited().retry_after(wait))?;
+            taken.map_err(|wait| {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Refused::rate_limited().retry_after(wait)
+            })?;
         }
         Ok(Permit::untracked())
     }
 
     fn stage(&self) -> AdmissionStage {
         AdmissionStage::RateLimit
+    }
+}
+
+impl Controllable for RateLimit {
+    fn state(&self) -> ControlState {
+        ControlState::new("admitting")
+            .field("limit", self.count.get())
+            .field("period", self.period)
+            .field("refused", self.refused())
     }
 }
 
@@ -244,6 +265,11 @@ mod tests {
         clock.advance(Duration::from_millis(1));
         assert!(ask(&limit, &clock, &one).is_ok() && ask(&limit, &clock, &one).is_err());
         assert_eq!(limit.stage(), AdmissionStage::RateLimit);
+        let state = ControlState::new("admitting")
+            .field("limit", 2_u32)
+            .field("period", Duration::from_secs(1))
+            .field("refused", 9_u64);
+        assert_eq!(limit.state(), state);
         assert!(format!("{limit:?}").starts_with("RateLimit { count: 2, period: 1s"));
     }
 
