@@ -26,7 +26,11 @@ pub(super) fn kind_of(error: &(dyn StdError + 'static)) -> ErrorKind {
             // Somebody else's connector may say more below.
             found = client.is_connect().then_some(ErrorKind::Connect).or(found);
         } else if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
-            found = Some(of_hyper(hyper, found));
+            let kind = of_hyper(hyper, found);
+            if kind == ErrorKind::RequestBody {
+                return kind; // what is below is about whatever the body was made of, another call perhaps
+            }
+            found = Some(kind);
         } else if cause.is::<io::Error>() && found.is_none_or(|kind| kind == ErrorKind::Protocol) {
             found = Some(ErrorKind::Closed);
         }

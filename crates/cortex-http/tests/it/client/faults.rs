@@ -8,7 +8,7 @@ use hyper::body::{Bytes, Frame};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use super::support::{answering, closing_after, measured, raw, read_head, url};
+use super::support::{SOON, answering, closing_after, measured, raw, read_head, url};
 use crate::support::Shop;
 
 #[tokio::test]
@@ -126,21 +126,24 @@ async fn a_handler_that_panics_in_its_body_breaks_the_answer_off() {
     }
 }
 
-/// Breaks off at its second piece.
-struct Broken(u8);
+/// Sends a piece, then fails with what it has.
+struct Broken<E>(Option<Bytes>, Option<E>);
 
-impl futures_core::Stream for Broken {
-    type Item = Result<Frame<Bytes>, std::io::Error>;
+impl<E> Broken<E> {
+    fn with(error: E) -> StreamBody<Self> {
+        StreamBody::new(Self(Some(Bytes::from_static(b"first")), Some(error)))
+    }
+}
+
+impl<E: Unpin> futures_core::Stream for Broken<E> {
+    type Item = Result<Frame<Bytes>, E>;
 
     fn poll_next(
         mut self: std::pin::Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
-        self.0 += 1;
-        std::task::Poll::Ready(Some(match self.0 {
-            1 => Ok(Frame::data(Bytes::from_static(b"first"))),
-            _ => Err(std::io::Error::other("seeded")),
-        }))
+        let piece = self.0.take().map(|piece| Ok(Frame::data(piece)));
+        std::task::Poll::Ready(piece.or_else(|| self.1.take().map(Err)))
     }
 }
 
@@ -149,10 +152,50 @@ async fn a_request_whose_body_fails() {
     let shop = Shop::open(Limits::new()).await;
     let calls = measured(|client| client);
     let request = Request::post(url(shop.running.local_addr(), "/echo"));
-    let request = request.body(StreamBody::new(Broken(0))).unwrap();
+    let request = request
+        .body(Broken::with(std::io::Error::other("seeded")))
+        .unwrap();
     let error = calls.client.send(request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RequestBody, "{error:?}");
     calls.until_quiet().await;
+    shop.close().await;
+}
+
+/// What a body is made of may fail in ways that say of this call the opposite.
+#[tokio::test]
+async fn a_request_whose_body_is_that_of_another_call_which_fails() {
+    let shop = Shop::open(Limits::new()).await;
+    let stalls = answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
+    for http2 in [false, true] {
+        let calls = measured(|client| {
+            if http2 {
+                client.http2_prior_knowledge()
+            } else {
+                client
+            }
+        });
+        let echo = || Request::post(url(shop.running.local_addr(), "/echo"));
+        let never_begun = calls
+            .client
+            .get("http://no-such-host.invalid/")
+            .await
+            .unwrap_err();
+        assert!(never_begun.is_unsent());
+        let request = echo().body(Broken::with(never_begun)).unwrap();
+        let begun = calls.client.send(request).await.unwrap_err();
+
+        let hasty = measured(|client| client.body_idle(SOON)).client;
+        let stalled = hasty.get(url(stalls, "/")).await.unwrap().into_body();
+        let request = echo().body(stalled).unwrap();
+        let stopped = calls.client.send(request).await.unwrap_err();
+        for error in [begun, stopped] {
+            assert!(!error.is_unsent() && !error.is_timeout(), "{error:?}");
+            if !http2 {
+                assert_eq!(error.kind(), ErrorKind::RequestBody, "{error:?}");
+            }
+        }
+        drop((hasty, calls));
+    }
     shop.close().await;
 }
 
