@@ -1,11 +1,11 @@
 #![expect(
     unsafe_code,
-    reason = "an inherited file descriptor is a bare number; `take` is the one place that makes it an owned one"
+    reason = "an inherited file descriptor is a bare number; `look` and `take` are the places that make it more"
 )]
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use socket2::{Domain, SockRef, Type};
@@ -28,20 +28,29 @@ pub(crate) enum Inherited {
 impl Inherited {
     /// Takes over a descriptor, which must be a stream socket that listens.
     pub(crate) fn of(passed: OwnedFd) -> io::Result<Self> {
+        let domain = listening(passed.as_fd())?;
         // A copy is closed on exec and the passed one is not: children must not keep the port open.
         let fd = passed.try_clone()?;
         drop(passed);
-        let socket = SockRef::from(&fd);
-        let kind = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why);
-        if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
-            return Err(kind("it is no stream socket that listens (Accept= must be no)"));
-        }
-        socket.set_nonblocking(true)?;
-        match socket.domain()? {
-            Domain::IPV4 | Domain::IPV6 => Ok(Self::Tcp(fd.into())),
-            Domain::UNIX => Ok(Self::Unix(fd.into())),
-            _ => Err(kind("it is of another family than IP and Unix")),
-        }
+        SockRef::from(&fd).set_nonblocking(true)?;
+        Ok(if domain == Domain::UNIX {
+            Self::Unix(fd.into())
+        } else {
+            Self::Tcp(fd.into())
+        })
+    }
+}
+
+/// Returns the family of a stream socket of IP or Unix that listens; whatever else it is, it stays as it is.
+fn listening(fd: BorrowedFd<'_>) -> io::Result<Domain> {
+    let socket = SockRef::from(&fd);
+    let kind = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why);
+    if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+        return Err(kind("it is no stream socket that listens (Accept= must be no)"));
+    }
+    match socket.domain()? {
+        domain @ (Domain::IPV4 | Domain::IPV6 | Domain::UNIX) => Ok(domain),
+        _ => Err(kind("it is of another family than IP and Unix")),
     }
 }
 
@@ -109,22 +118,29 @@ pub(crate) fn take(fds: &[RawFd]) -> Result<Vec<Inherited>, Error> {
         let why = io::Error::new(io::ErrorKind::AlreadyExists, "it has been taken over before");
         return Err(refused(fd, why));
     }
-    fds.iter()
-        .map(|fd| {
-            let open = std::fs::exists(format!("/proc/self/fd/{fd}")).unwrap_or(true);
-            if !open {
-                return Err(refused(
-                    fd,
-                    io::Error::new(io::ErrorKind::NotFound, "it is closed"),
-                ));
-            }
-            taken.push(*fd);
-            // SAFETY: the service manager opened it for this process (`LISTEN_PID`), it is open, and by the protocol it
-            // belongs to whoever reads `LISTEN_FDS`; `TAKEN` sees to it that it becomes owned once.
-            let owned = unsafe { OwnedFd::from_raw_fd(*fd) };
-            Inherited::of(owned).map_err(|error| refused(fd, error))
-        })
-        .collect()
+    // All of them are looked at before one is touched: a number may be wrong, and be that of a file of somebody else here.
+    for fd in fds {
+        look(*fd).map_err(|error| refused(fd, error))?;
+    }
+    let take = |fd: &RawFd| {
+        taken.push(*fd);
+        // SAFETY: the service manager opened it for this process (`LISTEN_PID`), it is a socket that listens, and by the
+        // protocol it belongs to whoever reads `LISTEN_FDS`; `TAKEN` sees to it that it becomes owned once.
+        let owned = unsafe { OwnedFd::from_raw_fd(*fd) };
+        Inherited::of(owned).map_err(|error| refused(fd, error))
+    };
+    fds.iter().map(take).collect()
+}
+
+/// Says what is wrong with a descriptor, without taking it over.
+fn look(fd: RawFd) -> io::Result<()> {
+    if fd < FIRST || !std::fs::exists(format!("/proc/self/fd/{fd}")).unwrap_or(true) {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it is closed"));
+    }
+    // SAFETY: it is open, and was before this program began, so that nothing here closes it; were it closed regardless, the
+    // kernel would say so. It is asked for its options, no more.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    listening(fd).map(drop)
 }
 
 #[cfg(test)]
@@ -194,5 +210,26 @@ mod tests {
             assert!(Inherited::of(wrong).is_err());
         }
         assert!(take(&[RawFd::MAX]).unwrap_err().kind() == ErrorKind::Inherited);
+    }
+
+    #[test]
+    fn what_is_wrong_is_neither_taken_nor_closed() {
+        use std::io::Read as _;
+        use std::os::fd::AsRawFd as _;
+
+        let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut file = std::fs::File::open("/proc/self/stat").unwrap();
+        let error = take(&[listening.as_raw_fd(), file.as_raw_fd()]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Inherited);
+        assert!(
+            error.to_string().contains(&file.as_raw_fd().to_string()),
+            "{error}"
+        );
+        assert_eq!(file.read(&mut [0]).unwrap(), 1);
+        let addr = listening.local_addr().unwrap();
+        let _client = std::net::TcpStream::connect(addr).unwrap();
+        listening.accept().unwrap(); // it still blocks, too
+        let passed = std::os::fd::IntoRawFd::into_raw_fd(listening);
+        assert_eq!(take(&[passed]).unwrap().len(), 1); // it was not marked as taken either
     }
 }
