@@ -82,7 +82,7 @@ impl Listeners {
                 }
                 Source::Unix { path, mode } => {
                     let refused = |error| Error::bind_unix(&path, error);
-                    let (socket, file) = unix::bind(&path, mode).map_err(refused)?;
+                    let (socket, file) = unix::bind(&path, mode).await.map_err(refused)?;
                     let socket = UnixListener::from_std(socket.into()).map_err(refused)?;
                     open(BoundSocket::Unix(socket), Some(file));
                 }
