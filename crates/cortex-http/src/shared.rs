@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::AccessLog;
-use crate::address::Addresses;
+use crate::address::{Addresses, Peer};
 use crate::guard::Guards;
 use crate::lifecycle::{Draining, Phase, PhaseCell};
 use crate::limits::Limits;
@@ -104,8 +104,8 @@ pub(crate) struct Conn {
     pub(crate) shared: Arc<Shared>,
     pub(crate) http2: AtomicBool,
     accepted: Instant,
-    /// The other end, if there is a socket.
-    peer: Option<SocketAddr>,
+    /// The other end.
+    peer: Peer,
     /// Requests begun; written by the connection's task alone.
     begun: AtomicU64,
     /// Requests ended; on HTTP/2 they end in tasks of their own.
@@ -147,7 +147,7 @@ impl Conn {
     pub(crate) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>) -> Self {
         Self {
             accepted: shared.clock.now(),
-            peer,
+            peer: peer.into(),
             shared,
             http2: AtomicBool::new(false),
             begun: AtomicU64::new(0),
@@ -166,6 +166,14 @@ impl Conn {
     /// Says whether the connection is one of TLS.
     pub(crate) const fn over_tls(mut self, tls: bool) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Says that whoever is at the other end has no address, but may connect to a Unix socket of ours.
+    pub(crate) const fn over_unix(mut self, unix: bool) -> Self {
+        if unix && self.peer.addr().is_none() {
+            self.peer = Peer::Unix;
+        }
         self
     }
 
@@ -188,7 +196,7 @@ impl Conn {
         self.accepted
     }
 
-    pub(crate) const fn peer(&self) -> Option<SocketAddr> {
+    pub(crate) const fn other_end(&self) -> Peer {
         self.peer
     }
 

@@ -1,9 +1,7 @@
-use std::net::SocketAddr;
-
 use cortex_trace::ServerSpan;
 use http::HeaderMap;
 
-use super::{ClientAddress, Forwarded};
+use super::{ClientAddress, Forwarded, Peer};
 
 /// Who requests come from, and what spans record of it.
 #[derive(Clone, Debug)]
@@ -27,15 +25,17 @@ impl Default for Addresses {
 
 impl Addresses {
     #[inline] // what is not recorded costs a comparison
-    pub(crate) fn record(&self, span: &mut ServerSpan, peer: SocketAddr, headers: &HeaderMap) {
+    pub(crate) fn record(&self, span: &mut ServerSpan, peer: Peer, headers: &HeaderMap) {
         if span.is_recording() {
             self.record_all(span, peer, headers);
         }
     }
 
     #[cold]
-    fn record_all(&self, span: &mut ServerSpan, peer: SocketAddr, headers: &HeaderMap) {
-        if self.peer {
+    fn record_all(&self, span: &mut ServerSpan, peer: Peer, headers: &HeaderMap) {
+        if self.peer
+            && let Some(peer) = peer.addr()
+        {
             span.record_peer(peer);
         }
         if let Some(client) = self.client.find(peer, headers).filter(|_| self.client_in_spans) {

@@ -1,10 +1,10 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::HeaderMap;
 use http::uri::{Authority, Scheme};
 
 use super::forwarded::{forwarded, parameter, value_at, x_forwarded_for};
-use super::{Forwarded, TrustedProxies};
+use super::{Forwarded, Peer, TrustedProxies};
 
 /// Says who a request comes from: what [`Forwarded`](crate::Forwarded) tells handlers, and what spans record as
 /// `client.address`, which is personal data in many places.
@@ -13,7 +13,7 @@ use super::{Forwarded, TrustedProxies};
 /// can send. So it is believed only from proxies that are named. Of what they wrote, the right-most address that is not
 /// one of them counts: what is to the left of that comes from the client. It is the other end of the connection if that
 /// is no proxy, or one that names nobody. If a proxy says that it does not know, or what cannot be read, nothing is
-/// known.
+/// known. Nor is anything of connections on a Unix socket, unless the proxies have `unix:` among them.
 ///
 /// Choose the header that the proxies write. One that they do not know they pass on as the client sent it, so that
 /// believing both would be believing everybody.
@@ -55,12 +55,12 @@ impl ClientAddress {
     }
 
     /// Returns the client of a request that came over a connection from `peer`, as far as it is to be known.
-    pub(crate) fn find(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<IpAddr> {
+    pub(crate) fn find(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         self.way(peer, headers).client
     }
 
     /// Returns all that proxies say of where a request came from.
-    pub(crate) fn forwarded(&self, peer: SocketAddr, headers: &HeaderMap) -> Forwarded {
+    pub(crate) fn forwarded(&self, peer: Peer, headers: &HeaderMap) -> Forwarded {
         let way = self.way(peer, headers);
         let (scheme, host) = match (self, way.entry) {
             (Self::Forwarded(_), Some(entry)) => (
@@ -80,12 +80,11 @@ impl ClientAddress {
         }
     }
 
-    fn way(&self, peer: SocketAddr, headers: &HeaderMap) -> Way {
-        let peer = peer.ip().to_canonical();
+    fn way(&self, peer: Peer, headers: &HeaderMap) -> Way {
         match self {
             Self::None => Way::default(),
             Self::Peer => Way {
-                client: Some(peer),
+                client: peer.addr().map(|peer| peer.ip().to_canonical()),
                 entry: None,
             },
             Self::Forwarded(proxies) => Way::back(peer, proxies, forwarded(headers)),
@@ -108,26 +107,29 @@ struct Way {
 
 impl Way {
     /// A hop is `None` if it cannot be read: whatever is before it may be anybody.
-    fn back(peer: IpAddr, proxies: &TrustedProxies, mut hops: impl Iterator<Item = Option<IpAddr>>) -> Self {
-        let (mut client, mut passed) = (peer, 0_usize);
-        while proxies.contains(client) {
+    fn back(peer: Peer, proxies: &TrustedProxies, mut hops: impl Iterator<Item = Option<IpAddr>>) -> Self {
+        // None for the proxy at the other end of a Unix socket, which has no address.
+        let mut client = match peer {
+            Peer::Addr(peer) => Some(peer.ip().to_canonical()),
+            Peer::Unix if proxies.contain_unix() => None,
+            Peer::Unix | Peer::Unknown => return Self::default(),
+        };
+        let mut passed = 0_usize;
+        while client.is_none_or(|client| proxies.contains(client)) {
             let hop = hops.next();
             if hop.is_some() && passed == MOST_HOPS {
                 return Self::default();
             }
             let entry = Some(passed.saturating_sub(usize::from(hop.is_none())));
             match hop {
-                Some(Some(hop)) => client = hop.to_canonical(),
+                Some(Some(hop)) => client = Some(hop.to_canonical()),
                 Some(None) => return Self { client: None, entry },
-                None => {
-                    let client = Some(client);
-                    return Self { client, entry };
-                }
+                None => return Self { client, entry },
             }
             passed += 1;
         }
         Self {
-            client: Some(client),
+            client,
             entry: passed.checked_sub(1),
         }
     }
@@ -148,6 +150,15 @@ fn host(text: &str) -> Option<Authority> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
+
+    fn peer(address: &str) -> Peer {
+        match address {
+            "unix" => Peer::Unix,
+            "unknown" => Peer::Unknown,
+            address => Peer::Addr(SocketAddr::new(address.parse().unwrap(), 50000)),
+        }
+    }
 
     fn find(header: &'static str, peer: &str, values: &[&str]) -> Option<String> {
         let proxies = TrustedProxies::new(["10.0.0.0/8", "fd00::/8"]).unwrap();
@@ -159,8 +170,9 @@ mod tests {
         for value in values {
             headers.append(header, value.parse().unwrap());
         }
-        let peer = SocketAddr::new(peer.parse().unwrap(), 50000);
-        client.find(peer, &headers).map(|address| address.to_string())
+        client
+            .find(self::peer(peer), &headers)
+            .map(|address| address.to_string())
     }
 
     #[test]
@@ -230,7 +242,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("forwarded", "for=6.6.6.6".parse().unwrap());
         headers.insert("x-forwarded-for", "198.51.100.7".parse().unwrap());
-        let peer = "10.0.0.1:50000".parse().unwrap();
+        let peer = peer("10.0.0.1");
         for (client, found) in [
             (ClientAddress::None, None),
             (ClientAddress::Peer, Some("10.0.0.1")),
@@ -247,13 +259,22 @@ mod tests {
         peer: &str,
         headers: &[(&'static str, &str)],
     ) -> String {
-        let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+        origin_by(&["10.0.0.0/8"], policy, peer, headers)
+    }
+
+    fn origin_by(
+        proxies: &[&str],
+        policy: fn(TrustedProxies) -> ClientAddress,
+        peer: &str,
+        headers: &[(&'static str, &str)],
+    ) -> String {
+        let proxies = TrustedProxies::new(proxies).unwrap();
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        let peer = SocketAddr::new(peer.parse().unwrap(), 50000);
-        let Forwarded { client, scheme, host } = policy(proxies).forwarded(peer, &map);
+        let policy = policy(proxies);
+        let Forwarded { client, scheme, host } = policy.forwarded(self::peer(peer), &map);
         let client = client.map_or("-".to_owned(), |client| client.to_string());
         let scheme = scheme.map_or("-".to_owned(), |scheme| scheme.to_string());
         format!(
@@ -380,6 +401,39 @@ mod tests {
         let way = ["10.0.0.2"; MOST_HOPS + 1].join(",");
         let headers = [(hop, way.as_str()), (proto, "https")];
         assert_eq!(origin(X, "10.0.0.1", &headers), "- - -");
+    }
+
+    #[test]
+    fn a_proxy_without_an_address_is_believed_if_it_is_named() {
+        const X: fn(TrustedProxies) -> ClientAddress = ClientAddress::XForwarded;
+        let named: &[&str] = &["unix:", "10.0.0.0/8"];
+        let x = |hops| [("x-forwarded-for", hops), ("x-forwarded-proto", "https")];
+        for (proxies, peer, headers, expected) in [
+            (
+                named,
+                "unix",
+                x("6.6.6.6, 192.0.2.1, 10.0.0.2"),
+                "192.0.2.1 https -",
+            ),
+            (named, "unix", x("192.0.2.1"), "192.0.2.1 https -"),
+            (named, "unix", x("unix:"), "- https -"),
+            (named, "unix", x(""), "- https -"),
+            // Neither a socket that nobody is known of, nor an address becomes one by it.
+            (named, "unknown", x("192.0.2.1"), "- - -"),
+            (named, "192.0.2.9", x("192.0.2.1"), "192.0.2.9 - -"),
+            (named, "10.0.0.1", x("192.0.2.1"), "192.0.2.1 https -"),
+            (&named[1..], "unix", x("192.0.2.1"), "- - -"),
+            (&["0.0.0.0/0", "::/0"], "unix", x("192.0.2.1"), "- - -"),
+            (&named[..1], "10.0.0.1", x("192.0.2.1"), "10.0.0.1 - -"),
+        ] {
+            let found = origin_by(proxies, X, peer, &headers);
+            assert_eq!(found, expected, "{proxies:?} {peer} {headers:?}");
+        }
+        let entry = [("forwarded", "for=192.0.2.1;proto=https;host=shop.example")];
+        let found = origin_by(named, ClientAddress::Forwarded, "unix", &entry);
+        assert_eq!(found, "192.0.2.1 https shop.example");
+        let found = origin_by(named, |_| ClientAddress::Peer, "unix", &entry);
+        assert_eq!(found, "- - -");
     }
 
     #[test]

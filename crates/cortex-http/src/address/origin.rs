@@ -53,8 +53,8 @@ use crate::shared::Conn;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Forwarded {
-    /// Who asks: the first that is no trusted proxy. `None` if a proxy does not know or cannot be understood, and where
-    /// there is no socket.
+    /// Who asks: the first that is no trusted proxy. `None` if a proxy does not know or cannot be understood, on a Unix
+    /// socket unless `unix:` is [trusted](crate::TrustedProxies::new), and where there is no socket.
     pub client: Option<IpAddr>,
     /// The scheme that was asked for, of the proxy that the client spoke to. `None` if none says: then it is that of the
     /// port that the request came to.
@@ -80,8 +80,7 @@ impl<S: Sync> FromRequestParts<S> for Forwarded {
             return Err(ForwardedRejection(()));
         };
         let policy = &conn.shared.addresses.client;
-        let peer = conn.peer();
-        Ok(peer.map_or_else(Self::default, |peer| policy.forwarded(peer, &parts.headers)))
+        Ok(policy.forwarded(conn.other_end(), &parts.headers))
     }
 }
 

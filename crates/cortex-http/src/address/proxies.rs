@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{Error, ErrorKind};
 
-/// The proxies whose word about the client counts, by address or network.
+/// The proxies whose word about the client counts, by address or network; `unix:` is whoever connects to our Unix sockets.
 ///
 /// # Examples
 ///
@@ -12,13 +12,18 @@ use crate::{Error, ErrorKind};
 /// use cortex_http::TrustedProxies;
 ///
 /// assert!(TrustedProxies::new(["127.0.0.1", "::1", "10.0.0.0/8"]).is_ok());
+/// assert!(TrustedProxies::new(["unix:"]).is_ok());
 /// let error = TrustedProxies::new(["10.0.0.1/8"]).unwrap_err();
 /// assert!(error.to_string().contains("10.0.0.0/8"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedProxies {
     networks: Arc<[Network]>,
+    unix: bool,
 }
+
+/// What names the clients of Unix sockets, in the configuration of nginx too.
+const UNIX: &str = "unix:";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
@@ -27,7 +32,14 @@ struct Network {
 }
 
 impl TrustedProxies {
-    /// Takes addresses, and networks as `10.0.0.0/8`.
+    /// Takes addresses, networks as `10.0.0.0/8`, and `unix:`: the proxy that connects to a
+    /// [Unix socket](crate::Listener::unix) of this server.
+    ///
+    /// A connection on such a socket has no address. Without `unix:` nobody is known there: neither is what a proxy says
+    /// believed, nor can the proxy itself be named, and all requests are of one client for a
+    /// [`RateLimit`](crate::RateLimit). With it, everybody whom the permissions of the socket let connect is believed. It
+    /// is not for a listener with the [PROXY protocol](crate::Listener::proxy_protocol), where the header says whose
+    /// connection it is.
     ///
     /// # Errors
     ///
@@ -37,10 +49,23 @@ impl TrustedProxies {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let networks = proxies.into_iter().map(|proxy| proxy.as_ref().parse());
+        let mut unix = false;
+        let mut networks = Vec::new();
+        for proxy in proxies {
+            match proxy.as_ref() {
+                UNIX => unix = true,
+                network => networks.push(network.parse()?),
+            }
+        }
         Ok(Self {
-            networks: networks.collect::<Result<_, _>>()?,
+            networks: networks.into(),
+            unix,
         })
+    }
+
+    /// Says whether whoever connects to a Unix socket is one of them.
+    pub(crate) const fn contain_unix(&self) -> bool {
+        self.unix
     }
 
     /// Says whether one of them has this address, which is that of IPv4 if it can be.
@@ -64,7 +89,7 @@ impl FromStr for Network {
             let message = format!("trust the proxy {text:?}: {why}");
             Error::new(ErrorKind::Proxy, message, None)
         };
-        let expected = "expected an address or a network, as 192.0.2.7 or 10.0.0.0/8";
+        let expected = "expected an address or a network, as 192.0.2.7 or 10.0.0.0/8, or unix:";
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
         let address: IpAddr = address.parse().map_err(|_| refused(expected))?;
         let bits = if address.is_ipv4() { 32 } else { 128 };
@@ -150,6 +175,7 @@ mod tests {
         for (text, why) in [
             ("", "expected an address or a network"),
             ("proxy.example", "expected an address or a network"),
+            ("unix:/run/shop.sock", "or unix:"),
             ("10.0.0.0/", "expected an address or a network"),
             ("10.0.0.0/+8", "expected an address or a network"),
             ("10.0.0.0/255.0.0.0", "expected an address or a network"),

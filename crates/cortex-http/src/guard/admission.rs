@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
 use super::Refused;
-use crate::address::ClientAddress;
+use crate::address::{ClientAddress, Peer};
 use crate::outcome::Outcome;
 
 /// Decides whether a request gets to its handler: a limit on rate, on concurrency, on load, a breaker.
@@ -159,7 +159,7 @@ impl Permit {
 pub struct AdmissionRequest<'a> {
     head: &'a Parts,
     now: Instant,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     route: &'a str,
     context: Context,
 }
@@ -170,7 +170,7 @@ impl<'a> AdmissionRequest<'a> {
         Self {
             head,
             now,
-            peer: None,
+            peer: Peer::Unknown,
             route: "unmatched",
             context: Context::new(),
         }
@@ -179,6 +179,19 @@ impl<'a> AdmissionRequest<'a> {
     /// Returns it as if it came from this address.
     #[must_use]
     pub const fn with_peer(self, peer: Option<SocketAddr>) -> Self {
+        self.with_other_end(match peer {
+            Some(peer) => Peer::Addr(peer),
+            None => Peer::Unknown,
+        })
+    }
+
+    /// Returns it as if it came over a Unix socket.
+    #[must_use]
+    pub const fn with_unix_peer(self) -> Self {
+        self.with_other_end(Peer::Unix)
+    }
+
+    pub(crate) const fn with_other_end(self, peer: Peer) -> Self {
         Self { peer, ..self }
     }
 
@@ -216,12 +229,12 @@ impl<'a> AdmissionRequest<'a> {
 
     /// Returns the other end of the connection, a proxy perhaps; nothing without a socket that has addresses.
     pub const fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+        self.peer.addr()
     }
 
     /// Returns the client, as far as `who` tells it from its proxies.
     pub fn client(&self, who: &ClientAddress) -> Option<IpAddr> {
-        who.find(self.peer?, &self.head.headers)
+        who.find(self.peer, &self.head.headers)
     }
 
     /// Returns when the head was there, by the server's clock.

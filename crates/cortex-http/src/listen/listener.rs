@@ -64,8 +64,9 @@ impl Listener {
     /// Listens on a Unix socket of this path.
     ///
     /// A socket file that nobody listens on, as a killed process leaves it, is replaced; what is anything else is not
-    /// touched, and the start fails. The file is removed at the end. Who may connect is up to the [mode](Self::mode) and
-    /// the directory. Requests have no peer address.
+    /// touched, and the start fails. Of two that start at once, one gets the path. The file is removed at the end. Who may connect is up to the [mode](Self::mode) and
+    /// the directory. Requests have no peer address; of whom
+    /// a proxy speaks that connects there, is known if [`TrustedProxies`] name it `unix:`.
     ///
     /// # Examples
     ///

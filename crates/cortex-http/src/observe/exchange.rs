@@ -85,7 +85,7 @@ impl Exchange {
     pub(crate) fn admit(&mut self, head: &Parts) -> Result<(), Refused> {
         let shared = &self.conn.shared;
         let request = AdmissionRequest::new(head, self.started)
-            .with_peer(self.conn.peer())
+            .with_other_end(self.conn.other_end())
             .with_route(shared.table.label(self.route))
             .with_context(self.captured.context());
         shared.guards.admit(&request, &mut self.permits)
@@ -253,9 +253,9 @@ fn begin_span<B>(conn: &Conn, request: &Request<B>, route: u16, started: Instant
             span.set_attribute("url.scheme", Value::constant("https"));
         }
         span.record_request_line(request.uri(), request.version());
-        if let Some(peer) = conn.peer() {
-            shared.addresses.record(&mut span, peer, request.headers());
-        }
+        shared
+            .addresses
+            .record(&mut span, conn.other_end(), request.headers());
     }
     span
 }

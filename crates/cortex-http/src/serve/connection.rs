@@ -69,9 +69,12 @@ async fn serve_established(
     let Established {
         mut stream,
         peer,
+        unix,
         agreed,
     } = established;
-    let conn = Conn::new(Arc::clone(shared), peer).over_tls(stream.is_tls());
+    let conn = Conn::new(Arc::clone(shared), peer)
+        .over_unix(unix)
+        .over_tls(stream.is_tls());
     let conn = Arc::new(conn);
     let first_byte = tokio::time::timeout_at(
         (conn.accepted() + shared.limits.first_byte).into(),

@@ -15,6 +15,8 @@ use crate::shared::Shared;
 pub(super) struct Established {
     pub(super) stream: Stream,
     pub(super) peer: Option<SocketAddr>,
+    /// It came over a Unix socket, and no header says for whom.
+    pub(super) unix: bool,
     /// What the client and we agreed on in the handshake of TLS.
     pub(super) agreed: Option<Protocol>,
 }
@@ -39,6 +41,7 @@ pub(super) async fn establish(accepted: Accepted, shared: &Shared) -> Result<Est
         mut peer,
         entry,
     } = accepted;
+    let unix = matches!(socket, Socket::Unix(_)) && entry.proxies.is_none();
     let now = Instant::from_std(shared.clock.now());
     let first_byte = now + shared.limits.first_byte;
     if let Some(proxies) = &entry.proxies {
@@ -64,12 +67,14 @@ pub(super) async fn establish(accepted: Accepted, shared: &Shared) -> Result<Est
         return Ok(Established {
             stream: Stream::Tls(Box::new(stream)),
             peer,
+            unix,
             agreed,
         });
     }
     Ok(Established {
         stream: Stream::Plain(socket),
         peer,
+        unix,
         agreed: None,
     })
 }

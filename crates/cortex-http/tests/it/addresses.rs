@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Body;
-use cortex_http::{ClientAddress, Forwarded, Limits, Routes, Server, TrustedProxies};
+use cortex_http::{ClientAddress, Forwarded, Limits, Listener, RateLimit, Routes, Server, TrustedProxies};
 use cortex_trace::{InMemory, Tracer};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
+use crate::listeners::Directory;
 use crate::support::{Shop, read_to_end};
 
 const KEYS: [&str; 3] = ["client.address", "network.peer.address", "network.peer.port"];
@@ -259,4 +260,46 @@ async fn without_a_server_a_test_says_where_a_request_came_from() {
     *request.headers_mut() = headers();
     let response = service.oneshot(request).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "- - -");
+}
+
+/// What two clients hear behind a proxy on a Unix socket that serves each of them one request, the first one twice.
+async fn hear_on_unix(name: &str, proxies: &[&str]) -> [String; 3] {
+    let directory = Directory::new(name);
+    let path = directory.path("shop.sock");
+    let client = ClientAddress::XForwarded(TrustedProxies::new(proxies).expect("networks"));
+    let limit = RateLimit::new(1, Duration::from_hours(1)).by_client(client.clone());
+    let running = Server::new(Routes::new().route("/", axum::routing::get(tell)))
+        .client_address(client)
+        .admission(limit)
+        .start(Listener::unix(&path))
+        .await
+        .expect("a path is free");
+    let mut heard = Vec::new();
+    for client in ["192.0.2.7", "192.0.2.7", "192.0.2.8"] {
+        let mut socket = tokio::net::UnixStream::connect(&path).await.expect("it listens");
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\nx-forwarded-for: {client}\r\n\
+             x-forwarded-proto: https\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.expect("it reads");
+        let mut response = String::new();
+        socket.read_to_string(&mut response).await.expect("an answer");
+        let status = response.split(' ').nth(1).expect("a status").to_owned();
+        heard.push(match response.split_once("\r\n\r\n") {
+            Some((_, body)) if status == "200" => body.to_owned(),
+            _ => status,
+        });
+    }
+    running.shutdown();
+    running.join().await;
+    heard.try_into().expect("as many as were asked")
+}
+
+#[tokio::test]
+async fn a_proxy_on_a_unix_socket_is_believed_if_it_is_named() {
+    let heard = hear_on_unix("named", &["unix:"]).await;
+    assert_eq!(heard, ["192.0.2.7 https -", "429", "192.0.2.8 https -"]);
+    // Otherwise all are one that nobody knows.
+    let heard = hear_on_unix("unnamed", &["0.0.0.0/0"]).await;
+    assert_eq!(heard, ["- - -", "429", "429"]);
 }
