@@ -1,14 +1,18 @@
 use std::convert::Infallible;
 use std::fmt;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request};
 use axum::handler::Handler;
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use tower_service::Service;
 
-use crate::table::RouteTable;
+use crate::table::{RouteTable, UNMATCHED};
 
 /// An axum `Router` that remembers its patterns, so that the service outside it can name a request's route.
 ///
@@ -161,6 +165,52 @@ impl Routes {
         }
     }
 
+    /// Asserts, in a test of the application, that requests to these paths get the label of the route that axum takes.
+    ///
+    /// It is true of what is built by the methods of this type. What is worth a test are patterns that were given by hand
+    /// to [`labelled`](Self::labelled), and routes that were added inside of [`map`](Self::map). No handler is called. Of
+    /// a path below a service that was nested into a plain `Router` axum does not tell the route; it is not compared.
+    ///
+    /// # Panics
+    ///
+    /// Some do not; it says which, and what axum says. Or one is no path.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use cortex_http::Routes;
+    ///
+    /// let router = Router::new().route("/users/{id}", get(|| async { "one" })).route("/users", get(|| async { "all" }));
+    /// let routes = Routes::labelled(router, ["/users/{id}", "/users"]);
+    /// routes.assert_labels(["/users", "/users/7", "/users/a%2Fb", "/nowhere"]);
+    /// ```
+    #[track_caller]
+    pub fn assert_labels<'a>(&self, paths: impl IntoIterator<Item = &'a str>) {
+        let (app, table) = self.clone().into_parts();
+        let mut app = app.layer(from_fn(tell_matched));
+        let mut wrong = Vec::new();
+        for path in paths {
+            let label = table.label(table.find(path));
+            let matched = matched(&mut app, path);
+            if !self.agree(label, matched.as_deref()) {
+                let matched = matched.as_deref().unwrap_or("no route");
+                wrong.push(format!("{path}: the label is {label}, and axum takes {matched}"));
+            }
+        }
+        assert!(wrong.is_empty(), "labels are wrong: {}", wrong.join("; "));
+    }
+
+    /// Says whether a label stands for what axum takes.
+    fn agree(&self, label: &str, matched: Option<&str>) -> bool {
+        let mut patterns = self.patterns.iter().filter(|known| known.label == label);
+        match matched {
+            Some(matched) => patterns.any(|known| known.pattern == matched),
+            // It does not tell of a nested service, which is what has a label that differs.
+            None => label == UNMATCHED || patterns.any(|known| known.pattern != label),
+        }
+    }
+
     pub(crate) fn into_parts(self) -> (Router, RouteTable) {
         let table = RouteTable::new(self.patterns.iter().map(|p| (&*p.pattern, &*p.label)));
         (self.router, table)
@@ -187,6 +237,28 @@ impl<S> fmt::Debug for Routes<S> {
     }
 }
 
+/// Answers with the pattern that axum has found, in place of whoever serves it.
+async fn tell_matched(request: Request, _: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = Response::new(Body::empty());
+    response.extensions_mut().insert(matched);
+    response
+}
+
+/// Returns the pattern that a router with [`tell_matched`] around all it has finds for a path.
+fn matched(app: &mut Router, path: &str) -> Option<String> {
+    let request = Request::get(path)
+        .body(Body::empty())
+        .expect("a path, as /users/7");
+    let answer = pin!(app.call(request));
+    let Poll::Ready(Ok(response)) = answer.poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("invariant: nothing that is called waits");
+    };
+    let matched = response.extensions().get::<Option<MatchedPath>>();
+    let matched = matched.expect("invariant: whoever serves it is asked for nothing");
+    matched.as_ref().map(|matched| matched.as_str().to_owned())
+}
+
 /// Joins a prefix and a path as `Router::nest` does: `/` under a prefix is the prefix itself.
 fn nested(prefix: &str, path: &str) -> String {
     match (prefix.strip_suffix('/'), path) {
@@ -199,23 +271,16 @@ fn nested(prefix: &str, path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
-    use axum::extract::MatchedPath;
-    use axum::middleware::{Next, from_fn};
-    use axum::response::Response;
-    use axum::routing::{any, get};
-    use tower::ServiceExt;
+    use axum::routing::{any, get, post};
+    use std::panic::AssertUnwindSafe;
 
-    async fn show_matched(request: Request, next: Next) -> Response {
-        let matched = request.extensions().get::<MatchedPath>().cloned();
-        let mut response = next.run(request).await;
-        response.extensions_mut().insert(matched);
-        response
+    async fn uncalled() -> &'static str {
+        panic!("nobody is asked for an answer")
     }
 
     /// What axum itself says from the inside is the truth that the table must tell from the outside.
-    #[tokio::test]
-    async fn labels_are_those_that_axum_matches() {
+    #[test]
+    fn labels_are_those_that_axum_matches() {
         let inner = || {
             Routes::new()
                 .route("/", get(|| async {}))
@@ -225,16 +290,16 @@ mod tests {
         };
         let routes = Routes::new()
             .route("/", get(|| async {}))
-            .route("/only-get", get(|| async {}))
+            .route("/only-post", post(uncalled))
             .nest("/api", inner())
             .nest("/slash/", inner())
             .merge(Routes::new().route("/merged/{*rest}", any(|| async {})))
-            .fallback(|| async { "nothing here" })
-            .map(|router| router.layer(from_fn(show_matched)));
-        let (app, table) = routes.with_state(()).into_parts();
-        for path in [
+            .nest_service("/static", Router::new())
+            .nest("/below", Routes::new().nest_service("/deep", Router::new()))
+            .fallback(uncalled);
+        routes.assert_labels([
             "/",
-            "/only-get",
+            "/only-post",
             "/api",
             "/api/",
             "/api/me",
@@ -245,19 +310,41 @@ mod tests {
             "/slash/x%2Fy",
             "/merged/a/b",
             "/merged/",
+            "/static",
+            "/static/",
+            "/static/a/b.css",
+            "/below/deep",
+            "/below/deep/er",
             "/nowhere",
             "/api/7/posts",
             "//",
+        ]);
+    }
+
+    #[test]
+    fn labels_that_are_wrong_are_told() {
+        let inner = Router::new().route("/{id}", get(|| async {}));
+        let app = Router::new().nest("/users", inner).route("/", get(|| async {}));
+        let told = |patterns: &[&str], path: &'static str| {
+            let routes = Routes::labelled(app.clone(), patterns.iter().copied());
+            let assert = AssertUnwindSafe(|| routes.assert_labels(["/", path]));
+            let asserted = std::panic::catch_unwind(assert);
+            asserted.map_err(|payload| *payload.downcast::<String>().expect("a message"))
+        };
+        assert_eq!(told(&["/", "/users/{id}"], "/users/7"), Ok(()));
+        assert_eq!(told(&["/", "/users/{id}"], "/other"), Ok(()));
+        for (patterns, path, label, axum) in [
+            (&["/", "/{id}"] as &[_], "/users/7", "unmatched", "/users/{id}"),
+            (
+                &["/", "/users/{name}"],
+                "/users/7",
+                "/users/{name}",
+                "/users/{id}",
+            ),
+            (&["/", "/{*rest}"], "/other", "/{*rest}", "no route"),
         ] {
-            let request = Request::get(path).body(Body::empty()).unwrap();
-            let response = app.clone().oneshot(request).await.unwrap();
-            let matched = response
-                .extensions()
-                .get::<Option<MatchedPath>>()
-                .cloned()
-                .flatten();
-            let truth = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
-            assert_eq!(&**table.label(table.find(path)), truth, "{path}");
+            let expected = format!("labels are wrong: {path}: the label is {label}, and axum takes {axum}");
+            assert_eq!(told(patterns, path), Err(expected));
         }
     }
 

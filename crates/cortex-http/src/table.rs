@@ -3,7 +3,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 /// The label of a request that matches no known pattern.
-const UNMATCHED: &str = "unmatched";
+pub(crate) const UNMATCHED: &str = "unmatched";
 
 /// Names the route of a request without asking the router: an index for the metrics, a label for people.
 ///
