@@ -55,4 +55,4 @@ pub use self::routes::Routes;
 pub use self::running::Running;
 pub use self::server::Server;
 #[cfg(feature = "tls")]
-pub use self::tls::{Tls, rustls};
+pub use self::tls::{ClientCertificate, ClientCertificateRejection, Tls, rustls};

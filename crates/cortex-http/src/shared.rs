@@ -23,6 +23,8 @@ use crate::report::Cut;
 use crate::request_id::RequestIds;
 use crate::serve::Peers;
 use crate::table::RouteTable;
+#[cfg(feature = "tls")]
+use crate::tls::ClientCertificate;
 
 /// What all connections of a service share.
 pub(crate) struct Shared {
@@ -124,6 +126,8 @@ pub(crate) struct Conn {
     /// The connection is older than it is to be: the next response is its last one.
     retired: AtomicBool,
     tls: bool,
+    #[cfg(feature = "tls")]
+    client_certificate: Option<ClientCertificate>,
 }
 
 /// The request that made a connection speak another protocol, and since when it does.
@@ -160,6 +164,8 @@ impl Conn {
             timer: Mutex::new(None),
             retired: AtomicBool::new(false),
             tls: false,
+            #[cfg(feature = "tls")]
+            client_certificate: None,
         }
     }
 
@@ -175,6 +181,18 @@ impl Conn {
             self.peer = Peer::Unix;
         }
         self
+    }
+
+    /// Says with which certificate the client proved who it is.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_client_certificate(mut self, certificate: Option<ClientCertificate>) -> Self {
+        self.client_certificate = certificate;
+        self
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) const fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.client_certificate.as_ref()
     }
 
     /// Says whether the client speaks TLS with us.

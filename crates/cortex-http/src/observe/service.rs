@@ -95,6 +95,10 @@ where
         if !self.conn.shared.addresses.client.is_none() {
             head.extensions.insert(Via(Arc::clone(&self.conn)));
         }
+        #[cfg(feature = "tls")]
+        if let Some(certificate) = self.conn.client_certificate() {
+            head.extensions.insert(certificate.clone());
+        }
         let (body, breach) = RequestBody::bound(body, &self.conn);
         let mut request = Request::from_parts(head, body);
         if breach.is_some() && self.conn.shared.limits.extractors {

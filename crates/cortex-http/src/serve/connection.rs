@@ -75,6 +75,8 @@ async fn serve_established(
     let conn = Conn::new(Arc::clone(shared), peer)
         .over_unix(unix)
         .over_tls(stream.is_tls());
+    #[cfg(feature = "tls")]
+    let conn = conn.with_client_certificate(stream.client_certificate());
     let conn = Arc::new(conn);
     let first_byte = tokio::time::timeout_at(
         (conn.accepted() + shared.limits.first_byte).into(),

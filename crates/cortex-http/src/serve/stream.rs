@@ -7,6 +7,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use crate::listen::Socket;
+#[cfg(feature = "tls")]
+use crate::tls::ClientCertificate;
 
 /// What HTTP is spoken over. One type for all, so that hyper's code is there once.
 #[derive(Debug)]
@@ -23,6 +25,15 @@ impl Stream {
             Self::Plain(_) => false,
             #[cfg(feature = "tls")]
             Self::Tls(_) => true,
+        }
+    }
+
+    /// Returns the certificate that the client has shown.
+    #[cfg(feature = "tls")]
+    pub(crate) fn client_certificate(&self) -> Option<ClientCertificate> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(io) => ClientCertificate::new(io.get_ref().1.peer_certificates()?),
         }
     }
 }

@@ -111,7 +111,8 @@ impl Tls {
     }
 
     /// Asks clients for a certificate that one of these authorities has signed, from a file of PEM. If it is required, a
-    /// client without one is turned away; if not, only one with a wrong one is. Revocation is not looked at.
+    /// client without one is turned away; if not, only one with a wrong one is. Revocation is not looked at. Handlers see
+    /// it as [`ClientCertificate`](crate::ClientCertificate).
     ///
     /// # Errors
     ///

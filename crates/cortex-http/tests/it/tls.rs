@@ -8,7 +8,9 @@ use std::time::Duration;
 use cortex_http::rustls::pki_types::pem::PemObject;
 use cortex_http::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use cortex_http::rustls::{ClientConfig, RootCertStore, crypto::ring};
-use cortex_http::{ErrorKind, Limits, ListenAddr, Listener, Tls, TrustedProxies};
+use cortex_http::{
+    ClientCertificate, ErrorKind, Limits, ListenAddr, Listener, Routes, Server, Tls, TrustedProxies,
+};
 use cortex_trace::{InMemory, Tracer};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -415,4 +417,49 @@ fn files_that_cannot_be_used_are_refused_at_once() {
         assert!(error.to_string().contains(why), "{error}");
     }
     assert!(!format!("{:?}", pair.tls()).contains("BEGIN"));
+}
+
+#[tokio::test]
+async fn handlers_see_the_certificate_of_a_client_that_has_one() {
+    let pair = Pair::new("seen");
+    let (ca, certificate, key) = authority();
+    let path = pair.directory.path("ca.crt");
+    std::fs::write(&path, ca).unwrap();
+    let shown = certificate.clone();
+    let see = async move |seen: Option<ClientCertificate>| match seen {
+        None => "nobody",
+        Some(seen) if *seen.der() == shown && seen.chain().len() == 1 => "the client",
+        Some(_) => "somebody else",
+    };
+    let routes = Routes::new().route("/", axum::routing::get(see)).route(
+        "/known",
+        axum::routing::get(|_: ClientCertificate| async { "come in" }),
+    );
+    let tls = pair.tls().client_ca(&path, false).unwrap();
+    let running = Server::new(routes)
+        .start(Listener::tcp("127.0.0.1:0").tls(tls))
+        .await
+        .unwrap();
+    for (identity, seen, status) in [
+        (Some((certificate, key)), "the client", "HTTP/1.1 200"),
+        (None, "nobody", "HTTP/1.1 403"),
+    ] {
+        let client = Client {
+            identity,
+            ..Client::of(pair.current())
+        };
+        let mut stream = client.connect(running.local_addr()).await.unwrap();
+        // Each request of the connection has it.
+        stream
+            .write_all(b"GET /known HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let answers = ask(&mut stream).await.unwrap();
+        assert!(
+            answers.starts_with(status) && answers.ends_with(seen),
+            "{answers}"
+        );
+    }
+    running.shutdown();
+    running.join().await;
 }
