@@ -96,7 +96,8 @@ fn answers(setup: &Setup) -> Result<()> {
     })
 }
 
-/// Makes every kind of series: a request that is served, one that fails, and a connection that is none.
+/// Makes every kind of series: a request that is served, one that fails, one that the admin port refuses, and a connection
+/// that is none.
 fn use_everything(storefront: &Storefront) -> Result<()> {
     let shop = storefront.at.shop;
     let order = format!("{{\"product\": {}, \"quantity\": 1}}", storefront.product()?);
@@ -106,6 +107,13 @@ fn use_everything(storefront: &Storefront) -> Result<()> {
         paid.status == 502,
         "a payment that fails is answered {}",
         paid.status
+    );
+    let forged = "POST /health/checks/payments/run\nsec-fetch-site: cross-site";
+    let refused = http::request(storefront.at.admin, forged, b"")?;
+    ensure!(
+        refused.status == 403,
+        "what another site sent is answered {}",
+        refused.status
     );
     let mut stream = http::connect(shop)?;
     stream.write_all(b"this is not HTTP\r\n\r\n")?;
