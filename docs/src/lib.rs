@@ -25,6 +25,8 @@ pub mod guides {
     pub mod probes {}
     #[doc = include_str!("../guides/sampling.md")]
     pub mod sampling {}
+    #[doc = include_str!("../guides/serve.md")]
+    pub mod serve {}
     #[doc = include_str!("../guides/shut-down.md")]
     pub mod shut_down {}
     #[doc = include_str!("../guides/traces.md")]
