@@ -279,7 +279,9 @@ impl Server {
     /// Runs this at every SIGHUP, within this limit: it reads a configuration or a certificate again. An error is logged,
     /// and changes nothing: whatever is replaced should be replaced only when its successor is known to be good.
     ///
-    /// SIGHUP does not end a service, whether there is something to reload or not.
+    /// SIGHUP does not end a service, whether there is something to reload or not. All of this runs in a task of the
+    /// application, the call as well as the future that it returns: one that panics runs again the next time, and one that
+    /// blocks its thread is left out until it has returned.
     ///
     /// # Examples
     ///
@@ -341,6 +343,10 @@ impl Server {
     /// waits for signals and does what they ask for, so that it happens while every worker of the application is blocked. If
     /// something still blocks a second after the second signal, the process ends there and then, with the code that the
     /// report would have had. SIGQUIT is left to its default.
+    ///
+    /// The handlers stay for as long as the process. When the service has ended, or did not start, and no other one of the
+    /// process has its own, the next signal ends the process at once, with 128 and its number as its code: `main` may wait
+    /// for something that never ends.
     ///
     /// # Errors
     ///

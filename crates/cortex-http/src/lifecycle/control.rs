@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,8 @@ pub(crate) struct Control {
     pub(super) drain: CancellationToken,
     pub(super) force: CancellationToken,
     forced_by: OnceLock<u8>,
-    watched: AtomicBool,
+    /// All of the service has ended, and has been told.
+    pub(super) over: CancellationToken,
     pub(super) reload: Notify,
 }
 
@@ -46,7 +46,7 @@ impl Control {
             drain: CancellationToken::new(),
             force: CancellationToken::new(),
             forced_by: OnceLock::new(),
-            watched: AtomicBool::new(false),
+            over: CancellationToken::new(),
             reload: Notify::new(),
         }
     }
@@ -105,11 +105,6 @@ impl Control {
         self.drain.is_cancelled()
     }
 
-    /// Says whether signals end the service.
-    pub(super) fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Relaxed)
-    }
-
     /// Has everything that was registered for it reload.
     pub(crate) fn reload(&self) {
         self.reload.notify_one();
@@ -117,23 +112,29 @@ impl Control {
 
     /// Starts the drain at the first signal, which is its reason, and ends it at the next. If the process still runs a
     /// moment later, something blocks it, and would for ever: a runtime waits for its workers. So it ends here.
+    ///
+    /// It returns when the service is over; what comes after that is [`afterwards`](crate::signals::afterwards)' business.
     pub(crate) async fn watch(self: Arc<Self>, mut signals: Signals) {
-        self.watched.store(true, Ordering::Relaxed);
         let mut draining = false;
-        let number = loop {
-            match signals.recv().await {
+        let ending = loop {
+            let received = tokio::select! {
+                biased; // what has come by then is meant for this service
+                received = signals.recv() => received,
+                () = self.over.cancelled() => return,
+            };
+            match received {
                 Received::Reload => self.reload(),
                 Received::End(Ending { name, .. }) if !draining => {
                     draining = true;
                     self.start_because(name);
                 }
-                Received::End(Ending { number, .. }) => break number,
+                Received::End(ending) => break ending,
             }
         };
-        let _ = self.forced_by.set(number);
+        let _ = self.forced_by.set(ending.number);
         self.end();
         tokio::time::sleep(LAST_MOMENT).await;
         tracing::error!("the process is ended: a thread of it blocks");
-        std::process::exit(i32::from(128 + number));
+        ending.exit();
     }
 }

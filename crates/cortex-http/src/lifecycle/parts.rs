@@ -1,8 +1,9 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
-use super::step::{Step, StepFuture, StepResult, boxed};
+use super::step::{BoxError, Step, StepFuture, StepResult, boxed};
 use super::subsystem::Subsystem;
 
 /// What a server starts, stops, flushes and reloads, beside itself.
@@ -17,7 +18,31 @@ pub(crate) struct Parts {
 pub(crate) struct Reload {
     pub(crate) name: Cow<'static, str>,
     pub(crate) limit: Duration,
-    pub(crate) step: Box<dyn FnMut() -> StepFuture + Send>,
+    pub(crate) step: ReloadFn,
+}
+
+/// Makes the step anew. It is the application's, called by a task of the application: it may panic or block.
+pub(crate) type ReloadFn = Arc<Mutex<dyn FnMut() -> StepFuture + Send>>;
+
+impl Reload {
+    /// Returns what one reload does; nothing of the application runs before that is polled.
+    pub(crate) fn step(&self) -> Step {
+        let step = Arc::clone(&self.step);
+        let future = boxed(async move {
+            let future = match step.try_lock() {
+                Ok(mut step) => step(),
+                Err(TryLockError::Poisoned(step)) => step.into_inner()(), // one that panicked may do better now
+                Err(TryLockError::WouldBlock) => {
+                    return Err(BoxError::from("the one before still blocks its thread"));
+                }
+            };
+            future.await
+        });
+        Step {
+            limit: self.limit,
+            future,
+        }
+    }
 }
 
 impl Parts {
@@ -37,7 +62,7 @@ impl Parts {
     ) where
         F: Future<Output: StepResult> + Send + 'static,
     {
-        let step = Box::new(move || boxed(step()));
+        let step = Arc::new(Mutex::new(move || boxed(step())));
         self.reloads.push(Reload { name, limit, step });
     }
 

@@ -149,21 +149,20 @@ impl Drop for Starting {
     }
 }
 
-async fn reload(control: Arc<Control>, app: Handle, mut reloads: Vec<Reload>) {
+async fn reload(control: Arc<Control>, app: Handle, reloads: Vec<Reload>) {
     loop {
-        control.reload.notified().await; // those that come during one are one more
+        tokio::select! {
+            biased;
+            () = control.over.cancelled() => return,
+            () = control.reload.notified() => {} // those that come during one are one more
+        }
         if reloads.is_empty() {
             tracing::info!("asked to reload, but there is nothing to reload");
         }
-        for Reload { name, limit, step } in &mut reloads {
-            let step = Step {
-                limit: *limit,
-                future: step(),
-            };
-            let (end, took, _) = step
-                .spawn(&app)
-                .end(control.clock(), std::future::pending())
-                .await;
+        for reload in &reloads {
+            let step = reload.step().spawn(&app);
+            let (end, took, _) = step.end(control.clock(), control.over.cancelled()).await;
+            let name = &reload.name;
             match end {
                 StepEnd::Finished => tracing::info!(reload = %name, ?took, "reloaded"),
                 end => tracing::error!(reload = %name, ?took, "reloading {end}; what was there before stays"),

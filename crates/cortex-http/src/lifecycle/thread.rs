@@ -1,4 +1,6 @@
+use std::future::pending;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -8,12 +10,15 @@ use super::control::Control;
 use super::drain::Drain;
 use crate::error::Error;
 use crate::report::ExitReport;
-use crate::signals::Signals;
+use crate::signals::{Signals, afterwards};
 
 /// The thread that ends a service: signals and the phases of the drain need no worker of the application, all of which
 /// may be blocked when they are needed. It sleeps until then.
 ///
 /// It is not the thread of the admin port: that one is optional, and ends before this one.
+///
+/// Once signal handlers are installed, one such thread of the process stays for good, and acts upon the signals that come
+/// when its service has ended.
 ///
 /// Dropping it ends the thread.
 #[derive(Debug)]
@@ -80,8 +85,10 @@ fn live(ready: oneshot::Sender<io::Result<Handle>>, job: oneshot::Receiver<Job>)
         }
     };
     if ready.send(Ok(runtime.handle().clone())).is_ok() {
-        runtime.block_on(work(job));
+        // Who waits for the report hears of a panic. Signals have to end the process all the same.
+        let _ = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work(job))));
     }
+    runtime.block_on(afterwards());
     runtime.shutdown_background();
 }
 
@@ -89,11 +96,10 @@ async fn work(job: oneshot::Receiver<Job>) {
     let Ok(Job { drain, control, told }) = job.await else {
         return; // the service did not start
     };
-    let shared = Arc::clone(&drain.shared);
+    let _over = control.over.clone().drop_guard();
     let report = drain.run(&control).await;
-    let blocked = report.unfinished > 0;
     let _ = told.send(report); // nobody may wait for it
-    if blocked && control.is_watched() {
-        shared.tasks.wait().await; // the process cannot end by itself until then, but a second signal ends it
+    if control.forced_by().is_some() {
+        pending::<()>().await; // the process ends in a moment, whoever else waits for signals
     }
 }

@@ -106,23 +106,31 @@ fn is_the_service() {
         return; // somebody runs what is ignored, too
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(if role == "cut" { 2 } else { 1 })
+        .worker_threads(if ["cut", "a reload blocks"].contains(&&*role) {
+            2
+        } else {
+            1
+        })
         .enable_all()
         .build()
         .unwrap();
     match &*role {
         "dropped" => return runtime.block_on(dropped()),
         "not started" => return runtime.block_on(not_started()),
+        "not started, and hangs" => return runtime.block_on(not_started_and_hangs()),
+        "another one before" => runtime.block_on(another_one()),
         _ => {}
     }
     let report = runtime.block_on(serve(&role)).unwrap();
     says(&format!("report: {report}"));
-    if role != "a worker blocks" {
-        report.exit();
+    if WAITING.contains(&&*role) {
+        drop(runtime); // waits for the worker, as the end of `main` does
     }
-    drop(runtime); // waits for the worker, as the end of `main` does
     report.exit();
 }
+
+/// Roles in which something holds a thread of the runtime for ever.
+const WAITING: [&str; 3] = ["a worker blocks", "blocking work hangs", "a stop blocks"];
 
 async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error> {
     let routes = Routes::new()
@@ -135,8 +143,28 @@ async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error
                 drop(witness);
             }),
         )
-        .route("/blocks", get(|| async { blocks("handling") }));
-    let server = Server::new(routes).on_reload("config", STUCK, || async { says("reloading") });
+        .route("/blocks", get(|| async { blocks("handling") }))
+        .route(
+            "/blocking",
+            get(|| async {
+                tokio::task::spawn_blocking(|| blocks("blocking"));
+            }),
+        );
+    let server = Server::new(routes);
+    let server = match role {
+        "a reload panics" => server.on_reload("config", STUCK, || {
+            says("reloading");
+            if true {
+                panic!("seeded");
+            }
+            pending::<()>()
+        }),
+        "a reload blocks" => server.on_reload("config", Duration::from_millis(20), || {
+            blocks("reloading");
+            pending::<()>()
+        }),
+        _ => server.on_reload("config", STUCK, || async { says("reloading") }),
+    };
     let timely = Lifecycle::local();
     let server = match role {
         "start" => server
@@ -147,6 +175,8 @@ async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error
             .lifecycle(timely.drain_delay(STUCK)),
         "closing" => server.lifecycle(timely.drain_timeout(STUCK)),
         "cut" | "a worker blocks" => server.lifecycle(timely.drain_timeout(Duration::from_millis(20))),
+        "a stop blocks" => server
+            .subsystem(Subsystem::new("a").stop(Duration::from_millis(20), async { blocks("stopping a") })),
         "stopping" => server.subsystem(Subsystem::new("a").stop(STUCK, stuck("stopping a"))),
         "flushing" => server.flush("metrics", STUCK, stuck("flushing metrics")),
         _ => server,
@@ -200,8 +230,24 @@ async fn dropped() {
     let addr = running.local_addr();
     drop(running.serve_until_signal());
     while tokio::net::TcpStream::connect(addr).await.is_ok() {}
-    until_no_thread().await;
+    until_one_thread().await;
     says("gone");
+}
+
+/// A service that signals might have ended, and which has ended without one.
+async fn another_one() {
+    let running = Server::new(Routes::new()).start("127.0.0.1:0").await;
+    let running = running.expect("a free port");
+    running.shutdown();
+    assert_eq!(running.serve_until_signal().await.expect("signals").code(), 0);
+}
+
+/// What `main` does after that never ends.
+async fn not_started_and_hangs() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = taken.local_addr().expect("it is bound");
+    assert!(Server::new(Routes::new()).serve(addr).await.is_err());
+    stuck("listens on nothing").await;
 }
 
 /// Fails to start in all ways that come after the thread of the lifecycle.
@@ -215,21 +261,22 @@ async fn not_started() {
     assert!(admin.serve("127.0.0.1:0").await.is_err());
     let failing = Subsystem::new("db").start(STUCK, async { Err::<(), _>("no") });
     assert!(server().subsystem(failing).serve("127.0.0.1:0").await.is_err());
-    until_no_thread().await;
+    until_one_thread().await;
     says("gone");
 }
 
-/// Waits until no thread of a lifecycle is left.
-async fn until_no_thread() {
+/// Waits until no thread of a lifecycle is left but the one that stays for the signals.
+async fn until_one_thread() {
     let name = |thread: std::io::Result<std::fs::DirEntry>| {
         std::fs::read_to_string(thread.ok()?.path().join("comm")).ok()
     };
     loop {
-        let mut names = std::fs::read_dir("/proc/self/task")
+        let names = std::fs::read_dir("/proc/self/task")
             .expect("Linux")
             .filter_map(name);
         // The system keeps 15 characters of it.
-        if !names.any(|name| name.trim() == &"cortex-lifecycle"[..15]) {
+        let threads = names.filter(|name| name.trim() == &"cortex-lifecycle"[..15]);
+        if threads.count() <= 1 {
             return;
         }
         tokio::task::yield_now().await;
@@ -334,6 +381,67 @@ fn the_second_one_ends_a_process_whose_workers_block() {
     service.signal("TERM");
     let (code, said) = service.end();
     assert_eq!(code, Some(143), "{said}");
+}
+
+/// Nothing of the service was left to wait for, and `main` never ends all the same.
+#[test]
+fn the_one_after_the_report_ends_a_process_that_something_else_holds() {
+    for (role, asked, says) in [
+        ("blocking work hangs", Some("/blocking"), ", 0 cut"),
+        ("a stop blocks", None, ", 0 cut"),
+    ] {
+        let mut service = Service::start(role);
+        let addr = service.until("listens on ");
+        let _held = asked.map(|path| {
+            let held = ask(&addr, path);
+            service.until("blocking");
+            held
+        });
+        service.signal("TERM");
+        let report = service.until("report: ");
+        assert!(
+            report.starts_with("drained") && report.contains(says),
+            "{role}: {report}"
+        );
+        service.signal("HUP"); // nothing is left to reload
+        service.signal("INT");
+        let (code, said) = service.end();
+        assert_eq!(code, Some(130), "{role}: {said}");
+    }
+    let mut service = Service::start("not started, and hangs");
+    service.until("listens on ");
+    service.signal("TERM");
+    let (code, said) = service.end();
+    assert_eq!(code, Some(143), "{said}");
+}
+
+#[test]
+fn those_of_a_service_are_not_taken_by_what_stays_of_another() {
+    let mut service = Service::start("another one before");
+    service.until("listens on ");
+    service.signal("TERM");
+    let (code, said) = service.end();
+    assert!(code == Some(0) && said.contains("(SIGTERM)"), "{code:?}: {said}");
+}
+
+#[test]
+fn a_reload_that_panics_or_blocks_keeps_neither_the_next_one_nor_the_end() {
+    for role in ["a reload panics", "a reload blocks"] {
+        let mut service = Service::start(role);
+        service.until("listens on ");
+        service.signal("HUP");
+        service.until("reloading");
+        if role == "a reload panics" {
+            service.signal("HUP");
+            service.until("reloading");
+        }
+        service.signal("TERM");
+        let (code, said) = service.end();
+        assert!(
+            code == Some(0) && said.contains("(SIGTERM)"),
+            "{role} {code:?}: {said}"
+        );
+    }
 }
 
 #[test]
