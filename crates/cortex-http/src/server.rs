@@ -419,21 +419,25 @@ impl Server {
         let (app, shared) = self.into_parts(listeners.reloads())?;
         let control = Arc::new(Control::new(Arc::clone(&shared), health.clone()));
         let lifecycle_runtime = thread.runtime().clone();
-        let drain = Drain::new(
+        let mut drain = Drain::new(
             name.clone(),
             Arc::clone(&shared),
             lifecycle,
             tokio::runtime::Handle::current(),
         );
+        drain.flushes(parts.flushes); // a start that fails leaves something to flush, too
         let mut starting = Starting::new(thread, drain, Arc::clone(&control));
         if let Some(signals) = signals {
             starting.watch(signals);
         }
         if let Some(admin) = admin {
-            let admin = admin::start(&admin, &health, registry.as_ref(), &clock, taken)?;
+            let admin = match admin::start(&admin, &health, registry.as_ref(), &clock, taken) {
+                Ok(admin) => admin,
+                Err(error) => return Err(starting.abandon(error).await),
+            };
             let control = Arc::clone(&control);
             admin.on_drain(move |reason| control.start_because(reason));
-            starting.drain().admin = Some(admin);
+            starting.administer(admin);
         }
         let admin = starting.drain().admin.as_ref();
         let admin_addrs = (
@@ -452,23 +456,22 @@ impl Server {
         }
         starting.reload(parts.reloads);
         if let Err(error) = starting.run(parts.subsystems).await {
-            starting.abandon(error.to_string()).await;
-            return Err(error);
+            return Err(starting.abandon(error).await);
         }
-        starting.drain().flushes(parts.flushes);
         let runtime = tokio::runtime::Handle::current();
         // From here on the probes tell more than that it starts.
         let checks = match &registry {
-            None => health.start(&runtime),
-            Some(registry) => {
-                let metrics = HealthMetrics::new(registry).map_err(|error| taken(&error))?;
-                health.start_observed(&runtime, metrics)
-            }
+            None => health.start(&runtime).map_err(in_use),
+            Some(registry) => HealthMetrics::new(registry)
+                .map_err(|error| taken(&error))
+                .and_then(|metrics| health.start_observed(&runtime, metrics).map_err(in_use)),
         };
-        starting.drain().checks = Some(checks.map_err(in_use)?);
+        match checks {
+            Ok(checks) => starting.drain().checks = Some(checks),
+            Err(error) => return Err(starting.abandon(error).await),
+        }
         if !starting.is_ending() {
-            let accepting = tokio::spawn(accept_all(listeners, app, shared));
-            starting.drain().accepting.push(accepting);
+            starting.accept(accept_all(listeners, app, shared));
             for addr in &addrs {
                 tracing::info!(service = name, %addr, "serving");
             }

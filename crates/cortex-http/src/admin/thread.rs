@@ -1,8 +1,9 @@
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::drain::DrainSwitch;
 use super::listener::{Listener, Served, accept};
@@ -23,7 +24,8 @@ pub(crate) struct AdminThread {
     probes: Option<SocketAddr>,
     shared: Arc<Shared>,
     drain: DrainSwitch,
-    ended: oneshot::Receiver<()>,
+    /// Turns true when the thread has ended; its sender is dropped without that if it panicked.
+    ended: watch::Receiver<bool>,
 }
 
 impl AdminThread {
@@ -39,14 +41,17 @@ impl AdminThread {
             .max_blocking_threads(THREADS)
             .build()
             .map_err(|error| Error::system("make the admin runtime", error))?;
-        let (shared, (ending, ended)) = (Arc::new(shared), oneshot::channel());
+        let (shared, (ending, ended)) = (Arc::new(shared), watch::channel(false));
         let (addr, probes_addr) = (admin.0.addr, probes.as_ref().map(|(listener, _)| listener.addr));
         let thread = std::thread::Builder::new().name("cortex-admin".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
-                runtime.block_on(serve(admin, probes, shared));
+                let serving = AssertUnwindSafe(|| runtime.block_on(serve(admin, probes, shared)));
+                let served = catch_unwind(serving);
                 runtime.shutdown_background(); // a collector that hangs keeps its thread, not ours
-                let _ = ending.send(());
+                if served.is_ok() {
+                    let _ = ending.send(true);
+                }
             }
         });
         thread.map_err(|error| Error::system("start the admin thread", error))?;
@@ -76,7 +81,13 @@ impl AdminThread {
     /// Closes the port and waits until its thread has ended.
     pub(crate) async fn stop(mut self) {
         self.close();
-        let _ = (&mut self.ended).await; // an error says that the thread is gone, too
+        let _ = self.ended.wait_for(|ended| *ended).await; // an error says that the thread is gone, too
+    }
+
+    /// Waits until the thread has ended; returns whether it panicked.
+    pub(crate) fn panicked(&self) -> impl Future<Output = bool> + Send + 'static {
+        let mut ended = self.ended.clone();
+        async move { ended.wait_for(|ended| *ended).await.is_err() }
     }
 
     fn close(&self) {

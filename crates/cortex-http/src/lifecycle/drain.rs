@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::control::{Asked, Control};
 use super::phase::Phase;
@@ -19,7 +19,7 @@ use crate::shared::Shared;
 /// How long connections get to notice that they are cut.
 const CUT_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long each of the last waits may take when the drain is forced to end.
+/// How long each of the last waits may take when the drain is forced to end, and what was aborted to be gone.
 const FORCED_LIMIT: Duration = Duration::from_millis(250);
 
 /// What the end of a service has to end, in order.
@@ -32,9 +32,16 @@ pub(crate) struct Drain {
     pub(crate) checks: Option<cortex_health::Running>,
     pub(crate) admin: Option<AdminThread>,
     /// The accept loops; none if the service never came to serve.
-    pub(crate) accepting: Vec<JoinHandle<()>>,
+    pub(super) accepting: Vec<Accepting>,
     pub(super) started: Vec<Started>,
     pub(super) flushes: Vec<(Cow<'static, str>, Step)>,
+}
+
+/// A loop that accepts connections.
+#[derive(Debug)]
+pub(super) struct Accepting {
+    pub(super) ended: JoinHandle<()>,
+    pub(super) abort: AbortHandle,
 }
 
 impl Drain {
@@ -117,10 +124,8 @@ impl Drain {
         shared.closing.cancel();
         let accepting = &mut self.accepting;
         let ended = async {
-            for accepting in &mut *accepting {
-                if let Err(error) = accepting.await {
-                    tracing::error!(%error, "the accept loop had failed");
-                }
+            for Accepting { ended, .. } in &mut *accepting {
+                let _ = ended.await; // who waits for the loop tells how it ended
             }
             shared.tasks.close();
             shared.tasks.wait().await;
@@ -130,7 +135,7 @@ impl Drain {
         phases.end("closing");
         if !matches!(ended, Some(Ok(()))) {
             for accepting in accepting {
-                accepting.abort();
+                accepting.abort.abort();
             }
             shared.tasks.close();
             shared.phase.enter(Phase::Cut);
@@ -149,19 +154,16 @@ impl Drain {
         let mut reports = Vec::new();
         for Started { name, task, stop } in self.started.drain(..).rev() {
             let begun = clock.now();
-            let mut end = match task {
-                None => StepEnd::Finished,
+            let (mut end, gone) = match task {
+                None => (StepEnd::Finished, true),
                 Some(task) => stop_task(task, control).await,
             };
             if let Some(step) = stop {
-                let stopped = match unless_forced(control, std::future::ready(())).await {
-                    None => StepEnd::Skipped,
-                    Some(()) => {
-                        step.spawn(&self.app)
-                            .end(clock, control.force.cancelled())
-                            .await
-                            .0
-                    }
+                let stopped = if !gone || control.is_forced() {
+                    StepEnd::Skipped
+                } else {
+                    let step = step.spawn(&self.app);
+                    step.end(clock, control.force.cancelled()).await.0
                 };
                 if end == StepEnd::Finished {
                     end = stopped;
@@ -211,22 +213,23 @@ impl Drain {
     }
 }
 
-async fn stop_task(task: StartedTask, control: &Control) -> StepEnd {
+/// Returns how it ended, and whether nothing of it runs any more: one that blocks its thread cannot be aborted.
+async fn stop_task(task: StartedTask, control: &Control) -> (StepEnd, bool) {
     let StartedTask {
         limit,
         stop,
-        ended,
+        mut ended,
         abort,
     } = task;
     stop.cancel();
     let end = tokio::select! {
         biased;
-        ended = ended => ended.unwrap_or(StepEnd::Panicked),
+        ended = &mut ended => return (ended.unwrap_or(StepEnd::Panicked), true),
         () = control.force.cancelled() => StepEnd::Skipped,
         () = tokio::time::sleep(limit) => StepEnd::TimedOut,
     };
     abort.abort();
-    end
+    (end, tokio::time::timeout(FORCED_LIMIT, ended).await.is_ok())
 }
 
 async fn unless_forced<T>(control: &Control, work: impl Future<Output = T>) -> Option<T> {

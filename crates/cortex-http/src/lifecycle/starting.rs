@@ -7,12 +7,13 @@ use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::control::Control;
-use super::drain::Drain;
+use super::drain::{Accepting, Drain};
 use super::draining::Draining;
 use super::parts::Reload;
 use super::step::{Step, ended_as};
 use super::subsystem::Subsystem;
 use super::thread::LifecycleThread;
+use crate::admin::AdminThread;
 use crate::error::Error;
 use crate::report::{ExitReport, StepEnd};
 use crate::signals::Signals;
@@ -53,6 +54,30 @@ impl Starting {
     pub(crate) fn reload(&self, reloads: Vec<Reload>) {
         let (control, app) = (Arc::clone(&self.control), self.begun().1.app.clone());
         self.runtime().spawn(reload(control, app, reloads));
+    }
+
+    /// Accepts connections by this, a loop that ends when the service closes.
+    pub(crate) fn accept(&mut self, accepting: impl Future<Output = ()> + Send + 'static) {
+        let task = self.begun().1.app.spawn(accepting);
+        let (abort, control) = (task.abort_handle(), Arc::clone(&self.control));
+        let ended = self.runtime().spawn(async move {
+            // Cancelled, it has ended with its runtime, which is not for us to judge.
+            if task.await.is_err_and(|error| error.is_panic()) {
+                control.fail("the accept loop panicked".into());
+            }
+        });
+        self.drain().accepting.push(Accepting { ended, abort });
+    }
+
+    /// Keeps the admin port, whose thread lives with the service.
+    pub(crate) fn administer(&mut self, admin: AdminThread) {
+        let (panicked, control) = (admin.panicked(), Arc::clone(&self.control));
+        self.runtime().spawn(async move {
+            if panicked.await {
+                control.fail("the admin thread panicked".into());
+            }
+        });
+        self.drain().admin = Some(admin);
     }
 
     pub(crate) fn drain(&mut self) -> &mut Drain {
@@ -123,10 +148,11 @@ impl Starting {
         thread.run(drain, Arc::clone(&self.control))
     }
 
-    /// Ends what has started so far, and waits for that.
-    pub(crate) async fn abandon(self, reason: String) {
-        self.control.fail(reason);
+    /// Ends what has started so far, and waits for that; returns the error because of which.
+    pub(crate) async fn abandon(self, error: Error) -> Error {
+        self.control.fail(error.to_string());
         let _ = self.finish().await;
+        error
     }
 
     fn begun(&self) -> &(LifecycleThread, Drain) {
@@ -168,5 +194,55 @@ async fn reload(control: Arc<Control>, app: Handle, reloads: Vec<Reload>) {
                 end => tracing::error!(reload = %name, ?took, "reloading {end}; what was there before stays"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use cortex_core::SystemClock;
+    use cortex_health::Health;
+    use cortex_trace::Tracer;
+
+    use super::*;
+    use crate::access::AccessLog;
+    use crate::lifecycle::Lifecycle;
+    use crate::limits::Limits;
+    use crate::routes::Routes;
+    use crate::shared::Shared;
+
+    async fn starting(app: &Handle) -> Starting {
+        let (_, table) = Routes::new().into_parts();
+        let (tracer, clock) = (Tracer::propagate_only(), Arc::new(SystemClock));
+        let shared = Shared::new(table, Limits::new(), tracer, AccessLog::off(), clock);
+        let shared = Arc::new(shared);
+        let health = Health::builder().build().expect("no checks to refuse");
+        let control = Arc::new(Control::new(Arc::clone(&shared), health));
+        let drain = Drain::new("test".into(), shared, Lifecycle::local(), app.clone());
+        let thread = LifecycleThread::start().await.expect("a thread");
+        Starting::new(thread, drain, control)
+    }
+
+    #[tokio::test]
+    async fn an_accept_loop_that_panics_ends_the_service() {
+        let mut starting = starting(&Handle::current()).await;
+        starting.accept(async { panic!("seeded") });
+        let report = starting.finish().await.unwrap();
+        assert_eq!((report.code(), &*report.reason), (1, "the accept loop panicked"));
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_with_its_runtime_does_not() {
+        let app = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut starting = starting(app.handle()).await;
+        starting.accept(pending());
+        app.shutdown_background();
+        // It is known by now: the drain waits for who has waited for the loop.
+        let control = Arc::clone(&starting.control);
+        let told = starting.finish();
+        control.start_because("requested");
+        let report = told.await.unwrap();
+        assert_eq!((report.code(), &*report.reason), (0, "requested"));
     }
 }

@@ -91,7 +91,8 @@ impl Subsystem {
         self
     }
 
-    /// Stops it by this future, within this limit, after its [task](Self::task) has ended.
+    /// Stops it by this future, within this limit, after its [task](Self::task) has ended. If the task took too long and
+    /// cannot be aborted, as it blocks its thread, this is left out: it still uses what would be stopped here.
     pub fn stop<F>(mut self, limit: Duration, step: F) -> Self
     where
         F: Future<Output: StepResult> + Send + 'static,

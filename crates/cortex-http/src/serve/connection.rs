@@ -118,7 +118,7 @@ async fn serve_established(
         Protocol::Http2 => {
             let service = Http2Service::new(service, Arc::clone(&conn));
             // Boxed: it is twice as large as one of HTTP/1, of which a server has far more.
-            let mut served = Box::pin(http2_builder(&conn).serve_connection(io, service));
+            let mut served = Box::pin(http2_builder(&conn, open).serve_connection(io, service));
             drive(served.as_mut(), &conn, &mut age).await
         }
     };
@@ -138,9 +138,12 @@ fn http1_builder(shared: &Shared) -> http1::Builder {
 /// What h2 bounds by itself is left as it is: resets of streams that were not accepted yet (20) and those of our own
 /// (1024), frames of one header block, empty DATA frames, and one answer to SETTINGS or PING at a time, before which
 /// nothing more is read.
-fn http2_builder(conn: &Arc<Conn>) -> http2::Builder<Tracked> {
+fn http2_builder(conn: &Arc<Conn>, open: &Arc<Open>) -> http2::Builder<Tracked> {
     let limits = &conn.shared.limits;
-    let mut builder = http2::Builder::new(Tracked(Arc::clone(conn)));
+    let mut builder = http2::Builder::new(Tracked {
+        conn: Arc::clone(conn),
+        open: Arc::clone(open),
+    });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)

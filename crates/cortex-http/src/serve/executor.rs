@@ -1,20 +1,26 @@
 use std::sync::Arc;
 
+use super::accept::Open;
 use super::window::Watched;
 use crate::shared::Conn;
 
-/// Runs HTTP/2 streams as tasks that the drain waits for, and resets those whose client takes nothing.
+/// Runs HTTP/2 streams as tasks for which their connection counts as open, and resets those whose client takes nothing.
 #[derive(Clone, Debug)]
-pub(crate) struct Tracked(pub(crate) Arc<Conn>);
+pub(crate) struct Tracked {
+    pub(super) conn: Arc<Conn>,
+    pub(super) open: Arc<Open>,
+}
 
 impl<F> hyper::rt::Executor<F> for Tracked
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0
-            .shared
-            .tasks
-            .spawn(Watched::new(future, Arc::clone(&self.0)));
+        let watched = Watched::new(future, Arc::clone(&self.conn));
+        let open = Arc::clone(&self.open);
+        tokio::spawn(async move {
+            watched.await;
+            drop(open);
+        });
     }
 }

@@ -6,7 +6,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use cortex_http::{Admin, ErrorKind, ExitReport, Lifecycle, Routes, Running, Server, StepEnd, Subsystem};
+use cortex_health::Health;
+use cortex_http::{
+    Admin, ErrorKind, ExitReport, HealthMetrics, Lifecycle, Routes, Running, Server, StepEnd, Subsystem,
+};
+use cortex_metrics::Registry;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -144,6 +148,7 @@ async fn what_does_not_start_is_named_and_what_started_is_stopped() {
     ];
     for (failing, message) in failures {
         let journal = Journal::default();
+        let flushed = journal.clone();
         let (addr, admin) = (free_addr(), free_addr());
         let started = server()
             .lifecycle(Lifecycle::local().drain_delay(LONG)) // for traffic, which there never was
@@ -151,6 +156,7 @@ async fn what_does_not_start_is_named_and_what_started_is_stopped() {
             .subsystem(journal.subsystem("a"))
             .subsystem(failing())
             .subsystem(journal.subsystem("c"))
+            .flush("metrics", LONG, async move { flushed.note("flush") })
             .start(addr);
         let error = in_time(started).await.unwrap_err();
         assert_eq!(
@@ -159,15 +165,71 @@ async fn what_does_not_start_is_named_and_what_started_is_stopped() {
         );
         let source = std::error::Error::source(&error).map(ToString::to_string);
         assert_eq!(source.is_some(), message.ends_with("failed"), "{source:?}");
-        assert_eq!(journal.all(), ["start a", "end a", "stop a"]);
+        assert_eq!(journal.all(), ["start a", "end a", "stop a", "flush"]);
         for addr in [addr, admin] {
             assert!(TcpStream::connect(addr).await.is_err());
         }
     }
 }
 
+/// The error comes when all of that is over, and not before.
+#[tokio::test]
+async fn what_started_is_stopped_whatever_fails_after_it() {
+    let (journal, registry) = (Journal::default(), Registry::default());
+    HealthMetrics::register(&registry, &Health::builder().build().unwrap()).unwrap(); // somebody else's
+    let flushed = journal.clone();
+    let started = server()
+        .metrics(&registry)
+        .health(Health::builder().build().unwrap())
+        .subsystem(journal.subsystem("a"))
+        .flush("metrics", LONG, async move { flushed.note("flush") })
+        .start("127.0.0.1:0");
+    let error = in_time(started).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Metrics, "{error}");
+    assert_eq!(journal.all(), ["start a", "end a", "stop a", "flush"]);
+
+    let (journal, taken) = (
+        Journal::default(),
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
+    );
+    let flushed = journal.clone();
+    let started = server()
+        .admin(Admin::bind(taken.local_addr().unwrap().to_string()))
+        .flush("metrics", LONG, async move { flushed.note("flush") })
+        .start("127.0.0.1:0");
+    let error = in_time(started).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), journal.all()),
+        (ErrorKind::Bind, vec!["flush".into()])
+    );
+}
+
 fn panics() {
     panic!("seeded")
+}
+
+/// What the task still uses is not stopped beneath it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_blocks_its_thread_is_not_stopped_while_it_runs() {
+    let journal = Journal::default();
+    let stopped = journal.clone();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let blocks = Subsystem::new("blocks")
+        .task(SHORT, |stop| async move {
+            stop.cancelled().await;
+            let _ = released.recv();
+        })
+        .stop(LONG, async move { stopped.note("stop blocks") });
+    let running = server()
+        .subsystem(journal.subsystem("a"))
+        .subsystem(blocks)
+        .start("127.0.0.1:0")
+        .await
+        .unwrap();
+    let report = end(running).await;
+    assert_eq!(report.subsystems[0].end, StepEnd::TimedOut);
+    assert_eq!(journal.all(), ["start a", "end a", "stop a"]);
+    drop(release);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use axum::routing::get;
+use cortex_core::{Clock, SystemClock};
 use cortex_health::{Access, Check, Detail, Health};
 use cortex_http::{Admin, ErrorKind, Lifecycle, Limits, Routes, Running, Server, StepEnd, Subsystem};
 use cortex_metrics::Registry;
@@ -403,6 +404,92 @@ fn a_handler_that_blocks_its_thread_is_in_the_report() {
     released.wait();
     assert_eq!((report.unfinished, report.code()), (1, 3), "{report}");
     runtime.block_on(client).unwrap();
+}
+
+/// Streams are tasks of their own; what the report counts are connections.
+#[test]
+fn a_connection_of_http2_counts_once_however_many_handlers_block() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (entered, released) = (Arc::new(Barrier::new(3)), Arc::new(Barrier::new(3)));
+    let blocking = {
+        let (entered, released) = (Arc::clone(&entered), Arc::clone(&released));
+        move || async move {
+            entered.wait();
+            released.wait();
+        }
+    };
+    let lifecycle = Lifecycle::local().drain_timeout(Duration::from_millis(10));
+    let server = Server::new(Routes::new().route("/", get(blocking))).lifecycle(lifecycle);
+    let running = runtime.block_on(server.start("127.0.0.1:0")).unwrap();
+    let addr = running.local_addr();
+    // A client of its own thread: the workers block.
+    let client = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = tokio::net::TcpStream::connect(addr).await.unwrap();
+            let io = hyper_util::rt::TokioIo::new(socket);
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let (send, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+            tokio::spawn(connection);
+            let ask = || {
+                let request = http::Request::get("http://a/").body(axum::body::Body::empty());
+                send.clone().send_request(request.unwrap())
+            };
+            let answers = tokio::join!(ask(), ask());
+            assert!(answers.0.is_err() && answers.1.is_err(), "{answers:?}");
+        });
+    });
+    entered.wait();
+    running.shutdown();
+    let report = runtime.block_on(running.join());
+    released.wait();
+    assert_eq!((report.unfinished, report.code()), (1, 3), "{report}");
+    client.join().unwrap();
+}
+
+/// A clock that panics on the admin thread once it is told to.
+struct Broken(Arc<AtomicBool>);
+
+impl Clock for Broken {
+    fn now(&self) -> std::time::Instant {
+        let admin = std::thread::current().name() == Some("cortex-admin");
+        assert!(!(admin && self.0.load(Ordering::SeqCst)), "seeded");
+        SystemClock.now()
+    }
+
+    fn wall(&self) -> std::time::SystemTime {
+        SystemClock.wall()
+    }
+}
+
+#[tokio::test]
+async fn an_admin_thread_that_panics_ends_the_service() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let server = Server::new(Routes::new())
+        .clock(Broken(Arc::clone(&broken)))
+        .admin(admin());
+    let running = server.start("127.0.0.1:0").await.unwrap();
+    let addr = running.admin_addr().unwrap();
+    let mut open = Vec::new();
+    for _ in 0..256 {
+        open.push(tokio::net::TcpStream::connect(addr).await.unwrap());
+    }
+    // It has accepted all of them when it has answered the last one.
+    let last = open.last_mut().unwrap();
+    let request = format!("GET /livez HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+    last.write_all(request.as_bytes()).await.unwrap();
+    crate::support::read_until(last, "\r\n").await;
+    broken.store(true, Ordering::SeqCst);
+    // The one that finds it full has it look at the time.
+    open.push(tokio::net::TcpStream::connect(addr).await.unwrap());
+    let report = tokio::time::timeout(Duration::from_secs(20), running.join()).await;
+    let report = report.expect("it ends");
+    assert_eq!((report.code(), &*report.reason), (1, "the admin thread panicked"));
 }
 
 #[tokio::test]
