@@ -33,8 +33,8 @@ pub struct ExitReport {
     pub connections: u64,
     /// The time from the request to end until the last connection closed.
     pub drained_in: Duration,
-    /// The requests that ran out of time, the first hundred of them, and connections that had been upgraded. A response
-    /// whose last frame was handed over already is not among them, even if its client had not read it all.
+    /// The requests that ran out of time, the first hundred of them, and connections that had been upgraded. Of a
+    /// connection whose client had not read all answers to requests that had ended, the last one stands for all of them.
     pub cut: Vec<Cut>,
     /// How many requests and upgraded connections ran out of time.
     pub cut_total: u64,
@@ -66,7 +66,8 @@ pub struct Cut {
     pub route: Arc<str>,
     /// How long it had been running; of an upgraded connection, since the upgrade.
     pub age: Duration,
-    /// How many bytes of its body had been sent; of an upgraded connection, since the upgrade.
+    /// How many bytes of its body had been handed to the connection, which may hold some of them still; of an upgraded
+    /// connection, how many had been sent since the upgrade.
     pub bytes: u64,
 }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::guard::Guards;
 use crate::lifecycle::{Draining, Phase, PhaseCell};
 use crate::limits::Limits;
 use crate::listen::Reloads;
-use crate::metrics::HttpMetrics;
+use crate::metrics::{HttpMetrics, method_name};
 use crate::report::Cut;
 use crate::request_id::RequestIds;
 use crate::serve::Peers;
@@ -128,6 +128,17 @@ pub(crate) struct Conn {
     tls: bool,
     #[cfg(feature = "tls")]
     client_certificate: Option<ClientCertificate>,
+    last: Last,
+}
+
+/// The last request that ended: its answer may still be on its way out.
+#[derive(Debug, Default)]
+struct Last {
+    /// Its route and method, and a bit that says that there is one.
+    name: AtomicU32,
+    /// When it began, in nanoseconds after the connection was accepted.
+    begun: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// The request that made a connection speak another protocol, and since when it does.
@@ -166,7 +177,46 @@ impl Conn {
             tls: false,
             #[cfg(feature = "tls")]
             client_certificate: None,
+            last: Last::default(),
         }
+    }
+
+    /// Keeps what [`unsent`](Self::unsent) tells of a request that ends; called before [`end`](Self::end).
+    pub(crate) fn remember(&self, (route, method): (u16, u8), started: Instant, bytes: u64) {
+        let name = 1 << 24 | u32::from(method) << 16 | u32::from(route);
+        self.last.name.store(name, Ordering::Relaxed);
+        self.last.begun.store(self.after(started), Ordering::Relaxed);
+        self.last.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Called instead of that when the request was cut, and told so.
+    pub(crate) fn forget(&self) {
+        self.last.name.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns the request whose answer is still on its way out, if the socket has not taken all and all requests have
+    /// ended; one that has not tells of itself.
+    pub(crate) fn unsent(&self, unflushed: bool) -> Option<Cut> {
+        // A response of HTTP/2 may wait for the window of its stream while the socket takes everything.
+        let waits = self.http2.load(Ordering::Relaxed) && self.bodies.load(Ordering::Relaxed) > 0;
+        let ended = self.ended.load(Ordering::Acquire) == self.begun() && self.upgraded.get().is_none();
+        let name = self.last.name.load(Ordering::Relaxed);
+        if name == 0 || !ended || !(unflushed || waits) {
+            return None;
+        }
+        let [_, method, route @ ..] = name.to_be_bytes();
+        let begun = self.accepted + Duration::from_nanos(self.last.begun.load(Ordering::Relaxed));
+        Some(Cut {
+            method: method_name(method),
+            route: Arc::clone(self.shared.table.label(u16::from_be_bytes(route))),
+            age: self.shared.clock.now().saturating_duration_since(begun),
+            bytes: self.last.bytes.load(Ordering::Relaxed),
+        })
+    }
+
+    fn after(&self, instant: Instant) -> u64 {
+        let after = instant.saturating_duration_since(self.accepted).as_nanos();
+        u64::try_from(after).unwrap_or(u64::MAX)
     }
 
     /// Says whether the connection is one of TLS.
@@ -229,9 +279,7 @@ impl Conn {
     }
 
     fn idle_from(&self, now: Instant) {
-        let after = now.saturating_duration_since(self.accepted).as_nanos();
-        self.idle_since
-            .store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.idle_since.store(self.after(now), Ordering::Relaxed);
     }
 
     pub(crate) fn begun(&self) -> u64 {

@@ -202,6 +202,10 @@ impl Exchange {
                 age: took,
                 bytes: self.bytes_out,
             });
+            self.conn.forget();
+        } else {
+            let name = (self.route, self.method);
+            self.conn.remember(name, self.started, self.bytes_out);
         }
         if let Some(logged) = self.logged.take()
             && shared

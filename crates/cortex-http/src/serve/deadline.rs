@@ -303,6 +303,9 @@ impl<T> Drop for DeadlineIo<T> {
     fn drop(&mut self) {
         if self.conn.shared.phase.reached(Phase::Cut) {
             name_cut(&self.conn, self.upgraded.as_deref_mut());
+            if let Some(cut) = self.conn.unsent(self.unflushed) {
+                self.conn.shared.tally.cut(cut);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use cortex_http::{Draining, ExitReport, Lifecycle, Routes, Running, Server};
+use cortex_metrics::Registry;
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -245,6 +246,34 @@ async fn who_does_not_want_that_is_cut_at_the_end() {
         let report = ended(running).await;
         assert_eq!((report.code(), report.cut_total), (3, 1), "{report}");
         assert_eq!((&*report.cut[0].route, report.cut[0].bytes), ("/events", 9));
+        assert!(reader.end().await.is_err());
+    }
+}
+
+/// Its request has ended, as all of the answer was handed over; the client has taken a part of it.
+#[tokio::test]
+async fn an_answer_that_is_on_its_way_is_cut_and_named() {
+    const SIZE: usize = 64 << 20;
+    for http2 in [false, true] {
+        let registry = Registry::default();
+        let large = Bytes::from(vec![b'.'; SIZE]);
+        let handler = move || std::future::ready(([("content-type", "image/png")], large.clone()));
+        let server = Server::new(Routes::new().route("/events", get(handler)))
+            .metrics(&registry)
+            .lifecycle(Lifecycle::local().drain_timeout(Duration::from_millis(50)));
+        let running = server.start("127.0.0.1:0").await.unwrap();
+        let mut reader = Reader::open(&running, http2).await;
+        assert!(reader.next().await.unwrap());
+        while !registry.to_text().contains("\nhttp_server_active_requests 0\n") {
+            tokio::task::yield_now().await;
+        }
+        let report = ended(running).await;
+        assert_eq!((report.code(), report.cut_total), (3, 1), "{http2}: {report}");
+        let cut = &report.cut[0];
+        assert_eq!(
+            (cut.method, &*cut.route, cut.bytes),
+            ("GET", "/events", SIZE as u64)
+        );
         assert!(reader.end().await.is_err());
     }
 }
