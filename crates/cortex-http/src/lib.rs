@@ -43,7 +43,7 @@ pub use self::guard::{
     RateLimit, Refused, SecurityHeaders,
 };
 pub use self::health_metrics::HealthMetrics;
-pub use self::lifecycle::{Draining, Lifecycle, StepResult, Subsystem};
+pub use self::lifecycle::{Closing, Lifecycle, StepResult, Subsystem};
 pub use self::limits::Limits;
 pub use self::listen::{ListenAddr, Listener};
 pub use self::observe::{BodyError, Observed, ResponseBody, ResponseFuture};

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::guard::{Admission, Deadlines, Guards, SecurityHeaders};
 use crate::health_metrics::{HealthMetrics, collect_states};
 use crate::lifecycle::{
-    Control, Drain, Draining, Lifecycle, LifecycleThread, Parts, PhaseCell, Starting, StepResult, Subsystem,
+    Closing, Control, Drain, Lifecycle, LifecycleThread, Parts, PhaseCell, Starting, StepResult, Subsystem,
 };
 use crate::limits::Limits;
 use crate::listen::{Listener, Listeners, Reloads};
@@ -79,7 +79,7 @@ pub struct Server {
     request_ids: RequestIds,
     clock: Arc<dyn Clock>,
     guards: Guards,
-    draining: Draining,
+    closing: Closing,
     parts: Parts,
     listeners: Vec<Listener>,
 }
@@ -102,7 +102,7 @@ impl Server {
             request_ids: RequestIds::given(),
             clock: Arc::new(SystemClock),
             guards: Guards::new(Deadlines::new()),
-            draining: Draining::new(),
+            closing: Closing::new(),
             parts: Parts::default(),
             listeners: Vec::new(),
         }
@@ -310,10 +310,11 @@ impl Server {
         self
     }
 
-    /// Fires this when the service stops accepting connections: it was made before the server, and clones of it are in
+    /// Fires this when the service stops accepting connections, after the [`drain_delay`](Lifecycle::drain_delay): it was
+    /// made before the server, and clones of it are in
     /// the state of handlers and in tasks that have to know.
-    pub fn draining(mut self, draining: &Draining) -> Self {
-        self.draining = draining.clone();
+    pub fn closing(mut self, closing: &Closing) -> Self {
+        self.closing = closing.clone();
         self
     }
 
@@ -520,7 +521,7 @@ impl Server {
         shared.request_ids = self.request_ids;
         shared.reloads = reloads;
         shared.guards = self.guards.checked()?;
-        shared.draining = self.draining;
+        shared.goodbye = self.closing;
         shared.linger = self.lifecycle.linger;
         shared.end_event_streams = self.lifecycle.end_event_streams;
         if let Some(registry) = &self.registry {
@@ -571,7 +572,7 @@ impl Shared {
             request_ids: RequestIds::off(),
             phase: PhaseCell::new(),
             closing: CancellationToken::new(),
-            draining: Draining::new(),
+            goodbye: Closing::new(),
             kill: CancellationToken::new(),
             linger: Duration::ZERO,
             end_event_streams: true,

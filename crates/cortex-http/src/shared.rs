@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::AccessLog;
 use crate::address::{Addresses, Peer};
 use crate::guard::Guards;
-use crate::lifecycle::{Draining, Phase, PhaseCell};
+use crate::lifecycle::{Closing, Phase, PhaseCell};
 use crate::limits::Limits;
 use crate::listen::Reloads;
 use crate::metrics::{HttpMetrics, method_name};
@@ -39,8 +39,8 @@ pub(crate) struct Shared {
     pub(crate) phase: PhaseCell,
     /// No new connection; those that are open end after their requests.
     pub(crate) closing: CancellationToken,
-    /// Tells handlers of `closing`; other servers may fire it too.
-    pub(crate) draining: Draining,
+    /// Tells the application of `closing`; other servers may fire it too.
+    pub(crate) goodbye: Closing,
     /// Every connection ends now.
     pub(crate) kill: CancellationToken,
     /// For how long an idle HTTP/1 connection is left open when the service closes.

@@ -120,7 +120,7 @@ impl Drain {
     async fn close(&mut self, control: &Control, phases: &mut Phases<'_>) {
         let shared = &self.shared;
         shared.phase.enter(Phase::Closing);
-        shared.draining.cancel(); // first, so that a handler can say something before its stream is ended
+        shared.goodbye.cancel(); // first, so that a handler can say something before its stream is ended
         shared.closing.cancel();
         let accepting = &mut self.accepting;
         let ended = async {

@@ -1,8 +1,8 @@
 //! The life of a service: what starts before it serves, what ends it, and in which order.
 
+mod closing;
 mod control;
 mod drain;
-mod draining;
 mod parts;
 mod phase;
 mod starting;
@@ -11,9 +11,9 @@ mod subsystem;
 mod thread;
 mod times;
 
+pub use self::closing::Closing;
 pub(crate) use self::control::Control;
 pub(crate) use self::drain::Drain;
-pub use self::draining::Draining;
 pub(crate) use self::parts::Parts;
 pub(crate) use self::phase::{Phase, PhaseCell};
 pub(crate) use self::starting::Starting;

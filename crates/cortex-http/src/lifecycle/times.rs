@@ -98,7 +98,7 @@ impl Lifecycle {
     /// clients then connect again, to an instance that stays. Default: they are.
     ///
     /// Without that each of them would hold the drain until its timeout, and be cut: they have no end of their own. A
-    /// handler that has last words for its clients says them at the [`Draining`](crate::Draining) and ends its stream; if
+    /// handler that has last words for its clients says them at the [`Closing`](crate::Closing) and ends its stream; if
     /// it needs more time for them than one event takes, switch this off, and see to the end of all streams yourself.
     #[must_use]
     pub const fn end_event_streams(mut self, ended: bool) -> Self {

@@ -77,7 +77,7 @@ where
         let (mut head, body) = request.into_parts();
         // hyper leaves this in requests that ask for an upgrade, and nothing in others: those cost no allocation.
         if head.extensions.get::<OnUpgrade>().is_some() {
-            head.extensions.insert(self.conn.shared.draining.clone());
+            head.extensions.insert(self.conn.shared.goodbye.clone());
         }
         let has_body = !body.is_end_stream();
         let guarded = guard(lease.exchange_mut(), &head, has_body);

@@ -46,7 +46,7 @@ pub(crate) struct DeadlineIo<T> {
     /// The task was woken for a limit that is past; once is enough.
     woken: bool,
     eof: bool,
-    linger: Option<Linger>,
+    discard: Option<Discard>,
     /// Made when the head of the upgrade has been sent.
     upgraded: Option<Box<Upgraded>>,
     /// Last, so that it is dropped after all that is counted.
@@ -71,13 +71,13 @@ enum Half {
 
 /// The time and the bytes spent on reading what nobody wants, so that the client sees the last answer.
 #[derive(Debug)]
-struct Linger {
+struct Discard {
     until: Instant,
     left: usize,
 }
 
-const LINGER_TIME: Duration = Duration::from_millis(500);
-const LINGER_BYTES: usize = 1 << 20;
+const DISCARD_TIME: Duration = Duration::from_millis(500);
+const DISCARD_BYTES: usize = 1 << 20;
 
 /// RFC 9110, section 15.5.9: a server that times out on a request should say so and close.
 const REQUEST_TIMEOUT: &[u8] = concat!(
@@ -104,7 +104,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             unflushed: false,
             woken: false,
             eof: false,
-            linger: None,
+            discard: None,
             upgraded: None,
             conn,
             _open: open,
@@ -183,7 +183,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
     /// this is where the wait for it begins. The read finds the limit reached when the timer wakes the task.
     fn start_waiting(&mut self, cx: &mut Context<'_>) {
         self.see_begun();
-        if self.linger.is_some() || !self.partial && self.is_armed_for_idle(cx) {
+        if self.discard.is_some() || !self.partial && self.is_armed_for_idle(cx) {
             return;
         }
         if let Some((until, limit)) = self.patience()
@@ -237,28 +237,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         timer.as_mut().poll(cx)
     }
 
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let now = || self.conn.shared.clock.now();
-        let mut linger = self.linger.take().unwrap_or_else(|| Linger {
-            until: now() + LINGER_TIME,
-            left: LINGER_BYTES,
+        let mut discard = self.discard.take().unwrap_or_else(|| Discard {
+            until: now() + DISCARD_TIME,
+            left: DISCARD_BYTES,
         });
         let mut scratch = [0; 8 << 10];
-        while linger.left > 0 {
+        while discard.left > 0 {
             let mut buf = ReadBuf::new(&mut scratch);
             match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                    linger.left = linger.left.saturating_sub(buf.filled().len());
+                    discard.left = discard.left.saturating_sub(buf.filled().len());
                 }
                 Poll::Ready(_) => break, // closed on the other side
                 Poll::Pending => {
-                    let until = linger.until;
-                    self.linger = Some(linger);
+                    let until = discard.until;
+                    self.discard = Some(discard);
                     return self.poll_until(until, Expired::WriteStall, cx).map(Ok);
                 }
             }
         }
-        self.linger = Some(Linger { left: 0, ..linger });
+        self.discard = Some(Discard { left: 0, ..discard });
         Poll::Ready(Ok(()))
     }
 
@@ -384,7 +384,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
     /// the connection, and the client would lose the answer that says why (RFC 9112, section 9.6).
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.linger.is_none() {
+        if this.discard.is_none() {
             ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
             let begun = this.conn.begun();
             let refused = this.http1 && this.partial && this.seen == begun;
@@ -392,6 +392,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
                 return Poll::Ready(Ok(()));
             }
         }
-        this.poll_linger(cx)
+        this.poll_discard(cx)
     }
 }

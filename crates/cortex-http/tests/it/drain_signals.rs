@@ -91,6 +91,10 @@ async fn stuck(line: &'static str) {
     pending::<()>().await;
 }
 
+fn panics() {
+    panic!("seeded")
+}
+
 /// Says it, and keeps the thread.
 fn blocks(line: &str) {
     says(line);
@@ -154,9 +158,7 @@ async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error
     let server = match role {
         "a reload panics" => server.on_reload("config", STUCK, || {
             says("reloading");
-            if true {
-                panic!("seeded");
-            }
+            panics();
             pending::<()>()
         }),
         "a reload blocks" => server.on_reload("config", Duration::from_millis(20), || {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use cortex_http::{Draining, ExitReport, Lifecycle, Routes, Running, Server};
+use cortex_http::{Closing, ExitReport, Lifecycle, Routes, Running, Server};
 use cortex_metrics::Registry;
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -186,13 +186,13 @@ async fn a_stream_that_never_waits_ends_after_an_event() {
 #[tokio::test]
 async fn a_handler_has_the_last_word() {
     for http2 in [false, true] {
-        let draining = Draining::new();
-        let state = draining.clone();
+        let closing = Closing::new();
+        let state = closing.clone();
         let handler = move || {
-            let (draining, (tell, told)) = (state.clone(), unbounded_channel());
+            let (closing, (tell, told)) = (state.clone(), unbounded_channel());
             async move {
                 tell.send("data: 1\n\n").expect("it is read");
-                let mut last = Box::pin(async move { draining.cancelled().await });
+                let mut last = Box::pin(async move { closing.cancelled().await });
                 let mut told = told;
                 let mut over = false;
                 let stream = Polled(move |cx: &mut Context<'_>| {
@@ -210,7 +210,7 @@ async fn a_handler_has_the_last_word() {
                 events(Body::from_stream(stream))
             }
         };
-        let server = Server::new(Routes::new().route("/events", get(handler))).draining(&draining);
+        let server = Server::new(Routes::new().route("/events", get(handler))).closing(&closing);
         let running = server.start("127.0.0.1:0").await.unwrap();
         let mut reader = Reader::open(&running, http2).await;
         reader.until("data: 1\n\n").await;

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::get;
-use cortex_http::{Draining, Lifecycle, Limits, Routes, Running, Server};
+use cortex_http::{Closing, Lifecycle, Limits, Routes, Running, Server};
 use cortex_metrics::Registry;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,7 +84,7 @@ impl Chat {
 }
 
 fn chat(mut request: Request, manners: Manners, says: UnboundedSender<&'static str>) -> Response {
-    let draining = request.extensions().get::<Draining>().cloned();
+    let closing = request.extensions().get::<Closing>().cloned();
     let upgrade = hyper::upgrade::on(&mut request);
     let status = if request.method() == http::Method::CONNECT {
         200
@@ -92,8 +92,8 @@ fn chat(mut request: Request, manners: Manners, says: UnboundedSender<&'static s
         101
     };
     tokio::spawn(async move {
-        let (draining, io) = (
-            draining.expect("it asked for one"),
+        let (closing, io) = (
+            closing.expect("it asked for one"),
             upgrade.await.expect("upgraded"),
         );
         let mut io = TokioIo::new(io);
@@ -106,7 +106,7 @@ fn chat(mut request: Request, manners: Manners, says: UnboundedSender<&'static s
                             Ok(0) | Err(_) => return,
                             Ok(count) => io.write_all(&buf[..count]).await.expect("it is read"),
                         },
-                        () = draining.cancelled() => {
+                        () = closing.cancelled() => {
                             io.write_all(b"bye").await.expect("it is read");
                             says.send("polite").expect("heard");
                             return;
@@ -177,8 +177,8 @@ async fn it_counts_as_open_and_takes_its_place_until_it_is_dropped() {
 #[tokio::test]
 async fn it_is_told_of_the_drain_and_waited_for() {
     for head in [UPGRADE, b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n"] {
-        let given = Draining::new();
-        let mut chat = Chat::open(Manners::Polite, |server| server.draining(&given)).await;
+        let given = Closing::new();
+        let mut chat = Chat::open(Manners::Polite, |server| server.closing(&given)).await;
         let mut socket = chat.connect(head).await;
         assert!(!given.is_cancelled());
         chat.running.shutdown();
@@ -194,7 +194,7 @@ async fn it_is_told_of_the_drain_and_waited_for() {
 #[tokio::test]
 async fn other_requests_carry_nothing() {
     let look =
-        |request: Request| std::future::ready(request.extensions().get::<Draining>().is_some().to_string());
+        |request: Request| std::future::ready(request.extensions().get::<Closing>().is_some().to_string());
     let routes = Routes::new().route("/", get(look));
     let running = Server::new(routes).start("127.0.0.1:0").await.unwrap();
     let addr = running.local_addr();
@@ -210,8 +210,8 @@ async fn other_requests_carry_nothing() {
 #[tokio::test]
 async fn it_is_told_when_the_listener_closes_and_not_before() {
     let lifecycle = Lifecycle::local().drain_delay(Duration::from_hours(1));
-    let given = Draining::new();
-    let server = |server: Server| server.lifecycle(lifecycle).draining(&given);
+    let given = Closing::new();
+    let server = |server: Server| server.lifecycle(lifecycle).closing(&given);
     let mut chat = Chat::open(Manners::Polite, server).await;
     chat.running.shutdown();
     let mut socket = chat.connect(UPGRADE).await; // still accepted

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 /// then cuts them. Who knows of the drain says goodbye and is done.
 ///
 /// - Handlers of requests that ask for an upgrade find one in the extensions of the request.
-/// - Any other code gets one that was made before the server, by [`Server::draining`](crate::Server::draining).
+/// - Any other code gets one that was made before the server, by [`Server::closing`](crate::Server::closing).
 /// - The [task](crate::Subsystem::task) of a subsystem gets one of its own.
 ///
-/// The first two fire when the service stops accepting connections, after the
-/// [`drain_delay`](crate::Lifecycle::drain_delay): until then traffic still comes in, and a client that were sent away
+/// The first two fire in the phase `closing`, when the service stops accepting connections, and not when the drain begins,
+/// which is the [`drain_delay`](crate::Lifecycle::drain_delay) earlier: until then traffic still comes in, and a client that were sent away
 /// would come back to this instance. That of a task fires when it is the task's turn to stop.
 ///
 /// # Examples
@@ -25,12 +25,12 @@ use tokio_util::sync::CancellationToken;
 /// use axum::extract::Request;
 /// use axum::response::Response;
 /// use axum::routing::get;
-/// use cortex_http::{Draining, Routes, Server};
+/// use cortex_http::{Closing, Routes, Server};
 /// use hyper_util::rt::TokioIo;
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
 ///
 /// async fn chat(mut request: Request) -> Response {
-///     let draining = request.extensions().get::<Draining>().cloned().unwrap_or_default();
+///     let closing = request.extensions().get::<Closing>().cloned().unwrap_or_default();
 ///     let upgrade = hyper::upgrade::on(&mut request);
 ///     tokio::spawn(async move {
 ///         let Ok(upgraded) = upgrade.await else { return };
@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 ///                     Ok(1..) => {} // a message of the client
 ///                     _ => return,
 ///                 },
-///                 () = draining.cancelled() => {
+///                 () = closing.cancelled() => {
 ///                     let _ = socket.write_all(b"\x88\x02\x03\xe9").await; // Close 1001, "going away" (RFC 6455)
 ///                     return;
 ///                 }
@@ -70,9 +70,9 @@ use tokio_util::sync::CancellationToken;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Draining(CancellationToken);
+pub struct Closing(CancellationToken);
 
-impl Draining {
+impl Closing {
     /// Makes one that has not fired; it fires once a server that got it drains.
     pub fn new() -> Self {
         Self::default()
@@ -97,9 +97,9 @@ impl Draining {
     }
 }
 
-impl fmt::Debug for Draining {
+impl fmt::Debug for Closing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draining")
+        f.debug_struct("Closing")
             .field("cancelled", &self.is_cancelled())
             .finish()
     }
