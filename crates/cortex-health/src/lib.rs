@@ -53,6 +53,7 @@ pub use self::history::{Run, Transition};
 pub use self::observer::{Event, Observer, RunResult};
 pub use self::outcome::Outcome;
 pub use self::probe::{ProbeError, probe};
+pub use self::redact::redact;
 pub use self::report::{CheckReport, Report};
 pub use self::respond::{Detail, Endpoint};
 pub use self::running::Running;

@@ -3,14 +3,24 @@ use std::borrow::Cow;
 /// The most characters that are kept of a message; what an error said is bounded by nobody else.
 pub(crate) const MESSAGE: usize = 512;
 
-/// Masks what looks like a secret in what a check said, and cuts it to so many characters that it may go anywhere.
+/// Masks what looks like a secret in what an error said, and cuts it to so many characters that it may go anywhere. What
+/// checks say has gone through it.
 ///
 /// Masked are the user information of URLs (`scheme://user:***@host`) and the values of `password=`, `passwd=`, `pwd=`,
 /// `secret=`, `token=` and `apikey=`. It errs on the side of masking too much: a password may hold a `/` or an `@`.
 ///
 /// It looks at all of the text, so that no cut can hide what makes a secret one: call it where the text comes from, and
 /// not where others wait.
-pub(crate) fn redact(text: &str, longest: usize) -> String {
+///
+/// # Examples
+///
+/// ```
+/// use cortex_health::redact;
+///
+/// let error = "connect to postgres://shop:hunter2@db:5432/shop: refused";
+/// assert_eq!(redact(error, 512), "connect to postgres://shop:***@db:5432/shop: refused");
+/// ```
+pub fn redact(text: &str, longest: usize) -> String {
     let masked = mask_assignments(&mask_urls(text)).into_owned();
     match masked.char_indices().nth(longest) {
         Some((end, _)) => format!("{}...", &masked[..end]),

@@ -101,7 +101,7 @@ pub enum StepEnd {
     Finished,
     /// It took longer than its limit, and was aborted.
     TimedOut,
-    /// It returned this error.
+    /// It returned this error, of which what looks like a secret is masked, and no more than 512 characters are kept.
     Failed(String),
     /// It panicked.
     Panicked,

@@ -2,10 +2,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use cortex_core::Clock;
+use cortex_health::redact;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::report::StepEnd;
+
+/// The most characters that are told of an error: it is somebody else's, and may say anything at any length.
+const MESSAGE: usize = 512;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -111,7 +115,7 @@ impl Drop for Begun {
 pub(crate) fn ended_as(ended: Result<Result<(), BoxError>, JoinError>) -> (StepEnd, Option<BoxError>) {
     match ended {
         Ok(Ok(())) => (StepEnd::Finished, None),
-        Ok(Err(error)) => (StepEnd::Failed(error.to_string()), Some(error)),
+        Ok(Err(error)) => (StepEnd::Failed(redact(&error.to_string(), MESSAGE)), Some(error)),
         Err(error) if error.is_panic() => (StepEnd::Panicked, None),
         Err(_) => (StepEnd::Skipped, None), // the runtime of the application is gone
     }

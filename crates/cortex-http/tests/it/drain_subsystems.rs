@@ -208,6 +208,38 @@ fn panics() {
     panic!("seeded")
 }
 
+/// The error itself is only the source of the one that a start returns.
+#[tokio::test]
+async fn what_an_error_tells_is_masked_and_bounded() {
+    let told = || format!("postgres://shop:hunter2@db/shop: {}", "no ".repeat(1000));
+    let running = server()
+        .subsystem(Subsystem::new("stop").stop(LONG, async move { Err::<(), _>(told()) }))
+        .subsystem(Subsystem::new("task").task(LONG, move |_| async move { Err::<(), _>(told()) }))
+        .flush("flush", LONG, async move { Err::<(), _>(told()) })
+        .start("127.0.0.1:0")
+        .await
+        .unwrap();
+    let report = in_time(running.join()).await;
+    let text = format!("{report} {report:?}");
+    assert!(
+        !text.contains("hunter2") && text.contains("shop:***@db"),
+        "{text}"
+    );
+    assert!(
+        report.reason.len() < 600 && report.to_string().len() < 3000,
+        "{report}"
+    );
+    let failing = Subsystem::new("db").start(LONG, async move { Err::<(), _>(told()) });
+    let error = server()
+        .subsystem(failing)
+        .start("127.0.0.1:0")
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "start subsystem db: it failed");
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(source.to_string(), told());
+}
+
 /// What the task still uses is not stopped beneath it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_blocks_its_thread_is_not_stopped_while_it_runs() {
