@@ -77,14 +77,13 @@ async fn serve(runtime: tokio::runtime::Handle) -> Result<ExitCode, Fault> {
         .health(health)
         .admin(Admin::bind(any).grpc().detail(access))
         .lifecycle(Lifecycle::local().drain_delay(Duration::from_secs(3)))
-        .start(any)
+        .start_with_signals(any)
         .await?;
     let admin = running.admin_addr().ok_or("there is no admin port")?;
     let app = running.local_addr();
-    let ended = running.serve_until_signal(); // the handlers are there before anybody knows whom to signal
     println!("{app} {admin}");
     std::io::stdout().flush()?; // a pipe is not flushed by the end of a line
-    Ok(ended.await?.exit_code())
+    Ok(running.join().await.exit_code())
 }
 
 /// `up`, `degraded` and `down` are about the database, `draining` about the service; `up` calls a drain off.

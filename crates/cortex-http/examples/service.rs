@@ -12,7 +12,7 @@ use axum::body::Bytes;
 use axum::extract::Path;
 use axum::routing::{get, post};
 use cortex_health::Health;
-use cortex_http::{Admin, Lifecycle, Limits, Listener, Routes, Server, Tls, TrustedProxies};
+use cortex_http::{Admin, Lifecycle, Limits, Listener, Routes, Server, Subsystem, Tls, TrustedProxies};
 use cortex_metrics::Registry;
 
 type Fault = Box<dyn Error + Send + Sync>;
@@ -37,16 +37,27 @@ async fn main() -> Result<ExitCode, Fault> {
         .limits(settings.limits)
         .lifecycle(settings.lifecycle);
     let server = settings.listeners()?.into_iter().fold(server, Server::listen);
-    let running = server.start(ANY).await?;
+    let server = match settings.start_delay {
+        None => server,
+        Some(delay) => server.subsystem(Subsystem::new("slow").start(delay * 2, starts_slowly(delay))),
+    };
+    let running = server.start_with_signals(ANY).await?;
     let app = running.local_addr();
     let admin = running.admin_addr().ok_or("there is no admin port")?;
     let others: Vec<_> = running.addrs()[1..].iter().map(ToString::to_string).collect();
-    let ended = running.serve_until_signal(); // the handlers are there before anybody knows whom to signal
     println!(r#"{{"app":"{app}","admin":"{admin}","others":{others:?}}}"#);
     std::io::stdout().flush()?; // a pipe is not flushed by the end of a line
-    let report = ended.await?;
+    let report = running.join().await;
     println!("{report}");
     Ok(report.exit_code())
+}
+
+/// Says so first: the signal handlers are there by then.
+async fn starts_slowly(delay: Duration) -> std::io::Result<()> {
+    println!("starting");
+    std::io::stdout().flush()?;
+    tokio::time::sleep(delay).await;
+    Ok(())
 }
 
 async fn wait(Path(millis): Path<u32>) -> &'static str {
@@ -67,6 +78,8 @@ struct Settings {
     lifecycle: Lifecycle,
     /// The bytes that `/large` answers.
     large: usize,
+    /// How long it takes to start.
+    start_delay: Option<Duration>,
     unix: Option<String>,
     proxies: Option<String>,
     certificate: Option<String>,
@@ -79,6 +92,7 @@ impl Settings {
             limits: Limits::new(),
             lifecycle: Lifecycle::local(),
             large: 1 << 20,
+            start_delay: None,
             unix: None,
             proxies: None,
             certificate: None,
@@ -113,6 +127,7 @@ impl Settings {
             "--connections" => self.limits = limits.connections(count),
             "--drain-delay" => self.lifecycle = lifecycle.drain_delay(ms(n)),
             "--drain-timeout" => self.lifecycle = lifecycle.drain_timeout(ms(n)),
+            "--start-delay" => self.start_delay = Some(ms(n)),
             "--large" => self.large = count,
             _ => return Err(format!("there is no {flag}").into()),
         }

@@ -109,7 +109,8 @@ impl Running {
     /// reload, as [`Server::serve`](crate::Server::serve) says.
     ///
     /// The call itself installs the handlers: announce the service after it, await it then, and no signal that answers
-    /// the announcement is missed.
+    /// the announcement is missed. One that came while the service started had its default action; with
+    /// [`Server::start_with_signals`](crate::Server::start_with_signals) it ends the start.
     ///
     /// # Errors
     ///

@@ -357,13 +357,40 @@ impl Server {
     ///
     /// Dropping it starts the drain in the background, as dropping a [`Running`] does.
     pub async fn serve(self, listener: impl Into<Listener>) -> Result<ExitReport, Error> {
+        Ok(self.start_with_signals(listener).await?.join().await)
+    }
+
+    /// Starts the service as [`start`](Self::start) does, and has signals end it as [`serve`](Self::serve) does: for one
+    /// that is to say where it listens. The handlers are there before the port opens; a signal that comes before this
+    /// returns ends the start, and the service that is returned ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), and when the signal handlers cannot be installed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`start`](Self::start).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), cortex_http::Error> {
+    /// use cortex_http::{Routes, Server};
+    ///
+    /// let running = Server::new(Routes::new()).start_with_signals("127.0.0.1:0").await?;
+    /// println!("http://{}", running.local_addr());
+    /// running.join().await.exit() // once a signal has come
+    /// # }
+    /// ```
+    pub async fn start_with_signals(self, listener: impl Into<Listener>) -> Result<Running, Error> {
         let thread = LifecycleThread::start().await?;
         let signals = thread.install_signals()?;
-        Ok(self
-            .start_on(listener.into(), thread, Some(signals))
-            .await?
-            .join()
-            .await)
+        self.start_on(listener.into(), thread, Some(signals)).await
     }
 
     /// Starts the service on the current tokio runtime; returns when it accepts connections, or when its end was asked

@@ -1,8 +1,9 @@
+use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::child::Ended;
 use super::http;
@@ -48,20 +49,20 @@ const SOON: Duration = Duration::from_secs(10);
 /// Longer than anybody waits.
 const NEVER: &str = "600000";
 
-/// There is no moment at which a signal is lost. Before the handlers are there it ends the process as it does any.
+/// The handlers are there before anything starts, and from then on there is no moment at which a signal is lost: in the
+/// start, when it is just over, and in one that is never over.
 fn starting(setup: &Setup) -> Result<()> {
-    for millis in [0, 1, 2, 4, 8, 16, 32, 64] {
-        let child = Service::spawn(setup, "")?;
+    let moments = [0, 1, 2, 4, 8, 16, 32, 64].map(|millis| (millis, "24"));
+    for (millis, delay) in moments.into_iter().chain([(0, NEVER), (64, NEVER)]) {
+        let mut child = Service::spawn(setup, &format!("--start-delay {delay}"))?;
+        child.ready("its start", |child| {
+            let said = fs::read_to_string(child.file("stdout"))?;
+            Ok(said.starts_with("starting\n").then_some(()))
+        })?;
         pause(Duration::from_millis(millis));
         child.terminate()?;
-        let ended = child.end(SOON)?;
-        ensure!(
-            ended.status.code() == Some(0) || ended.status.code().is_none(),
-            "after {millis} ms it ended with {}: {}{}",
-            ended.status,
-            ended.stdout,
-            ended.stderr
-        );
+        ends(&child.end(SOON)?, 0, "(SIGTERM): 0 requests")
+            .with_context(|| format!("{millis} ms after the start of {delay} ms began"))?;
     }
     Ok(())
 }

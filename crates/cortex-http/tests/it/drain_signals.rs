@@ -186,6 +186,11 @@ async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error
     if role == "start" {
         return server.serve("127.0.0.1:0").await;
     }
+    if role == "with signals" {
+        let running = server.start_with_signals("127.0.0.1:0").await?;
+        says(&format!("listens on {}", running.local_addr()));
+        return Ok(running.join().await);
+    }
     let running = server.start("127.0.0.1:0").await?;
     let addr = running.local_addr();
     let ended = running.serve_until_signal();
@@ -297,12 +302,14 @@ fn ask(addr: &str, path: &str) -> std::net::TcpStream {
 #[test]
 fn the_first_one_drains() {
     for (signal, name) in [("TERM", "SIGTERM"), ("INT", "SIGINT")] {
-        let mut service = Service::start("plain");
-        service.until("listens on ");
-        service.signal(signal);
-        let (code, said) = service.end();
-        assert_eq!(code, Some(0), "{said}");
-        assert!(said.contains(&format!("({name})")), "{said}");
+        for role in ["plain", "with signals"] {
+            let mut service = Service::start(role);
+            service.until("listens on ");
+            service.signal(signal);
+            let (code, said) = service.end();
+            assert_eq!(code, Some(0), "{said}");
+            assert!(said.contains(&format!("({name})")), "{said}");
+        }
     }
 }
 
