@@ -51,8 +51,8 @@ async fn keeps_asking(addr: std::net::SocketAddr, answered: Arc<AtomicUsize>, en
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_on_a_connection_that_is_kept_is_lost() {
-    // Without a delay: closing comes while every connection is in use.
-    let lifecycle = Lifecycle::local().drain_timeout(LONG).linger(LONG);
+    // Without a delay: closing comes while every connection is in use. How long they linger is as it is in production.
+    let lifecycle = Lifecycle::kubernetes().drain_delay(Duration::ZERO);
     for _ in 0..10 {
         let shop = Shop::with(Limits::new(), |server: Server| server.lifecycle(lifecycle)).await;
         let (answered, ending) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
