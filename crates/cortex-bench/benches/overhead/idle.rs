@@ -70,6 +70,10 @@ pub(crate) fn measure(passes: usize, all: bool) -> Result<Measured, Failure> {
 }
 
 /// Takes as many files as the system gives, and returns how many connections both sides can hold with them.
+#[expect(
+    clippy::print_stderr,
+    reason = "a figure of fewer connections is to be told from one of all"
+)]
 fn most() -> Result<usize, Failure> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -79,9 +83,14 @@ fn most() -> Result<usize, Failure> {
     setrlimit(Resource::Nofile, raised)?;
     // The server leaves a fifth of them alone.
     let files = limit.maximum.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES) / 5 * 4;
-    Ok(usize::try_from(files)
-        .unwrap_or(usize::MAX)
-        .clamp(FIRST, CONNECTIONS))
+    let most = usize::try_from(files).unwrap_or(usize::MAX);
+    if most < CONNECTIONS {
+        eprintln!(
+            "idle connections: {} instead of {CONNECTIONS}, as no more files may be open; raise the hard limit of `ulimit -n`",
+            most.max(FIRST)
+        );
+    }
+    Ok(most.clamp(FIRST, CONNECTIONS))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
