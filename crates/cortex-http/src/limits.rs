@@ -15,7 +15,8 @@ use crate::{Error, ErrorKind};
 /// | `tls`, `tls_alert`, `tls_client_certificate` | no TLS or none in common; the client refuses ours; we refuse the client's |
 /// | `first_byte_timeout`, `handshake_timeout`, `header_timeout` | the client is too slow |
 /// | `write_stall`, `stream_stall` | it takes nothing of a response: on its connection, on a stream of HTTP/2 |
-/// | `bad_request`, `header_too_large`, `incomplete_message` | a head that cannot be read, is too large, is not whole |
+/// | `bad_request` | a head that cannot be read, or that HTTP does not allow: then it is an outcome, too |
+/// | `header_too_large`, `incomplete_message` | a head that is too large, is not whole |
 /// | `http2_flood`, `http2_protocol`, `http2_remote` | frames that cost too much, that are forbidden; the client gave up |
 /// | `response_body`, `io` | the body of a response failed; the network did |
 ///

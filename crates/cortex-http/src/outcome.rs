@@ -22,10 +22,14 @@ pub enum Outcome {
     RateLimited,
     /// The response did not begin by the request's deadline: answered with 504.
     Deadline,
+    /// The request is one that HTTP does not allow, as one without a host: answered with 400.
+    BadRequest,
+    /// The request is CONNECT over HTTP/2, which is not served: answered with 501.
+    NotImplemented,
 }
 
 impl Outcome {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Ok,
         Self::ClientCancel,
         Self::Aborted,
@@ -36,6 +40,8 @@ impl Outcome {
         Self::Shed,
         Self::RateLimited,
         Self::Deadline,
+        Self::BadRequest,
+        Self::NotImplemented,
     ];
 
     /// Returns the name used in metrics and logs.
@@ -51,6 +57,8 @@ impl Outcome {
             Self::Shed => "shed",
             Self::RateLimited => "rate_limited",
             Self::Deadline => "deadline",
+            Self::BadRequest => "bad_request",
+            Self::NotImplemented => "not_implemented",
         }
     }
 }

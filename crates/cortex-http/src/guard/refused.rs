@@ -88,6 +88,8 @@ impl Refused {
             Outcome::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Outcome::Timeout => StatusCode::REQUEST_TIMEOUT,
             Outcome::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Outcome::BadRequest => StatusCode::BAD_REQUEST,
+            Outcome::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -133,6 +135,7 @@ impl Refused {
             Outcome::Deadline => "There was no answer within the time that this request had.",
             Outcome::Timeout => "The body of the request did not arrive in time.",
             Outcome::TooLarge => "The body of the request is larger than allowed.",
+            Outcome::NotImplemented => "CONNECT is served over HTTP/1.1 alone.",
             _ => return None,
         })
     }

@@ -236,7 +236,7 @@ impl Exchange {
             duration_ms = millis(took),
             head_ms = to_head,
             bytes_out = self.bytes_out,
-            peer = self.conn.peer().map(tracing::field::display),
+            peer = self.conn.other_end().addr().map(tracing::field::display),
             request_id,
             "request"
         );

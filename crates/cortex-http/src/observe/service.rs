@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -26,6 +27,7 @@ use super::response_body::ResponseBody;
 use crate::address::Via;
 use crate::guard::{CrossOrigin, Refused, grpc_answer_type};
 use crate::outcome::Outcome;
+use crate::serve::refusal;
 use crate::shared::Conn;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -68,11 +70,25 @@ where
         Poll::Ready(Ok(())) // a router is always ready
     }
 
-    fn call(&mut self, mut request: Request<B>) -> ResponseFuture {
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        self.answer(request, None)
+    }
+}
+
+impl Observed {
+    /// Answers a request, unless it is one that HTTP does not allow.
+    #[inline]
+    fn answer<B>(&mut self, mut request: Request<B>, forbidden: Option<Refused>) -> ResponseFuture
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
         let head_only = request.method() == Method::HEAD;
         let mut lease = Lease::new(Exchange::begin(&self.conn, &mut request), head_only);
         if request.method() == Method::POST {
             *lease.place_mut().project().grpc = grpc_answer_type(request.headers());
+        }
+        if let Some(refused) = forbidden {
+            return forbid(lease, refused);
         }
         let (mut head, body) = request.into_parts();
         // hyper leaves this in requests that ask for an upgrade, and nothing in others: those cost no allocation.
@@ -137,8 +153,21 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
     type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> ResponseFuture {
-        self.0.borrow_mut().call(request)
+        let forbidden = refusal(&request);
+        self.0.borrow_mut().answer(request, forbidden)
     }
+}
+
+/// Refuses a request that is not to be believed, nor what follows it on its connection.
+#[cold]
+fn forbid(lease: Lease, refused: Refused) -> ResponseFuture {
+    if refused.outcome() == Outcome::BadRequest
+        && let Some(metrics) = &lease.exchange().conn().shared.metrics
+    {
+        metrics.connection_error("bad_request"); // as those that hyper cannot read
+    }
+    let http2 = lease.exchange().conn().http2.load(Ordering::Relaxed);
+    ResponseFuture::answered(lease, Answer::Refused(refused), !http2)
 }
 
 /// Says how a request is refused that must not get to its handler.

@@ -17,7 +17,6 @@ use super::age::Age;
 use super::deadline::DeadlineIo;
 use super::establish::{Established, Refused, establish};
 use super::executor::Tracked;
-use super::framing::Http1Service;
 use super::linger::{Linger, lingered};
 use super::peers::Place;
 use super::sniff::{Protocol, sniff};
@@ -109,7 +108,6 @@ async fn serve_established(
     let service = PerConnection::new(Observed::new(app, Arc::clone(&conn)));
     let ended = match protocol {
         Protocol::Http1 => {
-            let service = Http1Service::new(service, Arc::clone(&conn));
             let served = http1_builder(shared)
                 .serve_connection(io, service)
                 .with_upgrades();
@@ -167,7 +165,7 @@ trait Graceful: Future<Output = hyper::Result<()>> {
     fn retire(self: Pin<&mut Self>, conn: &Conn);
 }
 
-impl<T> Graceful for http1::UpgradeableConnection<T, Http1Service>
+impl<T> Graceful for http1::UpgradeableConnection<T, PerConnection>
 where
     T: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {

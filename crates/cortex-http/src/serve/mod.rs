@@ -16,6 +16,7 @@ mod window;
 
 pub(crate) use self::accept::{Open, accept_all};
 pub(crate) use self::connection::serve_connection;
+pub(crate) use self::framing::refusal;
 pub(crate) use self::peers::Peers;
 #[cfg(feature = "tls")]
 pub(crate) use self::sniff::Protocol;

@@ -60,6 +60,8 @@ async fn ask(http2: bool, change: impl FnOnce(Server) -> Server) -> ([Option<Str
         tokio::spawn(connection);
         send.send_request(request).await
     } else {
+        let host = "shop.example".parse().expect("a value");
+        request.headers_mut().insert("host", host);
         let (mut send, connection) = hyper::client::conn::http1::handshake(io)
             .await
             .expect("no bytes yet");

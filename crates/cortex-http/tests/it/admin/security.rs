@@ -179,7 +179,7 @@ async fn a_name_that_is_not_ours_is_answered_421_and_an_address_is_not() {
         let answer = asked(Some(host), "GET /livez HTTP/1.1").await;
         assert_eq!(answer.status, 200, "{host} {answer:?}");
     }
-    for host in ["evil.example", "localhost.evil.example", "x@localhost", ""] {
+    for host in ["evil.example", "localhost.evil.example", ""] {
         for line in [
             "GET /livez HTTP/1.1",
             "GET /metrics HTTP/1.1",
@@ -199,7 +199,10 @@ async fn a_name_that_is_not_ours_is_answered_421_and_an_address_is_not() {
     asked(None, "GET /livez HTTP/1.1")
         .await
         .assert_problem(400, "Host");
-    assert!(shop.metric("cortex_admin_refused_requests_total{reason=\"host\"}") > 16.5);
+    assert!(shop.metric("cortex_admin_refused_requests_total{reason=\"host\"}") > 13.5);
+    asked(Some("x@localhost"), "GET /livez HTTP/1.1")
+        .await
+        .assert_problem(400, "Host");
     let two = Ask::get("/livez").header("host", "evil.example").of(addr).await;
     assert_eq!(two.status, 400, "{two:?}");
     assert_eq!(
