@@ -89,7 +89,8 @@ impl Limits {
         self
     }
 
-    /// Closes a kept-alive connection after this long without a request. Default 75 s, longer than load balancers' 60.
+    /// Closes a kept-alive connection after this long without a request. Default 75 s, longer than load balancers' 60. On
+    /// HTTP/2 it says GOAWAY first, and waits 5 s for its client to go.
     #[must_use]
     pub const fn idle(mut self, limit: Duration) -> Self {
         self.idle = limit;
@@ -97,7 +98,10 @@ impl Limits {
     }
 
     /// Closes a connection whose client takes no byte of the response for this long. Default 30 s. On HTTP/2 a stream that
-    /// gets no window for this long is reset too, while the others go on.
+    /// gets no window for this long is reset too, while the others go on; if its client takes them meanwhile, it gets up to
+    /// ten times as long.
+    ///
+    /// A client that reads 128 KiB within the limit, 4 KiB/s by default, is not cut off.
     #[must_use]
     pub const fn write_stall(mut self, limit: Duration) -> Self {
         self.write_stall = limit;
@@ -146,8 +150,8 @@ impl Limits {
         self
     }
 
-    /// Serves at most this many connections at once of one peer, and closes what exceeds it. Default: no limit, as many
-    /// clients may stand behind one address.
+    /// Serves at most this many connections at once of one peer, and closes what exceeds it, before the handshake of TLS.
+    /// Default: no limit, as many clients may stand behind one address. An upgraded connection counts until it is closed.
     ///
     /// A peer is an address of IPv4, or a network of 64 bits of IPv6, which is what one customer has at least. Behind a
     /// proxy all clients are one peer, unless it says who they are by the [PROXY

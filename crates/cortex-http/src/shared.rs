@@ -125,6 +125,11 @@ pub(crate) struct Conn {
     timer: Mutex<Option<Pin<Box<Sleep>>>>,
     /// The connection is older than it is to be: the next response is its last one.
     retired: AtomicBool,
+    /// It has been idle for long enough, and is to be told so.
+    leaving: AtomicBool,
+    /// Bytes written, and whether more wait for the socket; of HTTP/2 alone.
+    written: AtomicU64,
+    sending: AtomicBool,
     tls: bool,
     #[cfg(feature = "tls")]
     client_certificate: Option<ClientCertificate>,
@@ -174,6 +179,9 @@ impl Conn {
             expired: AtomicU8::new(0),
             timer: Mutex::new(None),
             retired: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            sending: AtomicBool::new(false),
             tls: false,
             #[cfg(feature = "tls")]
             client_certificate: None,
@@ -258,6 +266,41 @@ impl Conn {
     /// Says whether a response is to be the last one of its connection.
     pub(crate) fn is_ending(&self) -> bool {
         self.shared.phase.reached(Phase::Draining) || self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a farewell to a client that has been idle for long enough.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Says once whether a farewell is due.
+    pub(crate) fn takes_leave(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) && self.leaving.swap(false, Ordering::Relaxed)
+    }
+
+    /// Called by the connection's task alone.
+    pub(crate) fn wrote(&self, bytes: usize) {
+        let written = self.written.load(Ordering::Relaxed) + bytes as u64;
+        self.written.store(written, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes were written, on HTTP/2.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_sending(&self, sending: bool) {
+        self.sending.store(sending, Ordering::Relaxed);
+    }
+
+    /// Says whether something waits until the socket can take it, on HTTP/2.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it matters how the client's side ends: somebody reads to its end.
+    pub(crate) fn is_read(&self) -> bool {
+        self.bodies.load(Ordering::Relaxed) > 0 || self.upgraded.get().is_some()
     }
 
     pub(crate) const fn accepted(&self) -> Instant {

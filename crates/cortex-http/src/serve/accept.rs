@@ -1,17 +1,21 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use cortex_compress::Compress;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connection::serve_connection;
+use super::peers::Place;
 use crate::listen::{Accepted, Listeners, Socket, is_about_one_connection};
 use crate::metrics::HttpMetrics;
 use crate::shared::Shared;
@@ -90,7 +94,7 @@ async fn accept(
 
 fn spawn(accepted: Accepted, permit: OwnedSemaphorePermit, app: &Compress<Router>, shared: &Arc<Shared>) {
     if let Socket::Tcp(socket) = &accepted.socket {
-        let _ = socket.set_nodelay(true); // refused only by a socket that is gone already
+        let _ = set_options(socket); // refused only by a socket that is gone already
     }
     if let Some(metrics) = &shared.metrics {
         metrics.accepted.inc();
@@ -104,10 +108,32 @@ fn spawn(accepted: Accepted, permit: OwnedSemaphorePermit, app: &Compress<Router
     });
 }
 
+/// How long a connection is silent until its other end is asked whether it is still there, and how long it has for an
+/// answer: three minutes in all.
+const SILENCE: Duration = Duration::from_mins(1);
+const ANSWER: Duration = Duration::from_secs(20);
+const ASKED: u32 = 6;
+
+/// How much of a response may wait in the kernel without being on its way; more is left to us. Without it a socket is
+/// writable only once a third of its buffer is free, of megabytes at times: a client that reads slowly looks for half a
+/// minute as if it read nothing.
+const UNSENT: u32 = 128 << 10;
+
+fn set_options(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    // A peer that is gone without a word, of which an upgraded connection would hear nothing for ever.
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(ANSWER);
+    socket.set_tcp_keepalive(&keepalive.with_retries(ASKED))?;
+    socket.set_tcp_notsent_lowat(UNSENT)
+}
+
 /// A connection that counts as open until this is dropped, however it ends: by its task, and by its socket, which moves
 /// into a task of the application when the connection is upgraded.
 pub(crate) struct Open {
     pub(super) shared: Arc<Shared>,
+    /// Taken when the peer is known, where each may have so many.
+    place: OnceLock<Place>,
     _permit: Option<OwnedSemaphorePermit>,
     _counted: TaskTrackerToken,
 }
@@ -116,14 +142,25 @@ impl Open {
     pub(crate) fn new(shared: &Arc<Shared>, permit: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             shared: Arc::clone(shared),
+            place: OnceLock::new(),
             _permit: permit,
             _counted: shared.tasks.token(),
         }
+    }
+
+    /// Takes the place of a connection of this peer; `false` if it has as many as it may.
+    pub(super) fn admit(&self, peer: Option<SocketAddr>) -> bool {
+        let (Some(most), Some(peer)) = (self.shared.limits.per_peer, peer) else {
+            return true;
+        };
+        let place = self.shared.peers.admit(peer, most);
+        place.is_some_and(|place| self.place.set(place).is_ok())
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
+        drop(self.place.take()); // first: who sees that it is gone may come again
         if let Some(HttpMetrics { connections, .. }) = &self.shared.metrics {
             connections.dec();
         }

@@ -1,6 +1,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
@@ -9,9 +9,10 @@ use tokio::time::Sleep;
 pub(super) struct Age(Option<Pin<Box<Sleep>>>);
 
 impl Age {
-    /// Starts now; without a limit it costs nothing.
-    pub(super) fn new(limit: Option<Duration>, random: impl FnOnce() -> u64) -> Self {
-        Self(limit.map(|limit| Box::pin(tokio::time::sleep(spread(limit, random())))))
+    /// Counts from when the connection was accepted; without a limit it costs nothing.
+    pub(super) fn new(limit: Option<Duration>, since: Instant, random: impl FnOnce() -> u64) -> Self {
+        let end = |limit| since + spread(limit, random());
+        Self(limit.map(|limit| Box::pin(tokio::time::sleep_until(end(limit).into()))))
     }
 
     /// Ready once, when the time has come.
@@ -53,11 +54,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_comes_once_and_not_before_its_time() {
-        let mut age = Age::new(Some(Duration::from_secs(10)), || 0);
         let start = tokio::time::Instant::now();
+        tokio::time::advance(Duration::from_secs(2)).await; // of a handshake
+        let mut age = Age::new(Some(Duration::from_secs(10)), start.into_std(), || 0);
         std::future::poll_fn(|cx| age.poll(cx)).await;
         assert_eq!(start.elapsed(), Duration::from_secs(9));
-        let mut never = Age::new(None, || unreachable!("nobody asks"));
+        let mut never = Age::new(None, start.into_std(), || unreachable!("nobody asks"));
         std::future::poll_fn(|cx| {
             assert!(age.poll(cx).is_pending() && never.poll(cx).is_pending());
             Poll::Ready(())

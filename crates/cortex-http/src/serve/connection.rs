@@ -1,12 +1,14 @@
 use std::error::Error;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
+use bytes::BytesMut;
 use cortex_compress::Compress;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,8 +20,8 @@ use super::deadline::DeadlineIo;
 use super::establish::{Established, Refused, establish};
 use super::executor::Tracked;
 use super::linger::{Linger, lingered};
-use super::peers::Place;
 use super::sniff::{Protocol, sniff};
+use super::stream::Stream;
 use super::window::Http2Service;
 use crate::lifecycle::Phase;
 use crate::listen::Accepted;
@@ -29,86 +31,91 @@ use crate::shared::{Conn, Expired, Shared};
 /// Serves one connection to its end; what goes wrong outside of a request is counted by kind.
 pub(crate) async fn serve_connection(accepted: Accepted, app: Compress<Router>, open: &Arc<Open>) {
     let shared = &open.shared;
+    let since = shared.clock.now();
     let number = shared.tally.connections.fetch_add(1, Ordering::Relaxed);
-    let established = tokio::select! {
-        established = establish(accepted, shared) => established,
+    let greeted = tokio::select! {
+        biased;
         () = shared.kill.cancelled() => return,
-        () = lingered(shared) => return,
+        greeted = greet(accepted, open) => greeted,
         () = lingered(shared) => return,
     };
-    let error = match established {
+    let error = match greeted {
         Err(Refused::Left) => None,
         Err(Refused::For(kind)) => Some(kind),
-        Ok(established) => match place(established.peer, shared) {
-            Ok(_place) => serve_established(established, app, open, number).await,
-            Err(kind) => Some(kind),
-        },
+        Ok(greeted) => {
+            let age = Age::new(shared.limits.max_age, since, || shared.random(number));
+            serve_greeted(greeted, app, open, age).await
+        }
     };
     if let (Some(kind), Some(metrics)) = (error, &shared.metrics) {
         metrics.connection_error(kind);
     }
 }
 
-/// Takes the place of a connection of this peer, where each may have so many.
-fn place(peer: Option<SocketAddr>, shared: &Shared) -> Result<Option<Place<'_>>, &'static str> {
-    match (shared.limits.per_peer, peer) {
-        (Some(most), Some(peer)) => shared.peers.admit(peer, most).map(Some).ok_or("per_peer"),
-        _ => Ok(None),
-    }
+/// A connection of which it is known who connects and what they speak.
+struct Greeted {
+    stream: Stream,
+    conn: Arc<Conn>,
+    protocol: Protocol,
+    /// The bytes that told it.
+    read: BytesMut,
 }
 
-/// Speaks HTTP; returns the kind of what went wrong.
-async fn serve_established(
-    established: Established,
-    app: Compress<Router>,
-    open: &Arc<Open>,
-    number: u64,
-) -> Option<&'static str> {
-    let shared = &open.shared;
+/// Waits for the first bytes of HTTP.
+async fn greet(accepted: Accepted, open: &Open) -> Result<Greeted, Refused> {
     let Established {
         mut stream,
         peer,
         unix,
         agreed,
-    } = established;
-    let conn = Conn::new(Arc::clone(shared), peer)
+    } = establish(accepted, open).await?;
+    let conn = Conn::new(Arc::clone(&open.shared), peer)
         .over_unix(unix)
         .over_tls(stream.is_tls());
     #[cfg(feature = "tls")]
     let conn = conn.with_client_certificate(stream.client_certificate());
-    let conn = Arc::new(conn);
-    let first_byte = tokio::time::timeout_at(
-        (conn.accepted() + shared.limits.first_byte).into(),
-        sniff(&mut stream),
-    );
-    let sniffed = tokio::select! {
-        sniffed = first_byte => sniffed,
-        () = shared.kill.cancelled() => return None,
-        () = lingered(shared) => return None,
-    };
+    let until = conn.accepted() + open.shared.limits.first_byte;
+    let sniffed = tokio::time::timeout_at(until.into(), sniff(&mut stream)).await;
     let (protocol, read) = match sniffed {
         Err(_) => {
             // Once is enough: with TLS the client hears that this is the end, and not an attack.
             poll_fn(|cx| Poll::Ready(Pin::new(&mut stream).poll_shutdown(cx).is_ready())).await;
-            return Some("first_byte_timeout");
+            return Err(Refused::For("first_byte_timeout"));
         }
-        Ok(Err(_)) => return Some("io"),
-        Ok(Ok(None)) => return None,
+        // Without a word of farewell in TLS, and nothing was asked that could be cut short.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Refused::Left),
+        Ok(Err(_)) => return Err(Refused::For("io")),
+        Ok(Ok(None)) => return Err(Refused::Left),
         Ok(Ok(Some((sniffed, read)))) => (agreed.unwrap_or(sniffed), read),
     };
     conn.http2.store(protocol == Protocol::Http2, Ordering::Relaxed);
-    let mut age = Age::new(shared.limits.max_age, || shared.random(number));
-    let io = TokioIo::new(DeadlineIo::new(
+    Ok(Greeted {
         stream,
-        Arc::clone(&conn),
+        conn: Arc::new(conn),
         protocol,
         read,
-        Arc::clone(open),
-    ));
+    })
+}
+
+/// Speaks HTTP; returns the kind of what went wrong.
+async fn serve_greeted(
+    greeted: Greeted,
+    app: Compress<Router>,
+    open: &Arc<Open>,
+    mut age: Age,
+) -> Option<&'static str> {
+    let Greeted {
+        stream,
+        conn,
+        protocol,
+        read,
+    } = greeted;
+    let io = DeadlineIo::new(stream, Arc::clone(&conn), protocol, read, Arc::clone(open));
+    let io = TokioIo::new(io);
     let service = PerConnection::new(Observed::new(app, Arc::clone(&conn)));
     let ended = match protocol {
         Protocol::Http1 => {
-            let served = http1_builder(shared)
+            let served = http1_builder(&conn.shared)
                 .serve_connection(io, service)
                 .with_upgrades();
             drive(pin!(served), &conn, &mut age).await
@@ -147,8 +154,8 @@ fn http2_builder(conn: &Arc<Conn>, open: &Arc<Open>) -> http2::Builder<Tracked> 
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(STREAM_BUFFER)
-        .keep_alive_interval(std::time::Duration::from_secs(20))
-        .keep_alive_timeout(std::time::Duration::from_secs(10));
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10));
     builder
 }
 
@@ -194,6 +201,10 @@ where
     }
 }
 
+/// How much longer than an idle connection of HTTP/1 one of HTTP/2 stays that was told to go away. h2 closes it only when
+/// its client has answered a PING, which a mute one never does.
+const MUTE: Duration = Duration::from_secs(1);
+
 /// Drives a connection; closes it gracefully in the drain, drops it when the drain is over.
 ///
 /// The two tokens are polled once, to leave a waker; after that every poll reads the phase, which is one load.
@@ -215,21 +226,32 @@ async fn drive<G: Graceful>(mut connection: Pin<&mut G>, conn: &Conn, age: &mut 
         if age.poll(cx).is_ready() {
             connection.as_mut().retire(conn);
         }
-        if closed || !shared.phase.reached(Phase::Closing) {
-            return connection.as_mut().poll(cx);
+        if !closed && !shared.phase.reached(Phase::Closing) {
+            let polled = connection.as_mut().poll(cx);
+            if polled.is_pending() && conn.takes_leave() {
+                connection.as_mut().close();
+                return connection.as_mut().poll(cx);
+            }
+            return polled;
         }
-        if !conn.http2.load(Ordering::Relaxed) {
+        let http2 = conn.http2.load(Ordering::Relaxed);
+        if !closed && !http2 {
             // What has arrived by now is still answered.
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ended);
             }
-            if !linger.is_over(conn, cx) {
+            if !linger.is_over(conn, Duration::ZERO, cx) {
                 return Poll::Pending;
             }
         }
-        closed = true;
-        connection.as_mut().close();
-        connection.as_mut().poll(cx)
+        if !std::mem::replace(&mut closed, true) {
+            connection.as_mut().close();
+        }
+        let polled = connection.as_mut().poll(cx);
+        if polled.is_pending() && http2 && linger.is_over(conn, MUTE, cx) {
+            return Poll::Ready(Ok(()));
+        }
+        polled
     })
     .await
 }

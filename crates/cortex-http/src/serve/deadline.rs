@@ -46,6 +46,8 @@ pub(crate) struct DeadlineIo<T> {
     /// The task was woken for a limit that is past; once is enough.
     woken: bool,
     eof: bool,
+    /// The client of an idle HTTP/2 connection was told to go away.
+    leaving: bool,
     discard: Option<Discard>,
     /// Made when the head of the upgrade has been sent.
     upgraded: Option<Box<Upgraded>>,
@@ -76,6 +78,9 @@ struct Discard {
     left: usize,
 }
 
+/// How long the client of an idle HTTP/2 connection has to go away, if it may be idle for as long.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 const DISCARD_TIME: Duration = Duration::from_millis(500);
 const DISCARD_BYTES: usize = 1 << 20;
 
@@ -104,6 +109,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             unflushed: false,
             woken: false,
             eof: false,
+            leaving: false,
             discard: None,
             upgraded: None,
             conn,
@@ -151,7 +157,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             let since = *self.partial_since.get_or_insert_with(|| shared.clock.now());
             return Some((since + shared.limits.header, Expired::Header));
         }
-        Some((self.conn.idle_since() + shared.limits.idle, Expired::Idle))
+        let idle = shared.limits.idle;
+        let more = if self.leaving {
+            idle.min(FAREWELL)
+        } else {
+            Duration::ZERO
+        };
+        Some((self.conn.idle_since() + idle + more, Expired::Idle))
     }
 
     #[inline]
@@ -170,6 +182,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             return Poll::Pending;
         };
         ready!(self.poll_until(until, limit, cx));
+        if limit == Expired::Idle && !self.http1 && !self.leaving {
+            // First GOAWAY, which says that a request that is on its way was not seen.
+            self.leaving = true;
+            self.conn.leave();
+            return self.poll_read_limit(cx);
+        }
         if limit == Expired::Header {
             // Nothing of a response is under way, so this is a message of its own.
             let _ = Pin::new(&mut self.io).poll_write(cx, REQUEST_TIMEOUT);
@@ -221,20 +239,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
     /// Makes sure that the task wakes no later than `until`; ready once that is past. A timer that fires too early is
     /// set again then, which is rarer than setting it again for every request.
     fn poll_until(&mut self, until: Instant, limit: Expired, cx: &mut Context<'_>) -> Poll<()> {
+        let until = until.into();
         let timer = self
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         let is_set = self.armed.as_ref();
-        if is_set.is_none() || timer.is_elapsed() || timer.deadline() > until.into() {
-            if timer.is_elapsed() && timer.deadline() >= until.into() {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(until.into());
+        if is_set.is_none() || timer.deadline() > until && !timer.is_elapsed() {
+            timer.as_mut().reset(until);
             self.armed = Some((cx.waker().clone(), limit));
         } else if !is_set.is_some_and(|(waker, _)| waker.will_wake(cx.waker())) {
             self.armed = is_set.map(|(_, limit)| (cx.waker().clone(), *limit));
         }
-        timer.as_mut().poll(cx)
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= until {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(until);
+            self.armed = Some((cx.waker().clone(), limit));
+        }
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -273,10 +296,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         written
     }
 
+    /// Notes that something is on its way, or that all is flushed.
+    #[inline]
+    fn note_sending(&mut self, sending: bool) {
+        self.unflushed = sending;
+        if !self.http1 {
+            self.conn.set_sending(sending);
+        }
+    }
+
     /// As [`written`](Self::written), of bytes.
     fn sent(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if let (Some(upgraded), Poll::Ready(Ok(bytes))) = (&mut self.upgraded, &written) {
-            upgraded.sent += *bytes as u64;
+        if let Poll::Ready(Ok(bytes)) = &written {
+            if !self.http1 {
+                self.conn.wrote(*bytes);
+            } else if let Some(upgraded) = &mut self.upgraded {
+                upgraded.sent += *bytes as u64;
+            }
         }
         self.written(written, cx)
     }
@@ -316,6 +352,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
         if !this.prefix.is_empty() {
             let count = this.prefix.len().min(buf.remaining());
             buf.put_slice(&this.prefix.split_to(count));
+            if this.prefix.is_empty() {
+                this.prefix = BytesMut::new(); // an empty one would keep its memory for as long as the connection lives
+            }
             return Poll::Ready(Ok(()));
         }
         if let Poll::Ready(error) = this.poll_cut(Half::Read, false, cx) {
@@ -327,6 +366,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
             Poll::Ready(Ok(())) => {
                 this.eof = buf.filled().len() == before && buf.remaining() > 0;
                 this.partial |= this.http1 && !this.conn.is_busy();
+                Poll::Ready(Ok(()))
+            }
+            // TLS without its farewell: nothing that somebody reads is cut short by it.
+            Poll::Ready(Err(error))
+                if error.kind() == io::ErrorKind::UnexpectedEof && !this.conn.is_read() =>
+            {
+                this.eof = true;
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -346,7 +392,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
         if let Poll::Ready(error) = this.poll_cut(Half::Write, false, cx) {
             return Poll::Ready(Err(error));
         }
-        this.unflushed = true;
+        this.note_sending(true);
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         this.sent(written, cx)
     }
@@ -360,7 +406,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
         if let Poll::Ready(error) = this.poll_cut(Half::Write, false, cx) {
             return Poll::Ready(Err(error));
         }
-        this.unflushed = true;
+        this.note_sending(true);
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
         this.sent(written, cx)
     }
@@ -374,7 +420,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
         if flushed.is_ready() {
             this.watch_upgrade();
-            this.unflushed = false;
+            this.note_sending(false);
             this.start_waiting(cx);
         }
         this.written(flushed, cx)

@@ -3,12 +3,12 @@ use std::net::SocketAddr;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::accept::Open;
 use super::proxy_protocol::{Source, read_header};
 use super::sniff::Protocol;
 use super::stream::Stream;
 use crate::address::TrustedProxies;
 use crate::listen::{Accepted, Socket};
-use crate::shared::Shared;
 
 /// A connection that is ready for HTTP.
 #[derive(Debug)]
@@ -30,24 +30,29 @@ pub(super) enum Refused {
     For(&'static str),
 }
 
-/// Reads what comes before HTTP: the header of a proxy, and the handshake of TLS.
+/// Reads what comes before HTTP: the header of a proxy, and the handshake of TLS. Between these the peer is known, and
+/// takes its place: a handshake costs more than most requests.
 ///
 /// # Cancel safety
 ///
 /// Dropping it closes the connection.
-pub(super) async fn establish(accepted: Accepted, shared: &Shared) -> Result<Established, Refused> {
+pub(super) async fn establish(accepted: Accepted, open: &Open) -> Result<Established, Refused> {
     let Accepted {
         mut socket,
         mut peer,
         entry,
     } = accepted;
     let unix = matches!(socket, Socket::Unix(_)) && entry.proxies.is_none();
+    let shared = &open.shared;
     let now = Instant::from_std(shared.clock.now());
     let first_byte = now + shared.limits.first_byte;
     if let Some(proxies) = &entry.proxies {
         peer = timeout_at(first_byte, speaks_for(&mut socket, peer, proxies))
             .await
             .unwrap_or(Err(Refused::For("first_byte_timeout")))?;
+    }
+    if !open.admit(peer) {
+        return Err(Refused::For("per_peer"));
     }
     #[cfg(feature = "tls")]
     if let Some(tls) = &entry.tls {

@@ -6,7 +6,7 @@ use tokio::time::Sleep;
 
 use crate::shared::{Conn, Shared};
 
-/// Keeps an idle HTTP/1 connection open for a moment when the service closes.
+/// Keeps an idle connection open for a moment when the service closes.
 ///
 /// hyper closes it at once, and a request that its client has sent in that moment is lost: the client reads the end of
 /// the connection in place of an answer (hyperium/hyper#3808). HTTP/1 has no way to say "not this one any more" before
@@ -16,6 +16,8 @@ use crate::shared::{Conn, Shared};
 pub(super) struct Linger {
     timer: Option<Pin<Box<Sleep>>>,
     since: Option<Instant>,
+    /// What had been written by then.
+    written: u64,
 }
 
 /// How often a connection that is busy without a request is looked at.
@@ -23,20 +25,27 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 impl Linger {
     pub(super) const fn new() -> Self {
-        let (timer, since) = (None, None);
-        Self { timer, since }
+        Self {
+            timer: None,
+            since: None,
+            written: 0,
+        }
     }
 
     /// Says whether the connection is to be closed now, after a poll that left it waiting; the task is woken when it may
-    /// be. Called only while the service closes.
-    pub(super) fn is_over(&mut self, conn: &Conn, cx: &mut Context<'_>) -> bool {
+    /// be. Called only while the service closes. `more` is added to the time that the service gives.
+    pub(super) fn is_over(&mut self, conn: &Conn, more: Duration, cx: &mut Context<'_>) -> bool {
         let Shared { clock, linger, .. } = &*conn.shared;
         let now = clock.now();
+        let written = conn.written();
+        if self.written != written {
+            (self.written, self.since) = (written, Some(now)); // its client takes what is left of responses
+        }
         let since = *self.since.get_or_insert(now);
-        let until = if conn.is_busy() {
+        let until = if conn.is_busy() || conn.is_sending() {
             now + (*linger).max(LOOK_AGAIN) // its end wakes the task, unless it happens in a task of the application
         } else {
-            since.max(conn.idle_since()) + *linger
+            since.max(conn.idle_since()) + *linger + more
         };
         if until <= now {
             return true;
@@ -54,12 +63,13 @@ impl Linger {
     }
 }
 
-/// Waits until the service closes, and for as long as a connection may stay then that has sent nothing yet.
+/// Waits until the service closes, and for as long as a connection may stay then that has sent nothing yet. One that was
+/// taken from the backlog when the service closed is given a moment in any case: the runtime has yet to hear of its bytes.
 ///
 /// # Cancel safety
 ///
 /// Dropping it stops the waiting.
 pub(super) async fn lingered(shared: &Shared) {
     shared.closing.cancelled().await;
-    tokio::time::sleep(shared.linger).await;
+    tokio::time::sleep(shared.linger.max(LOOK_AGAIN)).await;
 }

@@ -1,43 +1,46 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
+
+/// How many connections each peer has; no more entries than connections are open.
+type Counts = Mutex<HashMap<IpAddr, u32, foldhash::fast::RandomState>>;
 
 /// Counts the connections of each peer, so that one cannot take them all.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
-    /// No more entries than connections are open.
-    open: Mutex<HashMap<IpAddr, u32, foldhash::fast::RandomState>>,
+    open: Arc<Counts>,
 }
 
 impl Peers {
     /// Takes a place for a connection of this peer; `None` if it has as many as it may.
-    pub(crate) fn admit(&self, peer: SocketAddr, most: u32) -> Option<Place<'_>> {
+    pub(crate) fn admit(&self, peer: SocketAddr, most: u32) -> Option<Place> {
         let network = network(peer.ip());
-        let mut open = self.lock();
+        let mut open = lock(&self.open);
         let count = open.entry(network).or_insert(0);
         if *count >= most {
             return None; // not zero: `most` is not
         }
         *count += 1;
-        Some(Place { peers: self, network })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, u32, foldhash::fast::RandomState>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        let open = Arc::clone(&self.open);
+        Some(Place { open, network })
     }
 }
 
-/// The place of an open connection.
+fn lock(open: &Counts) -> MutexGuard<'_, HashMap<IpAddr, u32, foldhash::fast::RandomState>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The place of an open connection, which is free when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
-    peers: &'a Peers,
+pub(crate) struct Place {
+    open: Arc<Counts>,
     network: IpAddr,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.peers.lock();
+        let mut open = lock(&self.open);
         if let Some(count) = open.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
@@ -73,7 +76,7 @@ mod tests {
         drop(first);
         assert!(peers.admit(peer("192.0.2.1"), 2).is_some());
         drop(second);
-        assert!(peers.lock().is_empty());
+        assert!(lock(&peers.open).is_empty());
     }
 
     #[test]

@@ -46,8 +46,7 @@ pin_project! {
         #[pin]
         future: Option<F>,
         conn: Arc<Conn>,
-        // Since when the stream waits for the window.
-        since: Option<Instant>,
+        wait: Option<Wait>,
         // Left alone while it only has to move later.
         timer: Option<Pin<Box<Sleep>>>,
     }
@@ -58,9 +57,46 @@ impl<F> Watched<F> {
         Self {
             future: Some(future),
             conn,
-            since: None,
+            wait: None,
             timer: None,
         }
+    }
+}
+
+/// That a stream waits for the window.
+#[derive(Debug)]
+struct Wait {
+    /// Since when, or since when its connection was last seen to take something.
+    since: Instant,
+    /// What the connection had taken by then.
+    written: u64,
+    /// How often it may still be seen.
+    turns: u8,
+}
+
+/// How often a stream waits for its turn while its client takes those of others: a client that reads steadily, but many at
+/// once, is not to lose them; and one that downloads something is not to keep others waiting for ever.
+const TURNS: u8 = 10;
+
+impl Wait {
+    const fn new(since: Instant, written: u64) -> Self {
+        let turns = TURNS;
+        Self {
+            since,
+            written,
+            turns,
+        }
+    }
+
+    /// Waits anew if the connection has taken as much as a frame of another stream, and not only answers to PING.
+    fn is_renewed(&mut self, conn: &Conn) -> bool {
+        let written = conn.written();
+        let renewed = self.turns > 0 && written - self.written >= SLICE as u64;
+        if renewed {
+            self.turns -= 1;
+            (self.since, self.written) = (conn.shared.clock.now(), written);
+        }
+        renewed
     }
 }
 
@@ -79,22 +115,22 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
         let shared = &this.conn.shared;
         match LAST.get() {
             Last::Nothing => {}
-            Last::Frame => *this.since = Some(shared.clock.now()),
-            Last::Pending => *this.since = None,
+            Last::Frame => *this.wait = Some(Wait::new(shared.clock.now(), this.conn.written())),
+            Last::Pending => *this.wait = None,
         }
-        let Some(since) = *this.since else {
+        let Some(wait) = this.wait else {
             return Poll::Pending;
         };
-        let until = (since + shared.limits.write_stall).into();
+        let until = |wait: &Wait| (wait.since + shared.limits.write_stall).into();
         let timer = this
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until(wait))));
         loop {
             ready!(timer.as_mut().poll(cx));
-            if timer.deadline() >= until {
+            if timer.deadline() >= until(wait) && !wait.is_renewed(this.conn) {
                 break;
             }
-            timer.as_mut().reset(until);
+            timer.as_mut().reset(until(wait));
         }
         if let Some(metrics) = &shared.metrics {
             metrics.connection_error("stream_stall");
@@ -161,6 +197,22 @@ impl Future for Slicing {
 /// client that gives a byte of window can hold, and so much it must take within the limit.
 const SLICE: usize = 16 << 10;
 
+/// The largest frame that is handed over whole. hyper is done with a stream as soon as there is a byte of window for its last
+/// frame, and nobody waits for the rest any more. So the last byte of a larger one is a frame of its own, which waits for
+/// the window of all before it; what can be left behind with h2 is no more than this for each of the streams.
+const WHOLE: usize = 1 << 10;
+
+/// Returns how much of so many bytes is handed over now.
+const fn slice(length: usize) -> usize {
+    if length > SLICE {
+        SLICE
+    } else if length > WHOLE {
+        length - 1
+    } else {
+        length
+    }
+}
+
 pin_project! {
     /// A body whose large frames are handed over piece by piece.
     pub(super) struct Sliced {
@@ -192,7 +244,7 @@ impl Body for Sliced {
         let this = self.project();
         if !this.left.is_empty() {
             LAST.set(Last::Frame);
-            let slice = this.left.split_to(this.left.len().min(SLICE));
+            let slice = this.left.split_to(slice(this.left.len()));
             if this.left.is_empty() {
                 this.conn.end_sending();
             }
@@ -205,8 +257,8 @@ impl Body for Sliced {
             Last::Frame
         });
         polled.map_ok(|frame| match frame.into_data() {
-            Ok(mut data) if data.len() > SLICE => {
-                let slice = data.split_to(SLICE);
+            Ok(mut data) if data.len() > WHOLE => {
+                let slice = data.split_to(slice(data.len()));
                 this.conn.begin_sending();
                 *this.left = data;
                 Frame::data(slice)

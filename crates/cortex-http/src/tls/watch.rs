@@ -25,6 +25,11 @@ impl Tls {
                     }
                 }
                 Ok(Ok(())) => failing = false,
+                Err(error) if error.is_panic() => {
+                    tracing::error!(
+                        "reading the certificate panicked; the one before stays, and is looked at again"
+                    );
+                }
                 Err(_) => return, // the runtime ends
             }
         }

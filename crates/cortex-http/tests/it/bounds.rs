@@ -1,7 +1,9 @@
 use std::time::Duration;
 
-use cortex_http::Limits;
-use tokio::io::AsyncWriteExt;
+use cortex_http::{Lifecycle, Limits};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 use crate::support::{Shop, read_to_end, read_until};
 
@@ -207,4 +209,113 @@ async fn a_body_that_is_read_after_the_answer_is_not_taken_for_a_head() {
     );
     shop.running.kill();
     assert_eq!(shop.close().await.cut_total, 0);
+}
+
+/// Waits until the server has no connection any more.
+async fn until_alone(shop: &Shop) {
+    let alone = async {
+        while shop.metric("http_server_active_connections") > 0.0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), alone)
+        .await
+        .expect("all end");
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_keeps_the_place_of_its_peer() {
+    let shop = Shop::open(Limits::new().per_peer(1)).await;
+    let mut upgraded = shop.connect().await;
+    let head = "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    upgraded.write_all(head.as_bytes()).await.unwrap();
+    read_until(&mut upgraded, "\r\n\r\n").await;
+    upgraded.write_all(b"ping").await.unwrap();
+    read_until(&mut upgraded, "ping").await;
+    assert_eq!(shop.exchange("").await, "");
+    shop.until_metric(&errors("per_peer"), 1.0).await;
+    drop(upgraded);
+    until_alone(&shop).await;
+    assert!(shop.get("/").await.ends_with("hello"));
+    shop.close().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_peer_that_is_silent_is_asked_whether_it_is_there() {
+    let shop = Shop::open(Limits::new()).await;
+    let mut socket = shop.connect().await;
+    socket
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    read_until(&mut socket, "hello").await;
+    let port = |addr: std::net::SocketAddr| format!(":{:04X}", addr.port());
+    let (server, client) = (
+        port(shop.running.local_addr()),
+        port(socket.local_addr().unwrap()),
+    );
+    // `sl local remote st tx:rx tr:when`, where `tr` is 02 while the timer of keepalive runs.
+    let kept_alive = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        table.lines().any(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            fields[1].ends_with(&server) && fields[2].ends_with(&client) && fields[5].starts_with("02:")
+        })
+    };
+    let seen = async {
+        while !kept_alive() {
+            tokio::task::yield_now().await; // the answer may have to be acknowledged yet
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), seen)
+        .await
+        .expect("it is kept alive");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_steadily_is_not_closed_however_slow_it_is() {
+    const PIECE: usize = 16 << 10;
+    let limit = Duration::from_millis(1500);
+    let shop = Shop::open(Limits::new().write_stall(limit)).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    SockRef::from(&socket).set_recv_buffer_size(4 * PIECE).unwrap();
+    let mut socket = socket.connect(shop.running.local_addr()).await.unwrap();
+    socket
+        .write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    // 256 KiB/s: what makes the socket of a server writable by itself, some 800 KiB, takes longer than the limit.
+    let mut ticks = tokio::time::interval(Duration::from_millis(1000 * PIECE as u64 / (256 << 10)));
+    let start = tokio::time::Instant::now();
+    let mut piece = vec![0; PIECE];
+    while start.elapsed() < limit * 3 {
+        ticks.tick().await;
+        socket.read_exact(&mut piece).await.expect("it is not closed");
+    }
+    assert_eq!(shop.metric(&errors("write_stall")).to_bits(), 0.0_f64.to_bits());
+    drop(socket);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn who_waits_in_the_backlog_when_the_service_closes_is_answered() {
+    use std::io::{Read, Write};
+    let lifecycle = Lifecycle::local().linger(Duration::ZERO);
+    let shop = Shop::with(Limits::new(), |server| server.lifecycle(lifecycle)).await;
+    // The server runs on this very thread, and so hears of the connection only when it closes already.
+    let mut socket = std::net::TcpStream::connect(shop.running.local_addr()).unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    shop.running.shutdown();
+    while shop.metric("cortex_lifecycle_phase") < 2.0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(shop.close().await.code(), 0);
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.contains("connection: close\r\n") && answer.ends_with("hello"),
+        "{answer}"
+    );
 }

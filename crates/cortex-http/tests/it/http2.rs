@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::routing::get;
-use cortex_http::{Limits, Routes};
+use cortex_http::{Lifecycle, Limits, Routes};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -350,9 +352,9 @@ async fn a_client_that_takes_it_slowly_gets_all_of_it() {
     let gates = Gates::default();
     let whole = Bytes::from(vec![b'x'; 100_000]);
     let routes: Routes = routes(&gates).route("/large", get(move || async move { whole }));
-    let limit = SHORT * 4;
+    let limit = Duration::from_millis(1500);
     let shop = Shop::of(routes, gates, Limits::new().write_stall(limit).idle(limit)).await;
-    let pauses = Shop::open(Limits::new().first_byte(SHORT)).await;
+    let pauses = Shop::open(Limits::new().first_byte(limit / 4)).await;
     let mut raw = Raw::connect(&shop, &window(0)).await;
     raw.send(&ask(1, "/large")).await;
     let start = tokio::time::Instant::now();
@@ -408,5 +410,118 @@ async fn a_body_that_has_nothing_to_say_for_long_is_not_a_stall() {
     shop.gates.release.notify_one();
     assert_eq!(raw.until(DATA).await.payload, b"second");
     drop((raw, stalled));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_with_a_byte_of_window_is_reset_too() {
+    let shop = Shop::open(Limits::new().write_stall(SHORT)).await;
+    let mut raw = Raw::connect(&shop, &window(1)).await;
+    raw.send(&ask(1, "/big")).await;
+    let reset = raw.until(RST_STREAM).await;
+    assert_eq!((reset.stream, reset.payload), (1, 8_u32.to_be_bytes().to_vec())); // CANCEL
+    shop.until_metric(&errors("stream_stall"), 1.0).await;
+    drop(raw);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_waits_longer_while_its_client_takes_others() {
+    let limit = SHORT * 2;
+    let shop = Shop::open(Limits::new().write_stall(limit)).await;
+    let mut raw = Raw::connect(&shop, &window(0)).await;
+    let much = (1_u32 << 30).to_be_bytes();
+    raw.send(&[ask(1, "/big"), ask(3, "/endless")].concat()).await;
+    raw.send(
+        &[
+            frame(WINDOW_UPDATE, 0, 0, &much),
+            frame(WINDOW_UPDATE, 0, 3, &much),
+        ]
+        .concat(),
+    )
+    .await;
+    let start = tokio::time::Instant::now();
+    // As often as it may, and no longer: what is downloaded would keep it for ever.
+    let reset = raw.until(RST_STREAM).await;
+    assert_eq!(reset.stream, 1);
+    assert!(start.elapsed() > limit * 3, "{:?}", start.elapsed());
+    drop(raw);
+    shop.close().await;
+}
+
+/// Answers the PING that comes before the last GOAWAY.
+async fn farewell(raw: &mut Raw) {
+    let goaway = raw.until(GOAWAY).await;
+    assert_eq!(goaway.payload[4..8], [0; 4]); // NO_ERROR
+    let ping = raw.until(PING).await;
+    raw.send(&frame(PING, ACK, 0, &ping.payload)).await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_told_to_go_away() {
+    let shop = Shop::open(Limits::new().idle(SHORT * 5)).await;
+    let mut raw = Raw::connect(&shop, &[]).await;
+    raw.send(&ask(1, "/")).await;
+    assert_eq!(raw.until(DATA).await.payload, b"hello");
+    farewell(&mut raw).await;
+    assert_eq!(raw.reason().await, Some(0)); // and then it ends
+    // Who does not answer is closed after a while.
+    let mut mute = Raw::connect(&shop, &[]).await;
+    mute.until(GOAWAY).await;
+    while mute.read().await.is_some() {}
+    assert_eq!(shop.close().await.cut_total, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_does_not_hold_up_the_end() {
+    let lifecycle = Lifecycle::local().drain_timeout(Duration::from_mins(1));
+    let shop = Shop::with(Limits::new(), |server| server.lifecycle(lifecycle)).await;
+    let mut raw = Raw::connect(&shop, &[]).await;
+    raw.send(&ask(1, "/")).await;
+    assert_eq!(raw.until(DATA).await.payload, b"hello");
+    shop.until_metric(&outcome("ok"), 1.0).await;
+    let report = tokio::time::timeout(Duration::from_secs(10), shop.close())
+        .await
+        .expect("it does not wait for the client");
+    assert_eq!((report.cut_total, report.unfinished), (0, 0));
+    raw.until(GOAWAY).await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_the_authority_is_refused() {
+    let shop = Shop::open(Limits::new()).await;
+    let mut raw = Raw::connect(&shop, &[]).await;
+    for (stream, host, status) in [(1, b'a', 0x88), (3, b'b', 0x8c)] {
+        // The name `host` is 38 in the static table; the statuses 200 and 400 are 8 and 12.
+        let block = [&block("/")[..], &[0x0f, 23, 1, host]].concat();
+        raw.send(&frame(HEADERS, END_STREAM | END_HEADERS, stream, &block))
+            .await;
+        assert_eq!(raw.until(HEADERS).await.payload[0], status);
+    }
+    shop.until_metric(&outcome("bad_request"), 1.0).await;
+    shop.until_metric(&errors("bad_request"), 1.0).await;
+    raw.send(&ask(5, "/")).await; // the connection goes on
+    raw.until(HEADERS).await;
+    drop(raw);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn connect_is_answered_501() {
+    let shop = Shop::open(Limits::new()).await;
+    let io = TokioIo::new(shop.connect().await);
+    let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::connect("a:443").body(Empty::<Bytes>::new());
+    let response = send.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 501);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body = String::from_utf8_lossy(&body);
+    assert!(body.contains("CONNECT is served over HTTP/1.1 alone."), "{body}");
+    shop.until_metric(&outcome("not_implemented"), 1.0).await;
+    drop(send);
     shop.close().await;
 }

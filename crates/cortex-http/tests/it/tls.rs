@@ -334,7 +334,7 @@ async fn what_is_no_tls_is_closed_and_counted() {
 #[tokio::test]
 async fn a_handshake_has_its_time() {
     let pair = Pair::new("slow");
-    let limits = Limits::new().first_byte(SHORT).handshake(SHORT * 2);
+    let limits = Limits::new().first_byte(SHORT * 5).handshake(SHORT * 30); // time for a real one
     let (shop, addr) = secure(pair.tls(), limits).await;
     let mut silent = TcpStream::connect(addr).await.unwrap();
     assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
@@ -462,4 +462,51 @@ async fn handlers_see_the_certificate_of_a_client_that_has_one() {
     }
     running.shutdown();
     running.join().await;
+}
+
+#[tokio::test]
+async fn a_peer_has_so_many_places_before_their_handshakes() {
+    let pair = Pair::new("places");
+    let (shop, addr) = secure(pair.tls(), Limits::new().per_peer(1)).await;
+    let mut first = TcpStream::connect(addr).await.unwrap();
+    first.write_all(&[22, 3, 1]).await.unwrap(); // the beginning of a ClientHello, and no more
+    shop.until_metric("http_server_active_connections", 1.0).await;
+    let mut second = TcpStream::connect(addr).await.unwrap();
+    assert_eq!(second.read(&mut [0; 1]).await.unwrap(), 0);
+    shop.until_metric(&errors("per_peer"), 1.0).await;
+    shop.running.kill();
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_without_farewell_between_requests_does_no_wrong() {
+    let pair = Pair::new("farewell");
+    let (shop, addr) = secure(pair.tls(), Limits::new()).await;
+    let mut stream = Client::of(pair.current()).connect(addr).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"hello") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+    }
+    drop(stream.into_inner());
+    drop(
+        Client::of(pair.current())
+            .connect(addr)
+            .await
+            .unwrap()
+            .into_inner(),
+    ); // and before the first one
+    shop.until_metric("http_server_connections_total", 2.0).await;
+    let gone = async {
+        while shop.metric("http_server_active_connections") > 0.0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
+    let text = shop.registry.to_text();
+    assert!(!text.contains("http_server_connection_errors_total{"), "{text}");
+    shop.close().await;
 }
