@@ -7,12 +7,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::refusal::Refusal;
 
-/// The most calls into parts of the application that run at once.
-pub(super) const THREADS: usize = 4;
-
-/// Runs what may block or panic beside the thread that answers probes.
+/// Runs what may block or panic beside the thread that answers probes, on so many threads at most.
 ///
-/// Those that don't come back keep their thread: [`THREADS`] of them, and no more such calls are made, while all else is
+/// Those that don't come back keep their thread: with all of them taken no more such calls are made, while all else is
 /// answered as ever.
 #[derive(Clone, Debug)]
 pub(super) struct Blocking(Arc<Semaphore>);
@@ -25,11 +22,13 @@ pub(super) enum Unanswered {
     /// It takes too long, and goes on.
     TimedOut,
     Panicked,
+    /// Others have used up the time.
+    NotAsked,
 }
 
 impl Blocking {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(THREADS)))
+    pub(super) fn new(threads: usize) -> Self {
+        Self(Arc::new(Semaphore::new(threads)))
     }
 
     /// Returns what `call` does, unless it takes too long. Of what has the same `turn`, one call runs at a time.
@@ -76,6 +75,7 @@ impl Unanswered {
             Self::Busy => "earlier calls have not come back",
             Self::TimedOut => "it takes too long, and goes on",
             Self::Panicked => "it panicked; the log says where",
+            Self::NotAsked => "it was not asked: the others took all the time",
         }
     }
 }
@@ -83,7 +83,7 @@ impl Unanswered {
 impl From<Unanswered> for Refusal {
     fn from(unanswered: Unanswered) -> Self {
         let status = match unanswered {
-            Unanswered::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Unanswered::Busy | Unanswered::NotAsked => StatusCode::SERVICE_UNAVAILABLE,
             Unanswered::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Unanswered::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -99,11 +99,12 @@ mod tests {
     use std::sync::mpsc;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const THREADS: usize = 4;
 
     #[tokio::test]
     async fn what_hangs_keeps_its_turn_and_its_thread_and_no_other() {
         let (short, long) = (Duration::from_millis(20), 60 * SECOND);
-        let blocking = Blocking::new();
+        let blocking = Blocking::new(THREADS);
         let turns: Vec<_> = (0..=THREADS).map(|_| Arc::new(Semaphore::new(1))).collect();
         let (release, released) = mpsc::channel::<()>();
         let released = Arc::new(std::sync::Mutex::new(released));
@@ -125,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_told_and_gives_its_turn_back() {
-        let (blocking, turn) = (Blocking::new(), Arc::new(Semaphore::new(1)));
+        let (blocking, turn) = (Blocking::new(THREADS), Arc::new(Semaphore::new(1)));
         for _ in 0..2 * THREADS {
             let panicked = blocking.run(&turn, 60 * SECOND, || panic!("seeded")).await;
             assert_eq!(panicked, Err::<(), _>(Unanswered::Panicked));

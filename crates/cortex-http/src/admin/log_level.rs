@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use axum::Extension;
@@ -31,15 +31,17 @@ const BYTES: usize = 4 << 10;
 pub(super) struct LogLevel {
     filter: Filter,
     temporary: Arc<Temporary>,
+    /// One thread of its own: parts that hang keep nobody from setting the filter.
     blocking: Blocking,
-    turn: Arc<Semaphore>,
-    clock: Arc<dyn Clock>,
 }
 
 /// The filter that is set for a time; dropping it sets the one before, should the port close first.
 struct Temporary {
     filter: Filter,
     state: Mutex<State>,
+    /// Who sets the filter, one at a time.
+    turn: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Default)]
@@ -53,16 +55,16 @@ struct State {
 }
 
 impl LogLevel {
-    pub(super) fn new(filter: Filter, blocking: Blocking, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(filter: Filter, clock: Arc<dyn Clock>) -> Self {
         Self {
             temporary: Arc::new(Temporary {
                 filter: filter.clone(),
                 state: Mutex::default(),
+                turn: Arc::new(Semaphore::new(1)),
+                clock,
             }),
             filter,
-            blocking,
-            turn: Arc::new(Semaphore::new(1)),
-            clock,
+            blocking: Blocking::new(1),
         }
     }
 
@@ -88,7 +90,7 @@ impl LogLevel {
         object.text("filter", &self.filter.to_string());
         let state = self.temporary.state();
         if let Some((after, until)) = &state.after {
-            let left = until.saturating_duration_since(self.clock.now());
+            let left = until.saturating_duration_since(self.temporary.clock.now());
             object.literal("reverts_in_seconds", left.as_secs());
             object.text("reverts_to", after);
         }
@@ -108,30 +110,9 @@ impl LogLevel {
             Term::For(term) => Some(term),
             Term::Unlimited => None,
         };
-        let until = term.map(|term| self.clock.now() + term);
         let (temporary, caller) = (Arc::clone(&self.temporary), caller.clone());
-        let call = move || temporary.set(&directives, until, &caller);
-        let changes = self.blocking.run(&self.turn, PATIENCE, call).await??;
-        if let Some(term) = term {
-            let (temporary, turn) = (Arc::downgrade(&self.temporary), Arc::clone(&self.turn));
-            let timer = tokio::spawn(async move {
-                tokio::time::sleep(term).await;
-                let Ok(turn) = turn.acquire_owned().await else {
-                    return;
-                };
-                let Some(temporary) = temporary.upgrade() else {
-                    return;
-                };
-                tokio::task::spawn_blocking(move || {
-                    temporary.end(Some(changes));
-                    drop(turn);
-                });
-            });
-            if let Some(earlier) = self.temporary.state().timer.replace(timer.abort_handle()) {
-                earlier.abort();
-            }
-        }
-        Ok(())
+        let call = move || temporary.set(&directives, term, &caller);
+        self.blocking.run(&self.temporary.turn, PATIENCE, call).await?
     }
 }
 
@@ -140,8 +121,13 @@ impl Temporary {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets a filter, until a time or for good; returns the number of the change.
-    fn set(&self, directives: &str, until: Option<Instant>, caller: &Caller) -> Result<u64, Refusal> {
+    /// Sets a filter, for a time or for good, also if nobody waits for it any more. It may block.
+    fn set(
+        self: &Arc<Self>,
+        directives: &str,
+        term: Option<Duration>,
+        caller: &Caller,
+    ) -> Result<(), Refusal> {
         let old = self.filter.to_string();
         let told = tracing::enabled!(target: "cortex_http::admin", tracing::Level::INFO);
         let tell = || {
@@ -163,19 +149,50 @@ impl Temporary {
         if told {
             tell(); // the new filter may be for nothing of that kind
         }
+        self.arm(&old, term); // first: whatever becomes of this call, its filter ends
         self.filter
             .set(directives)
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         if !told {
             tell();
         }
+        Ok(())
+    }
+
+    /// Sees to it that `old`, or what was to come after that, holds again after the time. The timer of an earlier change
+    /// ends.
+    fn arm(self: &Arc<Self>, old: &str, term: Option<Duration>) {
         let mut state = self.state();
         state.changes += 1;
-        state.after = until.map(|until| {
-            let after = state.after.take().map_or(old, |(after, _)| after);
-            (after, until)
+        let timer = term.map(|term| {
+            let after = state
+                .after
+                .take()
+                .map_or_else(|| old.to_owned(), |(after, _)| after);
+            state.after = Some((after, self.clock.now() + term));
+            let (this, turn) = (Arc::downgrade(self), Arc::clone(&self.turn));
+            tokio::spawn(Self::end_after(this, turn, term, state.changes)).abort_handle()
         });
-        Ok(state.changes)
+        if timer.is_none() {
+            state.after = None;
+        }
+        if let Some(earlier) = std::mem::replace(&mut state.timer, timer) {
+            earlier.abort();
+        }
+    }
+
+    async fn end_after(this: Weak<Self>, turn: Arc<Semaphore>, term: Duration, changes: u64) {
+        tokio::time::sleep(term).await;
+        let Ok(turn) = turn.acquire_owned().await else {
+            return;
+        };
+        let Some(this) = this.upgrade() else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            this.end(Some(changes));
+            drop(turn);
+        });
     }
 
     /// Sets the filter from before, unless there was another change.
@@ -210,5 +227,70 @@ impl fmt::Debug for LogLevel {
         f.debug_struct("LogLevel")
             .field("filter", &self.filter)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cortex_core::SystemClock;
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::Poll;
+
+    fn level() -> (LogLevel, Filter) {
+        let filter = Filter::new("info").expect("a filter");
+        (LogLevel::new(filter.clone(), Arc::new(SystemClock)), filter)
+    }
+
+    fn minutes() -> Body {
+        Body::from(r#"{"filter":"debug","for_seconds":600}"#)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_filter_ends_though_who_set_it_went_away() {
+        let (level, filter) = level();
+        let caller = Caller::anybody();
+        {
+            let mut setting = pin!(level.set(&caller, minutes()));
+            let first = poll_fn(|cx| Poll::Ready(setting.as_mut().poll(cx))).await;
+            assert!(first.is_pending(), "its thread has begun");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await; // of paused time, which waits for threads
+        assert_eq!(filter.to_string(), "debug");
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(filter.to_string(), "info");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_filter_ends_though_it_was_set_too_late_for_who_waited() {
+        let (level, filter) = level();
+        let (release, released) = mpsc::channel::<()>();
+        let (locked, is_locked) = mpsc::channel();
+        let temporary = Arc::clone(&level.temporary);
+        let holder = std::thread::spawn(move || {
+            let _state = temporary.state();
+            locked.send(()).expect("it is waited for");
+            released.recv().expect("it is released");
+        });
+        is_locked.recv().unwrap();
+        let caller = Caller::anybody();
+        let setting = async {
+            let mut setting = pin!(level.set(&caller, minutes()));
+            let first = poll_fn(|cx| Poll::Ready(setting.as_mut().poll(cx))).await;
+            assert!(first.is_pending());
+            tokio::time::advance(PATIENCE).await;
+            setting.await.unwrap_err().status()
+        };
+        assert_eq!(setting.await, StatusCode::GATEWAY_TIMEOUT);
+        release.send(()).unwrap();
+        holder.join().unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(filter.to_string(), "debug");
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(filter.to_string(), "info");
     }
 }

@@ -7,7 +7,6 @@ use axum::routing::{MethodRouter, get};
 use cortex_health::{Detail, Endpoint, Health};
 use cortex_metrics::ScrapeService;
 
-use super::blocking::Blocking;
 use super::builder::Admin;
 use super::controls::ControlEndpoints;
 use super::drain::DrainSwitch;
@@ -21,7 +20,6 @@ pub(super) struct Parts<'a> {
     pub(super) health: &'a Health,
     pub(super) scrapes: Option<ScrapeService>,
     pub(super) drain: DrainSwitch,
-    pub(super) blocking: Blocking,
 }
 
 /// Returns all that the port serves.
@@ -48,7 +46,7 @@ pub(super) fn admin_routes(admin: &Admin, parts: &Parts<'_>, rules: &Arc<Rules>)
     all.add("/health/checks/{name}/run", "POST /health/checks/{name}/run", run);
     all.scrapes(parts.scrapes.clone());
     if let Some(controls) = &admin.controls {
-        let controls = ControlEndpoints::new(controls.clone(), parts.blocking.clone());
+        let controls = ControlEndpoints::new(controls.clone());
         all.add(
             "/controls",
             "/controls",
@@ -64,8 +62,7 @@ pub(super) fn admin_routes(admin: &Admin, parts: &Parts<'_>, rules: &Arc<Rules>)
     }
     #[cfg(feature = "logs")]
     if let Some(filter) = &admin.log_filter {
-        let level =
-            super::log_level::LogLevel::new(filter.clone(), parts.blocking.clone(), Arc::clone(&rules.clock));
+        let level = super::log_level::LogLevel::new(filter.clone(), Arc::clone(&rules.clock));
         let methods = only(rules, Class::Read, level.reader()).merge(only(rules, Class::Act, level.writer()));
         all.add("/loglevel", "/loglevel", methods);
     }

@@ -34,13 +34,14 @@ pub(super) fn run_check(health: &Health) -> MethodRouter {
 
 async fn run(health: &Health, name: &str, caller: &Caller) -> Result<Response, Refusal> {
     let context = Context::current().with_deadline(Deadline::after(SystemClock.now(), PATIENCE));
+    // A name that no check has is what somebody sent, and nothing that happens.
+    let told = health.snapshot().check(name).is_some();
+    let mut told = told.then(|| Told::asked(name, caller));
     let ran = health.run_now(name).with_context(context).await;
-    if !matches!(ran, Err(RunNowError::UnknownCheck)) {
-        tracing::info!(
-            target: "cortex_http::admin", actor = caller.actor(), peer = %caller.peer, check = name,
-            outcome = ran.as_ref().map_or_else(|_| "no result", |_| "run"), "a run of a check was asked for"
-        );
+    if let Some(told) = &mut told {
+        told.outcome = ran.as_ref().map_or("no result", |_| "run");
     }
+    drop(told);
     ran.map_err(|error| {
         let (status, detail) = match error {
             RunNowError::UnknownCheck => (StatusCode::NOT_FOUND, "there is no check of this name"),
@@ -65,6 +66,41 @@ async fn run(health: &Health, name: &str, caller: &Caller) -> Result<Response, R
     let mut response = health.respond(Endpoint::Check(name), &accept, Detail::Full);
     *response.status_mut() = StatusCode::OK;
     Ok(response.map(Body::from))
+}
+
+/// A run in the log: that it is asked for, and what came of it, also if nobody waits for it any more.
+struct Told<'a> {
+    check: &'a str,
+    caller: &'a Caller,
+    outcome: &'static str,
+}
+
+impl<'a> Told<'a> {
+    fn asked(check: &'a str, caller: &'a Caller) -> Self {
+        tracing::info!(
+            target: "cortex_http::admin", actor = caller.actor(), peer = %caller.peer, check,
+            "a run of a check is asked for"
+        );
+        Self {
+            check,
+            caller,
+            outcome: "goes on",
+        }
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        let Self {
+            check,
+            caller,
+            outcome,
+        } = self;
+        tracing::info!(
+            target: "cortex_http::admin", actor = caller.actor(), peer = %caller.peer, check, outcome,
+            "the wait for a run of a check has ended"
+        );
+    }
 }
 
 #[cfg(test)]

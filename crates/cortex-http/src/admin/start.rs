@@ -6,7 +6,6 @@ use cortex_health::Health;
 use cortex_metrics::{RegisterError, Registry, ScrapeService};
 use cortex_trace::Tracer;
 
-use super::blocking::Blocking;
 use super::builder::Admin;
 use super::drain::DrainSwitch;
 use super::guesses::Guesses;
@@ -50,7 +49,6 @@ pub(crate) fn start(
         health,
         scrapes,
         drain: DrainSwitch::default(),
-        blocking: Blocking::new(),
     };
     let guesses = Arc::new(Guesses::default());
     let rules = |listener: &Listener| {

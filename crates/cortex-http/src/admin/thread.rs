@@ -14,8 +14,8 @@ use crate::shared::Shared;
 /// How long an admin request may hold up the end of the process.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// Threads for what may block: scrapes, and beside them the most that parts and the log filter may take.
-const THREADS: usize = 4 + super::blocking::THREADS;
+/// Threads for what may block: scrapes, the log filter, and the most that parts may take.
+const THREADS: usize = 4 + 1 + super::controls::THREADS;
 
 /// The thread that serves the admin port. Dropping it lets the port close by itself.
 #[derive(Debug)]

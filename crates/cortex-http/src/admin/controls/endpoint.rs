@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio::time::Instant;
 
-use super::controllable::{ActionError, ActionErrorKind};
+use super::controllable::{ActionError, ActionErrorKind, Controllable};
 use super::registry::{Control, Controls};
 use super::state::ControlState;
 use crate::admin::blocking::{Blocking, Unanswered};
@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest time that a list waits for one of them.
 const PATIENCE_EACH: Duration = Duration::from_secs(1);
 
+/// The most calls into parts that run at once. Threads come only when they are needed; a part that hangs keeps one.
+pub(crate) const THREADS: usize = 32;
+
 /// What is shown of parts, and what is done with them.
 #[derive(Clone)]
 pub(crate) struct ControlEndpoints {
@@ -32,11 +35,15 @@ pub(crate) struct ControlEndpoints {
 }
 
 impl ControlEndpoints {
-    pub(crate) fn new(controls: Controls, blocking: Blocking) -> Self {
-        Self { controls, blocking }
+    pub(crate) fn new(controls: Controls) -> Self {
+        Self {
+            controls,
+            blocking: Blocking::new(THREADS),
+        }
     }
 
-    /// `GET /controls`: all of them. One that does not say how it is has an `error` instead.
+    /// `GET /controls`: all of them. One that does not say how it is has an `error` instead, and is not asked again until
+    /// it has come back.
     pub(crate) fn list(&self) -> MethodRouter {
         let this = self.clone();
         get(async move || {
@@ -44,7 +51,16 @@ impl ControlEndpoints {
             let mut shown = Vec::new();
             for control in this.controls.all() {
                 let left = until.saturating_duration_since(Instant::now());
-                let state = this.state(&control, left.min(PATIENCE_EACH)).await;
+                let is_stuck = control
+                    .calling_for()
+                    .is_some_and(|so_long| so_long >= PATIENCE_EACH);
+                let state = if is_stuck {
+                    Err(Unanswered::Busy)
+                } else if left.is_zero() {
+                    Err(Unanswered::NotAsked)
+                } else {
+                    this.state(&control, left.min(PATIENCE_EACH)).await
+                };
                 shown.push(written(&control, &state));
             }
             let mut object = Object::new();
@@ -104,31 +120,18 @@ impl ControlEndpoints {
                 return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
             }
         };
+        let mut told = Told::asked(&control, action, expires_after, caller);
         let acting = Arc::clone(&control);
         let asked = action.to_owned();
         let call = move || {
-            let actions = acting.part.actions();
-            let Some(action) = actions.iter().find(|action| **action == asked) else {
-                return Err(unknown_action(actions));
-            };
-            acting.part.act(action, expires_after).map_err(Refusal::from)?;
-            Ok((*action, acting.part.state(), actions))
+            let _call = acting.call();
+            told.ends("panicked"); // unless it is told otherwise
+            let acted = act(&*acting.part, &asked, expires_after);
+            told.ends(if acted.is_ok() { "done" } else { "refused" });
+            acted.map(|actions| (acting.part.state(), actions))
         };
-        let acted = self.blocking.run(&control.turn, PATIENCE, call).await;
-        let outcome = match &acted {
-            Ok(Ok(_)) => "done",
-            Ok(Err(_)) => "refused",
-            Err(unanswered) => unanswered.reason(),
-        };
-        // Debug, which escapes it: it is what somebody sent.
-        let action: String = action.chars().take(64).collect();
-        tracing::info!(
-            target: "cortex_http::admin", actor = caller.actor(), peer = %caller.peer, kind, name, ?action, ?expires_after,
-            outcome, "an action was asked for"
-        );
-        let (_, state, actions) = acted??;
-        let state = Ok((state, actions));
-        Ok(json(written(&control, &state)))
+        let state = self.blocking.run(&control.turn, PATIENCE, call).await??;
+        Ok(json(written(&control, &Ok(state))))
     }
 
     fn find(&self, kind: &str, name: &str) -> Result<Arc<Control>, Refusal> {
@@ -138,8 +141,69 @@ impl ControlEndpoints {
 
     async fn state(&self, control: &Arc<Control>, patience: Duration) -> Result<State, Unanswered> {
         let asked = Arc::clone(control);
-        let call = move || (asked.part.state(), asked.part.actions());
+        let call = move || {
+            let _call = asked.call();
+            (asked.part.state(), asked.part.actions())
+        };
         self.blocking.run(&control.turn, patience, call).await
+    }
+}
+
+/// Acts on a part, if it can do that; returns all that it can do.
+fn act(
+    part: &dyn Controllable,
+    action: &str,
+    expires_after: Option<Duration>,
+) -> Result<&'static [&'static str], Refusal> {
+    let actions = part.actions();
+    let Some(action) = actions.iter().find(|known| **known == action) else {
+        return Err(unknown_action(actions));
+    };
+    part.act(action, expires_after)?;
+    Ok(actions)
+}
+
+/// An action in the log: that it is asked for, before anything is done, and how it ended, whoever still waits for that.
+struct Told {
+    control: Arc<Control>,
+    action: String,
+    caller: Caller,
+    outcome: &'static str,
+}
+
+impl Told {
+    fn asked(control: &Arc<Control>, action: &str, expires_after: Option<Duration>, caller: &Caller) -> Self {
+        // Debug, which escapes it: it is what somebody sent.
+        let action: String = action.chars().take(64).collect();
+        tracing::info!(
+            target: "cortex_http::admin", actor = caller.actor(), peer = %caller.peer, kind = &*control.kind,
+            name = &*control.name, ?action, ?expires_after, "an action is asked for"
+        );
+        Self {
+            control: Arc::clone(control),
+            action,
+            caller: caller.clone(),
+            outcome: "not begun",
+        }
+    }
+
+    fn ends(&mut self, outcome: &'static str) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let Self {
+            control,
+            action,
+            caller,
+            outcome,
+        } = self;
+        tracing::info!(
+            target: "cortex_http::admin", actor = caller.actor(), peer = %caller.peer, kind = &*control.kind,
+            name = &*control.name, ?action, outcome, "an action has ended"
+        );
     }
 }
 

@@ -6,6 +6,6 @@ mod registry;
 mod state;
 
 pub use self::controllable::{ActionError, Controllable};
-pub(super) use self::endpoint::ControlEndpoints;
+pub(super) use self::endpoint::{ControlEndpoints, THREADS};
 pub use self::registry::{ControlError, Controls};
 pub use self::state::{ControlState, ControlValue};

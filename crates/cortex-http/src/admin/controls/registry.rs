@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::controllable::Controllable;
 
@@ -45,6 +47,34 @@ pub(super) struct Control {
     pub(super) part: Box<dyn Controllable>,
     /// One call at a time: a part that hangs keeps one thread, however often somebody asks.
     pub(super) turn: Arc<Semaphore>,
+    /// Since when the part has been asked and has not come back.
+    called: Mutex<Option<Instant>>,
+}
+
+/// A call into a part, until this is dropped.
+pub(super) struct Call<'a>(&'a Control);
+
+impl Control {
+    /// Notes that the part is asked now. Only who has the [turn](Self::turn) may ask.
+    pub(super) fn call(&self) -> Call<'_> {
+        *self.called() = Some(Instant::now());
+        Call(self)
+    }
+
+    /// Returns for how long the part has not come back, if it is asked something.
+    pub(super) fn calling_for(&self) -> Option<Duration> {
+        self.called().map(|since| since.elapsed())
+    }
+
+    fn called(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.called.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        *self.0.called() = None;
+    }
 }
 
 impl Controls {
@@ -90,6 +120,7 @@ impl Controls {
             name: Arc::clone(&key.1),
             part: Box::new(part),
             turn: Arc::new(Semaphore::new(1)),
+            called: Mutex::default(),
         };
         parts.insert(key, Arc::new(control));
         Ok(())

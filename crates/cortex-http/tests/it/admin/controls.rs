@@ -195,3 +195,38 @@ async fn parts_that_hang_or_panic_harm_nobody_else() {
     assert_eq!(freed.json()["state"], "free");
     shop.close().await;
 }
+
+#[tokio::test]
+async fn a_list_ends_when_its_time_is_used_up_and_skips_who_hangs_from_then_on() {
+    let controls = Controls::new();
+    let releases: Vec<_> = (0..6)
+        .map(|index| {
+            let (release, released) = mpsc::channel();
+            let stuck = Stuck(Mutex::new(released));
+            controls
+                .register("pool", &format!("stuck-{index}"), stuck)
+                .unwrap();
+            release
+        })
+        .collect();
+    controls.register("pool", "well", Breaker::default()).unwrap();
+    let (shop, addr) = shop(&controls).await;
+    let said = |list: &serde_json::Value, index: usize, reason: &str| {
+        let error = list["controls"][index]["error"].as_str().unwrap_or_default();
+        assert!(error.contains(reason), "{index} {reason}: {list}");
+    };
+    let first = Ask::get("/controls").of(addr).await.json();
+    said(&first, 0, "takes too long");
+    said(&first, 6, "took all the time");
+    let second = Ask::get("/controls").of(addr).await.json();
+    said(&second, 0, "have not come back");
+    assert_eq!(second["controls"][6]["state"], "closed", "{second}");
+    let acted = Ask::post("/controls/pool/well/force_open").of(addr).await;
+    assert_eq!(acted.json()["state"], "forced_open", "{acted:?}");
+    drop(releases);
+    let freed = Ask::get("/controls/pool/stuck-0").of(addr).await;
+    assert_eq!(freed.json()["state"], "free");
+    let third = Ask::get("/controls").of(addr).await.json();
+    assert_eq!(third["controls"][0]["state"], "free", "{third}");
+    shop.close().await;
+}
