@@ -253,16 +253,17 @@ impl<T: Into<Self>> From<Vec<T>> for ProblemValue {
     }
 }
 
-/// Writes a JSON string (RFC 8259, section 7).
-fn write_text(text: &str, json: &mut String) {
+/// Writes a JSON string (RFC 8259, section 7). Beside what has to be, what HTML is made of is escaped: a browser that is
+/// made to show it as a page finds no tag.
+pub(crate) fn write_text(text: &str, json: &mut String) {
     json.push('"');
     for char in text.chars() {
         match char {
             '"' => json.push_str("\\\""),
             '\\' => json.push_str("\\\\"),
             '\n' => json.push_str("\\n"),
-            control if control < ' ' => {
-                let _ = write!(json, "\\u{:04x}", u32::from(control));
+            '\0'..='\x1f' | '\x7f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(json, "\\u{:04x}", u32::from(char)); // a String takes all
             }
             other => json.push(other),
         }

@@ -9,19 +9,15 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
-use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use tower_service::Service;
 
 use super::refusal::Refusal;
 use super::rules::{Class, Rules};
 use super::seats::Activity;
 
-/// What one connection to the admin port is served: who asks is found out before, and what answers say to browsers is
-/// added after.
+/// What one connection to the admin port is served: who asks is found out before.
 #[derive(Clone)]
 pub(super) struct Gate {
     rules: Arc<Rules>,
@@ -62,11 +58,10 @@ impl Service<Request> for Gate {
         };
         Box::pin(async move {
             let _asking = asking;
-            let response = match answer {
-                Err(refused) => refused,
-                Ok(answer) => explained(answer.await?),
-            };
-            Ok(guarded_from_browsers(response))
+            match answer {
+                Err(refused) => Ok(refused),
+                Ok(answer) => Ok(explained(answer.await?)),
+            }
         })
     }
 }
@@ -100,33 +95,5 @@ fn explained(mut response: Response) -> Response {
     response.headers_mut().remove(CONTENT_LENGTH);
     response.headers_mut().extend(head.headers);
     *response.body_mut() = body;
-    response
-}
-
-/// What keeps a browser from showing, running, keeping or passing on what it was made to fetch.
-const FOR_BROWSERS: [(HeaderName, &str); 6] = [
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (CACHE_CONTROL, "no-store"),
-    (
-        CONTENT_SECURITY_POLICY,
-        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    (REFERRER_POLICY, "no-referrer"),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
-    (
-        HeaderName::from_static("cross-origin-opener-policy"),
-        "same-origin",
-    ),
-];
-
-fn guarded_from_browsers(mut response: Response) -> Response {
-    for (name, value) in FOR_BROWSERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
     response
 }

@@ -1,5 +1,7 @@
 use std::fmt::{Display, Write};
 
+use crate::problem::write_text;
+
 /// Writes one JSON object, a member at a time.
 pub(super) struct Object(String);
 
@@ -53,23 +55,8 @@ pub(super) fn list<T>(
     out.push(']');
 }
 
-/// Writes a string (RFC 8259, section 7). Beside what has to be, what HTML is made of is escaped: a browser that is made
-/// to show it as a page finds no tag.
 fn string(out: &mut String, value: &str) {
-    out.push('"');
-    for character in value.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\0'..='\x1f' | '\x7f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                write!(out, "\\u{:04x}", u32::from(character))
-                    .expect("invariant: a string takes all that is written");
-            }
-            other => out.push(other),
-        }
-    }
-    out.push('"');
+    write_text(value, out);
 }
 
 /// The value of a member of a request.

@@ -1,4 +1,3 @@
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +5,14 @@ use std::time::Duration;
 use axum::Router;
 use cortex_compress::CompressionLayer;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tower_layer::Layer;
 
 use super::gate::Gate;
 use super::rules::Rules;
 use super::seats::Seats;
 use crate::error::Error;
-use crate::listen::Accepted;
+use crate::listen::{Accepted, is_about_one_connection};
 use crate::serve::{Open, serve_connection};
 use crate::shared::Shared;
 
@@ -41,6 +41,19 @@ impl Listener {
             .map_err(|error| Error::system("prepare the admin listener", error))?;
         Ok(Self { addr: local, socket })
     }
+
+    /// Says whether only this machine reaches it.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.addr.ip().to_canonical().is_loopback()
+    }
+
+    /// # Errors
+    ///
+    /// The runtime cannot watch the socket.
+    pub(super) fn watched_by(self, runtime: &Handle) -> Result<TcpListener, Error> {
+        let _entered = runtime.enter();
+        TcpListener::from_std(self.socket).map_err(|error| Error::system("serve the admin port", error))
+    }
 }
 
 /// What a listener serves to whom.
@@ -50,11 +63,7 @@ pub(super) struct Served {
 }
 
 /// Accepts connections until the port closes.
-pub(super) async fn accept(socket: std::net::TcpListener, served: Served, shared: Arc<Shared>) {
-    let listener = match TcpListener::from_std(socket) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the admin port does not serve"),
-    };
+pub(super) async fn accept(listener: TcpListener, served: Served, shared: Arc<Shared>) {
     let seats = Seats::new(CONNECTIONS);
     let (mut pause, mut told) = (Duration::ZERO, None);
     loop {
@@ -81,7 +90,7 @@ pub(super) async fn accept(socket: std::net::TcpListener, served: Served, shared
                     tokio::task::yield_now().await; // who has to leave gets the chance to
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 if pause.is_zero() {
                     tracing::warn!(%error, "connections to the admin port cannot be accepted; trying again");
@@ -121,4 +130,24 @@ fn spawn(
         }
     });
     evicting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::OwnedFd;
+
+    /// A file, which no runtime can watch, in the place of a socket.
+    #[tokio::test]
+    async fn a_socket_that_cannot_be_watched_is_an_error() {
+        let file = std::fs::File::open(env!("CARGO_MANIFEST_PATH")).unwrap();
+        let socket = std::net::TcpListener::from(OwnedFd::from(file));
+        socket.set_nonblocking(true).unwrap();
+        let listener = Listener {
+            addr: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            socket,
+        };
+        let error = listener.watched_by(&Handle::current()).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::System);
+    }
 }

@@ -1,25 +1,28 @@
 use std::borrow::Cow;
 
-use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
-use super::json::Object;
+use crate::problem::Problem;
 
-/// Why a request to the admin port is not done: problem details (RFC 9457) that say what would be.
+/// Why a request to the admin port is not done: a problem that says what would be.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    status: StatusCode,
-    detail: Cow<'static, str>,
+    /// Boxed: every `Result` would be as large as that.
+    problem: Box<Problem>,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        let (problem, detail) = (Problem::new(status), detail.into());
         Self {
-            status,
-            detail: detail.into(),
+            problem: Box::new(if detail.is_empty() {
+                problem
+            } else {
+                problem.detail(detail)
+            }),
             header: None,
         }
     }
@@ -37,23 +40,13 @@ impl Refusal {
     }
 
     pub(super) const fn status(&self) -> StatusCode {
-        self.status
+        self.problem.status()
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut body = Object::new();
-        body.text("type", "about:blank");
-        body.text("title", self.status.canonical_reason().unwrap_or("Error"));
-        body.literal("status", self.status.as_u16());
-        if !self.detail.is_empty() {
-            body.text("detail", &self.detail);
-        }
-        let mut response = Response::new(Body::from(body.finish()));
-        *response.status_mut() = self.status;
-        let problem = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(CONTENT_TYPE, problem);
+        let mut response: Response = self.problem.respond();
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

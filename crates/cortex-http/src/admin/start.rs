@@ -5,6 +5,7 @@ use cortex_core::Clock;
 use cortex_health::Health;
 use cortex_metrics::{RegisterError, Registry, ScrapeService};
 use cortex_trace::Tracer;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY};
 
 use super::builder::Admin;
 use super::drain::DrainSwitch;
@@ -17,6 +18,7 @@ use super::rules::Rules;
 use super::thread::AdminThread;
 use crate::access::AccessLog;
 use crate::error::Error;
+use crate::guard::SecurityHeaders;
 use crate::limits::Limits;
 use crate::routes::Routes;
 use crate::shared::Shared;
@@ -56,7 +58,7 @@ pub(crate) fn start(
             hosts: admin.hosts.clone(),
             viewers: admin.access.clone(),
             operators: admin.operators.clone(),
-            loopback: listener.addr.ip().to_canonical().is_loopback(),
+            loopback: listener.is_loopback(),
             guesses: Arc::clone(&guesses),
             clock: Arc::clone(clock),
             metrics: metrics.clone(),
@@ -76,13 +78,14 @@ pub(crate) fn start(
     });
     let limits = limits().checked()?;
     let (_, table) = Routes::new().into_parts();
-    let shared = Shared::new(
+    let mut shared = Shared::new(
         table,
         limits,
         Tracer::propagate_only(),
         AccessLog::off(),
         Arc::clone(clock),
     );
+    shared.guards.security = Some(for_browsers());
     AdminThread::start((listener, served), probes, parts.drain, shared)
 }
 
@@ -94,4 +97,19 @@ fn limits() -> Limits {
         .body(Duration::from_secs(5))
         .write_stall(Duration::from_secs(10))
         .streams(32)
+}
+
+/// What keeps a browser from showing, running, keeping or passing on what it was made to fetch.
+fn for_browsers() -> SecurityHeaders {
+    let nothing = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let same_origin = HeaderValue::from_static("same-origin");
+    SecurityHeaders::new()
+        .set(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        .set(CONTENT_SECURITY_POLICY, HeaderValue::from_static(nothing))
+        .set(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
+        .set(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            same_origin.clone(),
+        )
+        .set(HeaderName::from_static("cross-origin-opener-policy"), same_origin)
 }

@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::drain::DrainSwitch;
@@ -41,17 +43,21 @@ impl AdminThread {
             .max_blocking_threads(THREADS)
             .build()
             .map_err(|error| Error::system("make the admin runtime", error))?;
+        let runtime = Background(Some(runtime));
         let (shared, (ending, ended)) = (Arc::new(shared), watch::channel(false));
         let (addr, probes_addr) = (admin.0.addr, probes.as_ref().map(|(listener, _)| listener.addr));
+        let (listener, served) = admin;
+        let admin = (listener.watched_by(runtime.handle())?, served);
+        let probes = match probes {
+            None => None,
+            Some((listener, served)) => Some((listener.watched_by(runtime.handle())?, served)),
+        };
         let thread = std::thread::Builder::new().name("cortex-admin".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
-                let serving = AssertUnwindSafe(|| runtime.block_on(serve(admin, probes, shared)));
-                let served = catch_unwind(serving);
-                runtime.shutdown_background(); // a collector that hangs keeps its thread, not ours
-                if served.is_ok() {
-                    let _ = ending.send(true);
-                }
+                runtime.block_on(serve(admin, probes, shared));
+                drop(runtime); // a collector that hangs keeps its thread, not ours
+                let _ = ending.send(true);
             }
         });
         thread.map_err(|error| Error::system("start the admin thread", error))?;
@@ -102,14 +108,36 @@ impl Drop for AdminThread {
     }
 }
 
-async fn serve(admin: (Listener, Served), probes: Option<(Listener, Served)>, shared: Arc<Shared>) {
+/// The runtime of the thread. Dropping it waits for nobody: neither does a start that fails, which may be on another
+/// runtime, nor does the end wait for a collector that hangs.
+struct Background(Option<Runtime>);
+
+impl Deref for Background {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        self.0
+            .as_ref()
+            .expect("invariant: it is there until it is dropped")
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn serve(admin: (TcpListener, Served), probes: Option<(TcpListener, Served)>, shared: Arc<Shared>) {
     let probes = async {
         if let Some((listener, served)) = probes {
-            accept(listener.socket, served, Arc::clone(&shared)).await;
+            accept(listener, served, Arc::clone(&shared)).await;
         }
     };
     let (listener, served) = admin;
-    tokio::join!(accept(listener.socket, served, Arc::clone(&shared)), probes);
+    tokio::join!(accept(listener, served, Arc::clone(&shared)), probes);
     shared.tasks.close();
     if tokio::time::timeout(LAST_ANSWERS, shared.tasks.wait())
         .await

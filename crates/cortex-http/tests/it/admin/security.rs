@@ -320,6 +320,10 @@ async fn every_answer_tells_browsers_to_keep_their_hands_off() {
         );
     }
     guarded(&Ask::get("/").host(Some("evil.example")).of(addr).await);
+    let large = Ask::post("/controls/a/b/c").json(&format!("\"{}\"", "x".repeat(20_000)));
+    let large = large.of(addr).await;
+    assert_eq!(large.status, 413);
+    guarded(&large);
     let page = Ask::get("/")
         .header("accept", "text/html,*/*;q=0.8")
         .of(addr)
