@@ -31,6 +31,8 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// Others than this machine could reach the admin port, and nobody has a token.
+    Admin,
     /// The address cannot be listened on.
     Bind,
     /// A socket that somebody else opened is not there, or none to listen on.
@@ -70,6 +72,13 @@ impl Error {
             _ => ": check the address",
         };
         Self::new(ErrorKind::Bind, format!("listen on {addr}{hint}"), Some(source))
+    }
+
+    pub(crate) fn open_admin(addr: impl fmt::Display) -> Self {
+        let message = format!(
+            "serve the admin port on {addr}: others than this machine can reach it, and nobody has a token; set              Admin::token, or bind it to loopback and open Admin::probes(addr), with probe_metrics(true) for a scraper"
+        );
+        Self::new(ErrorKind::Admin, message, None)
     }
 
     pub(crate) fn bind_unix(path: &Path, source: io::Error) -> Self {

@@ -10,8 +10,8 @@ use super::hosts::Hosts;
 /// | endpoint | is | for |
 /// |---|---|---|
 /// | `/livez`, `/readyz`, `/startupz` | the probes | everybody |
-/// | `/health`, `/health/{group}`, `/health/check/{name}` | the checks, as [`detail`](Self::detail) says | everybody |
-/// | `/metrics` | the metrics, if the server has a registry | everybody |
+/// | `/health`, `/health/{group}`, `/health/check/{name}` | the checks, as [`detail`](Self::detail) says | everybody on loopback, else viewers |
+/// | `/metrics` | the metrics, if the server has a registry | everybody on loopback, else viewers |
 /// | `GET /loglevel` | the log filter, of `Admin::log_filter` | viewers |
 /// | `GET /controls`, `GET /controls/{kind}/{name}` | the [parts](Self::controls) that can be acted on | viewers |
 /// | `POST /controls/{kind}/{name}/{action}` | acts on one, `{"for_seconds": 600}` | operators |
@@ -20,13 +20,14 @@ use super::hosts::Hosts;
 /// | `POST /drain` | starts the drain, as [`Running::shutdown`](crate::Running::shutdown) | operators |
 ///
 /// Operators have a [`token`](Self::token), viewers one of [`detail`](Self::detail). Where there is no token at all, a
-/// listener on a loopback address trusts everybody on this machine, and any other shows states and metrics and nothing
-/// else. There is no endpoint for the environment, the configuration or memory.
+/// listener on a loopback address trusts everybody on this machine; on any other address the server does not start
+/// ([`ErrorKind::Admin`](crate::ErrorKind::Admin)). There is no endpoint for the environment, the configuration or memory.
 ///
 /// A page that a browser shows can ask this port too. So it answers to IP addresses, `localhost` and the
 /// [names](Self::host) that you say, and 421 to others; what changes something takes a POST without a sign of another
-/// site, `Sec-Fetch-Site` or `Origin`, and with a JSON body or none. Ten wrong tokens from an address, and it is heard
-/// once in six seconds.
+/// site, `Sec-Fetch-Site` or `Origin`, and with a JSON body or none. Ten wrong tokens from an address where one is needed,
+/// and more are answered 429, but for one in six seconds. A right one is heard all the same, from wherever it comes; where
+/// none is needed, none is judged.
 ///
 /// A kubelet and a Prometheus elsewhere cannot reach loopback: open [`probes`](Self::probes) for them. Each listener
 /// serves 256 connections; for one more, whoever has been idle for longest is closed.
@@ -59,6 +60,8 @@ pub struct Admin {
 
 impl Admin {
     /// Listens on this address, an IP or a host name and a port; port 0 takes a free one.
+    ///
+    /// An address that others than this machine can reach takes a [`token`](Self::token), or the server does not start.
     pub fn bind(addr: impl Into<String>) -> Self {
         let addr = addr.into();
         let mut hosts = Hosts::default();
@@ -109,7 +112,7 @@ impl Admin {
     /// ```
     /// use cortex_http::Admin;
     ///
-    /// let admin = Admin::bind("0.0.0.0:9090").host("shop.internal");
+    /// let admin = Admin::bind("127.0.0.1:9090").host("shop.internal");
     /// # let _ = admin;
     /// ```
     #[must_use]
@@ -190,8 +193,8 @@ impl Admin {
     /// Says how much of each check is shown: to anybody by a [`Detail`], or also to who has a token by an [`Access`].
     /// Default: names and states; error texts only at [`Detail::Full`].
     ///
-    /// On an address other than loopback, who has no token sees no more than [`Detail::Status`], whatever this says. The
-    /// tokens of an [`Access`] make viewers: they open all that can be read, and nothing that can be done.
+    /// On an address other than loopback, who has no token sees whether the probes pass and nothing else, whatever this
+    /// says. The tokens of an [`Access`] make viewers: they open all that can be read, and nothing that can be done.
     ///
     /// # Examples
     ///
@@ -210,7 +213,7 @@ impl Admin {
         self
     }
 
-    /// Also answers clients of gRPC, on the same port: those that ask `grpc.health.v1.Health` over HTTP/2 without TLS,
+    /// Also answers clients of gRPC, on the same port and that for [`probes`](Self::probes): those that ask `grpc.health.v1.Health` over HTTP/2 without TLS,
     /// as a kubelet's `grpc` probe does. Default: it does not.
     ///
     /// A `livenessProbe` has to name its group, `service: live`, and a `startupProbe` `service: startup`. Without a
@@ -220,11 +223,11 @@ impl Admin {
     ///
     /// ```yaml
     /// startupProbe:
-    ///   grpc: { port: 9090, service: startup }
+    ///   grpc: { port: 9091, service: startup }
     /// livenessProbe:
-    ///   grpc: { port: 9090, service: live }
+    ///   grpc: { port: 9091, service: live }
     /// readinessProbe:
-    ///   grpc: { port: 9090, service: ready }
+    ///   grpc: { port: 9091, service: ready }
     /// ```
     ///
     /// It tells whether groups serve and nothing else, whatever [`detail`](Self::detail) says:
@@ -235,7 +238,7 @@ impl Admin {
     /// ```
     /// use cortex_http::Admin;
     ///
-    /// let admin = Admin::bind("0.0.0.0:9090").grpc();
+    /// let admin = Admin::bind("127.0.0.1:9090").probes("0.0.0.0:9091").grpc();
     /// # let _ = admin;
     /// ```
     #[cfg(feature = "grpc")]

@@ -68,16 +68,39 @@ impl Service<Request> for Gate {
 
 /// Lets only those ask who may ask for what is of this class. 405 is for everybody.
 pub(super) fn only(rules: &Arc<Rules>, class: Class, methods: MethodRouter) -> MethodRouter {
+    methods.route_layer(from_fn(guard(&[], rules, class)))
+}
+
+/// As [`only`], for a router of others; what is at the paths `open` is for everybody.
+pub(super) fn only_but(
+    open: &'static [&'static str],
+    rules: &Arc<Rules>,
+    class: Class,
+    router: Router,
+) -> Router {
+    router.route_layer(from_fn(guard(open, rules, class)))
+}
+
+fn guard(
+    open: &'static [&'static str],
+    rules: &Arc<Rules>,
+    class: Class,
+) -> impl Fn(Request, Next) -> Pin<Box<dyn Future<Output = Response> + Send>> + Clone + Send + Sync + 'static
+{
     let rules = Arc::clone(rules);
-    methods.route_layer(from_fn(move |request: Request, next: Next| {
-        let admitted = rules.admit(class, &request);
-        async move {
+    move |request, next| {
+        let admitted = if open.contains(&request.uri().path()) {
+            Ok(())
+        } else {
+            rules.admit(class, &request)
+        };
+        Box::pin(async move {
             match admitted {
                 Ok(()) => next.run(request).await,
                 Err(refusal) => refusal.into_response(),
             }
-        }
-    }))
+        })
+    }
 }
 
 /// Gives the errors that the router makes the body that all others have: its own have none, or a text.

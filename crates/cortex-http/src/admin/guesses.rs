@@ -3,11 +3,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Who guesses tokens is not compared any more for a while.
+/// Who guesses tokens is told to wait, and is not logged any more for a while.
 ///
-/// Each address may be wrong [`BURST`] times, and once every [`PAUSE`] after that. A right token does not help who has
-/// guessed too much: else it would be guessed on. The table is bounded. An address is never forgotten before its time,
-/// or many addresses would make room for each other: those that find no room share one account.
+/// Each address may be wrong [`BURST`] times, and once every [`PAUSE`] after that. It says nothing of who has a right
+/// token: the shortest of them has 16 characters, more than can be guessed, while others may share the address of who
+/// guesses. The table is bounded. An address is never forgotten before its time, or many addresses would make room for
+/// each other: those that find no room share one account.
 #[derive(Debug, Default)]
 pub(super) struct Guesses(Mutex<Table>);
 
@@ -26,7 +27,7 @@ const PAUSE: Duration = Duration::from_secs(6);
 const ADDRESSES: usize = 1024;
 
 impl Guesses {
-    /// Returns for how long an address is not listened to, if it has guessed too much.
+    /// Returns for how long an address has to wait, if it has guessed too much.
     pub(super) fn refused(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let until = match table.known.get(&network(peer)) {

@@ -10,10 +10,13 @@ use cortex_metrics::ScrapeService;
 use super::builder::Admin;
 use super::controls::ControlEndpoints;
 use super::drain::DrainSwitch;
-use super::gate::only;
+use super::gate::{only, only_but};
 use super::index::index;
 use super::rules::{Class, Rules};
 use super::run_check::run_check;
+
+/// What the listeners of the port tell everybody.
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/startupz"];
 
 /// What the listeners of the port serve: who made them and what they show.
 pub(super) struct Parts<'a> {
@@ -24,27 +27,31 @@ pub(super) struct Parts<'a> {
 
 /// Returns all that the port serves.
 ///
-/// What shows states and metrics, or answers 404 and 405, is for everybody; all else says here whom it is for.
+/// Probes, and what answers 404 and 405, are for everybody, and on loopback what shows states and metrics; all else says
+/// here whom it is for.
 pub(super) fn admin_routes(admin: &Admin, parts: &Parts<'_>, rules: &Arc<Rules>) -> Router {
     let mut all = Endpoints::new();
     let access = admin.access.clone().and_tokens_of(&admin.operators);
-    let access = if rules.loopback {
-        access
+    let health = if rules.loopback {
+        cortex_health::router(parts.health, access)
     } else {
-        access.at_most(Detail::Status)
+        // Probes say whether it passes; what else they could say takes a token here.
+        let router = cortex_health::router(parts.health, access.at_most(Detail::None));
+        only_but(&PROBES, rules, Class::Read, router)
     };
-    all.router = all.router.merge(cortex_health::router(parts.health, access));
-    all.listed.extend([
-        "/livez",
-        "/readyz",
-        "/startupz",
-        "/health",
-        "/health/{group}",
-        "/health/check/{name}",
-    ]);
+    all.router = all.router.merge(health);
+    all.listed.extend(PROBES);
+    all.listed
+        .extend(["/health", "/health/{group}", "/health/check/{name}"]);
     let run = only(rules, Class::Act, run_check(parts.health));
     all.add("/health/checks/{name}/run", "POST /health/checks/{name}/run", run);
-    all.scrapes(parts.scrapes.clone());
+    all.scrapes(parts.scrapes.clone(), |router| {
+        if rules.loopback {
+            router
+        } else {
+            only_but(&[], rules, Class::Read, router)
+        }
+    });
     if let Some(controls) = &admin.controls {
         let controls = ControlEndpoints::new(controls.clone());
         all.add(
@@ -92,7 +99,7 @@ pub(super) fn probe_routes(admin: &Admin, parts: &Parts<'_>) -> Router {
         all.add(path, path, get(answer).with_state(health));
     }
     if admin.probe_metrics {
-        all.scrapes(parts.scrapes.clone());
+        all.scrapes(parts.scrapes.clone(), |router| router);
     }
     #[cfg(feature = "grpc")]
     if admin.grpc {
@@ -120,9 +127,9 @@ impl Endpoints {
         self.listed.push(listed);
     }
 
-    fn scrapes(&mut self, scrapes: Option<ScrapeService>) {
+    fn scrapes(&mut self, scrapes: Option<ScrapeService>, guard: impl FnOnce(Router) -> Router) {
         if let Some(scrapes) = scrapes {
-            self.router = std::mem::take(&mut self.router).merge(scrapes.into_router());
+            self.router = std::mem::take(&mut self.router).merge(guard(scrapes.into_router()));
             self.listed.push("/metrics");
         }
     }

@@ -32,7 +32,7 @@ pub(super) struct Rules {
 /// What an endpoint does, which decides who may ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Shows more than states and metrics.
+    /// Shows more than whether the service passes; where only this machine reaches it, more than states and metrics.
     Read,
     /// Changes something.
     Act,
@@ -43,6 +43,8 @@ pub(super) enum Class {
 pub(super) struct Caller {
     pub(super) peer: SocketAddr,
     role: Role,
+    /// There was a token, and it is none of ours.
+    guessed: bool,
     /// `Host`, or what the target says instead.
     host: Option<String>,
 }
@@ -60,6 +62,7 @@ impl Caller {
         Self {
             peer: SocketAddr::from(([127, 0, 0, 1], 4000)),
             role: Role::Anybody,
+            guessed: false,
             host: None,
         }
     }
@@ -74,22 +77,27 @@ impl Caller {
     }
 }
 
-const PROBES: [&str; 3] = ["/livez", "/readyz", "/startupz"];
-
 impl Rules {
-    /// Finds out who asks, whatever for. The credentials that are of no use are taken away: nothing behind this judges
-    /// them a second time.
+    /// Finds out who asks, whatever for. A wrong token is taken away, so that nothing behind this judges it a second time;
+    /// whether it matters is for [`admit`](Self::admit) to say.
     ///
     /// # Errors
     ///
-    /// The request is for a name that is none of ours, or its token is wrong. A probe is never refused for a token.
+    /// The request is for a name that is none of ours.
     pub(super) fn identify(&self, head: &mut Parts, peer: SocketAddr) -> Result<Caller, Refusal> {
-        let is_probe = PROBES.contains(&head.uri.path());
-        let caller = self.host(head).and_then(|host| {
-            let role = self.role(&mut head.headers, peer, is_probe)?;
-            Ok(Caller { peer, role, host })
-        });
-        caller.inspect_err(|refusal| self.count(refusal))
+        let host = self.host(head).inspect_err(|refusal| self.count(refusal))?;
+        let role = self.role(&head.headers);
+        let mut guessed = false;
+        if role == Role::Anybody {
+            let had_token = head.headers.remove(AUTHORIZATION).is_some();
+            guessed = had_token && self.is_locked();
+        }
+        Ok(Caller {
+            peer,
+            role,
+            guessed,
+            host,
+        })
     }
 
     fn count(&self, refusal: &Refusal) {
@@ -128,36 +136,29 @@ impl Rules {
         }
     }
 
-    fn role(&self, headers: &mut HeaderMap, peer: SocketAddr, is_probe: bool) -> Result<Role, Refusal> {
-        if !headers.contains_key(AUTHORIZATION) {
-            return Ok(Role::Anybody);
+    fn role(&self, headers: &HeaderMap) -> Role {
+        if self.operators.admits(headers) {
+            Role::Operator
+        } else if self.viewers.admits(headers) {
+            Role::Viewer
+        } else {
+            Role::Anybody
         }
-        if !self.is_locked() {
-            headers.remove(AUTHORIZATION); // somebody's who sends it everywhere
-            return Ok(Role::Anybody);
-        }
+    }
+
+    /// Counts a wrong token where one is needed, and says how much of that is enough. A right one is heard in any case:
+    /// who shares an address with a guesser, as all do behind one proxy, loses nothing by it.
+    fn guessed(&self, peer: SocketAddr) -> Refusal {
         let now = self.clock.now();
-        let refusal = match self.guesses.refused(peer.ip(), now) {
-            Some(wait) => {
-                let seconds = wait.saturating_add(Duration::from_millis(999)).as_secs();
-                let detail = "too many wrong tokens came from this address: try again later";
-                Refusal::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds)
-            }
-            None if self.operators.admits(headers) => return Ok(Role::Operator),
-            None if self.viewers.admits(headers) => return Ok(Role::Viewer),
-            None => {
-                self.guesses.wrong(peer.ip(), now);
-                tracing::warn!(target: "cortex_http::admin", peer = %peer.ip(), "a wrong token was sent to the admin port");
-                Refusal::new(StatusCode::UNAUTHORIZED, "the token is wrong")
-                    .challenge(r#"Bearer realm="admin", error="invalid_token""#)
-            }
-        };
-        headers.remove(AUTHORIZATION);
-        if is_probe {
-            self.count(&refusal);
-            return Ok(Role::Anybody);
+        if let Some(wait) = self.guesses.refused(peer.ip(), now) {
+            let seconds = wait.saturating_add(Duration::from_millis(999)).as_secs();
+            let detail = "too many wrong tokens came from this address: try again later";
+            return Refusal::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds);
         }
-        Err(refusal)
+        self.guesses.wrong(peer.ip(), now);
+        tracing::warn!(target: "cortex_http::admin", peer = %peer.ip(), "a wrong token was sent to the admin port");
+        Refusal::new(StatusCode::UNAUTHORIZED, "the token is wrong")
+            .challenge(r#"Bearer realm="admin", error="invalid_token""#)
     }
 
     fn is_locked(&self) -> bool {
@@ -188,6 +189,9 @@ impl Rules {
         };
         if caller.role >= needed || (self.loopback && !self.is_locked()) {
             return Ok(());
+        }
+        if caller.guessed {
+            return Err(self.guessed(caller.peer));
         }
         let is_open_to_some = match class {
             Class::Read => self.is_locked(),

@@ -27,7 +27,7 @@ use crate::shared::Shared;
 ///
 /// # Errors
 ///
-/// It cannot be listened on, the thread cannot be started, or, as `taken` makes of it, the metrics of the endpoint are
+/// It cannot be listened on, others than this machine could reach it and nobody has a token, the thread cannot be started, or, as `taken` makes of it, the metrics of the endpoint are
 /// registered already.
 pub(crate) fn start(
     admin: &Admin,
@@ -37,6 +37,9 @@ pub(crate) fn start(
     taken: impl Fn(&RegisterError) -> Error,
 ) -> Result<AdminThread, Error> {
     let listener = Listener::bind(&admin.addr)?;
+    if !listener.is_loopback() && !admin.operators.has_tokens() && !admin.access.has_tokens() {
+        return Err(Error::open_admin(listener.addr));
+    }
     let probes = admin.probes.as_deref().map(Listener::bind).transpose()?;
     let scrapes = match registry {
         None => None,

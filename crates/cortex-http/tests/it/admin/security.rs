@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use cortex_health::{Access, Check, Detail, Health};
-use cortex_http::{Admin, Controls, Limits};
+use cortex_http::{Admin, Controls, ErrorKind, Limits, Routes, Server};
 use cortex_testkit::ManualClock;
 use std::time::Duration;
 
@@ -22,50 +22,53 @@ async fn shop(admin: Admin) -> (Shop, SocketAddr) {
     (shop, SocketAddr::from(([127, 0, 0, 1], addr.port())))
 }
 
-/// Each endpoint, who may ask and what they are answered: nobody in particular, a viewer, an operator.
-const MATRIX: [(&str, [u16; 3]); 10] = [
-    ("GET /livez", [200, 200, 200]),
-    ("GET /startupz", [200, 200, 200]),
-    ("GET /readyz", [503, 503, 503]),
-    ("GET /health", [503, 503, 503]),
-    ("GET /metrics", [200, 200, 200]),
-    ("GET /", [200, 200, 200]),
-    ("GET /controls", [401, 200, 200]),
-    ("GET /controls/breaker/db", [401, 404, 404]),
-    ("POST /controls/breaker/db/reset", [401, 403, 404]),
-    ("POST /health/checks/nobody/run", [401, 403, 404]),
+/// Each endpoint, who may ask and what they are answered: nobody in particular, a viewer, an operator, a guesser.
+const MATRIX: [(&str, [u16; 4]); 10] = [
+    ("GET /livez", [200, 200, 200, 200]),
+    ("GET /startupz", [200, 200, 200, 200]),
+    ("GET /readyz", [503, 503, 503, 503]),
+    ("GET /health", [503, 503, 503, 503]),
+    ("GET /metrics", [200, 200, 200, 200]),
+    ("GET /", [200, 200, 200, 200]),
+    ("GET /controls", [401, 200, 200, 401]),
+    ("GET /controls/breaker/db", [401, 404, 404, 401]),
+    ("POST /controls/breaker/db/reset", [401, 403, 404, 401]),
+    ("POST /health/checks/nobody/run", [401, 403, 404, 401]),
 ];
 
 #[tokio::test]
-async fn with_tokens_only_states_and_metrics_are_for_everybody_wherever_the_port_is() {
-    for addr in ["127.0.0.1:0", "0.0.0.0:0"] {
+async fn with_tokens_only_probes_are_for_everybody_and_on_loopback_states_and_metrics_too() {
+    for (bound, loopback) in [("127.0.0.1:0", true), ("0.0.0.0:0", false)] {
         let access = Access::new(Detail::Status).bearer(VIEWER).unwrap();
-        let (shop, addr) = shop(Admin::bind(addr).detail(access).token(TOKEN).unwrap()).await;
-        for (line, expected) in MATRIX {
+        let (shop, addr) = shop(Admin::bind(bound).detail(access).token(TOKEN).unwrap()).await;
+        for (line, mut expected) in MATRIX {
+            if !loopback && ["GET /health", "GET /metrics"].contains(&line) {
+                (expected[0], expected[3]) = (401, 401);
+            }
             let ask = || Ask::line(&format!("{line} HTTP/1.1"));
-            for (ask, expected) in [ask(), ask().token(VIEWER), ask().token(TOKEN)]
+            let guess = ask().token("guess-0123456789abcdef");
+            for (ask, expected) in [ask(), ask().token(VIEWER), ask().token(TOKEN), guess]
                 .iter()
                 .zip(expected)
             {
                 let answer = ask.of(addr).await;
-                assert_eq!(answer.status, expected, "{addr} {line} {answer:?}");
+                assert_eq!(answer.status, expected, "{bound} {line} {answer:?}");
             }
-            let is_probe = line.ends_with('z');
-            let guessed = ask().token("guess-0123456789abcdef").of(addr).await;
-            assert_eq!(
-                guessed.status,
-                if is_probe { expected[0] } else { 401 },
-                "{addr} {line}"
-            );
         }
-        let drain = Ask::post("/drain");
-        assert_eq!(drain.of(addr).await.status, 401);
+        assert_eq!(Ask::post("/drain").of(addr).await.status, 401);
+        let probe = |path: &'static str| async move { Ask::get(path).of(addr).await.body };
+        let verbose = probe("/readyz?verbose").await;
+        assert_eq!(verbose.contains("database"), loopback, "{bound} {verbose}");
+        for path in ["/health/ready", "/health/check/database"] {
+            let status = Ask::get(path).of(addr).await.status;
+            assert_eq!(status, if loopback { 503 } else { 401 }, "{bound} {path}");
+        }
         shop.close().await;
     }
 }
 
 #[tokio::test]
-async fn without_a_token_loopback_is_trusted_and_nothing_else_is() {
+async fn without_a_token_loopback_is_trusted_and_nothing_else_starts() {
     let (local, addr) = shop(Admin::bind("127.0.0.1:0")).await;
     assert_eq!(Ask::get("/controls").of(addr).await.status, 200);
     let run = Ask::post("/health/checks/database/run").of(addr).await;
@@ -75,25 +78,30 @@ async fn without_a_token_loopback_is_trusted_and_nothing_else_is() {
     assert_eq!(scrape.status, 200, "{scrape:?}");
     local.close().await;
 
-    let (open, addr) = shop(Admin::bind("0.0.0.0:0").detail(Detail::Full)).await;
-    for (ask, status) in [
-        (Ask::get("/controls"), 403),
-        (Ask::post("/health/checks/database/run"), 403),
-        (Ask::post("/drain"), 403),
-        (Ask::get("/metrics"), 200),
+    for admin in [
+        Admin::bind("0.0.0.0:0"),
+        Admin::bind("0.0.0.0:0")
+            .detail(Detail::None)
+            .probes("127.0.0.1:0"),
     ] {
-        let answer = ask.of(addr).await;
-        assert_eq!(answer.status, status, "{answer:?}");
-        if status == 403 {
-            answer.assert_problem(403, "Admin::token");
-        }
+        let server = Server::new(Routes::new()).admin(admin);
+        let error = server.start("127.0.0.1:0").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Admin);
+        let said = error.to_string();
+        assert!(
+            said.contains("Admin::token") && said.contains("Admin::probes"),
+            "{said}"
+        );
     }
-    let report = Ask::get("/health").of(addr).await;
-    assert!(
-        report.body.contains("database") && !report.body.contains("db-7"),
-        "no more than names and states: {report:?}"
-    );
-    open.close().await;
+    let viewers = Access::new(Detail::None).bearer(VIEWER).unwrap();
+    let (viewed, addr) = shop(Admin::bind("0.0.0.0:0").detail(viewers)).await;
+    assert_eq!(Ask::get("/metrics").token(VIEWER).of(addr).await.status, 200);
+    Ask::post("/drain")
+        .token(VIEWER)
+        .of(addr)
+        .await
+        .assert_problem(403, "Admin::token");
+    viewed.close().await;
 }
 
 #[tokio::test]
@@ -117,16 +125,24 @@ async fn tokens_open_details_and_are_not_shown() {
 }
 
 #[tokio::test]
-async fn who_guesses_is_not_listened_to_and_probes_are_answered_all_the_same() {
+async fn who_guesses_is_told_to_wait_and_who_has_the_token_is_heard_from_the_same_address() {
     let clock = ManualClock::new();
     let admin = Admin::bind("127.0.0.1:0").token(TOKEN).unwrap();
+    let admin = admin.controls(&Controls::new());
     let shop = Shop::with(Limits::new(), |server| server.admin(admin).clock(clock.clone())).await;
     let addr = shop.running.admin_addr().unwrap();
-    for guess in 0..10 {
-        let answer = Ask::get("/controls")
-            .token(&format!("guess-number-{guess:07}"))
-            .of(addr)
-            .await;
+    let guess = |path: &str, index: u32| Ask::get(path).token(&format!("guess-number-{index:07}"));
+    for index in 0..20 {
+        for path in ["/livez", "/metrics", "/nowhere"] {
+            let (guessed, anybody) = (guess(path, index).of(addr).await, Ask::get(path).of(addr).await);
+            assert_eq!(
+                guessed.status, anybody.status,
+                "a token opens nothing here: {path}"
+            );
+        }
+    }
+    for index in 0..10 {
+        let answer = guess("/controls", index).of(addr).await;
         answer.assert_problem(401, "the token is wrong");
         assert!(
             answer
@@ -134,29 +150,29 @@ async fn who_guesses_is_not_listened_to_and_probes_are_answered_all_the_same() {
                 .is_some_and(|value| value.contains("invalid_token"))
         );
     }
-    for token in ["guess-number-11", TOKEN] {
-        let answer = Ask::get("/metrics").token(token).of(addr).await;
-        answer.assert_problem(429, "too many wrong tokens");
-        assert_eq!(answer.header("retry-after"), Some("6"), "{answer:?}");
+    let answer = guess("/controls", 11).of(addr).await;
+    answer.assert_problem(429, "too many wrong tokens");
+    assert_eq!(answer.header("retry-after"), Some("6"), "{answer:?}");
+    for path in ["/livez", "/metrics"] {
+        assert_eq!(guess(path, 12).of(addr).await.status, 200, "{path}");
     }
     assert_eq!(
-        Ask::get("/livez").token("guess-number-12").of(addr).await.status,
-        200
+        Ask::post("/controls/a/b/c").token(TOKEN).of(addr).await.status,
+        404,
+        "admitted"
     );
-    let told = Ask::get("/livez?verbose").token(TOKEN).of(addr).await;
-    let anybody = Ask::get("/livez?verbose").of(addr).await;
-    assert_eq!(
-        told.body, anybody.body,
-        "a probe tells nobody that a token is right"
-    );
-    assert_eq!(
-        Ask::get("/metrics").of(addr).await.status,
-        200,
-        "without a token nothing is guessed"
-    );
-    assert!(shop.metric("cortex_admin_refused_requests_total{reason=\"token\"}") > 9.5);
-    assert!(shop.metric("cortex_admin_refused_requests_total{reason=\"guessing\"}") > 3.5);
+    let refused = |reason: &str| {
+        shop.metric(&format!(
+            "cortex_admin_refused_requests_total{{reason=\"{reason}\"}}"
+        ))
+    };
+    assert!(refused("token") > 9.5 && refused("token") < 10.5);
+    assert!(refused("guessing") > 0.5 && refused("guessing") < 1.5);
     clock.advance(Duration::from_secs(6));
+    guess("/controls", 13)
+        .of(addr)
+        .await
+        .assert_problem(401, "the token is wrong");
     assert_eq!(Ask::post("/drain").token(TOKEN).of(addr).await.status, 202);
     shop.close().await;
 }
