@@ -76,7 +76,8 @@ impl Error {
 
     pub(crate) fn open_admin(addr: impl fmt::Display) -> Self {
         let message = format!(
-            "serve the admin port on {addr}: others than this machine can reach it, and nobody has a token; set              Admin::token, or bind it to loopback and open Admin::probes(addr), with probe_metrics(true) for a scraper"
+            "serve the admin port on {addr}: others than this machine can reach it, and nobody has a token; set Admin::token, \
+             or bind it to loopback and open Admin::probes(addr), with probe_metrics(true) for a scraper"
         );
         Self::new(ErrorKind::Admin, message, None)
     }

@@ -27,8 +27,8 @@ use crate::shared::Shared;
 ///
 /// # Errors
 ///
-/// It cannot be listened on, others than this machine could reach it and nobody has a token, the thread cannot be started, or, as `taken` makes of it, the metrics of the endpoint are
-/// registered already.
+/// It cannot be listened on, others than this machine could reach it and nobody has a token, the thread cannot be started,
+/// or, as `taken` makes of it, the metrics of the endpoint are registered already.
 pub(crate) fn start(
     admin: &Admin,
     health: &Health,

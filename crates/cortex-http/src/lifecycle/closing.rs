@@ -73,7 +73,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Closing(CancellationToken);
 
 impl Closing {
-    /// Makes one that has not fired; it fires once a server that got it drains.
+    /// Makes one that has not fired; it fires when a server that got it closes its listeners.
     pub fn new() -> Self {
         Self::default()
     }

@@ -57,6 +57,11 @@ impl Control {
         self.ask(reason.into(), false)
     }
 
+    /// Starts the drain as the service cannot even start, which who asked for that hears.
+    pub(super) fn give_up(&self, reason: String) {
+        self.ask(reason.into(), true);
+    }
+
     /// Starts the drain as the service cannot go on.
     pub(super) fn fail(&self, reason: String) {
         tracing::error!(reason, "the service cannot go on");

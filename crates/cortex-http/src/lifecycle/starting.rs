@@ -150,7 +150,7 @@ impl Starting {
 
     /// Ends what has started so far, and waits for that; returns the error because of which.
     pub(crate) async fn abandon(self, error: Error) -> Error {
-        self.control.fail(error.to_string());
+        self.control.give_up(error.to_string());
         let _ = self.finish().await;
         error
     }

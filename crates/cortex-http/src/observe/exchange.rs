@@ -95,6 +95,10 @@ impl Exchange {
         &self.conn
     }
 
+    pub(crate) fn is_http2(&self) -> bool {
+        self.conn.http2.load(Ordering::Relaxed)
+    }
+
     /// Returns the request's context, `tracestate` and baggage.
     pub(crate) const fn captured(&self) -> &Captured {
         &self.captured

@@ -119,7 +119,8 @@ impl Body for ResponseBody {
         let place = self.lease.place();
         match &place.body {
             Some(body) => body.is_end_stream(),
-            None => place.own.is_none(),
+            // hyper keeps the body back from the answer to HEAD over HTTP/1 alone, where its length is told.
+            None => place.own.is_none() || place.head_only && self.lease.exchange().is_http2(),
         }
     }
 

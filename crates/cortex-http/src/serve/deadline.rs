@@ -431,7 +431,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.discard.is_none() {
-            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            // With TLS the farewell has to be written, too.
+            let shut = Pin::new(&mut this.io).poll_shutdown(cx);
+            ready!(this.written(shut, cx))?;
             let begun = this.conn.begun();
             let refused = this.http1 && this.partial && this.seen == begun;
             if this.eof || !(this.conn.is_unread() || refused) {

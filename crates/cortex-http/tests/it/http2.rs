@@ -427,7 +427,7 @@ async fn a_stream_with_a_byte_of_window_is_reset_too() {
 
 #[tokio::test]
 async fn a_stream_waits_longer_while_its_client_takes_others() {
-    let limit = SHORT * 2;
+    let limit = SHORT * 5; // in which even a busy machine reads a frame
     let shop = Shop::open(Limits::new().write_stall(limit)).await;
     let mut raw = Raw::connect(&shop, &window(0)).await;
     let much = (1_u32 << 30).to_be_bytes();
@@ -444,7 +444,7 @@ async fn a_stream_waits_longer_while_its_client_takes_others() {
     // As often as it may, and no longer: what is downloaded would keep it for ever.
     let reset = raw.until(RST_STREAM).await;
     assert_eq!(reset.stream, 1);
-    assert!(start.elapsed() > limit * 3, "{:?}", start.elapsed());
+    assert!(start.elapsed() > limit * 3 / 2, "{:?}", start.elapsed());
     drop(raw);
     shop.close().await;
 }

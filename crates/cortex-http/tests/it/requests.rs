@@ -504,3 +504,26 @@ async fn request_bodies_arrive_whole() {
     assert!(read_to_end(&mut socket).await.ends_with("ok"));
     shop.close().await;
 }
+
+#[tokio::test]
+async fn an_answer_of_ours_to_head_over_http2_has_no_body() {
+    let shop = Shop::open(Limits::new()).await;
+    let io = TokioIo::new(shop.connect().await);
+    let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    for (method, some) in [("GET", true), ("HEAD", false)] {
+        let request = http::Request::builder()
+            .method(method)
+            .uri("https://shop.example/nowhere");
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let response = send.send_request(request).await.unwrap();
+        assert_eq!(response.status(), 404);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(!body.is_empty(), some, "{method}");
+    }
+    drop(send);
+    connection.await.unwrap().unwrap();
+    shop.close().await;
+}

@@ -7,8 +7,8 @@ use super::state::ControlState;
 /// A part that an operator can look at, and act on, by the admin port: a breaker, a limiter, a pool.
 ///
 /// Both methods are called on a thread for what may block, one call at a time for each part, and neither may take long:
-/// after 5 s the caller is told so, and a part that never comes back keeps its thread for ever, of which there are four
-/// for all parts. A panic is answered with 500 and logged, and harms nothing else.
+/// after 5 s the caller is told so, and a part that never comes back keeps its thread for ever, of which all parts
+/// together have a bounded number. A panic is answered with 500 and logged, and harms nothing else.
 ///
 /// # Examples
 ///
