@@ -30,8 +30,8 @@ pub struct AccessLog {
 const RANDOM_BITS: u32 = 56;
 
 impl AccessLog {
-    /// Logs failed requests, and those that took a second or more. What is refused for load or rate is not among the
-    /// failed ones: it comes in floods, which the metrics show.
+    /// Logs failed requests, and those that took a second or more. What is refused for load or rate, or as
+    /// HTTP does not allow it, is not among the failed ones: it comes in floods, which the metrics show.
     pub const fn new() -> Self {
         Self {
             threshold: 0,
@@ -76,8 +76,11 @@ impl AccessLog {
         let random = context
             .trace_id()
             .map_or(0, |id| id.get() & ((1 << RANDOM_BITS) - 1));
-        // What is refused under load comes in floods, of which a share is enough to know.
-        let refused = matches!(outcome, Outcome::Shed | Outcome::RateLimited);
+        // What is refused comes in floods, some of it before any limit is asked: a share is enough to know.
+        let refused = matches!(
+            outcome,
+            Outcome::Shed | Outcome::RateLimited | Outcome::BadRequest | Outcome::NotImplemented
+        );
         let failed = !refused && (outcome != Outcome::Ok || status >= 500);
         failed || took >= self.slow || random < u128::from(self.threshold)
     }
@@ -104,6 +107,15 @@ mod tests {
         let log = AccessLog::new();
         assert!(!log.wants(&context(1), Outcome::Ok, 404, fast));
         assert!(log.wants(&context(1), Outcome::Ok, 500, fast));
+        for (refused, status) in [
+            (Outcome::Shed, 503),
+            (Outcome::RateLimited, 429),
+            (Outcome::BadRequest, 400),
+            (Outcome::NotImplemented, 501),
+        ] {
+            assert!(!log.wants(&context(1), refused, status, fast));
+            assert!(log.ratio(1.0).wants(&context(1), refused, status, fast));
+        }
         assert!(log.wants(&context(1), Outcome::ClientCancel, 499, fast));
         assert!(log.wants(&context(1), Outcome::Ok, 200, Duration::from_secs(1)));
 

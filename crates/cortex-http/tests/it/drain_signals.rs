@@ -104,7 +104,7 @@ fn blocks(line: &str) {
 }
 
 #[test]
-#[ignore = "it is the service that the other tests start"]
+#[ignore = "a process of its own, which the tests of this file start by `--ignored --exact drain_signals::is_the_service`"]
 fn is_the_service() {
     let Ok(role) = std::env::var(ROLE) else {
         return; // somebody runs what is ignored, too
