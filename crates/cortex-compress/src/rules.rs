@@ -115,7 +115,7 @@ impl Plan {
         if status == StatusCode::NOT_MODIFIED {
             return self.judge_not_modified(response.headers_mut(), shared);
         }
-        if response.headers().contains_key(CONTENT_ENCODING) {
+        if is_encoded(response.headers()) {
             return judge_encoded(response.headers_mut());
         }
         let head = self.method == Asked::Head;
@@ -191,11 +191,13 @@ impl Plan {
     }
 }
 
+/// Past how many headers a walk costs less than to look one up.
+const FEW: usize = 16;
+
 /// Says whether `Accept-Encoding` and `If-None-Match` are there. Most requests have a few headers: a walk past those is
 /// cheaper than to look up each of these.
 #[inline]
 fn named(headers: &HeaderMap) -> (bool, bool) {
-    const FEW: usize = 16;
     if headers.keys_len() > FEW {
         return (
             headers.contains_key(ACCEPT_ENCODING),
@@ -208,6 +210,15 @@ fn named(headers: &HeaderMap) -> (bool, bool) {
             holds || *name == IF_NONE_MATCH,
         )
     })
+}
+
+/// Says whether `Content-Encoding` is there, by a walk past the few headers of most responses.
+#[inline]
+fn is_encoded(headers: &HeaderMap) -> bool {
+    if headers.keys_len() > FEW {
+        return headers.contains_key(CONTENT_ENCODING);
+    }
+    headers.keys().any(|name| *name == CONTENT_ENCODING)
 }
 
 /// 8.4: leaves an encoded response alone; `identity` is no coding but the wish of the handler to have none.
