@@ -36,8 +36,23 @@ impl Deadline {
 
     /// Makes a deadline that lies `timeout` after `now`.
     pub fn after(now: Instant, timeout: Duration) -> Self {
-        let start = Self::at(now).0;
-        Self(start.saturating_add(nanos(timeout)))
+        Self::at(now).later_by(timeout)
+    }
+
+    /// Returns the deadline that lies so much later.
+    ///
+    /// ```
+    /// use cortex_core::{Clock, Deadline, SystemClock};
+    /// use std::time::Duration;
+    ///
+    /// let now = SystemClock.now();
+    /// let minute = Duration::from_mins(1);
+    /// assert_eq!(Deadline::at(now).later_by(minute), Deadline::after(now, minute));
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn later_by(self, more: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(more)))
     }
 
     /// Returns the instant, exact to the nanosecond.

@@ -16,6 +16,7 @@ mod listen;
 mod metrics;
 mod observe;
 mod outcome;
+mod present;
 mod problem;
 mod report;
 mod request_id;

@@ -5,6 +5,8 @@ use axum::extract::FromRequestParts;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
+use crate::present::is_present;
+
 /// What a service does with the header by which requests are named, `x-request-id` unless it is
 /// [another](Self::header).
 ///
@@ -70,7 +72,11 @@ impl RequestIds {
         if self.mode == Mode::Off {
             return None;
         }
-        let given = headers.get(&self.header).filter(|id| is_valid(id)).cloned();
+        let given = if is_present(headers, &self.header) {
+            headers.get(&self.header).filter(|id| is_valid(id)).cloned()
+        } else {
+            None
+        };
         if given.is_some() || self.mode == Mode::Given {
             return given;
         }

@@ -213,7 +213,8 @@ impl Routes {
 
     pub(crate) fn into_parts(self) -> (Router, RouteTable) {
         let table = RouteTable::new(self.patterns.iter().map(|p| (&*p.pattern, &*p.label)));
-        (self.router, table)
+        // Without it axum makes a service of a handler for each request, as its own `serve` does not.
+        (self.router.with_state(()), table)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use cortex_core::Clock;
+use cortex_core::{Clock, Deadline};
 use cortex_trace::Tracer;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
@@ -106,6 +106,7 @@ pub(crate) struct Conn {
     pub(crate) shared: Arc<Shared>,
     pub(crate) http2: AtomicBool,
     accepted: Instant,
+    accepted_at: Deadline,
     /// The other end.
     peer: Peer,
     /// Requests begun; written by the connection's task alone.
@@ -141,8 +142,8 @@ pub(crate) struct Conn {
 struct Last {
     /// Its route and method, and a bit that says that there is one.
     name: AtomicU32,
-    /// When it began, in nanoseconds after the connection was accepted.
-    begun: AtomicU64,
+    /// How long it took, in nanoseconds.
+    took: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -161,12 +162,16 @@ pub(crate) enum Expired {
     Header = 1,
     Idle,
     WriteStall,
+    /// None of ours: the client left while its request was served.
+    Left,
 }
 
 impl Conn {
     pub(crate) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>) -> Self {
+        let accepted = shared.clock.now();
         Self {
-            accepted: shared.clock.now(),
+            accepted,
+            accepted_at: Deadline::at(accepted),
             peer: peer.into(),
             shared,
             http2: AtomicBool::new(false),
@@ -190,10 +195,10 @@ impl Conn {
     }
 
     /// Keeps what [`unsent`](Self::unsent) tells of a request that ends; called before [`end`](Self::end).
-    pub(crate) fn remember(&self, (route, method): (u16, u8), started: Instant, bytes: u64) {
+    pub(crate) fn remember(&self, (route, method): (u16, u8), took: u64, bytes: u64) {
         let name = 1 << 24 | u32::from(method) << 16 | u32::from(route);
         self.last.name.store(name, Ordering::Relaxed);
-        self.last.begun.store(self.after(started), Ordering::Relaxed);
+        self.last.took.store(took, Ordering::Relaxed);
         self.last.bytes.store(bytes, Ordering::Relaxed);
     }
 
@@ -213,7 +218,8 @@ impl Conn {
             return None;
         }
         let [_, method, route @ ..] = name.to_be_bytes();
-        let begun = self.accepted + Duration::from_nanos(self.last.begun.load(Ordering::Relaxed));
+        let took = Duration::from_nanos(self.last.took.load(Ordering::Relaxed));
+        let begun = self.idle_since() - took;
         Some(Cut {
             method: method_name(method),
             route: Arc::clone(self.shared.table.label(u16::from_be_bytes(route))),
@@ -222,9 +228,19 @@ impl Conn {
         })
     }
 
-    fn after(&self, instant: Instant) -> u64 {
+    /// Returns how long after the connection was accepted an instant was, in nanoseconds.
+    #[inline]
+    pub(crate) fn after(&self, instant: Instant) -> u64 {
         let after = instant.saturating_duration_since(self.accepted).as_nanos();
         u64::try_from(after).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the deadline so long after what [`after`](Self::after) tells of.
+    #[inline]
+    pub(crate) fn deadline(&self, after: u64, limit: Duration) -> Deadline {
+        self.accepted_at
+            .later_by(Duration::from_nanos(after))
+            .later_by(limit)
     }
 
     /// Says whether the connection is one of TLS.
@@ -316,13 +332,16 @@ impl Conn {
             .store(self.begun.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    pub(crate) fn end(&self, now: Instant) {
-        self.idle_from(now);
+    /// Called when a request ends, with [when](Self::after).
+    pub(crate) fn end(&self, now: u64) {
+        self.idle_since.store(now, Ordering::Relaxed);
         self.ended.fetch_add(1, Ordering::Release);
     }
 
-    fn idle_from(&self, now: Instant) {
-        self.idle_since.store(self.after(now), Ordering::Relaxed);
+    /// Says whether a request is under way whose body nobody reads any more.
+    #[inline]
+    pub(crate) fn is_served(&self) -> bool {
+        self.ended.load(Ordering::Acquire) != self.begun() && !self.is_read()
     }
 
     pub(crate) fn begun(&self) -> u64 {
@@ -350,7 +369,8 @@ impl Conn {
 
     /// It is sent, or given up: now the connection may begin to be idle.
     pub(crate) fn end_sending(&self) {
-        self.idle_from(self.shared.clock.now());
+        let now = self.after(self.shared.clock.now());
+        self.idle_since.store(now, Ordering::Relaxed);
         self.end_body();
     }
 
@@ -396,6 +416,7 @@ impl Conn {
             1 => Some(Expired::Header),
             2 => Some(Expired::Idle),
             3 => Some(Expired::WriteStall),
+            4 => Some(Expired::Left),
             _ => None,
         }
     }

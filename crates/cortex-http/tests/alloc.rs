@@ -86,7 +86,8 @@ fn a_request_that_is_not_sampled_allocates_what_the_router_does() {
         let request = get_of(path, headers);
         let bare = Router::new()
             .route("/", get(async || "hello"))
-            .route("/users/{id}", get(waits));
+            .route("/users/{id}", get(waits))
+            .with_state(()); // as `axum::serve` does
         let routes = Routes::new()
             .route("/", get(async || "hello"))
             .route("/users/{id}", get(waits));

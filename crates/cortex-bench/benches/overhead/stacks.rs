@@ -96,7 +96,7 @@ impl Serving {
 }
 
 pub(crate) fn bare() -> Router {
-    Router::new().route("/", get(async || BODY))
+    Router::new().route("/", get(async || BODY)).with_state(()) // as `axum::serve` does
 }
 
 /// With the layer of `pair()` once per process, which installs the recorder, and of `new()` after that.

@@ -136,7 +136,7 @@ fn direct(criterion: &mut Criterion) {
                 path: "/products/7",
                 start: now,
             };
-            let span = tracer.server(black_box(&headers), start);
+            let mut span = tracer.server(black_box(&headers), start);
             black_box(span.context());
             span.finish(ServerEnd {
                 status: Some(200),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cortex_core::Context;
 use http::request::Parts;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 
 use super::Refused;
 use crate::address::{ClientAddress, Peer};
@@ -157,7 +157,9 @@ impl Permit {
 /// ```
 #[derive(Debug)]
 pub struct AdmissionRequest<'a> {
-    head: &'a Parts,
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
     now: Instant,
     peer: Peer,
     route: &'a str,
@@ -167,8 +169,18 @@ pub struct AdmissionRequest<'a> {
 impl<'a> AdmissionRequest<'a> {
     /// Makes one of a request's head that came in at `now`: of no peer and no route, for tests.
     pub const fn new(head: &'a Parts, now: Instant) -> Self {
+        Self::of((&head.method, &head.uri, &head.headers), now)
+    }
+
+    pub(crate) fn of_request<B>(request: &'a Request<B>, now: Instant) -> Self {
+        Self::of((request.method(), request.uri(), request.headers()), now)
+    }
+
+    const fn of((method, uri, headers): (&'a Method, &'a Uri, &'a HeaderMap), now: Instant) -> Self {
         Self {
-            head,
+            method,
+            uri,
+            headers,
             now,
             peer: Peer::Unknown,
             route: "unmatched",
@@ -209,17 +221,17 @@ impl<'a> AdmissionRequest<'a> {
 
     /// Returns the method.
     pub const fn method(&self) -> &Method {
-        &self.head.method
+        self.method
     }
 
     /// Returns the target.
     pub const fn uri(&self) -> &Uri {
-        &self.head.uri
+        self.uri
     }
 
     /// Returns the headers, which anybody can send.
     pub const fn headers(&self) -> &HeaderMap {
-        &self.head.headers
+        self.headers
     }
 
     /// Returns the route as registered; `unmatched` if none is known.
@@ -234,7 +246,7 @@ impl<'a> AdmissionRequest<'a> {
 
     /// Returns the client, as far as `who` tells it from its proxies.
     pub fn client(&self, who: &ClientAddress) -> Option<IpAddr> {
-        who.find(self.peer, &self.head.headers)
+        who.find(self.peer, self.headers)
     }
 
     /// Returns when the head was there, by the server's clock.

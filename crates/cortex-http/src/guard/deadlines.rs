@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, Version};
 
 use super::grpc::answer_type;
 use crate::deadline_header::REQUEST_TIMEOUT_MS;
 use crate::error::{Error, ErrorKind};
+use crate::present::is_present;
 
 /// How long a request may take until its response begins; answered with 504 after that.
 ///
@@ -108,11 +108,11 @@ impl Deadlines {
 
     /// Returns how long a request may take.
     #[inline]
-    pub(crate) fn find(&self, head: &Parts) -> Option<Duration> {
-        let named = self.header.as_ref().filter(|name| names(&head.headers, name));
-        let asked = named.and_then(|name| millis(&head.headers, name));
-        let asked = if self.grpc && head.version == Version::HTTP_2 {
-            shortest(asked, grpc(&head.headers))
+    pub(crate) fn find(&self, version: Version, headers: &HeaderMap) -> Option<Duration> {
+        let named = self.header.as_ref().filter(|name| is_present(headers, name));
+        let asked = named.and_then(|name| millis(headers, name));
+        let asked = if self.grpc && version == Version::HTTP_2 {
+            shortest(asked, grpc(headers))
         } else {
             asked
         };
@@ -126,17 +126,6 @@ impl Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Says whether a header is there. Most requests have a few: a walk past those is cheaper than to look one up.
-#[inline]
-fn names(headers: &HeaderMap, name: &HeaderName) -> bool {
-    const FEW: usize = 16;
-    if headers.keys_len() > FEW {
-        headers.contains_key(name)
-    } else {
-        headers.keys().any(|known| known == name)
     }
 }
 
@@ -192,7 +181,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        deadlines.find(&head)
+        deadlines.find(head.version, &head.headers)
     }
 
     const MS: fn(u64) -> Option<Duration> = |ms| Some(Duration::from_millis(ms));

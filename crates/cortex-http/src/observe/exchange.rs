@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use cortex_core::Deadline;
 use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart, Tracer, Value};
-use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 
 use crate::guard::{AdmissionRequest, Permits, Refused};
 use crate::lifecycle::Phase;
-use crate::metrics::{method_index, method_name};
+use crate::metrics::{METHOD_CONNECT, method_index, method_name};
 use crate::outcome::Outcome;
 use crate::report::Cut;
 use crate::shared::{Conn, Upgrade};
@@ -25,10 +23,12 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 #[derive(Debug)]
 pub(crate) struct Exchange {
     conn: Arc<Conn>,
-    /// Taken by `finish`: what is left in a dropped exchange has not ended.
-    span: Option<ServerSpan>,
-    captured: Captured,
+    span: ServerSpan,
+    /// Set by `finish`: an exchange that is dropped before has not ended.
+    ended: bool,
     started: Instant,
+    /// That, as its connection [counts](Conn::after).
+    begun: u64,
     status: Option<u16>,
     bytes_out: u64,
     route: u16,
@@ -64,9 +64,10 @@ impl Exchange {
         }
         Self {
             conn: Arc::clone(conn),
-            captured: span.captured(),
-            span: Some(span),
+            span,
+            ended: false,
             started,
+            begun: conn.after(started),
             status: None,
             bytes_out: 0,
             route,
@@ -82,12 +83,12 @@ impl Exchange {
     }
 
     /// Asks the admissions, whose permits it keeps until the request ends.
-    pub(crate) fn admit(&mut self, head: &Parts) -> Result<(), Refused> {
+    pub(crate) fn admit<B>(&mut self, request: &Request<B>) -> Result<(), Refused> {
         let shared = &self.conn.shared;
-        let request = AdmissionRequest::new(head, self.started)
+        let request = AdmissionRequest::of_request(request, self.started)
             .with_other_end(self.conn.other_end())
             .with_route(shared.table.label(self.route))
-            .with_context(self.captured.context());
+            .with_context(self.span.context());
         shared.guards.admit(&request, &mut self.permits)
     }
 
@@ -101,35 +102,40 @@ impl Exchange {
 
     /// Returns the request's context, `tracestate` and baggage.
     pub(crate) const fn captured(&self) -> &Captured {
-        &self.captured
+        self.span.captured()
     }
 
     /// Says that this response makes the connection speak another protocol, if its status does. On HTTP/2 it is one
     /// stream that does, and the connection is what it was.
+    #[inline]
     pub(crate) fn upgrades(&self, status: StatusCode) -> bool {
-        const CONNECT: &str = "CONNECT";
-        let method = method_name(self.method);
         let upgrades =
-            status == StatusCode::SWITCHING_PROTOCOLS || (method == CONNECT && status.is_success());
-        if upgrades && !self.conn.http2.load(Ordering::Relaxed) {
-            let route = Arc::clone(self.conn.shared.table.label(self.route));
-            let since = self.conn.shared.clock.now();
-            self.conn.upgrade(Upgrade { method, route, since });
+            status == StatusCode::SWITCHING_PROTOCOLS || self.method == METHOD_CONNECT && status.is_success();
+        if upgrades && !self.is_http2() {
+            self.upgrade();
         }
         upgrades
     }
 
+    #[cold]
+    fn upgrade(&self) {
+        self.conn.upgrade(Upgrade {
+            method: method_name(self.method),
+            route: Arc::clone(self.conn.shared.table.label(self.route)),
+            since: self.conn.shared.clock.now(),
+        });
+    }
+
     /// Makes the request's context, `tracestate` and baggage current.
     pub(crate) fn attach(&self) -> CapturedGuard {
-        self.captured.attach()
+        self.captured().attach()
     }
 
     /// Sets the deadline in the request's context; says whether there is time at all.
     #[inline]
     pub(crate) fn limit(&mut self, limit: Duration) -> bool {
-        let deadline = Deadline::after(self.started, limit);
-        let context = self.captured.context().with_deadline(deadline);
-        self.captured = std::mem::take(&mut self.captured).with_context(context);
+        let deadline = self.conn.deadline(self.begun, limit);
+        self.span.set_deadline(Some(deadline));
         !limit.is_zero()
     }
 
@@ -137,10 +143,7 @@ impl Exchange {
     /// goes on without one.
     pub(crate) fn answer<B>(&mut self, response: &mut Response<B>) {
         self.status = Some(response.status().as_u16());
-        let context = self.captured.context();
-        if context.deadline().is_some() {
-            self.captured = std::mem::take(&mut self.captured).with_context(context.without_deadline());
-        }
+        self.span.set_deadline(None);
         if let Some(id) = &self.request_id {
             self.conn.shared.request_ids.answer(id, response.headers_mut());
         }
@@ -171,15 +174,19 @@ impl Exchange {
 
     /// Ends the request: metrics, span, access log. Later calls do nothing.
     pub(crate) fn finish(&mut self, outcome: Outcome) {
-        let Some(span) = self.span.take() else { return };
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
         let shared = &self.conn.shared;
         let end = shared.clock.now();
-        let took = end.saturating_duration_since(self.started);
+        let ended = self.conn.after(end);
+        let nanos = ended.saturating_sub(self.begun);
+        let took = Duration::from_nanos(nanos);
         let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
         if let Some(metrics) = &shared.metrics {
             metrics.active.dec();
             metrics.record(
-                &self.captured.context(),
+                &self.span.context(),
                 &shared.table,
                 (self.route, self.method, status),
                 took,
@@ -187,7 +194,7 @@ impl Exchange {
             metrics.ended(outcome);
         }
         let error = (outcome != Outcome::Ok).then(|| outcome.as_str());
-        span.finish(ServerEnd {
+        self.span.finish(ServerEnd {
             status: self.status,
             end,
             error,
@@ -209,16 +216,14 @@ impl Exchange {
             self.conn.forget();
         } else {
             let name = (self.route, self.method);
-            self.conn.remember(name, self.started, self.bytes_out);
+            self.conn.remember(name, nanos, self.bytes_out);
         }
         if let Some(logged) = self.logged.take()
-            && shared
-                .access
-                .wants(&self.captured.context(), outcome, status, took)
+            && shared.access.wants(&self.span.context(), outcome, status, took)
         {
             self.log(&logged, outcome, status, took);
         }
-        self.conn.end(end);
+        self.conn.end(ended);
     }
 
     #[cold]

@@ -65,25 +65,36 @@ impl Future for ResponseFuture {
             .as_mut()
             .expect("invariant: not polled after it was ready");
         let polled = ready!(poll_answer(lease, cx));
-        let mut lease = self.lease.take().expect("invariant: seen above");
-        let place = lease.place_mut().project();
-        let (verdict, unread) = (place.verdict.take(), *place.unread);
-        let breach = place.breach.as_ref().and_then(|breach| breach.get());
-        let mut response = match (polled, breach) {
-            // The handler could not know which limit the body broke; it may have said something kinder.
-            (Ok(response), Some(outcome)) if !response.status().is_success() => {
-                refuse(lease, &Refused::of(outcome), true)
-            }
-            (Ok(response), _) => whole(lease, response),
-            (Err(Answer::Refused(refused)), _) => refuse(lease, &refused, unread),
-            (Err(Answer::Preflight), _) => preflight(lease, unread),
-        };
-        if let Some(verdict) = verdict {
-            // Where it panicked before, it is dropped here.
-            let _ = catch_unwind(AssertUnwindSafe(|| verdict.apply(response.headers_mut())));
-        }
-        Poll::Ready(Ok(response))
+        let lease = self.lease.take().expect("invariant: seen above");
+        let place = lease.place();
+        let is_plain = place.breach.is_none() && place.verdict.is_none();
+        Poll::Ready(Ok(match polled {
+            Ok(response) if is_plain => whole(lease, response), // the usual case, in few moves
+            polled => answer(lease, polled),
+        }))
     }
+}
+
+/// Makes the response, whatever stood in the way of the handler's.
+#[cold]
+fn answer(mut lease: Lease, polled: Result<Response<()>, Answer>) -> Response<ResponseBody> {
+    let place = lease.place_mut().project();
+    let (verdict, unread) = (place.verdict.take(), *place.unread);
+    let breach = place.breach.as_ref().and_then(|breach| breach.get());
+    let mut response = match (polled, breach) {
+        // The handler could not know which limit the body broke; it may have said something kinder.
+        (Ok(response), Some(outcome)) if !response.status().is_success() => {
+            refuse(lease, &Refused::of(outcome), true)
+        }
+        (Ok(response), _) => whole(lease, response),
+        (Err(Answer::Refused(refused)), _) => refuse(lease, &refused, unread),
+        (Err(Answer::Preflight), _) => preflight(lease, unread),
+    };
+    if let Some(verdict) = verdict {
+        // Where it panicked before, it is dropped here.
+        let _ = catch_unwind(AssertUnwindSafe(|| verdict.apply(response.headers_mut())));
+    }
+    response
 }
 
 /// Runs the handler, whose body takes its place, until there is something to answer.
@@ -175,6 +186,7 @@ fn stop(app: &mut Pin<&mut Option<AppFuture>>, exchange: &Exchange) {
     guarded(exchange, || app.set(None));
 }
 
+#[inline]
 fn whole(mut lease: Lease, mut response: Response<()>) -> Response<ResponseBody> {
     let status = response.status();
     let exchange = lease.exchange_mut();

@@ -64,8 +64,14 @@ impl ResponseBody {
             return Poll::Ready(own.map(|body| Ok(Frame::data(body))));
         };
         let _guard = exchange.attach();
-        match catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx))) {
-            Ok(frame) => frame.map(|frame| frame.map(|frame| frame.map_err(BodyError::App))),
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *body).poll_frame(cx))) {
+            Ok(frame) => {
+                // hyper does not poll again to hear of the end. What the body still holds ends here, inside the span.
+                if body.is_end_stream() || matches!(frame, Poll::Ready(None)) {
+                    guarded(exchange, || *app = None);
+                }
+                frame.map(|frame| frame.map(|frame| frame.map_err(BodyError::App)))
+            }
             Err(payload) => {
                 exchange.panicked(&*payload);
                 exchange.finish(Outcome::Panic);
@@ -104,7 +110,6 @@ impl Body for ResponseBody {
                 if let Some(data) = frame.data_ref() {
                     exchange.sent(data.len());
                 }
-                // hyper does not poll again to hear of the end, and nothing comes after trailers.
                 if frame.is_trailers() || is_end {
                     exchange.finish(Outcome::Ok);
                 }

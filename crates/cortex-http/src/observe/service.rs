@@ -12,7 +12,6 @@ use axum::extract::DefaultBodyLimit;
 use bytes::Bytes;
 use cortex_compress::Compress;
 use http::header::CONTENT_LENGTH;
-use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -90,31 +89,30 @@ impl Observed {
         if let Some(refused) = forbidden {
             return forbid(lease, refused);
         }
-        let (mut head, body) = request.into_parts();
         // hyper leaves this in requests that ask for an upgrade, and nothing in others: those cost no allocation.
-        if head.extensions.get::<OnUpgrade>().is_some() {
-            head.extensions.insert(self.conn.shared.goodbye.clone());
+        if request.extensions().get::<OnUpgrade>().is_some() {
+            let goodbye = self.conn.shared.goodbye.clone();
+            request.extensions_mut().insert(goodbye);
         }
-        let has_body = !body.is_end_stream();
-        let guarded = guard(lease.exchange_mut(), &head, has_body);
-        let head = match &mut self.cors {
-            None => Ok(Some(head)),
-            Some(rules) => ask(rules, head, &mut lease),
-        };
-        let mut head = match guarded.and(head) {
-            Ok(Some(head)) => head,
-            other => {
-                let answer = other.map_or_else(Answer::Refused, |_| Answer::Preflight);
-                return ResponseFuture::answered(lease, answer, has_body);
-            }
-        };
+        let has_body = !request.body().is_end_stream();
+        let guarded = guard(lease.exchange_mut(), &request, has_body);
+        if let Some(rules) = &mut self.cors {
+            let asked = ask(rules, request, &mut lease);
+            request = match guarded.map_err(Answer::Refused).and(asked) {
+                Ok(request) => request,
+                Err(answer) => return ResponseFuture::answered(lease, answer, has_body),
+            };
+        } else if let Err(refused) = guarded {
+            return ResponseFuture::answered(lease, Answer::Refused(refused), has_body);
+        }
         if !self.conn.shared.addresses.client.is_none() {
-            head.extensions.insert(Via(Arc::clone(&self.conn)));
+            request.extensions_mut().insert(Via(Arc::clone(&self.conn)));
         }
         #[cfg(feature = "tls")]
         if let Some(certificate) = self.conn.client_certificate() {
-            head.extensions.insert(certificate.clone());
+            request.extensions_mut().insert(certificate.clone());
         }
+        let (head, body) = request.into_parts();
         let (body, breach) = RequestBody::bound(body, &self.conn);
         let mut request = Request::from_parts(head, body);
         if breach.is_some() && self.conn.shared.limits.extractors {
@@ -175,40 +173,48 @@ fn forbid(lease: Lease, refused: Refused) -> ResponseFuture {
 /// The deadline comes first: whatever is asked about the request runs under it, and one that is over on arrival takes
 /// nothing from others, neither a place nor a token.
 #[inline]
-fn guard(exchange: &mut Exchange, head: &Parts, has_body: bool) -> Result<(), Refused> {
-    let limit = exchange.conn().shared.guards.deadlines.find(head);
+fn guard<B>(exchange: &mut Exchange, request: &Request<B>, has_body: bool) -> Result<(), Refused> {
+    let limit = exchange
+        .conn()
+        .shared
+        .guards
+        .deadlines
+        .find(request.version(), request.headers());
     if let Some(limit) = limit
         && !exchange.limit(limit)
     {
         return Err(Refused::of(Outcome::Deadline));
     }
     if !exchange.conn().shared.guards.admissions().is_empty() {
-        admit(exchange, head)?;
+        admit(exchange, request)?;
     }
-    if has_body && declared_length(&head.headers) > exchange.conn().shared.limits.body_bytes {
+    if has_body && declared_length(request.headers()) > exchange.conn().shared.limits.body_bytes {
         return Err(Refused::of(Outcome::TooLarge));
     }
     Ok(())
 }
 
 /// Asks the admissions, whose code may be the user's.
-fn admit(exchange: &mut Exchange, head: &Parts) -> Result<(), Refused> {
+fn admit<B>(exchange: &mut Exchange, request: &Request<B>) -> Result<(), Refused> {
     let admitted = {
         let _guard = exchange.attach();
-        catch_unwind(AssertUnwindSafe(|| exchange.admit(head)))
+        catch_unwind(AssertUnwindSafe(|| exchange.admit(request)))
     };
     admitted.unwrap_or_else(|payload| Err(panicked(exchange, payload)))
 }
 
-/// Asks the rules for other origins, which may call the user's code; returns the head unless it is a preflight's.
-fn ask(rules: &mut CrossOrigin, head: Parts, lease: &mut Lease) -> Result<Option<Parts>, Refused> {
+/// Asks the rules for other origins, which may call the user's code; returns the request unless it is a preflight.
+fn ask<B>(rules: &mut CrossOrigin, request: Request<B>, lease: &mut Lease) -> Result<Request<B>, Answer> {
+    let (head, body) = request.into_parts();
     let asked = {
         let _guard = lease.exchange().attach();
         catch_unwind(AssertUnwindSafe(|| rules.ask(head)))
     };
-    let (verdict, head) = asked.map_err(|payload| panicked(lease.exchange(), payload))?;
+    let asked = asked.map_err(|payload| Answer::Refused(panicked(lease.exchange(), payload)));
+    let (verdict, head) = asked?;
     *lease.place_mut().project().verdict = Some(verdict);
-    Ok(head)
+    head.map(|head| Request::from_parts(head, body))
+        .ok_or(Answer::Preflight)
 }
 
 /// Answers a panic of a guard as one of a handler.

@@ -134,6 +134,9 @@ fn http1_builder(shared: &Shared) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // `max_headers` stays unset: its default of 100 parses on the stack.
     builder
+        // Whether the client is still there while its request is served is seen by `DeadlineIo`. hyper would read ahead
+        // with memory that it takes for each request anew, as the head of the request still holds the old.
+        .half_close(true)
         .header_read_timeout(None)
         .max_header_size(shared.limits.header_bytes)
         .timer(TokioTimer::new());
@@ -262,6 +265,7 @@ fn kind(conn: &Conn, error: &hyper::Error) -> Option<&'static str> {
         Some(Expired::Idle) => return None,
         Some(Expired::Header) => "header_timeout",
         Some(Expired::WriteStall) => "write_stall",
+        Some(Expired::Left) => "incomplete_message",
         None if error.is_parse_too_large() => "header_too_large",
         None if error.is_parse() => "bad_request",
         None if error.is_incomplete_message() => "incomplete_message",

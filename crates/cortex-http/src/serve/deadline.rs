@@ -1,4 +1,5 @@
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -28,7 +29,7 @@ use crate::shared::{Conn, Expired};
 pub(crate) struct DeadlineIo<T> {
     io: T,
     conn: Arc<Conn>,
-    /// What the sniffing read; hyper gets it first.
+    /// What was read before hyper asked for it: by the sniffing, or to see whether the client is still there.
     prefix: BytesMut,
     timer: Option<Pin<Box<Sleep>>>,
     /// Whom the timer wakes, and whether it is at the end of a pause between requests.
@@ -80,6 +81,9 @@ struct Discard {
 
 /// How long the client of an idle HTTP/2 connection has to go away, if it may be idle for as long.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How much of the next request is read while one is served.
+const AHEAD: usize = 512;
 
 const DISCARD_TIME: Duration = Duration::from_millis(500);
 const DISCARD_BYTES: usize = 1 << 20;
@@ -178,6 +182,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
 
     /// Called when a read pends: fails if the client has kept us waiting for too long.
     fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if !self.partial && self.is_armed_for_idle(cx) {
+            return Poll::Pending;
+        }
         let Some((until, limit)) = self.patience() else {
             return Poll::Pending;
         };
@@ -220,6 +227,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             return false;
         };
         !timer.is_elapsed() && waker.will_wake(cx.waker())
+    }
+
+    /// Called while a request may be under way: fails once its client has left, so that its handler is dropped.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        // Who has sent another request already is there.
+        if !self.http1 || !self.conn.is_served() || !self.prefix.is_empty() {
+            return Poll::Pending;
+        }
+        let mut ahead = [MaybeUninit::uninit(); AHEAD];
+        let mut ahead = ReadBuf::uninit(&mut ahead);
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut ahead));
+        match read {
+            Ok(()) if !ahead.filled().is_empty() => {
+                self.prefix.extend_from_slice(ahead.filled());
+                return Poll::Pending;
+            }
+            Ok(()) => self.eof = true,
+            // TLS without its farewell.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.eof = true,
+            Err(error) => return Poll::Ready(error),
+        }
+        self.conn.expire(Expired::Left);
+        Poll::Ready(io::ErrorKind::ConnectionAborted.into())
     }
 
     /// Called when a write pends: fails if the client has taken nothing for too long.
@@ -290,6 +320,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             if let Poll::Ready(error) = self.poll_cut(Half::Write, true, cx) {
                 return Poll::Ready(Err(error));
             }
+            if let Poll::Ready(error) = self.poll_left(cx) {
+                return Poll::Ready(Err(error));
+            }
             return self.poll_write_limit(cx).map(Err);
         }
         self.stalled_since = None;
@@ -352,6 +385,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
         if !this.prefix.is_empty() {
             let count = this.prefix.len().min(buf.remaining());
             buf.put_slice(&this.prefix.split_to(count));
+            this.partial |= this.http1 && !this.conn.is_busy();
             if this.prefix.is_empty() {
                 this.prefix = BytesMut::new(); // an empty one would keep its memory for as long as the connection lives
             }
@@ -422,6 +456,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
             this.watch_upgrade();
             this.note_sending(false);
             this.start_waiting(cx);
+            if let Poll::Ready(error) = this.poll_left(cx) {
+                return Poll::Ready(Err(error));
+            }
         }
         this.written(flushed, cx)
     }

@@ -58,8 +58,12 @@ fn is_host(value: &[u8]) -> bool {
         let is_address = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-_~!$&'()*+,;=".contains(byte);
         (!address.is_empty() && address.iter().all(is_address), port)
     } else {
-        let end = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
-        (value[..end].iter().all(|byte| is_of_a_name(*byte)), &value[end..])
+        let of_a_name = |byte: &u8| OF_A_NAME[usize::from(*byte)];
+        let end = value
+            .iter()
+            .position(|byte| !of_a_name(byte))
+            .unwrap_or(value.len());
+        (true, &value[end..])
     };
     is_name
         && match port.split_first() {
@@ -67,6 +71,17 @@ fn is_host(value: &[u8]) -> bool {
             Some((colon, digits)) => *colon == b':' && digits.iter().all(u8::is_ascii_digit),
         }
 }
+
+/// Which bytes can stand in a registered name: a look costs less than to compare.
+static OF_A_NAME: [bool; 256] = {
+    let mut of_a_name = [false; 256];
+    let mut byte = 0_u8;
+    while byte < u8::MAX {
+        of_a_name[byte as usize] = is_of_a_name(byte);
+        byte += 1;
+    }
+    of_a_name
+};
 
 /// Says whether a byte can stand in a registered name (RFC 3986, section 3.2.2).
 const fn is_of_a_name(byte: u8) -> bool {

@@ -70,6 +70,12 @@ impl Captured {
         }
     }
 
+    /// Puts another context of the same trace in place of this one's.
+    #[inline]
+    pub(crate) fn set_context(&mut self, context: Context) {
+        self.context = context;
+    }
+
     #[cfg(feature = "bridge")]
     pub(crate) fn into_carrier(self) -> Option<Arc<Carrier>> {
         self.carrier

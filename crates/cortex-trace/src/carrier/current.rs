@@ -109,6 +109,11 @@ pub(crate) fn replace(next: Option<Arc<Carrier>>) -> Option<Arc<Carrier>> {
     if next.is_none() && !IS_CARRYING.get() {
         return None;
     }
+    replace_some(next)
+}
+
+#[inline(never)] // so that the usual case is inlined
+fn replace_some(next: Option<Arc<Carrier>>) -> Option<Arc<Carrier>> {
     let replaced = CURRENT.try_with(|current| {
         IS_CARRYING.set(next.is_some());
         current.replace(next)

@@ -64,7 +64,7 @@ where
         let (mut parts, body) = request.into_parts();
         let head_only = parts.method == Method::HEAD;
         let span = begin(&self.shared, &parts);
-        let captured = span.captured();
+        let captured = span.captured().clone();
         let mut exchange = Exchange::new(span);
         if let Some(handle) = exchange.share() {
             parts.extensions.insert(handle);

@@ -91,7 +91,7 @@ impl<'a> SpanBuilder<'a> {
     ///
     /// let tracer = Tracer::builder("shop").build()?;
     /// let now = SystemClock.now();
-    /// let server = tracer.server(&received, ServerStart { method: &Method::GET, path: "/", start: now });
+    /// let mut server = tracer.server(&received, ServerStart { method: &Method::GET, path: "/", start: now });
     ///
     /// let call = tracer.span("GET").kind(SpanKind::Client).parent(server.context());
     /// let call = call.tracestate(server.tracestate().cloned().unwrap_or_default()).start();

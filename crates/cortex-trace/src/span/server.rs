@@ -3,14 +3,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use cortex_core::Context;
+use cortex_core::{Context, Deadline};
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::recording::Recording;
 use super::{SpanKind, Value, semantics};
 use crate::Tracer;
 use crate::carrier::Captured;
-use crate::propagation::{Baggage, Caller, TraceState};
+use crate::propagation::{Baggage, TraceState};
 use crate::tracer::Sort;
 
 /// What is known of a request when it starts.
@@ -78,8 +78,8 @@ pub struct ServerEnd {
 ///         path: request.uri().path(),
 ///         start: SystemClock.now(),
 ///     };
-///     let span = tracer.server(request.headers(), start);
-///     let response = Traced::with(span.captured(), async { http::Response::new(()) }).await;
+///     let mut span = tracer.server(request.headers(), start);
+///     let response = Traced::with(span.captured().clone(), async { http::Response::new(()) }).await;
 ///     let status = response.status().as_u16();
 ///     span.finish(ServerEnd { status: Some(status), end: SystemClock.now(), error: None });
 ///     response
@@ -88,9 +88,7 @@ pub struct ServerEnd {
 /// ```
 #[must_use = "a span that is dropped without `finish` counts as cancelled"]
 pub struct ServerSpan {
-    context: Context,
-    tracestate: TraceState,
-    baggage: Baggage,
+    captured: Captured,
     recording: Option<Box<ServerRecording>>,
 }
 
@@ -146,13 +144,21 @@ impl ServerSpan {
         };
         let propagators = tracer.propagators();
         let is_silent = propagators.are_w3c() && !may_name_w3c(headers);
-        let caller = if is_silent {
-            Caller::Silent
+        let started = if is_silent {
+            tracer.start_first(Context::current(), sort)
         } else {
-            propagators.listen(headers)
+            Err(tracer.start_root(Context::current(), &propagators.listen(headers), sort))
         };
-        let mut started = tracer.start_root(Context::current(), &caller, sort);
         tracer.tell_presumed();
+        let mut started = match started {
+            Ok(context) => {
+                return Self {
+                    captured: Captured::new(context),
+                    recording: None,
+                };
+            }
+            Err(started) => started,
+        };
         let recording = if started.is_recording() {
             started.record(tracer, methods.recorded(method, "HTTP"), SpanKind::Server, at)
         } else {
@@ -167,21 +173,43 @@ impl ServerSpan {
                 route: route.map(str::to_owned),
             })
         });
-        Self {
-            context: started.context,
-            tracestate: started.tracestate,
-            baggage: if is_silent {
-                Baggage::EMPTY
-            } else {
-                propagators.baggage(headers)
-            },
-            recording,
-        }
+        let captured = if is_silent && started.tracestate.is_empty() {
+            Captured::new(started.context)
+        } else {
+            let baggage = propagators.baggage(headers);
+            Captured::of(started.context, &started.tracestate, &baggage)
+        };
+        Self { captured, recording }
     }
 
     /// Returns the context that the work for this request runs under.
     pub const fn context(&self) -> Context {
-        self.context
+        self.captured.context()
+    }
+
+    /// Sets until when somebody waits for the answer, in the context that the work for this request runs under from now
+    /// on: it can only move closer, but `None` takes it away.
+    ///
+    /// ```
+    /// use cortex_core::{Clock, Deadline, SystemClock};
+    /// use cortex_trace::{ServerStart, Tracer};
+    /// use http::{HeaderMap, Method};
+    /// use std::time::Duration;
+    ///
+    /// let now = SystemClock.now();
+    /// let start = ServerStart { method: &Method::GET, path: "/", start: now };
+    /// let mut span = Tracer::propagate_only().server(&HeaderMap::new(), start);
+    /// let deadline = Deadline::after(now, Duration::from_secs(1));
+    /// span.set_deadline(Some(deadline));
+    /// assert_eq!(span.context().deadline(), Some(deadline));
+    /// ```
+    #[inline]
+    pub fn set_deadline(&mut self, deadline: Option<Deadline>) {
+        let context = self.captured.context();
+        self.captured.set_context(match deadline {
+            Some(deadline) => context.with_deadline(deadline),
+            None => context.without_deadline(),
+        });
     }
 
     /// Says whether this request is recorded: whether setters have an effect.
@@ -191,20 +219,19 @@ impl ServerSpan {
 
     /// Returns the `tracestate` to send on to callees, if there is one.
     pub fn tracestate(&self) -> Option<&TraceState> {
-        Some(&self.tracestate).filter(|state| !state.is_empty())
+        self.captured.tracestate()
     }
 
     /// Returns the baggage that came with the request.
-    pub const fn baggage(&self) -> &Baggage {
-        &self.baggage
+    pub fn baggage(&self) -> &Baggage {
+        self.captured.baggage()
     }
 
     /// Returns all that the work for this request runs under: the context, and the `tracestate` and the baggage beside
     /// it, so that calls to others send them on.
-    ///
-    /// Allocates only if there is a `tracestate` or baggage, and then once: ask for it once a request.
-    pub fn captured(&self) -> Captured {
-        Captured::of(self.context, &self.tracestate, &self.baggage)
+    #[inline]
+    pub const fn captured(&self) -> &Captured {
+        &self.captured
     }
 
     /// Sets the template of the route that matched: `/items/{id}`, never the path.
@@ -223,8 +250,9 @@ impl ServerSpan {
         }
     }
 
-    /// Ends the span.
-    pub fn finish(mut self, end: ServerEnd) {
+    /// Ends the span. What is done with it later has no effect.
+    #[inline] // what is not recorded costs a comparison
+    pub fn finish(&mut self, end: ServerEnd) {
         if let Some(recording) = self.recording.take() {
             recording.finish(end.status, end.error, Some(end.end));
         }
@@ -298,7 +326,7 @@ impl Drop for ServerSpan {
 impl fmt::Debug for ServerSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerSpan")
-            .field("context", &self.context)
+            .field("context", &self.context())
             .field("is_recording", &self.is_recording())
             .finish_non_exhaustive()
     }

@@ -75,6 +75,40 @@ impl Tracer {
         }
     }
 
+    /// Starts the first span of a trace, which nobody began before; returns its context alone if it is not recorded.
+    ///
+    /// It does what [`start_root`](Self::start_root) does, by a shorter way: that of most requests of many services.
+    #[inline]
+    pub(crate) fn start_first(&self, base: Context, sort: Sort<'_>) -> Result<Context, Started> {
+        let sampler = match self.sampler() {
+            Some(sampler) if self.tail().is_none() => sampler,
+            _ => return Err(self.start_root(base, &Caller::Silent, sort)),
+        };
+        let (trace_id, span_id) = id::trace_and_span_id();
+        let params = sort.params(trace_id);
+        let intent = if is_suppressed() {
+            SamplingIntent::Never
+        } else {
+            sampler.intent(&params)
+        };
+        self.presumed()
+            .consider(intent, Flags::RANDOM, params.tracestate());
+        let decision = intent.decide(params.randomness());
+        let context = base.with_span(trace_id, span_id, flags_after(Flags::RANDOM, decision));
+        if let Decision::Drop = decision {
+            return Ok(context);
+        }
+        Err(Started {
+            context,
+            tracestate: published(&TraceState::EMPTY, decision, trace_id),
+            parent: None,
+            parent_is_remote: false,
+            link: None,
+            is_local_root: true,
+            head: None,
+        })
+    }
+
     /// Starts the first span of a trace in this process, with the deadline that `base` has.
     #[inline]
     pub(crate) fn start_root(&self, base: Context, caller: &Caller, sort: Sort<'_>) -> Started {

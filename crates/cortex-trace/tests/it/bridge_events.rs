@@ -23,7 +23,7 @@ impl Fixture {
         self.tracer.server(&HeaderMap::new(), start)
     }
 
-    fn answer_well(&self, span: ServerSpan) {
+    fn answer_well(&self, mut span: ServerSpan) {
         span.finish(ServerEnd {
             status: Some(200),
             end: self.clock.now(),
@@ -114,7 +114,7 @@ fn the_job_of_a_request_says_nothing_about_the_worker() {
     let fixture = Fixture::new();
     let spans = fixture.traced(|| {
         let request = fixture.serve_at("/items");
-        let direct = Traced::with(request.captured(), "the text of one request");
+        let direct = Traced::with(request.captured().clone(), "the text of one request");
         let bridged = info_span!("elsewhere").in_scope(|| Traced::new("the text of another one"));
         info_span!("worker").in_scope(|| {
             direct.run(|text| error!("{text}"));

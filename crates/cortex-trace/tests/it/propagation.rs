@@ -260,7 +260,7 @@ fn what_is_recorded_does_not_keep_the_head_of_the_request() {
         Fixture::with(|builder| builder.sampler(AlwaysOn).tail(Tail::new().keep_if(|_| true))),
     ];
     let kept = fixtures.each_ref().map(|fixture| {
-        let span = receive(&fixture.tracer, &received, &fixture.clock);
+        let mut span = receive(&fixture.tracer, &received, &fixture.clock);
         fixture.tracer.span("child").parent(span.context()).start().end();
         span.finish(ServerEnd {
             status: Some(200),

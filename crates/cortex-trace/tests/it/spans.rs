@@ -40,7 +40,7 @@ impl Fixture {
         self.tracer.server(headers, start)
     }
 
-    fn finish(&self, span: ServerSpan, status: u16) {
+    fn finish(&self, mut span: ServerSpan, status: u16) {
         span.finish(ServerEnd {
             status: Some(status),
             end: self.clock.now(),
@@ -149,7 +149,7 @@ fn how_a_request_ends_decides_its_status() {
         (200, Some("aborted"), Some("aborted")),
     ] {
         let fixture = Fixture::new();
-        let span = fixture.server(&HeaderMap::new(), "/");
+        let mut span = fixture.server(&HeaderMap::new(), "/");
         span.finish(ServerEnd {
             status: Some(status),
             end: fixture.clock.now(),
@@ -571,7 +571,7 @@ fn times_follow_the_monotonic_clock() {
 
     let earlier = fixture.clock.now();
     fixture.clock.advance(Duration::from_secs(1));
-    let backwards = fixture.server(&HeaderMap::new(), "/");
+    let mut backwards = fixture.server(&HeaderMap::new(), "/");
     backwards.finish(ServerEnd {
         status: Some(200),
         end: earlier,

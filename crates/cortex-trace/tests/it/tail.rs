@@ -55,7 +55,7 @@ impl Fixture {
         self.tracer.server(headers, start)
     }
 
-    fn answer(&self, span: ServerSpan, status: u16) {
+    fn answer(&self, mut span: ServerSpan, status: u16) {
         let end = self.clock.now();
         span.finish(ServerEnd {
             status: Some(status),
