@@ -72,6 +72,46 @@ async fn a_kept_alive_connection_serves_request_after_request_also_pipelined() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_sent_ahead_waits_for_its_turn() {
+    let shop = Shop::open(Limits::new()).await;
+    let mut socket = shop.connect().await;
+    let first = b"GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n";
+    socket.write_all(first).await.unwrap();
+    shop.gates.entered.notified().await;
+    // More than is looked at ahead, so that its parts come by two ways.
+    let padding = "a".repeat(4000);
+    let last =
+        format!("GET /users/9 HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-padding: {padding}\r\n\r\n");
+    socket.write_all(last.as_bytes()).await.unwrap();
+    // Another connection is served after it has been looked at.
+    shop.get("/").await;
+    shop.gates.release.notify_one();
+    let answers = read_to_end(&mut socket).await;
+    let (one, other) = answers.split_once("released").expect("the first answer");
+    assert!(one.starts_with("HTTP/1.1 200"), "{one}");
+    assert!(
+        other.starts_with("HTTP/1.1 200") && other.ends_with('9'),
+        "{other}"
+    );
+    assert_eq!(shop.close().await.requests, 3);
+}
+
+#[tokio::test]
+async fn who_closes_its_half_after_the_request_is_answered() {
+    let shop = Shop::open(Limits::new()).await;
+    let mut socket = shop.connect().await;
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    socket.write_all(request).await.unwrap();
+    socket.shutdown().await.unwrap();
+    let answer = read_to_end(&mut socket).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"),
+        "{answer}"
+    );
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn responses_are_compressed_for_those_who_ask() {
     let shop = Shop::open(Limits::new()).await;
     let ask = |coding| {

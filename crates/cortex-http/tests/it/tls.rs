@@ -510,3 +510,23 @@ async fn a_client_that_leaves_without_farewell_between_requests_does_no_wrong() 
     assert!(!text.contains("http_server_connection_errors_total{"), "{text}");
     shop.close().await;
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_waits_is_seen_with_and_without_farewell() {
+    let pair = Pair::new("leaves");
+    let (shop, addr) = secure(pair.tls(), Limits::new()).await;
+    for (farewell, left) in [(true, 1.0), (false, 2.0)] {
+        let mut stream = Client::of(pair.current()).connect(addr).await.unwrap();
+        let request = b"GET /stuck HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        shop.gates.entered.notified().await;
+        if farewell {
+            stream.shutdown().await.unwrap();
+        }
+        drop(stream.into_inner());
+        let cancelled = r#"http_server_request_outcomes_total{outcome="client_cancel"}"#;
+        shop.until_metric(cancelled, left).await;
+    }
+    shop.until_metric(&errors("incomplete_message"), 1.0).await; // the other is a reset
+    shop.close().await;
+}
