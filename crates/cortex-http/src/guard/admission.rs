@@ -290,6 +290,9 @@ pub struct Completion {
     pub latency: Option<Duration>,
     /// The time until the end of the response.
     pub duration: Duration,
+    /// How much of the [`latency`](Self::latency), or of the duration if there was no response, the handler waited for the
+    /// client to send more of the request's body: what the client took.
+    pub awaited: Duration,
 }
 
 impl Completion {
@@ -300,6 +303,7 @@ impl Completion {
             status: None,
             latency: None,
             duration,
+            awaited: Duration::ZERO,
         }
     }
 }

@@ -122,7 +122,7 @@ mod tests {
         let mut permits = Permits::default();
         assert!(permits.are_none());
         assert_eq!(guards.admit(&request, &mut permits), Err(Refused::overloaded()));
-        let how = (Outcome::Shed, None, Duration::ZERO);
+        let how = Completion::new(Outcome::Shed, Duration::ZERO);
         let panics = std::cell::Cell::new(0);
         permits.release(&guards, how, |_| panics.set(panics.get() + 1));
         permits.release(&guards, how, |_| panics.set(panics.get() + 1));

@@ -3,7 +3,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::{Completion, Guards, Permit};
-use crate::outcome::Outcome;
 
 /// The permits that a request holds, each with the place of its admission among the guards.
 ///
@@ -12,7 +11,8 @@ use crate::outcome::Outcome;
 pub(crate) struct Permits {
     first: Option<(usize, Permit)>,
     more: Vec<(usize, Permit)>,
-    latency: Option<Duration>,
+    /// How long the head of the response took, and how long of that the client.
+    answered: Option<(Duration, Duration)>,
 }
 
 impl Permits {
@@ -31,24 +31,22 @@ impl Permits {
         self.first.is_none()
     }
 
-    /// Remembers how long the head of the response took.
-    pub(crate) fn answered(&mut self, after: Duration) {
-        self.latency = Some(after);
+    /// Remembers how long the head of the response took, and how long of that the client was waited for.
+    pub(crate) fn answered(&mut self, after: Duration, awaited: Duration) {
+        self.answered = Some((after, awaited));
     }
 
-    /// Gives all of them back; what panics in that goes to `panicked`.
+    /// Gives all of them back, with what is known of the response's head; what panics in that goes to `panicked`.
     pub(crate) fn release(
         &mut self,
         guards: &Guards,
-        (outcome, status, duration): (Outcome, Option<u16>, Duration),
+        mut completion: Completion,
         panicked: impl Fn(&(dyn Any + Send)),
     ) {
-        let completion = Completion {
-            outcome,
-            status,
-            latency: self.latency,
-            duration,
-        };
+        if let Some((latency, awaited)) = self.answered {
+            completion.latency = Some(latency);
+            completion.awaited = awaited;
+        }
         for (index, permit) in self.first.take().into_iter().chain(self.more.drain(..)) {
             let released = || guards.admissions()[index].release(permit, &completion);
             if let Err(payload) = catch_unwind(AssertUnwindSafe(released)) {

@@ -8,7 +8,8 @@ use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart, 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 
-use crate::guard::{AdmissionRequest, Permits, Refused};
+use super::request_body::Upload;
+use crate::guard::{AdmissionRequest, Completion, Permits, Refused};
 use crate::lifecycle::Phase;
 use crate::metrics::{METHOD_CONNECT, method_index, method_name};
 use crate::outcome::Outcome;
@@ -37,6 +38,8 @@ pub(crate) struct Exchange {
     /// Only when the access log may want it.
     logged: Option<Logged>,
     permits: Permits,
+    /// Of a request that has a body and whose handler was called.
+    upload: Option<Arc<Upload>>,
 }
 
 /// What the access log says of a request beside what everybody wants to know. None of it is copied: a line is written for
@@ -79,6 +82,7 @@ impl Exchange {
                 answered: None,
             }),
             permits: Permits::default(),
+            upload: None,
         }
     }
 
@@ -90,6 +94,15 @@ impl Exchange {
             .with_route(shared.table.label(self.route))
             .with_context(self.span.context());
         shared.guards.admit(&request, &mut self.permits)
+    }
+
+    /// Takes note of the body that the handler may read.
+    pub(crate) fn receive(&mut self, upload: Arc<Upload>) {
+        self.upload = Some(upload);
+    }
+
+    pub(crate) fn upload(&self) -> Option<&Upload> {
+        self.upload.as_deref()
     }
 
     pub(crate) const fn conn(&self) -> &Arc<Conn> {
@@ -152,8 +165,14 @@ impl Exchange {
         }
         if !self.permits.are_none() {
             let now = self.conn.shared.clock.now();
-            self.permits.answered(now.saturating_duration_since(self.started));
+            self.permits
+                .answered(now.saturating_duration_since(self.started), self.awaited(now));
         }
+    }
+
+    /// Returns for how long the handler has waited for the client's part.
+    fn awaited(&self, now: Instant) -> Duration {
+        self.upload().map_or(Duration::ZERO, |upload| upload.awaited(now))
     }
 
     pub(crate) fn sent(&mut self, bytes: usize) {
@@ -201,9 +220,12 @@ impl Exchange {
         });
         if !self.permits.are_none() {
             let mut permits = std::mem::take(&mut self.permits);
-            permits.release(&shared.guards, (outcome, self.status, took), |payload| {
-                self.panicked(payload);
-            });
+            let completion = Completion {
+                status: self.status,
+                awaited: self.awaited(end),
+                ..Completion::new(outcome, took)
+            };
+            permits.release(&shared.guards, completion, |payload| self.panicked(payload));
         }
         if outcome == Outcome::DrainCut {
             let route = Arc::clone(shared.table.label(self.route));

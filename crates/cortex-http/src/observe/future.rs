@@ -3,7 +3,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
@@ -19,7 +18,7 @@ use tokio::time::Sleep;
 use super::event_stream::EventStream;
 use super::exchange::Exchange;
 use super::place::{HAS_EXCHANGE, Lease, guarded};
-use super::request_body::Breach;
+use super::request_body::Upload;
 use super::response_body::ResponseBody;
 use crate::guard::{Refused, problem};
 use crate::outcome::Outcome;
@@ -40,10 +39,8 @@ pub struct ResponseFuture {
 
 impl ResponseFuture {
     #[inline]
-    pub(super) fn new(mut lease: Lease, app: AppFuture, breach: Option<Arc<Breach>>) -> Self {
-        let mut place = lease.place_mut().project();
-        place.app.set(Some(app));
-        *place.breach = breach;
+    pub(super) fn new(mut lease: Lease, app: AppFuture) -> Self {
+        lease.place_mut().project().app.set(Some(app));
         Self { lease: Some(lease) }
     }
 
@@ -66,8 +63,7 @@ impl Future for ResponseFuture {
             .expect("invariant: not polled after it was ready");
         let polled = ready!(poll_answer(lease, cx));
         let lease = self.lease.take().expect("invariant: seen above");
-        let place = lease.place();
-        let is_plain = place.breach.is_none() && place.verdict.is_none();
+        let is_plain = lease.exchange().upload().is_none() && lease.place().verdict.is_none();
         Poll::Ready(Ok(match polled {
             Ok(response) if is_plain => whole(lease, response), // the usual case, in few moves
             polled => answer(lease, polled),
@@ -80,7 +76,7 @@ impl Future for ResponseFuture {
 fn answer(mut lease: Lease, polled: Result<Response<()>, Answer>) -> Response<ResponseBody> {
     let place = lease.place_mut().project();
     let (verdict, unread) = (place.verdict.take(), *place.unread);
-    let breach = place.breach.as_ref().and_then(|breach| breach.get());
+    let breach = lease.exchange().upload().and_then(Upload::breach);
     let mut response = match (polled, breach) {
         // The handler could not know which limit the body broke; it may have said something kinder.
         (Ok(response), Some(outcome)) if !response.status().is_success() => {
@@ -124,7 +120,7 @@ fn poll_answer(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Response<
             ready!(poll_deadline(exchange, place.timer, cx));
             stop(&mut app, exchange);
             // Whoever was waited for was too slow.
-            let awaited = place.breach.as_ref().is_some_and(|breach| breach.is_awaited());
+            let awaited = exchange.upload().is_some_and(Upload::is_awaited);
             *place.unread |= exchange.conn().is_unread();
             Err(Answer::Refused(Refused::of(if awaited {
                 Outcome::Timeout

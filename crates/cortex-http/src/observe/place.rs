@@ -2,7 +2,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -13,7 +12,6 @@ use tokio::time::Sleep;
 use super::event_stream::EventStream;
 use super::exchange::Exchange;
 use super::future::{Answer, AppFuture};
-use super::request_body::Breach;
 use crate::guard::Verdict;
 
 pin_project! {
@@ -30,7 +28,6 @@ pin_project! {
         pub(super) own: Option<Bytes>,
         // None for all but streams of events.
         pub(super) stream: Option<Box<EventStream>>,
-        pub(super) breach: Option<Arc<Breach>>,
         pub(super) answer: Option<Answer>,
         // The content type of an answer of our own to a call of gRPC; none for other requests.
         pub(super) grpc: Option<&'static str>,
@@ -101,7 +98,6 @@ impl Place {
             body: None,
             own: None,
             stream: None,
-            breach: None,
             answer: None,
             grpc: None,
             timer: None,
@@ -131,7 +127,6 @@ impl Place {
         }
         *this.own = None;
         *this.stream = None;
-        *this.breach = None;
         *this.answer = None;
         *this.grpc = None;
         if let (Some(timer), Some(exchange)) = (this.timer.take(), &this.exchange) {

@@ -1,14 +1,15 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use super::exchange::Exchange;
 use crate::outcome::Outcome;
 use crate::shared::Conn;
 
@@ -25,10 +26,10 @@ pub(super) struct RequestBody<B> {
     bounds: Bounds,
 }
 
-/// The limits of one body, and where its breach is told to the future that answers.
+/// The limits of one body, and where its breach and its waits are told to the request.
 struct Bounds {
     conn: Arc<Conn>,
-    breach: Arc<Breach>,
+    upload: Arc<Upload>,
     left: u64,
     until: Instant,
     /// Armed at the first pause: a body that arrives at once needs no timer.
@@ -38,30 +39,79 @@ struct Bounds {
     broken: bool,
 }
 
-/// Which limit a request body broke, and whether somebody waits for it, seen by the future that answers the request.
-#[derive(Debug, Default)]
-pub(crate) struct Breach(AtomicU8);
+/// How a request body fares: which limit it broke, whether somebody waits for it, and for how long they did. The request
+/// that it belongs to sees it.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// The outcome that the broken limit leads to, or [`AWAITED`].
+    breach: AtomicU8,
+    begun: Instant,
+    /// For how long the client was waited for, in nanoseconds, without the wait that goes on.
+    awaited: AtomicU64,
+    /// Since when it is, in nanoseconds after the beginning and one; zero while it is not.
+    since: AtomicU64,
+}
 
 /// No outcome: the client has not sent the next part of the body.
 const AWAITED: u8 = u8::MAX;
 
-impl Breach {
-    fn set(&self, outcome: Outcome) {
-        self.0.store(outcome as u8, Ordering::Relaxed);
+impl Upload {
+    const fn new(begun: Instant) -> Self {
+        Self {
+            breach: AtomicU8::new(0),
+            begun,
+            awaited: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+        }
     }
 
-    fn await_client(&self, awaited: bool) {
-        self.0.store(if awaited { AWAITED } else { 0 }, Ordering::Relaxed);
+    fn break_off(&self, outcome: Outcome) {
+        self.breach.store(outcome as u8, Ordering::Relaxed);
+    }
+
+    fn await_client(&self, awaited: bool, now: Instant) {
+        self.breach
+            .store(if awaited { AWAITED } else { 0 }, Ordering::Relaxed);
+        if awaited {
+            self.since.store(self.after(now) + 1, Ordering::Relaxed);
+        } else {
+            self.end_wait(now);
+        }
+    }
+
+    /// Ends the wait, if there is one; it stays known that there was.
+    fn end_wait(&self, now: Instant) {
+        let awaited = self.waited(now);
+        self.since.store(0, Ordering::Relaxed);
+        self.awaited.store(awaited, Ordering::Relaxed);
+    }
+
+    fn waited(&self, now: Instant) -> u64 {
+        let before = self.awaited.load(Ordering::Relaxed);
+        match self.since.load(Ordering::Relaxed).checked_sub(1) {
+            Some(since) => before.saturating_add(self.after(now).saturating_sub(since)),
+            None => before,
+        }
+    }
+
+    fn after(&self, now: Instant) -> u64 {
+        let after = now.saturating_duration_since(self.begun).as_nanos();
+        u64::try_from(after).unwrap_or(u64::MAX - 1)
+    }
+
+    /// Returns for how long the client was waited for.
+    pub(crate) fn awaited(&self, now: Instant) -> Duration {
+        Duration::from_nanos(self.waited(now))
     }
 
     /// Says whether it was the client that was waited for.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == AWAITED
+        self.breach.load(Ordering::Relaxed) == AWAITED
     }
 
     /// Returns [`Outcome::Timeout`], [`Outcome::TooLarge`] or nothing.
-    pub(crate) fn get(&self) -> Option<Outcome> {
-        let value = self.0.load(Ordering::Relaxed);
+    pub(crate) fn breach(&self) -> Option<Outcome> {
+        let value = self.breach.load(Ordering::Relaxed);
         [Outcome::Timeout, Outcome::TooLarge]
             .into_iter()
             .find(|outcome| *outcome as u8 == value)
@@ -72,30 +122,33 @@ impl<B> RequestBody<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
-    /// Bounds the body of a request. One that is empty, the usual case, needs no bounds, nor a box as others do.
+    /// Bounds the body of a request, which hears of it. One that is empty, the usual case, needs no bounds, nor a box as
+    /// others do.
     #[inline]
-    pub(super) fn bound(inner: B, conn: &Arc<Conn>) -> (axum::body::Body, Option<Arc<Breach>>) {
+    pub(super) fn bound(inner: B, exchange: &mut Exchange) -> axum::body::Body {
         if inner.is_end_stream() {
-            return (axum::body::Body::empty(), None);
+            return axum::body::Body::empty();
         }
-        let (body, breach) = Self::new(inner, conn);
-        (axum::body::Body::new(body), Some(breach))
+        let (body, upload) = Self::new(inner, exchange.conn());
+        exchange.receive(upload);
+        axum::body::Body::new(body)
     }
 
-    fn new(inner: B, conn: &Arc<Conn>) -> (Self, Arc<Breach>) {
-        let (limits, breach) = (&conn.shared.limits, Arc::new(Breach::default()));
+    fn new(inner: B, conn: &Arc<Conn>) -> (Self, Arc<Upload>) {
+        let (limits, now) = (&conn.shared.limits, conn.shared.clock.now());
+        let upload = Arc::new(Upload::new(now));
         conn.begin_body();
         let bounds = Bounds {
             conn: Arc::clone(conn),
-            breach: Arc::clone(&breach),
+            upload: Arc::clone(&upload),
             left: limits.body_bytes,
-            until: conn.shared.clock.now() + limits.body,
+            until: now + limits.body,
             timer: None,
             ended: false,
             awaited: false,
             broken: false,
         };
-        (Self { inner, bounds }, breach)
+        (Self { inner, bounds }, upload)
     }
 }
 
@@ -111,19 +164,27 @@ impl Bounds {
     fn await_client(&mut self, awaited: bool) {
         if self.awaited != awaited {
             self.awaited = awaited;
-            self.breach.await_client(awaited);
+            self.upload.await_client(awaited, self.conn.shared.clock.now());
         }
     }
 
     fn broken(&mut self, outcome: Outcome) -> BodyLimit {
         self.broken = true;
-        self.breach.set(outcome);
+        self.end_wait();
+        self.upload.break_off(outcome);
         BodyLimit(outcome)
+    }
+
+    fn end_wait(&mut self) {
+        if std::mem::take(&mut self.awaited) {
+            self.upload.end_wait(self.conn.shared.clock.now());
+        }
     }
 }
 
 impl Drop for Bounds {
     fn drop(&mut self) {
+        self.end_wait(); // who has given it up waits for nobody
         if !self.ended {
             self.conn.leave_unread();
         }

@@ -113,9 +113,9 @@ impl Observed {
             request.extensions_mut().insert(certificate.clone());
         }
         let (head, body) = request.into_parts();
-        let (body, breach) = RequestBody::bound(body, &self.conn);
+        let body = RequestBody::bound(body, lease.exchange_mut());
         let mut request = Request::from_parts(head, body);
-        if breach.is_some() && self.conn.shared.limits.extractors {
+        if has_body && self.conn.shared.limits.extractors {
             // Theirs is 2 MB. Only where there is a body: it allocates.
             DefaultBodyLimit::disable().apply(&mut request);
         }
@@ -123,7 +123,7 @@ impl Observed {
             let _guard = lease.exchange().attach();
             self.app.call(request)
         };
-        ResponseFuture::new(lease, app, breach)
+        ResponseFuture::new(lease, app)
     }
 }
 
