@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{Admission, AdmissionRequest, Completion, Permit, Refused};
@@ -38,6 +38,15 @@ struct Adaptive {
     min: usize,
     max: usize,
     target: Duration,
+    /// How often it was lowered, so that it is once for all the requests that were under way.
+    cuts: AtomicU32,
+}
+
+/// How many requests were in flight with one when it came, and how often the limit had been lowered: a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ticket {
+    in_flight: u32,
+    cuts: u32,
 }
 
 impl ConcurrencyLimit {
@@ -57,8 +66,12 @@ impl ConcurrencyLimit {
     ///
     /// It starts at the least. A response whose head came in time raises it by one, if at least half of the limit was
     /// in use when its request came; one that came too late lowers it by a tenth, as one does that was given up after the
-    /// target. Requests that ended before it without a response say nothing, because their client left or gave them no
-    /// more time, nor do those that panicked or that another admission refused.
+    /// target. Those that were under way then are of the old limit, and say nothing any more: a wave of late responses
+    /// lowers it once.
+    ///
+    /// Nor does a request say anything that ended before the target without a response, because its client left or gave it
+    /// no more time, that panicked or that another admission refused, or one that was late for its client alone, which
+    /// took so long to send the body: who sends slowly lowers no limit for others.
     ///
     /// # Panics
     ///
@@ -70,7 +83,12 @@ impl ConcurrencyLimit {
             "the range {min}..={max} holds no limit: begin at 1 or more, and end no lower"
         );
         Self {
-            adaptive: Some(Adaptive { min, max, target }),
+            adaptive: Some(Adaptive {
+                min,
+                max,
+                target,
+                cuts: AtomicU32::new(0),
+            }),
             ..Self::fixed(min)
         }
     }
@@ -100,6 +118,7 @@ impl ConcurrencyLimit {
 
 impl Admission for ConcurrencyLimit {
     fn admit(&self, _: &AdmissionRequest<'_>) -> Result<Permit, Refused> {
+        let cuts = self.adaptive.as_ref().map_or(0, Adaptive::cuts);
         let limit = self.limit();
         // Not a sum that is taken back where it is too much: that would turn away who comes in between.
         let taken = self
@@ -108,7 +127,7 @@ impl Admission for ConcurrencyLimit {
                 (in_flight < limit).then_some(in_flight + 1)
             });
         taken
-            .map(|before| Permit::tracked(before as u64 + 1))
+            .map(|before| Permit::tracked(Ticket::new(before + 1, cuts).token()))
             .map_err(|_| {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 Refused::overloaded().retry_after(self.retry_after)
@@ -120,11 +139,13 @@ impl Admission for ConcurrencyLimit {
         if let Some(adaptive) = &self.adaptive
             && let Some(is_late) = adaptive.is_late(completion)
         {
-            let in_flight = permit.token().unwrap_or(0);
-            let moved = |limit: usize| Some(adaptive.next(limit, in_flight, is_late));
-            let _ = self
-                .limit
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
+            let ticket = Ticket::of(permit.token().unwrap_or(0));
+            if adaptive.counts(ticket, is_late) {
+                let moved = |limit: usize| Some(adaptive.next(limit, ticket.in_flight, is_late));
+                let _ = self
+                    .limit
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
+            }
         }
     }
 }
@@ -142,29 +163,67 @@ impl Controllable for ConcurrencyLimit {
 impl Adaptive {
     /// Says whether a response began too late; nothing where none shows how loaded the service is.
     fn is_late(&self, completion: &Completion) -> Option<bool> {
-        match (completion.outcome, completion.latency) {
-            // Clients choose deadlines: one that is shorter than the target shows nothing.
-            (Outcome::Deadline, _) => (completion.duration > self.target).then_some(true),
+        use Outcome::{Deadline, Panic, RateLimited, Shed, Timeout, TooLarge};
+        // Clients choose deadlines: one that is shorter than the target shows nothing.
+        let latency = completion.latency.filter(|_| completion.outcome != Deadline);
+        let took = latency.unwrap_or(completion.duration);
+        match completion.outcome {
             // Of the last two, the body of the request was what took so long.
-            (
-                Outcome::Shed | Outcome::RateLimited | Outcome::Panic | Outcome::Timeout | Outcome::TooLarge,
-                _,
-            ) => None,
-            (_, Some(latency)) => Some(latency > self.target),
-            (_, None) => (completion.duration > self.target).then_some(true),
+            Shed | RateLimited | Panic | Timeout | TooLarge => None,
+            _ if took.saturating_sub(completion.awaited) > self.target => Some(true),
+            // In time, or late for its client alone.
+            _ => (latency.is_some() && took <= self.target).then_some(false),
         }
     }
 
+    fn cuts(&self) -> u32 {
+        self.cuts.load(Ordering::Relaxed)
+    }
+
+    /// Says whether a request came after the last cut, and takes note of the next one. TCP too reacts
+    /// once to all of a window of data (RFC 3168, section 6.1.2): what it tells is one thing. Those in time are of the larger
+    /// limit as well; would they count, they would raise it again at once.
+    fn counts(&self, ticket: Ticket, is_late: bool) -> bool {
+        if !is_late {
+            return ticket.cuts == self.cuts();
+        }
+        let next = ticket.cuts.wrapping_add(1);
+        self.cuts
+            .compare_exchange(ticket.cuts, next, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
     /// Returns the next limit, after a request that was one of `in_flight` when it came.
-    fn next(&self, limit: usize, in_flight: u64, is_late: bool) -> usize {
+    fn next(&self, limit: usize, in_flight: u32, is_late: bool) -> usize {
         let next = if is_late {
             limit - limit.div_ceil(10)
-        } else if in_flight.saturating_mul(2) >= limit as u64 {
+        } else if u64::from(in_flight) * 2 >= limit as u64 {
             limit.saturating_add(1)
         } else {
             limit
         };
         next.clamp(self.min, self.max)
+    }
+}
+
+impl Ticket {
+    fn new(in_flight: usize, cuts: u32) -> Self {
+        Self {
+            in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
+            cuts,
+        }
+    }
+
+    fn token(self) -> u64 {
+        u64::from(self.cuts) << 32 | u64::from(self.in_flight)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "each is one half")]
+    const fn of(token: u64) -> Self {
+        Self {
+            in_flight: token as u32,
+            cuts: (token >> 32) as u32,
+        }
     }
 }
 
@@ -255,6 +314,35 @@ mod tests {
             (Completion::new(Outcome::Panic, target * 2), 36),
             (Completion::new(Outcome::Shed, target * 2), 36),
             (Completion::new(Outcome::TooLarge, target * 2), 36),
+            // The client took what is too much of it.
+            (
+                Completion {
+                    awaited: target,
+                    ..answered(target * 2)
+                },
+                36,
+            ),
+            (
+                Completion {
+                    awaited: target,
+                    ..Completion::new(Outcome::Deadline, target * 2)
+                },
+                36,
+            ),
+            (
+                Completion {
+                    awaited: target,
+                    ..Completion::new(Outcome::ClientCancel, target * 2)
+                },
+                36,
+            ),
+            (
+                Completion {
+                    awaited: target,
+                    ..answered(target * 3)
+                },
+                32,
+            ),
         ] {
             let permit = ask(&limit).unwrap();
             limit.release(permit, &completion);
@@ -268,10 +356,79 @@ mod tests {
         let _ = ConcurrencyLimit::adaptive(0..=3, Duration::from_secs(1));
     }
 
+    /// A service that does `capacity` things at once in time, and more of them proportionally later, and clients that
+    /// always want more.
+    fn waves(limit: &ConcurrencyLimit, capacity: u32, base: Duration, count: usize) -> Vec<usize> {
+        let wave = |_| {
+            let permits: Vec<_> = std::iter::from_fn(|| ask(limit).ok()).collect();
+            let under_way = u32::try_from(permits.len()).expect("a few");
+            let took = base * under_way.max(capacity) / capacity;
+            for permit in permits {
+                limit.release(permit, &answered(took));
+            }
+            limit.limit()
+        };
+        (0..count).map(wave).collect()
+    }
+
+    #[test]
+    fn the_limit_settles_where_responses_are_in_time() {
+        let base = Duration::from_millis(10);
+        let limit = ConcurrencyLimit::adaptive(4..=10_000, base * 2);
+        let limits = waves(&limit, 50, base, 200);
+        // 100 at once take 20 ms. A wave in time raises it by its size at most, and one that is late lowers it by a tenth.
+        let (least, most) = (limits[20..].iter().min(), limits[20..].iter().max());
+        assert!(least >= Some(&81) && most <= Some(&202), "{limits:?}");
+    }
+
     proptest! {
         #[test]
-        fn an_adaptive_limit_stays_within_its_range(steps in prop::collection::vec((any::<bool>(), 0_u64..60), 0..200)) {
-            let adaptive = Adaptive { min: 3, max: 40, target: Duration::ZERO };
+        fn a_wave_of_late_responses_lowers_the_limit_once(
+            begun in 1_usize..200,
+            waves in prop::collection::vec(prop::collection::vec(any::<bool>(), 200), 1..6),
+        ) {
+            let target = Duration::from_millis(100);
+            let limit = ConcurrencyLimit::adaptive(1..=1000, target);
+            limit.limit.store(500, Ordering::Relaxed);
+            for wave in waves {
+                let before = limit.limit();
+                let permits: Vec<_> = (0..begun).filter_map(|_| ask(&limit).ok()).collect();
+                let late = wave[..permits.len()].iter().position(|late| *late);
+                for (permit, late) in permits.into_iter().zip(wave) {
+                    limit.release(permit, &answered(if late { target * 2 } else { target }));
+                }
+                // Fewer than half of the limit raise nothing, and what comes after the first that is late says nothing.
+                match late {
+                    Some(_) if begun * 2 < before => prop_assert_eq!(limit.limit(), before - before.div_ceil(10)),
+                    Some(_) => prop_assert!(limit.limit() >= before - before.div_ceil(10)),
+                    None => prop_assert!(limit.limit() >= before),
+                }
+            }
+        }
+
+        #[test]
+        fn a_client_that_sends_slowly_lowers_no_limit(waits in prop::collection::vec((0_u64..10_000, 0_u64..=100, any::<bool>()), 0..100)) {
+            let target = Duration::from_millis(100);
+            let limit = ConcurrencyLimit::adaptive(1..=1000, target);
+            limit.limit.store(500, Ordering::Relaxed);
+            for (waited, own, answers) in waits {
+                let (awaited, own) = (Duration::from_millis(waited), Duration::from_millis(own));
+                let completion = if answers { answered(awaited + own) } else { Completion::new(Outcome::ClientCancel, awaited + own) };
+                let permit = ask(&limit).expect("it is admitted");
+                limit.release(permit, &Completion { awaited, ..completion });
+                prop_assert_eq!(limit.limit(), 500);
+            }
+        }
+
+        #[test]
+        fn a_token_bears_both_of_its_numbers(in_flight in any::<u32>(), cuts in any::<u32>()) {
+            let ticket = Ticket { in_flight, cuts };
+            prop_assert_eq!(Ticket::of(ticket.token()), ticket);
+        }
+
+        #[test]
+        fn an_adaptive_limit_stays_within_its_range(steps in prop::collection::vec((any::<bool>(), 0_u32..60), 0..200)) {
+            let adaptive = Adaptive { min: 3, max: 40, target: Duration::ZERO, cuts: AtomicU32::new(0) };
             let mut limit = 3;
             for (late, in_flight) in steps {
                 let next = adaptive.next(limit, in_flight, late);

@@ -29,4 +29,5 @@ mod support;
 mod tls;
 mod untracked;
 mod upgrade;
+mod uploads;
 mod w3c;
