@@ -30,8 +30,10 @@ pub struct AccessLog {
 const RANDOM_BITS: u32 = 56;
 
 impl AccessLog {
-    /// Logs failed requests, and those that took a second or more. What is refused for load or rate, or as
-    /// HTTP does not allow it, is not among the failed ones: it comes in floods, which the metrics show.
+    /// Logs failed requests, and those that took a second or more. What is refused for load or rate, or for what the
+    /// client alone is the cause of, is not among the failed ones: it comes in floods, which the metrics show. Such are
+    /// requests that HTTP does not allow, that have no time left when they come, and whose bodies are too large or not
+    /// sent in time.
     pub const fn new() -> Self {
         Self {
             threshold: 0,
@@ -72,16 +74,25 @@ impl AccessLog {
         self.off
     }
 
-    pub(crate) fn wants(self, context: &Context, outcome: Outcome, status: u16, took: Duration) -> bool {
+    /// Says whether a request gets a line that ended like this; `expired` if its deadline was over when it came.
+    pub(crate) fn wants(
+        self,
+        context: &Context,
+        (outcome, status, expired): (Outcome, u16, bool),
+        took: Duration,
+    ) -> bool {
+        use Outcome::{BadRequest, Deadline, NotImplemented, Ok, RateLimited, Shed, Timeout, TooLarge};
         let random = context
             .trace_id()
             .map_or(0, |id| id.get() & ((1 << RANDOM_BITS) - 1));
         // What is refused comes in floods, some of it before any limit is asked: a share is enough to know.
-        let refused = matches!(
-            outcome,
-            Outcome::Shed | Outcome::RateLimited | Outcome::BadRequest | Outcome::NotImplemented
-        );
-        let failed = !refused && (outcome != Outcome::Ok || status >= 500);
+        // A deadline that passed while the handler ran is not: the service was too slow for it.
+        let refused = match outcome {
+            Shed | RateLimited | BadRequest | NotImplemented | TooLarge | Timeout => true,
+            Deadline => expired,
+            _ => false,
+        };
+        let failed = !refused && (outcome != Ok || status >= 500);
         failed || took >= self.slow || random < u128::from(self.threshold)
     }
 }
@@ -105,27 +116,36 @@ mod tests {
         };
         let fast = Duration::from_millis(1);
         let log = AccessLog::new();
-        assert!(!log.wants(&context(1), Outcome::Ok, 404, fast));
-        assert!(log.wants(&context(1), Outcome::Ok, 500, fast));
-        for (refused, status) in [
-            (Outcome::Shed, 503),
-            (Outcome::RateLimited, 429),
-            (Outcome::BadRequest, 400),
-            (Outcome::NotImplemented, 501),
+        assert!(!log.wants(&context(1), (Outcome::Ok, 404, false), fast));
+        assert!(log.wants(&context(1), (Outcome::Ok, 500, false), fast));
+        for (refused, status, expired) in [
+            (Outcome::Shed, 503, false),
+            (Outcome::RateLimited, 429, false),
+            (Outcome::BadRequest, 400, false),
+            (Outcome::NotImplemented, 501, false),
+            (Outcome::TooLarge, 413, false),
+            (Outcome::Timeout, 408, false),
+            (Outcome::Deadline, 504, true),
         ] {
-            assert!(!log.wants(&context(1), refused, status, fast));
-            assert!(log.ratio(1.0).wants(&context(1), refused, status, fast));
+            assert!(!log.wants(&context(1), (refused, status, expired), fast));
+            assert!(
+                log.ratio(1.0)
+                    .wants(&context(1), (refused, status, expired), fast)
+            );
         }
-        assert!(log.wants(&context(1), Outcome::ClientCancel, 499, fast));
-        assert!(log.wants(&context(1), Outcome::Ok, 200, Duration::from_secs(1)));
+        let slow = Duration::from_secs(1);
+        assert!(log.wants(&context(1), (Outcome::Timeout, 408, false), slow));
+        assert!(log.wants(&context(1), (Outcome::Deadline, 504, false), fast));
+        assert!(log.wants(&context(1), (Outcome::ClientCancel, 499, false), fast));
+        assert!(log.wants(&context(1), (Outcome::Ok, 200, false), Duration::from_secs(1)));
 
         let half = log.ratio(0.5);
         let low = context(1 << 55 | 1);
-        assert!(half.wants(&context((1 << 55) - 1), Outcome::Ok, 200, fast));
-        assert!(!half.wants(&low, Outcome::Ok, 200, fast));
+        assert!(half.wants(&context((1 << 55) - 1), (Outcome::Ok, 200, false), fast));
+        assert!(!half.wants(&low, (Outcome::Ok, 200, false), fast));
         assert!(
             log.ratio(7.0)
-                .wants(&context((1 << 56) - 1), Outcome::Ok, 200, fast)
+                .wants(&context((1 << 56) - 1), (Outcome::Ok, 200, false), fast)
         );
     }
 }

@@ -49,6 +49,8 @@ struct Logged {
     target: Option<PathAndQuery>,
     version: Version,
     answered: Option<Instant>,
+    /// It came too late for anything to run.
+    expired: bool,
 }
 
 impl Exchange {
@@ -80,6 +82,7 @@ impl Exchange {
                 target: request.uri().path_and_query().cloned(),
                 version: request.version(),
                 answered: None,
+                expired: false,
             }),
             permits: Permits::default(),
             upload: None,
@@ -149,7 +152,17 @@ impl Exchange {
     pub(crate) fn limit(&mut self, limit: Duration) -> bool {
         let deadline = self.conn.deadline(self.begun, limit);
         self.span.set_deadline(Some(deadline));
+        if limit.is_zero() {
+            self.expire();
+        }
         !limit.is_zero()
+    }
+
+    #[cold]
+    fn expire(&mut self) {
+        if let Some(logged) = &mut self.logged {
+            logged.expired = true;
+        }
     }
 
     /// Takes note of the head of the response, which bears the request's id. It is what the deadline was about: the body
@@ -241,7 +254,8 @@ impl Exchange {
             self.conn.remember(name, nanos, self.bytes_out);
         }
         if let Some(logged) = self.logged.take()
-            && shared.access.wants(&self.span.context(), outcome, status, took)
+            && let ended = (outcome, status, logged.expired)
+            && shared.access.wants(&self.span.context(), ended, took)
         {
             self.log(&logged, outcome, status, took);
         }

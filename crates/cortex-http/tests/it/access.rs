@@ -12,7 +12,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::{Shop, get_from, read_to_end};
+use crate::support::{Shop, get_from, read_to_end, read_until};
 
 /// Collects the JSON lines that this thread logs.
 fn logged() -> (Recorder, DefaultGuard) {
@@ -182,5 +182,53 @@ async fn a_flood_of_refusals_is_logged_by_its_share() {
         lines_of(&lines, "cortex_http::access").is_empty(),
         "{}",
         lines.text()
+    );
+}
+
+#[tokio::test]
+async fn what_the_client_alone_causes_is_logged_by_its_share() {
+    let of = async |log: AccessLog| {
+        let (lines, _guard) = logged();
+        let limits = Limits::new().body_bytes(16);
+        let shop = Shop::with(limits, |server| server.access_log(log)).await;
+        for asked in [
+            "GET / HTTP/1.1\r\nhost: a\r\nx-request-timeout-ms: 0\r\nconnection: close\r\n\r\n",
+            "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 17\r\n\r\n",
+            "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n11\r\n0123456789abcdefg\r\n",
+            // Its body does not come in the time that it gives itself.
+            "POST /echo HTTP/1.1\r\nhost: a\r\nx-request-timeout-ms: 1\r\ncontent-length: 1\r\n\r\n",
+            // The service was too slow for this one, whoever thought it up.
+            "GET /stuck HTTP/1.1\r\nhost: a\r\nx-request-timeout-ms: 1\r\n\r\n",
+        ] {
+            let mut socket = shop.connect().await;
+            socket.write_all(asked.as_bytes()).await.expect("it is sent");
+            read_until(&mut socket, "}").await;
+        }
+        shop.close().await;
+        let field = |line: &serde_json::Value, name: &str| {
+            let value = if line[name].is_null() {
+                &line["fields"][name]
+            } else {
+                &line[name]
+            };
+            value.as_str().unwrap_or_default().to_owned()
+        };
+        let lines = lines_of(&lines, "cortex_http::access");
+        let lines = lines
+            .iter()
+            .map(|line| format!("{} {}", field(line, "path"), field(line, "outcome")));
+        lines.collect::<Vec<_>>()
+    };
+    let log = AccessLog::new().slow(Duration::from_hours(1));
+    assert_eq!(of(log).await, ["/stuck deadline"]);
+    assert_eq!(
+        of(log.ratio(1.0)).await,
+        [
+            "/ deadline",
+            "/echo too_large",
+            "/echo too_large",
+            "/echo timeout",
+            "/stuck deadline"
+        ]
     );
 }
