@@ -2,6 +2,7 @@ use std::convert::Infallible;
 use std::fmt;
 
 use axum::extract::FromRequestParts;
+use http::Request;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
@@ -26,7 +27,13 @@ use crate::present::is_present;
 pub struct RequestIds {
     header: HeaderName,
     mode: Mode,
+    /// There is nothing to do but to send back ids in the usual header, as for most services.
+    is_plain: bool,
 }
+
+/// The header of a request's id, left for [`RequestId`] where it is not the usual one.
+#[derive(Clone)]
+struct Renamed(HeaderName);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -56,31 +63,45 @@ impl RequestIds {
     }
 
     const fn of(mode: Mode) -> Self {
-        Self { header: HEADER, mode }
+        Self {
+            header: HEADER,
+            mode,
+            is_plain: matches!(mode, Mode::Given),
+        }
     }
 
-    /// Takes this header instead of `x-request-id`.
+    /// Takes this header instead of `x-request-id`. So does [`RequestId`], for which it costs each request an allocation.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
+        self.is_plain = self.mode == Mode::Given && name == HEADER;
         self.header = name;
         self
     }
 
     /// Returns the id of a request, and names it if it is to have one.
     #[inline]
-    pub(crate) fn name(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {
-        if self.mode == Mode::Off {
+    pub(crate) fn name<B>(&self, request: &mut Request<B>) -> Option<HeaderValue> {
+        if self.is_plain {
+            return self.find(request.headers());
+        }
+        if self.header != HEADER {
+            request.extensions_mut().insert(Renamed(self.header.clone()));
+        }
+        match self.mode {
+            Mode::Off => None,
+            Mode::Given => self.find(request.headers()),
+            Mode::Made => self
+                .find(request.headers())
+                .or_else(|| Some(self.make(request.headers_mut()))),
+        }
+    }
+
+    #[inline]
+    fn find(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        if !is_present(headers, &self.header) {
             return None;
         }
-        let given = if is_present(headers, &self.header) {
-            headers.get(&self.header).filter(|id| is_valid(id)).cloned()
-        } else {
-            None
-        };
-        if given.is_some() || self.mode == Mode::Given {
-            return given;
-        }
-        Some(self.make(headers))
+        headers.get(&self.header).filter(|id| is_valid(id)).cloned()
     }
 
     #[cold]
@@ -110,7 +131,8 @@ fn is_valid(id: &HeaderValue) -> bool {
     (1..=LONGEST).contains(&id.len()) && id.iter().all(is_plain)
 }
 
-/// The id of a request, for handlers: what stands in `x-request-id`, if that is one; see [`RequestIds`].
+/// The id of a request, for handlers: what stands in `x-request-id`, or in the [header](RequestIds::header) that the service
+/// takes instead, if that is one; see [`RequestIds`].
 ///
 /// # Examples
 ///
@@ -132,7 +154,9 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let id = parts.headers.get(HEADER).filter(|id| is_valid(id));
+        let renamed = parts.extensions.get::<Renamed>();
+        let header = renamed.map_or(HEADER, |Renamed(name)| name.clone());
+        let id = parts.headers.get(header).filter(|id| is_valid(id));
         Ok(Self(id.and_then(|id| id.to_str().ok()).map(String::from)))
     }
 }
@@ -148,29 +172,30 @@ impl fmt::Display for RequestId {
 mod tests {
     use super::*;
 
-    fn headers(id: &str) -> HeaderMap {
-        HeaderMap::from_iter([(HEADER, id.parse().unwrap())])
+    fn request(id: &str) -> Request<()> {
+        let request = Request::builder().header(HEADER, id);
+        request.body(()).expect("a request")
     }
 
     #[test]
     fn what_is_no_id_counts_as_none() {
         let long = "x".repeat(LONGEST + 1);
         for id in ["", "a b", "a\"b", "a,b", "<b>", &long] {
-            assert_eq!(RequestIds::given().name(&mut headers(id)), None, "{id}");
+            assert_eq!(RequestIds::given().name(&mut request(id)), None, "{id}");
         }
         for id in ["7", "01J9-z.~_", "Root=1-67891233-abc+/:@", &long[1..]] {
-            assert_eq!(RequestIds::made().name(&mut headers(id)).unwrap(), id);
+            assert_eq!(RequestIds::made().name(&mut request(id)).unwrap(), id);
         }
-        assert_eq!(RequestIds::off().name(&mut headers("7")), None);
+        assert_eq!(RequestIds::off().name(&mut request("7")), None);
     }
 
     #[test]
     fn one_is_made_where_there_is_none_and_replaces_what_is_not_valid() {
-        let mut hostile = headers("a b");
+        let mut hostile = request("a b");
         let one = RequestIds::made().name(&mut hostile).unwrap();
-        let other = RequestIds::made().name(&mut HeaderMap::new()).unwrap();
+        let other = RequestIds::made().name(&mut Request::new(())).unwrap();
         assert!(one.len() == 32 && one != other);
-        assert_eq!(hostile[HEADER], one);
+        assert_eq!(hostile.headers()[HEADER], one);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Exchange {
             bytes_out: 0,
             route,
             method: method_index(request.method()),
-            request_id: shared.request_ids.name(request.headers_mut()),
+            request_id: shared.request_ids.name(request),
             logged: logged.then(|| Logged {
                 target: request.uri().path_and_query().cloned(),
                 version: request.version(),

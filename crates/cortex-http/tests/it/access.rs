@@ -6,13 +6,14 @@ use axum::routing::get;
 use cortex_http::{AccessLog, ConcurrencyLimit, Limits, RequestId, RequestIds, Routes, Server};
 use cortex_testkit::Recorder;
 use cortex_trace::{SampleParams, Sampler, SamplingIntent, Tracer};
+use http::HeaderName;
 use tokio::io::AsyncWriteExt;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::{Shop, get_from, read_to_end, read_until};
+use crate::support::{Gates, Shop, get_from, read_to_end, read_until};
 
 /// Collects the JSON lines that this thread logs.
 fn logged() -> (Recorder, DefaultGuard) {
@@ -134,6 +135,31 @@ async fn an_id_is_made_where_it_is_asked_for_and_the_handler_sees_it() {
         seen.len() == 32 && sent.as_deref() == Some(&*seen),
         "{sent:?} {seen}"
     );
+}
+
+#[tokio::test]
+async fn handlers_see_the_id_of_the_header_that_the_service_takes() {
+    let of = async |ids: RequestIds, header: &str| {
+        let routes = Routes::new().route("/", get(async |id: RequestId| id.to_string()));
+        let gates = Gates::default();
+        let shop = Shop::with_routes(routes, gates, |server| server.request_ids(ids)).await;
+        let asked = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{header}\r\n");
+        let answer = shop.exchange(asked).await;
+        shop.close().await;
+        answer.split_once("\r\n\r\n").expect("an answer").1.to_owned()
+    };
+    let renamed = |ids: RequestIds| ids.header(HeaderName::from_static("x-correlation-id"));
+    let (ours, usual) = ("x-correlation-id: 7\r\n", "x-request-id: 8\r\n");
+    for ids in [RequestIds::given(), RequestIds::off(), RequestIds::made()] {
+        assert_eq!(of(ids.clone(), usual).await, "8");
+        assert_eq!(
+            of(renamed(ids.clone()), &format!("{usual}{ours}")).await,
+            "7",
+            "{ids:?}"
+        );
+    }
+    assert_eq!(of(renamed(RequestIds::given()), usual).await, "-");
+    assert_eq!(of(renamed(RequestIds::made()), usual).await.len(), 32);
 }
 
 /// A sampler with a bug.

@@ -133,19 +133,22 @@ impl Shop {
 
     /// Opens one with routes of a test's own.
     pub(crate) async fn of(routes: Routes, gates: Gates, limits: Limits) -> Self {
-        let registry = Registry::default();
-        let server = Server::new(routes).metrics(&registry).limits(limits);
-        Self {
-            running: server.start("127.0.0.1:0").await.unwrap(),
-            registry,
-            gates,
-        }
+        Self::with_routes(routes, gates, |server| server.limits(limits)).await
     }
 
     pub(crate) async fn with(limits: Limits, change: impl FnOnce(Server) -> Server) -> Self {
-        let (registry, gates) = (Registry::default(), Gates::default());
-        let server = Server::new(routes(&gates)).metrics(&registry).limits(limits);
-        let running = change(server).start("127.0.0.1:0").await.unwrap();
+        let gates = Gates::default();
+        Self::with_routes(routes(&gates), gates, |server| change(server.limits(limits))).await
+    }
+
+    pub(crate) async fn with_routes(
+        routes: Routes,
+        gates: Gates,
+        change: impl FnOnce(Server) -> Server,
+    ) -> Self {
+        let registry = Registry::default();
+        let server = change(Server::new(routes).metrics(&registry));
+        let running = server.start("127.0.0.1:0").await.unwrap();
         Self {
             running,
             registry,
