@@ -19,6 +19,7 @@ mod outcome;
 mod present;
 mod problem;
 mod report;
+mod request_histogram;
 mod request_id;
 mod routes;
 mod running;

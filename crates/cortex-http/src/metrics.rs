@@ -1,4 +1,3 @@
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cortex_core::Context;
@@ -7,16 +6,8 @@ use cortex_metrics::{
 };
 
 use crate::outcome::Outcome;
+use crate::request_histogram::RequestHistogram;
 use crate::table::RouteTable;
-
-labels! {
-    #[expect(clippy::struct_field_names, reason = "the label names of the semantic conventions")]
-    struct RequestLabels {
-        http_request_method: &'static str,
-        http_route: Arc<str>,
-        http_response_status_code: u16,
-    }
-}
 
 labels! {
     struct OutcomeLabels { outcome: &'static str }
@@ -27,18 +18,12 @@ labels! {
 }
 
 /// The methods with a label of their own (RFC 9110, RFC 5789, QUERY); the rest is `_OTHER`, as OpenTelemetry has it.
-const METHODS: [&str; 11] = [
+pub(crate) const METHODS: [&str; 11] = [
     "_OTHER", "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY",
 ];
 
 /// The index of CONNECT.
 pub(crate) const METHOD_CONNECT: u8 = 8;
-
-/// The status codes with a cell of their own; others go through the family's map.
-const STATUSES: [u16; 29] = [
-    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 412,
-    413, 422, 429, 499, 500, 502, 503, 504,
-];
 
 /// Returns the index of a method in [`METHODS`].
 #[inline]
@@ -64,27 +49,22 @@ pub(crate) struct HttpMetrics {
     pub(crate) active: LevelGauge,
     pub(crate) connections: LevelGauge,
     pub(crate) accepted: Counter,
-    duration: Family<RequestLabels, Histogram>,
-    /// A handle per (route, method, status), made on first use: a request hashes no label.
-    cells: Box<[OnceLock<Histogram>]>,
+    duration: RequestHistogram,
     outcomes: [Counter; Outcome::ALL.len()],
     connection_errors: Family<KindLabels, Counter>,
 }
 
 impl HttpMetrics {
-    pub(crate) fn register(registry: &Registry, table: &RouteTable) -> Result<Self, RegisterError> {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, RegisterError> {
         let buckets = Buckets::http_seconds();
         // Native buckets too: who can read them needs no choice of bounds.
         let duration = Histogram::builder(&buckets).with_native(NativeBuckets::default());
-        let duration = Family::new(move || duration.clone().build());
+        let duration = RequestHistogram::new(move || duration.clone().build());
         let outcomes = Family::new(Counter::default);
         let this = Self {
             active: LevelGauge::non_negative(),
             connections: LevelGauge::non_negative(),
             accepted: Counter::default(),
-            cells: (0..table.len() * METHODS.len() * STATUSES.len())
-                .map(|_| OnceLock::new())
-                .collect(),
             outcomes: Outcome::ALL.map(|outcome| {
                 outcomes.handle(&OutcomeLabels {
                     outcome: outcome.as_str(),
@@ -93,12 +73,9 @@ impl HttpMetrics {
             connection_errors: Family::new(Counter::default),
             duration,
         };
-        registry.register_with_unit(
-            "http_server_request_duration_seconds",
-            "Time from the head of a request to the end of its response",
-            "seconds",
-            this.duration.clone(),
-        )?;
+        let name = "http_server_request_duration_seconds";
+        let help = "Time from the head of a request to the end of its response";
+        this.duration.register(registry, (name, help, "seconds"))?;
         registry.register(
             "http_server_active_requests",
             "Requests under way",
@@ -128,30 +105,8 @@ impl HttpMetrics {
     }
 
     /// Counts a request of this context.
-    pub(crate) fn record(
-        &self,
-        context: &Context,
-        table: &RouteTable,
-        (route, method, status): (u16, u8, u16),
-        took: Duration,
-    ) {
-        let labels = || RequestLabels {
-            http_request_method: method_name(method),
-            http_route: Arc::clone(table.label(route)),
-            http_response_status_code: status,
-        };
-        match STATUSES.binary_search(&status) {
-            Ok(index) => {
-                let cell =
-                    (usize::from(route) * METHODS.len() + usize::from(method)) * STATUSES.len() + index;
-                self.cells[cell]
-                    .get_or_init(|| self.duration.handle(&labels()))
-                    .observe_in(context, took.as_secs_f64());
-            }
-            Err(_) => self.duration.with(&labels(), |histogram| {
-                histogram.observe_in(context, took.as_secs_f64());
-            }),
-        }
+    pub(crate) fn record(&self, context: &Context, table: &RouteTable, key: (u16, u8, u16), took: Duration) {
+        self.duration.observe(context, table, key, took.as_secs_f64());
     }
 
     pub(crate) fn ended(&self, outcome: Outcome) {
@@ -168,31 +123,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statuses_are_sorted_for_the_search_and_outcomes_index_their_counters() {
+    fn outcomes_index_their_counters() {
         assert_eq!(method_name(METHOD_CONNECT), "CONNECT");
-        assert!(STATUSES.is_sorted());
         for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, index);
         }
-    }
-
-    #[test]
-    fn common_and_rare_codes_land_in_their_series() {
-        let (registry, table) = (Registry::default(), RouteTable::new([("/a", "/a")]));
-        let metrics = HttpMetrics::register(&registry, &table).unwrap();
-        let took = Duration::from_millis(3);
-        let context = Context::new();
-        for _ in 0..2 {
-            metrics.record(&context, &table, (1, method_index(&http::Method::GET), 200), took);
-        }
-        let brew = method_index(&http::Method::from_bytes(b"BREW").unwrap());
-        metrics.record(&context, &table, (0, brew, 418), took);
-        let text = registry.to_text();
-        let count = "http_server_request_duration_seconds_count";
-        let known = r#"{http_request_method="GET",http_route="/a",http_response_status_code="200"} 2"#;
-        let rare =
-            r#"{http_request_method="_OTHER",http_route="unmatched",http_response_status_code="418"} 1"#;
-        assert!(text.contains(&format!("{count}{known}")), "{text}");
-        assert!(text.contains(&format!("{count}{rare}")), "{text}");
     }
 }

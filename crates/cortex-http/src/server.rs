@@ -552,7 +552,7 @@ impl Server {
         shared.linger = self.lifecycle.linger;
         shared.end_event_streams = self.lifecycle.end_event_streams;
         if let Some(registry) = &self.registry {
-            let metrics = HttpMetrics::register(registry, &shared.table);
+            let metrics = HttpMetrics::register(registry);
             shared.metrics = Some(metrics.map_err(|error| taken(&error))?);
         }
         let shared = Arc::new(shared);

@@ -101,3 +101,27 @@ fn a_request_that_is_not_sampled_allocates_what_the_router_does() {
         assert_eq!(ours, expected, "{path} {headers:?}");
     }
 }
+
+#[test]
+fn the_metrics_of_a_thousand_routes_cost_no_memory_before_there_are_requests() {
+    let service = |metrics: bool, count: usize| {
+        let routes = (0..count).fold(Routes::new(), |routes, index| {
+            routes.route(&format!("/route/{index}"), get(async || "hello"))
+        });
+        let server = Server::new(routes);
+        let registry = Registry::default();
+        let (service, usage) = ALLOCATOR.measure(|| {
+            let server = if metrics {
+                server.metrics(&registry)
+            } else {
+                server
+            };
+            server.service().unwrap()
+        });
+        drop(service);
+        usage.retained()
+    };
+    let cost = |count| service(true, count) - service(false, count);
+    let (few, many) = (cost(1), cost(1_000));
+    assert!(many - few < 4_096, "{few} bytes with a route, {many} with 1,000");
+}
