@@ -41,8 +41,8 @@ pub use self::admin::{
 pub use self::client::pooled::Client;
 pub use self::error::{Error, ErrorKind};
 pub use self::guard::{
-    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, LoadShed, Permit,
-    RateLimit, Refused, SecurityHeaders,
+    Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, LoadShed,
+    Occupancy, Permit, RateLimit, Refused, SecurityHeaders,
 };
 pub use self::health_metrics::HealthMetrics;
 pub use self::lifecycle::{Closing, Lifecycle, StepResult, Subsystem};

@@ -118,6 +118,11 @@ impl Server {
     /// [tracer](Self::tracer)'s spans, by exporter: `otel_sdk_processor_span_queue_size`, `_queue_capacity` and
     /// `_processed`, `otel_sdk_exporter_span_inflight` and `_exported`, where `error_type` says why spans were lost;
     /// and `cortex_trace_untracked_spans` counts those of the `tracing` crate for which there was no room.
+    ///
+    /// Each [admission](Self::admission) has its `cortex_admission_refused`, and one that counts what is under way
+    /// `cortex_admission_in_flight` and `cortex_admission_limit`. The label `admission` is the
+    /// [name](Self::named_admission) of it, or that of its stage: `load_shed`, `rate_limit`, `concurrency`. Those of the
+    /// same name are numbered in the order in which they are asked, `rate_limit_2`.
     pub fn metrics(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.clone());
         self
@@ -193,6 +198,13 @@ impl Server {
     /// calls. Default: none.
     pub fn admission(mut self, admission: impl Admission) -> Self {
         self.guards.add(admission);
+        self
+    }
+
+    /// Adds an [admission](Self::admission) that has this name in the [metrics](Self::metrics): for one that stands beside
+    /// others of its kind.
+    pub fn named_admission(mut self, name: impl Into<Cow<'static, str>>, admission: impl Admission) -> Self {
+        self.guards.add_named(name.into(), admission);
         self
     }
 
@@ -561,6 +573,7 @@ impl Server {
             registry.register_collector(move |out: &mut Samples<'_>| {
                 if let Some(shared) = shared.upgrade() {
                     collect_spans(&shared.tracer, out);
+                    shared.guards.collect(out);
                 }
             });
         }

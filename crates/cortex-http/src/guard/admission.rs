@@ -68,6 +68,12 @@ pub trait Admission: Send + Sync + 'static {
     fn stage(&self) -> AdmissionStage {
         AdmissionStage::Concurrency
     }
+
+    /// Says how full it is, for the [metrics](crate::Server::metrics); by default nothing, as of one that does not count
+    /// what is under way. Called at each scrape; must not block.
+    fn occupancy(&self) -> Option<Occupancy> {
+        None
+    }
 }
 
 impl<T: Admission + ?Sized> Admission for Arc<T> {
@@ -81,6 +87,10 @@ impl<T: Admission + ?Sized> Admission for Arc<T> {
 
     fn stage(&self) -> AdmissionStage {
         (**self).stage()
+    }
+
+    fn occupancy(&self) -> Option<Occupancy> {
+        (**self).occupancy()
     }
 }
 
@@ -104,6 +114,42 @@ pub enum AdmissionStage {
     RateLimit,
     /// Too much is under way at once.
     Concurrency,
+}
+
+impl AdmissionStage {
+    /// Returns the name that an admission of this stage has in the metrics, unless it is given another.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::LoadShed => "load_shed",
+            Self::RateLimit => "rate_limit",
+            Self::Concurrency => "concurrency",
+        }
+    }
+}
+
+/// How many requests an [`Admission`] has let in that are still under way, and how many it would.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_http::{Admission, ConcurrencyLimit, Occupancy};
+///
+/// assert_eq!(ConcurrencyLimit::fixed(8).occupancy(), Some(Occupancy::new(0, 8)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Occupancy {
+    /// How many are under way.
+    pub in_flight: usize,
+    /// How many may be.
+    pub limit: usize,
+}
+
+impl Occupancy {
+    /// Makes one of both numbers.
+    pub const fn new(in_flight: usize, limit: usize) -> Self {
+        Self { in_flight, limit }
+    }
 }
 
 /// A request's leave to run, which goes back to its [`Admission`] if that wants it back.

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{Admission, AdmissionRequest, Completion, Permit, Refused};
+use super::{Admission, AdmissionRequest, Completion, Occupancy, Permit, Refused};
 use crate::admin::{ControlState, Controllable};
 use crate::outcome::Outcome;
 
@@ -147,6 +147,10 @@ impl Admission for ConcurrencyLimit {
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
             }
         }
+    }
+
+    fn occupancy(&self) -> Option<Occupancy> {
+        Some(Occupancy::new(self.in_flight(), self.limit()))
     }
 }
 

@@ -17,7 +17,7 @@ mod refused;
 mod same_origin;
 mod security_headers;
 
-pub use self::admission::{Admission, AdmissionRequest, AdmissionStage, Completion, Permit};
+pub use self::admission::{Admission, AdmissionRequest, AdmissionStage, Completion, Occupancy, Permit};
 pub use self::concurrency::ConcurrencyLimit;
 #[cfg(feature = "cors")]
 pub(crate) use self::cross_origin::{CrossOrigin, Verdict};

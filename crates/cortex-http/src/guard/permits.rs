@@ -48,7 +48,7 @@ impl Permits {
             completion.awaited = awaited;
         }
         for (index, permit) in self.first.take().into_iter().chain(self.more.drain(..)) {
-            let released = || guards.admissions()[index].release(permit, &completion);
+            let released = || guards.release(index, permit, &completion);
             if let Err(payload) = catch_unwind(AssertUnwindSafe(released)) {
                 panicked(&*payload);
             }

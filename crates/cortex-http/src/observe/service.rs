@@ -185,7 +185,7 @@ fn guard<B>(exchange: &mut Exchange, request: &Request<B>, has_body: bool) -> Re
     {
         return Err(Refused::of(Outcome::Deadline));
     }
-    if !exchange.conn().shared.guards.admissions().is_empty() {
+    if !exchange.conn().shared.guards.admit_all() {
         admit(exchange, request)?;
     }
     if has_body && declared_length(request.headers()) > exchange.conn().shared.limits.body_bytes {

@@ -483,6 +483,60 @@ async fn a_client_that_asks_too_often_is_answered_429_and_others_are_served() {
 }
 
 #[tokio::test]
+async fn the_metrics_tell_how_full_admissions_are_and_which_refused() {
+    let limit = Arc::new(ConcurrencyLimit::fixed(1));
+    let rate = |count| RateLimit::new(count, Duration::from_hours(1));
+    let shop = Shop::with(Limits::new(), |server| {
+        server
+            .admission(Arc::clone(&limit))
+            .named_admission("everybody", rate(4).by_key(|_| Some(())))
+            .admission(rate(3))
+            .admission(rate(100))
+            .admission(LoadShed::new(&Handle::current(), Duration::from_hours(1)))
+    })
+    .await;
+    let mut socket = shop.connect().await;
+    socket.write_all(request("/stuck").as_bytes()).await.unwrap();
+    shop.gates.entered.notified().await;
+    let refused = |name: &str| format!(r#"cortex_admission_refused_total{{admission="{name}"}}"#);
+    let occupied = |what: &str| format!(r#"cortex_admission_{what}{{admission="concurrency"}}"#);
+    assert_eq!(
+        (
+            shop.metric(&occupied("in_flight")),
+            shop.metric(&occupied("limit"))
+        ),
+        (1.0, 1.0)
+    );
+    for status in ["503", "503", "429", "429", "429"] {
+        let answer = shop.get("/").await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    for (name, count) in [
+        ("concurrency", 2.0),
+        ("rate_limit", 1.0),
+        ("rate_limit_2", 0.0),
+        ("everybody", 2.0),
+        ("load_shed", 0.0),
+    ] {
+        assert!(shop.registry.to_text().contains(&refused(name)), "{name}");
+        assert_eq!(
+            shop.metric(&refused(name)).to_string(),
+            count.to_string(),
+            "{name}"
+        );
+    }
+    shop.gates.release.notify_one();
+    read_until(&mut socket, "released").await;
+    until("the place is free", || {
+        shop.metric(&occupied("in_flight")).abs() < 0.5
+    })
+    .await;
+    let text = shop.registry.to_text();
+    assert_eq!(text.matches("cortex_admission_in_flight{").count(), 1, "{text}");
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn a_key_that_panics_is_a_500_and_a_client_without_one_is_not_limited() {
     let limit = RateLimit::new(1, Duration::from_hours(1)).by_key(|request| {
         assert!(request.route() != "/big", "seeded");
