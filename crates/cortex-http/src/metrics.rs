@@ -50,18 +50,57 @@ pub(crate) struct HttpMetrics {
     pub(crate) connections: LevelGauge,
     pub(crate) accepted: Counter,
     duration: RequestHistogram,
+    pub(crate) sizes: Option<BodySizes>,
     outcomes: [Counter; Outcome::ALL.len()],
     connection_errors: Family<KindLabels, Counter>,
 }
 
-impl HttpMetrics {
-    pub(crate) fn register(registry: &Registry) -> Result<Self, RegisterError> {
-        let buckets = Buckets::http_seconds();
-        // Native buckets too: who can read them needs no choice of bounds.
-        let duration = Histogram::builder(&buckets).with_native(NativeBuckets::default());
-        let duration = RequestHistogram::new(move || duration.clone().build());
-        let outcomes = Family::new(Counter::default);
+/// How many bytes the bodies of requests and responses have, for those who want to know.
+#[derive(Debug)]
+pub(crate) struct BodySizes {
+    requests: RequestHistogram,
+    responses: RequestHistogram,
+}
+
+/// A histogram with these buckets. Native ones too: who can read them needs no choice of bounds.
+fn histogram(buckets: &Buckets) -> RequestHistogram {
+    let histogram = Histogram::builder(buckets).with_native(NativeBuckets::default());
+    RequestHistogram::new(move || histogram.clone().build())
+}
+
+impl BodySizes {
+    fn register(registry: &Registry, bytes: &Buckets) -> Result<Self, RegisterError> {
         let this = Self {
+            requests: histogram(bytes),
+            responses: histogram(bytes),
+        };
+        let name = "http_server_request_body_size_bytes";
+        let help = "Bytes that were read of the bodies of requests";
+        this.requests.register(registry, (name, help, "bytes"))?;
+        let name = "http_server_response_body_size_bytes";
+        let help = "Bytes that were handed over of the bodies of responses, as compressed";
+        this.responses.register(registry, (name, help, "bytes"))?;
+        Ok(this)
+    }
+
+    #[inline(never)] // few ask for it
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+    pub(crate) fn record(
+        &self,
+        context: &Context,
+        table: &RouteTable,
+        key: (u16, u8, u16),
+        (received, sent): (u64, u64),
+    ) {
+        self.requests.observe(context, table, key, received as f64);
+        self.responses.observe(context, table, key, sent as f64);
+    }
+}
+
+impl HttpMetrics {
+    pub(crate) fn register(registry: &Registry, sizes: Option<&Buckets>) -> Result<Self, RegisterError> {
+        let outcomes = Family::new(Counter::default);
+        let mut this = Self {
             active: LevelGauge::non_negative(),
             connections: LevelGauge::non_negative(),
             accepted: Counter::default(),
@@ -71,7 +110,8 @@ impl HttpMetrics {
                 })
             }),
             connection_errors: Family::new(Counter::default),
-            duration,
+            duration: histogram(&Buckets::http_seconds()),
+            sizes: None,
         };
         let name = "http_server_request_duration_seconds";
         let help = "Time from the head of a request to the end of its response";
@@ -101,6 +141,9 @@ impl HttpMetrics {
             "Connections that failed outside of a request, by kind",
             this.connection_errors.clone(),
         )?;
+        this.sizes = sizes
+            .map(|bytes| BodySizes::register(registry, bytes))
+            .transpose()?;
         Ok(this)
     }
 

@@ -9,7 +9,7 @@ use axum::Router;
 use cortex_compress::{Compress, CompressionLayer};
 use cortex_core::{Clock, SystemClock};
 use cortex_health::Health;
-use cortex_metrics::{RegisterError, Registry, Samples};
+use cortex_metrics::{Buckets, RegisterError, Registry, Samples};
 use cortex_trace::Tracer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -68,6 +68,7 @@ pub struct Server {
     routes: Routes,
     name: String,
     registry: Option<Registry>,
+    body_sizes: Option<Buckets>,
     tracer: Tracer,
     addresses: Addresses,
     health: Option<Health>,
@@ -91,6 +92,7 @@ impl Server {
             routes: routes.into(),
             name: "http".into(),
             registry: None,
+            body_sizes: None,
             tracer: Tracer::propagate_only(),
             addresses: Addresses::default(),
             health: None,
@@ -114,7 +116,15 @@ impl Server {
         self
     }
 
-    /// Counts and times requests in this registry, and shows it on the admin port. So it does with what becomes of the
+    /// Counts and times requests in this registry, and shows it on the admin port.
+    ///
+    /// `http_server_request_duration_seconds` has the labels `http_request_method`, `http_route` and
+    /// `http_response_status_code`, of the conventions of OpenTelemetry for HTTP servers. It has not their `error_type`:
+    /// for a status of 5xx that is the status again, and what no status tells, a client that left, a body that broke off,
+    /// a panic, is counted by `http_server_request_outcomes`, which is not multiplied by routes, methods and statuses. Nor
+    /// has it `url_scheme`: a service is asked by one, and where it listens by both or behind a proxy, spans tell.
+    ///
+    /// The same registry shows what becomes of the
     /// [tracer](Self::tracer)'s spans, by exporter: `otel_sdk_processor_span_queue_size`, `_queue_capacity` and
     /// `_processed`, `otel_sdk_exporter_span_inflight` and `_exported`, where `error_type` says why spans were lost;
     /// and `cortex_trace_untracked_spans` counts those of the `tracing` crate for which there was no room.
@@ -125,6 +135,29 @@ impl Server {
     /// same name are numbered in the order in which they are asked, `rate_limit_2`.
     pub fn metrics(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.clone());
+        self
+    }
+
+    /// Also measures the bodies of requests and responses in the [registry](Self::metrics), with these buckets of bytes:
+    /// `http_server_request_body_size_bytes`, as far as the handler has read it when the response ends, and
+    /// `http_server_response_body_size_bytes`, as far as it was handed over, compressed. Their labels are those of the
+    /// duration, and a request without a body has one of zero bytes. Default: neither, which is two histograms for each
+    /// route, method and status, and as much work again as to time a request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_http::{Routes, Server};
+    /// use cortex_metrics::{Buckets, Registry};
+    ///
+    /// let registry = Registry::default();
+    /// let sizes = Buckets::exponential(256.0, 8.0, 8)?;
+    /// let server = Server::new(Routes::new()).metrics(&registry).body_size_metrics(sizes);
+    /// # drop(server);
+    /// # Ok::<(), cortex_metrics::BucketsError>(())
+    /// ```
+    pub fn body_size_metrics(mut self, bytes: Buckets) -> Self {
+        self.body_sizes = Some(bytes);
         self
     }
 
@@ -564,7 +597,7 @@ impl Server {
         shared.linger = self.lifecycle.linger;
         shared.end_event_streams = self.lifecycle.end_event_streams;
         if let Some(registry) = &self.registry {
-            let metrics = HttpMetrics::register(registry);
+            let metrics = HttpMetrics::register(registry, self.body_sizes.as_ref());
             shared.metrics = Some(metrics.map_err(|error| taken(&error))?);
         }
         let shared = Arc::new(shared);

@@ -217,13 +217,14 @@ impl Exchange {
         let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
         if let Some(metrics) = &shared.metrics {
             metrics.active.dec();
-            metrics.record(
-                &self.span.context(),
-                &shared.table,
-                (self.route, self.method, status),
-                took,
-            );
+            let key = (self.route, self.method, status);
+            metrics.record(&self.span.context(), &shared.table, key, took);
             metrics.ended(outcome);
+            if let Some(sizes) = &metrics.sizes {
+                let received = self.upload().map_or(0, Upload::received);
+                let bytes = (received, self.bytes_out);
+                sizes.record(&self.span.context(), &shared.table, key, bytes);
+            }
         }
         let error = (outcome != Outcome::Ok).then(|| outcome.as_str());
         self.span.finish(ServerEnd {

@@ -234,7 +234,7 @@ fn explain(lease: Lease, response: Response<()>) -> Response<ResponseBody> {
 /// Answers in place of a handler. What is `unread` of the request's body is not read, so the connection ends here.
 #[cold]
 fn refuse(mut lease: Lease, refused: &Refused, unread: bool) -> Response<ResponseBody> {
-    let grpc = lease.place().grpc;
+    let (grpc, head_only) = (lease.place().grpc, lease.place().head_only);
     let exchange = lease.exchange_mut();
     let mut response = match grpc {
         Some(content_type) => refused.respond_to_grpc(content_type),
@@ -248,6 +248,9 @@ fn refuse(mut lease: Lease, refused: &Refused, unread: bool) -> Response<Respons
         close_after(exchange, response.headers_mut());
     }
     exchange.answer(&mut response);
+    if !head_only {
+        exchange.sent(response.body().len()); // it ends here, with a body that is there
+    }
     exchange.finish(refused.outcome());
     response.map(|body| ResponseBody::own(lease, body))
 }

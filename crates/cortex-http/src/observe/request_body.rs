@@ -48,6 +48,8 @@ pub(crate) struct Upload {
     begun: Instant,
     /// For how long the client was waited for, in nanoseconds, without the wait that goes on.
     awaited: AtomicU64,
+    /// How many bytes somebody has taken. Written by one alone.
+    received: AtomicU64,
     /// Since when it is, in nanoseconds after the beginning and one; zero while it is not.
     since: AtomicU64,
 }
@@ -61,6 +63,7 @@ impl Upload {
             breach: AtomicU8::new(0),
             begun,
             awaited: AtomicU64::new(0),
+            received: AtomicU64::new(0),
             since: AtomicU64::new(0),
         }
     }
@@ -97,6 +100,16 @@ impl Upload {
     fn after(&self, now: Instant) -> u64 {
         let after = now.saturating_duration_since(self.begun).as_nanos();
         u64::try_from(after).unwrap_or(u64::MAX - 1)
+    }
+
+    fn add(&self, bytes: u64) {
+        let received = self.received.load(Ordering::Relaxed) + bytes;
+        self.received.store(received, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes of the body somebody has taken.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Returns for how long the client was waited for.
@@ -219,9 +232,12 @@ where
         let length = frame
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref())
-            .map_or(0, Bytes::len);
-        match bounds.left.checked_sub(length as u64) {
-            Some(left) => bounds.left = left,
+            .map_or(0, Bytes::len) as u64;
+        match bounds.left.checked_sub(length) {
+            Some(left) => {
+                bounds.left = left;
+                bounds.upload.add(length);
+            }
             None => return Poll::Ready(Some(Err(bounds.broken(Outcome::TooLarge).into()))),
         }
         bounds.ended = frame.is_none() || inner.is_end_stream();
