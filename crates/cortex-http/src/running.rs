@@ -2,14 +2,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::lifecycle::Control;
+use crate::lifecycle::{Control, Watch};
 use crate::listen::ListenAddr;
 use crate::report::ExitReport;
-use crate::signals::Signals;
 
 /// A service that runs. Dropping it starts the drain, as [`shutdown`](Self::shutdown) does.
 ///
@@ -20,8 +18,7 @@ pub struct Running {
     admin_addr: Option<SocketAddr>,
     probes_addr: Option<SocketAddr>,
     control: Arc<Control>,
-    /// The runtime of the lifecycle thread.
-    runtime: Handle,
+    watch: Watch,
     ended: oneshot::Receiver<ExitReport>,
 }
 
@@ -30,7 +27,7 @@ impl Running {
         addrs: Vec<ListenAddr>,
         (admin_addr, probes_addr): (Option<SocketAddr>, Option<SocketAddr>),
         control: Arc<Control>,
-        runtime: Handle,
+        watch: Watch,
         ended: oneshot::Receiver<ExitReport>,
     ) -> Self {
         Self {
@@ -38,7 +35,7 @@ impl Running {
             admin_addr,
             probes_addr,
             control,
-            runtime,
+            watch,
             ended,
         }
     }
@@ -120,20 +117,10 @@ impl Running {
     ///
     /// As [`join`](Self::join).
     pub fn serve_until_signal(self) -> impl Future<Output = Result<ExitReport, Error>> {
-        let signals = {
-            let _guard = self.runtime.enter();
-            Signals::install().map_err(Error::signals)
-        };
-        let watching = match signals {
-            Ok(signals) => {
-                self.runtime.spawn(Arc::clone(&self.control).watch(signals));
-                Ok(())
-            }
-            Err(_) if self.control.is_ending() => Ok(()), // the thread is gone already, as nothing is left to watch for
-            Err(error) => Err(error),
-        };
+        let installed = self.watch.install();
+        self.watch.begin(&self.control);
         async move {
-            watching?;
+            installed?;
             Ok(self.join().await)
         }
     }

@@ -34,7 +34,6 @@ use crate::routes::Routes;
 use crate::running::Running;
 use crate::serve::{Peers, accept_all};
 use crate::shared::{Conn, Shared, Tally};
-use crate::signals::Signals;
 use crate::spans::collect_spans;
 use crate::table::RouteTable;
 
@@ -390,9 +389,10 @@ impl Server {
     /// something still blocks a second after the second signal, the process ends there and then, with the code that the
     /// report would have had. SIGQUIT is left to its default.
     ///
-    /// The handlers stay for as long as the process. When the service has ended, or did not start, and no other one of the
-    /// process has its own, the next signal ends the process at once, with 128 and its number as its code: `main` may wait
-    /// for something that never ends.
+    /// The handlers stay for as long as the process. When the service has ended and no other one of the process has its
+    /// own, the second signal ends the process at once, with 128 and its number as its code: `main` may wait for something
+    /// that never ends. The first one is not lost on what `main` still does: after a `preStop` hook that has drained the
+    /// service, Kubernetes sends it in any case. If the service did not start, the first one ends the process.
     ///
     /// # Errors
     ///
@@ -434,8 +434,8 @@ impl Server {
     /// ```
     pub async fn start_with_signals(self, listener: impl Into<Listener>) -> Result<Running, Error> {
         let thread = LifecycleThread::start().await?;
-        let signals = thread.install_signals()?;
-        self.start_on(listener.into(), thread, Some(signals)).await
+        thread.watch().install()?;
+        self.start_on(listener.into(), thread).await
     }
 
     /// Starts the service on the current tokio runtime; returns when it accepts connections, or when its end was asked
@@ -459,15 +459,10 @@ impl Server {
     /// Dropping it before it is ready stops in the background what has started so far.
     pub async fn start(self, listener: impl Into<Listener>) -> Result<Running, Error> {
         let thread = LifecycleThread::start().await?;
-        self.start_on(listener.into(), thread, None).await
+        self.start_on(listener.into(), thread).await
     }
 
-    async fn start_on(
-        mut self,
-        listener: Listener,
-        thread: LifecycleThread,
-        signals: Option<Signals>,
-    ) -> Result<Running, Error> {
+    async fn start_on(mut self, listener: Listener, thread: LifecycleThread) -> Result<Running, Error> {
         let mut parts = std::mem::take(&mut self.parts);
         let lifecycle = self.lifecycle.checked(&parts)?;
         let mut listeners = vec![listener];
@@ -491,7 +486,7 @@ impl Server {
         let (registry, name) = (self.registry.clone(), self.name.clone());
         let (app, shared) = self.into_parts(listeners.reloads())?;
         let control = Arc::new(Control::new(Arc::clone(&shared), health.clone()));
-        let lifecycle_runtime = thread.runtime().clone();
+        let watch = thread.watch().clone();
         let mut drain = Drain::new(
             name.clone(),
             Arc::clone(&shared),
@@ -500,9 +495,7 @@ impl Server {
         );
         drain.flushes(parts.flushes); // a start that fails leaves something to flush, too
         let mut starting = Starting::new(thread, drain, Arc::clone(&control));
-        if let Some(signals) = signals {
-            starting.watch(signals);
-        }
+        starting.watch();
         if let Some(admin) = admin {
             let admin = match admin::start(&admin, &health, registry.as_ref(), &clock, taken) {
                 Ok(admin) => admin,
@@ -550,13 +543,7 @@ impl Server {
             }
         }
         let ended = starting.finish();
-        Ok(Running::new(
-            addrs,
-            admin_addrs,
-            control,
-            lifecycle_runtime,
-            ended,
-        ))
+        Ok(Running::new(addrs, admin_addrs, control, watch, ended))
     }
 
     /// Makes the service without a socket: for tests, and for a server of your own. Requests whose handlers wait need a

@@ -1,27 +1,31 @@
+use std::future::ready;
 use std::io;
 use std::process::exit;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::LazyLock;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
-// Signals are the process's, and so are these.
+/// The services that act upon signals. Signals are the process's, and so is this.
+static ACTING: LazyLock<watch::Sender<Acting>> = LazyLock::new(watch::Sender::default);
 
-/// Handlers stay for as long as the process, so that no signal has its default action any more.
-static INSTALLED: AtomicBool = AtomicBool::new(false);
+#[derive(Debug, Default)]
+struct Acting {
+    now: usize,
+    ever: u64,
+}
 
-/// How many services act upon signals.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-/// Somebody acts upon signals when no service does any more.
-static AFTERWARDS: AtomicBool = AtomicBool::new(false);
-
-/// The signals that a service acts upon, from when the handlers are installed until it has ended.
+/// The signals that a service acts upon, from when the handlers are installed until it has ended, and
+/// [`afterwards`](Self::afterwards): handlers stay for as long as the process, so that no signal has its default action any
+/// more.
 ///
 /// SIGQUIT is none of them: its default, a core dump, is how an operator looks into a process that hangs.
 #[derive(Debug)]
 pub(crate) struct Signals {
     streams: Streams,
-    _live: Live,
+    /// One has asked for the end.
+    asked: bool,
+    live: Live,
 }
 
 #[derive(Debug)]
@@ -32,7 +36,9 @@ struct Streams {
 }
 
 #[derive(Debug)]
-struct Live;
+struct Live {
+    left: bool,
+}
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +58,61 @@ impl Signals {
     /// Installs the handlers: as process 1 of a container there is no default action to rely on.
     pub(crate) fn install() -> io::Result<Self> {
         Ok(Self {
-            _live: Live::new(),
-            streams: Streams::install()?,
+            streams: Streams::install()?, // before it counts: whoever acted until then retires
+            asked: false,
+            live: Live::new(),
         })
     }
 
+    /// Waits for the next one.
+    ///
+    /// # Cancel safety
+    ///
+    /// None is lost.
     pub(crate) async fn recv(&mut self) -> Received {
         self.streams.recv().await
+    }
+
+    /// Returns whether it is the first one that asks for the end.
+    pub(crate) fn is_first(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked, true)
+    }
+
+    /// Goes on when the service has ended, with the same streams, so that no signal falls between the two: something that
+    /// blocks may hold the process for ever, and nothing but SIGKILL would end it. So the second signal ends the process;
+    /// the first one only asks for what has happened, as the one that Kubernetes sends after a `preStop` hook that drained.
+    /// If the service `failed` to start, nothing is left that a first one could ask for.
+    ///
+    /// It returns if another service acts upon signals, or once one does.
+    pub(crate) async fn afterwards(mut self, failed: bool) {
+        let Some(ever) = self.live.leave() else {
+            return;
+        };
+        if failed {
+            tokio::select! {
+                biased; // what has come by then asked for the end of the start
+                () = self.streams.skip() => {}
+                () = ready(()) => {}
+            }
+            self.asked = true;
+        }
+        let mut acting = ACTING.subscribe();
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = self.recv() => received,
+                _ = acting.wait_for(|acting| acting.ever > ever) => return,
+            };
+            let Received::End(ending) = received else {
+                continue; // nothing is left to reload
+            };
+            let signal = ending.name;
+            if !self.is_first() {
+                tracing::error!(signal, "the process is ended: it still ran after its service");
+                ending.exit();
+            }
+            tracing::info!(signal, "the service has ended already; one more ends the process");
+        }
     }
 }
 
@@ -79,19 +133,40 @@ impl Streams {
             _ = self.hangup.recv() => Received::Reload,
         }
     }
+
+    /// Takes all that come, and does nothing.
+    async fn skip(&mut self) {
+        loop {
+            self.recv().await;
+        }
+    }
 }
 
 impl Live {
     fn new() -> Self {
-        INSTALLED.store(true, Ordering::SeqCst);
-        LIVE.fetch_add(1, Ordering::SeqCst);
-        Self
+        ACTING.send_modify(|Acting { now, ever }| {
+            *now += 1;
+            *ever += 1;
+        });
+        Self { left: false }
+    }
+
+    /// Counts it no more. If it was the last one, returns how many there have been.
+    fn leave(&mut self) -> Option<u64> {
+        let mut last = None;
+        if !std::mem::replace(&mut self.left, true) {
+            ACTING.send_modify(|Acting { now, ever }| {
+                *now -= 1;
+                last = (*now == 0).then_some(*ever);
+            });
+        }
+        last
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        LIVE.fetch_sub(1, Ordering::SeqCst);
+        self.leave();
     }
 }
 
@@ -99,32 +174,5 @@ impl Ending {
     /// Ends the process with the code that tells of this signal.
     pub(crate) fn exit(self) -> ! {
         exit(i32::from(128 + self.number))
-    }
-}
-
-/// Ends the process at the next signal that no service acts upon: once the last one has ended, something that blocks
-/// would hold the process for ever, and nothing but SIGKILL would end it. Returns if nobody needs that.
-///
-/// # Cancel safety
-///
-/// Not to be dropped: nobody else does it in its place.
-pub(crate) async fn afterwards() {
-    if !INSTALLED.load(Ordering::SeqCst) || AFTERWARDS.swap(true, Ordering::SeqCst) {
-        return;
-    }
-    let Ok(mut streams) = Streams::install() else {
-        AFTERWARDS.store(false, Ordering::SeqCst);
-        return; // the handlers are there, so that this takes a runtime without a driver
-    };
-    loop {
-        if let Received::End(ending) = streams.recv().await
-            && LIVE.load(Ordering::SeqCst) == 0
-        {
-            tracing::error!(
-                signal = ending.name,
-                "the process is ended: it still ran after its service"
-            );
-            ending.exit();
-        }
     }
 }

@@ -118,19 +118,17 @@ impl Control {
     /// Starts the drain at the first signal, which is its reason, and ends it at the next. If the process still runs a
     /// moment later, something blocks it, and would for ever: a runtime waits for its workers. So it ends here.
     ///
-    /// It returns when the service is over; what comes after that is [`afterwards`](crate::signals::afterwards)' business.
-    pub(crate) async fn watch(self: Arc<Self>, mut signals: Signals) {
-        let mut draining = false;
+    /// It returns them when the service is over; what comes after that is [`afterwards`](Signals::afterwards)' business.
+    pub(super) async fn watch(self: Arc<Self>, mut signals: Signals) -> Signals {
         let ending = loop {
             let received = tokio::select! {
                 biased; // what has come by then is meant for this service
                 received = signals.recv() => received,
-                () = self.over.cancelled() => return,
+                () = self.over.cancelled() => return signals,
             };
             match received {
                 Received::Reload => self.reload(),
-                Received::End(Ending { name, .. }) if !draining => {
-                    draining = true;
+                Received::End(Ending { name, .. }) if signals.is_first() => {
                     self.start_because(name);
                 }
                 Received::End(ending) => break ending,

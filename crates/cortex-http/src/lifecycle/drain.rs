@@ -63,6 +63,11 @@ impl Drain {
         self.flushes = flushes;
     }
 
+    /// Says whether the service has come to serve.
+    pub(super) const fn accepts(&self) -> bool {
+        !self.accepting.is_empty()
+    }
+
     /// Waits to be asked, then ends the service phase by phase.
     pub(super) async fn run(mut self, control: &Control) -> ExitReport {
         let Asked { at, reason, failed } = control.asked().await;

@@ -10,6 +10,7 @@ mod step;
 mod subsystem;
 mod thread;
 mod times;
+mod watch;
 
 pub use self::closing::Closing;
 pub(crate) use self::control::Control;
@@ -21,3 +22,4 @@ pub use self::step::StepResult;
 pub use self::subsystem::Subsystem;
 pub(crate) use self::thread::LifecycleThread;
 pub use self::times::Lifecycle;
+pub(crate) use self::watch::Watch;

@@ -16,7 +16,6 @@ use super::thread::LifecycleThread;
 use crate::admin::AdminThread;
 use crate::error::Error;
 use crate::report::{ExitReport, StepEnd};
-use crate::signals::Signals;
 
 /// A service that starts. Dropping it ends what has started so far, in the background.
 pub(crate) struct Starting {
@@ -46,8 +45,9 @@ impl Starting {
         Self { control, begun }
     }
 
-    pub(crate) fn watch(&self, signals: Signals) {
-        self.runtime().spawn(Arc::clone(&self.control).watch(signals));
+    /// Has signals end it, if their handlers are installed.
+    pub(crate) fn watch(&self) {
+        self.begun().0.watch().begin(&self.control);
     }
 
     /// Runs these whenever a reload is asked for, one after the other.

@@ -8,22 +8,22 @@ use tokio::sync::oneshot;
 
 use super::control::Control;
 use super::drain::Drain;
+use super::watch::Watch;
 use crate::error::Error;
 use crate::report::ExitReport;
-use crate::signals::{Signals, afterwards};
 
 /// The thread that ends a service: signals and the phases of the drain need no worker of the application, all of which
 /// may be blocked when they are needed. It sleeps until then.
 ///
 /// It is not the thread of the admin port: that one is optional, and ends before this one.
 ///
-/// Once signal handlers are installed, one such thread of the process stays for good, and acts upon the signals that come
-/// when its service has ended.
+/// That of the last service with signal handlers stays, until another service has some, and acts upon the signals that come
+/// when its own has ended.
 ///
 /// Dropping it ends the thread.
 #[derive(Debug)]
 pub(crate) struct LifecycleThread {
-    runtime: Handle,
+    watch: Watch,
     jobs: oneshot::Sender<Job>,
 }
 
@@ -46,21 +46,21 @@ impl LifecycleThread {
             tracing::dispatcher::with_default(&dispatch, || live(ready, job));
         });
         thread.map_err(failed)?;
-        let runtime = started
+        let watch = started
             .await
             .map_err(|_| failed(io::ErrorKind::BrokenPipe.into()))?
             .map_err(failed)?;
-        Ok(Self { runtime, jobs })
+        Ok(Self { watch, jobs })
     }
 
     /// Returns the runtime that the thread drives until the service has ended.
-    pub(crate) const fn runtime(&self) -> &Handle {
-        &self.runtime
+    pub(super) const fn runtime(&self) -> &Handle {
+        self.watch.runtime()
     }
 
-    pub(crate) fn install_signals(&self) -> Result<Signals, Error> {
-        let _guard = self.runtime.enter();
-        Signals::install().map_err(Error::signals)
+    /// Returns who has the signals of the service.
+    pub(crate) const fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Has the thread wait for the drain, and run it; returns where it tells how it went.
@@ -72,7 +72,7 @@ impl LifecycleThread {
     }
 }
 
-fn live(ready: oneshot::Sender<io::Result<Handle>>, job: oneshot::Receiver<Job>) {
+fn live(ready: oneshot::Sender<io::Result<Watch>>, job: oneshot::Receiver<Job>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
@@ -84,22 +84,32 @@ fn live(ready: oneshot::Sender<io::Result<Handle>>, job: oneshot::Receiver<Job>)
             return;
         }
     };
-    if ready.send(Ok(runtime.handle().clone())).is_ok() {
+    let watch = Watch::new(runtime.handle().clone());
+    if ready.send(Ok(watch.clone())).is_ok() {
         // Who waits for the report hears of a panic. Signals have to end the process all the same.
-        let _ = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work(job))));
+        let worked = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work(job))));
+        let failed = !matches!(worked, Ok(true));
+        runtime.block_on(async {
+            if let Some(signals) = watch.end().await {
+                signals.afterwards(failed).await;
+            }
+        });
     }
-    runtime.block_on(afterwards());
     runtime.shutdown_background();
 }
 
-async fn work(job: oneshot::Receiver<Job>) {
+/// Returns whether the service could start, or ended before because that was asked for.
+async fn work(job: oneshot::Receiver<Job>) -> bool {
     let Ok(Job { drain, control, told }) = job.await else {
-        return; // the service did not start
+        return false;
     };
     let _over = control.over.clone().drop_guard();
+    let accepts = drain.accepts();
     let report = drain.run(&control).await;
+    let started = accepts || !report.failed;
     let _ = told.send(report); // nobody may wait for it
     if control.forced_by().is_some() {
         pending::<()>().await; // the process ends in a moment, whoever else waits for signals
     }
+    started
 }

@@ -6,12 +6,16 @@ use std::future::pending;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use axum::routing::get;
 use cortex_http::{Admin, Lifecycle, Routes, Server, Subsystem};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tracing::field::Field;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{self, Layer, SubscriberExt};
 
 /// Says which service the child is.
 const ROLE: &str = "CORTEX_HTTP_TEST_SERVICE";
@@ -19,8 +23,13 @@ const ROLE: &str = "CORTEX_HTTP_TEST_SERVICE";
 /// Longer than any test waits: what takes it is stuck.
 const STUCK: Duration = Duration::from_hours(1);
 
+/// Shorter than that, and longer than any child lives: one that is stuck is ended, so that its test fails.
+const LIFE: Duration = Duration::from_mins(2);
+
 struct Service {
     child: Child,
+    /// Dropped, it says that the child has ended.
+    _ended: mpsc::Sender<()>,
     /// What it says. Its standard output is the test harness's.
     says: BufReader<ChildStderr>,
 }
@@ -41,7 +50,18 @@ impl Service {
             .spawn()
             .expect("this binary runs");
         let says = BufReader::new(child.stderr.take().expect("it is piped"));
-        Self { child, says }
+        let (tell, ended) = mpsc::channel();
+        let id = child.id();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(LIFE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                signal_to(id, "KILL");
+            }
+        });
+        Self {
+            child,
+            _ended: tell,
+            says,
+        }
     }
 
     /// Reads until it says a line that begins so, and returns the rest of that line.
@@ -59,9 +79,7 @@ impl Service {
     }
 
     fn signal(&self, name: &str) {
-        let script = format!("kill -{name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &script]).status();
-        assert!(status.expect("a shell").success());
+        signal_to(self.child.id(), name);
     }
 
     /// Waits for its end; returns its exit code and the rest of what it said.
@@ -77,6 +95,12 @@ impl Drop for Service {
         let _ = self.child.kill(); // it has ended, unless a test failed
         let _ = self.child.wait();
     }
+}
+
+fn signal_to(process: u32, name: &str) {
+    let script = format!("kill -{name} {process}");
+    let status = Command::new("sh").args(["-c", &script]).status();
+    assert!(status.expect("a shell").success());
 }
 
 fn says(line: &str) {
@@ -122,7 +146,12 @@ fn is_the_service() {
         "dropped" => return runtime.block_on(dropped()),
         "not started" => return runtime.block_on(not_started()),
         "not started, and hangs" => return runtime.block_on(not_started_and_hangs()),
+        "drained before" => return runtime.block_on(drained_before()),
         "another one before" => runtime.block_on(another_one()),
+        "a signal meanwhile" => {
+            runtime.block_on(another_one());
+            interrupted_by_its_report();
+        }
         _ => {}
     }
     let report = runtime.block_on(serve(&role)).unwrap();
@@ -134,7 +163,12 @@ fn is_the_service() {
 }
 
 /// Roles in which something holds a thread of the runtime for ever.
-const WAITING: [&str; 3] = ["a worker blocks", "blocking work hangs", "a stop blocks"];
+const WAITING: [&str; 4] = [
+    "a worker blocks",
+    "blocking work hangs",
+    "a stop blocks",
+    "a signal meanwhile",
+];
 
 async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error> {
     let routes = Routes::new()
@@ -177,7 +211,7 @@ async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error
             .lifecycle(timely.drain_delay(STUCK)),
         "closing" => server.lifecycle(timely.drain_timeout(STUCK)),
         "cut" | "a worker blocks" => server.lifecycle(timely.drain_timeout(Duration::from_millis(20))),
-        "a stop blocks" => server
+        "a stop blocks" | "a signal meanwhile" => server
             .subsystem(Subsystem::new("a").stop(Duration::from_millis(20), async { blocks("stopping a") })),
         "stopping" => server.subsystem(Subsystem::new("a").stop(STUCK, stuck("stopping a"))),
         "flushing" => server.flush("metrics", STUCK, stuck("flushing metrics")),
@@ -247,6 +281,38 @@ async fn another_one() {
     let running = running.expect("a free port");
     running.shutdown();
     assert_eq!(running.serve_until_signal().await.expect("signals").code(), 0);
+}
+
+/// A service that a `preStop` hook drains. `main` has something to do when Kubernetes sends its signal, and never ends.
+async fn drained_before() {
+    let server = Server::new(Routes::new()).admin(Admin::bind("127.0.0.1:0"));
+    let running = server
+        .start_with_signals("127.0.0.1:0")
+        .await
+        .expect("free ports");
+    says(&format!("drains on {}", running.admin_addr().expect("a port")));
+    let mut terminate = signal(SignalKind::terminate()).expect("handlers");
+    says(&format!("report: {}", running.join().await));
+    terminate.recv().await;
+    stuck("finishing").await;
+}
+
+/// Has the process get a signal in the last moment of its service, when its report has been logged and not yet told.
+fn interrupted_by_its_report() {
+    struct Log;
+
+    impl<S: Subscriber> Layer<S> for Log {
+        fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+            event.record(&mut |field: &Field, value: &dyn std::fmt::Debug| {
+                if field.name() == "message" && format!("{value:?}").starts_with("drained after") {
+                    signal_to(std::process::id(), "INT");
+                }
+            });
+        }
+    }
+
+    let subscriber = tracing_subscriber::registry().with(Log);
+    tracing::subscriber::set_global_default(subscriber).expect("the only one");
 }
 
 /// What `main` does after that never ends.
@@ -422,6 +488,33 @@ fn the_one_after_the_report_ends_a_process_that_something_else_holds() {
     service.signal("TERM");
     let (code, said) = service.end();
     assert_eq!(code, Some(143), "{said}");
+}
+
+/// As Kubernetes does it: a `preStop` hook drains, and then SIGTERM comes in any case.
+#[test]
+fn the_first_one_after_a_drain_that_none_asked_for_lets_main_finish() {
+    let mut service = Service::start("drained before");
+    let admin = service.until("drains on ");
+    let mut socket = std::net::TcpStream::connect(&admin).unwrap();
+    let request = format!("POST /drain HTTP/1.1\r\nhost: {admin}\r\ncontent-length: 0\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let report = service.until("report: ");
+    assert!(report.contains("(POST /drain)"), "{report}");
+    service.signal("TERM");
+    service.until("finishing");
+    service.signal("INT");
+    let (code, said) = service.end();
+    assert_eq!(code, Some(130), "{said}");
+}
+
+/// `main` waits for a step that blocks, and another service of the process was there before.
+#[test]
+fn the_second_one_is_not_lost_in_the_moment_in_which_the_service_ends() {
+    let mut service = Service::start("a signal meanwhile");
+    service.until("listens on ");
+    service.signal("TERM");
+    let (code, said) = service.end();
+    assert_eq!(code, Some(130), "{said}");
 }
 
 #[test]
