@@ -18,6 +18,7 @@ mod observe;
 mod outcome;
 mod present;
 mod problem;
+mod registration;
 mod report;
 mod request_histogram;
 mod request_id;

@@ -28,6 +28,7 @@ use crate::limits::Limits;
 use crate::listen::{Listener, Listeners, Reloads};
 use crate::metrics::HttpMetrics;
 use crate::observe::Observed;
+use crate::registration::Registration;
 use crate::report::ExitReport;
 use crate::request_id::RequestIds;
 use crate::routes::Routes;
@@ -449,6 +450,7 @@ impl Server {
     /// A listener or the admin address cannot be listened on, a limit makes no sense, the times of the end do not fit
     /// into the grace period, a subsystem does not start (those before it are stopped again), the checks were started
     /// already, by another server perhaps, a metric of the service is registered already, or a thread cannot be started.
+    /// Nothing of it is left then in the registry and the health, which another try may use.
     ///
     /// # Panics
     ///
@@ -483,7 +485,10 @@ impl Server {
                 .expect("invariant: a health without checks has nothing to refuse"),
         };
         let admin = self.admin.clone();
-        let (registry, name) = (self.registry.clone(), self.name.clone());
+        let registration = self.registry.as_ref().map(Registration::new);
+        let registry = registration.as_ref().map(|part| part.registry().clone());
+        self.registry.clone_from(&registry);
+        let name = self.name.clone();
         let (app, shared) = self.into_parts(listeners.reloads())?;
         let control = Arc::new(Control::new(Arc::clone(&shared), health.clone()));
         let watch = thread.watch().clone();
@@ -542,6 +547,9 @@ impl Server {
                 tracing::info!(service = name, %addr, "serving");
             }
         }
+        if let Some(registration) = registration {
+            registration.keep();
+        }
         let ended = starting.finish();
         Ok(Running::new(addrs, admin_addrs, control, watch, ended))
     }
@@ -567,8 +575,13 @@ impl Server {
     /// assert_eq!(response.status(), 500);
     /// # });
     /// ```
-    pub fn service(self) -> Result<Observed, Error> {
+    pub fn service(mut self) -> Result<Observed, Error> {
+        let registration = self.registry.as_ref().map(Registration::new);
+        self.registry = registration.as_ref().map(|part| part.registry().clone());
         let (app, shared) = self.into_parts(Reloads::default())?;
+        if let Some(registration) = registration {
+            registration.keep();
+        }
         Ok(Observed::new(app, Arc::new(Conn::new(shared, None))))
     }
 

@@ -149,6 +149,26 @@ impl Registry {
         });
     }
 
+    /// Takes out all that was registered through this registry and its clones, so that it can be registered again. What
+    /// came through sub-registries of it, or through the one that it is a sub-registry of, stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_metrics::{Counter, Registry};
+    ///
+    /// let registry = Registry::default();
+    /// registry.register("hits", "", Counter::default())?;
+    /// let plugin = registry.sub_registry("", [("", ""); 0])?;
+    /// plugin.register("jobs", "", Counter::default())?;
+    /// plugin.clear();
+    /// assert!(registry.to_text().contains("hits") && !registry.to_text().contains("jobs"));
+    /// # Ok::<(), cortex_metrics::RegisterError>(())
+    /// ```
+    pub fn clear(&self) {
+        self.change(|state| state.remove(&self.scope));
+    }
+
     pub(crate) fn embed(&self, registry: prometheus_client::registry::Registry) {
         self.change(|state| {
             state.embedded.push(Source {
@@ -399,6 +419,26 @@ impl State {
             self.families.push(Arc::new(family));
         }
     }
+
+    /// Takes out what came through this scope.
+    fn remove(&mut self, scope: &Arc<Scope>) {
+        let stays = |there: &Arc<Scope>| !Arc::ptr_eq(there, scope);
+        self.collectors.retain(|source| stays(&source.scope));
+        self.embedded.retain(|source| stays(&source.scope));
+        for family in &mut self.families {
+            if !family.members.iter().all(|member| stays(&member.scope)) {
+                let members = &mut Arc::make_mut(family).members;
+                members.retain(|member| stays(&member.scope));
+            }
+        }
+        self.families.retain(|family| !family.members.is_empty());
+        self.by_name.clear();
+        self.names = Names::new(self.names.scheme());
+        for (at, family) in self.families.iter().enumerate() {
+            self.names.insert(&family.name, family.kind);
+            self.by_name.insert(family.name.clone(), at);
+        }
+    }
 }
 
 impl Registered {
@@ -560,6 +600,39 @@ mod tests {
     impl crate::Labels for Option<std::marker::PhantomData<Bad>> {
         const NAMES: &'static [&'static str] = &["a", "__b"];
         fn values(&self, _: &mut crate::LabelValues<'_>) {}
+    }
+
+    #[test]
+    fn what_came_through_one_registry_is_cleared_and_can_come_again() {
+        let registry = Registry::default();
+        let count = |registry: &Registry, name: &str| registry.register(name, "", Counter::default());
+        let pools: Vec<_> = ["a", "b"]
+            .iter()
+            .map(|pool| registry.sub_registry("", [("pool", *pool)]).unwrap())
+            .collect();
+        count(&pools[0], "first").unwrap();
+        for pool in &pools {
+            count(pool, "jobs").unwrap();
+            pool.register_collector(|out: &mut Samples<'_>| out.gauge("seen", "", &[], 1.0));
+        }
+        count(&registry, "last").unwrap();
+        let before = text(&registry);
+        pools[0].clone().clear();
+        let left = text(&registry);
+        assert!(!left.contains("first") && !left.contains("pool=\"a\""), "{left}");
+        for stays in ["jobs_total{pool=\"b\"} 0", "seen{pool=\"b\"} 1", "last_total 0"] {
+            assert!(left.contains(stays), "{left}");
+        }
+        assert!(count(&registry, "last").is_err() && count(&pools[1], "jobs").is_err());
+        count(&pools[0], "first").unwrap();
+        count(&pools[0], "jobs").unwrap();
+        pools[0].register_collector(|out: &mut Samples<'_>| out.gauge("seen", "", &[], 1.0));
+        let sorted = |text: &str| {
+            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(&text(&registry)), sorted(&before));
     }
 
     #[test]

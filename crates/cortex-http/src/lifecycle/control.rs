@@ -16,6 +16,8 @@ use crate::signals::{Ending, Received, Signals};
 pub(crate) struct Control {
     shared: Arc<Shared>,
     health: Health,
+    /// Whether traffic was refused before the service came.
+    refused: bool,
     asked: OnceLock<Asked>,
     pub(super) drain: CancellationToken,
     pub(super) force: CancellationToken,
@@ -41,6 +43,7 @@ impl Control {
     pub(crate) fn new(shared: Arc<Shared>, health: Health) -> Self {
         Self {
             shared,
+            refused: health.is_draining(),
             health,
             asked: OnceLock::new(),
             drain: CancellationToken::new(),
@@ -60,6 +63,11 @@ impl Control {
     /// Starts the drain as the service cannot even start, which who asked for that hears.
     pub(super) fn give_up(&self, reason: String) {
         self.ask(reason.into(), true);
+    }
+
+    /// Leaves the health as it was, for another try.
+    pub(super) fn forget(&self) {
+        self.health.set_draining(self.refused);
     }
 
     /// Starts the drain as the service cannot go on.

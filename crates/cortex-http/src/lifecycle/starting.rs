@@ -150,8 +150,10 @@ impl Starting {
 
     /// Ends what has started so far, and waits for that; returns the error because of which.
     pub(crate) async fn abandon(self, error: Error) -> Error {
-        self.control.give_up(error.to_string());
+        let control = Arc::clone(&self.control);
+        control.give_up(error.to_string());
         let _ = self.finish().await;
+        control.forget();
         error
     }
 

@@ -379,6 +379,66 @@ async fn what_cannot_start_says_why_and_what_to_do() {
     shop.close().await;
 }
 
+#[tokio::test]
+async fn a_start_that_failed_leaves_the_registry_and_the_health_to_the_next_one() {
+    let registry = Registry::default();
+    let health = Health::builder()
+        .check(Check::from_fn("db", async || Ok::<_, String>(())))
+        .build()
+        .unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let server = || {
+        Server::new(Routes::new())
+            .metrics(&registry)
+            .health(health.clone())
+    };
+    let failing = Subsystem::new("db").start(Duration::from_mins(1), async { Err::<(), _>("no") });
+    for (server, addr) in [
+        (server().admin(admin()), addr),
+        (
+            server().admin(Admin::bind(addr.to_string())),
+            ([127, 0, 0, 1], 0).into(),
+        ),
+        (
+            server().admin(admin()).subsystem(failing),
+            ([127, 0, 0, 1], 0).into(),
+        ),
+    ] {
+        server.start(addr).await.unwrap_err();
+        assert_eq!(registry.to_text(), "");
+    }
+    let running = server().admin(admin()).start("127.0.0.1:0").await.unwrap();
+    let admin = running.admin_addr().unwrap();
+    let ready = async { while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {} };
+    tokio::time::timeout(Duration::from_mins(1), ready)
+        .await
+        .expect("it does not drain");
+    let text = registry.to_text();
+    assert!(
+        text.contains("http_server_active_requests 0") && text.contains("cortex_lifecycle_phase 0"),
+        "{text}"
+    );
+    running.shutdown();
+    running.join().await;
+
+    // Its metrics are those of the service that has ended.
+    let error = Server::new(Routes::new())
+        .metrics(&registry)
+        .service()
+        .unwrap_err();
+    assert_eq!(
+        (
+            error.kind(),
+            registry
+                .to_text()
+                .matches("# TYPE http_server_active_requests")
+                .count()
+        ),
+        (ErrorKind::Metrics, 1)
+    );
+}
+
 #[test]
 fn a_handler_that_blocks_its_thread_is_in_the_report() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
