@@ -50,8 +50,8 @@ pin_project! {
         inner: Option<B>,
         bounds: Bounds,
         left: u64,
-        // When the last frame came.
-        progress: Instant,
+        // Since when the caller has waited for the next frame.
+        waiting: Option<Instant>,
         // Armed at the first pause: a body that arrives at once needs no timer.
         timer: Option<Pin<Box<Sleep>>>,
         // None once the end was counted.
@@ -66,7 +66,7 @@ impl<B: HttpBody> Body<B> {
             inner: Some(inner),
             left: bounds.body_bytes,
             bounds,
-            progress: Instant::now(),
+            waiting: None,
             timer: None,
             watch,
         };
@@ -166,7 +166,10 @@ where
             too_large(this.bounds)
         } else {
             match inner.as_mut().poll_frame(cx) {
-                Poll::Pending => ready!(poll_expired(this.timer, this.bounds, *this.progress, cx)),
+                Poll::Pending => {
+                    let since = *this.waiting.get_or_insert_with(Instant::now);
+                    ready!(poll_expired(this.timer, this.bounds, since, cx))
+                }
                 Poll::Ready(None) => {
                     this.inner.set(None);
                     end(this.watch, None);
@@ -174,11 +177,11 @@ where
                 }
                 Poll::Ready(Some(Err(error))) => Error::below(error.into(), &this.bounds.target),
                 Poll::Ready(Some(Ok(frame))) => {
-                    *this.progress = Instant::now();
+                    *this.waiting = None; // what the caller does with it takes its own time
                     let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                     if length > *this.left {
                         too_large(this.bounds)
-                    } else if this.bounds.until.is_some_and(|(at, _)| at <= *this.progress) {
+                    } else if this.bounds.until.is_some_and(|(at, _)| at <= Instant::now()) {
                         this.bounds.over() // one that never pauses has an end, too
                     } else {
                         *this.left -= length;
@@ -225,10 +228,10 @@ fn too_large(bounds: &Bounds) -> Error {
 fn poll_expired(
     timer: &mut Option<Pin<Box<Sleep>>>,
     bounds: &Bounds,
-    progress: Instant,
+    since: Instant,
     cx: &mut Context<'_>,
 ) -> Poll<Error> {
-    let pause = progress.checked_add(bounds.body_idle);
+    let pause = since.checked_add(bounds.body_idle);
     let whole = bounds.until.map(|(at, _)| at);
     let Some(at) = pause.into_iter().chain(whole).min() else {
         return Poll::Pending;

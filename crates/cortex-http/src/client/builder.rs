@@ -112,7 +112,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Ends an answer whose body pauses for longer than this. Default 30 s.
+    /// Ends an answer whose body pauses for longer than this while its reader waits for more. Default 30 s.
     pub const fn body_idle(mut self, limit: Duration) -> Self {
         self.calls.settings.body_idle = limit;
         self

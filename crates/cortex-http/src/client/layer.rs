@@ -80,7 +80,8 @@ impl ClientLayer {
         self
     }
 
-    /// Ends a body that pauses for longer than this. Default 30 s; [`Duration::MAX`] is no limit.
+    /// Ends a body that pauses for longer than this while its reader waits for more. Default 30 s; [`Duration::MAX`] is no
+    /// limit.
     #[must_use]
     pub const fn body_idle(mut self, limit: Duration) -> Self {
         self.settings.body_idle = limit;

@@ -1,8 +1,11 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use cortex_http::Limits;
-use cortex_http::client::{ClientBuilder, ErrorKind};
+use cortex_http::client::{Body, ClientBuilder, ClientLayer, ErrorKind};
 use http_body_util::BodyExt;
+use http_body_util::channel::{Channel, Sender};
+use tower::{Layer, ServiceExt, service_fn};
 
 use super::support::{LATER, SOON, answering, measured, url};
 use crate::support::Shop;
@@ -106,37 +109,58 @@ async fn a_body_without_an_end_ends_over_either_protocol() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn each_piece_of_a_body_earns_it_another_pause() {
-    use cortex_http::client::ClientLayer;
-    use tower::{Layer, ServiceExt, service_fn};
+type Pieces = Channel<Bytes, std::io::Error>;
 
-    let (mut sender, body) = http_body_util::channel::Channel::<bytes::Bytes, std::io::Error>::new(1);
+/// Returns an answer whose body may pause for 10 s, and what sends that.
+async fn in_pieces(layer: ClientLayer) -> (Sender<Bytes, std::io::Error>, Body<Pieces>) {
+    let (sender, body) = Pieces::new(1);
     let mut body = Some(body);
     let service = service_fn(move |_: http::Request<()>| {
         let body = body.take().expect("one request");
         async move { Ok::<_, std::io::Error>(http::Response::new(body)) }
     });
-    let layer = ClientLayer::new()
-        .body_idle(Duration::from_secs(10))
-        .timeout(Duration::from_mins(1));
-    let response = layer
-        .layer(service)
-        .oneshot(http::Request::new(()))
-        .await
-        .unwrap();
+    let service = layer.body_idle(Duration::from_secs(10)).layer(service);
+    let response = service.oneshot(http::Request::new(())).await;
+    (sender, response.expect("an answer").into_body())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_its_reader_takes_is_no_pause_of_a_body() {
+    let (mut sender, mut body) = in_pieces(ClientLayer::new().timeout(Duration::MAX)).await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_mins(1)).await; // on the piece before, or before the first
+        let later = async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            sender.send_data(Bytes::from_static(b"x")).await
+        };
+        let (frame, sent) = tokio::join!(body.frame(), later);
+        assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "x");
+        sent.unwrap();
+    }
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let waiting = tokio::time::Instant::now();
+    let error = body.frame().await.unwrap().unwrap_err();
+    assert_eq!(
+        (error.kind(), waiting.elapsed().as_secs()),
+        (ErrorKind::BodyIdle, 10)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_piece_of_a_body_earns_it_another_pause() {
+    let (mut sender, body) = in_pieces(ClientLayer::new().timeout(Duration::from_mins(1))).await;
     let started = tokio::time::Instant::now();
     let sending = tokio::spawn(async move {
         for _ in 0..4 {
             tokio::time::sleep(Duration::from_secs(9)).await;
             sender
-                .send_data(bytes::Bytes::from_static(b"x"))
+                .send_data(Bytes::from_static(b"x"))
                 .await
                 .expect("it is read");
         }
         std::future::pending::<()>().await;
     });
-    let error = response.into_body().bytes().await.unwrap_err();
+    let error = body.bytes().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BodyIdle);
     assert_eq!(started.elapsed().as_secs(), 4 * 9 + 10);
     sending.abort();
