@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Who guesses tokens is told to wait, and is not logged any more for a while.
+/// Who guesses tokens is told to wait, and, by an account of its own, is not logged any more for a while.
 ///
 /// Each address may be wrong [`BURST`] times, and once every [`PAUSE`] after that. It says nothing of who has a right
 /// token: the shortest of them has 16 characters, more than can be guessed, while others may share the address of who

@@ -9,6 +9,7 @@ labels! {
 #[derive(Clone, Debug)]
 pub(super) struct AdminMetrics {
     refused: Family<RefusedLabels, Counter>,
+    pub(super) wrong_tokens: Counter,
     pub(super) evicted: Counter,
 }
 
@@ -16,12 +17,18 @@ impl AdminMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, RegisterError> {
         let this = Self {
             refused: Family::new(Counter::default),
+            wrong_tokens: Counter::default(),
             evicted: Counter::default(),
         };
         registry.register(
             "cortex_admin_refused_requests",
             "Requests that the admin port refused, by reason",
             this.refused.clone(),
+        )?;
+        registry.register(
+            "cortex_admin_wrong_tokens",
+            "Wrong tokens that the admin port was sent, also where it needs none",
+            this.wrong_tokens.clone(),
         )?;
         registry.register(
             "cortex_admin_evicted_connections",

@@ -24,7 +24,10 @@ pub(super) struct Rules {
     pub(super) operators: Access,
     /// Only this machine reaches the listener.
     pub(super) loopback: bool,
+    /// Wrong tokens where one is needed.
     pub(super) guesses: Arc<Guesses>,
+    /// All wrong tokens: which of them are logged.
+    pub(super) noticed: Arc<Guesses>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Option<AdminMetrics>,
 }
@@ -92,12 +95,27 @@ impl Rules {
             let had_token = head.headers.remove(AUTHORIZATION).is_some();
             guessed = had_token && self.is_locked();
         }
+        if guessed {
+            self.notice(peer);
+        }
         Ok(Caller {
             peer,
             role,
             guessed,
             host,
         })
+    }
+
+    /// Counts and logs a wrong token, wherever it was sent: who guesses may do so where nothing needs one.
+    fn notice(&self, peer: SocketAddr) {
+        if let Some(metrics) = &self.metrics {
+            metrics.wrong_tokens.inc();
+        }
+        let (peer, now) = (peer.ip(), self.clock.now());
+        if self.noticed.refused(peer, now).is_none() {
+            self.noticed.wrong(peer, now);
+            tracing::warn!(target: "cortex_http::admin", %peer, "a wrong token was sent to the admin port");
+        }
     }
 
     fn count(&self, refusal: &Refusal) {
@@ -156,7 +174,6 @@ impl Rules {
             return Refusal::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds);
         }
         self.guesses.wrong(peer.ip(), now);
-        tracing::warn!(target: "cortex_http::admin", peer = %peer.ip(), "a wrong token was sent to the admin port");
         Refusal::new(StatusCode::UNAUTHORIZED, "the token is wrong")
             .challenge(r#"Bearer realm="admin", error="invalid_token""#)
     }
@@ -262,7 +279,10 @@ mod tests {
     use super::*;
     use axum::body::Body;
     use cortex_health::Detail;
+    use cortex_metrics::Registry;
     use cortex_testkit::ManualClock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tracing_subscriber::layer::SubscriberExt;
 
     const VIEWER: &str = "viewer-0123456789abcdef";
     const OPERATOR: &str = "operator-0123456789abcdef";
@@ -282,6 +302,7 @@ mod tests {
             operators: tokens(operator, OPERATOR),
             loopback,
             guesses: Arc::default(),
+            noticed: Arc::default(),
             clock: Arc::new(ManualClock::new()),
             metrics: None,
         }
@@ -348,6 +369,49 @@ mod tests {
                 assert_eq!(ask(&rules, Class::Act, &head), acts[index], "act: {case}");
             }
         }
+    }
+
+    /// Counts lines of the admin port.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<AtomicUsize>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Lines {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            let said = event.metadata().target() == "cortex_http::admin";
+            self.0.fetch_add(usize::from(said), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn wrong_tokens_are_counted_and_some_of_them_logged_also_where_none_is_needed() {
+        let clock = ManualClock::new();
+        let registry = Registry::default();
+        let rules = Rules {
+            clock: Arc::new(clock.clone()),
+            metrics: Some(AdminMetrics::register(&registry).unwrap()),
+            ..rules(true, true, true)
+        };
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::registry().with(lines.clone());
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let said = |token: Option<&str>| {
+            let before = lines.0.load(Ordering::Relaxed);
+            let mut request = http::Request::get("/metrics").header("host", "localhost");
+            if let Some(token) = token {
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            let (mut head, ()) = request.body(()).unwrap().into_parts();
+            let peer = "127.0.0.1:4000".parse().unwrap();
+            rules.identify(&mut head, peer).unwrap(); // and nobody is asked to admit it
+            lines.0.load(Ordering::Relaxed) - before
+        };
+        assert_eq!((said(None), said(Some(VIEWER)), said(Some(OPERATOR))), (0, 0, 0));
+        let wrong = || said(Some("guess-0123456789"));
+        assert_eq!((0..20).map(|_| wrong()).sum::<usize>(), 10);
+        clock.advance(Duration::from_secs(6));
+        assert_eq!((wrong(), wrong()), (1, 0));
+        let text = registry.to_text();
+        assert!(text.contains("cortex_admin_wrong_tokens_total 22\n"), "{text}");
     }
 
     #[test]

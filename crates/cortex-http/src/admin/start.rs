@@ -55,7 +55,7 @@ pub(crate) fn start(
         scrapes,
         drain: DrainSwitch::default(),
     };
-    let guesses = Arc::new(Guesses::default());
+    let [guesses, noticed] = [(); 2].map(|()| Arc::new(Guesses::default()));
     let rules = |listener: &Listener| {
         Arc::new(Rules {
             hosts: admin.hosts.clone(),
@@ -63,6 +63,7 @@ pub(crate) fn start(
             operators: admin.operators.clone(),
             loopback: listener.is_loopback(),
             guesses: Arc::clone(&guesses),
+            noticed: Arc::clone(&noticed),
             clock: Arc::clone(clock),
             metrics: metrics.clone(),
         })
