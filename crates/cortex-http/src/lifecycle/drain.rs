@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use super::control::{Asked, Control};
 use super::phase::Phase;
 use super::starting::{Started, StartedTask};
-use super::step::Step;
+use super::step::{FORCED_LIMIT, Step};
 use super::times::Lifecycle;
 use crate::admin::AdminThread;
 use crate::report::{ExitReport, PhaseReport, StepEnd, StepReport};
@@ -18,9 +18,6 @@ use crate::shared::Shared;
 
 /// How long connections get to notice that they are cut.
 const CUT_LIMIT: Duration = Duration::from_secs(1);
-
-/// How long each of the last waits may take when the drain is forced to end, and what was aborted to be gone.
-const FORCED_LIMIT: Duration = Duration::from_millis(250);
 
 /// What the end of a service has to end, in order.
 pub(crate) struct Drain {

@@ -8,6 +8,9 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::report::StepEnd;
 
+/// How long each of the last waits may take when the drain is forced to end, and what was aborted to be gone.
+pub(super) const FORCED_LIMIT: Duration = Duration::from_millis(250);
+
 /// The most characters that are told of an error: it is somebody else's, and may say anything at any length.
 const MESSAGE: usize = 512;
 
@@ -85,7 +88,8 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    /// Waits until it ends, `stop` is ready, or its limit is over, and aborts it then.
+    /// Waits until it ends, `stop` is ready, or its limit is over, and aborts it then; what comes next does not begin beside
+    /// it, unless it blocks its thread for longer than [`FORCED_LIMIT`].
     ///
     /// # Cancel safety
     ///
@@ -102,6 +106,10 @@ impl Begun {
             () = stop => (StepEnd::Skipped, None),
             () = tokio::time::sleep(self.limit) => (StepEnd::TimedOut, None),
         };
+        if !self.task.is_finished() {
+            self.task.abort();
+            let _ = tokio::time::timeout(FORCED_LIMIT, &mut self.task).await;
+        }
         (end, clock.now().saturating_duration_since(begun), error)
     }
 }

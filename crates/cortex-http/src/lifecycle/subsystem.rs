@@ -3,7 +3,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::closing::Closing;
-use super::step::{Step, StepFuture, StepResult, boxed};
+use super::step::{FORCED_LIMIT, Step, StepFuture, StepResult, boxed};
 
 type TaskFn = Box<dyn FnOnce(Closing) -> StepFuture + Send>;
 
@@ -63,7 +63,8 @@ impl Subsystem {
     }
 
     /// Starts it by this future, within this limit. If it fails, panics or takes longer, the server does not start:
-    /// the subsystems before it are stopped again, and the error names this one.
+    /// once the future is gone, and with it what it holds, the subsystems before it are stopped again, and the error names
+    /// this one. Its own [`stop`](Self::stop) does not run, as it has not started.
     pub fn start<F>(mut self, limit: Duration, step: F) -> Self
     where
         F: Future<Output: StepResult> + Send + 'static,
@@ -104,11 +105,16 @@ impl Subsystem {
         self
     }
 
-    /// Returns how long it may take to stop.
+    /// Returns how long it may take to stop, and what takes longer to be gone.
     pub(crate) fn longest_stop(&self) -> Duration {
-        let task = self.task.as_ref().map_or(Duration::ZERO, |(limit, _)| *limit);
-        let stop = self.stop.as_ref().map_or(Duration::ZERO, |step| step.limit);
-        task.saturating_add(stop)
+        let limits = [
+            self.task.as_ref().map(|(limit, _)| *limit),
+            self.stop.as_ref().map(|step| step.limit),
+        ];
+        let limits = limits.into_iter().flatten();
+        limits.fold(Duration::ZERO, |sum, limit| {
+            sum.saturating_add(limit).saturating_add(FORCED_LIMIT)
+        })
     }
 }
 

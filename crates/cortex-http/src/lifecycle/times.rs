@@ -49,7 +49,8 @@ impl Lifecycle {
     }
 
     /// For a pod with the default grace period of 30 s: 5 s until the endpoints are updated, 15 s to drain, 3 s to
-    /// flush. Of the rest, 2 s are kept in reserve, and 5 s are for subsystems.
+    /// flush. Of the rest, 2 s are kept in reserve, and 5 s are for subsystems, less 250 ms for each
+    /// task and each step of theirs.
     pub const fn kubernetes() -> Self {
         Self {
             drain_delay: Duration::from_secs(5),
@@ -110,8 +111,8 @@ impl Lifecycle {
     /// what a `preStop` hook takes; `TimeoutStopSec` in systemd. A server whose times sum up to more, with 2 s in reserve,
     /// does not start: it would be killed in the middle of its end, on the one day when it needs all of it.
     ///
-    /// The sum counts the delay, the drain, the limits of all [subsystems](crate::Subsystem), and the longest flush, as
-    /// they run side by side. Default: unknown, and anything goes.
+    /// The sum counts the delay, the drain, the limits of all [subsystems](crate::Subsystem), 250 ms for each of those in
+    /// which what takes longer has to be gone, and the longest flush, as they run side by side. Default: unknown, and anything goes.
     #[must_use]
     pub const fn grace(mut self, period: Duration) -> Self {
         self.grace = Some(period);
@@ -145,8 +146,8 @@ impl Lifecycle {
         }
         let message = format!(
             "end within the grace period of {grace:?}: drain_delay {drain_delay:?} + drain_timeout {drain_timeout:?} + \
-             subsystems {stops:?} + flush {flushes:?} + {RESERVE:?} in reserve are {sum:?}; shorten one, or lengthen the \
-             grace period of the platform"
+             subsystems {stops:?}, 250 ms more for each limit, + flush {flushes:?} + {RESERVE:?} in reserve are {sum:?}; \
+             shorten one, or lengthen the grace period of the platform"
         );
         Err(Error::new(ErrorKind::Lifecycle, message, None))
     }
@@ -170,13 +171,16 @@ mod tests {
         assert!(Lifecycle::kubernetes().checked(&parts).is_ok());
         parts
             .subsystems
-            .push(Subsystem::new("queue").stop(secs(3), async {}));
-        parts
-            .subsystems
-            .push(Subsystem::new("consumer").task(secs(2), |stop| async move { stop.cancelled().await }));
+            .push(Subsystem::new("queue").stop(Duration::from_millis(2750), async {}));
+        parts.subsystems.push(Subsystem::new("consumer").task(
+            Duration::from_millis(1750),
+            |stop| async move {
+                stop.cancelled().await;
+            },
+        ));
         assert!(
             Lifecycle::kubernetes().checked(&parts).is_ok(),
-            "5 + 15 + 5 + 3 + 2"
+            "5 + 15 + 3 + 2 + 2.75 + 0.25 + 1.75 + 0.25"
         );
 
         parts.flush("metrics".into(), secs(4), async {});

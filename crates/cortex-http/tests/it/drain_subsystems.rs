@@ -2,8 +2,8 @@
 
 use std::future::pending;
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::Duration;
 
 use cortex_health::Health;
@@ -245,7 +245,7 @@ async fn what_an_error_tells_is_masked_and_bounded() {
 async fn a_task_that_blocks_its_thread_is_not_stopped_while_it_runs() {
     let journal = Journal::default();
     let stopped = journal.clone();
-    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (release, released) = mpsc::channel::<()>();
     let blocks = Subsystem::new("blocks")
         .task(SHORT, |stop| async move {
             stop.cancelled().await;
@@ -366,7 +366,7 @@ async fn times_that_exceed_the_grace_period_do_not_start() {
     let server = server().subsystem(stop).lifecycle(Lifecycle::kubernetes());
     let error = server.start("127.0.0.1:0").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lifecycle);
-    assert!(error.to_string().contains("are 31s"), "{error}");
+    assert!(error.to_string().contains("are 31.25s"), "{error}");
 }
 
 #[tokio::test]
@@ -463,4 +463,30 @@ fn the_futures_of_a_server_can_be_spawned() {
     fn check<T: Send>(_: T) {}
     check(server().serve("127.0.0.1:0"));
     check(server().start("127.0.0.1:0"));
+}
+
+/// The future of a start that takes too long uses what is before it for as long as it is dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_takes_too_long_is_gone_before_what_it_uses_stops() {
+    struct Slow(mpsc::Receiver<()>, Arc<AtomicBool>);
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let stopped_beside = self.0.recv_timeout(Duration::from_millis(50)).is_ok();
+            self.1.store(stopped_beside, Ordering::SeqCst);
+        }
+    }
+
+    let (stopped, waits) = mpsc::channel();
+    let beside = Arc::new(AtomicBool::new(false));
+    let slow = Slow(waits, Arc::clone(&beside));
+    let server = server()
+        .subsystem(Subsystem::new("pool").stop(LONG, async move { stopped.send(()) }))
+        .subsystem(Subsystem::new("cache").start(SHORT, async move {
+            let _slow = slow;
+            pending::<()>().await;
+        }));
+    let error = in_time(server.start("127.0.0.1:0")).await.unwrap_err();
+    assert!(error.to_string().contains("cache"), "{error}");
+    assert!(!beside.load(Ordering::SeqCst));
 }
