@@ -42,7 +42,7 @@ pub struct ExitReport {
     pub unfinished: usize,
     /// Whether a second signal, or [`Running::kill`](crate::Running::kill), ended the drain early.
     pub forced: bool,
-    /// Whether the exporters could not send all spans in time.
+    /// Whether the exporters could not send all spans in time, or not all of the logs that `Server::telemetry` flushes.
     pub telemetry_lost: bool,
     /// The phases of the end in their order: `draining`, `closing`, `cut` if something had to be, `stopping`, `flushing`.
     pub phases: Vec<PhaseReport>,
@@ -131,7 +131,8 @@ impl ExitReport {
     /// Ends the process with [`code`](Self::code).
     ///
     /// A `main` that returns waits for the runtime to end, and that waits for every handler that blocks its thread,
-    /// for ever perhaps. Call this as the last thing where a process has to end all the same: nothing is dropped after it.
+    /// for ever perhaps. Call this as the last thing where a process has to end all the same: nothing is dropped after it,
+    /// and logs that are written or sent in the background are lost unless `Server::telemetry` has flushed them.
     pub fn exit(&self) -> ! {
         std::process::exit(i32::from(self.code()))
     }

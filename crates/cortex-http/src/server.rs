@@ -171,6 +171,32 @@ impl Server {
         self
     }
 
+    /// Makes server spans by the tracer of this, as [`tracer`](Self::tracer) does, and flushes all of it at the very end,
+    /// the logs with the line of the [`ExitReport`], in what is left of the
+    /// [time for that](Lifecycle::flush_timeout): [`ExitReport::exit`] loses nothing then. It ends nothing, so that what
+    /// `main` logs after that is exported, too, if `main` sees to it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_http::{Routes, Server};
+    /// use cortex_trace::{AlwaysOff, Telemetry, Tracer};
+    ///
+    /// let (telemetry, _) = Telemetry::builder(Tracer::builder("shop").sampler(AlwaysOff)).build()?;
+    /// let server = Server::new(Routes::new()).telemetry(&telemetry);
+    /// # drop(server);
+    /// # Ok::<(), cortex_trace::TelemetryError>(())
+    /// ```
+    #[cfg(feature = "logs")]
+    pub fn telemetry(mut self, telemetry: &cortex_trace::Telemetry) -> Self {
+        let telemetry = telemetry.clone();
+        self.tracer = telemetry.tracer().clone();
+        self.parts.last = Some(Box::new(move |limit| {
+            Box::pin(async move { telemetry.flush(limit).await.is_ok() })
+        }));
+        self
+    }
+
     /// Says who a request comes from, for [`Forwarded`](crate::Forwarded) and for spans, `client.address`. Default: nobody
     /// knows.
     ///
@@ -498,7 +524,7 @@ impl Server {
             lifecycle,
             tokio::runtime::Handle::current(),
         );
-        drain.flushes(parts.flushes); // a start that fails leaves something to flush, too
+        drain.flushes(parts.flushes, parts.last); // a start that fails leaves something to flush, too
         let mut starting = Starting::new(thread, drain, Arc::clone(&control));
         starting.watch();
         if let Some(admin) = admin {

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::control::{Asked, Control};
+use super::parts::LastFlush;
 use super::phase::Phase;
 use super::starting::{Started, StartedTask};
 use super::step::{FORCED_LIMIT, Step};
@@ -32,6 +33,7 @@ pub(crate) struct Drain {
     pub(super) accepting: Vec<Accepting>,
     pub(super) started: Vec<Started>,
     pub(super) flushes: Vec<(Cow<'static, str>, Step)>,
+    last: Option<LastFlush>,
 }
 
 /// A loop that accepts connections.
@@ -53,11 +55,13 @@ impl Drain {
             accepting: Vec::new(),
             started: Vec::new(),
             flushes: Vec::new(),
+            last: None,
         }
     }
 
-    pub(crate) fn flushes(&mut self, flushes: Vec<(Cow<'static, str>, Step)>) {
+    pub(crate) fn flushes(&mut self, flushes: Vec<(Cow<'static, str>, Step)>, last: Option<LastFlush>) {
         self.flushes = flushes;
+        self.last = last;
     }
 
     /// Says whether the service has come to serve.
@@ -86,11 +90,12 @@ impl Drain {
         phases.end("stopping");
 
         shared.phase.enter(Phase::Flushing);
+        let flushing = phases.last;
         let (flushes, telemetry_lost) = self.flush(control).await;
         phases.end("flushing");
 
         let tally = &shared.tally;
-        let report = ExitReport {
+        let mut report = ExitReport {
             reason: reason.clone(),
             requests: tally.requests.load(Ordering::Relaxed),
             connections: tally.connections.load(Ordering::Relaxed),
@@ -100,22 +105,40 @@ impl Drain {
             unfinished,
             forced: control.is_forced(),
             telemetry_lost,
-            phases: phases.ended,
+            phases: std::mem::take(&mut phases.ended),
             subsystems,
             flushes,
             failed: *failed,
             signal: control.forced_by(),
         };
         tracing::info!(service = name, code = report.code(), "{report}");
-        if let Some(admin) = self.admin {
-            // Last: whoever watches the drain sees its end.
+        if let Some(admin) = self.admin.take() {
+            // Late: whoever watches the drain sees its end.
             let stopping = admin.stop();
             tokio::pin!(stopping);
             if unless_forced(control, &mut stopping).await.is_none() {
                 let _ = tokio::time::timeout(FORCED_LIMIT, stopping).await;
             }
         }
+        let took = shared.clock.now().saturating_duration_since(flushing);
+        let left = self.lifecycle.flush_timeout.saturating_sub(took);
+        report.telemetry_lost |= !self.flush_logs(control, left).await;
         report
+    }
+
+    /// Has logs written and sent, what the end has logged with them; returns whether they were.
+    async fn flush_logs(&mut self, control: &Control, left: Duration) -> bool {
+        let Some(last) = self.last.take() else {
+            return true;
+        };
+        let flushing = last(left.max(FORCED_LIMIT));
+        tokio::pin!(flushing);
+        match unless_forced(control, &mut flushing).await {
+            Some(flushed) => flushed,
+            None => tokio::time::timeout(FORCED_LIMIT, flushing)
+                .await
+                .unwrap_or(false),
+        }
     }
 
     /// Closes the listeners, waits for connections, and cuts those that take too long.

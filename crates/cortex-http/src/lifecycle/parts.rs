@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
@@ -11,8 +12,12 @@ use super::subsystem::Subsystem;
 pub(crate) struct Parts {
     pub(crate) subsystems: Vec<Subsystem>,
     pub(crate) flushes: Vec<(Cow<'static, str>, Step)>,
+    /// What is flushed when all else has ended and been told, in this time; it returns whether it was.
+    pub(crate) last: Option<LastFlush>,
     pub(crate) reloads: Vec<Reload>,
 }
+
+pub(crate) type LastFlush = Box<dyn FnOnce(Duration) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send>;
 
 /// What is done again at every SIGHUP.
 pub(crate) struct Reload {

@@ -6,6 +6,8 @@ use std::future::pending;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
+#[cfg(feature = "logs")]
+use std::sync::Mutex;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -37,6 +39,10 @@ struct Service {
 impl Service {
     /// Starts one in this role.
     fn start(role: &str) -> Self {
+        Self::start_with(role, &[])
+    }
+
+    fn start_with(role: &str, variables: &[(&str, String)]) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("the path of this binary"))
             .args([
                 "--exact",
@@ -45,6 +51,7 @@ impl Service {
                 "--nocapture",
             ])
             .env(ROLE, role)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -215,6 +222,11 @@ async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error
             .subsystem(Subsystem::new("a").stop(Duration::from_millis(20), async { blocks("stopping a") })),
         "stopping" => server.subsystem(Subsystem::new("a").stop(STUCK, stuck("stopping a"))),
         "flushing" => server.flush("metrics", STUCK, stuck("flushing metrics")),
+        #[cfg(feature = "logs")]
+        "telemetry" => {
+            let telemetry = cortex_trace::Telemetry::from_env("shop").expect("good variables");
+            server.telemetry(&telemetry.install().expect("the first one"))
+        }
         _ => server,
     };
     if role == "start" {
@@ -544,6 +556,48 @@ fn a_reload_that_panics_or_blocks_keeps_neither_the_next_one_nor_the_end() {
             "{role} {code:?}: {said}"
         );
     }
+}
+
+/// The exporter waits for more to send together; `ExitReport::exit` does not wait for the exporter.
+#[cfg(feature = "logs")]
+#[test]
+fn the_last_line_of_the_log_reaches_the_collector() {
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&got);
+    let collector = Routes::new().route(
+        "/v1/logs",
+        axum::routing::post(async move |body: axum::body::Bytes| {
+            keep.lock()
+                .expect("nobody panics with it")
+                .extend_from_slice(&body);
+            [("content-type", "application/x-protobuf")]
+        }),
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let running = runtime
+        .block_on(Server::new(collector).start("127.0.0.1:0"))
+        .unwrap();
+    let variables = [
+        (
+            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+            format!("http://{}/v1/logs", running.local_addr()),
+        ),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none".into()),
+        ("OTEL_TRACES_EXPORTER", "none".into()),
+        ("OTEL_BLRP_SCHEDULE_DELAY", STUCK.as_millis().to_string()),
+    ];
+    let mut service = Service::start_with("telemetry", &variables);
+    service.until("listens on ");
+    service.signal("TERM");
+    let (code, said) = service.end();
+    assert_eq!(code, Some(0), "{said}");
+    let got = got.lock().unwrap();
+    let text = String::from_utf8_lossy(&got);
+    assert!(text.contains("drained after"), "{text}");
 }
 
 #[test]
