@@ -46,7 +46,7 @@ pub use self::guard::{
     Occupancy, Permit, RateLimit, Refused, SecurityHeaders,
 };
 pub use self::health_metrics::HealthMetrics;
-pub use self::lifecycle::{Closing, Lifecycle, StepResult, Subsystem};
+pub use self::lifecycle::{Closing, Lifecycle, StepResult, Stopping, Subsystem};
 pub use self::limits::Limits;
 pub use self::listen::{ListenAddr, Listener};
 pub use self::observe::{BodyError, Observed, ResponseBody, ResponseFuture};

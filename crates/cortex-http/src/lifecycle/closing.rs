@@ -2,18 +2,19 @@ use std::fmt;
 
 use tokio_util::sync::CancellationToken;
 
-/// Tells whoever holds it that it is time to come to an end. Clones tell the same.
+/// Tells whoever holds it that the service stops accepting connections, and that it is time to come to an end. Clones tell
+/// the same.
 ///
 /// Long conversations need it: a drain waits for connections that were upgraded, `CONNECT` tunnels and streams until its time is over, and
 /// then cuts them. Who knows of the drain says goodbye and is done.
 ///
 /// - Handlers of requests that ask for an upgrade find one in the extensions of the request.
 /// - Any other code gets one that was made before the server, by [`Server::closing`](crate::Server::closing).
-/// - The [task](crate::Subsystem::task) of a subsystem gets one of its own.
 ///
-/// The first two fire in the phase `closing`, when the service stops accepting connections, and not when the drain begins,
-/// which is the [`drain_delay`](crate::Lifecycle::drain_delay) earlier: until then traffic still comes in, and a client that were sent away
-/// would come back to this instance. That of a task fires when it is the task's turn to stop.
+/// It fires in the phase `closing`, and not when the drain begins, which is the
+/// [`drain_delay`](crate::Lifecycle::drain_delay) earlier: until then traffic still comes in, and a client that were sent away
+/// would come back to this instance. The [task](crate::Subsystem::task) of a subsystem has a [`Stopping`](crate::Stopping)
+/// in its place.
 ///
 /// # Examples
 ///

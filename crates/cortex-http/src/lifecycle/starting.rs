@@ -6,11 +6,11 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::closing::Closing;
 use super::control::Control;
 use super::drain::{Accepting, Drain};
 use super::parts::Reload;
 use super::step::{Step, ended_as};
+use super::stopping::Stopping;
 use super::subsystem::Subsystem;
 use super::thread::LifecycleThread;
 use crate::admin::AdminThread;
@@ -34,7 +34,7 @@ pub(super) struct Started {
 /// Its task. Dropping it does not end the task.
 pub(super) struct StartedTask {
     pub(super) limit: Duration,
-    pub(super) stop: Closing,
+    pub(super) stop: Stopping,
     pub(super) ended: JoinHandle<StepEnd>,
     pub(super) abort: AbortHandle,
 }
@@ -115,7 +115,7 @@ impl Starting {
                 }
             }
             let task = task.map(|(limit, task)| {
-                let stop = Closing::new();
+                let stop = Stopping::new();
                 let task = self.begun().1.app.spawn(task(stop.clone()));
                 let abort = task.abort_handle();
                 let (control, name, running) = (Arc::clone(&control), name.clone(), stop.clone());

@@ -2,10 +2,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::closing::Closing;
 use super::step::{FORCED_LIMIT, Step, StepFuture, StepResult, boxed};
+use super::stopping::Stopping;
 
-type TaskFn = Box<dyn FnOnce(Closing) -> StepFuture + Send>;
+type TaskFn = Box<dyn FnOnce(Stopping) -> StepFuture + Send>;
 
 /// A part of the program that lives with the service: it starts before the first request and stops after the last.
 ///
@@ -77,11 +77,11 @@ impl Subsystem {
     }
 
     /// Runs this task for as long as the service runs, from when the subsystem has started. When it is its turn to stop,
-    /// the [`Closing`] that it got fires, and it has this limit to return.
+    /// the [`Stopping`] that it got fires, and it has this limit to return.
     ///
     /// The service depends on it: if it returns, fails or panics before, the service drains and ends with the exit code
     /// 1, and whatever supervises the process starts it anew. A task that may end by itself is `tokio::spawn`'s.
-    pub fn task<F>(mut self, limit: Duration, task: impl FnOnce(Closing) -> F + Send + 'static) -> Self
+    pub fn task<F>(mut self, limit: Duration, task: impl FnOnce(Stopping) -> F + Send + 'static) -> Self
     where
         F: Future<Output: StepResult> + Send + 'static,
     {
