@@ -197,7 +197,7 @@ async fn a_flood_of_refusals_is_logged_by_its_share() {
     held.write_all(b"GET /stuck HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         .await
         .expect("it is sent");
-    gates.entered.notified().await;
+    gates.until_entered().await;
     for _ in 0..20 {
         assert!(shop.get("/").await.starts_with("HTTP/1.1 503"));
     }

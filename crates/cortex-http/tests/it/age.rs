@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Shop, read_to_end, read_until};
+use crate::support::{Shop, in_time, read_to_end, read_until};
 
 const AGE: Duration = Duration::from_millis(100);
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -63,14 +63,17 @@ async fn an_old_connection_of_http2_goes_away_after_its_streams() {
         request.body(Empty::<bytes::Bytes>::new()).expect("a request")
     };
     let stuck = tokio::spawn(send.send_request(request("/stuck")));
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     // The client hears that the connection goes away, and opens no more streams on it.
-    while send.ready().await.is_ok() && !send.is_closed() {
-        let Ok(response) = send.send_request(request("/")).await else {
-            break;
-        };
-        response.into_body().collect().await.unwrap();
-    }
+    in_time(async {
+        while send.ready().await.is_ok() && !send.is_closed() {
+            let Ok(response) = send.send_request(request("/")).await else {
+                break;
+            };
+            response.into_body().collect().await.unwrap();
+        }
+    })
+    .await;
     shop.gates.release.notify_one();
     let response = stuck.await.unwrap().unwrap();
     assert_eq!(

@@ -5,7 +5,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
-use crate::support::{Shop, read_to_end, read_until};
+use crate::support::{Shop, in_time, read_to_end, read_until};
 
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -292,7 +292,8 @@ async fn a_client_that_reads_steadily_is_not_closed_however_slow_it_is() {
     let mut piece = vec![0; PIECE];
     while start.elapsed() < limit * 3 {
         ticks.tick().await;
-        socket.read_exact(&mut piece).await.expect("it is not closed");
+        let read = in_time(socket.read_exact(&mut piece)).await;
+        read.expect("it is not closed");
     }
     assert_eq!(shop.metric(&errors("write_stall")).to_bits(), 0.0_f64.to_bits());
     drop(socket);
@@ -308,7 +309,9 @@ async fn who_waits_in_the_backlog_when_the_service_closes_is_answered() {
     let mut socket = std::net::TcpStream::connect(shop.running.local_addr()).unwrap();
     socket.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     shop.running.shutdown();
+    let begun = tokio::time::Instant::now();
     while shop.metric("cortex_lifecycle_phase") < 2.0 {
+        assert!(begun.elapsed() < Duration::from_mins(1), "it does not close");
         std::thread::yield_now();
     }
     assert_eq!(shop.close().await.code(), 0);

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Shop, read_to_end, read_until};
+use crate::support::{Shop, in_time, read_to_end, read_until, until};
 
 const LONG: Duration = Duration::from_secs(20);
 const HELLO: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -62,13 +62,11 @@ async fn no_request_on_a_connection_that_is_kept_is_lost() {
                 tokio::spawn(keeps_asking(shop.running.local_addr(), answered, ending))
             })
             .collect();
-        while answered.load(Ordering::Relaxed) < 200 {
-            tokio::task::yield_now().await;
-        }
+        until("200 are answered", || answered.load(Ordering::Relaxed) >= 200).await;
         ending.store(true, Ordering::Relaxed);
         shop.running.shutdown();
         for client in clients {
-            client.await.unwrap();
+            in_time(client).await.unwrap();
         }
         let report = shop.close().await;
         let answered = u64::try_from(answered.load(Ordering::Relaxed)).unwrap();
@@ -113,7 +111,7 @@ async fn a_connection_that_stays_quiet_is_closed_after_that() {
         shop.until_metric("http_server_active_connections", 2.0).await;
         shop.running.shutdown();
         for socket in [&mut used, &mut fresh] {
-            assert_eq!(socket.read(&mut [0; 1]).await.unwrap(), 0);
+            assert_eq!(in_time(socket.read(&mut [0; 1])).await.unwrap(), 0);
         }
         let report = shop.close().await;
         // An idle connection is nobody's loss, also when there is no time for all of it.

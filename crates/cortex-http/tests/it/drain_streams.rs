@@ -16,6 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::support::in_time;
+
 const LONG: Duration = Duration::from_secs(20);
 
 /// What is sent into it, and for ever so.
@@ -84,7 +86,7 @@ impl Reader {
     async fn until(&mut self, text: &str) {
         while !self.text.ends_with(text) {
             assert!(
-                self.next().await.expect("without a reset"),
+                in_time(self.next()).await.expect("without a reset"),
                 "ended after {:?}",
                 self.text
             );
@@ -93,7 +95,7 @@ impl Reader {
 
     /// Reads to the end; an error if it is none.
     async fn end(mut self) -> Result<String, hyper::Error> {
-        while self.next().await? {}
+        while in_time(self.next()).await? {}
         Ok(self.text)
     }
 

@@ -14,7 +14,7 @@ use cortex_metrics::Registry;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::support::get_from;
+use crate::support::{get_from, in_time};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(20);
@@ -52,10 +52,6 @@ fn server() -> Server {
 async fn end(running: Running) -> ExitReport {
     running.shutdown();
     in_time(running.join()).await
-}
-
-async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LONG, work).await.expect("in bounded time")
 }
 
 #[tokio::test]
@@ -102,7 +98,7 @@ async fn nobody_is_served_before_all_have_started_and_probes_say_so() {
         .admin(Admin::bind(admin.to_string()))
         .subsystem(Subsystem::new("slow").start(LONG, step));
     let starting = tokio::spawn(server.start("127.0.0.1:0"));
-    begun.notified().await;
+    in_time(begun.notified()).await;
     for (path, status) in [("/startupz", "503"), ("/readyz", "503"), ("/livez", "200")] {
         let answer = get_from(admin, path).await;
         assert!(

@@ -42,7 +42,7 @@ async fn what_exceeds_the_concurrency_is_refused_at_once_until_there_is_room() {
     let shop = Shop::with(Limits::new(), |server| server.admission(Arc::clone(&limit))).await;
     let mut first = shop.connect().await;
     first.write_all(request("/stuck").as_bytes()).await.unwrap();
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     assert_eq!(limit.in_flight(), 1);
 
     // The connection of a request without a body goes on.
@@ -90,7 +90,7 @@ async fn a_request_is_in_flight_until_its_body_was_sent_or_its_client_left() {
     }
     let mut socket = shop.connect().await;
     socket.write_all(request("/stuck").as_bytes()).await.unwrap();
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     drop(socket);
     until("all places are free", || limit.in_flight() == 0).await;
     shop.close().await;

@@ -9,7 +9,7 @@ use cortex_http::{Admin, ErrorKind, Lifecycle, Limits, Routes, Running, Server, 
 use cortex_metrics::Registry;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Shop, get_from, read_to_end};
+use crate::support::{Shop, get_from, in_time, read_to_end, until};
 
 const STUCK: &[u8] = b"GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -23,7 +23,7 @@ async fn what_is_under_way_finishes_and_new_connections_are_refused() {
     let addr = shop.running.local_addr();
     let mut socket = shop.connect().await;
     socket.write_all(STUCK).await.unwrap();
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     shop.running.shutdown();
     let refused = async { while tokio::net::TcpStream::connect(addr).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(10), refused)
@@ -48,7 +48,7 @@ async fn what_does_not_finish_is_cut_and_named() {
     let shop = Shop::with(Limits::new(), |server| server.lifecycle(lifecycle)).await;
     let mut socket = shop.connect().await;
     socket.write_all(STUCK).await.unwrap();
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     let report = shop.close().await;
     assert_eq!((report.code(), report.cut_total), (3, 1));
     assert_eq!((report.cut[0].method, &*report.cut[0].route), ("GET", "/stuck"));
@@ -60,7 +60,7 @@ async fn kill_does_not_wait() {
     let shop = Shop::with(Limits::new(), |server| server.lifecycle(Lifecycle::kubernetes())).await;
     let mut socket = shop.connect().await;
     socket.write_all(STUCK).await.unwrap();
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     shop.running.kill();
     let report = shop.close().await;
     assert!(
@@ -197,7 +197,7 @@ fn the_admin_port_answers_while_every_worker_is_blocked() {
     let shop = runtime.block_on(async {
         let shop = Shop::with(Limits::new(), |server| server.admin(admin())).await;
         let admin = shop.running.admin_addr().unwrap();
-        while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {}
+        in_time(async { while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {} }).await;
         shop
     });
     let (blocked, released) = (Arc::new(Barrier::new(3)), Arc::new(Barrier::new(3)));
@@ -245,8 +245,9 @@ fn readiness_fails_at_once_while_every_worker_is_blocked() {
             .enable_all()
             .build()
             .unwrap();
-        let ask = |path| client.block_on(get_from(admin, path));
-        while !ask("/readyz").starts_with("HTTP/1.1 200") {}
+        let ready = async { while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {} };
+        client.block_on(in_time(ready));
+        let ask = |path| client.block_on(in_time(get_from(admin, path)));
         let (blocked, released) = (Arc::new(Barrier::new(3)), Arc::new(Barrier::new(3)));
         for _ in 0..2 {
             let (blocked, released) = (Arc::clone(&blocked), Arc::clone(&released));
@@ -335,9 +336,7 @@ async fn a_collector_that_hangs_costs_no_probe() {
     let running = server.start("127.0.0.1:0").await.unwrap();
     let addr = running.admin_addr().unwrap();
     let scrapes: Vec<_> = (0..2).map(|_| tokio::spawn(get_from(addr, "/metrics"))).collect();
-    while entered.load(Ordering::Relaxed) < 1 {
-        tokio::task::yield_now().await;
-    }
+    until("a scrape hangs", || entered.load(Ordering::Relaxed) > 0).await;
     assert!(get_from(addr, "/livez").await.starts_with("HTTP/1.1 200"));
     hanging.store(false, Ordering::Relaxed);
     for scrape in scrapes {
@@ -564,7 +563,7 @@ async fn an_http2_stream_is_cut_and_named_too() {
         .body(axum::body::Body::empty())
         .unwrap();
     let answer = tokio::spawn(send.send_request(request));
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     let report = shop.close().await;
     assert_eq!(
         (report.cut_total, &*report.cut[0].route, report.code()),

@@ -262,7 +262,7 @@ async fn serve_the_unit() {
             }),
         );
     let running = Server::new(routes).start(listener).await.expect("it serves");
-    stop.notified().await;
+    crate::support::in_time(stop.notified()).await;
     running.shutdown();
     assert_eq!(running.join().await.code(), 0);
 }

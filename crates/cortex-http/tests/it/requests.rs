@@ -267,7 +267,7 @@ async fn a_span_has_no_status_that_was_not_sent() {
         .write_all(b"GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
         .unwrap();
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     drop(socket);
     shop.until_metric(&outcome("client_cancel"), 1.0).await;
     shop.close().await;
@@ -397,7 +397,7 @@ async fn a_client_that_leaves_is_counted_and_its_handler_dropped() {
         .write_all(b"GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
         .unwrap();
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     drop(socket);
     shop.until_metric(&series("GET", "/stuck", 499), 1.0).await;
     shop.until_metric(&outcome("client_cancel"), 1.0).await;

@@ -27,6 +27,13 @@ pub(crate) struct Gates {
     pub(crate) release: Arc<Notify>,
 }
 
+impl Gates {
+    /// Waits until a handler is there.
+    pub(crate) async fn until_entered(&self) {
+        in_time(self.entered.notified()).await;
+    }
+}
+
 pub(crate) fn routes(gates: &Gates) -> Routes {
     let waiting = gates.clone();
     Routes::new()
@@ -198,7 +205,7 @@ impl Shop {
     /// Drains, and checks that no request is left in the gauge.
     pub(crate) async fn close(self) -> cortex_http::ExitReport {
         self.running.shutdown();
-        let report = self.running.join().await;
+        let report = in_time(self.running.join()).await;
         let text = self.registry.to_text();
         assert!(text.contains("http_server_active_requests 0\n"), "{text}");
         assert!(text.contains("http_server_active_connections 0\n"), "{text}");
@@ -232,10 +239,16 @@ pub(crate) async fn read_to_end(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Waits for what only a defect keeps from coming.
+pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(Duration::from_mins(1), work).await;
+    done.expect("it comes in bounded time")
+}
+
 pub(crate) async fn read_until(socket: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {
-        text.push(char::from(socket.read_u8().await.unwrap()));
+        text.push(char::from(in_time(socket.read_u8()).await.unwrap()));
     }
     text
 }

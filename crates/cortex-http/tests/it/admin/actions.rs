@@ -6,7 +6,7 @@ use cortex_health::{Check, Health};
 use cortex_http::{Admin, DrainError, Lifecycle, Limits, Routes, Server};
 
 use super::client::{Ask, TOKEN};
-use crate::support::Shop;
+use crate::support::{Shop, in_time};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -130,7 +130,8 @@ fn everything_is_answered_while_every_worker_is_blocked() {
             .block_on(async { tokio::time::timeout(LONG, ask.of(addr)).await })
             .unwrap()
     };
-    while ask(Ask::get("/readyz")).status != 200 {}
+    let ready = async { while Ask::get("/readyz").of(addr).await.status != 200 {} };
+    client.block_on(in_time(ready));
     let blocked = Arc::new(Barrier::new(3));
     for _ in 0..2 {
         let blocked = Arc::clone(&blocked);

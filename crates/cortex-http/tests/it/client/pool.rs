@@ -5,7 +5,7 @@ use cortex_http::{Limits, Routes, Server};
 use http::StatusCode;
 
 use super::support::{PATIENCE, measured, url};
-use crate::support::Shop;
+use crate::support::{Shop, until};
 
 #[tokio::test]
 async fn calls_one_after_the_other_share_a_connection() {
@@ -79,17 +79,14 @@ async fn unused_connections_are_bounded_in_number_and_time() {
             tokio::spawn(async move { client.get(url(addr, "/stuck")).await?.into_body().text().await })
         })
         .collect();
-    while shop.metric("http_server_active_requests") < 4.0 {
-        tokio::task::yield_now().await;
-    }
+    shop.until_metric("http_server_active_requests", 4.0).await;
     assert_eq!(calls.sum("http_client_open_connections"), 4);
     shop.gates.release.notify_waiters();
     for task in stuck {
         assert_eq!(task.await.unwrap().unwrap(), "released");
     }
-    while calls.sum("http_client_open_connections") > 2 {
-        tokio::task::yield_now().await;
-    }
+    let few = || calls.sum("http_client_open_connections") <= 2;
+    until("two connections are kept", few).await;
     let emptied = tokio::time::timeout(PATIENCE, calls.until_quiet());
     emptied.await.unwrap();
     shop.close().await;
