@@ -1,71 +1,51 @@
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::num::NonZero;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use crate::guard::{Buckets, Gcra, nanos, network};
 
 /// Who guesses tokens is told to wait, and, by an account of its own, is not logged any more for a while.
 ///
 /// Each address may be wrong [`BURST`] times, and once every [`PAUSE`] after that. It says nothing of who has a right
 /// token: the shortest of them has 16 characters, more than can be guessed, while others may share the address of who
-/// guesses. The table is bounded. An address is never forgotten before its time, or many addresses would make room for
-/// each other: those that find no room share one account.
-#[derive(Debug, Default)]
-pub(super) struct Guesses(Mutex<Table>);
-
-#[derive(Debug, Default)]
-struct Table {
-    /// Until when all that an address did wrong is forgotten.
-    known: HashMap<IpAddr, Instant>,
-    others: Option<Instant>,
+/// guesses. The accounts are those of a [`RateLimit`](crate::RateLimit), bounded, and nobody's is forgotten before its time.
+#[derive(Debug)]
+pub(super) struct Guesses {
+    gcra: Gcra,
+    buckets: Buckets,
+    random: RandomState,
+    /// What times are counted from.
+    start: OnceLock<Instant>,
 }
 
 /// Wrong tokens that are no guessing yet: somebody exchanges a secret.
-const BURST: u32 = 10;
+const BURST: NonZero<u32> = NonZero::new(10).expect("not zero");
 /// How long one of them counts.
 const PAUSE: Duration = Duration::from_secs(6);
-/// The most addresses that are told apart.
-const ADDRESSES: usize = 1024;
+/// For how many addresses at once there is an account of their own.
+const ADDRESSES: usize = 256;
 
 impl Guesses {
-    /// Returns for how long an address has to wait, if it has guessed too much.
-    pub(super) fn refused(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
-        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = match table.known.get(&network(peer)) {
-            Some(until) => *until,
-            None if table.known.len() < ADDRESSES => return None,
-            None => table.others?,
-        };
-        let left = until.saturating_duration_since(now);
-        let tolerated = PAUSE * (BURST - 1);
-        let wait = left.saturating_sub(tolerated);
-        (!wait.is_zero()).then_some(wait)
-    }
-
-    /// Counts a wrong token.
-    pub(super) fn wrong(&self, peer: IpAddr, now: Instant) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Table { known, others } = &mut *table;
-        let peer = network(peer);
-        if known.len() >= ADDRESSES && !known.contains_key(&peer) {
-            known.retain(|_, until| *until > now);
-        }
-        let until = if known.len() < ADDRESSES || known.contains_key(&peer) {
-            known.entry(peer).or_insert(now)
-        } else {
-            others.get_or_insert(now)
-        };
-        *until = (*until).max(now) + PAUSE;
+    /// Counts a wrong token; or says for how long the address has to wait, if it has guessed too much.
+    pub(super) fn wrong(&self, peer: IpAddr, now: Instant) -> Result<(), Duration> {
+        let start = *self.start.get_or_init(|| now);
+        let now = nanos(now.saturating_duration_since(start));
+        // All addresses of a /64 are one client's to choose (RFC 6177).
+        let key = self.random.hash_one(network(peer.to_canonical(), 64));
+        self.buckets.take(self.gcra, key, now)
     }
 }
 
-/// Returns who is counted as one: all addresses of a /64 are one client's to choose (RFC 6177).
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+impl Default for Guesses {
+    fn default() -> Self {
+        Self {
+            gcra: Gcra::new(NonZero::<u32>::MIN, PAUSE, BURST),
+            buckets: Buckets::new(ADDRESSES),
+            random: RandomState::new(),
+            start: OnceLock::new(),
         }
-        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -80,59 +60,49 @@ mod tests {
     fn ten_are_free_and_then_one_every_six_seconds() {
         let (guesses, now) = (Guesses::default(), SystemClock.now());
         let peer: IpAddr = "192.0.2.1".parse().unwrap();
-        for _ in 0..BURST {
-            assert_eq!(guesses.refused(peer, now), None);
-            guesses.wrong(peer, now);
+        for _ in 0..BURST.get() {
+            assert_eq!(guesses.wrong(peer, now), Ok(()));
         }
-        assert_eq!(guesses.refused(peer, now), Some(PAUSE));
+        assert_eq!(guesses.wrong(peer, now), Err(PAUSE));
         assert_eq!(
-            guesses.refused("::ffff:192.0.2.1".parse().unwrap(), now),
-            Some(PAUSE)
+            guesses.wrong("::ffff:192.0.2.1".parse().unwrap(), now),
+            Err(PAUSE)
         );
-        assert_eq!(guesses.refused("192.0.2.2".parse().unwrap(), now), None);
-        assert_eq!(guesses.refused(peer, now + 5 * SECOND), Some(SECOND));
-        assert_eq!(guesses.refused(peer, now + PAUSE), None);
-        guesses.wrong(peer, now + PAUSE);
-        assert_eq!(guesses.refused(peer, now + PAUSE), Some(PAUSE));
-        assert_eq!(guesses.refused(peer, now + PAUSE * (BURST + 2)), None);
+        assert_eq!(guesses.wrong("192.0.2.2".parse().unwrap(), now), Ok(()));
+        assert_eq!(guesses.wrong(peer, now + 5 * SECOND), Err(SECOND));
+        assert_eq!(guesses.wrong(peer, now + PAUSE), Ok(()));
+        assert_eq!(guesses.wrong(peer, now + PAUSE), Err(PAUSE));
+        assert_eq!(guesses.wrong(peer, now + PAUSE * 12), Ok(()));
     }
 
     #[test]
     fn a_network_of_ipv6_is_one_client() {
         let (guesses, now) = (Guesses::default(), SystemClock.now());
-        for host in 0..BURST {
+        for host in 0..BURST.get() {
             let peer = format!("2001:db8::{host:x}").parse().unwrap();
-            guesses.wrong(peer, now);
+            guesses.wrong(peer, now).unwrap();
         }
-        assert!(guesses.refused("2001:db8::ffff".parse().unwrap(), now).is_some());
-        assert!(guesses.refused("2001:db8:0:1::1".parse().unwrap(), now).is_none());
+        assert!(guesses.wrong("2001:db8::ffff".parse().unwrap(), now).is_err());
+        assert!(guesses.wrong("2001:db8:0:1::1".parse().unwrap(), now).is_ok());
     }
 
     #[test]
-    fn many_addresses_do_not_make_each_other_forgotten_and_take_no_more_room() {
+    fn many_addresses_do_not_make_each_other_forgotten() {
         let (guesses, now) = (Guesses::default(), SystemClock.now());
         let first: IpAddr = "192.0.2.1".parse().unwrap();
-        for _ in 0..BURST {
-            guesses.wrong(first, now);
+        for _ in 0..BURST.get() {
+            guesses.wrong(first, now).unwrap();
         }
-        for address in 0..4 * ADDRESSES {
+        for address in 0..16 * ADDRESSES {
             let [.., c, d] = address.to_be_bytes();
-            guesses.wrong(IpAddr::from([10, 0, c, d]), now);
+            let _ = guesses.wrong(IpAddr::from([10, 0, c, d]), now);
         }
-        assert_eq!(guesses.0.lock().unwrap().known.len(), ADDRESSES);
-        assert!(guesses.refused(first, now).is_some());
+        let newcomer = "198.51.100.1".parse().unwrap();
+        assert!(guesses.wrong(first, now).is_err());
         assert!(
-            guesses.refused("198.51.100.1".parse().unwrap(), now).is_some(),
+            guesses.wrong(newcomer, now).is_err(),
             "those without room share an account"
         );
-        let later = now + PAUSE * (4 * 1024 + 1);
-        let newcomer: IpAddr = "198.51.100.1".parse().unwrap();
-        assert!(guesses.refused(newcomer, later).is_none());
-        guesses.wrong(newcomer, later);
-        assert_eq!(
-            guesses.0.lock().unwrap().known.len(),
-            1,
-            "what is over is forgotten"
-        );
+        assert!(guesses.wrong(newcomer, now + PAUSE * 12).is_ok());
     }
 }

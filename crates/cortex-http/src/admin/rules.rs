@@ -112,8 +112,7 @@ impl Rules {
             metrics.wrong_tokens.inc();
         }
         let (peer, now) = (peer.ip(), self.clock.now());
-        if self.noticed.refused(peer, now).is_none() {
-            self.noticed.wrong(peer, now);
+        if self.noticed.wrong(peer, now).is_ok() {
             tracing::warn!(target: "cortex_http::admin", %peer, "a wrong token was sent to the admin port");
         }
     }
@@ -168,12 +167,11 @@ impl Rules {
     /// who shares an address with a guesser, as all do behind one proxy, loses nothing by it.
     fn guessed(&self, peer: SocketAddr) -> Refusal {
         let now = self.clock.now();
-        if let Some(wait) = self.guesses.refused(peer.ip(), now) {
+        if let Err(wait) = self.guesses.wrong(peer.ip(), now) {
             let seconds = wait.saturating_add(Duration::from_millis(999)).as_secs();
             let detail = "too many wrong tokens came from this address: try again later";
             return Refusal::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds);
         }
-        self.guesses.wrong(peer.ip(), now);
         Refusal::new(StatusCode::UNAUTHORIZED, "the token is wrong")
             .challenge(r#"Bearer realm="admin", error="invalid_token""#)
     }

@@ -13,7 +13,7 @@ use super::gcra::Gcra;
 /// are full, less than a bucket for each, and those who were there before notice nothing. Which set a key is in depends
 /// on secret random numbers.
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     sets: Box<[Mutex<Set>]>,
 }
 
@@ -29,7 +29,7 @@ struct Set {
 
 impl Buckets {
     /// Makes room for about so many clients at once: sets are half full then, and hardly ever overflow.
-    pub(super) fn new(clients: usize) -> Self {
+    pub(crate) fn new(clients: usize) -> Self {
         let sets = clients.div_ceil(WAYS / 2).max(1);
         let set = || {
             Mutex::new(Set {
@@ -43,7 +43,7 @@ impl Buckets {
     }
 
     /// Takes a token of this client's bucket at `now`, in nanoseconds; or says how long there is none.
-    pub(super) fn take(&self, gcra: Gcra, key: u64, now: u64) -> Result<(), Duration> {
+    pub(crate) fn take(&self, gcra: Gcra, key: u64, now: u64) -> Result<(), Duration> {
         // The high bits choose the set, all of them the bucket in it.
         let set = (u128::from(key) * self.sets.len() as u128) >> u64::BITS;
         let set = usize::try_from(set).expect("invariant: less than the number of sets");

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Its state is one number, the theoretical arrival time: when the bucket will be full again. One that is past says the
 /// same as one that was never written, so that the state of who has been quiet for a period can be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gcra {
+pub(crate) struct Gcra {
     /// Nanoseconds between two tokens.
     interval: u64,
     /// Nanoseconds until an empty bucket is full.
@@ -18,7 +18,7 @@ impl Gcra {
     /// Allows `burst` requests at once, and `count` evenly in each `period` after that.
     ///
     /// The interval is rounded up: a limit is not exceeded by rounding.
-    pub(super) fn new(count: NonZero<u32>, period: Duration, burst: NonZero<u32>) -> Self {
+    pub(crate) fn new(count: NonZero<u32>, period: Duration, burst: NonZero<u32>) -> Self {
         let interval = nanos(period).div_ceil(u64::from(count.get())).max(1);
         Self {
             interval,
@@ -37,7 +37,7 @@ impl Gcra {
     }
 }
 
-pub(super) fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

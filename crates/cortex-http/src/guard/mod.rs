@@ -18,15 +18,18 @@ mod same_origin;
 mod security_headers;
 
 pub use self::admission::{Admission, AdmissionRequest, AdmissionStage, Completion, Occupancy, Permit};
+pub(crate) use self::buckets::Buckets;
 pub use self::concurrency::ConcurrencyLimit;
 #[cfg(feature = "cors")]
 pub(crate) use self::cross_origin::{CrossOrigin, Verdict};
 pub use self::deadlines::Deadlines;
+pub(crate) use self::gcra::{Gcra, nanos};
 pub(crate) use self::grpc::answer_type as grpc_answer_type;
 pub(crate) use self::guards::Guards;
 pub use self::load_shed::LoadShed;
 pub(crate) use self::permits::Permits;
 pub use self::rate_limit::RateLimit;
+pub(crate) use self::rate_limit::network;
 pub use self::refused::Refused;
 pub(crate) use self::refused::problem;
 #[cfg(not(feature = "cors"))]

@@ -202,7 +202,7 @@ fn not_zero(count: u32) -> NonZero<u32> {
     NonZero::new(count).expect("a rate limit of zero requests serves nobody: allow one or more")
 }
 
-fn network(address: IpAddr, prefix: u32) -> IpAddr {
+pub(crate) fn network(address: IpAddr, prefix: u32) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {

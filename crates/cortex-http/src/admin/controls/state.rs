@@ -30,6 +30,9 @@ pub struct ControlState {
 
 /// The value of a field of a [`ControlState`].
 ///
+/// It is what a person reads in a line beside others, so it is flat, knows times and is cut when it is long, unlike a
+/// [`ProblemValue`](crate::ProblemValue), which is any JSON for a program.
+///
 /// # Examples
 ///
 /// ```
