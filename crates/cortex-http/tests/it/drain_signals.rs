@@ -153,7 +153,8 @@ fn is_the_service() {
         "dropped" => return runtime.block_on(dropped()),
         "not started" => return runtime.block_on(not_started()),
         "not started, and hangs" => return runtime.block_on(not_started_and_hangs()),
-        "drained before" => return runtime.block_on(drained_before()),
+        "drained before" => return runtime.block_on(drained_before(Duration::ZERO)),
+        "drains already" => return runtime.block_on(drained_before(STUCK)),
         "another one before" => runtime.block_on(another_one()),
         "a signal meanwhile" => {
             runtime.block_on(another_one());
@@ -296,15 +297,20 @@ async fn another_one() {
 }
 
 /// A service that a `preStop` hook drains. `main` has something to do when Kubernetes sends its signal, and never ends.
-async fn drained_before() {
+async fn drained_before(delay: Duration) {
     let server = Server::new(Routes::new()).admin(Admin::bind("127.0.0.1:0"));
     let running = server
+        .lifecycle(Lifecycle::local().drain_delay(delay))
         .start_with_signals("127.0.0.1:0")
         .await
         .expect("free ports");
     says(&format!("drains on {}", running.admin_addr().expect("a port")));
     let mut terminate = signal(SignalKind::terminate()).expect("handlers");
-    says(&format!("report: {}", running.join().await));
+    let report = running.join().await;
+    says(&format!("report: {report}"));
+    if report.forced {
+        report.exit();
+    }
     terminate.recv().await;
     stuck("finishing").await;
 }
@@ -507,14 +513,26 @@ fn the_one_after_the_report_ends_a_process_that_something_else_holds() {
 fn the_first_one_after_a_drain_that_none_asked_for_lets_main_finish() {
     let mut service = Service::start("drained before");
     let admin = service.until("drains on ");
-    let mut socket = std::net::TcpStream::connect(&admin).unwrap();
-    let request = format!("POST /drain HTTP/1.1\r\nhost: {admin}\r\ncontent-length: 0\r\n\r\n");
-    socket.write_all(request.as_bytes()).unwrap();
+    cortex_http::drain(&admin, None, LIFE).unwrap();
     let report = service.until("report: ");
     assert!(report.contains("(POST /drain)"), "{report}");
     service.signal("TERM");
     service.until("finishing");
     service.signal("INT");
+    let (code, said) = service.end();
+    assert_eq!(code, Some(130), "{said}");
+
+    // And while it still drains.
+    let mut service = Service::start("drains already");
+    let admin = service.until("drains on ");
+    cortex_http::drain(&admin, None, LIFE).unwrap();
+    service.signal("TERM");
+    service.signal("INT");
+    let report = service.until("report: ");
+    assert!(
+        report.starts_with("forced") && report.contains("(POST /drain)"),
+        "{report}"
+    );
     let (code, said) = service.end();
     assert_eq!(code, Some(130), "{said}");
 }
