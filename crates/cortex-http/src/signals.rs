@@ -1,4 +1,3 @@
-use std::future::ready;
 use std::io;
 use std::process::exit;
 use std::sync::LazyLock;
@@ -88,14 +87,7 @@ impl Signals {
         let Some(ever) = self.live.leave() else {
             return;
         };
-        if failed {
-            tokio::select! {
-                biased; // what has come by then asked for the end of the start
-                () = self.streams.skip() => {}
-                () = ready(()) => {}
-            }
-            self.asked = true;
-        }
+        self.asked |= failed;
         let mut acting = ACTING.subscribe();
         loop {
             let received = tokio::select! {
@@ -131,13 +123,6 @@ impl Streams {
             _ = self.terminate.recv() => Received::End(Ending { name: "SIGTERM", number: 15 }),
             _ = self.interrupt.recv() => Received::End(Ending { name: "SIGINT", number: 2 }),
             _ = self.hangup.recv() => Received::Reload,
-        }
-    }
-
-    /// Takes all that come, and does nothing.
-    async fn skip(&mut self) {
-        loop {
-            self.recv().await;
         }
     }
 }

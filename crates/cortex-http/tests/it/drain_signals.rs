@@ -241,6 +241,9 @@ async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error
     let running = server.start("127.0.0.1:0").await?;
     let addr = running.local_addr();
     let ended = running.serve_until_signal();
+    if role == "draining" {
+        tell_of_sigterm();
+    }
     says(&format!("listens on {addr}"));
     ended.await
 }
@@ -304,8 +307,11 @@ async fn drained_before(delay: Duration) {
         .start_with_signals("127.0.0.1:0")
         .await
         .expect("free ports");
-    says(&format!("drains on {}", running.admin_addr().expect("a port")));
     let mut terminate = signal(SignalKind::terminate()).expect("handlers");
+    if delay == STUCK {
+        tell_of_sigterm();
+    }
+    says(&format!("drains on {}", running.admin_addr().expect("a port")));
     let report = running.join().await;
     says(&format!("report: {report}"));
     if report.forced {
@@ -313,6 +319,15 @@ async fn drained_before(delay: Duration) {
     }
     terminate.recv().await;
     stuck("finishing").await;
+}
+
+/// Says when a SIGTERM has come, to all who wait for one: what is sent after that comes after it.
+fn tell_of_sigterm() {
+    let mut terminate = signal(SignalKind::terminate()).expect("handlers");
+    tokio::spawn(async move {
+        terminate.recv().await;
+        says("got SIGTERM");
+    });
 }
 
 /// Has the process get a signal in the last moment of its service, when its report has been logged and not yet told.
@@ -431,7 +446,7 @@ fn the_second_one_ends_it_in_every_phase() {
             "stopping" => drop(service.until("stopping a")),
             "flushing" => drop(service.until("flushing metrics")),
             "cut" => drop(service.until("cut")),
-            "draining" => {} // for an hour
+            "draining" => drop(service.until("got SIGTERM")), // and then nothing for an hour
             _ => while std::net::TcpStream::connect(&addr).is_ok() {},
         }
         service.signal("INT");
@@ -527,6 +542,7 @@ fn the_first_one_after_a_drain_that_none_asked_for_lets_main_finish() {
     let admin = service.until("drains on ");
     cortex_http::drain(&admin, None, LIFE).unwrap();
     service.signal("TERM");
+    service.until("got SIGTERM");
     service.signal("INT");
     let report = service.until("report: ");
     assert!(
