@@ -82,7 +82,8 @@ impl Limits {
         self
     }
 
-    /// Answers 408 to a request head that is not whole this long after its first byte. Default 5 s.
+    /// Answers 408 to a request head that is not whole this long after its first byte; or, where that came while the request
+    /// before was still being answered, after that answer. Default 5 s.
     #[must_use]
     pub const fn header(mut self, limit: Duration) -> Self {
         self.header = limit;

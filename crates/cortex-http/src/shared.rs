@@ -117,6 +117,8 @@ pub(crate) struct Conn {
     idle_since: AtomicU64,
     /// Request bodies that somebody still reads; it may outlive the response.
     bodies: AtomicU64,
+    /// The last request that had a body, by its number; of HTTP/1 alone.
+    with_body: AtomicU64,
     /// The connection speaks another protocol now, whose waits are its own.
     upgraded: OnceLock<Upgrade>,
     /// A request body was left unread: the client may still be sending.
@@ -179,6 +181,7 @@ impl Conn {
             ended: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
             bodies: AtomicU64::new(0),
+            with_body: AtomicU64::new(0),
             upgraded: OnceLock::new(),
             unread: AtomicBool::new(false),
             expired: AtomicU8::new(0),
@@ -355,7 +358,13 @@ impl Conn {
     }
 
     pub(crate) fn begin_body(&self) {
+        self.with_body.store(self.begun(), Ordering::Relaxed);
         self.bodies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says whether the last request that has begun has a body, or had one; of HTTP/1 alone.
+    pub(crate) fn had_body(&self) -> bool {
+        self.with_body.load(Ordering::Relaxed) == self.begun()
     }
 
     pub(crate) fn end_body(&self) {

@@ -11,6 +11,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::accept::Open;
+use super::slow_head;
 use super::sniff::Protocol;
 use crate::lifecycle::Phase;
 use crate::report::Cut;
@@ -41,6 +42,8 @@ pub(crate) struct DeadlineIo<T> {
     partial_since: Option<Instant>,
     /// Bytes of the next head arrived; its clock starts at the next pause.
     partial: bool,
+    /// The last bytes that were read: whether they end a head.
+    tail: Tail,
     stalled_since: Option<Instant>,
     /// Bytes were written since the last flush: a response is on its way, also when its request has ended.
     unflushed: bool,
@@ -88,14 +91,28 @@ const AHEAD: usize = 512;
 const DISCARD_TIME: Duration = Duration::from_millis(500);
 const DISCARD_BYTES: usize = 1 << 20;
 
-/// RFC 9110, section 15.5.9: a server that times out on a request should say so and close.
-const REQUEST_TIMEOUT: &[u8] = concat!(
-    "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncache-control: no-store\r\n",
-    "content-type: application/problem+json\r\ncontent-length: 120\r\n\r\n",
-    r#"{"type":"about:blank","title":"Request Timeout","status":408,"#,
-    r#""detail":"The head of the request did not arrive in time."}"#
-)
-.as_bytes();
+/// The last three bytes of what was read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tail([u8; 3]);
+
+impl Tail {
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last_chunk() {
+            self.0 = *last;
+        } else {
+            for byte in bytes {
+                self.0 = [self.0[1], self.0[2], *byte];
+            }
+        }
+    }
+
+    /// Says whether these end with an empty line, as a head does, or several.
+    #[inline]
+    const fn is_blank_line(self) -> bool {
+        matches!(self.0, [b'\n', b'\r', b'\n'] | [_, b'\n', b'\n'])
+    }
+}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
     pub(super) fn new(io: T, conn: Arc<Conn>, protocol: Protocol, prefix: BytesMut, open: Arc<Open>) -> Self {
@@ -107,8 +124,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             armed: None,
             http1,
             seen: 0,
-            partial_since: http1.then(|| conn.accepted()),
+            partial_since: None,
             partial: http1,
+            tail: Tail::default(),
             stalled_since: None,
             unflushed: false,
             woken: false,
@@ -170,18 +188,32 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         Some((self.conn.idle_since() + idle + more, Expired::Idle))
     }
 
+    /// Takes note of requests that have begun. What was read before them ends with their heads, or with what belongs to the
+    /// next one: unless there was a body, of which only hyper knows where it ends.
     #[inline]
     fn see_begun(&mut self) {
         let begun = self.conn.begun();
         if self.seen != begun {
             self.seen = begun;
-            self.partial = false;
+            self.partial = self.http1 && !self.tail.is_blank_line() && !self.conn.had_body();
             self.partial_since = None;
+        }
+    }
+
+    /// Takes note of bytes that hyper gets. They are of the next head unless a request is under way that has a body, which
+    /// somebody reads or nobody wants.
+    #[inline]
+    fn note_read(&mut self, bytes: &[u8]) {
+        if self.http1 && !bytes.is_empty() {
+            self.see_begun();
+            self.tail.push(bytes);
+            self.partial |= !(self.conn.is_busy() && (self.conn.is_read() || self.conn.is_unread()));
         }
     }
 
     /// Called when a read pends: fails if the client has kept us waiting for too long.
     fn poll_read_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.see_begun();
         if !self.partial && self.is_armed_for_idle(cx) {
             return Poll::Pending;
         }
@@ -197,7 +229,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         }
         if limit == Expired::Header {
             // Nothing of a response is under way, so this is a message of its own.
-            let _ = Pin::new(&mut self.io).poll_write(cx, REQUEST_TIMEOUT);
+            let _ = Pin::new(&mut self.io).poll_write(cx, &slow_head::answer(&self.conn));
         }
         // hyper drops the socket now; with TLS the client hears that this is the end, and not an attack.
         let _ = Pin::new(&mut self.io).poll_shutdown(cx);
@@ -384,8 +416,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
         let this = self.get_mut();
         if !this.prefix.is_empty() {
             let count = this.prefix.len().min(buf.remaining());
-            buf.put_slice(&this.prefix.split_to(count));
-            this.partial |= this.http1 && !this.conn.is_busy();
+            let prefix = this.prefix.split_to(count);
+            this.note_read(&prefix);
+            buf.put_slice(&prefix);
             if this.prefix.is_empty() {
                 this.prefix = BytesMut::new(); // an empty one would keep its memory for as long as the connection lives
             }
@@ -399,7 +432,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for DeadlineIo<T> {
         match Pin::new(&mut this.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 this.eof = buf.filled().len() == before && buf.remaining() > 0;
-                this.partial |= this.http1 && !this.conn.is_busy();
+                this.note_read(&buf.filled()[before..]);
                 Poll::Ready(Ok(()))
             }
             // TLS without its farewell: nothing that somebody reads is cut short by it.
@@ -478,5 +511,211 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
             }
         }
         this.poll_discard(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::time::SystemTime;
+
+    use axum::routing::{any, get};
+    use cortex_compress::CompressionLayer;
+    use cortex_core::Clock;
+    use cortex_trace::Tracer;
+    use hyper::server::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+    use tower_layer::Layer;
+
+    use super::*;
+    use crate::access::AccessLog;
+    use crate::guard::SecurityHeaders;
+    use crate::limits::Limits;
+    use crate::observe::{Observed, PerConnection};
+    use crate::routes::Routes;
+    use crate::shared::Shared;
+
+    /// Runs as fast as tokio's clock, and tells a date.
+    struct TokioClock;
+
+    impl Clock for TokioClock {
+        fn now(&self) -> Instant {
+            tokio::time::Instant::now().into_std()
+        }
+
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)
+        }
+    }
+
+    /// A connection of HTTP/1 whose client is the other end of a pipe, in paused time.
+    struct Client {
+        io: DuplexStream,
+        opened: tokio::time::Instant,
+        server: JoinHandle<Option<Expired>>,
+    }
+
+    impl Client {
+        /// Is silent for so long, and then begins with these bytes.
+        async fn open(silent: Duration, first: &str) -> Self {
+            let opened = tokio::time::Instant::now();
+            let slow = || async {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                "slow"
+            };
+            let routes = Routes::new()
+                .route("/slow", get(slow))
+                .route("/echo", any(|body: String| async move { body }))
+                .route("/", any(|| async { "hello" }));
+            let (app, table) = routes.into_parts();
+            let tracer = Tracer::propagate_only();
+            let mut shared = Shared::new(
+                table,
+                Limits::new(),
+                tracer,
+                AccessLog::off(),
+                Arc::new(TokioClock),
+            );
+            shared.guards.security = Some(SecurityHeaders::new());
+            let shared = Arc::new(shared);
+            let (io, ours) = duplex(64 << 10);
+            let conn = Arc::new(Conn::new(Arc::clone(&shared), None));
+            let open = Arc::new(Open::new(&shared, None));
+            tokio::time::sleep(silent).await;
+            let read = BytesMut::from(first);
+            let socket = DeadlineIo::new(ours, Arc::clone(&conn), Protocol::Http1, read, open);
+            let app = CompressionLayer::new().layer(app);
+            let service = PerConnection::new(Observed::new(app, Arc::clone(&conn)));
+            let server = tokio::task::spawn_local(async move {
+                let mut builder = http1::Builder::new();
+                builder.header_read_timeout(None);
+                let _ = pin!(builder.serve_connection(TokioIo::new(socket), service)).await;
+                conn.expired()
+            });
+            Self { io, opened, server }
+        }
+
+        async fn send_after(&mut self, pause: Duration, bytes: &str) {
+            tokio::time::sleep(pause).await;
+            self.io.write_all(bytes.as_bytes()).await.expect("it is open");
+        }
+
+        /// Reads to the end; returns what came, how many seconds after the beginning it ended, and by which limit.
+        async fn end(mut self) -> (String, u64, Option<Expired>) {
+            let mut all = String::new();
+            self.io.read_to_string(&mut all).await.expect("text");
+            let expired = self.server.await.expect("no panic");
+            (all, self.opened.elapsed().as_secs(), expired)
+        }
+    }
+
+    fn local<F: Future<Output = ()>>(test: F) -> impl Future<Output = ()> {
+        let set = tokio::task::LocalSet::new();
+        async move { set.run_until(test).await }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n";
+    const POST: &str = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nfive!";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_its_time_from_its_first_byte() {
+        local(async {
+            // Of the first head, the wait for its first byte is another one.
+            let client = Client::open(4 * SECOND, "GET / HT").await;
+            let (answer, at, expired) = client.end().await;
+            assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+            assert_eq!((at, expired), (4 + 5, Some(Expired::Header)));
+
+            let mut client = Client::open(4 * SECOND, "GET / HT").await;
+            client.send_after(4 * SECOND, &GET[8..]).await; // in time
+            client.send_after(10 * SECOND, "GET").await;
+            client.send_after(4 * SECOND, " ").await; // which wins it no time
+            let (answer, at, expired) = client.end().await;
+            assert!(
+                answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("HTTP/1.1 408 "),
+                "{answer}"
+            );
+            assert_eq!((at, expired), (4 + 4 + 10 + 5, Some(Expired::Header)));
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_begins_early_has_its_time_once_the_answer_before_it_is_sent() {
+        local(async {
+            for (first, later) in [
+                (SLOW.to_owned(), "GET / HT"),
+                (format!("{SLOW}GET / HT"), ""),
+                (format!("{SLOW}{GET}GET / HT"), ""),
+                (SLOW.to_owned(), "G"),
+                (SLOW.to_owned(), "GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HT"),
+                (format!("{POST}{SLOW}G"), ""),
+            ] {
+                let mut client = Client::open(Duration::ZERO, &first).await;
+                client.send_after(SECOND, later).await;
+                let (answer, at, expired) = client.end().await;
+                assert!(answer.contains("HTTP/1.1 408 "), "{first}|{later}: {answer}");
+                assert_eq!((at, expired), (20 + 5, Some(Expired::Header)), "{first}|{later}");
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whole_requests_leave_no_head_behind() {
+        local(async {
+            let halves = GET.split_at(GET.len() - 1);
+            let unread = POST.replace("/echo", "/");
+            for (first, later) in [
+                (GET.to_owned(), ""),
+                (format!("{GET}{GET}"), ""),
+                (format!("{GET}\r\n"), ""),
+                ("GET / HTTP/1.1\nhost: a\n\n".to_owned(), ""),
+                (halves.0.to_owned(), halves.1),
+                (POST.to_owned(), ""),
+                (POST[..POST.len() - 5].to_owned(), "five!"),
+                (format!("{POST}{POST}"), ""),
+                (unread, ""),
+            ] {
+                let mut client = Client::open(Duration::ZERO, &first).await;
+                client.send_after(SECOND, later).await;
+                let (answer, at, expired) = client.end().await;
+                assert!(!answer.contains("408"), "{first}|{later}: {answer}");
+                assert_eq!(expired, Some(Expired::Idle), "{first}|{later}");
+                assert!((75..=76).contains(&at), "{first}|{later}: {at}");
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_to_a_slow_head_bears_what_all_answers_do() {
+        local(async {
+            let (answer, ..) = Client::open(Duration::ZERO, "GET").await.end().await;
+            let (head, body) = answer.split_once("\r\n\r\n").expect("a whole head");
+            let mut headers: Vec<_> = head.lines().skip(1).collect();
+            headers.sort_unstable();
+            assert_eq!(
+                headers,
+                [
+                    "cache-control: no-store",
+                    "connection: close",
+                    "content-length: 120",
+                    "content-security-policy: frame-ancestors 'none'",
+                    "content-type: application/problem+json",
+                    "date: Sun, 06 Nov 1994 08:49:37 GMT",
+                    "referrer-policy: same-origin",
+                    "x-content-type-options: nosniff",
+                    "x-frame-options: DENY",
+                ]
+            );
+            let problem = r#"{"type":"about:blank","title":"Request Timeout","status":408,"#;
+            assert!(body.starts_with(problem) && body.len() == 120, "{body}");
+        })
+        .await;
     }
 }

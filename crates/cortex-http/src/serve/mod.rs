@@ -10,6 +10,7 @@ mod framing;
 mod linger;
 mod peers;
 mod proxy_protocol;
+mod slow_head;
 mod sniff;
 mod stream;
 mod window;
