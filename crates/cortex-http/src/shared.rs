@@ -100,6 +100,9 @@ impl Tally {
     }
 }
 
+/// How long a client of HTTP/2 may send on before it has heard that a stream was reset.
+const HEARD: Duration = Duration::from_secs(5);
+
 /// What the socket, the service and the requests of one connection know of each other.
 #[derive(Debug)]
 pub(crate) struct Conn {
@@ -121,8 +124,9 @@ pub(crate) struct Conn {
     with_body: AtomicU64,
     /// The connection speaks another protocol now, whose waits are its own.
     upgraded: OnceLock<Upgrade>,
-    /// A request body was left unread: the client may still be sending.
-    unread: AtomicBool,
+    /// The last request whose body was left unread, by its number; on HTTP/2, when that was, in nanoseconds after `accepted`.
+    /// The client may still be sending.
+    unread: AtomicU64,
     expired: AtomicU8,
     /// What woke who waited for a handler, for the next one that has to be waited for.
     timer: Mutex<Option<Pin<Box<Sleep>>>>,
@@ -183,7 +187,7 @@ impl Conn {
             bodies: AtomicU64::new(0),
             with_body: AtomicU64::new(0),
             upgraded: OnceLock::new(),
-            unread: AtomicBool::new(false),
+            unread: AtomicU64::new(0),
             expired: AtomicU8::new(0),
             timer: Mutex::new(None),
             retired: AtomicBool::new(false),
@@ -395,12 +399,27 @@ impl Conn {
         self.accepted + Duration::from_nanos(self.idle_since.load(Ordering::Relaxed))
     }
 
+    /// Takes note of a request body of which there is more, and nobody wants it.
     pub(crate) fn leave_unread(&self) {
-        self.unread.store(true, Ordering::Relaxed);
+        let mark = if self.http2.load(Ordering::Relaxed) {
+            self.after(self.shared.clock.now()).max(1)
+        } else {
+            self.begun()
+        };
+        self.unread.store(mark, Ordering::Relaxed);
     }
 
+    /// Says whether the client may still be sending what nobody wants: on HTTP/1 until its next request has begun, on HTTP/2
+    /// until it has surely heard that the stream was reset.
     pub(crate) fn is_unread(&self) -> bool {
-        self.unread.load(Ordering::Relaxed)
+        match self.unread.load(Ordering::Relaxed) {
+            0 => false,
+            mark if self.http2.load(Ordering::Relaxed) => {
+                let since = self.after(self.shared.clock.now()).saturating_sub(mark);
+                Duration::from_nanos(since) < HEARD
+            }
+            mark => mark == self.begun(),
+        }
     }
 
     pub(crate) fn take_timer(&self) -> Option<Pin<Box<Sleep>>> {

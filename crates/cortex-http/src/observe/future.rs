@@ -121,7 +121,7 @@ fn poll_answer(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Response<
             stop(&mut app, exchange);
             // Whoever was waited for was too slow.
             let awaited = exchange.upload().is_some_and(Upload::is_awaited);
-            *place.unread |= exchange.conn().is_unread();
+            *place.unread |= exchange.upload().is_some_and(Upload::is_unread);
             Err(Answer::Refused(Refused::of(if awaited {
                 Outcome::Timeout
             } else {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,8 @@ pub(crate) struct Upload {
     received: AtomicU64,
     /// Since when it is, in nanoseconds after the beginning and one; zero while it is not.
     since: AtomicU64,
+    /// Nobody reads the rest of the body.
+    unread: AtomicBool,
 }
 
 /// No outcome: the client has not sent the next part of the body.
@@ -65,6 +67,7 @@ impl Upload {
             awaited: AtomicU64::new(0),
             received: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            unread: AtomicBool::new(false),
         }
     }
 
@@ -120,6 +123,11 @@ impl Upload {
     /// Says whether it was the client that was waited for.
     pub(crate) fn is_awaited(&self) -> bool {
         self.breach.load(Ordering::Relaxed) == AWAITED
+    }
+
+    /// Says whether the body was dropped before its end.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
     }
 
     /// Returns [`Outcome::Timeout`], [`Outcome::TooLarge`] or nothing.
@@ -199,6 +207,7 @@ impl Drop for Bounds {
     fn drop(&mut self) {
         self.end_wait(); // who has given it up waits for nobody
         if !self.ended {
+            self.upload.unread.store(true, Ordering::Relaxed);
             self.conn.leave_unread();
         }
         self.conn.end_body();

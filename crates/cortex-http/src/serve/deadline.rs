@@ -531,7 +531,7 @@ mod tests {
 
     use super::*;
     use crate::access::AccessLog;
-    use crate::guard::SecurityHeaders;
+    use crate::guard::{Deadlines, SecurityHeaders};
     use crate::limits::Limits;
     use crate::observe::{Observed, PerConnection};
     use crate::routes::Routes;
@@ -579,6 +579,7 @@ mod tests {
                 Arc::new(TokioClock),
             );
             shared.guards.security = Some(SecurityHeaders::new());
+            shared.guards.deadlines = Deadlines::new();
             let shared = Arc::new(shared);
             let (io, ours) = duplex(64 << 10);
             let conn = Arc::new(Conn::new(Arc::clone(&shared), None));
@@ -690,6 +691,47 @@ mod tests {
             }
         })
         .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_nobody_read_is_forgotten_with_the_next_request() {
+        local(async {
+            let unread = POST.replace("/echo", "/");
+            let late = SLOW.replace("\r\n\r\n", "\r\nx-request-timeout-ms: 1000\r\n\r\n");
+            let last = GET.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+            let mut client = Client::open(Duration::ZERO, &format!("{unread}{late}")).await;
+            client.send_after(10 * SECOND, &last).await;
+            let opened = client.opened;
+            let (answers, _, expired) = client.end().await;
+            // The late one costs nobody the connection, and in the end nobody waits for more of the body.
+            assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+            assert_eq!(answers.matches("HTTP/1.1 504 ").count(), 1, "{answers}");
+            assert_eq!(answers.matches("connection: close").count(), 1, "{answers}");
+            assert_eq!((opened.elapsed(), expired), (10 * SECOND, None));
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_http2_the_rest_of_a_body_is_awaited_for_a_while() {
+        let (_, table) = Routes::new().into_parts();
+        let tracer = Tracer::propagate_only();
+        let shared = Shared::new(
+            table,
+            Limits::new(),
+            tracer,
+            AccessLog::off(),
+            Arc::new(TokioClock),
+        );
+        let conn = Conn::new(Arc::new(shared), None);
+        conn.http2.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(!conn.is_unread());
+        conn.leave_unread();
+        conn.begin(); // another stream
+        tokio::time::advance(4 * SECOND).await;
+        assert!(conn.is_unread());
+        tokio::time::advance(2 * SECOND).await;
+        assert!(!conn.is_unread());
     }
 
     #[tokio::test(start_paused = true)]
