@@ -24,7 +24,7 @@ pub enum Outcome {
     Deadline,
     /// The request is one that HTTP does not allow, as one without a host: answered with 400.
     BadRequest,
-    /// The request is CONNECT over HTTP/2, which is not served: answered with 501.
+    /// The request is CONNECT over HTTP/2 without a protocol, which is not served: answered with 501.
     NotImplemented,
 }
 

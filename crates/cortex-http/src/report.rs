@@ -67,7 +67,7 @@ pub struct Cut {
     /// How long it had been running; of an upgraded connection, since the upgrade.
     pub age: Duration,
     /// How many bytes of its body had been handed to the connection, which may hold some of them still; of an upgraded
-    /// connection, how many had been sent since the upgrade.
+    /// connection, how many had been sent since the upgrade, which is not known of a stream of HTTP/2.
     pub bytes: u64,
 }
 

@@ -100,6 +100,9 @@ impl Tally {
     }
 }
 
+/// What a stream counts among the bodies that speaks another protocol.
+const TUNNEL: u64 = 1 << 32;
+
 /// How long a client of HTTP/2 may send on before it has heard that a stream was reset.
 const HEARD: Duration = Duration::from_secs(5);
 
@@ -118,7 +121,8 @@ pub(crate) struct Conn {
     ended: AtomicU64,
     /// When the last request ended, in nanoseconds after `accepted`.
     idle_since: AtomicU64,
-    /// Request bodies that somebody still reads; it may outlive the response.
+    /// Request bodies that somebody still reads; it may outlive the response. And, in the upper half, streams of HTTP/2 that
+    /// speak another protocol.
     bodies: AtomicU64,
     /// The last request that had a body, by its number; of HTTP/1 alone.
     with_body: AtomicU64,
@@ -153,7 +157,7 @@ struct Last {
     bytes: AtomicU64,
 }
 
-/// The request that made a connection speak another protocol, and since when it does.
+/// The request that made a connection, or a stream of HTTP/2, speak another protocol, and since when it does.
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     pub(crate) method: &'static str,
@@ -218,7 +222,8 @@ impl Conn {
     /// ended; one that has not tells of itself.
     pub(crate) fn unsent(&self, unflushed: bool) -> Option<Cut> {
         // A response of HTTP/2 may wait for the window of its stream while the socket takes everything.
-        let waits = self.http2.load(Ordering::Relaxed) && self.bodies.load(Ordering::Relaxed) > 0;
+        let waits =
+            self.http2.load(Ordering::Relaxed) && self.bodies.load(Ordering::Relaxed) & (TUNNEL - 1) > 0;
         let ended = self.ended.load(Ordering::Acquire) == self.begun() && self.upgraded.get().is_none();
         let name = self.last.name.load(Ordering::Relaxed);
         if name == 0 || !ended || !(unflushed || waits) {
@@ -385,6 +390,17 @@ impl Conn {
         let now = self.after(self.shared.clock.now());
         self.idle_since.store(now, Ordering::Relaxed);
         self.end_body();
+    }
+
+    /// A stream speaks another protocol from now on: the connection is busy with it, though its request has ended.
+    pub(crate) fn begin_tunnel(&self) {
+        self.bodies.fetch_add(TUNNEL, Ordering::Relaxed);
+        self.forget(); // its answer, which is sent, is not what is cut when it is
+    }
+
+    pub(crate) fn end_tunnel(&self) {
+        self.idle_from(self.shared.clock.now());
+        self.bodies.fetch_sub(TUNNEL, Ordering::Relaxed);
     }
 
     pub(crate) fn upgrade(&self, upgrade: Upgrade) {

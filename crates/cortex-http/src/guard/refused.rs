@@ -135,7 +135,7 @@ impl Refused {
             Outcome::Deadline => "There was no answer within the time that this request had.",
             Outcome::Timeout => "The body of the request did not arrive in time.",
             Outcome::TooLarge => "The body of the request is larger than allowed.",
-            Outcome::NotImplemented => "CONNECT is served over HTTP/1.1 alone.",
+            Outcome::NotImplemented => "CONNECT over HTTP/2 is served with a :protocol alone.",
             _ => return None,
         })
     }

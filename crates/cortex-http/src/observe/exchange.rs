@@ -14,6 +14,7 @@ use crate::lifecycle::Phase;
 use crate::metrics::{METHOD_CONNECT, method_index, method_name};
 use crate::outcome::Outcome;
 use crate::report::Cut;
+use crate::serve::announce;
 use crate::shared::{Conn, Upgrade};
 
 /// The status that stands in metrics and logs for a client that left before the answer (nginx's 499); never sent.
@@ -127,7 +128,7 @@ impl Exchange {
     pub(crate) fn upgrades(&self, status: StatusCode) -> bool {
         let upgrades =
             status == StatusCode::SWITCHING_PROTOCOLS || self.method == METHOD_CONNECT && status.is_success();
-        if upgrades && !self.is_http2() {
+        if upgrades {
             self.upgrade();
         }
         upgrades
@@ -135,11 +136,16 @@ impl Exchange {
 
     #[cold]
     fn upgrade(&self) {
-        self.conn.upgrade(Upgrade {
+        let upgrade = Upgrade {
             method: method_name(self.method),
             route: Arc::clone(self.conn.shared.table.label(self.route)),
             since: self.conn.shared.clock.now(),
-        });
+        };
+        if !self.is_http2() {
+            self.conn.upgrade(upgrade);
+        } else if self.method == METHOD_CONNECT {
+            announce(upgrade);
+        }
     }
 
     /// Makes the request's context, `tracestate` and baggage current.

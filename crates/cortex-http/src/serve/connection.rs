@@ -157,6 +157,7 @@ fn http2_builder(conn: &Arc<Conn>, open: &Arc<Open>) -> http2::Builder<Tracked> 
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(STREAM_BUFFER)
+        .enable_connect_protocol()
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10));
     builder

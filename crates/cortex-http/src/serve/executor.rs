@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::accept::Open;
+use super::tunnel::Tunnel;
 use super::window::Watched;
 use crate::shared::Conn;
 
@@ -16,10 +17,12 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, future: F) {
+        let tunnel = Tunnel::take(&self.conn);
         let watched = Watched::new(future, Arc::clone(&self.conn));
         let open = Arc::clone(&self.open);
         tokio::spawn(async move {
             watched.await;
+            drop(tunnel);
             drop(open);
         });
     }

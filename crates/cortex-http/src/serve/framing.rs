@@ -3,6 +3,7 @@
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Uri, Version};
 use http_body::Body;
+use hyper::ext::Protocol;
 
 use crate::guard::Refused;
 use crate::outcome::Outcome;
@@ -12,11 +13,12 @@ use crate::outcome::Outcome;
 /// On HTTP/1 that is a body in another transfer coding than `chunked` once, which hyper takes for chunked if that comes last:
 /// what is `gzip, chunked` would reach the handler still packed, and a proxy that reads `chunked, chunked` as it is
 /// written sees another end. And it is a host that is missing, there twice or none (RFC 9112, section 3.2). On HTTP/2 it is
-/// a host that is another one than the authority (RFC 9113, section 8.3.1), and CONNECT.
+/// a host that is another one than the authority (RFC 9113, section 8.3.1), and CONNECT, unless it names a protocol for its
+/// stream (RFC 8441).
 #[inline]
 pub(crate) fn refusal<B: Body>(request: &Request<B>) -> Option<Refused> {
     let (http2, headers) = (request.version() == Version::HTTP_2, request.headers());
-    if http2 && request.method() == Method::CONNECT {
+    if http2 && request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none() {
         return Some(Refused::of(Outcome::NotImplemented));
     }
     let authority = if http2 { request.uri().authority() } else { None };
@@ -201,10 +203,18 @@ mod tests {
     }
 
     #[test]
-    fn connect_is_for_http1() {
-        for (version, wrong) in [(Version::HTTP_11, None), (Version::HTTP_2, Some(501))] {
+    fn connect_is_for_http1_or_names_a_protocol() {
+        for (version, protocol, wrong) in [
+            (Version::HTTP_11, None, None),
+            (Version::HTTP_2, None, Some(501)),
+            (Version::HTTP_2, Some("websocket"), None),
+        ] {
             let request = Request::connect("a:443").version(version).header("host", "a:443");
-            let refused = refusal(&request.body(Body::empty()).unwrap());
+            let mut request = request.body(Body::empty()).unwrap();
+            if let Some(protocol) = protocol {
+                request.extensions_mut().insert(Protocol::from_static(protocol));
+            }
+            let refused = refusal(&request);
             assert_eq!(refused.map(|refused| refused.status().as_u16()), wrong);
         }
     }

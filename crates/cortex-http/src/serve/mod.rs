@@ -13,6 +13,7 @@ mod proxy_protocol;
 mod slow_head;
 mod sniff;
 mod stream;
+mod tunnel;
 mod window;
 
 pub(crate) use self::accept::{Open, accept_all};
@@ -21,3 +22,4 @@ pub(crate) use self::framing::refusal;
 pub(crate) use self::peers::Peers;
 #[cfg(feature = "tls")]
 pub(crate) use self::sniff::Protocol;
+pub(crate) use self::tunnel::announce;

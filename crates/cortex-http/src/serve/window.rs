@@ -31,10 +31,23 @@ enum Last {
     Frame,
     /// It has none yet.
     Pending,
+    /// There is none: the stream speaks another protocol.
+    Upgraded,
 }
 
 thread_local! {
     static LAST: Cell<Last> = const { Cell::new(Last::Nothing) };
+}
+
+/// Notes that the stream that is polled on this thread speaks another protocol from now on.
+pub(super) fn set_upgraded() {
+    LAST.set(Last::Upgraded);
+}
+
+/// Says whether it does, while it is polled.
+#[inline]
+pub(super) fn is_upgraded() -> bool {
+    LAST.get() == Last::Upgraded
 }
 
 pin_project! {
@@ -110,11 +123,12 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
         };
         LAST.set(Last::Nothing);
         if future.poll(cx).is_ready() {
+            LAST.set(Last::Nothing);
             return Poll::Ready(());
         }
         let shared = &this.conn.shared;
         match LAST.get() {
-            Last::Nothing => {}
+            Last::Nothing | Last::Upgraded => {}
             Last::Frame => *this.wait = Some(Wait::new(shared.clock.now(), this.conn.written())),
             Last::Pending => *this.wait = None,
         }

@@ -520,7 +520,10 @@ async fn connect_is_answered_501() {
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let body = String::from_utf8_lossy(&body);
-    assert!(body.contains("CONNECT is served over HTTP/1.1 alone."), "{body}");
+    assert!(
+        body.contains("CONNECT over HTTP/2 is served with a :protocol alone."),
+        "{body}"
+    );
     shop.until_metric(&outcome("not_implemented"), 1.0).await;
     drop(send);
     shop.close().await;

@@ -31,3 +31,4 @@ mod untracked;
 mod upgrade;
 mod uploads;
 mod w3c;
+mod websocket;
