@@ -387,9 +387,13 @@ impl Conn {
 
     /// It is sent, or given up: now the connection may begin to be idle.
     pub(crate) fn end_sending(&self) {
+        self.idle_from_now();
+        self.end_body();
+    }
+
+    fn idle_from_now(&self) {
         let now = self.after(self.shared.clock.now());
         self.idle_since.store(now, Ordering::Relaxed);
-        self.end_body();
     }
 
     /// A stream speaks another protocol from now on: the connection is busy with it, though its request has ended.
@@ -399,7 +403,7 @@ impl Conn {
     }
 
     pub(crate) fn end_tunnel(&self) {
-        self.idle_from(self.shared.clock.now());
+        self.idle_from_now();
         self.bodies.fetch_sub(TUNNEL, Ordering::Relaxed);
     }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use crate::listeners::Directory;
-use crate::support::{Shop, read_to_end};
+use crate::support::{Shop, read_to_end, within};
 
 const KEYS: [&str; 3] = ["client.address", "network.peer.address", "network.peer.port"];
 
@@ -173,7 +173,7 @@ async fn hear(change: impl FnOnce(Server) -> Server) -> (String, [String; 4]) {
     socket.write_all(request.as_bytes()).await.expect("it reads");
     let response = read_to_end(&mut socket).await;
     running.shutdown();
-    running.join().await;
+    within(running.join()).await;
     let spans = kept.take();
     let keys = ["client.address", "url.scheme", "server.address", "server.port"];
     let attributes = keys.map(|key| {
@@ -285,7 +285,9 @@ async fn hear_on_unix(name: &str, proxies: &[&str]) -> [String; 3] {
         );
         socket.write_all(request.as_bytes()).await.expect("it reads");
         let mut response = String::new();
-        socket.read_to_string(&mut response).await.expect("an answer");
+        within(socket.read_to_string(&mut response))
+            .await
+            .expect("an answer");
         let status = response.split(' ').nth(1).expect("a status").to_owned();
         heard.push(match response.split_once("\r\n\r\n") {
             Some((_, body)) if status == "200" => body.to_owned(),
@@ -293,7 +295,7 @@ async fn hear_on_unix(name: &str, proxies: &[&str]) -> [String; 3] {
         });
     }
     running.shutdown();
-    running.join().await;
+    within(running.join()).await;
     heard.try_into().expect("as many as were asked")
 }
 

@@ -162,7 +162,7 @@ async fn rules_may_wait_up_to_the_deadline_and_panic() {
     let server = Server::new(routes()).cors(&waits);
     let running = server.start("127.0.0.1:0").await.unwrap();
     let answer = ask(&running, "GET /", &from(SHOP)).await;
-    crate::support::in_time(asked.notified()).await;
+    crate::support::within(asked.notified()).await;
     assert!(answer.ends_with("hello"), "{answer}");
     assert_eq!(header(&answer, "access-control-allow-origin"), SHOP);
     let answer = ask(

@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::routing::get;
@@ -15,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::{in_time, read_to_end};
+use crate::support::{LONG, read_to_end, within};
 
 const HEADERS: &str =
     "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nbaggage: a=1\r\n";
@@ -112,7 +111,7 @@ impl Service {
     }
 
     async fn expect(&mut self, event: &str) {
-        let next = tokio::time::timeout(Duration::from_secs(20), self.events.recv()).await;
+        let next = tokio::time::timeout(LONG, self.events.recv()).await;
         let seen = next
             .expect("in bounded time")
             .expect("the handlers hold a sender");
@@ -121,7 +120,7 @@ impl Service {
 
     async fn close(self) {
         self.running.shutdown();
-        self.running.join().await;
+        within(self.running.join()).await;
     }
 }
 
@@ -162,7 +161,7 @@ async fn a_body_that_nobody_reads_to_its_end() {
     let mut service = Service::open().await;
     let mut socket = service.send("GET", "/endless").await;
     let mut some = vec![0; 64 << 10];
-    socket.read_exact(&mut some).await.unwrap();
+    within(socket.read_exact(&mut some)).await.unwrap();
     service.expect("made").await;
     drop(socket);
     service.expect("dropped").await;
@@ -210,7 +209,7 @@ async fn one_that_panics_does_not_end_the_connection() {
         socket.write_all(request.as_bytes()).await.unwrap();
         let (mut answer, mut byte) = (String::new(), [0]);
         while !answer.ends_with("\r\n0\r\n\r\n") {
-            assert_eq!(in_time(socket.read(&mut byte)).await.unwrap(), 1, "{answer}");
+            assert_eq!(within(socket.read(&mut byte)).await.unwrap(), 1, "{answer}");
             answer.push(char::from(byte[0]));
         }
         assert!(

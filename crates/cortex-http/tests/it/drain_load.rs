@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Shop, in_time, read_to_end, read_until, until};
+use crate::support::{Shop, read_to_end, read_until, until, within};
 
 const LONG: Duration = Duration::from_secs(20);
 const HELLO: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -66,7 +66,7 @@ async fn no_request_on_a_connection_that_is_kept_is_lost() {
         ending.store(true, Ordering::Relaxed);
         shop.running.shutdown();
         for client in clients {
-            in_time(client).await.unwrap();
+            within(client).await.unwrap();
         }
         let report = shop.close().await;
         let answered = u64::try_from(answered.load(Ordering::Relaxed)).unwrap();
@@ -111,7 +111,7 @@ async fn a_connection_that_stays_quiet_is_closed_after_that() {
         shop.until_metric("http_server_active_connections", 2.0).await;
         shop.running.shutdown();
         for socket in [&mut used, &mut fresh] {
-            assert_eq!(in_time(socket.read(&mut [0; 1])).await.unwrap(), 0);
+            assert_eq!(within(socket.read(&mut [0; 1])).await.unwrap(), 0);
         }
         let report = shop.close().await;
         // An idle connection is nobody's loss, also when there is no time for all of it.

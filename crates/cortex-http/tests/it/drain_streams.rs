@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::in_time;
+use crate::support::within;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -86,7 +86,7 @@ impl Reader {
     async fn until(&mut self, text: &str) {
         while !self.text.ends_with(text) {
             assert!(
-                in_time(self.next()).await.expect("without a reset"),
+                within(self.next()).await.expect("without a reset"),
                 "ended after {:?}",
                 self.text
             );
@@ -95,7 +95,7 @@ impl Reader {
 
     /// Reads to the end; an error if it is none.
     async fn end(mut self) -> Result<String, hyper::Error> {
-        while in_time(self.next()).await? {}
+        while within(self.next()).await? {}
         Ok(self.text)
     }
 

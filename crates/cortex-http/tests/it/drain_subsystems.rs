@@ -14,7 +14,7 @@ use cortex_metrics::Registry;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::support::{get_from, in_time};
+use crate::support::{get_from, within};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(20);
@@ -51,7 +51,7 @@ fn server() -> Server {
 
 async fn end(running: Running) -> ExitReport {
     running.shutdown();
-    in_time(running.join()).await
+    within(running.join()).await
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn nobody_is_served_before_all_have_started_and_probes_say_so() {
         .admin(Admin::bind(admin.to_string()))
         .subsystem(Subsystem::new("slow").start(LONG, step));
     let starting = tokio::spawn(server.start("127.0.0.1:0"));
-    in_time(begun.notified()).await;
+    within(begun.notified()).await;
     for (path, status) in [("/startupz", "503"), ("/readyz", "503"), ("/livez", "200")] {
         let answer = get_from(admin, path).await;
         assert!(
@@ -113,7 +113,7 @@ async fn nobody_is_served_before_all_have_started_and_probes_say_so() {
             while !get_from(admin, path).await.starts_with("HTTP/1.1 200") {}
         }
     };
-    in_time(ready).await;
+    within(ready).await;
     end(running).await;
 }
 
@@ -154,7 +154,7 @@ async fn what_does_not_start_is_named_and_what_started_is_stopped() {
             .subsystem(journal.subsystem("c"))
             .flush("metrics", LONG, async move { flushed.note("flush") })
             .start(addr);
-        let error = in_time(started).await.unwrap_err();
+        let error = within(started).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.to_string()),
             (ErrorKind::Startup, message.into())
@@ -180,7 +180,7 @@ async fn what_started_is_stopped_whatever_fails_after_it() {
         .subsystem(journal.subsystem("a"))
         .flush("metrics", LONG, async move { flushed.note("flush") })
         .start("127.0.0.1:0");
-    let error = in_time(started).await.unwrap_err();
+    let error = within(started).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Metrics, "{error}");
     assert_eq!(journal.all(), ["start a", "end a", "stop a", "flush"]);
 
@@ -193,7 +193,7 @@ async fn what_started_is_stopped_whatever_fails_after_it() {
         .admin(Admin::bind(taken.local_addr().unwrap().to_string()))
         .flush("metrics", LONG, async move { flushed.note("flush") })
         .start("127.0.0.1:0");
-    let error = in_time(started).await.unwrap_err();
+    let error = within(started).await.unwrap_err();
     assert_eq!(
         (error.kind(), journal.all()),
         (ErrorKind::Bind, vec!["flush".into()])
@@ -215,7 +215,7 @@ async fn what_an_error_tells_is_masked_and_bounded() {
         .start("127.0.0.1:0")
         .await
         .unwrap();
-    let report = in_time(running.join()).await;
+    let report = within(running.join()).await;
     let text = format!("{report} {report:?}");
     assert!(
         !text.contains("hunter2") && text.contains("shop:***@db"),
@@ -311,7 +311,7 @@ async fn what_does_not_stop_keeps_nobody_and_is_named() {
             tokio::task::yield_now().await;
         }
     };
-    in_time(aborted).await;
+    within(aborted).await;
 }
 
 #[tokio::test]
@@ -350,7 +350,7 @@ async fn the_service_ends_with_a_task_that_it_depends_on() {
             .await
             .unwrap();
         go.notify_one();
-        let report = in_time(running.join()).await;
+        let report = within(running.join()).await;
         assert_eq!((report.code(), &*report.reason, report.failed), (1, reason, true));
         assert_eq!(journal.all(), ["start a", "end a", "stop a"]);
     }
@@ -386,7 +386,7 @@ async fn a_reload_runs_all_of_them_and_an_error_or_a_panic_ends_nothing() {
         .unwrap();
     for _ in 0..2 {
         running.reload();
-        in_time(done.notified()).await;
+        within(done.notified()).await;
     }
     assert_eq!(journal.all(), ["reload", "reload"]);
     assert_eq!(end(running).await.code(), 0);
@@ -406,7 +406,7 @@ async fn a_start_that_is_dropped_leaves_nothing() {
             drop(kept);
         }));
     let starting = tokio::spawn(server.start(addr));
-    in_time(begun.notified()).await;
+    within(begun.notified()).await;
     starting.abort();
     gone(Arc::downgrade(&held), held).await;
     let stopped = async {
@@ -414,7 +414,7 @@ async fn a_start_that_is_dropped_leaves_nothing() {
             tokio::task::yield_now().await;
         }
     };
-    in_time(stopped).await;
+    within(stopped).await;
     assert_eq!(journal.all(), ["start a", "end a", "stop a"]);
     assert!(TcpStream::connect(addr).await.is_err());
 }
@@ -451,7 +451,7 @@ async fn gone(weak: Weak<()>, held: Arc<()>) {
             tokio::task::yield_now().await;
         }
     };
-    in_time(gone).await;
+    within(gone).await;
 }
 
 #[test]
@@ -482,7 +482,7 @@ async fn a_start_that_takes_too_long_is_gone_before_what_it_uses_stops() {
             let _slow = slow;
             pending::<()>().await;
         }));
-    let error = in_time(server.start("127.0.0.1:0")).await.unwrap_err();
+    let error = within(server.start("127.0.0.1:0")).await.unwrap_err();
     assert!(error.to_string().contains("cache"), "{error}");
     assert!(!beside.load(Ordering::SeqCst));
 }

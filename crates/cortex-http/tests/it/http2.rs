@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Gates, Shop, routes};
+use crate::support::{Gates, LONG, Shop, routes, within};
 
 const SHORT: Duration = Duration::from_millis(100);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -86,11 +86,11 @@ impl Raw {
 
     async fn read(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
-        let read = tokio::time::timeout(Duration::from_secs(10), self.0.read_exact(&mut head));
+        let read = tokio::time::timeout(LONG, self.0.read_exact(&mut head));
         read.await.expect("a frame or an end in bounded time").ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; length as usize];
-        self.0.read_exact(&mut payload).await.ok()?;
+        within(self.0.read_exact(&mut payload)).await.ok()?;
         Some(Frame {
             kind: head[3],
             flags: head[4],
@@ -202,7 +202,7 @@ async fn questions_whose_answers_nobody_reads_are_not_collected() {
             }
         };
         let both = async { tokio::join!(flooding, others) };
-        tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+        tokio::time::timeout(LONG, both).await.unwrap();
         shop.until_metric(&errors("write_stall"), 1.0).await;
         shop.close().await;
     }
@@ -248,7 +248,7 @@ async fn a_head_without_end_is_cut_off() {
             }
         }
         let mut rest = Vec::new();
-        let _ = tokio::time::timeout(Duration::from_secs(10), raw.0.read_to_end(&mut rest))
+        let _ = tokio::time::timeout(LONG, raw.0.read_to_end(&mut rest))
             .await
             .expect("it is closed");
         let counted = async {
@@ -256,9 +256,7 @@ async fn a_head_without_end_is_cut_off() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), counted)
-            .await
-            .unwrap();
+        tokio::time::timeout(LONG, counted).await.unwrap();
         assert!(shop.get("/").await.ends_with("hello"));
         shop.close().await;
     }
@@ -295,7 +293,7 @@ async fn a_body_of_nothing_in_many_frames_ends_the_connection() {
         }
     }
     let mut rest = Vec::new();
-    let _ = raw.0.read_to_end(&mut rest).await;
+    let _ = within(raw.0.read_to_end(&mut rest)).await;
     shop.until_metric(&errors("http2_flood"), 1.0).await;
     assert!(shop.get("/").await.ends_with("hello"));
     shop.close().await;
@@ -480,7 +478,7 @@ async fn a_client_that_answers_no_ping_does_not_hold_up_the_end() {
     raw.send(&ask(1, "/")).await;
     assert_eq!(raw.until(DATA).await.payload, b"hello");
     shop.until_metric(&outcome("ok"), 1.0).await;
-    let report = tokio::time::timeout(Duration::from_secs(10), shop.close())
+    let report = tokio::time::timeout(LONG, shop.close())
         .await
         .expect("it does not wait for the client");
     assert_eq!((report.cut_total, report.unfinished), (0, 0));

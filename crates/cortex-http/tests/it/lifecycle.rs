@@ -9,7 +9,7 @@ use cortex_http::{Admin, ErrorKind, Lifecycle, Limits, Routes, Running, Server, 
 use cortex_metrics::Registry;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Shop, get_from, in_time, read_to_end, until};
+use crate::support::{Shop, get_from, read_to_end, until, within};
 
 const STUCK: &[u8] = b"GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -197,7 +197,7 @@ fn the_admin_port_answers_while_every_worker_is_blocked() {
     let shop = runtime.block_on(async {
         let shop = Shop::with(Limits::new(), |server| server.admin(admin())).await;
         let admin = shop.running.admin_addr().unwrap();
-        in_time(async { while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {} }).await;
+        within(async { while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {} }).await;
         shop
     });
     let (blocked, released) = (Arc::new(Barrier::new(3)), Arc::new(Barrier::new(3)));
@@ -246,8 +246,8 @@ fn readiness_fails_at_once_while_every_worker_is_blocked() {
             .build()
             .unwrap();
         let ready = async { while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {} };
-        client.block_on(in_time(ready));
-        let ask = |path| client.block_on(in_time(get_from(admin, path)));
+        client.block_on(within(ready));
+        let ask = |path| client.block_on(within(get_from(admin, path)));
         let (blocked, released) = (Arc::new(Barrier::new(3)), Arc::new(Barrier::new(3)));
         for _ in 0..2 {
             let (blocked, released) = (Arc::clone(&blocked), Arc::clone(&released));

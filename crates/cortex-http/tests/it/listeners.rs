@@ -7,7 +7,7 @@ use cortex_http::{ErrorKind, Limits, ListenAddr, Listener, Routes, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::support::{Shop, get_from, read_until};
+use crate::support::{Shop, get_from, read_until, within};
 
 /// A directory of a test's own, removed at its end.
 pub(crate) struct Directory(PathBuf);
@@ -36,7 +36,9 @@ async fn ask_unix(path: &Path) -> String {
     let mut socket = UnixStream::connect(path).await.expect("somebody listens");
     socket.write_all(ASK).await.expect("it is open");
     let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.expect("an answer");
+    within(socket.read_to_string(&mut answer))
+        .await
+        .expect("an answer");
     answer
 }
 
@@ -108,7 +110,7 @@ async fn a_unix_socket_has_its_mode_and_its_file_is_removed() {
     assert_eq!(mode & 0o777, 0o600);
     assert!(format!("{running:?}").contains("shop.sock"));
     running.shutdown();
-    running.join().await;
+    within(running.join()).await;
     assert!(!path.exists());
 }
 
@@ -125,7 +127,7 @@ async fn a_socket_file_is_taken_over_only_if_nobody_listens() {
     );
     assert!(ask_unix(&path).await.ends_with("hello")); // it is not harmed
     running.shutdown();
-    running.join().await;
+    within(running.join()).await;
 
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap()); // as a process that is killed leaves it
     assert!(path.exists());
@@ -135,7 +137,7 @@ async fn a_socket_file_is_taken_over_only_if_nobody_listens() {
     std::fs::remove_file(&path).unwrap();
     let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
     running.shutdown();
-    running.join().await;
+    within(running.join()).await;
     assert!(path.exists());
     drop(other);
 
@@ -192,7 +194,7 @@ async fn sockets_that_somebody_else_opened_are_served() {
     assert!(get_from(addr, "/").await.ends_with("hello"));
     assert!(ask_unix(&path).await.ends_with("hello"));
     running.shutdown();
-    running.join().await;
+    within(running.join()).await;
     assert!(path.exists()); // it was not ours to remove
     let error = Listener::from_std(std::fs::File::open("/dev/null").unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Inherited);
@@ -210,7 +212,7 @@ async fn addresses_may_be_given_in_any_form() {
         let running = server().start(listener).await.unwrap();
         assert!(get_from(running.local_addr(), "/").await.ends_with("hello"));
         running.kill();
-        running.join().await;
+        within(running.join()).await;
     }
 }
 
@@ -262,7 +264,7 @@ async fn serve_the_unit() {
             }),
         );
     let running = Server::new(routes).start(listener).await.expect("it serves");
-    crate::support::in_time(stop.notified()).await;
+    within(stop.notified()).await;
     running.shutdown();
     assert_eq!(running.join().await.code(), 0);
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::listeners::Directory;
-use crate::support::{Shop, read_to_end};
+use crate::support::{LONG, Shop, read_to_end, within};
 
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -55,7 +55,7 @@ async fn send(addr: std::net::SocketAddr, parts: &[&[u8]]) -> String {
         }
     }
     let mut answer = Vec::new();
-    let _ = socket.read_to_end(&mut answer).await; // a reset where bytes were left unread
+    let _ = within(socket.read_to_end(&mut answer)).await; // a reset where bytes were left unread
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -138,7 +138,7 @@ async fn on_a_unix_socket_the_permissions_decide_who_is_believed() {
         let mut socket = UnixStream::connect(&path).await.unwrap();
         socket.write_all(&[&head[..], ASK].concat()).await.unwrap();
         let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.unwrap();
+        within(socket.read_to_string(&mut answer)).await.unwrap();
         assert!(answer.ends_with("hello"), "{answer}");
     }
     shop.close().await;
@@ -166,8 +166,6 @@ async fn a_peer_has_so_many_connections_as_the_proxy_names_it() {
     assert!(read_to_end(&mut own).await.ends_with("hello"));
     drop(first);
     let freed = async { while !send(addr, &[&header(), ASK]).await.ends_with("hello") {} };
-    tokio::time::timeout(Duration::from_secs(10), freed)
-        .await
-        .unwrap();
+    tokio::time::timeout(LONG, freed).await.unwrap();
     shop.close().await;
 }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::{Shop, read_to_end, read_until};
+use crate::support::{Shop, read_to_end, read_until, within};
 
 const COUNT: &str = "http_server_request_duration_seconds_count";
 
@@ -413,7 +413,7 @@ async fn a_response_that_nobody_reads_to_its_end_is_counted_as_aborted() {
         .await
         .unwrap();
     let mut some = vec![0; 64 << 10];
-    socket.read_exact(&mut some).await.unwrap();
+    within(socket.read_exact(&mut some)).await.unwrap();
     drop(socket);
     shop.until_metric(&outcome("aborted"), 1.0).await;
     shop.until_metric(&series("GET", "/endless", 200), 1.0).await;

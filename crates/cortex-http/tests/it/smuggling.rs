@@ -5,7 +5,7 @@ use std::time::Duration;
 use cortex_http::{Limits, SecurityHeaders};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::Shop;
+use crate::support::{Shop, within};
 
 /// What a request that is hidden in another one would ask for: a route that answers with its number.
 const HIDDEN: &str = "GET /users/666 HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -35,7 +35,7 @@ async fn answers(shop: &Shop, sent: &str) -> String {
     let mut socket = shop.connect().await;
     let _ = socket.write_all(sent.as_bytes()).await; // it may be closed in the midst of it
     let mut answer = Vec::new();
-    let _ = socket.read_to_end(&mut answer).await; // a reset where bytes were left unread
+    let _ = within(socket.read_to_end(&mut answer)).await; // a reset where bytes were left unread
     String::from_utf8_lossy(&answer).into_owned()
 }
 

@@ -13,6 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+/// How long a test waits for what only a defect keeps from happening, also on a machine that is busy.
+pub(crate) const LONG: Duration = Duration::from_mins(1);
+
 /// A service whose handlers do what the tests need.
 pub(crate) struct Shop {
     pub(crate) running: Running,
@@ -30,7 +33,7 @@ pub(crate) struct Gates {
 impl Gates {
     /// Waits until a handler is there.
     pub(crate) async fn until_entered(&self) {
-        in_time(self.entered.notified()).await;
+        within(self.entered.notified()).await;
     }
 }
 
@@ -194,18 +197,16 @@ impl Shop {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), reached)
-            .await
-            .unwrap_or_else(|_| {
-                let text = self.registry.to_text();
-                panic!("{sample} did not reach {value}:\n{text}")
-            });
+        tokio::time::timeout(LONG, reached).await.unwrap_or_else(|_| {
+            let text = self.registry.to_text();
+            panic!("{sample} did not reach {value}:\n{text}")
+        });
     }
 
     /// Drains, and checks that no request is left in the gauge.
     pub(crate) async fn close(self) -> cortex_http::ExitReport {
         self.running.shutdown();
-        let report = in_time(self.running.join()).await;
+        let report = within(self.running.join()).await;
         let text = self.registry.to_text();
         assert!(text.contains("http_server_active_requests 0\n"), "{text}");
         assert!(text.contains("http_server_active_connections 0\n"), "{text}");
@@ -220,8 +221,14 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(20), reached).await;
+    let waited = tokio::time::timeout(LONG, reached).await;
     assert!(waited.is_ok(), "it did not come to be that {what}");
+}
+
+/// Waits for what only a defect keeps from happening.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(LONG, future).await;
+    waited.expect("it happens in bounded time")
 }
 
 pub(crate) async fn get_from(addr: SocketAddr, path: &str) -> String {
@@ -233,22 +240,19 @@ pub(crate) async fn get_from(addr: SocketAddr, path: &str) -> String {
 
 pub(crate) async fn read_to_end(socket: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut bytes)).await;
+    let read = tokio::time::timeout(LONG, socket.read_to_end(&mut bytes)).await;
     read.expect("the server closes the connection in bounded time")
         .expect("without a reset");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Waits for what only a defect keeps from coming.
-pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    let done = tokio::time::timeout(Duration::from_mins(1), work).await;
-    done.expect("it comes in bounded time")
-}
-
 pub(crate) async fn read_until(socket: &mut TcpStream, end: &str) -> String {
-    let mut text = String::new();
-    while !text.ends_with(end) {
-        text.push(char::from(in_time(socket.read_u8()).await.unwrap()));
-    }
-    text
+    let read = async {
+        let mut text = String::new();
+        while !text.ends_with(end) {
+            text.push(char::from(socket.read_u8().await.unwrap()));
+        }
+        text
+    };
+    within(read).await
 }

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::listeners::Directory;
-use crate::support::{Shop, in_time};
+use crate::support::{LONG, Shop, within};
 
 const SHORT: Duration = Duration::from_millis(100);
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -127,7 +127,7 @@ impl Client {
 async fn ask(stream: &mut TlsStream<TcpStream>) -> std::io::Result<String> {
     stream.write_all(ASK).await?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
+    within(stream.read_to_string(&mut answer)).await?;
     Ok(answer)
 }
 
@@ -238,9 +238,7 @@ async fn files_that_change_are_taken_without_a_word() {
     std::fs::write(&pair.key, key).unwrap();
     std::fs::write(&pair.key, new_key).unwrap();
     let taken = async { while Client::of(new.clone()).connect(addr).await.is_err() {} };
-    tokio::time::timeout(Duration::from_secs(10), taken)
-        .await
-        .unwrap();
+    tokio::time::timeout(LONG, taken).await.unwrap();
     assert_eq!(shop.close().await.code(), 0);
 }
 
@@ -251,9 +249,7 @@ async fn a_service_that_reloads_takes_its_certificates() {
     let new = pair.renew();
     shop.running.reload(); // as SIGHUP does
     let taken = async { while Client::of(new.clone()).connect(addr).await.is_err() {} };
-    tokio::time::timeout(Duration::from_secs(10), taken)
-        .await
-        .unwrap();
+    tokio::time::timeout(LONG, taken).await.unwrap();
     shop.close().await;
 }
 
@@ -315,7 +311,7 @@ async fn what_is_no_tls_is_closed_and_counted() {
     let mut socket = TcpStream::connect(addr).await.unwrap();
     socket.write_all(ASK).await.unwrap();
     let mut answer = Vec::new();
-    let _ = socket.read_to_end(&mut answer).await;
+    let _ = within(socket.read_to_end(&mut answer)).await;
     assert!(!answer.starts_with(b"HTTP")); // an alert of TLS at most
     shop.until_metric(&errors("tls"), 1.0).await;
     // Who only looks whether the port is open does no wrong.
@@ -357,7 +353,7 @@ async fn limits_of_http_hold_within_tls() {
     let mut stream = Client::of(pair.current()).connect(addr).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
+    let _ = within(stream.read_to_end(&mut answer)).await;
     assert!(
         answer.starts_with(b"HTTP/1.1 408"),
         "{:?}",
@@ -461,7 +457,7 @@ async fn handlers_see_the_certificate_of_a_client_that_has_one() {
         );
     }
     running.shutdown();
-    running.join().await;
+    within(running.join()).await;
 }
 
 #[tokio::test]
@@ -489,7 +485,7 @@ async fn a_client_that_leaves_without_farewell_between_requests_does_no_wrong() 
         .unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"hello") {
-        assert_ne!(in_time(stream.read_buf(&mut answer)).await.unwrap(), 0);
+        assert_ne!(within(stream.read_buf(&mut answer)).await.unwrap(), 0);
     }
     drop(stream.into_inner());
     drop(
@@ -505,7 +501,7 @@ async fn a_client_that_leaves_without_farewell_between_requests_does_no_wrong() 
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
+    tokio::time::timeout(LONG, gone).await.unwrap();
     let text = shop.registry.to_text();
     assert!(!text.contains("http_server_connection_errors_total{"), "{text}");
     shop.close().await;

@@ -13,11 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::{get_from, read_to_end, read_until};
+use crate::support::{LONG, get_from, read_to_end, read_until, within};
 
 const OPEN: &str = "http_server_active_connections";
 const UPGRADE: &[u8] = b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n";
-const LONG: Duration = Duration::from_secs(20);
 
 /// What becomes of an upgraded connection.
 #[derive(Clone, Copy)]
@@ -166,7 +165,7 @@ async fn it_counts_as_open_and_takes_its_place_until_it_is_dropped() {
     drop(second);
     chat.until_open(0).await;
     chat.running.shutdown();
-    let report = chat.running.join().await;
+    let report = within(chat.running.join()).await;
     assert_eq!(
         (report.code(), report.requests, report.connections),
         (0, 2, 2),
@@ -184,8 +183,8 @@ async fn it_is_told_of_the_drain_and_waited_for() {
         chat.running.shutdown();
         assert_eq!(read_to_end(&mut socket).await, "bye");
         assert_eq!(chat.next().await, "polite");
-        given.cancelled().await;
-        let report = chat.running.join().await;
+        within(given.cancelled()).await;
+        let report = within(chat.running.join()).await;
         assert_eq!((report.code(), report.cut_total), (0, 0), "{report}");
     }
 }
@@ -219,8 +218,8 @@ async fn it_is_told_when_the_listener_closes_and_not_before() {
     assert_eq!(read_until(&mut socket, "ping").await, "ping");
     assert!(!given.is_cancelled());
     chat.running.kill();
-    let _ = socket.read_to_end(&mut Vec::new()).await;
-    given.cancelled().await;
+    let _ = within(socket.read_to_end(&mut Vec::new())).await;
+    within(given.cancelled()).await;
     assert!(chat.running.join().await.forced);
     let _ = chat.said.try_recv();
 }
@@ -235,7 +234,7 @@ async fn what_does_not_end_is_cut_and_named() {
     chat.running.shutdown();
     assert_eq!(chat.next().await, "stubborn");
     assert_eq!(read_to_end(&mut socket).await, "");
-    let report = chat.running.join().await;
+    let report = within(chat.running.join()).await;
     assert_eq!(
         (report.code(), report.cut_total, report.unfinished),
         (3, 1, 0),
@@ -255,7 +254,7 @@ async fn both_halves_of_it_hear_of_the_cut() {
     let mut said = [chat.next().await, chat.next().await];
     said.sort_unstable();
     assert_eq!(said, ["reader", "writer"]);
-    let report = chat.running.join().await;
+    let report = within(chat.running.join()).await;
     assert_eq!((report.cut_total, report.unfinished), (1, 0), "{report}");
     assert!(report.cut[0].bytes > 0);
 }
@@ -281,9 +280,9 @@ async fn who_holds_it_and_does_nothing_cannot_keep_the_service() {
     let running = server.start("127.0.0.1:0").await.unwrap();
     let mut socket = TcpStream::connect(running.local_addr()).await.unwrap();
     socket.write_all(UPGRADE).await.unwrap();
-    let upgraded = taken.recv().await.unwrap();
+    let upgraded = within(taken.recv()).await.unwrap();
     running.shutdown();
-    let report = running.join().await;
+    let report = within(running.join()).await;
     assert_eq!((report.unfinished, report.code()), (1, 3), "{report}");
     drop(upgraded);
 }

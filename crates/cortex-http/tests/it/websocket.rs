@@ -15,9 +15,7 @@ use http::Request;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{read_to_end, read_until};
-
-const LONG: Duration = Duration::from_mins(1);
+use crate::support::{read_to_end, read_until, within};
 
 struct Chat {
     running: Running,
@@ -40,8 +38,7 @@ impl Chat {
 
     async fn close(self) -> ExitReport {
         self.running.shutdown();
-        let joined = tokio::time::timeout(LONG, self.running.join()).await;
-        joined.expect("it ends in bounded time")
+        within(self.running.join()).await
     }
 }
 
@@ -123,11 +120,6 @@ impl Socket {
             self.left.extend_from_slice(&data);
         }
     }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    let waited = tokio::time::timeout(LONG, future).await;
-    waited.expect("it happens in bounded time")
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use cortex_health::{Check, Health};
 use cortex_http::{Admin, DrainError, Lifecycle, Limits, Routes, Server};
 
 use super::client::{Ask, TOKEN};
-use crate::support::{Shop, in_time};
+use crate::support::{Shop, within};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -131,7 +131,7 @@ fn everything_is_answered_while_every_worker_is_blocked() {
             .unwrap()
     };
     let ready = async { while Ask::get("/readyz").of(addr).await.status != 200 {} };
-    client.block_on(in_time(ready));
+    client.block_on(within(ready));
     let blocked = Arc::new(Barrier::new(3));
     for _ in 0..2 {
         let blocked = Arc::clone(&blocked);

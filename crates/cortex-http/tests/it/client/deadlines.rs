@@ -23,7 +23,7 @@ async fn telling() -> Running {
         .expect("a port is free")
 }
 
-fn in_time(limit: Duration) -> Context {
+fn within(limit: Duration) -> Context {
     Context::new().with_deadline(Deadline::after(SystemClock.now(), limit))
 }
 
@@ -48,16 +48,13 @@ async fn whoever_is_called_hears_how_long_is_left() {
     // The sooner of the two counts, and it shrinks on the way.
     let call = async { told(&client, &running, |_| ()).await };
     let left: u64 = call
-        .with_context(in_time(Duration::from_secs(30)))
+        .with_context(within(Duration::from_secs(30)))
         .await
         .parse()
         .unwrap();
     assert!((10_000..30_000).contains(&left), "{left}");
     let call = async { told(&client, &running, |_| ()).await };
-    assert_eq!(
-        call.with_context(in_time(Duration::from_secs(100))).await,
-        "40000"
-    );
+    assert_eq!(call.with_context(within(Duration::from_secs(100))).await, "40000");
 
     // A call has its own limit, and what a request says already was true elsewhere.
     let own = told(&client, &running, |request| {
@@ -102,7 +99,7 @@ async fn past_the_deadline_nothing_is_sent() {
     let calls = measured(|client| client);
     for left in [Duration::ZERO, Duration::from_micros(900)] {
         let call = async { calls.client.get(url(addr, "/")).await };
-        let error = call.with_context(in_time(left)).await.unwrap_err();
+        let error = call.with_context(within(left)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert!(error.is_unsent() && error.is_timeout(), "{error}");
         assert!(error.to_string().contains("deadline"), "{error}");
@@ -118,13 +115,13 @@ async fn the_deadline_ends_a_call_and_its_body() {
     let stuck = answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
     let calls = measured(|client| client);
     let call = async { calls.client.get(url(silent, "/")).await };
-    let error = call.with_context(in_time(SOON)).await.unwrap_err();
+    let error = call.with_context(within(SOON)).await.unwrap_err();
     assert_eq!((error.kind(), error.is_unsent()), (ErrorKind::Deadline, false));
     assert_eq!(calls.ended(silent, "", "deadline"), 1);
 
     // The body knows it, also where the context is no longer current.
     let call = async { calls.client.get(url(stuck, "/")).await };
-    let response = call.with_context(in_time(LATER)).await.unwrap();
+    let response = call.with_context(within(LATER)).await.unwrap();
     let error = response.into_body().bytes().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_eq!(calls.ended(stuck, "200", "deadline"), 1);

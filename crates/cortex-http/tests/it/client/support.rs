@@ -7,7 +7,7 @@ use cortex_metrics::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::in_time;
+use crate::support::within;
 
 /// Long enough for anything that happens, on a machine that is busy.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -107,7 +107,7 @@ pub(super) async fn closing_after(bytes: &'static [u8]) -> SocketAddr {
 pub(super) async fn read_head(socket: &mut TcpStream) -> String {
     let mut text = String::new();
     while !text.ends_with("\r\n\r\n") {
-        match in_time(socket.read_u8()).await {
+        match within(socket.read_u8()).await {
             Ok(byte) => text.push(char::from(byte)),
             Err(_) => break,
         }
