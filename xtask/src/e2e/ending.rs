@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -86,7 +86,7 @@ fn signalled(storefront: Storefront, order: &str, ending: &AtomicBool) -> Result
 
     ending.store(true, Ordering::Relaxed);
     storefront.terminate()?;
-    until(5 * second, "readiness to fail", || {
+    until(20 * second, "readiness to fail", || {
         Ok((http::get(at.admin, "/readyz")?.status == 503).then_some(()))
     })?;
     ensure!(
@@ -130,22 +130,42 @@ fn client(shop: SocketAddr, ending: &AtomicBool, done: &AtomicBool) -> Result<us
 
 /// Returns whether there was an answer, or the connection was refused. Who got a connection gets an answer: one that is
 /// closed, with or without a part of it, is an error.
+///
+/// But the kernel makes connections by itself, and resets those that it made in the moment in which the socket was
+/// closed, of which the service never heard. That is as if they had been refused: nothing of an answer came, and the next one
+/// is refused, as the kernel first takes no more and then resets.
 fn ask(shop: SocketAddr) -> Result<bool> {
     let mut stream = match http::connect(shop) {
         Ok(stream) => stream,
         Err(error) if is_refused(&error) => return Ok(false),
         Err(error) => return Err(error),
     };
-    stream.write_all(&http::message("GET /catalogue/full", 0))?;
-    let response = Response::parse(&http::to_end(&mut stream)?)?;
+    let sent = stream.write_all(&http::message("GET /catalogue/full", 0));
+    let bytes = match sent.map_err(Into::into).and_then(|()| http::to_end(&mut stream)) {
+        Err(error) if is_reset(&error) && http::connect(shop).is_err_and(|error| is_refused(&error)) => {
+            return Ok(false);
+        }
+        bytes => bytes?,
+    };
+    let response = Response::parse(&bytes)?;
     ensure!(response.status == 200, "answered {}", response.status);
     Ok(true)
 }
 
 fn is_refused(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    kind(error) == Some(ErrorKind::ConnectionRefused)
+}
+
+/// Says whether the other end has reset a connection of which nothing was read.
+fn is_reset(error: &anyhow::Error) -> bool {
+    matches!(
+        kind(error),
+        Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+    )
+}
+
+fn kind(error: &anyhow::Error) -> Option<ErrorKind> {
+    error.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
 }
 
 /// A service that runs is started, alive, ready and healthy.
@@ -164,4 +184,40 @@ fn probes(setup: &Setup) -> Result<()> {
         "the shop's port shows the metrics to everyone"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// What the kernel does to connections that nobody has taken when their socket is closed.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn one_that_was_made_as_the_port_closed_counts_as_refused() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        let asked = thread::spawn(move || ask(addr));
+        until(Duration::from_secs(20), "the connection", || {
+            let table = std::fs::read_to_string("/proc/net/tcp")?;
+            let local = format!(":{:04X} ", addr.port());
+            // The socket that listens, and both ends of the connection.
+            Ok((table.matches(&local).count() > 2).then_some(()))
+        })
+        .unwrap();
+        drop(socket);
+        assert!(!asked.join().unwrap().unwrap());
+    }
+
+    #[test]
+    fn one_that_is_reset_while_the_port_is_open_is_lost() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        let asked = thread::spawn(move || ask(addr));
+        let (taken, _) = socket.accept().unwrap();
+        taken.peek(&mut [0]).unwrap();
+        drop(taken); // with bytes that nobody has read
+        assert!(is_reset(&asked.join().unwrap().unwrap_err()));
+        drop(socket);
+    }
 }

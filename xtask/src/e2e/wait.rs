@@ -5,6 +5,9 @@ use anyhow::{Result, bail};
 
 use crate::step::{Stopwatch, seconds};
 
+/// The longest that anybody may have to wait because of others, also on a busy machine: less than those are put up with.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Asks until there is an answer, at most for `limit`; an error is tried again until then.
 pub(super) fn until<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let watch = Stopwatch::start();
