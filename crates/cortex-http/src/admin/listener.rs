@@ -12,16 +12,14 @@ use super::gate::Gate;
 use super::rules::Rules;
 use super::seats::Seats;
 use crate::error::Error;
-use crate::listen::{Accepted, is_about_one_connection};
-use crate::serve::{Open, serve_connection};
+use crate::listen::{Accepted, Trouble, is_about_one_connection};
+use crate::serve::{Open, serve_connection, set_options};
 use crate::shared::Shared;
 
 /// The most connections that a listener serves at once.
 const CONNECTIONS: usize = 256;
 /// How long it says nothing more of connections that had to make room.
 const QUIET: Duration = Duration::from_mins(1);
-/// The longest pause after an accept that failed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A socket that is bound, and what it will serve.
 pub(super) struct Listener {
@@ -65,7 +63,7 @@ pub(super) struct Served {
 /// Accepts connections until the port closes.
 pub(super) async fn accept(listener: TcpListener, served: Served, shared: Arc<Shared>) {
     let seats = Seats::new(CONNECTIONS);
-    let (mut pause, mut told) = (Duration::ZERO, None);
+    let (mut trouble, mut told) = (Trouble::default(), None);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -74,7 +72,7 @@ pub(super) async fn accept(listener: TcpListener, served: Served, shared: Arc<Sh
         };
         match accepted {
             Ok((stream, peer)) => {
-                pause = Duration::ZERO;
+                trouble.is_over();
                 if spawn(stream, peer, &served, &seats, &shared) {
                     if let Some(metrics) = &served.rules.metrics {
                         metrics.evicted.inc();
@@ -92,14 +90,9 @@ pub(super) async fn accept(listener: TcpListener, served: Served, shared: Arc<Sh
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                if pause.is_zero() {
-                    tracing::warn!(%error, "connections to the admin port cannot be accepted; trying again");
-                }
-                pause = (pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE);
-                tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
-                    () = shared.closing.cancelled() => return,
-                }
+                trouble
+                    .wait(error, "connections to the admin port", &shared.closing)
+                    .await;
             }
         }
     }
@@ -113,7 +106,7 @@ fn spawn(
     seats: &Arc<Seats>,
     shared: &Arc<Shared>,
 ) -> bool {
-    let _ = stream.set_nodelay(true); // refused only by a socket that is gone already
+    let _ = set_options(&stream); // refused only by a socket that is gone already
     let (seat, evicting) = seats.take();
     let gate = Gate::new(
         Arc::clone(&served.rules),

@@ -11,20 +11,13 @@ use cortex_compress::Compress;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connection::serve_connection;
 use super::peers::Place;
-use crate::listen::{Accepted, Listeners, Socket, is_about_one_connection};
+use crate::listen::{Accepted, Listeners, Socket, Trouble, is_about_one_connection};
 use crate::metrics::HttpMetrics;
 use crate::shared::Shared;
-
-/// The longest pause after an accept that failed for want of file descriptors.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// How often it is logged that connections cannot be accepted.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Accepts connections until the service closes; then takes what the kernel has accepted already, and closes the
 /// listeners, so that no client that got a connection is turned away.
@@ -36,8 +29,7 @@ pub(crate) async fn accept_all(mut listeners: Listeners, app: Compress<Router>, 
     ));
     let mut watch = pin!(shared.reloads.watch());
     let mut watched = false;
-    let mut pause = Duration::ZERO;
-    let mut warned: Option<Instant> = None;
+    let mut trouble = Trouble::default();
     loop {
         let (permit, accepted) = tokio::select! {
             biased;
@@ -50,23 +42,15 @@ pub(crate) async fn accept_all(mut listeners: Listeners, app: Compress<Router>, 
         };
         match accepted {
             Ok(accepted) => {
-                pause = Duration::ZERO;
+                trouble.is_over();
                 spawn(accepted, permit, &app, &shared);
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                if warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
-                    warned = Some(Instant::now());
-                    tracing::warn!(%error, "connections cannot be accepted; trying again");
-                }
                 if let Some(metrics) = &shared.metrics {
                     metrics.connection_error("accept");
                 }
-                pause = (pause * 2).clamp(Duration::from_millis(10), LONGEST_PAUSE);
-                tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
-                    () = shared.closing.cancelled() => break,
-                }
+                trouble.wait(error, "connections", &shared.closing).await;
             }
         }
     }
@@ -119,7 +103,7 @@ const ASKED: u32 = 6;
 /// minute as if it read nothing.
 const UNSENT: u32 = 128 << 10;
 
-fn set_options(socket: &TcpStream) -> io::Result<()> {
+pub(crate) fn set_options(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
     // A peer that is gone without a word, of which an upgraded connection would hear nothing for ever.

@@ -16,7 +16,7 @@ mod stream;
 mod tunnel;
 mod window;
 
-pub(crate) use self::accept::{Open, accept_all};
+pub(crate) use self::accept::{Open, accept_all, set_options};
 pub(crate) use self::connection::serve_connection;
 pub(crate) use self::framing::refusal;
 pub(crate) use self::peers::Peers;
