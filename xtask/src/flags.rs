@@ -32,6 +32,12 @@ xflags::xflags! {
             optional --keep-going
         }
 
+        /// Checks each library with every set of features that its source can tell apart.
+        cmd features {
+            /// A library. All of them if there is none.
+            optional package: String
+        }
+
         /// Measures the line coverage of the libraries; fails below 90 %.
         cmd cover {}
 
@@ -95,7 +101,7 @@ mod tests {
     fn the_summary_has_a_line_for_each_command() {
         let summary = Xtask::summary();
         for command in [
-            "test", "tidy", "ci", "step", "cover", "bench", "examples", "e2e", "sanitize", "help",
+            "test", "tidy", "ci", "step", "features", "cover", "bench", "examples", "e2e", "sanitize", "help",
         ] {
             let line = summary
                 .lines()
@@ -105,7 +111,7 @@ mod tests {
                 "{command}: {summary}"
             );
         }
-        assert_eq!(summary.lines().count(), 12, "{summary}");
+        assert_eq!(summary.lines().count(), 13, "{summary}");
     }
 
     #[test]

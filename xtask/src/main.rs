@@ -3,6 +3,7 @@
 mod bench;
 mod cover;
 mod e2e;
+mod features;
 mod flags;
 mod project;
 mod sanitize;
@@ -73,6 +74,7 @@ fn run(flags: &Xtask) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         XtaskCmd::Examples(examples) => plan(steps::examples(&project), examples.keep_going).run(&project),
+        XtaskCmd::Features(it) => features::run(&project, it.package.as_deref()),
         XtaskCmd::E2e(e2e) => e2e::run(&project, e2e.filter.as_deref(), e2e.long),
         XtaskCmd::Sanitize(sanitize) => {
             let steps = sanitize::steps(&project, sanitize.sanitizer.as_deref())?;

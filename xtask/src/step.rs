@@ -77,7 +77,8 @@ impl Line {
         self.words.starts_with(&["cargo".into(), "xtask".into()])
     }
 
-    fn run(&self, root: &Path) -> Result<bool> {
+    /// Runs it in a folder and tells whether it succeeded.
+    pub(crate) fn run(&self, root: &Path) -> Result<bool> {
         let path = tools::path()?;
         let (program, args) = self.words.split_first().context("a step runs a program")?;
         for program in self.needs.iter().copied().chain([program.as_str()]) {

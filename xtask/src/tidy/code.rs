@@ -1,7 +1,7 @@
 //! Reads Rust just well enough for the rules: what is a comment, what is text, where an item ends.
 
 /// Blanks comments and the insides of literals out; lines stay where they are.
-pub(super) fn blank(text: &str) -> String {
+pub(crate) fn blank(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;

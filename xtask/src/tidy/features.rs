@@ -1,6 +1,7 @@
+use super::code;
 use super::crates::Role;
 use super::finding::Finding;
-use super::tree::{Package, Tree};
+use super::tree::{File, Package, Tree};
 
 /// A library's features are off by default, additive, and each is explained by a `##` comment.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
@@ -13,6 +14,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
                 defaults(package),
                 names(package),
                 implicit(package),
+                elsewhere(package),
             ]
             .concat();
             says.into_iter()
@@ -91,6 +93,24 @@ fn implicit(package: &Package) -> Vec<String> {
         .collect()
 }
 
+/// `cargo xtask features` finds out by a file's place which conditions it lies behind.
+fn elsewhere(package: &Package) -> Vec<String> {
+    let moved = |file: &&File| {
+        let code = code::blank(&file.text);
+        code.contains("#[path") || code.contains("include!(")
+    };
+    package
+        .sources()
+        .filter(moved)
+        .map(|file| {
+            format!(
+                "{} takes code from elsewhere: nobody sees which features it needs",
+                file.path.display()
+            )
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::finding::texts;
@@ -141,6 +161,13 @@ mod tests {
         assert_eq!(
             says(good().needs("y", Kind::Normal, true)),
             ["no feature has `dep:y`, so the crate is a feature by accident"]
+        );
+        assert_eq!(
+            says(good().file(
+                "src/a.rs",
+                "#[path = \"../b.rs\"]\nmod b; // include!(\"c.rs\")\n"
+            )),
+            ["crates/cortex-trace/src/a.rs takes code from elsewhere: nobody sees which features it needs"]
         );
     }
 }

@@ -2,7 +2,7 @@
 
 mod budget;
 mod changelog;
-mod code;
+pub(crate) mod code;
 mod crates;
 mod facade;
 mod features;
@@ -13,6 +13,6 @@ mod manifests;
 mod pages;
 mod run;
 mod tiers;
-mod tree;
+pub(crate) mod tree;
 
 pub(crate) use self::run::run;

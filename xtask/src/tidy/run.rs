@@ -1,7 +1,6 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cargo_metadata::{CargoOpt, MetadataCommand};
 
 use super::finding::Finding;
 use super::tree::Tree;
@@ -25,11 +24,7 @@ const RULES: [(&str, Rule); 8] = [
 /// Checks every rule and prints what breaks one; the code is 1 if something does.
 #[expect(clippy::print_stdout, reason = "the findings of a command")]
 pub(crate) fn run(project: &Project) -> Result<ExitCode> {
-    let metadata = MetadataCommand::new()
-        .features(CargoOpt::AllFeatures)
-        .manifest_path(project.root.join("Cargo.toml"))
-        .exec()?;
-    let tree = Tree::read(&metadata)?;
+    let tree = Tree::of(project)?;
     let mut count = 0;
     let mut print = |rule: &str, findings: Vec<Finding>| {
         count += findings.len();

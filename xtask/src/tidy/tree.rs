@@ -2,55 +2,55 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cargo_metadata::{DependencyKind, Metadata};
+use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand};
 
-use crate::project;
+use crate::project::{self, Project};
 
 /// What the rules look at: the packages of the workspace, their files, and everything they depend on.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
-    pub(super) packages: Vec<Package>,
+pub(crate) struct Tree {
+    pub(crate) packages: Vec<Package>,
     /// Names of the `default-members`.
-    pub(super) default_members: Vec<String>,
+    pub(crate) default_members: Vec<String>,
     /// Everything in the lock file that is not ours.
-    pub(super) foreign: Vec<Foreign>,
+    pub(crate) foreign: Vec<Foreign>,
     /// The texts at the root and in `.cargo`: manifests, configuration, the changelog.
-    pub(super) root: BTreeMap<String, String>,
+    pub(crate) root: BTreeMap<String, String>,
 }
 
 /// A package of the workspace.
 #[derive(Debug, Default)]
-pub(super) struct Package {
-    pub(super) name: String,
+pub(crate) struct Package {
+    pub(crate) name: String,
     /// Relative to the root.
-    pub(super) folder: PathBuf,
-    pub(super) manifest: String,
-    pub(super) description: String,
-    pub(super) features: BTreeMap<String, Vec<String>>,
-    pub(super) dependencies: Vec<Dependency>,
+    pub(crate) folder: PathBuf,
+    pub(crate) manifest: String,
+    pub(crate) description: String,
+    pub(crate) features: BTreeMap<String, Vec<String>>,
+    pub(crate) dependencies: Vec<Dependency>,
     /// The names of the test targets below `tests`.
-    pub(super) tests: Vec<String>,
-    pub(super) readme: bool,
+    pub(crate) tests: Vec<String>,
+    pub(crate) readme: bool,
     /// Every Rust file.
-    pub(super) files: Vec<File>,
+    pub(crate) files: Vec<File>,
     /// Every page in Markdown.
-    pub(super) pages: Vec<File>,
+    pub(crate) pages: Vec<File>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Dependency {
+pub(crate) struct Dependency {
     /// The package, whatever this crate calls it.
-    pub(super) package: String,
+    pub(crate) package: String,
     /// What this crate calls it.
-    pub(super) name: String,
-    pub(super) kind: Kind,
-    pub(super) optional: bool,
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) optional: bool,
     /// Whether a version is required, not only a path.
-    pub(super) versioned: bool,
+    pub(crate) versioned: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Normal,
     Build,
     Dev,
@@ -58,22 +58,31 @@ pub(super) enum Kind {
 
 /// A package from elsewhere.
 #[derive(Debug)]
-pub(super) struct Foreign {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) license: Option<String>,
+pub(crate) struct Foreign {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) license: Option<String>,
 }
 
 #[derive(Debug)]
-pub(super) struct File {
+pub(crate) struct File {
     /// Relative to the root.
-    pub(super) path: PathBuf,
-    pub(super) text: String,
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 impl Tree {
+    /// Asks cargo about a project and reads what there is.
+    pub(crate) fn of(project: &Project) -> Result<Self> {
+        let metadata = MetadataCommand::new()
+            .features(CargoOpt::AllFeatures)
+            .manifest_path(project.root.join("Cargo.toml"))
+            .exec()?;
+        Self::read(&metadata)
+    }
+
     /// Reads everything below the root that `metadata`, made with all dependencies, speaks of.
-    pub(super) fn read(metadata: &Metadata) -> Result<Self> {
+    pub(crate) fn read(metadata: &Metadata) -> Result<Self> {
         let root = Path::new(&metadata.workspace_root);
         let mut tree = Self::default();
         for package in &metadata.packages {
@@ -117,19 +126,19 @@ impl Tree {
         Ok(tree)
     }
 
-    pub(super) fn text(&self, name: &str) -> &str {
+    pub(crate) fn text(&self, name: &str) -> &str {
         self.root.get(name).map_or("", String::as_str)
     }
 }
 
 impl Package {
     /// Returns where the manifest lies, to name it in a finding.
-    pub(super) fn manifest_path(&self) -> PathBuf {
+    pub(crate) fn manifest_path(&self) -> PathBuf {
         self.folder.join("Cargo.toml")
     }
 
     /// Lists the files below `src`.
-    pub(super) fn sources(&self) -> impl Iterator<Item = &File> {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &File> {
         let src = self.folder.join("src");
         self.files.iter().filter(move |file| file.path.starts_with(&src))
     }
@@ -137,7 +146,7 @@ impl Package {
 
 impl File {
     /// Tells what the file is called, without its folders.
-    pub(super) fn is_named(&self, name: &str) -> bool {
+    pub(crate) fn is_named(&self, name: &str) -> bool {
         self.path.file_name().is_some_and(|it| it == name)
     }
 }
@@ -185,10 +194,10 @@ fn read(path: &Path) -> Result<String> {
 
 /// Small trees for the tests of the rules.
 #[cfg(test)]
-pub(super) mod fixture {
+pub(crate) mod fixture {
     use super::*;
 
-    pub(in super::super) fn library(name: &str) -> Package {
+    pub(crate) fn library(name: &str) -> Package {
         Package {
             name: name.into(),
             folder: Path::new("crates").join(name),
@@ -197,14 +206,14 @@ pub(super) mod fixture {
         }
     }
 
-    pub(in super::super) fn side(name: &str, folder: &str) -> Package {
+    pub(crate) fn side(name: &str, folder: &str) -> Package {
         Package {
             folder: folder.into(),
             ..library(name)
         }
     }
 
-    pub(in super::super) fn tree(packages: impl IntoIterator<Item = Package>) -> Tree {
+    pub(crate) fn tree(packages: impl IntoIterator<Item = Package>) -> Tree {
         Tree {
             packages: packages.into_iter().collect(),
             ..Tree::default()
@@ -212,7 +221,7 @@ pub(super) mod fixture {
     }
 
     impl Package {
-        pub(in super::super) fn needs(mut self, package: &str, kind: Kind, optional: bool) -> Self {
+        pub(crate) fn needs(mut self, package: &str, kind: Kind, optional: bool) -> Self {
             self.dependencies.push(Dependency {
                 package: package.into(),
                 name: package.into(),
@@ -223,19 +232,19 @@ pub(super) mod fixture {
             self
         }
 
-        pub(in super::super) fn feature(mut self, name: &str, enables: &[&str]) -> Self {
+        pub(crate) fn feature(mut self, name: &str, enables: &[&str]) -> Self {
             let enables = enables.iter().map(ToString::to_string).collect();
             self.features.insert(name.into(), enables);
             self
         }
 
-        pub(in super::super) fn manifest(mut self, text: &str) -> Self {
+        pub(crate) fn manifest(mut self, text: &str) -> Self {
             self.manifest = text.into();
             self
         }
 
         /// Adds a page by its path in the package.
-        pub(in super::super) fn page(mut self, path: &str, text: &str) -> Self {
+        pub(crate) fn page(mut self, path: &str, text: &str) -> Self {
             self.pages.push(File {
                 path: self.folder.join(path),
                 text: text.into(),
@@ -244,7 +253,7 @@ pub(super) mod fixture {
         }
 
         /// Adds a file by its path in the package.
-        pub(in super::super) fn file(mut self, path: &str, text: &str) -> Self {
+        pub(crate) fn file(mut self, path: &str, text: &str) -> Self {
             self.files.push(File {
                 path: self.folder.join(path),
                 text: text.into(),
@@ -257,7 +266,6 @@ pub(super) mod fixture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cargo_metadata::MetadataCommand;
 
     #[test]
     fn reads_this_workspace() {
