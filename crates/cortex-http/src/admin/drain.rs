@@ -52,3 +52,21 @@ impl fmt::Debug for DrainSwitch {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::RETRY_AFTER;
+
+    #[test]
+    fn until_there_is_something_to_drain_it_is_to_be_asked_again() {
+        let (switch, caller) = (DrainSwitch::default(), Caller::anybody());
+        let early = switch.answer(&caller);
+        assert_eq!(early.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(early.headers()[RETRY_AFTER], "1");
+        switch.clone().connect(|reason| reason == REASON);
+        assert_eq!(switch.answer(&caller).status(), StatusCode::ACCEPTED);
+        switch.connect(|_| false); // comes too late
+        assert_eq!(switch.answer(&caller).status(), StatusCode::ACCEPTED);
+    }
+}

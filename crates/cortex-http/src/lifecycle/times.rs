@@ -165,6 +165,17 @@ mod tests {
     use crate::lifecycle::Subsystem;
 
     #[test]
+    fn the_end_takes_as_long_as_its_times_together_and_for_ever_is_no_overflow() {
+        let secs = Duration::from_secs;
+        let times = Lifecycle::default()
+            .drain_delay(secs(1))
+            .drain_timeout(secs(2))
+            .flush_timeout(secs(4));
+        assert_eq!(times.total(), secs(7));
+        assert_eq!(times.drain_timeout(Duration::MAX).total(), Duration::MAX);
+    }
+
+    #[test]
     fn times_that_do_not_fit_the_grace_period_are_refused_with_their_sum() {
         let secs = Duration::from_secs;
         let mut parts = Parts::default();

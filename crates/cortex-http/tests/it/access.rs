@@ -16,7 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::support::{Gates, Shop, get_from, read_to_end, read_until};
 
 /// Collects the JSON lines that this thread logs.
-fn logged() -> (Recorder, DefaultGuard) {
+pub(crate) fn logged() -> (Recorder, DefaultGuard) {
     let lines = Recorder::new();
     let writer = lines.clone();
     let logs = cortex_trace::JsonLogs::new(move || writer.clone()).with_filter(LevelFilter::INFO);

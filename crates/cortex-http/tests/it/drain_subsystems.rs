@@ -11,6 +11,7 @@ use cortex_http::{
     Admin, ErrorKind, ExitReport, HealthMetrics, Lifecycle, Routes, Running, Server, StepEnd, Subsystem,
 };
 use cortex_metrics::Registry;
+use cortex_trace::{AlwaysOn, ExportError, Exporter, SpanData, Tracer};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -81,6 +82,36 @@ async fn they_start_in_order_and_stop_in_reverse_and_flushes_come_last() {
     );
     let phases: Vec<_> = report.phases.iter().map(|phase| phase.name).collect();
     assert_eq!(phases, ["draining", "closing", "stopping", "flushing"]);
+}
+
+/// Takes spans once it is let.
+struct Held(std::sync::mpsc::Receiver<()>);
+
+impl Exporter for Held {
+    fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
+        let _ = self.0.recv(); // until the sender is dropped
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn spans_that_nobody_takes_hold_the_end_for_their_limit_and_are_said_to_be_lost() {
+    for (limit, lost) in [(SHORT, true), (LONG, false)] {
+        let (release, held) = std::sync::mpsc::channel();
+        let tracer = Tracer::builder("shop").sampler(AlwaysOn).export(Held(held));
+        let running = Server::new(Routes::new().route("/", axum::routing::get(|| async { "hello" })))
+            .tracer(tracer.build().unwrap())
+            .lifecycle(Lifecycle::local().flush_timeout(limit))
+            .start("127.0.0.1:0")
+            .await
+            .unwrap();
+        assert!(get_from(running.local_addr(), "/").await.ends_with("hello"));
+        let mut release = Some(release).filter(|_| lost); // whoever waits long gets what it waits for
+        let report = end(running).await;
+        assert_eq!((report.telemetry_lost, report.code()), (lost, 0), "{report}");
+        assert_eq!(report.phases.last().map(|phase| phase.name), Some("flushing"));
+        release.take();
+    }
 }
 
 #[tokio::test]

@@ -15,13 +15,14 @@ use cortex_trace::{InMemory, Tracer};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::access::logged;
 use crate::listeners::Directory;
-use crate::support::{LONG, Shop, within};
+use crate::support::{LONG, Shop, until, within};
 
 const SHORT: Duration = Duration::from_millis(100);
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -105,7 +106,7 @@ impl Client {
         self.over(socket).await
     }
 
-    async fn over(self, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    async fn over<S: AsyncRead + AsyncWrite + Unpin>(self, socket: S) -> std::io::Result<TlsStream<S>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.trusts).expect("a certificate");
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -124,7 +125,7 @@ impl Client {
     }
 }
 
-async fn ask(stream: &mut TlsStream<TcpStream>) -> std::io::Result<String> {
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut TlsStream<S>) -> std::io::Result<String> {
     stream.write_all(ASK).await?;
     let mut answer = String::new();
     within(stream.read_to_string(&mut answer)).await?;
@@ -240,6 +241,49 @@ async fn files_that_change_are_taken_without_a_word() {
     let taken = async { while Client::of(new.clone()).connect(addr).await.is_err() {} };
     tokio::time::timeout(LONG, taken).await.unwrap();
     assert_eq!(shop.close().await.code(), 0);
+}
+
+#[tokio::test]
+async fn files_that_are_gone_are_told_of_once_and_taken_when_they_are_back() {
+    let (lines, _logging) = logged();
+    let told = || lines.text().matches("the certificate was not reloaded").count();
+    let pair = Pair::new("gone");
+    let tls = pair.tls().check_every(Duration::from_millis(1));
+    let (shop, addr) = secure(tls, Limits::new()).await;
+    for times in 1..=2 {
+        let before = pair.current();
+        std::fs::remove_file(&pair.key).unwrap();
+        until("it is told", || told() == times).await;
+        for _ in 0..20 {
+            // Together they take longer than it takes until the files are looked at again.
+            let mut stream = Client::of(before.clone()).connect(addr).await.unwrap();
+            assert!(ask(&mut stream).await.unwrap().ends_with("hello"));
+        }
+        assert_eq!(told(), times, "{}", lines.text());
+        let new = pair.renew();
+        let taken = async { while Client::of(new.clone()).connect(addr).await.is_err() {} };
+        tokio::time::timeout(Duration::from_mins(1), taken).await.unwrap();
+    }
+    assert_eq!(shop.close().await.code(), 0);
+}
+
+#[tokio::test]
+async fn a_unix_socket_speaks_tls_too_and_who_leaves_without_a_word_is_no_error() {
+    let pair = Pair::new("unix");
+    let path = pair.directory.path("shop.sock");
+    let listener = Listener::unix(&path).tls(pair.tls());
+    let shop = Shop::with(Limits::new(), |server| server.listen(listener)).await;
+    let socket = UnixStream::connect(&path).await.unwrap();
+    let mut stream = Client::of(pair.current()).over(socket).await.unwrap();
+    assert!(ask(&mut stream).await.unwrap().ends_with("hello"));
+    drop(UnixStream::connect(&path).await.unwrap()); // as a balancer looks whether there is somebody
+    shop.until_metric("http_server_connections_total", 2.0).await;
+    let text = shop.registry.to_text();
+    assert_eq!(shop.close().await.code(), 0);
+    let wrong = text
+        .lines()
+        .find(|line| line.starts_with("http_server_connection_errors_total") && !line.ends_with(" 0"));
+    assert_eq!(wrong, None, "{text}");
 }
 
 #[tokio::test]
