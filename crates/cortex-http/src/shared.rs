@@ -152,8 +152,8 @@ pub(crate) struct Conn {
 struct Last {
     /// Its route and method, and a bit that says that there is one.
     name: AtomicU32,
-    /// How long it took, in nanoseconds.
-    took: AtomicU64,
+    /// When it began, in nanoseconds after the connection was accepted.
+    begun: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -206,10 +206,10 @@ impl Conn {
     }
 
     /// Keeps what [`unsent`](Self::unsent) tells of a request that ends; called before [`end`](Self::end).
-    pub(crate) fn remember(&self, (route, method): (u16, u8), took: u64, bytes: u64) {
+    pub(crate) fn remember(&self, (route, method): (u16, u8), begun: u64, bytes: u64) {
         let name = 1 << 24 | u32::from(method) << 16 | u32::from(route);
         self.last.name.store(name, Ordering::Relaxed);
-        self.last.took.store(took, Ordering::Relaxed);
+        self.last.begun.store(begun, Ordering::Relaxed);
         self.last.bytes.store(bytes, Ordering::Relaxed);
     }
 
@@ -230,8 +230,7 @@ impl Conn {
             return None;
         }
         let [_, method, route @ ..] = name.to_be_bytes();
-        let took = Duration::from_nanos(self.last.took.load(Ordering::Relaxed));
-        let begun = self.idle_since() - took;
+        let begun = self.accepted + Duration::from_nanos(self.last.begun.load(Ordering::Relaxed));
         Some(Cut {
             method: method_name(method),
             route: Arc::clone(self.shared.table.label(u16::from_be_bytes(route))),

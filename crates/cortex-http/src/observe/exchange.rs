@@ -218,8 +218,7 @@ impl Exchange {
         let shared = &self.conn.shared;
         let end = shared.clock.now();
         let ended = self.conn.after(end);
-        let nanos = ended.saturating_sub(self.begun);
-        let took = Duration::from_nanos(nanos);
+        let took = Duration::from_nanos(ended.saturating_sub(self.begun));
         let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
         if let Some(metrics) = &shared.metrics {
             metrics.active.dec();
@@ -258,7 +257,7 @@ impl Exchange {
             self.conn.forget();
         } else {
             let name = (self.route, self.method);
-            self.conn.remember(name, nanos, self.bytes_out);
+            self.conn.remember(name, self.begun, self.bytes_out);
         }
         if let Some(logged) = self.logged.take()
             && let ended = (outcome, status, logged.expired)

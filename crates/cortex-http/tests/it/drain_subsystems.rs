@@ -85,7 +85,7 @@ async fn they_start_in_order_and_stop_in_reverse_and_flushes_come_last() {
 }
 
 /// Takes spans once it is let.
-struct Held(std::sync::mpsc::Receiver<()>);
+struct Held(mpsc::Receiver<()>);
 
 impl Exporter for Held {
     fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
@@ -97,7 +97,7 @@ impl Exporter for Held {
 #[tokio::test]
 async fn spans_that_nobody_takes_hold_the_end_for_their_limit_and_are_said_to_be_lost() {
     for (limit, lost) in [(SHORT, true), (LONG, false)] {
-        let (release, held) = std::sync::mpsc::channel();
+        let (release, held) = mpsc::channel();
         let tracer = Tracer::builder("shop").sampler(AlwaysOn).export(Held(held));
         let running = Server::new(Routes::new().route("/", axum::routing::get(|| async { "hello" })))
             .tracer(tracer.build().unwrap())

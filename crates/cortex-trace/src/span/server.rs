@@ -11,7 +11,7 @@ use super::{SpanKind, Value, semantics};
 use crate::Tracer;
 use crate::carrier::Captured;
 use crate::propagation::{Baggage, TraceState};
-use crate::tracer::Sort;
+use crate::tracer::{First, Sort};
 
 /// What is known of a request when it starts.
 ///
@@ -147,17 +147,17 @@ impl ServerSpan {
         let started = if is_silent {
             tracer.start_first(Context::current(), sort)
         } else {
-            Err(tracer.start_root(Context::current(), &propagators.listen(headers), sort))
+            First::Started(tracer.start_root(Context::current(), &propagators.listen(headers), sort))
         };
         tracer.tell_presumed();
         let mut started = match started {
-            Ok(context) => {
+            First::Unrecorded(context) => {
                 return Self {
                     captured: Captured::new(context),
                     recording: None,
                 };
             }
-            Err(started) => started,
+            First::Started(started) => started,
         };
         let recording = if started.is_recording() {
             started.record(tracer, methods.recorded(method, "HTTP"), SpanKind::Server, at)

@@ -8,4 +8,4 @@ mod wall;
 
 pub use self::builder::{Resource, TracerBuilder};
 pub use self::handle::Tracer;
-pub(crate) use self::start::{Sort, Started};
+pub(crate) use self::start::{First, Sort, Started};

@@ -35,6 +35,14 @@ pub(crate) struct Started {
     head: Option<Box<Head>>,
 }
 
+/// The first span of a trace.
+pub(crate) enum First {
+    /// There is no more of it than this.
+    Unrecorded(Context),
+    /// It may be recorded.
+    Started(Started),
+}
+
 impl Tracer {
     /// Starts a span below what is current in this process, if anything is.
     pub(crate) fn start_below(&self, parent: Context, mut tracestate: TraceState, sort: Sort<'_>) -> Started {
@@ -75,14 +83,14 @@ impl Tracer {
         }
     }
 
-    /// Starts the first span of a trace, which nobody began before; returns its context alone if it is not recorded.
+    /// Starts the first span of a trace, which nobody began before.
     ///
     /// It does what [`start_root`](Self::start_root) does, by a shorter way: that of most requests of many services.
     #[inline]
-    pub(crate) fn start_first(&self, base: Context, sort: Sort<'_>) -> Result<Context, Started> {
+    pub(crate) fn start_first(&self, base: Context, sort: Sort<'_>) -> First {
         let sampler = match self.sampler() {
             Some(sampler) if self.tail().is_none() => sampler,
-            _ => return Err(self.start_root(base, &Caller::Silent, sort)),
+            _ => return First::Started(self.start_root(base, &Caller::Silent, sort)),
         };
         let (trace_id, span_id) = id::trace_and_span_id();
         let params = sort.params(trace_id);
@@ -96,9 +104,9 @@ impl Tracer {
         let decision = intent.decide(params.randomness());
         let context = base.with_span(trace_id, span_id, flags_after(Flags::RANDOM, decision));
         if let Decision::Drop = decision {
-            return Ok(context);
+            return First::Unrecorded(context);
         }
-        Err(Started {
+        First::Started(Started {
             context,
             tracestate: published(&TraceState::EMPTY, decision, trace_id),
             parent: None,
