@@ -63,7 +63,7 @@ pub(crate) enum Verdict {
 impl Plan {
     pub(crate) fn new<B>(request: &Request<B>, shared: &Shared) -> Self {
         let headers = request.headers();
-        let (accepts, holds) = named(headers);
+        let accepts = is_present(headers, &ACCEPT_ENCODING);
         let coding = match accepts.then(|| negotiate(headers, shared.codings())) {
             Some(Negotiated::Encode(coding)) => Some(coding),
             Some(Negotiated::Identity | Negotiated::NotAcceptable) | None => None,
@@ -76,7 +76,7 @@ impl Plan {
                 _ => Asked::Other,
             },
             no_transform: coding.is_some() && shared.no_transform && says_no_transform(headers),
-            if_none_match: if holds {
+            if_none_match: if is_present(headers, &IF_NONE_MATCH) {
                 joined(headers, &IF_NONE_MATCH)
             } else {
                 None
@@ -115,7 +115,7 @@ impl Plan {
         if status == StatusCode::NOT_MODIFIED {
             return self.judge_not_modified(response.headers_mut(), shared);
         }
-        if is_encoded(response.headers()) {
+        if is_present(response.headers(), &CONTENT_ENCODING) {
             return judge_encoded(response.headers_mut());
         }
         let head = self.method == Asked::Head;
@@ -191,34 +191,14 @@ impl Plan {
     }
 }
 
-/// Past how many headers a walk costs less than to look one up.
-const FEW: usize = 16;
-
-/// Says whether `Accept-Encoding` and `If-None-Match` are there. Most requests have a few headers: a walk past those is
-/// cheaper than to look up each of these.
+/// Says whether a header is there. Most requests and responses have a few: a walk past those is cheaper than to look one up.
 #[inline]
-fn named(headers: &HeaderMap) -> (bool, bool) {
+fn is_present(headers: &HeaderMap, name: &HeaderName) -> bool {
+    const FEW: usize = 16;
     if headers.keys_len() > FEW {
-        return (
-            headers.contains_key(ACCEPT_ENCODING),
-            headers.contains_key(IF_NONE_MATCH),
-        );
+        return headers.contains_key(name);
     }
-    headers.keys().fold((false, false), |(accepts, holds), name| {
-        (
-            accepts || *name == ACCEPT_ENCODING,
-            holds || *name == IF_NONE_MATCH,
-        )
-    })
-}
-
-/// Says whether `Content-Encoding` is there, by a walk past the few headers of most responses.
-#[inline]
-fn is_encoded(headers: &HeaderMap) -> bool {
-    if headers.keys_len() > FEW {
-        return headers.contains_key(CONTENT_ENCODING);
-    }
-    headers.keys().any(|name| *name == CONTENT_ENCODING)
+    headers.keys().any(|known| known == name)
 }
 
 /// 8.4: leaves an encoded response alone; `identity` is no coding but the wish of the handler to have none.

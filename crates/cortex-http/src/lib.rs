@@ -30,6 +30,7 @@ mod shared;
 mod signals;
 mod spans;
 mod table;
+mod tail;
 #[cfg(feature = "tls")]
 mod tls;
 

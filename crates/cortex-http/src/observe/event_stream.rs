@@ -9,6 +9,7 @@ use http_body::Frame;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::shared::Shared;
+use crate::tail::Tail;
 
 /// What a response of type `text/event-stream` is watched for: the moment between two events, when it can be ended as the
 /// service closes. Its client knows what to do then, as the end of such a stream means no more than "connect again".
@@ -78,60 +79,10 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(EVENTS))
 }
 
-/// Up to four bytes, as many as the end of an event has at most.
-#[derive(Default)]
-struct Tail {
-    bytes: [u8; 4],
-    len: usize,
-}
-
-impl Tail {
-    fn push(&mut self, data: &[u8]) {
-        let new = &data[data.len().saturating_sub(4)..];
-        let kept = self.len.min(4 - new.len());
-        self.bytes.copy_within(self.len - kept..self.len, 0);
-        self.bytes[kept..kept + new.len()].copy_from_slice(new);
-        self.len = kept + new.len();
-    }
-
-    /// Says whether nothing passed yet, or an empty line was the last: a line ends in CR LF, LF or CR (HTML, 9.2.5).
-    fn ends_event(&self) -> bool {
-        let bytes = &self.bytes[..self.len];
-        bytes.is_empty()
-            || [&b"\n\n"[..], b"\r\r", b"\n\r\n", b"\n\r", b"\r\n\n"]
-                .iter()
-                .any(|end| bytes.ends_with(end))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::HeaderValue;
-
-    #[test]
-    fn an_event_ends_with_an_empty_line_however_it_is_cut() {
-        for (chunks, ends) in [
-            (&[][..], true),
-            (&["data: a"], false),
-            (&["data: a\n"], false),
-            (&["data: a\n\n"], true),
-            (&["data: a\n", "\n"], true),
-            (&["data: a\r\n"], false),
-            (&["data: a\r\n\r\n"], true),
-            (&["data: a\r", "\n", "\r", "\n"], true),
-            (&["data: a\r\r"], true),
-            (&["data: a\n\n", "d"], false),
-            (&["data: a\n\n", ""], true),
-            (&["a", "b", "c", "d", "\n", "\n"], true),
-        ] {
-            let mut tail = Tail::default();
-            for chunk in chunks {
-                tail.push(chunk.as_bytes());
-            }
-            assert_eq!(tail.ends_event(), ends, "{chunks:?}");
-        }
-    }
 
     #[test]
     fn the_type_tells_with_and_without_parameters() {

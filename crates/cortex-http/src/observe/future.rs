@@ -118,9 +118,9 @@ fn poll_answer(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Response<
     Poll::Ready(match polled {
         Ok(Poll::Pending) => {
             ready!(poll_deadline(exchange, place.timer, cx));
-            stop(&mut app, exchange);
             // Whoever was waited for was too slow.
             let awaited = exchange.upload().is_some_and(Upload::is_awaited);
+            stop(&mut app, exchange);
             *place.unread |= exchange.upload().is_some_and(Upload::is_unread);
             Err(Answer::Refused(Refused::of(if awaited {
                 Outcome::Timeout

@@ -205,11 +205,15 @@ impl Bounds {
 
 impl Drop for Bounds {
     fn drop(&mut self) {
-        self.end_wait(); // who has given it up waits for nobody
-        if !self.ended {
-            self.upload.unread.store(true, Ordering::Relaxed);
-            self.conn.leave_unread();
+        if self.ended {
+            return;
         }
+        if self.awaited {
+            // Who has given it up waits for nobody.
+            self.upload.await_client(false, self.conn.shared.clock.now());
+        }
+        self.upload.unread.store(true, Ordering::Relaxed);
+        self.conn.leave_unread();
         self.conn.end_body();
     }
 }
@@ -249,7 +253,11 @@ where
             }
             None => return Poll::Ready(Some(Err(bounds.broken(Outcome::TooLarge).into()))),
         }
-        bounds.ended = frame.is_none() || inner.is_end_stream();
+        if !bounds.ended && (frame.is_none() || inner.is_end_stream()) {
+            // From now on it is no longer read, though its handler may hold it for long.
+            bounds.ended = true;
+            bounds.conn.end_body();
+        }
         Poll::Ready(frame)
     }
 

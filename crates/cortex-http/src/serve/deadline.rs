@@ -16,6 +16,7 @@ use super::sniff::Protocol;
 use crate::lifecycle::Phase;
 use crate::report::Cut;
 use crate::shared::{Conn, Expired};
+use crate::tail::Tail;
 
 /// A socket that gives up on a client that keeps it waiting: with a head it does not finish, with nothing at all, or
 /// by not taking the response.
@@ -90,29 +91,6 @@ const AHEAD: usize = 512;
 
 const DISCARD_TIME: Duration = Duration::from_millis(500);
 const DISCARD_BYTES: usize = 1 << 20;
-
-/// The last three bytes of what was read.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tail([u8; 3]);
-
-impl Tail {
-    #[inline]
-    fn push(&mut self, bytes: &[u8]) {
-        if let Some(last) = bytes.last_chunk() {
-            self.0 = *last;
-        } else {
-            for byte in bytes {
-                self.0 = [self.0[1], self.0[2], *byte];
-            }
-        }
-    }
-
-    /// Says whether these end with an empty line, as a head does, or several.
-    #[inline]
-    const fn is_blank_line(self) -> bool {
-        matches!(self.0, [b'\n', b'\r', b'\n'] | [_, b'\n', b'\n'])
-    }
-}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
     pub(super) fn new(io: T, conn: Arc<Conn>, protocol: Protocol, prefix: BytesMut, open: Arc<Open>) -> Self {
@@ -195,7 +173,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         let begun = self.conn.begun();
         if self.seen != begun {
             self.seen = begun;
-            self.partial = self.http1 && !self.tail.is_blank_line() && !self.conn.had_body();
+            self.partial = self.http1 && !self.tail.ends_head() && !self.conn.had_body();
             self.partial_since = None;
         }
     }
@@ -207,7 +185,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         if self.http1 && !bytes.is_empty() {
             self.see_begun();
             self.tail.push(bytes);
-            self.partial |= !(self.conn.is_busy() && (self.conn.is_read() || self.conn.is_unread()));
+            // Empty lines before a request are none of it (RFC 9112, section 2.2).
+            let is_blank = !self.partial && bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+            self.partial |=
+                !is_blank && !(self.conn.is_busy() && (self.conn.is_read() || self.conn.is_unread()));
         }
     }
 
@@ -236,8 +217,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         Poll::Ready(self.expire(limit))
     }
 
-    /// Called when all is flushed: hyper waits for the next request with the read it began during the last one, so
-    /// this is where the wait for it begins. The read finds the limit reached when the timer wakes the task.
+    /// Called when all is flushed: where no read follows, as on HTTP/2, this is where the wait for the next request begins.
+    /// The read finds the limit reached when the timer wakes the task.
     fn start_waiting(&mut self, cx: &mut Context<'_>) {
         self.see_begun();
         if self.discard.is_some() || !self.partial && self.is_armed_for_idle(cx) {
@@ -261,7 +242,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         !timer.is_elapsed() && waker.will_wake(cx.waker())
     }
 
-    /// Called while a request may be under way: fails once its client has left, so that its handler is dropped.
+    /// Called while a request may be under way: fails once its client has left, so that its handler is dropped. One that
+    /// has closed its half counts as gone, too, as it is to proxies: nobody can tell them apart.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         // Who has sent another request already is there.
         if !self.http1 || !self.conn.is_served() || !self.prefix.is_empty() {
@@ -505,7 +487,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
             let shut = Pin::new(&mut this.io).poll_shutdown(cx);
             ready!(this.written(shut, cx))?;
             let begun = this.conn.begun();
-            let refused = this.http1 && this.partial && this.seen == begun;
+            let ahead = this.partial && this.seen == begun || !this.prefix.is_empty();
+            let refused = this.http1 && ahead;
             if this.eof || !(this.conn.is_unread() || refused) {
                 return Poll::Ready(Ok(()));
             }
@@ -675,6 +658,7 @@ mod tests {
                 (GET.to_owned(), ""),
                 (format!("{GET}{GET}"), ""),
                 (format!("{GET}\r\n"), ""),
+                (GET.to_owned(), "\r\n"),
                 ("GET / HTTP/1.1\nhost: a\n\n".to_owned(), ""),
                 (halves.0.to_owned(), halves.1),
                 (POST.to_owned(), ""),

@@ -1,5 +1,6 @@
 //! What stands before the router: admissions, deadlines, bounds; and what answers bear.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,12 +8,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::routing::get;
+use axum::routing::{get, post};
 use cortex_core::{Clock, SystemClock};
 use cortex_http::{
     Admin, Admission, AdmissionRequest, AdmissionStage, Completion, ConcurrencyLimit, Deadlines, Limits,
     LoadShed, Outcome, Permit, RateLimit, Refused, Routes, SecurityHeaders, Server,
 };
+use http_body::Body as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -316,14 +318,14 @@ async fn a_grpc_call_is_refused_as_its_client_understands_it() {
     let routes = Routes::new()
         .route(
             "/stuck",
-            axum::routing::post(async move || {
+            post(async move || {
                 entered.notify_one();
                 std::future::pending::<()>().await;
             }),
         )
         .route(
             "/panic",
-            axum::routing::post(async || {
+            post(async || {
                 assert!(Option::<u8>::None.is_some(), "seeded");
             }),
         );
@@ -432,6 +434,29 @@ async fn who_is_slow_decides_between_408_and_504() {
     // The body is there, and the handler does something else.
     let stuck = "GET /stuck HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nfive!";
     assert!(shop.exchange(stuck).await.starts_with("HTTP/1.1 504"));
+    shop.until_metric(&outcome("deadline"), 1.0).await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_gives_a_body_up_and_is_slow_then_is_the_slow_one() {
+    let gives_up = async |mut body: Body| {
+        let take_what_is_there = poll_fn(|cx| {
+            while Pin::new(&mut body).poll_frame(cx).is_ready() {}
+            Poll::Ready(())
+        });
+        take_what_is_there.await;
+        drop(body); // the client has not sent all of it
+        std::future::pending::<()>().await;
+    };
+    let routes = Routes::new().route("/", post(gives_up));
+    let shop = Shop::with_routes(routes, Gates::default(), |server| {
+        server.deadlines(Deadlines::new().limit(SHORT))
+    })
+    .await;
+    let slow = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nfive!";
+    let answer = shop.exchange(slow).await;
+    assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
     shop.until_metric(&outcome("deadline"), 1.0).await;
     shop.close().await;
 }
@@ -722,7 +747,7 @@ async fn stubborn(body: Body) -> (http::StatusCode, String) {
 
 #[tokio::test]
 async fn a_body_that_broke_a_limit_stays_broken() {
-    let routes = Routes::new().route("/", axum::routing::post(stubborn));
+    let routes = Routes::new().route("/", post(stubborn));
     let shop = Shop::of(routes, Gates::default(), Limits::new().body_bytes(120)).await;
     let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
     let chunk = |bytes: usize| format!("{bytes:x}\r\n{}\r\n", "a".repeat(bytes));

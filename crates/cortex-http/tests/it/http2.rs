@@ -425,7 +425,7 @@ async fn a_stream_with_a_byte_of_window_is_reset_too() {
 
 #[tokio::test]
 async fn a_stream_waits_longer_while_its_client_takes_others() {
-    let limit = SHORT * 5; // in which even a busy machine reads a frame
+    let limit = SHORT * 10; // in which even a busy machine reads a frame
     let shop = Shop::open(Limits::new().write_stall(limit)).await;
     let mut raw = Raw::connect(&shop, &window(0)).await;
     let much = (1_u32 << 30).to_be_bytes();

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use cortex_http::{Limits, Routes, Server};
 use cortex_metrics::Registry;
 use cortex_trace::{AlwaysOff, AlwaysOn, ExportError, Exporter, InMemory, SpanData, Tail, Tracer};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::{Shop, read_to_end, read_until, within};
+use crate::support::{Gates, Shop, read_to_end, read_until, within};
 
 const COUNT: &str = "http_server_request_duration_seconds_count";
 
@@ -94,6 +94,49 @@ async fn a_request_that_is_sent_ahead_waits_for_its_turn() {
         "{other}"
     );
     assert_eq!(shop.close().await.requests, 3);
+}
+
+#[tokio::test]
+async fn what_is_sent_ahead_of_a_last_answer_does_not_cost_the_answer() {
+    let shop = Shop::open(Limits::new()).await;
+    let mut socket = shop.connect().await;
+    let last = b"GET /stuck HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    socket.write_all(last).await.unwrap();
+    shop.gates.until_entered().await;
+    // Closing a socket with bytes unread resets the connection, and an answer that is under way is lost.
+    let ahead = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nx-padding: {}\r\n\r\n",
+        "a".repeat(64 << 10)
+    );
+    socket.write_all(ahead.as_bytes()).await.unwrap();
+    shop.get("/").await;
+    shop.gates.release.notify_one();
+    let answer = read_to_end(&mut socket).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("released"),
+        "{answer}"
+    );
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_seen_while_a_body_is_held_that_was_read() {
+    let gates = Gates::default();
+    let (entered, release) = (gates.entered.clone(), gates.release.clone());
+    let held = post(async move |mut body: axum::body::Body| {
+        while body.frame().await.is_some() {}
+        entered.notify_one();
+        release.notified().await;
+        drop(body);
+    });
+    let shop = Shop::of(Routes::new().route("/held", held), gates, Limits::new()).await;
+    let mut socket = shop.connect().await;
+    let request = b"POST /held HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nfive!";
+    socket.write_all(request).await.unwrap();
+    shop.gates.until_entered().await;
+    drop(socket);
+    shop.until_metric(&outcome("client_cancel"), 1.0).await;
+    shop.close().await;
 }
 
 #[tokio::test]

@@ -64,7 +64,8 @@ pub struct ServerEnd {
 /// A request that is being served. Dropped without [`finish`](Self::finish) it was cancelled, and is recorded as an
 /// error of type `cancelled`.
 ///
-/// Made by [`Tracer::server`].
+/// Made by [`Tracer::server`], which allocates for what came with a `tracestate` or baggage, once, and otherwise only for
+/// what is recorded.
 ///
 /// # Examples
 ///
