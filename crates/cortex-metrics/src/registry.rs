@@ -166,7 +166,12 @@ impl Registry {
     /// # Ok::<(), cortex_metrics::RegisterError>(())
     /// ```
     pub fn clear(&self) {
-        self.change(|state| state.remove(&self.scope));
+        let mut state = self.shared.state.write();
+        let mut left = State::clone(&state);
+        left.remove(&self.scope);
+        let before = std::mem::replace(&mut *state, Arc::new(left));
+        drop(state);
+        drop(before); // the user's code, and not under the lock
     }
 
     pub(crate) fn embed(&self, registry: prometheus_client::registry::Registry) {
@@ -362,6 +367,7 @@ impl Registry {
     ) -> Result<(), RegisterError> {
         let given = self.scope.qualify(name);
         let error = |problem| RegisterError::new(&given, problem, self.scope.scheme());
+        // Dropped after the lock if it is refused: it may hold code of the user.
         let family = Registered::new(&given, help, unit, &self.scope, metric).map_err(error)?;
         let mut state = self.shared.state.write();
         state.admit(&family).map_err(error)?;
@@ -369,6 +375,7 @@ impl Registry {
         Ok(())
     }
 
+    /// Changes the state under the lock; nothing may be taken out there, whose drop may be code of the user.
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(Arc::make_mut(&mut self.shared.state.write()));
     }
@@ -376,7 +383,7 @@ impl Registry {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared.state.read();
+        let state = Arc::clone(&self.shared.state.read()); // what it is written to may be the user's
         let names: Vec<_> = state.families.iter().map(|family| &family.name).collect();
         f.debug_struct("Registry")
             .field("scope", &self.scope)
@@ -827,6 +834,56 @@ jobs_total{pool=\"b\"} 0
             "# TYPE late gauge\nlate 0\n# TYPE early gauge\nearly 1.0\n"
         );
         inner.lock().take(); // a registry that holds itself would never be freed
+    }
+
+    /// Uses the registry in all ways when it is dropped.
+    struct Dropping(Registry);
+
+    impl Drop for Dropping {
+        fn drop(&mut self) {
+            let _ = self.0.register("dropped", "", Counter::default());
+            self.0
+                .register_collector(|out: &mut Samples<'_>| out.gauge("late", "", &[], 1.0));
+            self.0.sub_registry("", none()).expect("no labels").clear();
+            let _ = format!("{:?}", self.0);
+            self.0.to_text();
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_may_use_the_registry() {
+        let (done, is_done) = std::sync::mpsc::channel();
+        // Not joined: it would hang with the defect.
+        std::thread::spawn(move || {
+            let registry = Registry::default();
+            let plugin = registry.sub_registry("", none()).unwrap();
+            let family = |held: Dropping| {
+                Family::<Le, _>::new(move || {
+                    let _ = &held;
+                    Counter::default()
+                })
+            };
+            let held = Dropping(registry.clone());
+            plugin.register_collector(move |out: &mut Samples<'_>| {
+                let _ = &held;
+                out.gauge("early", "", &[], 1.0);
+            });
+            plugin.clear();
+            let after_collector = text(&registry);
+
+            let held = || Dropping(registry.clone());
+            plugin.register("le", "", family(held())).unwrap();
+            let refused = plugin.register("le", "", family(held()));
+            assert_eq!(refused.unwrap_err().kind(), &Problem::Duplicate);
+            assert!(plugin.register("", "", family(held())).is_err());
+            plugin.clear();
+            done.send((after_collector, text(&registry))).unwrap();
+        });
+        let limit = std::time::Duration::from_mins(1);
+        let (after_collector, after_family) = is_done.recv_timeout(limit).expect("it does not hang");
+        let expected = "# TYPE dropped_total counter\ndropped_total 0\n# TYPE late gauge\nlate 1.0\n";
+        assert_eq!(after_collector, expected);
+        assert!(!after_family.contains("le"), "{after_family}");
     }
 
     #[test]
