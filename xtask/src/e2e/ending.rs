@@ -32,21 +32,23 @@ fn drains(setup: &Setup) -> Result<()> {
     let order = json!({ "product": storefront.product()?, "quantity": 1 }).to_string();
     let ending = AtomicBool::new(false);
     let done = AtomicBool::new(false);
-    let ended = thread::scope(|scope| -> Result<_> {
+    let (ended, answered) = thread::scope(|scope| -> Result<_> {
         let clients: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| client(at.shop, &ending, &done)))
             .collect();
         let ended = signalled(storefront, &order, &ending);
         done.store(true, Ordering::Relaxed);
+        let mut answered = Answered::default();
         for client in clients {
-            let answers = client
+            let one = client
                 .join()
                 .ok()
                 .context("a client panicked")?
                 .context("a client under load")?;
-            ensure!(answers > 0, "a client got no answer before the signal");
+            ensure!(one.before > 0, "a client got no answer before the signal");
+            answered.add(&one);
         }
-        ended
+        Ok((ended?, answered))
     })?;
     ensure!(
         ended.status.code() == Some(0),
@@ -55,6 +57,7 @@ fn drains(setup: &Setup) -> Result<()> {
         ended.stdout,
         ended.stderr
     );
+    answered.agrees(&ended.stdout)?;
     ensure!(
         http::get(at.shop, "/").is_err() && http::get(at.admin, "/livez").is_err(),
         "a port is open after the end"
@@ -113,43 +116,85 @@ fn signalled(storefront: Storefront, order: &str, ending: &AtomicBool) -> Result
     storefront.end(20 * second)
 }
 
-/// Asks again and again and counts the answers until the signal. Not one request may be lost; after the signal,
-/// connections may be refused.
-fn client(shop: SocketAddr, ending: &AtomicBool, done: &AtomicBool) -> Result<usize> {
-    let mut answers = 0;
-    while !done.load(Ordering::Relaxed) {
-        match ask(shop) {
-            Ok(true) => answers += usize::from(!ending.load(Ordering::Relaxed)),
-            Ok(false) if ending.load(Ordering::Relaxed) => return Ok(answers),
-            Ok(false) => bail!("refused before the signal"),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(answers)
+/// What the clients under load got, each on a connection of its own.
+#[derive(Debug, Default)]
+struct Answered {
+    /// Before the signal.
+    before: usize,
+    all: usize,
+    /// Connections that were reset as the port closed.
+    resets: usize,
 }
 
-/// Returns whether there was an answer, or the connection was refused. Who got a connection gets an answer: one that is
-/// closed, with or without a part of it, is an error.
+impl Answered {
+    fn add(&mut self, one: &Self) {
+        self.before += one.before;
+        self.all += one.all;
+        self.resets += one.resets;
+    }
+
+    /// Checks that the service tells of no connection that got no answer: what was reset is none that it had taken.
+    fn agrees(&self, report: &str) -> Result<()> {
+        let all = self.all + 2; // who asked for a product, and the held one
+        let says = format!("(SIGTERM): {all} requests on {all} connections served, 0 cut\n");
+        ensure!(
+            report.contains(&says),
+            "{all} connections were answered and {} reset, and the service says {report}",
+            self.resets
+        );
+        Ok(())
+    }
+}
+
+/// Asks again and again and counts the answers. Not one request may be lost; after the signal, connections may be refused.
+fn client(shop: SocketAddr, ending: &AtomicBool, done: &AtomicBool) -> Result<Answered> {
+    let mut answered = Answered::default();
+    while !done.load(Ordering::Relaxed) {
+        match ask(shop)? {
+            Outcome::Answered => {
+                answered.all += 1;
+                answered.before += usize::from(!ending.load(Ordering::Relaxed));
+            }
+            refused if ending.load(Ordering::Relaxed) => {
+                answered.resets += usize::from(refused == Outcome::Reset);
+                break;
+            }
+            _ => bail!("refused before the signal"),
+        }
+    }
+    Ok(answered)
+}
+
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Answered,
+    Refused,
+    /// Without a byte of an answer, when the port was closed.
+    Reset,
+}
+
+/// Asks once. Who got a connection gets an answer: one that is closed, with or without a part of it, is an error.
 ///
 /// But the kernel makes connections by itself, and resets those that it made in the moment in which the socket was
-/// closed, of which the service never heard. That is as if they had been refused: nothing of an answer came, and the next one
-/// is refused, as the kernel first takes no more and then resets.
-fn ask(shop: SocketAddr) -> Result<bool> {
+/// closed, of which the service never heard. Those look so: nothing of an answer comes, and the next one is refused, as the
+/// kernel first takes no more and then resets. So does one that the service takes and drops as it closes the port, which
+/// its report tells apart.
+fn ask(shop: SocketAddr) -> Result<Outcome> {
     let mut stream = match http::connect(shop) {
         Ok(stream) => stream,
-        Err(error) if is_refused(&error) => return Ok(false),
+        Err(error) if is_refused(&error) => return Ok(Outcome::Refused),
         Err(error) => return Err(error),
     };
     let sent = stream.write_all(&http::message("GET /catalogue/full", 0));
     let bytes = match sent.map_err(Into::into).and_then(|()| http::to_end(&mut stream)) {
         Err(error) if is_reset(&error) && http::connect(shop).is_err_and(|error| is_refused(&error)) => {
-            return Ok(false);
+            return Ok(Outcome::Reset);
         }
         bytes => bytes?,
     };
     let response = Response::parse(&bytes)?;
     ensure!(response.status == 200, "answered {}", response.status);
-    Ok(true)
+    Ok(Outcome::Answered)
 }
 
 fn is_refused(error: &anyhow::Error) -> bool {
@@ -206,7 +251,33 @@ mod tests {
         })
         .unwrap();
         drop(socket);
-        assert!(!asked.join().unwrap().unwrap());
+        assert_eq!(asked.join().unwrap().unwrap(), Outcome::Reset);
+    }
+
+    /// A client cannot tell it from what the kernel does; that it was taken can be told.
+    #[test]
+    fn one_that_was_taken_and_got_no_answer_shows_in_the_report() {
+        let ending = AtomicBool::new(true);
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        let answered = thread::scope(|scope| {
+            let client = scope.spawn(|| client(addr, &ending, &AtomicBool::new(false)));
+            let (taken, _) = socket.accept().unwrap();
+            taken.peek(&mut [0]).unwrap();
+            drop(socket);
+            drop(taken); // with bytes that nobody has read
+            client.join().unwrap().unwrap()
+        });
+        assert_eq!((answered.all, answered.resets), (0, 1));
+        let report = |taken| {
+            format!("shop: drained after 0.01 s (SIGTERM): 2 requests on {taken} connections served, 0 cut\n")
+        };
+        assert!(answered.agrees(&report(2)).is_ok());
+        let error = answered.agrees(&report(3)).unwrap_err().to_string();
+        assert!(
+            error.starts_with("2 connections were answered and 1 reset, "),
+            "{error}"
+        );
     }
 
     #[test]
