@@ -128,3 +128,86 @@ pub(crate) fn ended_as(ended: Result<Result<(), BoxError>, JoinError>) -> (StepE
         Err(_) => (StepEnd::Skipped, None), // the runtime of the application is gone
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+
+    use cortex_core::SystemClock;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    /// Is gone once it may be.
+    struct Held {
+        may: mpsc::Receiver<()>,
+        gone: Arc<AtomicBool>,
+    }
+
+    impl Held {
+        fn new() -> (Self, mpsc::Sender<()>, Arc<AtomicBool>) {
+            let ((lets, may), gone) = (mpsc::channel(), Arc::new(AtomicBool::new(false)));
+            let told = Arc::clone(&gone);
+            (Self { may, gone }, lets, told)
+        }
+
+        /// A step that ends only when it is aborted.
+        fn step(self) -> Step {
+            let future = boxed(async move {
+                let _held = self;
+                std::future::pending::<()>().await;
+            });
+            Step { limit: LIMIT, future }
+        }
+    }
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            let _ = self.may.recv_timeout(Duration::from_mins(1));
+            self.gone.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_too_long_is_gone_when_that_is_told() {
+        let (held, lets, gone) = Held::new();
+        drop(lets);
+        let begun = held.step().spawn(&Handle::current());
+        let before = tokio::time::Instant::now();
+        let (end, _, error) = begun.end(&SystemClock, std::future::pending()).await;
+        assert!(end == StepEnd::TimedOut && error.is_none());
+        assert!(gone.load(Ordering::SeqCst));
+        assert_eq!(before.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_longer_wanted_is_gone_when_that_is_told() {
+        let (held, lets, gone) = Held::new();
+        drop(lets);
+        let begun = held.step().spawn(&Handle::current());
+        let (end, ..) = begun.end(&SystemClock, std::future::ready(())).await;
+        assert_eq!(end, StepEnd::Skipped);
+        assert!(gone.load(Ordering::SeqCst));
+    }
+
+    /// Its thread is one of another runtime, where time is not paused.
+    #[tokio::test(start_paused = true)]
+    async fn what_blocks_its_thread_is_not_waited_for_in_the_end() {
+        let app = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build();
+        let app = app.expect("a thread");
+        let (held, lets, gone) = Held::new();
+        let begun = held.step().spawn(app.handle());
+        let before = tokio::time::Instant::now();
+        let (end, ..) = begun.end(&SystemClock, std::future::pending()).await;
+        assert_eq!(end, StepEnd::TimedOut);
+        assert!(!gone.load(Ordering::SeqCst));
+        assert_eq!(before.elapsed(), LIMIT + FORCED_LIMIT);
+        lets.send(()).unwrap();
+        app.shutdown_background();
+    }
+}

@@ -13,7 +13,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::{Gates, Shop, get_from, read_to_end, read_until};
+use crate::support::{Gates, Shop, get_from, read_to_end, read_until, within};
 
 /// Collects the JSON lines that this thread logs.
 pub(crate) fn logged() -> (Recorder, DefaultGuard) {
@@ -121,7 +121,7 @@ async fn an_id_is_made_where_it_is_asked_for_and_the_handler_sees_it() {
             .expect("it starts");
         let answer = get_from(running.local_addr(), "/").await;
         running.shutdown();
-        running.join().await;
+        within(running.join()).await;
         let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
         let sent = head
             .lines()

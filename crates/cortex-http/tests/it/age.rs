@@ -72,7 +72,7 @@ async fn an_old_connection_of_http2_goes_away_after_its_streams() {
         request.body(Empty::<bytes::Bytes>::new()).expect("a request")
     };
     let stuck = tokio::spawn(send.send_request(request("/stuck")));
-    within(shop.gates.entered.notified()).await;
+    shop.gates.until_entered().await;
     // The client hears that the connection goes away, and opens no more streams on it.
     let told = async {
         while send.ready().await.is_ok() && !send.is_closed() {

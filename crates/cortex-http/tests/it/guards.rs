@@ -522,7 +522,7 @@ async fn the_metrics_tell_how_full_admissions_are_and_which_refused() {
     .await;
     let mut socket = shop.connect().await;
     socket.write_all(request("/stuck").as_bytes()).await.unwrap();
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     let refused = |name: &str| format!(r#"cortex_admission_refused_total{{admission="{name}"}}"#);
     let occupied = |what: &str| format!(r#"cortex_admission_{what}{{admission="concurrency"}}"#);
     assert_eq!(

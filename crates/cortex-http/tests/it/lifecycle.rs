@@ -340,10 +340,10 @@ async fn a_collector_that_hangs_costs_no_probe() {
     assert!(get_from(addr, "/livez").await.starts_with("HTTP/1.1 200"));
     hanging.store(false, Ordering::Relaxed);
     for scrape in scrapes {
-        assert!(scrape.await.unwrap().starts_with("HTTP/1.1 200"));
+        assert!(within(scrape).await.unwrap().starts_with("HTTP/1.1 200"));
     }
     running.shutdown();
-    running.join().await;
+    within(running.join()).await;
 }
 
 #[tokio::test]
@@ -419,7 +419,7 @@ async fn a_start_that_failed_leaves_the_registry_and_the_health_to_the_next_one(
         "{text}"
     );
     running.shutdown();
-    running.join().await;
+    within(running.join()).await;
 
     // Its metrics are those of the service that has ended.
     let error = Server::new(Routes::new())
@@ -569,6 +569,6 @@ async fn an_http2_stream_is_cut_and_named_too() {
         (report.cut_total, &*report.cut[0].route, report.code()),
         (1, "/stuck", 3)
     );
-    assert!(answer.await.unwrap().is_err());
-    let _ = connection.await.unwrap();
+    assert!(within(answer).await.unwrap().is_err());
+    let _ = within(connection).await.unwrap();
 }

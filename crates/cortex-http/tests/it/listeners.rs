@@ -170,7 +170,7 @@ async fn connections_that_wait_on_a_unix_socket_are_served_at_the_end() {
         sockets.push(socket);
     }
     running.shutdown();
-    assert_eq!(running.join().await.connections, 3);
+    assert_eq!(within(running.join()).await.connections, 3);
     for mut socket in sockets {
         let mut answer = String::new();
         std::io::Read::read_to_string(&mut socket, &mut answer).unwrap();
@@ -266,7 +266,7 @@ async fn serve_the_unit() {
     let running = Server::new(routes).start(listener).await.expect("it serves");
     within(stop.notified()).await;
     running.shutdown();
-    assert_eq!(running.join().await.code(), 0);
+    assert_eq!(within(running.join()).await.code(), 0);
 }
 
 #[test]

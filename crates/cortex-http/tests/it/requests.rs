@@ -77,7 +77,7 @@ async fn a_request_that_is_sent_ahead_waits_for_its_turn() {
     let mut socket = shop.connect().await;
     let first = b"GET /stuck HTTP/1.1\r\nhost: a\r\n\r\n";
     socket.write_all(first).await.unwrap();
-    shop.gates.entered.notified().await;
+    shop.gates.until_entered().await;
     // More than is looked at ahead, so that its parts come by two ways.
     let padding = "a".repeat(4000);
     let last =
@@ -283,7 +283,7 @@ async fn a_span_of_http2_knows_the_authority() {
     let response = send.send_request(request).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "7");
     drop(send);
-    connection.await.unwrap().unwrap();
+    within(connection).await.unwrap().unwrap();
     shop.close().await;
     assert_eq!(
         shown(&kept.spans()[0]),
@@ -481,7 +481,7 @@ async fn http2_is_served_on_the_same_port() {
     }
     shop.until_metric(&series("GET", "/users/{id}", 200), 3.0).await;
     let report = shop.close().await; // GOAWAY ends the open connection
-    connection.await.unwrap().unwrap();
+    within(connection).await.unwrap().unwrap();
     assert_eq!(report.code(), 0);
 }
 
@@ -553,10 +553,10 @@ async fn trailers_end_a_response() {
         Some(&"7".parse().unwrap())
     );
     drop(send);
-    connection.await.unwrap().unwrap();
+    within(connection).await.unwrap().unwrap();
 
     running.shutdown();
-    assert_eq!(running.join().await.code(), 0);
+    assert_eq!(within(running.join()).await.code(), 0);
     let text = registry.to_text();
     let outcomes = text
         .lines()
@@ -607,6 +607,6 @@ async fn an_answer_of_ours_to_head_over_http2_has_no_body() {
         assert_eq!(!body.is_empty(), some, "{method}");
     }
     drop(send);
-    connection.await.unwrap().unwrap();
+    within(connection).await.unwrap().unwrap();
     shop.close().await;
 }

@@ -559,7 +559,7 @@ async fn a_client_that_leaves_while_it_waits_is_seen_with_and_without_farewell()
         let mut stream = Client::of(pair.current()).connect(addr).await.unwrap();
         let request = b"GET /stuck HTTP/1.1\r\nhost: localhost\r\n\r\n";
         stream.write_all(request).await.unwrap();
-        shop.gates.entered.notified().await;
+        shop.gates.until_entered().await;
         if farewell {
             stream.shutdown().await.unwrap();
         }

@@ -203,7 +203,7 @@ async fn other_requests_carry_nothing() {
     socket.write_all(head).await.unwrap();
     read_until(&mut socket, "true").await; // asked for an upgrade, and got an answer
     running.shutdown();
-    assert_eq!(running.join().await.code(), 0);
+    assert_eq!(within(running.join()).await.code(), 0);
 }
 
 #[tokio::test]
@@ -220,7 +220,7 @@ async fn it_is_told_when_the_listener_closes_and_not_before() {
     chat.running.kill();
     let _ = within(socket.read_to_end(&mut Vec::new())).await;
     within(given.cancelled()).await;
-    assert!(chat.running.join().await.forced);
+    assert!(within(chat.running.join()).await.forced);
     let _ = chat.said.try_recv();
 }
 

@@ -15,7 +15,7 @@ use http_body_util::channel::{Channel, Sender};
 use tokio::sync::Notify;
 use tower_service::Service;
 
-use crate::support::Shop;
+use crate::support::{Shop, within};
 
 /// A service that reads a body to its end and then does something else, both as long as the clock says.
 struct Slow {
@@ -75,12 +75,6 @@ impl Slow {
     }
 }
 
-async fn bounded<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_mins(1), future)
-        .await
-        .expect("it happens in bounded time")
-}
-
 #[tokio::test]
 async fn a_client_that_sends_slowly_lowers_no_adaptive_limit() {
     let (target, long) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -89,19 +83,19 @@ async fn a_client_that_sends_slowly_lowers_no_adaptive_limit() {
     let upload = async |slow: &mut Slow, sends: Duration, works: Duration| {
         let (mut sender, answer) = slow.begin();
         for _ in 0..2 {
-            bounded(slow.reads.notified()).await;
+            within(slow.reads.notified()).await;
             slow.clock.advance(sends);
             sender
                 .send_data(Bytes::from_static(b"part"))
                 .await
                 .expect("somebody reads");
         }
-        bounded(slow.reads.notified()).await;
+        within(slow.reads.notified()).await;
         drop(sender);
-        bounded(slow.works.notified()).await;
+        within(slow.works.notified()).await;
         slow.clock.advance(works);
         slow.work.notify_one();
-        assert_eq!(bounded(answer).await.expect("no panic"), "200 8");
+        assert_eq!(within(answer).await.expect("no panic"), "200 8");
     };
     for after in [2, 3, 4] {
         upload(&mut slow, Duration::ZERO, Duration::ZERO).await;
@@ -113,10 +107,10 @@ async fn a_client_that_sends_slowly_lowers_no_adaptive_limit() {
     assert_eq!((limit.limit(), limit.in_flight()), (3, 0));
     // Clients that leave say nothing, either.
     let (sender, answer) = slow.begin();
-    bounded(slow.reads.notified()).await;
+    within(slow.reads.notified()).await;
     slow.clock.advance(long);
     answer.abort();
-    assert!(bounded(answer).await.is_err());
+    assert!(within(answer).await.is_err());
     drop(sender);
     assert_eq!((limit.limit(), limit.in_flight()), (3, 0));
     // The service itself is too slow.

@@ -6,7 +6,7 @@ use cortex_testkit::ManualClock;
 use std::time::Duration;
 
 use super::client::{Answer, Ask, TOKEN, VIEWER};
-use crate::support::Shop;
+use crate::support::{Shop, within};
 
 async fn shop(admin: Admin) -> (Shop, SocketAddr) {
     let health = Health::builder()
@@ -262,7 +262,7 @@ async fn another_site_changes_nothing() {
             .header("sec-fetch-site", "same-origin")
             .of(addr)
             .await;
-        (shop.running.join().await, ours)
+        (within(shop.running.join()).await, ours)
     };
     assert_eq!((ours.status, &*report.reason), (202, "POST /drain"));
 }

@@ -128,7 +128,7 @@ async fn over_http2_a_dropped_call_leaves_the_others_alone() {
         let mut call = pin!(calls.client.get(url(addr, "/stuck")));
         tokio::select! {
             _ = &mut call => panic!("it is not answered"),
-            () = shop.gates.entered.notified() => (),
+            () = shop.gates.until_entered() => (),
         }
     }
     shop.until_metric(

@@ -8,6 +8,7 @@ use cortex_http::{Client, Routes, Running, Server};
 use http::{HeaderMap, HeaderName, Request};
 
 use super::support::{LATER, SOON, answering, measured, url};
+use crate::support::within;
 
 async fn telling() -> Running {
     let tell = async |headers: HeaderMap| {
@@ -23,7 +24,7 @@ async fn telling() -> Running {
         .expect("a port is free")
 }
 
-fn within(limit: Duration) -> Context {
+fn deadline_in(limit: Duration) -> Context {
     Context::new().with_deadline(Deadline::after(SystemClock.now(), limit))
 }
 
@@ -48,13 +49,16 @@ async fn whoever_is_called_hears_how_long_is_left() {
     // The sooner of the two counts, and it shrinks on the way.
     let call = async { told(&client, &running, |_| ()).await };
     let left: u64 = call
-        .with_context(within(Duration::from_secs(30)))
+        .with_context(deadline_in(Duration::from_secs(30)))
         .await
         .parse()
         .unwrap();
     assert!((10_000..30_000).contains(&left), "{left}");
     let call = async { told(&client, &running, |_| ()).await };
-    assert_eq!(call.with_context(within(Duration::from_secs(100))).await, "40000");
+    assert_eq!(
+        call.with_context(deadline_in(Duration::from_secs(100))).await,
+        "40000"
+    );
 
     // A call has its own limit, and what a request says already was true elsewhere.
     let own = told(&client, &running, |request| {
@@ -99,14 +103,14 @@ async fn past_the_deadline_nothing_is_sent() {
     let calls = measured(|client| client);
     for left in [Duration::ZERO, Duration::from_micros(900)] {
         let call = async { calls.client.get(url(addr, "/")).await };
-        let error = call.with_context(within(left)).await.unwrap_err();
+        let error = call.with_context(deadline_in(left)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert!(error.is_unsent() && error.is_timeout(), "{error}");
         assert!(error.to_string().contains("deadline"), "{error}");
     }
     assert_eq!(calls.ended(addr, "", "deadline"), 2);
     running.shutdown();
-    assert!(running.join().await.to_string().contains(" 0 requests"));
+    assert!(within(running.join()).await.to_string().contains(" 0 requests"));
 }
 
 #[tokio::test]
@@ -115,13 +119,13 @@ async fn the_deadline_ends_a_call_and_its_body() {
     let stuck = answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
     let calls = measured(|client| client);
     let call = async { calls.client.get(url(silent, "/")).await };
-    let error = call.with_context(within(SOON)).await.unwrap_err();
+    let error = call.with_context(deadline_in(SOON)).await.unwrap_err();
     assert_eq!((error.kind(), error.is_unsent()), (ErrorKind::Deadline, false));
     assert_eq!(calls.ended(silent, "", "deadline"), 1);
 
     // The body knows it, also where the context is no longer current.
     let call = async { calls.client.get(url(stuck, "/")).await };
-    let response = call.with_context(within(LATER)).await.unwrap();
+    let response = call.with_context(deadline_in(LATER)).await.unwrap();
     let error = response.into_body().bytes().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_eq!(calls.ended(stuck, "200", "deadline"), 1);
@@ -170,7 +174,7 @@ async fn a_deadline_goes_from_service_to_service() {
     }
     for running in [front, stock] {
         running.shutdown();
-        assert_eq!(running.join().await.code(), 0);
+        assert_eq!(within(running.join()).await.code(), 0);
     }
     shop.until_quiet().await;
 }

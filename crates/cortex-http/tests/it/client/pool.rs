@@ -5,7 +5,7 @@ use cortex_http::{Limits, Routes, Server};
 use http::StatusCode;
 
 use super::support::{PATIENCE, measured, url};
-use crate::support::{Shop, until};
+use crate::support::{Shop, until, within};
 
 #[tokio::test]
 async fn calls_one_after_the_other_share_a_connection() {
@@ -56,7 +56,7 @@ async fn calls_at_once_share_one_connection_of_http2() {
         })
         .collect();
     for (user, task) in tasks.into_iter().enumerate() {
-        assert_eq!(task.await.unwrap().unwrap(), user.to_string());
+        assert_eq!(within(task).await.unwrap().unwrap(), user.to_string());
     }
     assert!(
         shop.registry
@@ -83,7 +83,7 @@ async fn unused_connections_are_bounded_in_number_and_time() {
     assert_eq!(calls.sum("http_client_open_connections"), 4);
     shop.gates.release.notify_waiters();
     for task in stuck {
-        assert_eq!(task.await.unwrap().unwrap(), "released");
+        assert_eq!(within(task).await.unwrap().unwrap(), "released");
     }
     let few = || calls.sum("http_client_open_connections") <= 2;
     until("two connections are kept", few).await;
@@ -108,7 +108,7 @@ async fn a_server_that_restarts_loses_no_call() {
             assert_eq!(response.into_body().text().await.unwrap(), "here");
         }
         running.shutdown();
-        running.join().await;
+        within(running.join()).await;
         // The connection in the pool is closed by now, whether the client has noticed or not.
         running = start(addr.to_string()).await;
     }

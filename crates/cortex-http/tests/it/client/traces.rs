@@ -9,6 +9,7 @@ use cortex_trace::{Captured, InMemory, SpanData, Traced, Tracer};
 use http::HeaderMap;
 
 use super::support::{closing_after, url};
+use crate::support::within;
 
 fn recording(service: &'static str) -> (Tracer, InMemory) {
     let kept = InMemory::new();
@@ -48,7 +49,7 @@ async fn the_span_of_the_server_hangs_below_that_of_the_call() {
     assert_eq!(response.into_body().text().await.unwrap(), "seven");
     drop(order);
     running.shutdown();
-    running.join().await;
+    within(running.join()).await;
 
     let ours = spans(&ours, &our_spans).await;
     let theirs = spans(&theirs, &their_spans).await;
@@ -174,7 +175,7 @@ async fn an_answer_can_be_passed_on_as_it_comes() {
     assert_eq!(response.into_body().bytes().await.unwrap().len(), 1_000_000);
     for running in [front, stock] {
         running.shutdown();
-        running.join().await;
+        within(running.join()).await;
     }
     // One trace, from the one server over the call to the other.
     let spans = spans(&tracer, &kept).await;

@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::read_to_end;
+use crate::support::{read_to_end, within};
 
 pub(super) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 pub(super) const CALLER: &str = "00f067aa0ba902b7";
@@ -204,7 +204,7 @@ impl Service {
         );
         let body = response.into_body().collect().await.unwrap().to_bytes();
         drop(client);
-        connection.await.unwrap().unwrap();
+        within(connection).await.unwrap().unwrap();
         Sent {
             text: String::from_utf8(body.to_vec()).unwrap(),
         }
@@ -225,7 +225,7 @@ impl Service {
 
     pub(super) async fn close(self) {
         self.running.shutdown();
-        assert_eq!(self.running.join().await.code(), 0);
+        assert_eq!(within(self.running.join()).await.code(), 0);
     }
 }
 
