@@ -112,21 +112,26 @@ impl Drain {
             signal: control.forced_by(),
         };
         tracing::info!(service = name, code = report.code(), "{report}");
+        let took = shared.clock.now().saturating_duration_since(flushing);
+        let left = self.lifecycle.flush_timeout.saturating_sub(took);
+        report.telemetry_lost |= !self.flush_logs(control, left).await;
         if let Some(admin) = self.admin.take() {
-            // Late: whoever watches the drain sees its end.
+            // Last: whoever watches the drain sees its end, and what holds it up.
             let stopping = admin.stop();
             tokio::pin!(stopping);
             if unless_forced(control, &mut stopping).await.is_none() {
                 let _ = tokio::time::timeout(FORCED_LIMIT, stopping).await;
             }
         }
-        let took = shared.clock.now().saturating_duration_since(flushing);
-        let left = self.lifecycle.flush_timeout.saturating_sub(took);
-        report.telemetry_lost |= !self.flush_logs(control, left).await;
+        if control.is_forced() && !report.forced {
+            report.forced = true;
+            report.signal = control.forced_by();
+            tracing::warn!(service = name, code = report.code(), "forced after the report");
+        }
         report
     }
 
-    /// Has logs written and sent, what the end has logged with them; returns whether they were.
+    /// Has logs written and sent, the line of the report with them; returns whether they were.
     async fn flush_logs(&mut self, control: &Control, left: Duration) -> bool {
         let Some(last) = self.last.take() else {
             return true;

@@ -226,7 +226,10 @@ async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error
         #[cfg(feature = "logs")]
         "telemetry" => {
             let telemetry = cortex_trace::Telemetry::from_env("shop").expect("good variables");
-            server.telemetry(&telemetry.install().expect("the first one"))
+            server
+                .telemetry(&telemetry.install().expect("the first one"))
+                .admin(Admin::bind("127.0.0.1:0"))
+                .lifecycle(timely.flush_timeout(STUCK))
         }
         _ => server,
     };
@@ -240,6 +243,9 @@ async fn serve(role: &str) -> Result<cortex_http::ExitReport, cortex_http::Error
     }
     let running = server.start("127.0.0.1:0").await?;
     let addr = running.local_addr();
+    if let Some(addr) = running.admin_addr() {
+        says(&format!("administers on {addr}"));
+    }
     let ended = running.serve_until_signal();
     if role == "draining" {
         tell_of_sigterm();
@@ -592,13 +598,45 @@ fn a_reload_that_panics_or_blocks_keeps_neither_the_next_one_nor_the_end() {
     }
 }
 
+/// Who takes logs, and what is to be said to a service that sends them here.
+#[cfg(feature = "logs")]
+fn collector(
+    runtime: &tokio::runtime::Runtime,
+    routes: Routes,
+) -> (cortex_http::Running, [(&'static str, String); 5]) {
+    let running = runtime
+        .block_on(Server::new(routes).start("127.0.0.1:0"))
+        .expect("a free port");
+    let stuck = STUCK.as_millis().to_string();
+    let variables = [
+        (
+            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+            format!("http://{}/v1/logs", running.local_addr()),
+        ),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none".into()),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", stuck.clone()),
+        ("OTEL_TRACES_EXPORTER", "none".into()),
+        ("OTEL_BLRP_SCHEDULE_DELAY", stuck),
+    ];
+    (running, variables)
+}
+
+#[cfg(feature = "logs")]
+fn one_worker() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
 /// The exporter waits for more to send together; `ExitReport::exit` does not wait for the exporter.
 #[cfg(feature = "logs")]
 #[test]
 fn the_last_line_of_the_log_reaches_the_collector() {
     let got = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&got);
-    let collector = Routes::new().route(
+    let routes = Routes::new().route(
         "/v1/logs",
         axum::routing::post(async move |body: axum::body::Bytes| {
             keep.lock()
@@ -607,23 +645,8 @@ fn the_last_line_of_the_log_reaches_the_collector() {
             [("content-type", "application/x-protobuf")]
         }),
     );
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let running = runtime
-        .block_on(Server::new(collector).start("127.0.0.1:0"))
-        .unwrap();
-    let variables = [
-        (
-            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-            format!("http://{}/v1/logs", running.local_addr()),
-        ),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none".into()),
-        ("OTEL_TRACES_EXPORTER", "none".into()),
-        ("OTEL_BLRP_SCHEDULE_DELAY", STUCK.as_millis().to_string()),
-    ];
+    let runtime = one_worker();
+    let (_collector, variables) = collector(&runtime, routes);
     let mut service = Service::start_with("telemetry", &variables);
     service.until("listens on ");
     service.signal("TERM");
@@ -632,6 +655,39 @@ fn the_last_line_of_the_log_reaches_the_collector() {
     let got = got.lock().unwrap();
     let text = String::from_utf8_lossy(&got);
     assert!(text.contains("drained after"), "{text}");
+}
+
+/// The report has been logged by then, and the collector has it and does not say so.
+#[cfg(feature = "logs")]
+#[test]
+fn the_second_one_is_in_the_report_and_the_admin_port_open_while_the_last_line_is_flushed() {
+    let (tell, told) = mpsc::channel();
+    let routes = Routes::new().route(
+        "/v1/logs",
+        axum::routing::post(async move |body: axum::body::Bytes| {
+            if String::from_utf8_lossy(&body).contains("drained after") {
+                tell.send(()).expect("somebody waits");
+                pending::<()>().await;
+            }
+            [("content-type", "application/x-protobuf")]
+        }),
+    );
+    let runtime = one_worker();
+    let (_collector, variables) = collector(&runtime, routes);
+    let mut service = Service::start_with("telemetry", &variables);
+    let admin = service.until("administers on ");
+    service.until("listens on ");
+    service.signal("TERM");
+    told.recv_timeout(LIFE).expect("it flushes its logs");
+    let answer = runtime.block_on(crate::support::get_from(
+        admin.parse().expect("an address"),
+        "/livez",
+    ));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    service.signal("INT");
+    let (code, said) = service.end();
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("report: forced after"), "{said}");
 }
 
 #[test]
