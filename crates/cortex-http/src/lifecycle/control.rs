@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use cortex_core::Clock;
@@ -16,8 +16,7 @@ use crate::signals::{Ending, Received, Signals};
 pub(crate) struct Control {
     shared: Arc<Shared>,
     health: Health,
-    /// Whether traffic was refused before the service came.
-    refused: bool,
+    readiness: Mutex<Readiness>,
     asked: OnceLock<Asked>,
     pub(super) drain: CancellationToken,
     pub(super) force: CancellationToken,
@@ -36,6 +35,18 @@ pub(crate) struct Asked {
     pub(super) failed: bool,
 }
 
+/// What this has done to the readiness of the service.
+#[derive(Debug)]
+enum Readiness {
+    Untouched,
+    /// It has it fail, and this is what it was before.
+    Failed {
+        draining: bool,
+    },
+    /// It is as it was. Another try to start may have the health by now, and nothing here touches it any more.
+    Abandoned,
+}
+
 /// How long after the second signal the process may still run: its code is told by then, unless something blocks.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
@@ -43,8 +54,8 @@ impl Control {
     pub(crate) fn new(shared: Arc<Shared>, health: Health) -> Self {
         Self {
             shared,
-            refused: health.is_draining(),
             health,
+            readiness: Mutex::new(Readiness::Untouched),
             asked: OnceLock::new(),
             drain: CancellationToken::new(),
             force: CancellationToken::new(),
@@ -60,14 +71,19 @@ impl Control {
         self.ask(reason.into(), false)
     }
 
-    /// Starts the drain as the service cannot even start, which who asked for that hears.
-    pub(super) fn give_up(&self, reason: String) {
-        self.ask(reason.into(), true);
+    /// Starts the drain of what has started so far: the start has `failed`, which who asked for it hears, or nobody waits for
+    /// it any more. The health is as it was then, for another try.
+    pub(super) fn abandon(&self, reason: impl Into<Cow<'static, str>>, failed: bool) {
+        let before = std::mem::replace(&mut *self.readiness(), Readiness::Abandoned);
+        if let Readiness::Failed { draining } = before {
+            self.health.set_draining(draining);
+        }
+        self.ask(reason.into(), failed);
     }
 
-    /// Leaves the health as it was, for another try.
-    pub(super) fn forget(&self) {
-        self.health.set_draining(self.refused);
+    /// Says whether the start was given up.
+    pub(super) fn is_abandoned(&self) -> bool {
+        matches!(*self.readiness(), Readiness::Abandoned)
     }
 
     /// Starts the drain as the service cannot go on.
@@ -84,9 +100,26 @@ impl Control {
             Asked { at, reason, failed }
         });
         self.shared.phase.enter(Phase::Draining);
-        self.health.set_draining(true);
+        self.fail_readiness();
         self.drain.cancel();
         first
+    }
+
+    fn fail_readiness(&self) {
+        let mut readiness = self.readiness();
+        match *readiness {
+            Readiness::Untouched => {
+                let draining = self.health.is_draining();
+                *readiness = Readiness::Failed { draining };
+            }
+            Readiness::Failed { .. } => {}
+            Readiness::Abandoned => return,
+        }
+        self.health.set_draining(true);
+    }
+
+    fn readiness(&self) -> MutexGuard<'_, Readiness> {
+        self.readiness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the drain.
@@ -147,5 +180,44 @@ impl Control {
         tokio::time::sleep(LAST_MOMENT).await;
         tracing::error!("the process is ended: a thread of it blocks");
         ending.exit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cortex_core::SystemClock;
+    use cortex_trace::Tracer;
+
+    use super::*;
+    use crate::access::AccessLog;
+    use crate::limits::Limits;
+    use crate::routes::Routes;
+
+    fn control(health: &Health) -> Control {
+        let (_, table) = Routes::new().into_parts();
+        let (tracer, clock) = (Tracer::propagate_only(), Arc::new(SystemClock));
+        let shared = Shared::new(table, Limits::new(), tracer, AccessLog::off(), clock);
+        Control::new(Arc::new(shared), health.clone())
+    }
+
+    #[test]
+    fn a_start_that_is_abandoned_leaves_the_health_as_it_was_whoever_asks_for_its_end() {
+        let health = Health::builder().build().unwrap();
+        for before in [false, true] {
+            health.set_draining(before);
+            let abandoned = control(&health);
+            abandoned.start_because("SIGTERM");
+            assert!(health.is_draining());
+            abandoned.abandon("the start was abandoned", false);
+            assert_eq!(health.is_draining(), before);
+            abandoned.start_because("SIGTERM");
+            assert_eq!(health.is_draining(), before);
+
+            let next = control(&health);
+            next.start_because("requested");
+            assert!(health.is_draining() && !next.is_abandoned());
+            abandoned.start_because("SIGTERM");
+            assert!(health.is_draining());
+        }
     }
 }

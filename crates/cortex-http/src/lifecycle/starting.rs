@@ -148,12 +148,10 @@ impl Starting {
         thread.run(drain, Arc::clone(&self.control))
     }
 
-    /// Ends what has started so far, and waits for that; returns the error because of which.
+    /// Ends what has started so far, and waits for that; returns the error because of which. Dropping it ends the waiting.
     pub(crate) async fn abandon(self, error: Error) -> Error {
-        let control = Arc::clone(&self.control);
-        control.give_up(error.to_string());
+        self.control.abandon(error.to_string(), true);
         let _ = self.finish().await;
-        control.forget();
         error
     }
 
@@ -171,7 +169,7 @@ const NOT_OVER: &str = "invariant: set until the start is over";
 impl Drop for Starting {
     fn drop(&mut self) {
         if let Some((thread, drain)) = self.begun.take() {
-            self.control.start_because("the start was abandoned");
+            self.control.abandon("the start was abandoned", false);
             thread.run(drain, Arc::clone(&self.control));
         }
     }

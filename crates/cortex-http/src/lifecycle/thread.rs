@@ -98,7 +98,7 @@ fn live(ready: oneshot::Sender<io::Result<Watch>>, job: oneshot::Receiver<Job>) 
     runtime.shutdown_background();
 }
 
-/// Returns whether the service could start, or ended before because that was asked for.
+/// Returns whether the service could start, or ended before because that was asked for. If not, nobody has it to end.
 async fn work(job: oneshot::Receiver<Job>) -> bool {
     let Ok(Job { drain, control, told }) = job.await else {
         return false;
@@ -106,7 +106,7 @@ async fn work(job: oneshot::Receiver<Job>) -> bool {
     let _over = control.over.clone().drop_guard();
     let accepts = drain.accepts();
     let report = drain.run(&control).await;
-    let started = accepts || !report.failed;
+    let started = !control.is_abandoned() && (accepts || !report.failed);
     let _ = told.send(report); // nobody may wait for it
     if control.forced_by().is_some() {
         pending::<()>().await; // the process ends in a moment, whoever else waits for signals

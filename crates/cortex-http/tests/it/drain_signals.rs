@@ -153,6 +153,7 @@ fn is_the_service() {
         "dropped" => return runtime.block_on(dropped()),
         "not started" => return runtime.block_on(not_started()),
         "not started, and hangs" => return runtime.block_on(not_started_and_hangs()),
+        "dropped, and hangs" => return runtime.block_on(dropped_and_hangs()),
         "drained before" => return runtime.block_on(drained_before(Duration::ZERO)),
         "drains already" => return runtime.block_on(drained_before(STUCK)),
         "another one before" => runtime.block_on(another_one()),
@@ -338,19 +339,24 @@ fn tell_of_sigterm() {
 
 /// Has the process get a signal in the last moment of its service, when its report has been logged and not yet told.
 fn interrupted_by_its_report() {
-    struct Log;
+    on_report(|| signal_to(std::process::id(), "INT"));
+}
 
-    impl<S: Subscriber> Layer<S> for Log {
+/// Does this when a report has been logged.
+fn on_report(act: impl Fn() + Send + Sync + 'static) {
+    struct Log<F>(F);
+
+    impl<S: Subscriber, F: Fn() + 'static> Layer<S> for Log<F> {
         fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
             event.record(&mut |field: &Field, value: &dyn std::fmt::Debug| {
                 if field.name() == "message" && format!("{value:?}").starts_with("drained after") {
-                    signal_to(std::process::id(), "INT");
+                    self.0();
                 }
             });
         }
     }
 
-    let subscriber = tracing_subscriber::registry().with(Log);
+    let subscriber = tracing_subscriber::registry().with(Log(act));
     tracing::subscriber::set_global_default(subscriber).expect("the only one");
 }
 
@@ -359,6 +365,23 @@ async fn not_started_and_hangs() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("it is bound");
     assert!(Server::new(Routes::new()).serve(addr).await.is_err());
+    stuck("listens on nothing").await;
+}
+
+/// The start is given up after a while, and what `main` does then never ends.
+async fn dropped_and_hangs() {
+    let (begun, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, tell) = (Arc::clone(&begun), Arc::clone(&ended));
+    on_report(move || tell.notify_one());
+    let slow = Subsystem::new("slow").start(STUCK, async move {
+        told.notify_one();
+        pending::<()>().await;
+    });
+    tokio::select! {
+        ended = Server::new(Routes::new()).subsystem(slow).serve("127.0.0.1:0") => panic!("{ended:?}"),
+        () = begun.notified() => {}
+    }
+    ended.notified().await;
     stuck("listens on nothing").await;
 }
 
@@ -522,11 +545,13 @@ fn the_one_after_the_report_ends_a_process_that_something_else_holds() {
         let (code, said) = service.end();
         assert_eq!(code, Some(130), "{role}: {said}");
     }
-    let mut service = Service::start("not started, and hangs");
-    service.until("listens on ");
-    service.signal("TERM");
-    let (code, said) = service.end();
-    assert_eq!(code, Some(143), "{said}");
+    for role in ["not started, and hangs", "dropped, and hangs"] {
+        let mut service = Service::start(role);
+        service.until("listens on ");
+        service.signal("TERM");
+        let (code, said) = service.end();
+        assert_eq!(code, Some(143), "{role}: {said}");
+    }
 }
 
 /// As Kubernetes does it: a `preStop` hook drains, and then SIGTERM comes in any case.

@@ -450,6 +450,48 @@ async fn a_start_that_is_dropped_leaves_nothing() {
     assert!(TcpStream::connect(addr).await.is_err());
 }
 
+/// Neither while something starts, nor while what has started is stopped again.
+#[tokio::test]
+async fn a_start_that_is_dropped_leaves_the_health_to_another_try() {
+    for fails in [false, true] {
+        let health = Health::builder().build().unwrap();
+        let (begun, go, over) = (
+            Arc::new(Notify::new()),
+            Arc::new(Notify::new()),
+            Arc::new(Notify::new()),
+        );
+        let [slow_start, slow_stop] = [!fails, fails].map(|slow| {
+            let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
+            async move {
+                if slow {
+                    begun.notify_one();
+                    go.notified().await;
+                }
+            }
+        });
+        let told = Arc::clone(&over);
+        let failing = async move { if fails { Err("no") } else { Ok(()) } };
+        let dropped = server()
+            .health(health.clone())
+            .subsystem(Subsystem::new("a").start(LONG, slow_start).stop(LONG, slow_stop))
+            .subsystem(Subsystem::new("b").start(LONG, failing))
+            .flush("end", LONG, async move { told.notify_one() });
+        let starting = tokio::spawn(dropped.start("127.0.0.1:0"));
+        within(begun.notified()).await;
+        starting.abort();
+        assert!(starting.await.unwrap_err().is_cancelled());
+        assert!(!health.is_draining());
+        go.notify_one();
+        within(over.notified()).await;
+
+        let next = server().health(health).admin(Admin::bind("127.0.0.1:0"));
+        let running = next.start("127.0.0.1:0").await.unwrap();
+        let admin = running.admin_addr().unwrap();
+        within(async { while !get_from(admin, "/readyz").await.starts_with("HTTP/1.1 200") {} }).await;
+        assert_eq!(end(running).await.code(), 0);
+    }
+}
+
 #[tokio::test]
 async fn a_handle_or_a_join_that_is_dropped_leaves_nothing() {
     let drops: [fn(Running); 2] = [drop, |running| drop(running.join())];
