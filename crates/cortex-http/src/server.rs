@@ -25,7 +25,7 @@ use crate::lifecycle::{
     Closing, Control, Drain, Lifecycle, LifecycleThread, Parts, PhaseCell, Starting, StepResult, Subsystem,
 };
 use crate::limits::Limits;
-use crate::listen::{Listener, Listeners, Reloads};
+use crate::listen::{ListenAddr, Listener, Listeners, Reloads};
 use crate::metrics::HttpMetrics;
 use crate::observe::Observed;
 use crate::registration::Registration;
@@ -460,9 +460,7 @@ impl Server {
     /// # }
     /// ```
     pub async fn start_with_signals(self, listener: impl Into<Listener>) -> Result<Running, Error> {
-        let thread = LifecycleThread::start().await?;
-        thread.watch().install()?;
-        self.start_on(listener.into(), thread).await
+        self.start_on(listener.into(), true).await
     }
 
     /// Starts the service on the current tokio runtime; returns when it accepts connections, or when its end was asked
@@ -476,7 +474,8 @@ impl Server {
     /// A listener or the admin address cannot be listened on, a limit makes no sense, the times of the end do not fit
     /// into the grace period, a subsystem does not start (those before it are stopped again), the checks were started
     /// already, by another server perhaps, a metric of the service is registered already, or a thread cannot be started.
-    /// Nothing of it is left then in the registry and the health, which another try may use.
+    /// Nothing of it is left then in the registry and the health, which another try may use. What is [flushed](Self::flush)
+    /// at the end is flushed before the error is returned, whatever it is, but where no thread can be started.
     ///
     /// # Panics
     ///
@@ -486,23 +485,14 @@ impl Server {
     ///
     /// Dropping it before it is ready stops in the background what has started so far.
     pub async fn start(self, listener: impl Into<Listener>) -> Result<Running, Error> {
-        let thread = LifecycleThread::start().await?;
-        self.start_on(listener.into(), thread).await
+        self.start_on(listener.into(), false).await
     }
 
-    async fn start_on(mut self, listener: Listener, thread: LifecycleThread) -> Result<Running, Error> {
+    async fn start_on(mut self, listener: Listener, signals: bool) -> Result<Running, Error> {
+        let thread = LifecycleThread::start().await?;
+        let watch = thread.watch().clone();
         let mut parts = std::mem::take(&mut self.parts);
-        let lifecycle = self.lifecycle.checked(&parts)?;
-        let mut listeners = vec![listener];
-        listeners.append(&mut self.listeners);
-        let listeners = Listeners::bind(listeners).await?;
-        let addrs = listeners
-            .addrs()
-            .map_err(|error| Error::system("read where sockets listen", error))?;
-        listeners.reloads().register(&mut parts);
-        if self.health.as_ref().is_some_and(Health::is_taken) {
-            return Err(in_use(io::ErrorKind::AlreadyExists.into())); // before anything is registered for it
-        }
+        let fitting = self.lifecycle.checked(&parts);
         let clock = Arc::clone(&self.clock);
         let health = match &self.health {
             Some(health) => health.clone(),
@@ -510,22 +500,32 @@ impl Server {
                 .build()
                 .expect("invariant: a health without checks has nothing to refuse"),
         };
-        let admin = self.admin.clone();
-        let registration = self.registry.as_ref().map(Registration::new);
+        let (name, admin) = (self.name.clone(), self.admin.clone());
+        // A start that fails leaves something to flush, too, and so does one that is dropped, however early.
+        let shared = Arc::new(Shared::idle(self.tracer.clone(), Arc::clone(&clock)));
+        let control = Control::new(Arc::clone(&shared), health.clone());
+        let runtime = tokio::runtime::Handle::current();
+        let mut drain = Drain::new(name.clone(), shared, self.lifecycle, runtime);
+        drain.flushes(std::mem::take(&mut parts.flushes), parts.last.take());
+        let mut starting = Starting::new(thread, drain, Arc::new(control));
+        let ready = if signals { watch.install() } else { Ok(()) };
+        let prepared = match ready.and(fitting) {
+            Ok(_) => Box::pin(self.prepare(listener, &mut parts)).await, // elsewhere: a server is large
+            Err(error) => Err(error),
+        };
+        let Prepared {
+            listeners,
+            addrs,
+            app,
+            shared,
+            registration,
+        } = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(starting.abandon(error).await),
+        };
         let registry = registration.as_ref().map(|part| part.registry().clone());
-        self.registry.clone_from(&registry);
-        let name = self.name.clone();
-        let (app, shared) = self.into_parts(listeners.reloads())?;
         let control = Arc::new(Control::new(Arc::clone(&shared), health.clone()));
-        let watch = thread.watch().clone();
-        let mut drain = Drain::new(
-            name.clone(),
-            Arc::clone(&shared),
-            lifecycle,
-            tokio::runtime::Handle::current(),
-        );
-        drain.flushes(parts.flushes, parts.last); // a start that fails leaves something to flush, too
-        let mut starting = Starting::new(thread, drain, Arc::clone(&control));
+        starting.lead_to(Arc::clone(&shared), Arc::clone(&control));
         starting.watch();
         if let Some(admin) = admin {
             let admin = match admin::start(&admin, &health, registry.as_ref(), &clock, taken) {
@@ -578,6 +578,30 @@ impl Server {
         }
         let ended = starting.finish();
         Ok(Running::new(addrs, admin_addrs, control, watch, ended))
+    }
+
+    /// Opens the port, and puts together what serves there.
+    async fn prepare(mut self, listener: Listener, parts: &mut Parts) -> Result<Prepared, Error> {
+        let mut listeners = vec![listener];
+        listeners.append(&mut self.listeners);
+        let listeners = Listeners::bind(listeners).await?;
+        let addrs = listeners
+            .addrs()
+            .map_err(|error| Error::system("read where sockets listen", error))?;
+        listeners.reloads().register(parts);
+        if self.health.as_ref().is_some_and(Health::is_taken) {
+            return Err(in_use(io::ErrorKind::AlreadyExists.into())); // before anything is registered for it
+        }
+        let registration = self.registry.as_ref().map(Registration::new);
+        self.registry = registration.as_ref().map(|part| part.registry().clone());
+        let (app, shared) = self.into_parts(listeners.reloads())?;
+        Ok(Prepared {
+            listeners,
+            addrs,
+            app,
+            shared,
+            registration,
+        })
     }
 
     /// Makes the service without a socket: for tests, and for a server of your own. Requests whose handlers wait need a
@@ -640,6 +664,15 @@ impl Server {
     }
 }
 
+/// A service that could serve at once.
+struct Prepared {
+    listeners: Listeners,
+    addrs: Vec<ListenAddr>,
+    app: Compress<Router>,
+    shared: Arc<Shared>,
+    registration: Option<Registration>,
+}
+
 fn in_use(error: io::Error) -> Error {
     Error::system(
         "start the health checks: is this Health in use by another server?",
@@ -653,6 +686,12 @@ fn taken(error: &RegisterError) -> Error {
 }
 
 impl Shared {
+    /// What a service has that serves nothing.
+    fn idle(tracer: Tracer, clock: Arc<dyn Clock>) -> Self {
+        let (_, table) = Routes::new().into_parts();
+        Self::new(table, Limits::new(), tracer, AccessLog::off(), clock)
+    }
+
     pub(crate) fn new(
         table: RouteTable,
         limits: Limits,

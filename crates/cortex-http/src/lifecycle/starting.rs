@@ -16,6 +16,7 @@ use super::thread::LifecycleThread;
 use crate::admin::AdminThread;
 use crate::error::Error;
 use crate::report::{ExitReport, StepEnd};
+use crate::shared::Shared;
 
 /// A service that starts. Dropping it ends what has started so far, in the background.
 pub(crate) struct Starting {
@@ -43,6 +44,12 @@ impl Starting {
     pub(crate) const fn new(thread: LifecycleThread, drain: Drain, control: Arc<Control>) -> Self {
         let begun = Some((thread, drain));
         Self { control, begun }
+    }
+
+    /// Goes on as the start of this service, once it is put together.
+    pub(crate) fn lead_to(&mut self, shared: Arc<Shared>, control: Arc<Control>) {
+        self.drain().shared = shared;
+        self.control = control;
     }
 
     /// Has signals end it, if their handlers are installed.
@@ -151,6 +158,7 @@ impl Starting {
     /// Ends what has started so far, and waits for that; returns the error because of which. Dropping it ends the waiting.
     pub(crate) async fn abandon(self, error: Error) -> Error {
         self.control.abandon(error.to_string(), true);
+        self.watch(); // the second signal ends the waiting, however early this is
         let _ = self.finish().await;
         error
     }
@@ -170,6 +178,7 @@ impl Drop for Starting {
     fn drop(&mut self) {
         if let Some((thread, drain)) = self.begun.take() {
             self.control.abandon("the start was abandoned", false);
+            thread.watch().begin(&self.control);
             thread.run(drain, Arc::clone(&self.control));
         }
     }
@@ -210,7 +219,6 @@ mod tests {
     use crate::lifecycle::Lifecycle;
     use crate::limits::Limits;
     use crate::routes::Routes;
-    use crate::shared::Shared;
 
     async fn starting(app: &Handle) -> Starting {
         let (_, table) = Routes::new().into_parts();

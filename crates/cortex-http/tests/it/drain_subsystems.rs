@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use cortex_health::Health;
 use cortex_http::{
-    Admin, ErrorKind, ExitReport, HealthMetrics, Lifecycle, Routes, Running, Server, StepEnd, Subsystem,
+    Admin, ErrorKind, ExitReport, HealthMetrics, Lifecycle, Limits, Routes, Running, Server, StepEnd,
+    Subsystem,
 };
 use cortex_metrics::Registry;
 use cortex_trace::{AlwaysOn, ExportError, Exporter, SpanData, Tracer};
@@ -43,6 +44,33 @@ impl Journal {
                 task.note(format!("end {name}"));
             })
             .stop(LONG, async move { stop.note(format!("stop {name}")) })
+    }
+}
+
+/// Notes that what was written is flushed.
+#[cfg(feature = "logs")]
+impl io::Write for Journal {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.note("logs");
+        Ok(())
+    }
+}
+
+#[cfg(feature = "logs")]
+impl Journal {
+    fn telemetry(&self) -> cortex_trace::Telemetry {
+        let tracer = Tracer::builder("shop").sampler(cortex_trace::AlwaysOff);
+        let journal = self.clone();
+        let logs = cortex_trace::JsonLogs::new(move || journal.clone());
+        let (telemetry, _) = cortex_trace::Telemetry::builder(tracer)
+            .json_logs(logs)
+            .build()
+            .expect("a default filter");
+        telemetry
     }
 }
 
@@ -215,20 +243,42 @@ async fn what_started_is_stopped_whatever_fails_after_it() {
     assert_eq!(error.kind(), ErrorKind::Metrics, "{error}");
     assert_eq!(journal.all(), ["start a", "end a", "stop a", "flush"]);
 
-    let (journal, taken) = (
-        Journal::default(),
-        std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
-    );
-    let flushed = journal.clone();
-    let started = server()
-        .admin(Admin::bind(taken.local_addr().unwrap().to_string()))
-        .flush("metrics", LONG, async move { flushed.note("flush") })
-        .start("127.0.0.1:0");
-    let error = within(started).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), journal.all()),
-        (ErrorKind::Bind, vec!["flush".into()])
-    );
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap();
+    let free = || std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let endless = Lifecycle::kubernetes().drain_timeout(Duration::MAX);
+    let (health, registry) = (Health::builder().build().unwrap(), Registry::default());
+    let other = server().health(health.clone()).metrics(&registry).start(free());
+    let other = within(other).await.unwrap();
+    for (server, addr, kind) in [
+        (
+            server().admin(Admin::bind(taken.to_string())),
+            free(),
+            ErrorKind::Bind,
+        ),
+        (server(), taken, ErrorKind::Bind),
+        (server().lifecycle(endless), free(), ErrorKind::Lifecycle),
+        (
+            server().limits(Limits::new().connections(0)),
+            free(),
+            ErrorKind::Limits,
+        ),
+        (server().metrics(&registry), free(), ErrorKind::Metrics),
+        (server().health(health.clone()), free(), ErrorKind::System),
+    ] {
+        let journal = Journal::default();
+        let flushed = journal.clone();
+        let server = server.flush("metrics", LONG, async move { flushed.note("flush") });
+        #[cfg(feature = "logs")]
+        let server = server.telemetry(&journal.telemetry());
+        let error = within(server.start(addr)).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        let logs = cfg!(feature = "logs").then_some("logs");
+        let expected: Vec<_> = ["flush"].into_iter().chain(logs).collect();
+        assert_eq!(journal.all(), expected, "{error}");
+    }
+    assert!(!health.is_draining(), "the other one goes on");
+    assert_eq!(end(other).await.code(), 0);
 }
 
 fn panics() {
