@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
-use super::step::{BoxError, Step, StepFuture, StepResult, boxed};
+use super::step::{BoxError, FORCED_LIMIT, Step, StepFuture, StepResult, boxed};
 use super::subsystem::Subsystem;
 
 /// What a server starts, stops, flushes and reloads, beside itself.
@@ -77,9 +77,17 @@ impl Parts {
         stops.fold(Duration::ZERO, Duration::saturating_add)
     }
 
-    pub(crate) fn longest_flush(&self) -> Duration {
-        let limits = self.flushes.iter().map(|(_, step)| step.limit);
-        limits.max().unwrap_or(Duration::ZERO)
+    /// Returns how long all flushes may take, those of the tracer within this limit: they run side by side, and then comes
+    /// the last one, in what is left of it, or for a moment.
+    pub(crate) fn flushes(&self, limit: Duration) -> Duration {
+        let steps = self.flushes.iter().map(|(_, step)| step.longest());
+        let longest = steps.fold(limit, Duration::max);
+        let last = if self.last.is_some() {
+            FORCED_LIMIT
+        } else {
+            Duration::ZERO
+        };
+        longest.saturating_add(last)
     }
 }
 

@@ -71,6 +71,11 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    /// Returns how long it may take, and what takes longer to be gone.
+    pub(crate) fn longest(&self) -> Duration {
+        self.limit.saturating_add(FORCED_LIMIT)
+    }
+
     /// Begins to run it on the application's runtime, in a task of its own: what panics or blocks there keeps nobody.
     pub(crate) fn spawn(self, app: &Handle) -> Begun {
         Begun {

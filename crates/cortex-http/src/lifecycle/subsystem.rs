@@ -108,13 +108,13 @@ impl Subsystem {
     /// Returns how long it may take to stop, and what takes longer to be gone.
     pub(crate) fn longest_stop(&self) -> Duration {
         let limits = [
-            self.task.as_ref().map(|(limit, _)| *limit),
-            self.stop.as_ref().map(|step| step.limit),
+            self.task
+                .as_ref()
+                .map(|(limit, _)| limit.saturating_add(FORCED_LIMIT)),
+            self.stop.as_ref().map(Step::longest),
         ];
         let limits = limits.into_iter().flatten();
-        limits.fold(Duration::ZERO, |sum, limit| {
-            sum.saturating_add(limit).saturating_add(FORCED_LIMIT)
-        })
+        limits.fold(Duration::ZERO, Duration::saturating_add)
     }
 }
 

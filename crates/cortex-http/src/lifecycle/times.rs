@@ -50,7 +50,7 @@ impl Lifecycle {
 
     /// For a pod with the default grace period of 30 s: 5 s until the endpoints are updated, 15 s to drain, 3 s to
     /// flush. Of the rest, 2 s are kept in reserve, and 5 s are for subsystems, less 250 ms for each
-    /// task and each step of theirs.
+    /// task and each step of theirs, and for `Server::telemetry`.
     pub const fn kubernetes() -> Self {
         Self {
             drain_delay: Duration::from_secs(5),
@@ -111,16 +111,19 @@ impl Lifecycle {
     /// what a `preStop` hook takes; `TimeoutStopSec` in systemd. A server whose times sum up to more, with 2 s in reserve,
     /// does not start: it would be killed in the middle of its end, on the one day when it needs all of it.
     ///
-    /// The sum counts the delay, the drain, the limits of all [subsystems](crate::Subsystem), 250 ms for each of those in
-    /// which what takes longer has to be gone, and the longest flush, as they run side by side. Default: unknown, and anything goes.
+    /// The sum counts the delay, the drain, the limits of all [subsystems](crate::Subsystem), and the longest flush, as they
+    /// run side by side: `flush_timeout`, or that of [`Server::flush`](crate::Server::flush). To each limit of a subsystem or
+    /// of `Server::flush` come 250 ms, in which what takes longer has to be gone, and 250 ms for the last lines of the log
+    /// where `Server::telemetry` flushes them. Default: unknown, and anything goes.
     #[must_use]
     pub const fn grace(mut self, period: Duration) -> Self {
         self.grace = Some(period);
         self
     }
 
-    /// Returns the longest time from the signal to the exit, without subsystems, but for up to a second and a half in which
-    /// connections that are cut and the admin port close.
+    /// Returns the longest time from the signal to the exit without subsystems, and without what
+    /// [`Server::flush`](crate::Server::flush) adds, but for up to two seconds in which connections that are cut and the
+    /// admin port close, and the last lines of the log are flushed. [`grace`](Self::grace) counts all of it.
     pub fn total(&self) -> Duration {
         self.drain_delay
             .saturating_add(self.drain_timeout)
@@ -132,7 +135,7 @@ impl Lifecycle {
         let Some(grace) = self.grace else {
             return Ok(self);
         };
-        let (stops, flushes) = (parts.stops(), parts.longest_flush().max(self.flush_timeout));
+        let (stops, flushes) = (parts.stops(), parts.flushes(self.flush_timeout));
         let Self {
             drain_delay,
             drain_timeout,
@@ -146,7 +149,7 @@ impl Lifecycle {
         }
         let message = format!(
             "end within the grace period of {grace:?}: drain_delay {drain_delay:?} + drain_timeout {drain_timeout:?} + \
-             subsystems {stops:?}, 250 ms more for each limit, + flush {flushes:?} + {RESERVE:?} in reserve are {sum:?}; \
+             subsystems {stops:?} + flush {flushes:?}, with 250 ms more for each limit, + {RESERVE:?} in reserve are {sum:?}; \
              shorten one, or lengthen the grace period of the platform"
         );
         Err(Error::new(ErrorKind::Lifecycle, message, None))
@@ -198,10 +201,15 @@ mod tests {
         let error = Lifecycle::kubernetes().checked(&parts).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Lifecycle);
         assert!(
-            error.to_string().contains("flush 4s") && error.to_string().contains("are 31s"),
+            error.to_string().contains("flush 4.25s") && error.to_string().contains("are 31.25s"),
             "{error}"
         );
-        assert!(Lifecycle::kubernetes().grace(secs(31)).checked(&parts).is_ok());
+        let grace = |millis| Lifecycle::kubernetes().grace(Duration::from_millis(millis));
+        assert!(grace(31_249).checked(&parts).is_err());
+        assert!(grace(31_250).checked(&parts).is_ok());
+        parts.last = Some(Box::new(|_| Box::pin(async { true })));
+        assert!(grace(31_499).checked(&parts).is_err());
+        assert!(grace(31_500).checked(&parts).is_ok());
         assert!(
             Lifecycle::local()
                 .drain_timeout(Duration::MAX)
