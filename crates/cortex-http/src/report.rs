@@ -177,7 +177,7 @@ impl fmt::Display for ExitReport {
             }
         }
         if self.telemetry_lost {
-            f.write_str("\n  some spans could not be exported in time")?;
+            f.write_str("\n  some telemetry could not be exported in time")?;
         }
         Ok(())
     }
@@ -244,7 +244,7 @@ mod tests {
         };
         assert_eq!(lost.code(), 0);
         assert!(lost.to_string().ends_with(
-            "\n  flushing metrics failed: refused after 0.25 s\n  some spans could not be exported in time"
+            "\n  flushing metrics failed: refused after 0.25 s\n  some telemetry could not be exported in time"
         ));
     }
 
