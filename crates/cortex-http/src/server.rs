@@ -643,7 +643,7 @@ impl Server {
         shared.request_ids = self.request_ids;
         shared.reloads = reloads;
         shared.guards = self.guards.checked()?;
-        shared.goodbye = self.closing;
+        shared.closing = self.closing;
         shared.linger = self.lifecycle.linger;
         shared.end_event_streams = self.lifecycle.end_event_streams;
         if let Some(registry) = &self.registry {
@@ -709,8 +709,8 @@ impl Shared {
             access,
             request_ids: RequestIds::off(),
             phase: PhaseCell::new(),
-            closing: CancellationToken::new(),
-            goodbye: Closing::new(),
+            no_more: CancellationToken::new(),
+            closing: Closing::new(),
             kill: CancellationToken::new(),
             linger: Duration::ZERO,
             end_event_streams: true,

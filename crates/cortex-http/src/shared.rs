@@ -38,9 +38,9 @@ pub(crate) struct Shared {
     pub(crate) request_ids: RequestIds,
     pub(crate) phase: PhaseCell,
     /// No new connection; those that are open end after their requests.
-    pub(crate) closing: CancellationToken,
-    /// Tells the application of `closing`; other servers may fire it too.
-    pub(crate) goodbye: Closing,
+    pub(crate) no_more: CancellationToken,
+    /// Tells the application of `no_more`; other servers may fire it too.
+    pub(crate) closing: Closing,
     /// Every connection ends now.
     pub(crate) kill: CancellationToken,
     /// For how long an idle HTTP/1 connection is left open when the service closes.

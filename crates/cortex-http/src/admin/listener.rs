@@ -67,7 +67,7 @@ pub(super) async fn accept(listener: TcpListener, served: Served, shared: Arc<Sh
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.closing.cancelled() => return,
+            () = shared.no_more.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -91,7 +91,7 @@ pub(super) async fn accept(listener: TcpListener, served: Served, shared: Arc<Sh
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 trouble
-                    .wait(error, "connections to the admin port", &shared.closing)
+                    .wait(error, "connections to the admin port", &shared.no_more)
                     .await;
             }
         }

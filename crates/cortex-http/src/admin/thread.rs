@@ -98,7 +98,7 @@ impl AdminThread {
 
     fn close(&self) {
         self.shared.phase.enter(Phase::Closing);
-        self.shared.closing.cancel();
+        self.shared.no_more.cancel();
     }
 }
 

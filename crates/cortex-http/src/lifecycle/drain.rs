@@ -150,8 +150,8 @@ impl Drain {
     async fn close(&mut self, control: &Control, phases: &mut Phases<'_>) {
         let shared = &self.shared;
         shared.phase.enter(Phase::Closing);
-        shared.goodbye.cancel(); // first, so that a handler can say something before its stream is ended
-        shared.closing.cancel();
+        shared.closing.cancel(); // first, so that a handler can say something before its stream is ended
+        shared.no_more.cancel();
         let accepting = &mut self.accepting;
         let ended = async {
             for Accepting { ended, .. } in &mut *accepting {

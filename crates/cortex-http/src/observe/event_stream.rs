@@ -31,7 +31,7 @@ impl EventStream {
             return None;
         }
         Some(Box::new(Self {
-            closing: Box::pin(shared.closing.clone().cancelled_owned()),
+            closing: Box::pin(shared.no_more.clone().cancelled_owned()),
             plain: !headers.contains_key(CONTENT_ENCODING),
             tail: Tail::default(),
             last: false,

@@ -91,8 +91,8 @@ impl Observed {
         }
         // hyper leaves this in requests that ask for an upgrade, and nothing in others: those cost no allocation.
         if request.extensions().get::<OnUpgrade>().is_some() {
-            let goodbye = self.conn.shared.goodbye.clone();
-            request.extensions_mut().insert(goodbye);
+            let closing = self.conn.shared.closing.clone();
+            request.extensions_mut().insert(closing);
         }
         let has_body = !request.body().is_end_stream();
         let guarded = guard(lease.exchange_mut(), &request, has_body);

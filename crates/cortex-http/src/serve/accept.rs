@@ -33,7 +33,7 @@ pub(crate) async fn accept_all(mut listeners: Listeners, app: Compress<Router>, 
     loop {
         let (permit, accepted) = tokio::select! {
             biased;
-            () = shared.closing.cancelled() => break,
+            () = shared.no_more.cancelled() => break,
             () = &mut watch, if !watched => {
                 watched = true;
                 continue;
@@ -50,7 +50,7 @@ pub(crate) async fn accept_all(mut listeners: Listeners, app: Compress<Router>, 
                 if let Some(metrics) = &shared.metrics {
                     metrics.connection_error("accept");
                 }
-                trouble.wait(error, "connections", &shared.closing).await;
+                trouble.wait(error, "connections", &shared.no_more).await;
             }
         }
     }

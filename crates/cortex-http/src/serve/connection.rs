@@ -214,7 +214,7 @@ const MUTE: Duration = Duration::from_secs(1);
 /// The two tokens are polled once, to leave a waker; after that every poll reads the phase, which is one load.
 async fn drive<G: Graceful>(mut connection: Pin<&mut G>, conn: &Conn, age: &mut Age) -> hyper::Result<()> {
     let shared = &*conn.shared;
-    let mut closing = pin!(shared.closing.cancelled());
+    let mut closing = pin!(shared.no_more.cancelled());
     let mut kill = pin!(shared.kill.cancelled());
     let mut waiting = false;
     let mut closed = false;

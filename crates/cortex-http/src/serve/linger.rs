@@ -70,6 +70,6 @@ impl Linger {
 ///
 /// Dropping it stops the waiting.
 pub(super) async fn lingered(shared: &Shared) {
-    shared.closing.cancelled().await;
+    shared.no_more.cancelled().await;
     tokio::time::sleep(shared.linger.max(LOOK_AGAIN)).await;
 }
