@@ -231,6 +231,12 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     waited.expect("it happens in bounded time")
 }
 
+/// Waits until nobody listens there. A process that another test starts has copies of all sockets for a moment, until its
+/// program runs.
+pub(crate) async fn until_refused(addr: SocketAddr) {
+    within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+}
+
 pub(crate) async fn get_from(addr: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(addr).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
