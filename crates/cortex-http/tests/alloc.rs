@@ -65,12 +65,16 @@ async fn waits() -> &'static str {
     "one"
 }
 
+const TRACED: &[(&str, &str)] = &[(
+    "traceparent",
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+)];
+
 #[test]
 fn a_request_that_is_not_sampled_allocates_what_the_router_does() {
     // As a service does that logs: what is neither slow nor failed has no line.
     let subscriber = tracing_subscriber::registry().with(LevelFilter::INFO);
     let _logging = tracing::subscriber::set_default(subscriber);
-    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
     for (path, headers) in [
         ("/", &[] as &[_]),
         (
@@ -81,7 +85,7 @@ fn a_request_that_is_not_sampled_allocates_what_the_router_does() {
             ],
         ),
         ("/users/7", &[]),
-        ("/", Box::leak(Box::new([("traceparent", traceparent)]))),
+        ("/", TRACED),
     ] {
         let request = get_of(path, headers);
         let bare = Router::new()

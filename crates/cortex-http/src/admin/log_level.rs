@@ -237,7 +237,7 @@ mod tests {
     use std::future::poll_fn;
     use std::pin::pin;
     use std::sync::mpsc;
-    use std::task::Poll;
+    use std::task::{Context, Poll, Waker};
 
     fn level() -> (LogLevel, Filter) {
         let filter = Filter::new("info").expect("a filter");
@@ -253,8 +253,9 @@ mod tests {
         let (level, filter) = level();
         let caller = Caller::anybody();
         {
-            let mut setting = pin!(level.set(&caller, minutes()));
-            let first = poll_fn(|cx| Poll::Ready(setting.as_mut().poll(cx))).await;
+            let _held = level.temporary.state(); // its thread waits for that
+            let setting = pin!(level.set(&caller, minutes()));
+            let first = setting.poll(&mut Context::from_waker(Waker::noop()));
             assert!(first.is_pending(), "its thread has begun");
         }
         tokio::time::sleep(Duration::from_secs(1)).await; // of paused time, which waits for threads
