@@ -18,6 +18,9 @@ pub use cortex_http as http;
 #[cfg(feature = "metrics")]
 #[doc(inline)]
 pub use cortex_metrics as metrics;
+#[cfg(feature = "resilience")]
+#[doc(inline)]
+pub use cortex_resilience as resilience;
 #[cfg(feature = "trace")]
 #[doc(inline)]
 pub use cortex_trace as trace;

@@ -30,7 +30,7 @@ const fn budget(package: &'static str, features: Features, max: usize) -> Budget
     }
 }
 
-const BUDGETS: [Budget; 14] = [
+const BUDGETS: [Budget; 16] = [
     budget("cortex-core", Features::None, 0),
     budget("cortex-core", Features::All, 0),
     budget("cortex-metrics", Features::None, 24),
@@ -40,6 +40,8 @@ const BUDGETS: [Budget; 14] = [
     // 12, not 5: `Health::respond` returns an `http::Response` (4), hung checks are told by `tracing` (3).
     budget("cortex-health", Features::None, 12),
     budget("cortex-health", Features::All, 50),
+    budget("cortex-resilience", Features::None, 6),
+    budget("cortex-resilience", Features::All, 60),
     budget("cortex-compress", Features::None, 28),
     budget("cortex-compress", Features::All, 60),
     // 90, not 60: the assembly always has metrics, traces, health and all three codings of compress.
