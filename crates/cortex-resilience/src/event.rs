@@ -1,4 +1,6 @@
+use crate::circuit::{Axis, State};
 use crate::rejected::Rejected;
+use std::time::Duration;
 
 /// Something that a policy decided.
 ///
@@ -21,4 +23,52 @@ pub enum Event {
     Ignored,
     /// A call ended after the state that it began in, so that its result counts for nothing.
     Late,
+    /// A breaker opened.
+    #[non_exhaustive]
+    Opened {
+        /// The state before.
+        from: State,
+        /// How long the break is.
+        wait: Duration,
+    },
+    /// A breaker lets probes through.
+    #[non_exhaustive]
+    HalfOpened {
+        /// The state before.
+        from: State,
+    },
+    /// A breaker closed.
+    #[non_exhaustive]
+    Closed {
+        /// The state before.
+        from: State,
+    },
+    /// A breaker was opened until further notice.
+    #[non_exhaustive]
+    ForcedOpen {
+        /// The state before.
+        from: State,
+    },
+    /// A breaker was switched off.
+    #[non_exhaustive]
+    Disabled {
+        /// The state before.
+        from: State,
+    },
+    /// A breaker was told to count and never to open.
+    #[non_exhaustive]
+    MetricsOnly {
+        /// The state before.
+        from: State,
+    },
+    /// A breaker was closed and emptied by hand.
+    Reset,
+    /// A breaker that only counts would have opened; once for each stay and axis.
+    #[non_exhaustive]
+    RateExceeded {
+        /// Which rate.
+        axis: Axis,
+        /// The rate, 0 to 1.
+        rate: f64,
+    },
 }

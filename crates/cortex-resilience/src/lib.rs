@@ -7,6 +7,9 @@ mod event;
 mod observer;
 mod outcome;
 mod rejected;
+mod sync;
+
+pub mod circuit;
 
 pub use self::build_error::BuildError;
 pub use self::classify::{Classify, ErrIsFailure, Pushback};

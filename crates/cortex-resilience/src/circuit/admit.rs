@@ -1,0 +1,176 @@
+use super::counters::Count;
+use super::inner::Inner;
+use super::shard::Cut;
+use super::state_word::{Phase, Word};
+use super::time::{self, NEVER};
+use crate::event::Event;
+use crate::observer::Observer;
+use crate::rejected::{Reason, Rejected};
+use crate::sync::{Ordering, lock};
+use cortex_core::Clock;
+use std::time::Duration;
+
+/// What a call that was let through has to tell when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) generation: u64,
+    /// When it began; 0 if nobody will ask.
+    pub(super) start: u64,
+    /// The length above which it is slow: as it was set when it began.
+    pub(super) slow: u64,
+    pub(super) kind: TicketKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TicketKind {
+    /// It votes.
+    Vote,
+    /// It votes, or gives its permit back.
+    Probe,
+    /// Nobody counts.
+    Free,
+}
+
+impl<O: Observer, K: Clock> Inner<O, K> {
+    /// Lets a call through, or not.
+    #[inline]
+    pub(super) fn admit(&self) -> Result<Ticket, Rejected> {
+        let word = self.word.load();
+        match word.phase() {
+            Phase::Closed | Phase::MetricsOnly => Ok(self.ticket(word, TicketKind::Vote, None)),
+            _ => self.admit_otherwise(word),
+        }
+    }
+
+    #[inline]
+    pub(super) fn ticket(&self, word: Word, kind: TicketKind, now: Option<u64>) -> Ticket {
+        let slow = self.slow.load(Ordering::Relaxed);
+        let start = if slow == NEVER {
+            0
+        } else {
+            now.unwrap_or_else(|| self.now())
+        };
+        Ticket {
+            generation: word.generation(),
+            start,
+            slow,
+            kind,
+        }
+    }
+
+    /// Each turn that does not end it has moved the state on, or seen another do so.
+    fn admit_otherwise(&self, mut word: Word) -> Result<Ticket, Rejected> {
+        loop {
+            match word.phase() {
+                Phase::Closed | Phase::MetricsOnly => {
+                    return Ok(self.ticket(word, TicketKind::Vote, None));
+                }
+                Phase::Disabled => {
+                    return Ok(Ticket {
+                        generation: word.generation(),
+                        start: 0,
+                        slow: NEVER,
+                        kind: TicketKind::Free,
+                    });
+                }
+                Phase::Forced => return Err(self.reject(Reason::Forced, None)),
+                Phase::Opening => return Err(self.reject_until(Reason::Open, self.now())),
+                Phase::Open => {
+                    let now = self.now();
+                    if now < self.until.load(Ordering::Relaxed) {
+                        return Err(self.reject_until(Reason::Open, now));
+                    }
+                    if let Some(ticket) = self.begin_probing(word, now) {
+                        return Ok(ticket);
+                    }
+                }
+                Phase::HalfOpen => {
+                    let now = self.now();
+                    if now >= self.until.load(Ordering::Relaxed) {
+                        self.end_probing(word.generation(), now);
+                    } else if self.word.take(word.generation()) {
+                        return Ok(self.ticket(word, TicketKind::Probe, Some(now)));
+                    } else if self.word.load().generation() == word.generation() {
+                        return Err(self.reject_until(Reason::HalfOpen, now));
+                    }
+                }
+                Phase::Ramp => match self.admit_by_share(word) {
+                    Some(true) => return Ok(self.ticket(word, TicketKind::Vote, None)),
+                    Some(false) => return Err(self.reject(Reason::Ramp, None)),
+                    None => {}
+                },
+            }
+            word = self.word.load();
+        }
+    }
+
+    /// Says whether a breaker that has closed of late lets this call through; `None` if the state has changed.
+    fn admit_by_share(&self, word: Word) -> Option<bool> {
+        let now = self.now();
+        let mut core = lock(&self.core);
+        if self.word.load() != word {
+            return None;
+        }
+        let elapsed = now.saturating_sub(core.since);
+        if elapsed >= core.ramp.length {
+            self.word.set(Word::new(word.generation(), Phase::Closed, 0));
+            return Some(true);
+        }
+        Some(core.ramp.admits(elapsed))
+    }
+
+    /// Says whether a call that came now would be turned away; nothing changes.
+    #[cfg(feature = "tower")]
+    pub(super) fn turns_away(&self) -> bool {
+        let word = self.word.load();
+        match word.phase() {
+            Phase::Closed | Phase::MetricsOnly | Phase::Disabled | Phase::Ramp => false,
+            Phase::Forced | Phase::Opening => true,
+            Phase::Open => self.now() < self.until.load(Ordering::Relaxed),
+            Phase::HalfOpen => word.permits() == 0 && self.now() < self.until.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Refuses a call that was told so before, whatever has become of the state.
+    #[cfg(feature = "tower")]
+    pub(super) fn refuse(&self) -> Rejected {
+        match self.word.load().phase() {
+            Phase::Forced => self.reject(Reason::Forced, None),
+            Phase::HalfOpen => self.reject_until(Reason::HalfOpen, self.now()),
+            Phase::Open | Phase::Opening => self.reject_until(Reason::Open, self.now()),
+            Phase::Closed | Phase::MetricsOnly | Phase::Disabled | Phase::Ramp => {
+                self.reject(Reason::Open, Some(Duration::ZERO))
+            }
+        }
+    }
+
+    fn reject_until(&self, reason: Reason, now: u64) -> Rejected {
+        let wait = time::until(self.hint.load(Ordering::Relaxed), now);
+        self.reject(reason, Some(wait))
+    }
+
+    #[inline]
+    fn reject(&self, reason: Reason, retry_after: Option<Duration>) -> Rejected {
+        let rejected = Rejected::new(reason, retry_after);
+        self.shards
+            .count(self.cycle.load(Ordering::Relaxed), Count::Rejected);
+        self.tell(&Event::Rejected(rejected));
+        rejected
+    }
+
+    /// Returns how long it is since a call began, and the time, which is read only if somebody asks.
+    #[inline]
+    pub(super) fn end(&self, ticket: Ticket, cut: Option<Cut>) -> (bool, u64) {
+        if ticket.slow == NEVER && cut.is_none() {
+            return (false, NEVER);
+        }
+        let now = self.now();
+        (is_slow(ticket, now), now)
+    }
+}
+
+/// Slow is strictly longer than the threshold.
+#[inline]
+pub(super) const fn is_slow(ticket: Ticket, now: u64) -> bool {
+    ticket.slow != NEVER && now.saturating_sub(ticket.start) > ticket.slow
+}

@@ -1,0 +1,223 @@
+use super::count_window::CountWindow;
+use super::error::IllegalTransition;
+use super::inner::Inner;
+use super::saved::{RestoreError, SavedState};
+use super::settings::Settings;
+use super::snapshot::Snapshot;
+use super::state::State;
+use super::state_word::{Phase, Word};
+use super::time::{NEVER, nanos, until};
+use super::transition::{News, Wait};
+use crate::event::Event;
+use crate::observer::Observer;
+use crate::sync::{Ordering, lock};
+use cortex_core::Clock;
+use std::time::{Duration, Instant};
+
+impl<O: Observer, K: Clock> Inner<O, K> {
+    /// Returns the word and the time, once probing that is overdue has ended.
+    fn look(&self) -> (Word, u64) {
+        let (word, now) = (self.word.load(), self.now());
+        if word.phase() != Phase::HalfOpen || now < self.until.load(Ordering::Relaxed) {
+            return (word, now);
+        }
+        self.end_probing(word.generation(), now);
+        (self.word.load(), now)
+    }
+
+    pub(super) fn state(&self) -> State {
+        let (word, now) = self.look();
+        self.shown(word, now)
+    }
+
+    /// Returns the state as others see it: half-open as soon as the break is over.
+    fn shown(&self, word: Word, now: u64) -> State {
+        match word.phase() {
+            Phase::Open if now >= self.until.load(Ordering::Relaxed) => State::HalfOpen,
+            phase => phase.state(),
+        }
+    }
+
+    pub(super) fn remaining(&self) -> Duration {
+        let (word, now) = self.look();
+        match word.phase() {
+            Phase::Open | Phase::Opening => until(self.hint.load(Ordering::Relaxed), now),
+            _ => Duration::ZERO,
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.look();
+        let core = lock(&self.core);
+        let (word, now) = (self.word.load(), self.now());
+        let instant = |nanos| self.origin.checked_add(Duration::from_nanos(nanos));
+        let [_, rejected, ignored, late] = self.shards.counts(self.cycle.load(Ordering::Relaxed));
+        let (tally, min) = self.tally(&core, now);
+        let streak = self.streak(&core);
+        let due = self.until.load(Ordering::Relaxed);
+        let mut snapshot = Snapshot {
+            state: self.shown(word, now),
+            generation: word.generation(),
+            since: instant(core.since).unwrap_or(self.origin),
+            until: (due != NEVER).then(|| instant(due)).flatten(),
+            failure_rate: None,
+            slow_rate: None,
+            failure_ratio: 0.0,
+            slow_ratio: 0.0,
+            total: 0,
+            ok: 0,
+            failed: 0,
+            slow_ok: 0,
+            slow_failed: 0,
+            ignored,
+            rejected,
+            late,
+            consecutive_ok: streak.ok,
+            consecutive_failed: streak.failed,
+            half_open_attempts: core.half_open_attempts,
+        };
+        snapshot.votes(tally, min);
+        snapshot
+    }
+
+    /// Goes to a phase that has no way out by itself, or is closed.
+    pub(super) fn set(&self, phase: Phase, event: impl FnOnce(State) -> Event) {
+        let (_, now) = self.look();
+        let mut core = lock(&self.core);
+        let from = self.word.load().phase().state();
+        self.enter(&mut core, phase, now);
+        drop(core);
+        if from != phase.state() {
+            self.publish(&News::of(event(from)));
+        }
+    }
+
+    pub(super) fn reset(&self) {
+        let (_, now) = self.look();
+        let mut core = lock(&self.core);
+        let from = self.word.load().phase().state();
+        self.enter(&mut core, Phase::Closed, now);
+        drop(core);
+        let mut news = News::of(Event::Reset);
+        if from != State::Closed {
+            news.push(Event::Closed { from });
+        }
+        self.publish(&news);
+    }
+
+    pub(super) fn open_by_hand(&self, wait: impl FnOnce(u64) -> Wait) -> Result<(), IllegalTransition> {
+        let (_, now) = self.look();
+        let core = lock(&self.core);
+        let from = self.word.load().phase().state();
+        if from == State::MetricsOnly {
+            let to = State::Open;
+            return Err(IllegalTransition { from, to });
+        }
+        self.open(core, now, wait(now));
+        Ok(())
+    }
+
+    pub(super) fn half_open_by_hand(&self) -> Result<(), IllegalTransition> {
+        let (_, now) = self.look();
+        let mut core = lock(&self.core);
+        let (from, to) = (self.word.load().phase().state(), State::HalfOpen);
+        if matches!(from, State::Closed | State::MetricsOnly) {
+            return Err(IllegalTransition { from, to });
+        }
+        self.enter(&mut core, Phase::HalfOpen, now);
+        drop(core);
+        if from != to {
+            self.publish(&News::of(Event::HalfOpened { from }));
+        }
+        Ok(())
+    }
+
+    /// Begins in another state than closed; nobody is told, for nobody saw another.
+    pub(super) fn begin(&self, state: State) {
+        let mut core = lock(&self.core);
+        let phase = match state {
+            State::Closed => return,
+            State::Open => {
+                return self.open_from(state, core, 0, Wait::Break { retry_after: None });
+            }
+            State::HalfOpen => Phase::HalfOpen,
+            State::Disabled => Phase::Disabled,
+            State::MetricsOnly => Phase::MetricsOnly,
+            State::ForcedOpen => Phase::Forced,
+        };
+        self.enter(&mut core, phase, 0);
+    }
+
+    /// Replaces the settings. A window of another shape starts empty, and with it a generation.
+    pub(super) fn reload(&self, settings: Settings) {
+        let (_, now) = self.look();
+        let mut core = lock(&self.core);
+        let word = self.word.load();
+        let same = settings.window == core.settings.window;
+        self.slow.store(settings.slow_nanos(), Ordering::Relaxed);
+        self.drop_fails.store(
+            u64::from(settings.on_drop != super::Dropped::Ignore),
+            Ordering::Relaxed,
+        );
+        core.settings = settings;
+        self.watch.store(0, Ordering::Relaxed); // another limit may be reached already: the next vote tells
+        if same {
+            return;
+        }
+        // First the shape, then the generation: votes of the old one have nowhere to go, whichever shape they see.
+        let (width, buckets) = core.settings.window.cut();
+        core.ring = CountWindow::new(core.settings.window.ring());
+        self.buckets.store(buckets, Ordering::Relaxed);
+        self.width.store(width, Ordering::Relaxed);
+        if matches!(word.phase(), Phase::Closed | Phase::Ramp | Phase::MetricsOnly) {
+            let (since, ramp, attempts) = (core.since, core.ramp, core.half_open_attempts);
+            self.enter(&mut core, word.phase(), now);
+            (core.since, core.ramp, core.half_open_attempts) = (since, ramp, attempts);
+        }
+    }
+
+    pub(super) fn save(&self) -> SavedState {
+        let (word, now) = self.look();
+        let at = self.clock.wall();
+        let attempts = lock(&self.core).half_open_attempts;
+        let left = match word.phase() {
+            Phase::Open | Phase::Opening => Some(until(self.hint.load(Ordering::Relaxed), now)),
+            _ => None,
+        };
+        SavedState {
+            at,
+            state: self.shown(word, now),
+            until: left.and_then(|left| at.checked_add(left)),
+            half_open_attempts: attempts,
+        }
+    }
+
+    pub(super) fn restore(&self, saved: &SavedState, max_age: Duration) -> Result<(), RestoreError> {
+        let wall = self.clock.wall();
+        let age = wall.duration_since(saved.at).unwrap_or_default();
+        if age > max_age {
+            return Err(RestoreError::TooOld { age, max: max_age });
+        }
+        match saved.state {
+            State::Closed => self.set(Phase::Closed, |from| Event::Closed { from }),
+            State::Disabled => self.set(Phase::Disabled, |from| Event::Disabled { from }),
+            State::MetricsOnly => self.set(Phase::MetricsOnly, |from| Event::MetricsOnly { from }),
+            State::ForcedOpen => self.set(Phase::Forced, |from| Event::ForcedOpen { from }),
+            // Probes of others are not ours: a break that is over, so that the next call starts some.
+            State::HalfOpen => self.open_by_hand(Wait::Until)?,
+            State::Open => self.open_by_hand(|now| {
+                let left = saved
+                    .until
+                    .map(|until| until.duration_since(wall).unwrap_or_default());
+                Wait::Until(left.map_or(NEVER, |left| now.saturating_add(nanos(left))))
+            })?,
+        }
+        lock(&self.core).half_open_attempts = saved.half_open_attempts;
+        Ok(())
+    }
+
+    /// Returns a moment as the breaker counts; one before it was made is its beginning.
+    pub(super) fn moment(&self, at: Instant) -> u64 {
+        super::time::since(self.origin, at)
+    }
+}

@@ -1,0 +1,186 @@
+use super::admit::{Ticket, TicketKind, is_slow};
+use super::core::Core;
+use super::counters::Count;
+use super::inner::Inner;
+use super::settings::Finding;
+use super::shard::{Cut, Vote};
+use super::snapshot::Axis;
+use super::state::State;
+use super::state_word::Phase;
+use super::time::NEVER;
+use super::transition::{News, Wait};
+use crate::event::Event;
+use crate::observer::Observer;
+use crate::outcome::Outcome;
+use crate::sync::{MutexGuard, Ordering, lock};
+use cortex_core::Clock;
+use std::time::Duration;
+
+impl<O: Observer, K: Clock> Inner<O, K> {
+    /// Takes note of how a call ended, and of what the dependency said of further attempts.
+    #[inline]
+    pub(super) fn record(&self, ticket: Ticket, outcome: Outcome, retry_after: Option<Duration>) {
+        if self.word.load().generation() != ticket.generation {
+            return self.late();
+        }
+        match (ticket.kind, outcome) {
+            (TicketKind::Free, _) => {}
+            (_, Outcome::Ignore) => self.ignore(ticket),
+            (TicketKind::Probe, _) => self.vote_probe(ticket, outcome == Outcome::Failure, retry_after),
+            (TicketKind::Vote, _) => self.vote(ticket, outcome == Outcome::Failure, retry_after),
+        }
+    }
+
+    /// Takes note that a call was dropped before its end.
+    pub(super) fn dropped(&self, ticket: Ticket) {
+        let fails = ticket.kind == TicketKind::Vote
+            && self.drop_fails.load(Ordering::Relaxed) != 0
+            && is_slow(ticket, self.now());
+        self.record(
+            ticket,
+            if fails { Outcome::Failure } else { Outcome::Ignore },
+            None,
+        );
+    }
+
+    #[cold]
+    fn late(&self) {
+        if self.word.load().phase() != Phase::Disabled {
+            self.shards.count(self.cycle.load(Ordering::Relaxed), Count::Late);
+            self.tell(&Event::Late);
+        }
+    }
+
+    fn ignore(&self, ticket: Ticket) {
+        if ticket.kind == TicketKind::Probe && !self.word.give(ticket.generation) {
+            return self.late();
+        }
+        self.shards
+            .count(self.cycle.load(Ordering::Relaxed), Count::Ignored);
+        self.tell(&Event::Ignored);
+    }
+
+    #[inline]
+    fn vote(&self, ticket: Ticket, failed: bool, retry_after: Option<Duration>) {
+        let cut = self.cut();
+        let (slow, now) = self.end(ticket, cut);
+        let Some(cut) = cut else {
+            return self.vote_exactly(ticket, (failed, slow), now, retry_after);
+        };
+        let vote = Vote {
+            generation: ticket.generation,
+            now,
+            failed,
+            slow,
+        };
+        self.shards.vote(cut, vote);
+        if failed || slow || now >= self.watch.load(Ordering::Relaxed) {
+            self.judge_buckets(cut, vote, retry_after);
+        }
+    }
+
+    fn vote_exactly(
+        &self,
+        ticket: Ticket,
+        (failed, slow): (bool, bool),
+        now: u64,
+        retry_after: Option<Duration>,
+    ) {
+        let mut core = lock(&self.core);
+        if self.word.load().generation() != ticket.generation {
+            drop(core);
+            return self.late();
+        }
+        core.ring.push(failed, slow);
+        core.streak.vote(failed);
+        let tally = core.ring.tally();
+        if let Finding::Exceeded { failures, slow } = core.settings.judge(tally) {
+            let now = if now == NEVER { self.now() } else { now };
+            self.exceeded(core, (failures, slow), now, retry_after);
+        }
+    }
+
+    /// Judges a window of time: after every vote that may raise a rate, and after others if time or the minimum may have.
+    #[cold]
+    fn judge_buckets(&self, cut: Cut, vote: Vote, retry_after: Option<Duration>) {
+        let mut core = lock(&self.core);
+        if self.word.load().generation() != vote.generation {
+            return; // it was a vote of the state that has ended, and nobody reads it any more
+        }
+        if vote.failed {
+            let [ok, ..] = self.shards.counts(vote.generation);
+            core.streak.failed_after(ok);
+        }
+        let tally = self.shards.tally(cut, vote.generation, vote.now);
+        let finding = core.settings.judge(tally);
+        let watch = match finding {
+            _ if tally.is_clean() => NEVER,
+            Finding::TooFew => 0,
+            Finding::Good | Finding::Exceeded { .. } => (vote.now / cut.width + 1).saturating_mul(cut.width),
+        };
+        self.watch.store(watch, Ordering::Relaxed);
+        if let Finding::Exceeded { failures, slow } = finding {
+            self.exceeded(core, (failures, slow), vote.now, retry_after);
+        }
+    }
+
+    /// Opens, or only tells.
+    #[cold]
+    fn exceeded(
+        &self,
+        mut core: MutexGuard<'_, Core>,
+        (failures, slow): (bool, bool),
+        now: u64,
+        retry_after: Option<Duration>,
+    ) {
+        if self.word.load().phase() != Phase::MetricsOnly {
+            return self.open(core, now, Wait::Break { retry_after });
+        }
+        let (tally, _) = self.tally(&core, now);
+        let axes = [
+            (Axis::Failures, failures, tally.failure_ratio()),
+            (Axis::SlowCalls, slow, tally.slow_ratio()),
+        ];
+        let mut news = News::default();
+        for (told, (axis, exceeded, rate)) in core.told.iter_mut().zip(axes) {
+            if exceeded && !*told {
+                *told = true;
+                news.push(Event::RateExceeded { axis, rate });
+            }
+        }
+        drop(core);
+        self.publish(&news);
+    }
+
+    fn vote_probe(&self, ticket: Ticket, failed: bool, retry_after: Option<Duration>) {
+        let now = self.now();
+        if now >= self.until.load(Ordering::Relaxed) {
+            self.end_probing(ticket.generation, now);
+        }
+        let mut core = lock(&self.core);
+        if self.word.load().generation() != ticket.generation {
+            drop(core);
+            return self.late();
+        }
+        core.half_open.tally.add(failed, is_slow(ticket, now));
+        core.streak.vote(failed);
+        match core.half_open.verdict(&core.settings) {
+            None => {}
+            Some(true) => self.recover(core, now),
+            Some(false) => self.open(core, now, Wait::Break { retry_after }),
+        }
+    }
+
+    /// Closes after probes.
+    pub(super) fn recover(&self, mut core: MutexGuard<'_, Core>, at: u64) {
+        let phase = if core.settings.ramp_up.is_some() {
+            Phase::Ramp
+        } else {
+            Phase::Closed
+        };
+        self.enter(&mut core, phase, at);
+        drop(core);
+        let from = State::HalfOpen;
+        self.publish(&News::of(Event::Closed { from }));
+    }
+}

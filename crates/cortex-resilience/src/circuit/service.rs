@@ -1,0 +1,185 @@
+use super::breaker::Breaker;
+use super::call::{Call, Judge, Stage};
+use super::error::Error;
+use super::permit::{Handle, Permit};
+use crate::classify::{Classify, ErrIsFailure};
+use crate::observer::Observer;
+use cortex_core::{Clock, SystemClock};
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tower_service::Service;
+
+/// A service behind a breaker; made by [`BreakerLayer`](super::BreakerLayer).
+///
+/// While the breaker rejects, it is ready at once and does not ask the inner service, so that it holds none of its permits; the
+/// call is answered with the refusal. That the inner service is not ready, or fails to become so, is no vote. A call without
+/// readiness is answered with [`Error::NotReady`].
+///
+/// # Examples
+///
+/// ```
+/// use cortex_resilience::circuit::{Breaker, BreakerLayer, BreakerService};
+/// use tower::Layer;
+///
+/// let layer = BreakerLayer::new(Breaker::builder("payments").build()?);
+/// let service: BreakerService<&str> = layer.layer("anything, until it is called");
+/// assert!(format!("{service:?}").contains("anything"));
+/// # Ok::<(), cortex_resilience::BuildError>(())
+/// ```
+pub struct BreakerService<S, C = ErrIsFailure, O = (), K = SystemClock> {
+    inner: S,
+    breaker: Breaker<C, O, K>,
+    ready: Readiness,
+}
+
+/// What the last look at readiness found; a clone has not looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readiness {
+    Unknown,
+    /// The inner service waits for a call.
+    Inner,
+    /// The breaker rejects, and the inner service was not asked.
+    Rejects,
+}
+
+impl<S, C, O, K> BreakerService<S, C, O, K> {
+    pub(super) const fn new(inner: S, breaker: Breaker<C, O, K>) -> Self {
+        Self {
+            inner,
+            breaker,
+            ready: Readiness::Unknown,
+        }
+    }
+}
+
+impl<S, R, C, O, K> Service<R> for BreakerService<S, C, O, K>
+where
+    S: Service<R>,
+    C: Classify<S::Response, S::Error> + Clone + 'static,
+    O: Observer + 'static,
+    K: Clock + 'static,
+{
+    type Response = S::Response;
+    type Error = Error<S::Error>;
+    type Future = ResponseFuture<S::Future, C, O, K>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.breaker.inner.turns_away() {
+            if self.ready != Readiness::Inner {
+                self.ready = Readiness::Rejects;
+            }
+            return Poll::Ready(Ok(()));
+        }
+        self.ready = Readiness::Unknown;
+        ready!(self.inner.poll_ready(cx)).map_err(Error::Inner)?;
+        self.ready = Readiness::Inner;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let breaker = &self.breaker;
+        match self.ready {
+            Readiness::Inner => match breaker.inner.admit() {
+                Ok(ticket) => {
+                    self.ready = Readiness::Unknown;
+                    let permit = Permit::new(Handle::Shared(Arc::clone(&breaker.inner)), ticket);
+                    let judge = Judge::Shared(breaker.classify.clone());
+                    let future = self.inner.call(request); // if it panics, the permit is dropped
+                    ResponseFuture::new(Stage::Running(permit, judge), Some(future))
+                }
+                // The inner service stays ready: the next call takes that up.
+                Err(rejected) => ResponseFuture::new(Stage::Refused(Some(rejected)), None),
+            },
+            Readiness::Rejects => {
+                self.ready = Readiness::Unknown;
+                ResponseFuture::new(Stage::Refused(Some(breaker.inner.refuse())), None)
+            }
+            Readiness::Unknown => ResponseFuture::new(Stage::Refused(None), None),
+        }
+    }
+}
+
+impl<S: Clone, C: Clone, O, K> Clone for BreakerService<S, C, O, K> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.breaker.clone())
+    }
+}
+
+impl<S: fmt::Debug, C, O, K> fmt::Debug for BreakerService<S, C, O, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BreakerService")
+            .field("inner", &self.inner)
+            .field("breaker", &self.breaker)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The answer of a [`BreakerService`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Call`].
+    #[must_use = "futures do nothing unless they are polled"]
+    pub struct ResponseFuture<F, C, O, K>
+    where
+        C: 'static,
+        O: Observer,
+        O: 'static,
+        K: Clock,
+        K: 'static,
+    {
+        #[pin]
+        call: Call<'static, Maybe<F>, C, O, K>,
+    }
+}
+
+impl<F, C: 'static, O: Observer + 'static, K: Clock + 'static> ResponseFuture<F, C, O, K> {
+    const fn new(stage: Stage<'static, C, O, K>, future: Option<F>) -> Self {
+        Self {
+            call: Call::new(stage, Maybe { future }),
+        }
+    }
+}
+
+impl<F, T, E, C, O, K> Future for ResponseFuture<F, C, O, K>
+where
+    F: Future<Output = Result<T, E>>,
+    C: Classify<T, E> + 'static,
+    O: Observer + 'static,
+    K: Clock + 'static,
+{
+    type Output = Result<T, Error<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().call.poll(cx)
+    }
+}
+
+impl<F, C: 'static, O: Observer + 'static, K: Clock + 'static> fmt::Debug for ResponseFuture<F, C, O, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.call.fmt(f)
+    }
+}
+
+pin_project! {
+    /// The inner future; there is none if the call was refused, and then nobody polls.
+    pub struct Maybe<F> {
+        #[pin]
+        future: Option<F>,
+    }
+}
+
+impl<F: Future> Future for Maybe<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project().future.as_pin_mut() {
+            Some(future) => future.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}

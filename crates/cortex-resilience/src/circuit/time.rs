@@ -1,0 +1,24 @@
+//! Times as nanoseconds since a breaker was made: they saturate, and never wrap.
+
+use std::time::{Duration, Instant};
+
+/// No time: it never comes.
+pub(super) const NEVER: u64 = u64::MAX;
+
+#[inline]
+pub(super) fn nanos(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(u64::from(duration.subsec_nanos()))
+}
+
+/// Returns the time since the origin; zero before it.
+#[inline]
+pub(super) fn since(origin: Instant, now: Instant) -> u64 {
+    nanos(now.saturating_duration_since(origin))
+}
+
+/// Returns how long it is until then, zero if it is past.
+#[inline]
+pub(super) const fn until(then: u64, now: u64) -> Duration {
+    Duration::from_nanos(then.saturating_sub(now))
+}

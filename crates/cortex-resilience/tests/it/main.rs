@@ -1,0 +1,11 @@
+//! The policies as their users see them.
+
+mod call;
+mod control;
+mod half_open;
+mod misbehaviours;
+mod rules;
+#[cfg(feature = "tower")]
+mod service;
+mod sharing;
+mod support;

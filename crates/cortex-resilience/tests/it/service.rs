@@ -1,0 +1,145 @@
+//! The breaker as a layer.
+
+use crate::support::{Bench, bench, secs};
+use cortex_resilience::Reason;
+use cortex_resilience::circuit::{BreakerLayer, Error, HalfOpen, State};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use tower::{Layer, Service};
+
+/// Counts what it is asked, and panics if it is called before it was ready.
+#[derive(Debug, Default)]
+struct Inner {
+    looks: Arc<AtomicUsize>,
+    calls: Arc<AtomicUsize>,
+    ready: bool,
+    broken: bool,
+}
+
+impl Clone for Inner {
+    fn clone(&self) -> Self {
+        Self {
+            looks: self.looks.clone(),
+            calls: self.calls.clone(),
+            ready: false,
+            broken: self.broken,
+        }
+    }
+}
+
+impl Service<bool> for Inner {
+    type Response = ();
+    type Error = &'static str;
+    type Future = std::future::Ready<Result<(), &'static str>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.ready = !self.broken;
+        Poll::Ready(if self.broken { Err("broken") } else { Ok(()) })
+    }
+
+    fn call(&mut self, good: bool) -> Self::Future {
+        assert!(
+            std::mem::take(&mut self.ready),
+            "it was called before it was ready"
+        );
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(if good { Ok(()) } else { Err("bad") })
+    }
+}
+
+type Answer = Result<(), Error<&'static str>>;
+
+fn ready<S: Service<bool>>(service: &mut S) -> Poll<Result<(), S::Error>> {
+    service.poll_ready(&mut Context::from_waker(Waker::noop()))
+}
+
+fn answer(future: impl Future<Output = Answer>) -> Answer {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("it is ready at once"),
+    }
+}
+
+fn probing() -> Bench {
+    bench(|builder| builder.half_open(HalfOpen::permits(1)).min_calls(1))
+}
+
+#[test]
+fn an_open_breaker_neither_asks_nor_calls_the_inner_service() {
+    let bench = probing();
+    let inner = Inner::default();
+    let mut service = BreakerLayer::new(bench.breaker.clone()).layer(inner.clone());
+    assert_eq!(ready(&mut service), Poll::Ready(Ok(())));
+    assert_eq!(answer(service.call(false)), Err(Error::Inner("bad")));
+    assert_eq!(bench.breaker.state(), State::Open);
+    for _ in 0..3 {
+        assert_eq!(ready(&mut service), Poll::Ready(Ok(())));
+        let refused = answer(service.call(true)).unwrap_err().rejected().unwrap();
+        assert_eq!(
+            (refused.reason(), refused.retry_after()),
+            (Reason::Open, Some(secs(60)))
+        );
+    }
+    assert_eq!(
+        (
+            inner.looks.load(Ordering::Relaxed),
+            inner.calls.load(Ordering::Relaxed)
+        ),
+        (1, 1)
+    );
+    assert_eq!(bench.breaker.snapshot().rejected, 3);
+    bench.clock.advance(secs(60));
+    assert_eq!(ready(&mut service), Poll::Ready(Ok(())));
+    assert_eq!(answer(service.call(true)), Ok(()));
+    assert_eq!(bench.breaker.state(), State::Closed);
+}
+
+#[test]
+fn a_clone_that_is_not_ready_is_answered() {
+    let bench = probing();
+    let mut service = BreakerLayer::new(bench.breaker.clone()).layer(Inner::default());
+    assert_eq!(ready(&mut service), Poll::Ready(Ok(())));
+    let mut clone = service.clone();
+    assert_eq!(answer(clone.call(true)), Err(Error::NotReady));
+    assert_eq!(answer(service.call(true)), Ok(()));
+    assert_eq!(answer(service.call(true)), Err(Error::NotReady)); // a readiness is for one call
+    assert_eq!(bench.breaker.snapshot().total, 1);
+}
+
+#[test]
+fn a_service_that_cannot_become_ready_is_no_vote() {
+    let bench = probing();
+    let broken = Inner {
+        broken: true,
+        ..Inner::default()
+    };
+    let mut service = BreakerLayer::new(bench.breaker.clone()).layer(broken);
+    assert_eq!(ready(&mut service), Poll::Ready(Err(Error::Inner("broken"))));
+    assert_eq!(
+        (bench.breaker.snapshot().total, bench.breaker.state()),
+        (0, State::Closed)
+    );
+}
+
+#[test]
+fn an_answer_that_is_dropped_gives_its_permit_back() {
+    let bench = probing();
+    bench.breaker.open().unwrap();
+    bench.clock.advance(secs(60));
+    let mut service = BreakerLayer::new(bench.breaker.clone()).layer(Inner::default());
+    for _ in 0..3 {
+        assert_eq!(ready(&mut service), Poll::Ready(Ok(())));
+        drop(service.call(true));
+    }
+    let mut other = service.clone();
+    assert_eq!(ready(&mut service), Poll::Ready(Ok(())));
+    assert_eq!(ready(&mut other), Poll::Ready(Ok(())));
+    let first = service.call(true);
+    let refused = answer(other.call(true)).unwrap_err().rejected().unwrap();
+    assert_eq!(refused.reason(), Reason::HalfOpen);
+    assert_eq!(answer(first), Ok(()));
+    assert_eq!(answer(other.call(true)), Ok(())); // it stayed ready when it was refused
+}

@@ -1,0 +1,83 @@
+//! States that are kept, given to others and taken over.
+
+use crate::support::{bench, secs};
+use cortex_core::Clock;
+use cortex_resilience::circuit::{RestoreError, SavedState, State, StateSink};
+use cortex_testkit::Recorder;
+use std::sync::Arc;
+use std::time::Duration;
+
+struct Peers(Recorder<(String, State)>);
+
+impl StateSink for Peers {
+    fn on_transition(&self, breaker: &str, state: &SavedState) {
+        self.0.record((breaker.to_owned(), state.state));
+    }
+}
+
+#[test]
+fn the_sink_hears_of_transitions_only() {
+    let told = Recorder::new();
+    let bench = bench(|builder| builder.sink(Arc::new(Peers(told.clone()))));
+    bench.fail(5);
+    bench.breaker.open().unwrap();
+    bench.breaker.reset();
+    bench.breaker.reset();
+    let states: Vec<_> = told.take().into_iter().map(|(_, state)| state).collect();
+    assert_eq!(states, [State::Open, State::Closed]);
+}
+
+#[test]
+fn a_break_goes_on_elsewhere_by_the_wall_clock() {
+    let (here, there) = (bench(|builder| builder), bench(|builder| builder));
+    here.fail(5);
+    let saved = here.breaker.save();
+    there.clock.advance(secs(20)); // it is later there
+    there.breaker.restore(&saved, secs(30)).unwrap();
+    assert_eq!(
+        (there.breaker.state(), there.breaker.remaining()),
+        (State::Open, secs(40))
+    );
+    there.clock.advance(secs(20));
+    let old = there.breaker.restore(&saved, secs(30)).unwrap_err();
+    assert!(matches!(old, RestoreError::TooOld { age, max, .. } if (age, max) == (secs(40), secs(30))));
+    assert!(old.to_string().contains("40s old"));
+}
+
+#[test]
+fn every_state_is_restored_and_probing_as_a_break_that_is_over() {
+    for state in [
+        State::Closed,
+        State::Open,
+        State::Disabled,
+        State::MetricsOnly,
+        State::ForcedOpen,
+    ] {
+        let (here, there) = (bench(|builder| builder.initial(state)), bench(|builder| builder));
+        there.breaker.restore(&here.breaker.save(), secs(1)).unwrap();
+        assert_eq!(there.breaker.state(), state);
+    }
+    let (here, there) = (
+        bench(|builder| builder.initial(State::Open)),
+        bench(|builder| builder),
+    );
+    here.clock.advance(secs(60));
+    let _probe = here.breaker.try_acquire().unwrap();
+    there.breaker.restore(&here.breaker.save(), secs(100)).unwrap();
+    assert_eq!(
+        (there.breaker.state(), there.breaker.snapshot().half_open_attempts),
+        (State::HalfOpen, 1)
+    );
+    assert!(there.breaker.try_acquire().is_ok());
+    let counts = bench(|builder| builder.initial(State::MetricsOnly));
+    let open = SavedState {
+        at: counts.clock.wall(),
+        state: State::Open,
+        until: None,
+        half_open_attempts: 0,
+    };
+    assert!(matches!(
+        counts.breaker.restore(&open, Duration::MAX),
+        Err(RestoreError::Illegal(_))
+    ));
+}
