@@ -22,6 +22,7 @@ pub(crate) fn all(project: &Project) -> Vec<Step> {
         clippy(),
         test(project),
         model(project),
+        cases(),
         doc(project),
         features(),
         examples(project),
@@ -152,10 +153,23 @@ fn model(project: &Project) -> Vec<Step> {
     [
         ("cortex-health", ""),
         ("cortex-metrics", ""),
+        ("cortex-resilience", ""),
         ("cortex-trace", "--features bridge"),
     ]
     .map(step)
     .into()
+}
+
+/// The fast one against the slow and obviously right one, over more random histories than a plain `test` has time for.
+fn cases() -> Vec<Step> {
+    let line =
+        Line::new("cargo test --package cortex-resilience --all-features --release --quiet --test it model")
+            .env("PROPTEST_CASES", "100000");
+    vec![Step::new(
+        "cases/cortex-resilience",
+        line,
+        "the lines above show the shortest history that the two judge differently",
+    )]
 }
 
 /// Docs as docs.rs would show them, so with the `-Z` that tags items with their features.

@@ -74,24 +74,33 @@ impl<O: Observer, K: Clock> Inner<O, K> {
                     });
                 }
                 Phase::Forced => return Err(self.reject(Reason::Forced, None)),
-                Phase::Opening => return Err(self.reject_until(Reason::Open, self.now())),
+                Phase::Opening => {
+                    if let Some(hint) = self.hint(word) {
+                        return Err(self.reject_until(Reason::Open, hint, self.now()));
+                    }
+                }
                 Phase::Open => {
                     let now = self.now();
-                    if now < self.until.load(Ordering::Relaxed) {
-                        return Err(self.reject_until(Reason::Open, now));
-                    }
-                    if let Some(ticket) = self.begin_probing(word, now) {
-                        return Ok(ticket);
+                    match self.until(word) {
+                        Some(until) if now < until => {
+                            return Err(self.reject_until(Reason::Open, until, now));
+                        }
+                        Some(_) => {
+                            if let Some(ticket) = self.begin_probing(word, now) {
+                                return Ok(ticket);
+                            }
+                        }
+                        None => {}
                     }
                 }
                 Phase::HalfOpen => {
                     let now = self.now();
-                    if now >= self.until.load(Ordering::Relaxed) {
+                    if self.until(word).is_some_and(|until| now >= until) {
                         self.end_probing(word.generation(), now);
                     } else if self.word.take(word.generation()) {
                         return Ok(self.ticket(word, TicketKind::Probe, Some(now)));
-                    } else if self.word.load().generation() == word.generation() {
-                        return Err(self.reject_until(Reason::HalfOpen, now));
+                    } else if let Some(hint) = self.hint(word) {
+                        return Err(self.reject_until(Reason::HalfOpen, hint, now));
                     }
                 }
                 Phase::Ramp => match self.admit_by_share(word) {
@@ -126,27 +135,36 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         match word.phase() {
             Phase::Closed | Phase::MetricsOnly | Phase::Disabled | Phase::Ramp => false,
             Phase::Forced | Phase::Opening => true,
-            Phase::Open => self.now() < self.until.load(Ordering::Relaxed),
-            Phase::HalfOpen => word.permits() == 0 && self.now() < self.until.load(Ordering::Relaxed),
+            Phase::Open => self.goes_on(word),
+            Phase::HalfOpen => word.permits() == 0 && self.goes_on(word),
         }
+    }
+
+    #[cfg(feature = "tower")]
+    fn goes_on(&self, word: Word) -> bool {
+        let now = self.now();
+        self.until(word).is_some_and(|until| now < until)
     }
 
     /// Refuses a call that was told so before, whatever has become of the state.
     #[cfg(feature = "tower")]
     pub(super) fn refuse(&self) -> Rejected {
-        match self.word.load().phase() {
-            Phase::Forced => self.reject(Reason::Forced, None),
-            Phase::HalfOpen => self.reject_until(Reason::HalfOpen, self.now()),
-            Phase::Open | Phase::Opening => self.reject_until(Reason::Open, self.now()),
-            Phase::Closed | Phase::MetricsOnly | Phase::Disabled | Phase::Ramp => {
-                self.reject(Reason::Open, Some(Duration::ZERO))
+        let word = self.word.load();
+        let reason = match word.phase() {
+            Phase::Forced => return self.reject(Reason::Forced, None),
+            Phase::HalfOpen => Reason::HalfOpen,
+            _ => Reason::Open,
+        };
+        match (self.hint(word), word.phase()) {
+            (Some(hint), Phase::HalfOpen | Phase::Open | Phase::Opening) => {
+                self.reject_until(reason, hint, self.now())
             }
+            _ => self.reject(reason, Some(Duration::ZERO)),
         }
     }
 
-    fn reject_until(&self, reason: Reason, now: u64) -> Rejected {
-        let wait = time::until(self.hint.load(Ordering::Relaxed), now);
-        self.reject(reason, Some(wait))
+    fn reject_until(&self, reason: Reason, then: u64, now: u64) -> Rejected {
+        self.reject(reason, Some(time::until(then, now)))
     }
 
     #[inline]

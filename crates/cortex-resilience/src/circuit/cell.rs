@@ -38,9 +38,9 @@ impl Cell {
         }
         self.generation.store(0, Ordering::Relaxed);
         fence(Ordering::Release); // who reads anything below, reads the 0 or what comes after it
-        self.epoch.store(epoch, Ordering::Relaxed);
         self.votes.store(0, Ordering::Relaxed);
         self.slow.store(0, Ordering::Relaxed);
+        self.epoch.store(epoch, Ordering::Release); // who reads it, reads no older votes
         self.generation.store(generation, Ordering::Release);
         true
     }
@@ -77,7 +77,7 @@ impl Cell {
             if self.generation.load(Ordering::Acquire) != generation {
                 return None; // of another one, or being restarted: a vote that comes now is not there yet
             }
-            let epoch = self.epoch.load(Ordering::Relaxed);
+            let epoch = self.epoch.load(Ordering::Acquire);
             let votes = self.votes.load(Ordering::Relaxed);
             let slow = self.slow.load(Ordering::Relaxed);
             fence(Ordering::Acquire);

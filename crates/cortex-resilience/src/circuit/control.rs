@@ -16,47 +16,67 @@ use std::time::{Duration, Instant};
 
 impl<O: Observer, K: Clock> Inner<O, K> {
     /// Returns the word and the time, once probing that is overdue has ended.
-    fn look(&self) -> (Word, u64) {
-        let (word, now) = (self.word.load(), self.now());
-        if word.phase() != Phase::HalfOpen || now < self.until.load(Ordering::Relaxed) {
-            return (word, now);
+    pub(super) fn settle(&self) -> (Word, u64) {
+        let now = self.now();
+        loop {
+            let word = self.word.load();
+            if word.phase() != Phase::HalfOpen {
+                return (word, now);
+            }
+            match self.until(word) {
+                Some(until) if now < until => return (word, now),
+                Some(_) => self.end_probing(word.generation(), now),
+                None => {}
+            }
         }
-        self.end_probing(word.generation(), now);
-        (self.word.load(), now)
     }
 
     pub(super) fn state(&self) -> State {
-        let (word, now) = self.look();
-        self.shown(word, now)
+        loop {
+            let (word, now) = self.settle();
+            if let Some(state) = self.shown(word, now) {
+                return state;
+            }
+        }
     }
 
-    /// Returns the state as others see it: half-open as soon as the break is over.
-    fn shown(&self, word: Word, now: u64) -> State {
+    /// Returns the state as others see it: half-open as soon as the break is over; `None` if another word is there.
+    fn shown(&self, word: Word, now: u64) -> Option<State> {
         match word.phase() {
-            Phase::Open if now >= self.until.load(Ordering::Relaxed) => State::HalfOpen,
-            phase => phase.state(),
+            Phase::Open => self.until(word).map(|until| {
+                if now >= until {
+                    State::HalfOpen
+                } else {
+                    State::Open
+                }
+            }),
+            phase => Some(phase.state()),
         }
     }
 
     pub(super) fn remaining(&self) -> Duration {
-        let (word, now) = self.look();
-        match word.phase() {
-            Phase::Open | Phase::Opening => until(self.hint.load(Ordering::Relaxed), now),
-            _ => Duration::ZERO,
+        loop {
+            let (word, now) = self.settle();
+            if !matches!(word.phase(), Phase::Open | Phase::Opening) {
+                return Duration::ZERO;
+            }
+            if let Some(hint) = self.hint(word) {
+                return until(hint, now);
+            }
         }
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        self.look();
+        self.settle();
         let core = lock(&self.core);
         let (word, now) = (self.word.load(), self.now());
         let instant = |nanos| self.origin.checked_add(Duration::from_nanos(nanos));
         let [_, rejected, ignored, late] = self.shards.counts(self.cycle.load(Ordering::Relaxed));
         let (tally, min) = self.tally(&core, now);
         let streak = self.streak(&core);
-        let due = self.until.load(Ordering::Relaxed);
+        let due = self.until(word).unwrap_or(NEVER);
         let mut snapshot = Snapshot {
-            state: self.shown(word, now),
+            state: self.shown(word, now).unwrap_or(word.phase().state()), // the lock keeps the word
             generation: word.generation(),
             since: instant(core.since).unwrap_or(self.origin),
             until: (due != NEVER).then(|| instant(due)).flatten(),
@@ -82,7 +102,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     /// Goes to a phase that has no way out by itself, or is closed.
     pub(super) fn set(&self, phase: Phase, event: impl FnOnce(State) -> Event) {
-        let (_, now) = self.look();
+        let (_, now) = self.settle();
         let mut core = lock(&self.core);
         let from = self.word.load().phase().state();
         self.enter(&mut core, phase, now);
@@ -93,7 +113,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     pub(super) fn reset(&self) {
-        let (_, now) = self.look();
+        let (_, now) = self.settle();
         let mut core = lock(&self.core);
         let from = self.word.load().phase().state();
         self.enter(&mut core, Phase::Closed, now);
@@ -106,7 +126,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     pub(super) fn open_by_hand(&self, wait: impl FnOnce(u64) -> Wait) -> Result<(), IllegalTransition> {
-        let (_, now) = self.look();
+        let (_, now) = self.settle();
         let core = lock(&self.core);
         let from = self.word.load().phase().state();
         if from == State::MetricsOnly {
@@ -118,7 +138,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     pub(super) fn half_open_by_hand(&self) -> Result<(), IllegalTransition> {
-        let (_, now) = self.look();
+        let (_, now) = self.settle();
         let mut core = lock(&self.core);
         let (from, to) = (self.word.load().phase().state(), State::HalfOpen);
         if matches!(from, State::Closed | State::MetricsOnly) {
@@ -150,7 +170,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     /// Replaces the settings. A window of another shape starts empty, and with it a generation.
     pub(super) fn reload(&self, settings: Settings) {
-        let (_, now) = self.look();
+        let (_, now) = self.settle();
         let mut core = lock(&self.core);
         let word = self.word.load();
         let same = settings.window == core.settings.window;
@@ -177,18 +197,18 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     pub(super) fn save(&self) -> SavedState {
-        let (word, now) = self.look();
-        let at = self.clock.wall();
-        let attempts = lock(&self.core).half_open_attempts;
+        self.settle();
+        let core = lock(&self.core); // it keeps the word
+        let (word, now, at) = (self.word.load(), self.now(), self.clock.wall());
         let left = match word.phase() {
-            Phase::Open | Phase::Opening => Some(until(self.hint.load(Ordering::Relaxed), now)),
+            Phase::Open | Phase::Opening => self.hint(word).map(|hint| until(hint, now)),
             _ => None,
         };
         SavedState {
             at,
-            state: self.shown(word, now),
+            state: self.shown(word, now).unwrap_or(word.phase().state()),
             until: left.and_then(|left| at.checked_add(left)),
-            half_open_attempts: attempts,
+            half_open_attempts: core.half_open_attempts,
         }
     }
 

@@ -8,7 +8,7 @@ use super::tally::Tally;
 use super::time::{self, NEVER};
 use crate::event::Event;
 use crate::observer::Observer;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering, fence};
 use cortex_core::Clock;
 use std::fmt;
 use std::sync::Arc;
@@ -16,33 +16,48 @@ use std::time::Instant;
 
 /// A breaker without what judges results.
 ///
-/// A closed breaker reads the first line of fields and writes to the shard of its thread. All transitions hold the lock of
+/// A closed breaker reads the first cache line, which is written by transitions alone, and writes to the shard of its thread. All transitions hold the lock of
 /// `core`; they write what readers of the word have to find, and then the word.
+#[repr(C, align(64))]
 pub(super) struct Inner<O, K> {
     pub(super) word: StateWord,
     /// The generation at which the counters were zero.
     pub(super) cycle: AtomicU64,
-    /// When the break is over, or the probes are due.
-    pub(super) until: AtomicU64,
-    /// When a rejected call may try again.
-    pub(super) hint: AtomicU64,
     /// From when on a vote that can only lower the rates has to be judged all the same: a bucket has left the window, or there
     /// were too few votes.
     pub(super) watch: AtomicU64,
     /// The length above which a call is slow.
     pub(super) slow: AtomicU64,
-    /// Whether a dropped call that was slow is a failure.
-    pub(super) drop_fails: AtomicU64,
     /// How a window of time is cut; a width of zero if it is none.
     pub(super) width: AtomicU64,
     pub(super) buckets: AtomicU64,
-    pub(super) shards: Shards,
+    /// When the break is over, or the probes are due.
+    until: ByParity,
+    /// When a rejected call may try again.
+    hint: ByParity,
+    /// Whether a dropped call that was slow is a failure.
+    pub(super) drop_fails: AtomicU64,
     pub(super) clock: K,
     pub(super) origin: Instant,
     pub(super) observer: O,
     pub(super) name: Box<str>,
     pub(super) sink: Option<Arc<dyn StateSink>>,
+    pub(super) shards: Shards,
     pub(super) core: Mutex<Core>,
+}
+
+/// A time of this generation and one of the last or next one, so that a reader of the word finds the one that goes with it.
+#[derive(Debug)]
+struct ByParity([AtomicU64; 2]);
+
+impl ByParity {
+    fn new() -> Self {
+        Self([AtomicU64::new(NEVER), AtomicU64::new(NEVER)])
+    }
+
+    fn of(&self, generation: u64) -> &AtomicU64 {
+        &self.0[usize::from(generation % 2 == 1)]
+    }
 }
 
 impl<O: Observer, K: Clock> Inner<O, K> {
@@ -58,8 +73,8 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         Self {
             word: StateWord::new(Word::new(1, Phase::Closed, 0)),
             cycle: AtomicU64::new(1),
-            until: AtomicU64::new(NEVER),
-            hint: AtomicU64::new(NEVER),
+            until: ByParity::new(),
+            hint: ByParity::new(),
             watch: AtomicU64::new(NEVER),
             slow: AtomicU64::new(settings.slow_nanos()),
             drop_fails: AtomicU64::new(u64::from(settings.on_drop != super::Dropped::Ignore)),
@@ -92,6 +107,30 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     #[inline]
     pub(super) fn now(&self) -> u64 {
         time::since(self.origin, self.clock.now())
+    }
+
+    /// Sets when a generation ends and when its rejected calls may try again, before its word is set. The caller holds the lock.
+    pub(super) fn set_times(&self, generation: u64, until: u64, hint: u64) {
+        fence(Ordering::Release); // who reads these instead of those two generations before, reads the word between them
+        self.until.of(generation).store(until, Ordering::Relaxed);
+        self.hint.of(generation).store(hint, Ordering::Relaxed);
+    }
+
+    /// Returns when the phase of this word ends; `None` if it has, and another word is there.
+    pub(super) fn until(&self, word: Word) -> Option<u64> {
+        self.time_of(&self.until, word)
+    }
+
+    /// Returns when a call that is rejected by this word may try again; `None` if another word is there.
+    pub(super) fn hint(&self, word: Word) -> Option<u64> {
+        self.time_of(&self.hint, word)
+    }
+
+    #[inline]
+    fn time_of(&self, times: &ByParity, word: Word) -> Option<u64> {
+        let time = times.of(word.generation()).load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        (self.word.load().generation() == word.generation()).then_some(time)
     }
 
     /// Returns how the window of time is cut, if it is one.

@@ -50,6 +50,9 @@ mod slot;
 mod tally;
 mod time;
 
+#[cfg(all(test, cortex_loom))]
+mod model;
+
 pub use self::breaker::Breaker;
 pub use self::builder::Builder;
 pub use self::call::Call;

@@ -45,6 +45,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     #[cold]
     fn late(&self) {
+        self.settle(); // or it would be counted where probing has ended already
         if self.word.load().phase() != Phase::Disabled {
             self.shards.count(self.cycle.load(Ordering::Relaxed), Count::Late);
             self.tell(&Event::Late);
@@ -52,8 +53,11 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     fn ignore(&self, ticket: Ticket) {
-        if ticket.kind == TicketKind::Probe && !self.word.give(ticket.generation) {
-            return self.late();
+        if ticket.kind == TicketKind::Probe {
+            self.settle();
+            if !self.word.give(ticket.generation) {
+                return self.late();
+            }
         }
         self.shards
             .count(self.cycle.load(Ordering::Relaxed), Count::Ignored);
@@ -153,10 +157,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     fn vote_probe(&self, ticket: Ticket, failed: bool, retry_after: Option<Duration>) {
-        let now = self.now();
-        if now >= self.until.load(Ordering::Relaxed) {
-            self.end_probing(ticket.generation, now);
-        }
+        let (_, now) = self.settle();
         let mut core = lock(&self.core);
         if self.word.load().generation() != ticket.generation {
             drop(core);

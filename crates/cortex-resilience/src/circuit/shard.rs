@@ -8,8 +8,7 @@ use std::sync::OnceLock;
 /// How many buckets a window of time has at most.
 pub(super) const BUCKETS: usize = if cfg!(cortex_loom) { 4 } else { 60 };
 
-/// What one thread writes: its counters, and its votes by time. Nobody else writes to the cache lines.
-#[repr(align(128))]
+/// What one thread writes: its counters, and its votes by time.
 #[derive(Debug)]
 struct Shard {
     counters: Counters,
@@ -19,6 +18,11 @@ struct Shard {
     cell: AtomicU64,
     cells: OnceLock<Box<[Line]>>,
 }
+
+/// A shard whose cache lines nobody else writes to.
+#[repr(align(128))]
+#[derive(Debug)]
+struct Own(Shard);
 
 /// Two cache lines, which processors fetch together.
 #[repr(align(128))]
@@ -107,7 +111,7 @@ impl Shard {
 /// The shards of a breaker: one each for the first threads, and one that the others share.
 #[derive(Debug)]
 pub(super) struct Shards {
-    own: Box<[Shard]>,
+    own: Box<[Own]>,
     shared: Shard,
     gate: Mutex<()>,
 }
@@ -115,7 +119,7 @@ pub(super) struct Shards {
 impl Shards {
     pub(super) fn new(own: usize) -> Self {
         Self {
-            own: (0..own.min(SLOTS)).map(|_| Shard::new()).collect(),
+            own: (0..own.min(SLOTS)).map(|_| Own(Shard::new())).collect(),
             shared: Shard::new(),
             gate: Mutex::new(()),
         }
@@ -124,7 +128,7 @@ impl Shards {
     #[inline]
     fn with(&self, write: impl FnOnce(&Shard)) {
         if let Some(shard) = slot::own().and_then(|slot| self.own.get(slot)) {
-            return write(shard);
+            return write(&shard.0);
         }
         let _gate = lock(&self.gate);
         write(&self.shared);
@@ -141,7 +145,7 @@ impl Shards {
     }
 
     fn all(&self) -> impl Iterator<Item = &Shard> {
-        self.own.iter().chain([&self.shared])
+        self.own.iter().map(|own| &own.0).chain([&self.shared])
     }
 
     /// Counts the votes that are in the window now.

@@ -57,7 +57,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             self.cycle.store(generation, Ordering::Relaxed);
         }
         self.watch.store(NEVER, Ordering::Relaxed);
-        self.until.store(NEVER, Ordering::Relaxed);
+        let (mut until, mut hint) = (NEVER, NEVER);
         match phase {
             Phase::Closed | Phase::Ramp => core.half_open_attempts = 0,
             Phase::HalfOpen => {
@@ -65,25 +65,21 @@ impl<O: Observer, K: Clock> Inner<O, K> {
                 core.half_open.how = core.settings.half_open();
                 core.half_open.tally = Tally::default();
                 permits = core.half_open.how.verdict.permits();
-                let due = core.half_open.how.due(at);
-                let hint = if due == NEVER {
+                until = core.half_open.how.due(at);
+                hint = if until == NEVER {
                     at.saturating_add(core.last_break)
                 } else {
-                    due
+                    until
                 };
-                self.until.store(due, Ordering::Relaxed);
-                self.hint.store(hint, Ordering::Relaxed);
             }
-            Phase::Opening => {
-                let fixed = at.saturating_add(nanos(core.settings.break_for));
-                self.hint.store(fixed, Ordering::Relaxed);
-            }
+            Phase::Opening => hint = at.saturating_add(nanos(core.settings.break_for)),
             Phase::MetricsOnly | Phase::Disabled | Phase::Open | Phase::Forced => {}
         }
         if let (Phase::Ramp, Some((length, floor))) = (phase, core.settings.ramp_up) {
             core.ramp = Ramp::new(nanos(length), floor);
         }
         core.since = at;
+        self.set_times(generation, until, hint);
         self.word.set(Word::new(generation, phase, permits));
         generation
     }
@@ -151,7 +147,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     #[cold]
     pub(super) fn begin_probing(&self, seen: Word, now: u64) -> Option<Ticket> {
         let mut core = lock(&self.core);
-        if self.word.load() != seen || now < self.until.load(Ordering::Relaxed) {
+        if self.word.load() != seen || self.until(seen).is_none_or(|until| now < until) {
             return None;
         }
         let generation = self.enter(&mut core, Phase::HalfOpen, now);
@@ -168,8 +164,10 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     pub(super) fn end_probing(&self, generation: u64, now: u64) {
         let core = lock(&self.core);
         let word = self.word.load();
-        let due = self.until.load(Ordering::Relaxed);
-        if word.generation() != generation || word.phase() != Phase::HalfOpen || now < due {
+        let Some(due) = self.until(word).filter(|due| now >= *due) else {
+            return;
+        };
+        if word.generation() != generation || word.phase() != Phase::HalfOpen {
             return;
         }
         match core.half_open.how.max_time {
@@ -217,8 +215,7 @@ impl<O: Observer, K: Clock> Opening<'_, O, K> {
             return; // somebody has moved on
         }
         core.last_break = self.until.saturating_sub(self.at);
-        inner.until.store(self.until, Ordering::Relaxed);
-        inner.hint.store(self.until, Ordering::Relaxed);
+        inner.set_times(self.generation, self.until, self.until);
         inner.word.set(Word::new(self.generation, Phase::Open, 0));
         drop(core);
         if self.from != State::Open {

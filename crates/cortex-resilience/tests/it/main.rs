@@ -4,6 +4,7 @@ mod call;
 mod control;
 mod half_open;
 mod misbehaviours;
+mod model;
 mod rules;
 #[cfg(feature = "tower")]
 mod service;
