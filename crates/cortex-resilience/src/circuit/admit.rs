@@ -31,6 +31,16 @@ pub(super) enum TicketKind {
     Free,
 }
 
+impl Ticket {
+    /// That of a call that was not let through.
+    pub(super) const NONE: Self = Self {
+        generation: 0,
+        start: 0,
+        slow: NEVER,
+        kind: TicketKind::Free,
+    };
+}
+
 impl<O: Observer, K: Clock> Inner<O, K> {
     /// Lets a call through, or not.
     #[inline]

@@ -1,5 +1,5 @@
 use super::builder::Builder;
-use super::call::{Call, Stage};
+use super::call::{Call, Link};
 use super::error::IllegalTransition;
 use super::inner::Inner;
 use super::permit::{Handle, Permit};
@@ -97,7 +97,7 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
     /// See [`Call`].
     #[inline]
     pub const fn call<F>(&self, future: F) -> Call<'_, F, C, O, K> {
-        Call::new(Stage::Idle(self), future)
+        Call::new(Link::Borrowed(self), future)
     }
 
     /// Returns the name.

@@ -1,6 +1,6 @@
+use super::admit::Ticket;
 use super::breaker::Breaker;
 use super::error::Error;
-use super::permit::{Handle, Permit};
 use crate::classify::{Classify, Pushback};
 use crate::observer::Observer;
 use crate::outcome::Outcome;
@@ -9,8 +9,10 @@ use crate::rejected::Rejected;
 use cortex_core::Clock;
 use pin_project_lite::pin_project;
 use std::fmt;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 pin_project! {
     /// A future behind a breaker; made by [`Breaker::call`].
@@ -19,12 +21,13 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the inner future and gives the permit back, see [`Permit`].
+    /// Dropping it drops the inner future and gives the permit back, as dropping a [`Permit`](super::Permit) does.
     #[must_use = "futures do nothing unless they are polled"]
     pub struct Call<'a, F, C, O: Observer, K: Clock> {
-        // Before the future: when the future panics as it is dropped, the permit is back.
-        state: Stage<'a, C, O, K>,
-        polling: bool,
+        breaker: Link<'a, C, O, K>,
+        // Of use while it runs. Stages are changed in place: moving permits about would cost as much as the breaker.
+        ticket: Ticket,
+        stage: Stage,
         #[pin]
         inner: F,
     }
@@ -32,37 +35,77 @@ pin_project! {
     impl<F, C, O: Observer, K: Clock> PinnedDrop for Call<'_, F, C, O, K> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            // Only an inner poll that did not return leaves the mark. Whether the thread panics says nothing: another panic
-            // may be what drops this.
-            if *this.polling
-                && let Stage::Running(permit, _) = std::mem::replace(this.state, Stage::Done)
-            {
-                permit.failure();
+            match this.stage {
+                // Only an inner poll that did not return leaves this. Whether the thread panics says nothing: another panic
+                // may be what drops this.
+                Stage::Polling => this.breaker.inner.record(*this.ticket, Outcome::Failure, None),
+                Stage::Running => this.breaker.inner.dropped(*this.ticket),
+                _ => {}
             }
         }
     }
 }
 
-pub(super) enum Stage<'a, C, O: Observer, K: Clock> {
-    Idle(&'a Breaker<C, O, K>),
-    Running(Permit<'a, O, K>, Judge<'a, C>),
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Idle,
+    Running,
+    Polling,
     #[cfg(feature = "tower")]
     Refused(Option<Rejected>),
     Done,
 }
 
-/// What judges the result: borrowed with the breaker, or shared.
-pub(super) enum Judge<'a, C> {
-    Borrowed(&'a C),
+/// A breaker that is borrowed, which is free, or shared.
+pub(super) enum Link<'a, C, O, K> {
+    Borrowed(&'a Breaker<C, O, K>),
     #[cfg(feature = "tower")]
-    Shared(C),
+    Shared(Breaker<C, O, K>),
+}
+
+impl<C, O, K> Deref for Link<'_, C, O, K> {
+    type Target = Breaker<C, O, K>;
+
+    #[inline]
+    fn deref(&self) -> &Breaker<C, O, K> {
+        match self {
+            Self::Borrowed(breaker) => breaker,
+            #[cfg(feature = "tower")]
+            Self::Shared(breaker) => breaker,
+        }
+    }
 }
 
 impl<'a, F, C, O: Observer, K: Clock> Call<'a, F, C, O, K> {
-    pub(super) const fn new(state: Stage<'a, C, O, K>, inner: F) -> Self {
+    /// Makes a call that asks at its first poll.
+    #[inline]
+    pub(super) const fn new(breaker: Link<'a, C, O, K>, inner: F) -> Self {
         Self {
-            state,
-            polling: false,
+            breaker,
+            ticket: Ticket::NONE,
+            stage: Stage::Idle,
+            inner,
+        }
+    }
+
+    /// Makes a call that was let through.
+    #[cfg(feature = "tower")]
+    pub(super) const fn admitted(breaker: Link<'a, C, O, K>, ticket: Ticket, inner: F) -> Self {
+        Self {
+            breaker,
+            ticket,
+            stage: Stage::Running,
+            inner,
+        }
+    }
+
+    /// Makes a call that was refused, or was not ready.
+    #[cfg(feature = "tower")]
+    pub(super) const fn refused(breaker: Link<'a, C, O, K>, why: Option<Rejected>, inner: F) -> Self {
+        Self {
+            breaker,
+            ticket: Ticket::NONE,
+            stage: Stage::Refused(why),
             inner,
         }
     }
@@ -80,75 +123,53 @@ where
     /// # Panics
     ///
     /// It was ready before, or the inner future panics.
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        match this.state {
-            Stage::Running(..) => {}
-            Stage::Idle(breaker) => {
-                let breaker: &Breaker<C, O, K> = breaker;
-                match breaker.inner.admit() {
-                    Ok(ticket) => {
-                        let permit = Permit::new(Handle::Borrowed(&breaker.inner), ticket);
-                        *this.state = Stage::Running(permit, Judge::Borrowed(&breaker.classify));
-                    }
-                    Err(rejected) => {
-                        *this.state = Stage::Done;
-                        return Poll::Ready(Err(Error::Rejected(rejected)));
-                    }
+        match *this.stage {
+            Stage::Running => {}
+            Stage::Idle => match this.breaker.inner.admit() {
+                Ok(ticket) => *this.ticket = ticket,
+                Err(rejected) => {
+                    *this.stage = Stage::Done;
+                    return Poll::Ready(Err(Error::Rejected(rejected)));
                 }
-            }
+            },
             #[cfg(feature = "tower")]
             Stage::Refused(rejected) => {
-                let error = rejected.map_or(Error::NotReady, Error::Rejected);
-                *this.state = Stage::Done;
-                return Poll::Ready(Err(error));
+                *this.stage = Stage::Done;
+                return Poll::Ready(Err(rejected.map_or(Error::NotReady, Error::Rejected)));
             }
-            Stage::Done => panic!("a call was polled after it was ready, or had panicked"),
+            Stage::Polling | Stage::Done => panic!("a call was polled after it was ready, or had panicked"),
         }
-        *this.polling = true;
+        *this.stage = Stage::Polling;
         let poll = this.inner.poll(cx);
-        *this.polling = false;
+        *this.stage = Stage::Running; // also while the result is judged: if that panics, it says nothing
         let result = ready!(poll);
-        if let Stage::Running(permit, judge) = std::mem::replace(this.state, Stage::Done) {
-            let (outcome, pushback) = judge.judge(result.as_ref());
-            let retry_after = match pushback {
-                Some(Pushback::After(wait)) => Some(wait),
-                Some(Pushback::Stop) | None => None,
-            };
-            permit.end(outcome, retry_after);
-        }
+        let (outcome, retry_after) = judge(&this.breaker.classify, result.as_ref());
+        *this.stage = Stage::Done;
+        this.breaker.inner.record(*this.ticket, outcome, retry_after);
         Poll::Ready(result.map_err(Error::Inner))
     }
 }
 
-impl<C> Judge<'_, C> {
-    #[inline]
-    fn judge<T, E>(&self, result: Result<&T, &E>) -> (Outcome, Option<Pushback>)
-    where
-        C: Classify<T, E>,
-    {
-        let classify = match self {
-            Self::Borrowed(classify) => *classify,
-            #[cfg(feature = "tower")]
-            Self::Shared(classify) => classify,
-        };
-        let outcome = classify.outcome(result);
-        let failed = outcome == Outcome::Failure;
-        (outcome, if failed { classify.pushback(result) } else { None })
+#[inline]
+fn judge<T, E>(classify: &impl Classify<T, E>, result: Result<&T, &E>) -> (Outcome, Option<Duration>) {
+    let outcome = classify.outcome(result);
+    if outcome != Outcome::Failure {
+        return (outcome, None);
+    }
+    match classify.pushback(result) {
+        Some(Pushback::After(wait)) => (outcome, Some(wait)),
+        Some(Pushback::Stop) | None => (outcome, None),
     }
 }
 
 impl<F, C, O: Observer, K: Clock> fmt::Debug for Call<'_, F, C, O, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stage = match self.state {
-            Stage::Idle(_) => "idle",
-            Stage::Running(..) => "running",
-            #[cfg(feature = "tower")]
-            Stage::Refused(_) => "refused",
-            Stage::Done => "done",
-        };
         f.debug_struct("Call")
-            .field("stage", &stage)
+            .field("breaker", &*self.breaker)
+            .field("stage", &self.stage)
             .finish_non_exhaustive()
     }
 }

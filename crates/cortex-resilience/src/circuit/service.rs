@@ -1,5 +1,5 @@
 use super::breaker::Breaker;
-use super::call::{Call, Judge, Stage};
+use super::call::{Call, Link};
 use super::error::Error;
 use super::permit::{Handle, Permit};
 use crate::classify::{Classify, ErrIsFailure};
@@ -8,7 +8,6 @@ use cortex_core::{Clock, SystemClock};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tower_service::Service;
 
@@ -80,24 +79,30 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let breaker = &self.breaker;
+        let shared = || Link::Shared(self.breaker.clone());
+        let refused = |why| ResponseFuture {
+            call: Call::refused(shared(), why, Maybe { future: None }),
+        };
         match self.ready {
-            Readiness::Inner => match breaker.inner.admit() {
+            Readiness::Inner => match self.breaker.inner.admit() {
                 Ok(ticket) => {
                     self.ready = Readiness::Unknown;
-                    let permit = Permit::new(Handle::Shared(Arc::clone(&breaker.inner)), ticket);
-                    let judge = Judge::Shared(breaker.classify.clone());
-                    let future = self.inner.call(request); // if it panics, the permit is dropped
-                    ResponseFuture::new(Stage::Running(permit, judge), Some(future))
+                    // If the inner service panics, this gives the permit back.
+                    let permit = Permit::new(Handle::Borrowed(&self.breaker.inner), ticket);
+                    let future = Some(self.inner.call(request));
+                    permit.forget();
+                    ResponseFuture {
+                        call: Call::admitted(shared(), ticket, Maybe { future }),
+                    }
                 }
                 // The inner service stays ready: the next call takes that up.
-                Err(rejected) => ResponseFuture::new(Stage::Refused(Some(rejected)), None),
+                Err(rejected) => refused(Some(rejected)),
             },
             Readiness::Rejects => {
                 self.ready = Readiness::Unknown;
-                ResponseFuture::new(Stage::Refused(Some(breaker.inner.refuse())), None)
+                refused(Some(self.breaker.inner.refuse()))
             }
-            Readiness::Unknown => ResponseFuture::new(Stage::Refused(None), None),
+            Readiness::Unknown => refused(None),
         }
     }
 }
@@ -134,14 +139,6 @@ pin_project! {
     {
         #[pin]
         call: Call<'static, Maybe<F>, C, O, K>,
-    }
-}
-
-impl<F, C: 'static, O: Observer + 'static, K: Clock + 'static> ResponseFuture<F, C, O, K> {
-    const fn new(stage: Stage<'static, C, O, K>, future: Option<F>) -> Self {
-        Self {
-            call: Call::new(stage, Maybe { future }),
-        }
     }
 }
 

@@ -218,6 +218,9 @@ impl Settings {
         if tally.total < min {
             return Finding::TooFew;
         }
+        if tally.is_clean() {
+            return Finding::Good; // without a division
+        }
         let slow = self.slow_call.is_some_and(|(_, rate)| tally.slow_ratio() >= rate);
         Finding::new(tally.failure_ratio() >= self.failure_rate, slow)
     }

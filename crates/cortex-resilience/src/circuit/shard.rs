@@ -67,8 +67,8 @@ impl Shard {
             return;
         }
         let index = usize::try_from(self.cell.load(Ordering::Relaxed)).unwrap_or(0);
-        if let Some(cells) = self.cells.get() {
-            cells[index / 4 % cells.len()].0[index % 4].add(vote.failed, vote.slow);
+        if let Some(line) = self.cells.get().and_then(|cells| cells.get(index / 4)) {
+            line.0[index % 4].add(vote.failed, vote.slow);
         }
         if !vote.failed {
             self.counters.add(vote.generation, Count::Ok);
