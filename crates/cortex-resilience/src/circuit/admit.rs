@@ -31,16 +31,6 @@ pub(super) enum TicketKind {
     Free,
 }
 
-impl Ticket {
-    /// That of a call that was not let through.
-    pub(super) const NONE: Self = Self {
-        generation: 0,
-        start: 0,
-        slow: NEVER,
-        kind: TicketKind::Free,
-    };
-}
-
 impl<O: Observer, K: Clock> Inner<O, K> {
     /// Lets a call through, or not.
     #[inline]
@@ -186,7 +176,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         rejected
     }
 
-    /// Returns how long it is since a call began, and the time, which is read only if somebody asks.
+    /// Returns whether a call that ends now was slow, and the time, which is read only if somebody asks.
     #[inline]
     pub(super) fn end(&self, ticket: Ticket, cut: Option<Cut>) -> (bool, u64) {
         if ticket.slow == NEVER && cut.is_none() {

@@ -25,8 +25,7 @@ pin_project! {
     #[must_use = "futures do nothing unless they are polled"]
     pub struct Call<'a, F, C, O: Observer, K: Clock> {
         breaker: Link<'a, C, O, K>,
-        // Of use while it runs. Stages are changed in place: moving permits about would cost as much as the breaker.
-        ticket: Ticket,
+        // Changed in place: moving permits about would cost as much as the breaker.
         stage: Stage,
         #[pin]
         inner: F,
@@ -38,8 +37,8 @@ pin_project! {
             match this.stage {
                 // Only an inner poll that did not return leaves this. Whether the thread panics says nothing: another panic
                 // may be what drops this.
-                Stage::Polling => this.breaker.inner.record(*this.ticket, Outcome::Failure, None),
-                Stage::Running => this.breaker.inner.dropped(*this.ticket),
+                Stage::Polling(ticket) => this.breaker.inner.record(*ticket, Outcome::Failure, None),
+                Stage::Running(ticket) => this.breaker.inner.dropped(*ticket),
                 _ => {}
             }
         }
@@ -49,8 +48,8 @@ pin_project! {
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     Idle,
-    Running,
-    Polling,
+    Running(Ticket),
+    Polling(Ticket),
     #[cfg(feature = "tower")]
     Refused(Option<Rejected>),
     Done,
@@ -82,7 +81,6 @@ impl<'a, F, C, O: Observer, K: Clock> Call<'a, F, C, O, K> {
     pub(super) const fn new(breaker: Link<'a, C, O, K>, inner: F) -> Self {
         Self {
             breaker,
-            ticket: Ticket::NONE,
             stage: Stage::Idle,
             inner,
         }
@@ -93,8 +91,7 @@ impl<'a, F, C, O: Observer, K: Clock> Call<'a, F, C, O, K> {
     pub(super) const fn admitted(breaker: Link<'a, C, O, K>, ticket: Ticket, inner: F) -> Self {
         Self {
             breaker,
-            ticket,
-            stage: Stage::Running,
+            stage: Stage::Running(ticket),
             inner,
         }
     }
@@ -104,7 +101,6 @@ impl<'a, F, C, O: Observer, K: Clock> Call<'a, F, C, O, K> {
     pub(super) const fn refused(breaker: Link<'a, C, O, K>, why: Option<Rejected>, inner: F) -> Self {
         Self {
             breaker,
-            ticket: Ticket::NONE,
             stage: Stage::Refused(why),
             inner,
         }
@@ -126,10 +122,10 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        match *this.stage {
-            Stage::Running => {}
+        let ticket = match *this.stage {
+            Stage::Running(ticket) => ticket,
             Stage::Idle => match this.breaker.inner.admit() {
-                Ok(ticket) => *this.ticket = ticket,
+                Ok(ticket) => ticket,
                 Err(rejected) => {
                     *this.stage = Stage::Done;
                     return Poll::Ready(Err(Error::Rejected(rejected)));
@@ -140,15 +136,17 @@ where
                 *this.stage = Stage::Done;
                 return Poll::Ready(Err(rejected.map_or(Error::NotReady, Error::Rejected)));
             }
-            Stage::Polling | Stage::Done => panic!("a call was polled after it was ready, or had panicked"),
-        }
-        *this.stage = Stage::Polling;
+            Stage::Polling(_) | Stage::Done => {
+                panic!("a call was polled after it was ready, or had panicked")
+            }
+        };
+        *this.stage = Stage::Polling(ticket);
         let poll = this.inner.poll(cx);
-        *this.stage = Stage::Running; // also while the result is judged: if that panics, it says nothing
+        *this.stage = Stage::Running(ticket); // also while the result is judged: if that panics, it says nothing
         let result = ready!(poll);
         let (outcome, retry_after) = judge(&this.breaker.classify, result.as_ref());
         *this.stage = Stage::Done;
-        this.breaker.inner.record(*this.ticket, outcome, retry_after);
+        this.breaker.inner.record(ticket, outcome, retry_after);
         Poll::Ready(result.map_err(Error::Inner))
     }
 }

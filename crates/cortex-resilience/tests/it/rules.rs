@@ -1,10 +1,13 @@
 //! The rules of a closed and of an open breaker.
 
 use crate::support::{bench, millis, secs};
+use cortex_core::Clock;
 use cortex_resilience::circuit::{After, BreakCx, Breaker, Dropped, HalfOpen, State, Window};
 use cortex_resilience::{Event, Outcome, Reason};
-use std::sync::Mutex;
-use std::time::Duration;
+use cortex_testkit::ManualClock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 #[test]
 fn by_default_half_of_five_calls_open_it_for_a_minute() {
@@ -256,7 +259,7 @@ fn a_break_that_panics_is_the_fixed_one() {
 
 #[test]
 fn while_a_break_is_computed_calls_are_rejected_and_it_may_be_closed() {
-    let breaker: std::sync::Arc<Mutex<Option<crate::support::Tested>>> = std::sync::Arc::default();
+    let breaker: Arc<Mutex<Option<crate::support::Tested>>> = Arc::default();
     let inside = breaker.clone();
     let bench = bench(|builder| {
         builder.min_calls(1).break_with(move |_| {
@@ -346,5 +349,47 @@ fn nonsense_is_refused_by_the_name_of_its_setting() {
         let error = builder.build().expect_err(&text);
         assert_eq!(error.field(), field, "{text}");
         assert!(error.to_string().contains(error.allowed()));
+    }
+}
+
+/// A clock that may go back.
+#[derive(Clone)]
+struct Jumping(Instant, Arc<AtomicU64>);
+
+impl Clock for Jumping {
+    fn now(&self) -> Instant {
+        self.0 + secs(self.1.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+}
+
+#[test]
+fn a_clock_that_steps_back_is_no_time_and_no_panic() {
+    for window in [Window::count(10), Window::time(secs(10))] {
+        let at = Arc::new(AtomicU64::new(1000));
+        let clock = Jumping(ManualClock::new().now(), at.clone());
+        let breaker = Breaker::builder("test")
+            .window(window)
+            .slow_call(secs(1), 1.0)
+            .half_open(HalfOpen::permits(1))
+            .min_calls(3)
+            .clock(clock)
+            .build()
+            .unwrap();
+        at.store(1100, Ordering::Relaxed);
+        let permit = breaker.try_acquire().unwrap();
+        at.store(0, Ordering::Relaxed); // before the breaker was made
+        permit.failure();
+        assert_eq!(breaker.snapshot().slow_failed, 0);
+        for _ in 0..2 {
+            breaker.try_acquire().unwrap().failure();
+        }
+        assert_eq!((breaker.state(), breaker.remaining()), (State::Open, secs(60)));
+        at.store(1060, Ordering::Relaxed);
+        breaker.try_acquire().unwrap().success();
+        assert_eq!(breaker.state(), State::Closed);
     }
 }
