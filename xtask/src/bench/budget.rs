@@ -150,7 +150,15 @@ mod tests {
     fn the_file_of_this_repository_is_right() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/cortex-bench/budget.toml");
         let budget = Budget::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
-        for area in ["compress", "core", "health", "metrics", "overhead", "trace"] {
+        for area in [
+            "compress",
+            "core",
+            "health",
+            "metrics",
+            "overhead",
+            "resilience",
+            "trace",
+        ] {
             assert!(budget.of_area(area).count() > 0, "{area}");
         }
     }
