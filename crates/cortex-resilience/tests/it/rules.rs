@@ -393,3 +393,30 @@ fn a_clock_that_steps_back_is_no_time_and_no_panic() {
         assert_eq!(breaker.state(), State::Closed);
     }
 }
+
+#[test]
+fn no_vote_of_many_threads_is_lost() {
+    for window in [Window::time(secs(10)), Window::count(100_000)] {
+        let bench = bench(|builder| builder.window(window).failure_rate(1.0).shards(2));
+        // More than the shards, one after the other too: a thread takes over what one that has ended counted in.
+        for _ in 0..2 {
+            std::thread::scope(|scope| {
+                for _ in 0..6 {
+                    scope.spawn(|| {
+                        for round in 0..500 {
+                            let permit = bench.breaker.try_acquire().unwrap();
+                            if round % 5 == 4 {
+                                permit.failure();
+                            } else {
+                                permit.success();
+                            }
+                        }
+                    });
+                }
+            });
+            bench.clock.advance(secs(1));
+        }
+        let snapshot = bench.breaker.snapshot();
+        assert_eq!((snapshot.total, snapshot.failed, snapshot.ok), (6000, 1200, 4800));
+    }
+}
