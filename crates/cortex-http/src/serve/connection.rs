@@ -130,7 +130,7 @@ async fn serve_greeted(
     ended.err().and_then(|error| kind(&conn, &error))
 }
 
-fn http1_builder(shared: &Shared) -> http1::Builder {
+pub(super) fn http1_builder(shared: &Shared) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // `max_headers` stays unset: its default of 100 parses on the stack.
     builder

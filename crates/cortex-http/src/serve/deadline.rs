@@ -506,7 +506,6 @@ mod tests {
     use cortex_compress::CompressionLayer;
     use cortex_core::Clock;
     use cortex_trace::Tracer;
-    use hyper::server::conn::http1;
     use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::task::JoinHandle;
@@ -518,6 +517,7 @@ mod tests {
     use crate::limits::Limits;
     use crate::observe::{Observed, PerConnection};
     use crate::routes::Routes;
+    use crate::serve::connection::http1_builder;
     use crate::shared::Shared;
 
     /// Runs as fast as tokio's clock, and tells a date.
@@ -573,9 +573,8 @@ mod tests {
             let app = CompressionLayer::new().layer(app);
             let service = PerConnection::new(Observed::new(app, Arc::clone(&conn)));
             let server = tokio::task::spawn_local(async move {
-                let mut builder = http1::Builder::new();
-                builder.header_read_timeout(None);
-                let _ = pin!(builder.serve_connection(TokioIo::new(socket), service)).await;
+                let served = http1_builder(&shared).serve_connection(TokioIo::new(socket), service);
+                let _ = pin!(served).await;
                 conn.expired()
             });
             Self { io, opened, server }

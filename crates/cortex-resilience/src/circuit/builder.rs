@@ -147,50 +147,32 @@ impl<C, O, K> Builder<C, O, K> {
     /// Sets what judges results; by default an `Err` is a failure.
     #[must_use]
     pub fn classify<C2>(self, classify: C2) -> Builder<C2, O, K> {
-        let (name, settings, initial, shards, sink) =
-            (self.name, self.settings, self.initial, self.shards, self.sink);
-        Builder {
-            name,
-            settings,
-            initial,
-            shards,
-            sink,
-            classify,
-            observer: self.observer,
-            clock: self.clock,
-        }
+        self.with(|_, observer, clock| (classify, observer, clock))
     }
 
     /// Sets who hears of events; by default nobody.
     #[must_use]
     pub fn observe<O2: Observer>(self, observer: O2) -> Builder<C, O2, K> {
-        let (name, settings, initial, shards, sink) =
-            (self.name, self.settings, self.initial, self.shards, self.sink);
-        Builder {
-            name,
-            settings,
-            initial,
-            shards,
-            sink,
-            classify: self.classify,
-            observer,
-            clock: self.clock,
-        }
+        self.with(|classify, _, clock| (classify, observer, clock))
     }
 
     /// Sets the clock; by default the operating system's, which is exact and slow.
     #[must_use]
     pub fn clock<K2: Clock>(self, clock: K2) -> Builder<C, O, K2> {
-        let (name, settings, initial, shards, sink) =
-            (self.name, self.settings, self.initial, self.shards, self.sink);
+        self.with(|classify, observer, _| (classify, observer, clock))
+    }
+
+    /// Puts parts of other types in place of some.
+    fn with<C2, O2, K2>(self, change: impl FnOnce(C, O, K) -> (C2, O2, K2)) -> Builder<C2, O2, K2> {
+        let (classify, observer, clock) = change(self.classify, self.observer, self.clock);
         Builder {
-            name,
-            settings,
-            initial,
-            shards,
-            sink,
-            classify: self.classify,
-            observer: self.observer,
+            name: self.name,
+            settings: self.settings,
+            initial: self.initial,
+            shards: self.shards,
+            sink: self.sink,
+            classify,
+            observer,
             clock,
         }
     }
