@@ -400,7 +400,7 @@ mod tests {
     use crate::outcome::Outcome;
     use crate::respond::{Detail, Endpoint};
     use crate::status::Status;
-    use cortex_testkit::{ManualClock, Recorder};
+    use cortex_testkit::{ManualClock, Recorder, subscribe};
     use expect_test::expect;
     use http::HeaderMap;
     use std::future;
@@ -523,11 +523,12 @@ mod tests {
             .unwrap();
         *cell.lock().unwrap() = Some(health.clone());
         let mut driver = driver(&health, &runtime);
-        tracing::subscriber::with_default(subscriber(&log), || {
+        {
+            let _logging = subscribe(subscriber(&log));
             driver.step(None);
             work(&runtime);
             assert!(driver.step(None));
-        });
+        }
         assert_eq!(seen.take(), [(Status::Down, Status::Down)]);
         cell.lock().unwrap().take(); // an observer that holds its health would never be freed
         let log = log.text();
@@ -583,13 +584,14 @@ mod tests {
             .build()
             .unwrap();
         let mut driver = driver(&health, &runtime);
-        tracing::subscriber::with_default(subscriber(&log), || {
+        {
+            let _logging = subscribe(subscriber(&log));
             driver.step(None);
             work(&runtime);
             driver.step(None);
             clock.advance(Duration::from_secs(22));
             driver.step(None); // stale
-        });
+        }
         let log = log.text();
         let lines: Vec<_> = log.lines().collect();
         assert_eq!(lines.len(), 2, "{log}");
@@ -618,11 +620,12 @@ mod tests {
             .build()
             .unwrap();
         let mut driver = driver(&health, &runtime);
-        tracing::subscriber::with_default(subscriber(&log), || {
+        {
+            let _logging = subscribe(subscriber(&log));
             driver.step(None);
             work(&runtime);
             driver.step(None);
-        });
+        }
         assert_eq!(
             health.snapshot().check("orders").unwrap().status(),
             Status::Skipped
@@ -646,14 +649,15 @@ mod tests {
             .build()
             .unwrap();
         let mut driver = driver(&health, &runtime);
-        tracing::subscriber::with_default(subscriber(&log), || {
+        {
+            let _logging = subscribe(subscriber(&log));
             for _ in 0..60 {
                 driver.step(None);
                 work(&runtime);
                 driver.step(None);
                 clock.advance(Duration::from_millis(1100));
             }
-        });
+        }
         let log = log.text();
         let lines: Vec<_> = log.lines().skip(6).collect(); // up, and five changes until it counts as flapping
         assert_eq!(lines.len(), 2, "{log}");
@@ -763,10 +767,11 @@ mod tests {
             .with_max_level(tracing::Level::DEBUG)
             .with_writer(move || writer.clone())
             .finish();
-        tracing::subscriber::with_default(subscriber, || {
+        {
+            let _logging = subscribe(subscriber);
             driver.step(None);
             work(&runtime);
-        });
+        }
         let log = log.text();
         let span = "health_check{check=\"db\" run=1 reason=\"scheduled\"}: ";
         assert!(log.contains(span) && log.contains("looking"), "{log}");

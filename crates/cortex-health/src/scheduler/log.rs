@@ -107,7 +107,7 @@ fn log(event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cortex_testkit::Recorder;
+    use cortex_testkit::{Recorder, subscribe};
     use std::time::{Duration, SystemTime};
 
     fn written(lines: &[Line]) -> String {
@@ -116,7 +116,8 @@ mod tests {
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_writer(move || writer.clone());
-        tracing::subscriber::with_default(subscriber.finish(), || lines.iter().for_each(write));
+        let _logging = subscribe(subscriber.finish());
+        lines.iter().for_each(write);
         log.text()
     }
 

@@ -391,7 +391,7 @@ mod tests {
         };
         let lines = Lines::default();
         let subscriber = tracing_subscriber::registry().with(lines.clone());
-        let _logging = tracing::subscriber::set_default(subscriber);
+        let _logging = cortex_testkit::subscribe(subscriber);
         let said = |token: Option<&str>| {
             let before = lines.0.load(Ordering::Relaxed);
             let mut request = http::Request::get("/metrics").header("host", "localhost");

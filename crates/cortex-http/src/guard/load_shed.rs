@@ -242,7 +242,7 @@ mod tests {
 
         let warnings = Arc::new(AtomicU64::new(0));
         let subscriber = tracing_subscriber::registry().with(Warnings(Arc::clone(&warnings)));
-        let _logging = tracing::subscriber::set_default(subscriber);
+        let _logging = cortex_testkit::subscribe(subscriber);
         let far = Duration::from_hours(1);
         let ended = |build: &mut Builder, is_watched: bool, before: bool| {
             let runtime = build.build().unwrap();

@@ -479,7 +479,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
     }
 
     /// Closes our side. If the client may still be sending, reads on for a moment: closing with bytes unread resets
-    /// the connection, and the client would lose the answer that says why (RFC 9112, section 9.6).
+    /// the connection, and the client would lose the answer that says why (RFC 9112, section 9.6). On HTTP/2 it always
+    /// may: of the answers that have arrived it takes, and gives window for, one after the other, and the rest would be
+    /// lost.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.discard.is_none() {
@@ -488,8 +490,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
             ready!(this.written(shut, cx))?;
             let begun = this.conn.begun();
             let ahead = this.partial && this.seen == begun || !this.prefix.is_empty();
-            let refused = this.http1 && ahead;
-            if this.eof || !(this.conn.is_unread() || refused) {
+            if this.eof || this.http1 && !(this.conn.is_unread() || ahead) {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -22,7 +22,7 @@ pub(crate) fn logged() -> (Recorder, DefaultGuard) {
     let logs = cortex_trace::JsonLogs::new(move || writer.clone()).with_filter(LevelFilter::INFO);
     (
         lines,
-        tracing::subscriber::set_default(tracing_subscriber::registry().with(logs)),
+        cortex_testkit::subscribe(tracing_subscriber::registry().with(logs)),
     )
 }
 

@@ -479,6 +479,22 @@ async fn an_idle_connection_is_told_to_go_away() {
 }
 
 #[tokio::test]
+async fn a_connection_that_ends_takes_what_its_client_still_sends() {
+    let shop = Shop::open(Limits::new()).await;
+    let mut raw = Raw::connect(&shop, &[]).await;
+    raw.settle().await;
+    let closing = tokio::spawn(shop.close());
+    farewell(&mut raw).await;
+    while raw.read().await.is_some() {}
+    // All but the first would fail if nobody listened any more, and a client may write before it has read its answers.
+    for _ in 0..3 {
+        raw.send(&frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes())).await;
+    }
+    drop(raw);
+    assert_eq!(closing.await.unwrap().cut_total, 0);
+}
+
+#[tokio::test]
 async fn a_client_that_answers_no_ping_does_not_hold_up_the_end() {
     let lifecycle = Lifecycle::local().drain_timeout(Duration::from_mins(1));
     let shop = Shop::with(Limits::new(), |server| server.lifecycle(lifecycle)).await;

@@ -246,7 +246,7 @@ async fn what_a_handler_logs_is_part_of_the_span_that_the_tail_keeps() {
         .unwrap();
     let subscriber = tracing_subscriber::registry().with(tracer.layer());
     let shop = Shop::with(Limits::new(), |server| server.tracer(tracer)).await;
-    let logging = tracing::subscriber::set_default(subscriber);
+    let logging = cortex_testkit::subscribe(subscriber);
     for path in ["/logs", "/trace", "/panic"] {
         shop.get(path).await;
     }

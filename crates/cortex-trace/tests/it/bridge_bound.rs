@@ -176,7 +176,7 @@ struct Listens(Sender<u64>);
 impl Exporter for Listens {
     fn begin(&mut self, _: ExporterStart<'_>) {
         let subscriber = tracing_subscriber::registry().with(Lines(self.0.clone()));
-        SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
+        SUBSCRIBER.set(Some(cortex_testkit::subscribe(subscriber)));
     }
 
     fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {

@@ -721,7 +721,7 @@ fn a_layer_that_panics_about_what_it_hears_does_not_end_the_worker() {
         fn begin(&mut self, start: ExporterStart<'_>) {
             self.2 = Some(start.reporter.clone());
             let subscriber = tracing_subscriber::registry().with(Panics(self.0.clone()));
-            SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
+            SUBSCRIBER.set(Some(cortex_testkit::subscribe(subscriber)));
         }
 
         fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {
@@ -790,7 +790,7 @@ fn losses_are_told_when_they_begin_and_at_the_end() {
 
         fn begin(&mut self, _: ExporterStart<'_>) {
             let subscriber = tracing_subscriber::registry().with(Lines(self.0.clone()));
-            SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
+            SUBSCRIBER.set(Some(cortex_testkit::subscribe(subscriber)));
         }
 
         fn export(&mut self, _: &[&SpanData]) -> Result<(), ExportError> {

@@ -417,7 +417,7 @@ fn a_handshake_that_fails_is_told_while_it_is_tried_again() {
 
         fn begin(&mut self, start: ExporterStart<'_>) {
             let subscriber = tracing_subscriber::registry().with(Lines(self.1.clone()));
-            SUBSCRIBER.set(Some(tracing::subscriber::set_default(subscriber)));
+            SUBSCRIBER.set(Some(cortex_testkit::subscribe(subscriber)));
             self.0.begin(start);
         }
 
