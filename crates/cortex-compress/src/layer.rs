@@ -1,4 +1,5 @@
 use crate::coding::{Coding, Level};
+use crate::compressor::Compressor;
 use crate::content_types::ContentTypes;
 use crate::observer::Observer;
 use crate::service::Compress;
@@ -101,6 +102,11 @@ impl CompressionLayer {
         Arc::make_mut(&mut self.shared).observe(Arc::new(observer));
         self
     }
+
+    /// Returns what its services do, in two steps; it uses the same encoders.
+    pub fn compressor(&self) -> Compressor {
+        Compressor::new(Arc::clone(&self.shared))
+    }
 }
 
 impl Default for CompressionLayer {
@@ -113,7 +119,7 @@ impl<S> Layer<S> for CompressionLayer {
     type Service = Compress<S>;
 
     fn layer(&self, inner: S) -> Compress<S> {
-        Compress::new(inner, Arc::clone(&self.shared))
+        Compress::new(inner, self.compressor())
     }
 }
 

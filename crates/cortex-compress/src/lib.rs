@@ -3,6 +3,7 @@
 
 mod body;
 mod coding;
+mod compressor;
 mod content_types;
 mod encoder;
 mod error;
@@ -21,11 +22,12 @@ mod stream;
 
 pub use self::body::CompressBody;
 pub use self::coding::{Coding, InvalidLevel, Level};
+pub use self::compressor::{Compressing, Compressor, Encoding};
 pub use self::content_types::ContentTypes;
 pub use self::error::{CompressError, EncodeError};
 pub use self::future::ResponseFuture;
 pub use self::layer::CompressionLayer;
 pub use self::negotiate::{Negotiated, negotiate};
 pub use self::observer::{Event, Observer, SkipReason};
-pub use self::rules::NoCompress;
+pub use self::rules::{NoCompress, Plan};
 pub use self::service::Compress;

@@ -133,6 +133,7 @@ impl fmt::Debug for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compressor::Compressor;
     use crate::encoder::{Drained, Size};
     use crate::error::EncodeError;
     use crate::service::Compress;
@@ -208,7 +209,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let mut done = false;
         {
-            let mut future = pin!(Compress::new(handler, Arc::clone(shared)).call(request));
+            let mut future = pin!(Compress::new(handler, Compressor::new(Arc::clone(shared))).call(request));
             let mut body = None;
             for _ in 0..polls {
                 match &mut body {

@@ -11,8 +11,9 @@ use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
     HeaderName, HeaderValue, IF_NONE_MATCH,
 };
-use http::{Method, Request, Response, StatusCode};
-use http_body::Body;
+use http::response::Parts;
+use http::{Method, StatusCode};
+use http_body::SizeHint;
 
 static SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 
@@ -31,9 +32,9 @@ static SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoCompress;
 
-/// What has to be remembered of a request until its response comes.
+/// What has to be remembered of a request until its response comes; made by [`Compressor::plan`](crate::Compressor::plan).
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     coding: Option<Coding>,
     method: Asked,
     no_transform: bool,
@@ -61,8 +62,8 @@ pub(crate) enum Verdict {
 }
 
 impl Plan {
-    pub(crate) fn new<B>(request: &Request<B>, shared: &Shared) -> Self {
-        let headers = request.headers();
+    #[inline]
+    pub(crate) fn new(method: &Method, headers: &HeaderMap, shared: &Shared) -> Self {
         let accepts = is_present(headers, &ACCEPT_ENCODING);
         let coding = match accepts.then(|| negotiate(headers, shared.codings())) {
             Some(Negotiated::Encode(coding)) => Some(coding),
@@ -70,7 +71,7 @@ impl Plan {
         };
         Self {
             coding,
-            method: match *request.method() {
+            method: match *method {
                 Method::HEAD => Asked::Head,
                 Method::CONNECT => Asked::Connect,
                 _ => Asked::Other,
@@ -85,19 +86,19 @@ impl Plan {
     }
 
     /// Judges a response, and amends the header of one that will not be encoded.
-    pub(crate) fn apply<B: Body>(&self, response: &mut Response<B>, shared: &Shared) -> Verdict {
-        let verdict = self.judge(response, shared);
+    pub(crate) fn apply(&self, head: &mut Parts, length: &SizeHint, shared: &Shared) -> Verdict {
+        let verdict = self.judge(head, length.exact(), shared);
         if let Verdict::Identity(_) = verdict {
-            vary_on_accept_encoding(response.headers_mut());
+            vary_on_accept_encoding(&mut head.headers);
         }
         verdict
     }
 
-    fn judge<B: Body>(&self, response: &mut Response<B>, shared: &Shared) -> Verdict {
+    fn judge(&self, response: &mut Parts, exact: Option<u64>, shared: &Shared) -> Verdict {
         if shared.codings().is_empty() {
             return Verdict::Pass(SkipReason::NotAccepted);
         }
-        let status = response.status();
+        let status = response.status;
         let tunnel = self.method == Asked::Connect && status.is_success();
         if status.is_informational()
             || tunnel
@@ -109,22 +110,21 @@ impl Plan {
         if self.no_transform {
             return Verdict::Pass(SkipReason::NoTransform);
         }
-        if response.extensions().get::<NoCompress>().is_some() {
+        if response.extensions.get::<NoCompress>().is_some() {
             return Verdict::Pass(SkipReason::OptedOut);
         }
         if status == StatusCode::NOT_MODIFIED {
-            return self.judge_not_modified(response.headers_mut(), shared);
+            return self.judge_not_modified(&mut response.headers, shared);
         }
-        if is_present(response.headers(), &CONTENT_ENCODING) {
-            return judge_encoded(response.headers_mut());
+        if is_present(&response.headers, &CONTENT_ENCODING) {
+            return judge_encoded(&mut response.headers);
         }
         let head = self.method == Asked::Head;
-        let exact = response.body().size_hint().exact();
         let partial = status == StatusCode::PARTIAL_CONTENT;
         if !head && !partial && exact.is_some_and(|length| length < shared.min_size.max(1)) {
             return Verdict::Pass(SkipReason::TooSmall); // most responses that are not encoded end here
         }
-        self.judge_content(response.headers(), partial, status, exact, shared)
+        self.judge_content(&response.headers, partial, status, exact, shared)
     }
 
     /// Judges what is in the header, once the method, the status and the length of the body have nothing against it.

@@ -1,10 +1,8 @@
 use crate::body::CompressBody;
+use crate::compressor::Compressor;
 use crate::future::ResponseFuture;
-use crate::rules::Plan;
-use crate::shared::Shared;
 use http::{Request, Response};
 use http_body::Body;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
@@ -28,12 +26,12 @@ use tower_service::Service;
 #[derive(Clone, Debug)]
 pub struct Compress<S> {
     inner: S,
-    shared: Arc<Shared>,
+    compressor: Compressor,
 }
 
 impl<S> Compress<S> {
-    pub(crate) const fn new(inner: S, shared: Arc<Shared>) -> Self {
-        Self { inner, shared }
+    pub(crate) const fn new(inner: S, compressor: Compressor) -> Self {
+        Self { inner, compressor }
     }
 }
 
@@ -44,14 +42,14 @@ where
 {
     type Response = Response<CompressBody<B>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
-        let plan = Plan::new(&request, &self.shared);
-        ResponseFuture::new(self.inner.call(request), plan, Arc::clone(&self.shared))
+        let plan = self.compressor.plan(request.method(), request.headers());
+        ResponseFuture::new(self.inner.call(request), plan, self.compressor.clone())
     }
 }

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use cortex_compress::{Compress, CompressionLayer};
+use cortex_compress::CompressionLayer;
 use cortex_core::{Clock, SystemClock};
 use cortex_health::Health;
 use cortex_metrics::{Buckets, RegisterError, Registry, Samples};
 use cortex_trace::Tracer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_layer::Layer;
 
 use crate::access::AccessLog;
 use crate::address::{Addresses, ClientAddress};
@@ -635,10 +634,11 @@ impl Server {
         Ok(Observed::new(app, Arc::new(Conn::new(shared, None))))
     }
 
-    fn into_parts(self, reloads: Reloads) -> Result<(Compress<Router>, Arc<Shared>), Error> {
+    fn into_parts(self, reloads: Reloads) -> Result<(Router, Arc<Shared>), Error> {
         let limits = self.limits.checked()?;
         let (router, table) = self.routes.into_parts();
         let mut shared = Shared::new(table, limits, self.tracer, self.access, self.clock);
+        shared.compressor = self.compression.compressor();
         shared.addresses = self.addresses;
         shared.request_ids = self.request_ids;
         shared.reloads = reloads;
@@ -660,7 +660,7 @@ impl Server {
                 }
             });
         }
-        Ok((self.compression.layer(router), shared))
+        Ok((router, shared))
     }
 }
 
@@ -668,7 +668,7 @@ impl Server {
 struct Prepared {
     listeners: Listeners,
     addrs: Vec<ListenAddr>,
-    app: Compress<Router>,
+    app: Router,
     shared: Arc<Shared>,
     registration: Option<Registration>,
 }
@@ -707,6 +707,7 @@ impl Shared {
             tracer,
             addresses: Addresses::default(),
             access,
+            compressor: CompressionLayer::new().compressor(),
             request_ids: RequestIds::off(),
             phase: PhaseCell::new(),
             no_more: CancellationToken::new(),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use cortex_compress::Compressor;
 use cortex_core::{Clock, Deadline};
 use cortex_trace::Tracer;
 use tokio::time::Sleep;
@@ -21,7 +22,7 @@ use crate::listen::Reloads;
 use crate::metrics::{HttpMetrics, method_name};
 use crate::report::Cut;
 use crate::request_id::RequestIds;
-use crate::serve::Peers;
+use crate::serve::{Peers, Protocol};
 use crate::table::RouteTable;
 #[cfg(feature = "tls")]
 use crate::tls::ClientCertificate;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) tracer: Tracer,
     pub(crate) addresses: Addresses,
     pub(crate) access: AccessLog,
+    pub(crate) compressor: Compressor,
     pub(crate) request_ids: RequestIds,
     pub(crate) phase: PhaseCell,
     /// No new connection; those that are open end after their requests.
@@ -110,7 +112,8 @@ const HEARD: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) http2: AtomicBool,
+    /// What is spoken, where there is a socket.
+    protocol: Option<Protocol>,
     accepted: Instant,
     accepted_at: Deadline,
     /// The other end.
@@ -184,7 +187,7 @@ impl Conn {
             accepted_at: Deadline::at(accepted),
             peer: peer.into(),
             shared,
-            http2: AtomicBool::new(false),
+            protocol: None,
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
@@ -222,8 +225,7 @@ impl Conn {
     /// ended; one that has not tells of itself.
     pub(crate) fn unsent(&self, unflushed: bool) -> Option<Cut> {
         // A response of HTTP/2 may wait for the window of its stream while the socket takes everything.
-        let waits =
-            self.http2.load(Ordering::Relaxed) && self.bodies.load(Ordering::Relaxed) & (TUNNEL - 1) > 0;
+        let waits = self.is_http2() && self.bodies.load(Ordering::Relaxed) & (TUNNEL - 1) > 0;
         let ended = self.ended.load(Ordering::Acquire) == self.begun() && self.upgraded.get().is_none();
         let name = self.last.name.load(Ordering::Relaxed);
         if name == 0 || !ended || !(unflushed || waits) {
@@ -252,6 +254,17 @@ impl Conn {
         self.accepted_at
             .later_by(Duration::from_nanos(after))
             .later_by(limit)
+    }
+
+    /// Says what is spoken over its socket.
+    pub(crate) const fn speaking(mut self, protocol: Protocol) -> Self {
+        self.protocol = Some(protocol);
+        self
+    }
+
+    #[inline]
+    pub(crate) const fn is_http2(&self) -> bool {
+        matches!(self.protocol, Some(Protocol::Http2))
     }
 
     /// Says whether the connection is one of TLS.
@@ -346,7 +359,13 @@ impl Conn {
     /// Called when a request ends, with [when](Self::after).
     pub(crate) fn end(&self, now: u64) {
         self.idle_since.store(now, Ordering::Relaxed);
-        self.ended.fetch_add(1, Ordering::Release);
+        if self.protocol == Some(Protocol::Http1) {
+            // Requests end one after the other in its task: no other one adds to this.
+            let ended = self.ended.load(Ordering::Relaxed) + 1;
+            self.ended.store(ended, Ordering::Release);
+        } else {
+            self.ended.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Says whether a request is under way whose body nobody reads any more.
@@ -420,7 +439,7 @@ impl Conn {
 
     /// Takes note of a request body of which there is more, and nobody wants it.
     pub(crate) fn leave_unread(&self) {
-        let mark = if self.http2.load(Ordering::Relaxed) {
+        let mark = if self.is_http2() {
             self.after(self.shared.clock.now()).max(1)
         } else {
             self.begun()
@@ -433,7 +452,7 @@ impl Conn {
     pub(crate) fn is_unread(&self) -> bool {
         match self.unread.load(Ordering::Relaxed) {
             0 => false,
-            mark if self.http2.load(Ordering::Relaxed) => {
+            mark if self.is_http2() => {
                 let since = self.after(self.shared.clock.now()).saturating_sub(mark);
                 Duration::from_nanos(since) < HEARD
             }

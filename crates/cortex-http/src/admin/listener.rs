@@ -3,10 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use cortex_compress::CompressionLayer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tower_layer::Layer;
 
 use super::gate::Gate;
 use super::rules::Rules;
@@ -114,7 +112,7 @@ fn spawn(
         seat.activity(),
         served.app.clone(),
     );
-    let app = CompressionLayer::new().layer(Router::new().fallback_service(gate));
+    let app = Router::new().fallback_service(gate);
     let open = Arc::new(Open::new(shared, None));
     tokio::spawn(async move {
         tokio::select! {

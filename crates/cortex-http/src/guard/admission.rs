@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cortex_core::Context;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Uri};
 
 use super::Refused;
 use crate::address::{ClientAddress, Peer};
@@ -215,18 +215,10 @@ pub struct AdmissionRequest<'a> {
 impl<'a> AdmissionRequest<'a> {
     /// Makes one of a request's head that came in at `now`: of no peer and no route, for tests.
     pub const fn new(head: &'a Parts, now: Instant) -> Self {
-        Self::of((&head.method, &head.uri, &head.headers), now)
-    }
-
-    pub(crate) fn of_request<B>(request: &'a Request<B>, now: Instant) -> Self {
-        Self::of((request.method(), request.uri(), request.headers()), now)
-    }
-
-    const fn of((method, uri, headers): (&'a Method, &'a Uri, &'a HeaderMap), now: Instant) -> Self {
         Self {
-            method,
-            uri,
-            headers,
+            method: &head.method,
+            uri: &head.uri,
+            headers: &head.headers,
             now,
             peer: Peer::Unknown,
             route: "unmatched",

@@ -1,12 +1,12 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart, Tracer, Value};
+use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
 use super::request_body::Upload;
 use crate::guard::{AdmissionRequest, Completion, Permits, Refused};
@@ -55,10 +55,11 @@ struct Logged {
 }
 
 impl Exchange {
-    pub(crate) fn begin<B>(conn: &Arc<Conn>, request: &mut Request<B>) -> Self {
+    /// Begins one, where it stays: it is large.
+    pub(crate) fn begin(place: &mut Option<Self>, conn: &Arc<Conn>, request: &mut Parts) {
         let shared = &conn.shared;
         let started = shared.clock.now();
-        let route = shared.table.find(request.uri().path());
+        let route = shared.table.find(request.uri.path());
         // A sampler is the user's code.
         let span = catch_unwind(AssertUnwindSafe(|| begin_span(conn, request, route, started)));
         let span = span.unwrap_or_else(|payload| without_span(request, started, payload));
@@ -68,7 +69,7 @@ impl Exchange {
         if let Some(metrics) = &shared.metrics {
             metrics.active.inc();
         }
-        Self {
+        *place = Some(Self {
             conn: Arc::clone(conn),
             span,
             ended: false,
@@ -77,23 +78,23 @@ impl Exchange {
             status: None,
             bytes_out: 0,
             route,
-            method: method_index(request.method()),
+            method: method_index(&request.method),
             request_id: shared.request_ids.name(request),
             logged: logged.then(|| Logged {
-                target: request.uri().path_and_query().cloned(),
-                version: request.version(),
+                target: request.uri.path_and_query().cloned(),
+                version: request.version,
                 answered: None,
                 expired: false,
             }),
             permits: Permits::default(),
             upload: None,
-        }
+        });
     }
 
     /// Asks the admissions, whose permits it keeps until the request ends.
-    pub(crate) fn admit<B>(&mut self, request: &Request<B>) -> Result<(), Refused> {
+    pub(crate) fn admit(&mut self, request: &Parts) -> Result<(), Refused> {
         let shared = &self.conn.shared;
-        let request = AdmissionRequest::of_request(request, self.started)
+        let request = AdmissionRequest::new(request, self.started)
             .with_other_end(self.conn.other_end())
             .with_route(shared.table.label(self.route))
             .with_context(self.span.context());
@@ -114,7 +115,7 @@ impl Exchange {
     }
 
     pub(crate) fn is_http2(&self) -> bool {
-        self.conn.http2.load(Ordering::Relaxed)
+        self.conn.is_http2()
     }
 
     /// Returns the request's context, `tracestate` and baggage.
@@ -173,11 +174,11 @@ impl Exchange {
 
     /// Takes note of the head of the response, which bears the request's id. It is what the deadline was about: the body
     /// goes on without one.
-    pub(crate) fn answer<B>(&mut self, response: &mut Response<B>) {
-        self.status = Some(response.status().as_u16());
+    pub(crate) fn answer(&mut self, status: StatusCode, headers: &mut HeaderMap) {
+        self.status = Some(status.as_u16());
         self.span.set_deadline(None);
         if let Some(id) = &self.request_id {
-            self.conn.shared.request_ids.answer(id, response.headers_mut());
+            self.conn.shared.request_ids.answer(id, headers);
         }
         if let Some(logged) = &mut self.logged {
             logged.answered = Some(self.conn.shared.clock.now());
@@ -294,39 +295,39 @@ impl Exchange {
     }
 }
 
-fn begin_span<B>(conn: &Conn, request: &Request<B>, route: u16, started: Instant) -> ServerSpan {
+fn begin_span(conn: &Conn, request: &Parts, route: u16, started: Instant) -> ServerSpan {
     let shared = &conn.shared;
     let start = start(request, started);
     let mut span = if route == 0 {
-        shared.tracer.server(request.headers(), start)
+        shared.tracer.server(&request.headers, start)
     } else {
         let label = shared.table.label(route);
-        shared.tracer.server_on_route(request.headers(), start, label)
+        shared.tracer.server_on_route(&request.headers, start, label)
     };
     if span.is_recording() {
         if conn.is_tls() {
             span.set_attribute("url.scheme", Value::constant("https"));
         }
-        span.record_request_line(request.uri(), request.version());
+        span.record_request_line(&request.uri, request.version);
         shared
             .addresses
-            .record(&mut span, conn.other_end(), request.headers());
+            .record(&mut span, conn.other_end(), &request.headers);
     }
     span
 }
 
 /// Makes the span of a request whose tracer has panicked: it passes on what the caller says, and records nothing.
 #[cold]
-fn without_span<B>(request: &Request<B>, started: Instant, payload: Box<dyn Any + Send>) -> ServerSpan {
+fn without_span(request: &Parts, started: Instant, payload: Box<dyn Any + Send>) -> ServerSpan {
     tracing::error!(panic = message(&*payload), "the tracer panicked");
     let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-    Tracer::propagate_only().server(request.headers(), start(request, started))
+    Tracer::propagate_only().server(&request.headers, start(request, started))
 }
 
-fn start<B>(request: &Request<B>, started: Instant) -> ServerStart<'_> {
-    let uri = request.uri();
+fn start(request: &Parts, started: Instant) -> ServerStart<'_> {
+    let uri = &request.uri;
     ServerStart {
-        method: request.method(),
+        method: &request.method,
         path: uri.path_and_query().map_or(uri.path(), PathAndQuery::as_str),
         start: started,
     }

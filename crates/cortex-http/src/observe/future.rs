@@ -3,14 +3,14 @@ use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use axum::routing::future::RouteFuture;
 use bytes::Bytes;
-use cortex_compress::CompressBody;
+use cortex_compress::{CompressBody, Compressing, Encoding, Plan};
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use tokio::time::Sleep;
@@ -23,7 +23,7 @@ use super::response_body::ResponseBody;
 use crate::guard::{Refused, problem};
 use crate::outcome::Outcome;
 
-pub(crate) type AppFuture = cortex_compress::ResponseFuture<RouteFuture<Infallible>>;
+pub(crate) type AppFuture = RouteFuture<Infallible>;
 
 /// The future of a response: the handler's, under the request's context, with panics and limits turned into answers.
 ///
@@ -39,8 +39,10 @@ pub struct ResponseFuture {
 
 impl ResponseFuture {
     #[inline]
-    pub(super) fn new(mut lease: Lease, app: AppFuture) -> Self {
-        lease.place_mut().project().app.set(Some(app));
+    pub(super) fn new(mut lease: Lease, app: AppFuture, plan: Plan) -> Self {
+        let mut place = lease.place_mut().project();
+        place.app.set(Some(app));
+        *place.plan = Some(plan);
         Self { lease: Some(lease) }
     }
 
@@ -61,30 +63,29 @@ impl Future for ResponseFuture {
             .lease
             .as_mut()
             .expect("invariant: not polled after it was ready");
-        let polled = ready!(poll_answer(lease, cx));
+        let stands_in = ready!(poll_answer(lease, cx));
         let lease = self.lease.take().expect("invariant: seen above");
         let is_plain = lease.exchange().upload().is_none() && lease.place().verdict.is_none();
-        Poll::Ready(Ok(match polled {
-            Ok(response) if is_plain => whole(lease, response), // the usual case, in few moves
-            polled => answer(lease, polled),
+        Poll::Ready(Ok(match stands_in {
+            None if is_plain => whole(lease), // the usual case
+            stands_in => answer(lease, stands_in),
         }))
     }
 }
 
 /// Makes the response, whatever stood in the way of the handler's.
 #[cold]
-fn answer(mut lease: Lease, polled: Result<Response<()>, Answer>) -> Response<ResponseBody> {
+fn answer(mut lease: Lease, stands_in: Option<Answer>) -> Response<ResponseBody> {
     let place = lease.place_mut().project();
     let (verdict, unread) = (place.verdict.take(), *place.unread);
+    let succeeds = place.head.as_ref().is_some_and(|head| head.status.is_success());
     let breach = lease.exchange().upload().and_then(Upload::breach);
-    let mut response = match (polled, breach) {
+    let mut response = match (stands_in, breach) {
         // The handler could not know which limit the body broke; it may have said something kinder.
-        (Ok(response), Some(outcome)) if !response.status().is_success() => {
-            refuse(lease, &Refused::of(outcome), true)
-        }
-        (Ok(response), _) => whole(lease, response),
-        (Err(Answer::Refused(refused)), _) => refuse(lease, &refused, unread),
-        (Err(Answer::Preflight), _) => preflight(lease, unread),
+        (None, Some(outcome)) if !succeeds => refuse(lease, &Refused::of(outcome), true),
+        (None, _) => whole(lease),
+        (Some(Answer::Refused(refused)), _) => refuse(lease, &refused, unread),
+        (Some(Answer::Preflight), _) => preflight(lease, unread),
     };
     if let Some(verdict) = verdict {
         // Where it panicked before, it is dropped here.
@@ -93,12 +94,15 @@ fn answer(mut lease: Lease, polled: Result<Response<()>, Answer>) -> Response<Re
     response
 }
 
-/// Runs the handler, whose body takes its place, until there is something to answer.
-fn poll_answer(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Answer>> {
+/// Runs the handler until there is something to answer: what takes its place is its response, or what is returned.
+fn poll_answer(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
     let place = lease.place_mut().project();
     let (asked, mut app, exchange) = (place.verdict, place.app, place.exchange);
+    let (plan, encoding) = (place.plan, place.encoding);
+    let (head, body) = (place.head, place.body);
     let is_refused = matches!(place.answer, Some(Answer::Refused(_)));
     let exchange = exchange.as_mut().expect(HAS_EXCHANGE);
+    let compressor = &exchange.conn().shared.compressor;
     let _guard = exchange.attach();
     let polled = catch_unwind(AssertUnwindSafe(|| {
         if let Some(verdict) = asked
@@ -110,9 +114,26 @@ fn poll_answer(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Response<
             }
             *asked = None;
         }
-        match app.as_mut().as_pin_mut() {
-            Some(app) => app.poll(cx).map(Some),
-            None => Poll::Ready(None),
+        if let (Some(encoding), Some(head)) = (&mut *encoding, &mut *head) {
+            *body = Some(ready!(encoding.poll(head, cx)));
+            return Poll::Ready(true);
+        }
+        let Some(running) = app.as_mut().as_pin_mut() else {
+            return Poll::Ready(false);
+        };
+        let Ok(response) = ready!(running.poll(cx));
+        let (parts, inner) = response.into_parts();
+        let head = head.insert(parts);
+        let plan = plan.as_ref().expect("invariant: made with the app");
+        match compressor.respond(plan, head, inner, cx) {
+            Compressing::Done(done) => {
+                *body = Some(done);
+                Poll::Ready(true)
+            }
+            Compressing::Encoding(begun) => {
+                *encoding = Some(begun);
+                Poll::Pending
+            }
         }
     }));
     Poll::Ready(match polled {
@@ -120,28 +141,27 @@ fn poll_answer(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Response<
             ready!(poll_deadline(exchange, place.timer, cx));
             // Whoever was waited for was too slow.
             let awaited = exchange.upload().is_some_and(Upload::is_awaited);
-            stop(&mut app, exchange);
+            stop(&mut app, encoding, exchange);
             *place.unread |= exchange.upload().is_some_and(Upload::is_unread);
-            Err(Answer::Refused(Refused::of(if awaited {
+            Some(Answer::Refused(Refused::of(if awaited {
                 Outcome::Timeout
             } else {
                 Outcome::Deadline
             })))
         }
-        Ok(Poll::Ready(Some(Ok(response)))) => {
+        Ok(Poll::Ready(true)) => {
             app.set(None);
-            let (head, body) = response.into_parts();
-            *place.body = Some(body);
-            Ok(Response::from_parts(head, ()))
+            *encoding = None;
+            None
         }
-        Ok(Poll::Ready(None)) => {
+        Ok(Poll::Ready(false)) => {
             let answer = place.answer.take();
-            Err(answer.expect("invariant: there is an answer or an app"))
+            Some(answer.expect("invariant: there is an answer or an app"))
         }
         Err(payload) => {
             exchange.panicked(&*payload);
             drop_poisoned(&mut app, payload);
-            Err(Answer::Refused(Refused::of(Outcome::Panic)))
+            Some(Answer::Refused(Refused::of(Outcome::Panic)))
         }
     })
 }
@@ -178,47 +198,49 @@ fn poll_deadline(exchange: &Exchange, timer: &mut Option<Pin<Box<Sleep>>>, cx: &
 
 /// Drops a handler that is too late, wherever it waits.
 #[cold]
-fn stop(app: &mut Pin<&mut Option<AppFuture>>, exchange: &Exchange) {
+fn stop(app: &mut Pin<&mut Option<AppFuture>>, encoding: &mut Option<Encoding<Body>>, exchange: &Exchange) {
     guarded(exchange, || app.set(None));
+    guarded(exchange, || *encoding = None);
 }
 
+/// Makes the response of what the handler has left.
 #[inline]
-fn whole(mut lease: Lease, mut response: Response<()>) -> Response<ResponseBody> {
-    let status = response.status();
-    let exchange = lease.exchange_mut();
-    exchange.answer(&mut response);
+fn whole(mut lease: Lease) -> Response<ResponseBody> {
+    let place = lease.place_mut().project();
+    let exchange = place.exchange.as_mut().expect(HAS_EXCHANGE);
+    let head = place.head.as_mut().expect("invariant: the handler's");
+    let body = place.body.as_ref().expect("invariant: the handler's");
+    let status = head.status;
+    exchange.answer(status, &mut head.headers);
     if !exchange.upgrades(status) {
-        dress(exchange, response.headers_mut());
+        dress(exchange, &mut head.headers);
     }
-    let (body, exchange) = lease.place_mut().body();
-    let body = body.as_ref().expect("invariant: the handler's");
-    if is_bare(&response, body) {
-        return explain(lease, response);
+    if is_bare(head, body) {
+        return explain(lease);
     }
     // What has a length ends by itself; only of other bodies it matters what they are.
-    let stream = match body.size_hint().exact() {
-        None => EventStream::of(response.headers(), &exchange.conn().shared),
+    *place.stream = match body.size_hint().exact() {
+        None => EventStream::of(&head.headers, &exchange.conn().shared),
         Some(_) => None,
     };
-    let place = lease.place_mut().project();
-    *place.stream = stream;
     *place.head_only |=
         status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
-    response.map(|()| ResponseBody::new(lease))
+    let head = place.head.take().expect("invariant: seen above");
+    Response::from_parts(head, ResponseBody::new(lease))
 }
 
 /// Says whether an error came without a word, as those of axum's own fallbacks do.
 #[inline]
-fn is_bare(response: &Response<()>, body: &CompressBody<Body>) -> bool {
-    let status = response.status();
-    (status == StatusCode::NOT_FOUND || status == StatusCode::METHOD_NOT_ALLOWED)
+fn is_bare(head: &Parts, body: &CompressBody<Body>) -> bool {
+    (head.status == StatusCode::NOT_FOUND || head.status == StatusCode::METHOD_NOT_ALLOWED)
         && body.is_end_stream()
-        && !response.headers().contains_key(CONTENT_TYPE)
+        && !head.headers.contains_key(CONTENT_TYPE)
 }
 
 #[cold]
-fn explain(lease: Lease, response: Response<()>) -> Response<ResponseBody> {
-    let (mut head, ()) = response.into_parts();
+fn explain(mut lease: Lease) -> Response<ResponseBody> {
+    let head = lease.place_mut().project().head.take();
+    let mut head = head.expect("invariant: the handler's");
     let (own, body) = problem(head.status, lease.exchange().captured().context())
         .respond::<Bytes>()
         .into_parts();
@@ -247,7 +269,7 @@ fn refuse(mut lease: Lease, refused: &Refused, unread: bool) -> Response<Respons
     if unread {
         close_after(exchange, response.headers_mut());
     }
-    exchange.answer(&mut response);
+    exchange.answer(response.status(), response.headers_mut());
     if !head_only {
         exchange.sent(response.body().len()); // it ends here, with a body that is there
     }
@@ -264,7 +286,7 @@ fn preflight(mut lease: Lease, unread: bool) -> Response<ResponseBody> {
         exchange.conn().leave_unread();
         close_after(exchange, response.headers_mut());
     }
-    exchange.answer(&mut response);
+    exchange.answer(response.status(), response.headers_mut());
     *lease.place_mut().project().head_only = false;
     response.map(|body| ResponseBody::own(lease, body))
 }
@@ -284,7 +306,7 @@ fn dress(exchange: &Exchange, headers: &mut HeaderMap) {
 /// Ends the connection after this response; HTTP/2 says so with GOAWAY instead of a header.
 #[cold]
 fn close_after(exchange: &Exchange, headers: &mut HeaderMap) {
-    if !exchange.conn().http2.load(Ordering::Relaxed) {
+    if !exchange.is_http2() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }

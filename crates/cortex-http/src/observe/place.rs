@@ -5,7 +5,8 @@ use std::pin::Pin;
 
 use axum::body::Body;
 use bytes::Bytes;
-use cortex_compress::CompressBody;
+use cortex_compress::{CompressBody, Encoding, Plan};
+use http::response::Parts;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
@@ -23,12 +24,17 @@ pin_project! {
         // None when there is nothing to run (any more).
         #[pin]
         pub(super) app: Option<AppFuture>,
+        // Its response: the head, and the body, which may yet have to be encoded.
+        pub(super) head: Option<Parts>,
+        pub(super) encoding: Option<Encoding<Body>>,
         pub(super) body: Option<CompressBody<Body>>,
         // A body of our own instead of the handler's.
         pub(super) own: Option<Bytes>,
         // None for all but streams of events.
         pub(super) stream: Option<Box<EventStream>>,
         pub(super) answer: Option<Answer>,
+        // How that of the app is to be encoded.
+        pub(super) plan: Option<Plan>,
         // The content type of an answer of our own to a call of gRPC; none for other requests.
         pub(super) grpc: Option<&'static str>,
         // Taken when the handler waits for the first time: many answer at once.
@@ -54,13 +60,11 @@ thread_local! {
 }
 
 impl Lease {
+    /// Takes a place for a request, whose exchange is yet to begin.
     #[inline]
-    pub(super) fn new(exchange: Exchange, head_only: bool) -> Self {
+    pub(super) fn new() -> Self {
         let kept = KEPT_PLACES.try_with(|places| places.borrow_mut().pop());
-        let mut place = kept.ok().flatten().unwrap_or_else(|| Box::pin(Place::empty()));
-        let this = place.as_mut().project();
-        *this.exchange = Some(exchange);
-        *this.head_only = head_only;
+        let place = kept.ok().flatten().unwrap_or_else(|| Box::pin(Place::empty()));
         Self(Some(place))
     }
 
@@ -95,10 +99,13 @@ impl Place {
         Self {
             verdict: None,
             app: None,
+            head: None,
+            encoding: None,
             body: None,
             own: None,
             stream: None,
             answer: None,
+            plan: None,
             grpc: None,
             timer: None,
             head_only: false,
@@ -117,17 +124,25 @@ impl Place {
     /// Drops what is in it: the handler's parts under the request's context, and the exchange last.
     fn clear(self: Pin<&mut Self>) {
         let mut this = self.project();
-        if this.app.is_some() || this.body.is_some() || this.verdict.is_some() {
+        if this.app.is_some()
+            || this.head.is_some()
+            || this.encoding.is_some()
+            || this.body.is_some()
+            || this.verdict.is_some()
+        {
             // The user's destructors: one that panics must not take others along, nor the connection.
             let exchange = this.exchange.as_ref().expect(HAS_EXCHANGE);
             let _guard = exchange.attach();
             guarded(exchange, || *this.verdict = None);
             guarded(exchange, || this.app.set(None));
+            guarded(exchange, || *this.head = None);
+            guarded(exchange, || *this.encoding = None);
             guarded(exchange, || *this.body = None);
         }
         *this.own = None;
         *this.stream = None;
         *this.answer = None;
+        *this.plan = None;
         *this.grpc = None;
         if let (Some(timer), Some(exchange)) = (this.timer.take(), &this.exchange) {
             exchange.conn().keep_timer(timer);

@@ -4,14 +4,13 @@ use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use bytes::Bytes;
-use cortex_compress::Compress;
 use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -37,13 +36,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// request. A [`Server`](crate::Server) makes one per connection; take one with
 /// [`Server::service`](crate::Server::service) to call it without a socket.
 pub struct Observed {
-    app: Compress<Router>,
+    app: Router,
     conn: Arc<Conn>,
     cors: Option<CrossOrigin>,
 }
 
 impl Observed {
-    pub(crate) fn new(app: Compress<Router>, conn: Arc<Conn>) -> Self {
+    pub(crate) fn new(app: Router, conn: Arc<Conn>) -> Self {
         let cors = conn.shared.guards.cors.clone();
         Self { app, conn, cors }
     }
@@ -70,60 +69,77 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        self.answer(request, None)
+        let (mut head, body) = request.into_parts();
+        match self.begin(&mut head, !body.is_end_stream(), None) {
+            Ok(lease) => self.run(lease, head, body),
+            Err(answered) => answered,
+        }
     }
 }
 
 impl Observed {
-    /// Answers a request, unless it is one that HTTP does not allow.
+    /// Begins with a request, unless it is one that HTTP does not allow or that is not let in.
     #[inline]
-    fn answer<B>(&mut self, mut request: Request<B>, forbidden: Option<Refused>) -> ResponseFuture
-    where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
-    {
-        let head_only = request.method() == Method::HEAD;
-        let mut lease = Lease::new(Exchange::begin(&self.conn, &mut request), head_only);
-        if request.method() == Method::POST {
-            *lease.place_mut().project().grpc = grpc_answer_type(request.headers());
+    fn begin(
+        &mut self,
+        head: &mut Parts,
+        has_body: bool,
+        forbidden: Option<Refused>,
+    ) -> Result<Lease, ResponseFuture> {
+        let mut lease = Lease::new();
+        let place = lease.place_mut().project();
+        Exchange::begin(place.exchange, &self.conn, head);
+        *place.head_only = head.method == Method::HEAD;
+        if head.method == Method::POST {
+            *place.grpc = grpc_answer_type(&head.headers);
         }
         if let Some(refused) = forbidden {
-            return forbid(lease, refused);
+            return Err(forbid(lease, refused));
         }
         // hyper leaves this in requests that ask for an upgrade, and nothing in others: those cost no allocation.
-        if request.extensions().get::<OnUpgrade>().is_some() {
-            let closing = self.conn.shared.closing.clone();
-            request.extensions_mut().insert(closing);
+        if head.extensions.get::<OnUpgrade>().is_some() {
+            head.extensions.insert(self.conn.shared.closing.clone());
         }
-        let has_body = !request.body().is_end_stream();
-        let guarded = guard(lease.exchange_mut(), &request, has_body);
-        if let Some(rules) = &mut self.cors {
-            let asked = ask(rules, request, &mut lease);
-            request = match guarded.map_err(Answer::Refused).and(asked) {
-                Ok(request) => request,
-                Err(answer) => return ResponseFuture::answered(lease, answer, has_body),
-            };
-        } else if let Err(refused) = guarded {
-            return ResponseFuture::answered(lease, Answer::Refused(refused), has_body);
+        let guarded = guard(lease.exchange_mut(), head, has_body).map_err(Answer::Refused);
+        let admitted = match &mut self.cors {
+            Some(rules) => guarded.and(ask(rules, head, &mut lease)),
+            None => guarded,
+        };
+        if let Err(answer) = admitted {
+            return Err(ResponseFuture::answered(lease, answer, has_body));
         }
         if !self.conn.shared.addresses.client.is_none() {
-            request.extensions_mut().insert(Via(Arc::clone(&self.conn)));
+            head.extensions.insert(Via(Arc::clone(&self.conn)));
         }
         #[cfg(feature = "tls")]
         if let Some(certificate) = self.conn.client_certificate() {
-            request.extensions_mut().insert(certificate.clone());
+            head.extensions.insert(certificate.clone());
         }
-        let (head, body) = request.into_parts();
+        Ok(lease)
+    }
+
+    /// Calls the handler. Not inlined: the head, which is large, would be moved once more.
+    #[inline(never)]
+    fn run<B>(&mut self, mut lease: Lease, head: Parts, body: B) -> ResponseFuture
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        let shared = &self.conn.shared;
+        let plan = shared.compressor.plan(&head.method, &head.headers);
+        let theirs = !body.is_end_stream() && shared.limits.extractors;
         let body = RequestBody::bound(body, lease.exchange_mut());
-        let mut request = Request::from_parts(head, body);
-        if has_body && self.conn.shared.limits.extractors {
-            // Theirs is 2 MB. Only where there is a body: it allocates.
-            DefaultBodyLimit::disable().apply(&mut request);
-        }
         let app = {
             let _guard = lease.exchange().attach();
-            self.app.call(request)
+            if theirs {
+                // Theirs is 2 MB. Only where there is a body: it allocates.
+                let mut request = Request::from_parts(head, body);
+                DefaultBodyLimit::disable().apply(&mut request);
+                self.app.call(request)
+            } else {
+                self.app.call(Request::from_parts(head, body))
+            }
         };
-        ResponseFuture::new(lease, app)
+        ResponseFuture::new(lease, app, plan)
     }
 }
 
@@ -151,8 +167,13 @@ impl hyper::service::Service<Request<Incoming>> for PerConnection {
     type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> ResponseFuture {
-        let forbidden = refusal(&request);
-        self.0.borrow_mut().answer(request, forbidden)
+        let (mut head, body) = request.into_parts();
+        let forbidden = refusal(&head);
+        let mut observed = self.0.borrow_mut();
+        match observed.begin(&mut head, !body.is_end_stream(), forbidden) {
+            Ok(lease) => observed.run(lease, head, body),
+            Err(answered) => answered,
+        }
     }
 }
 
@@ -164,7 +185,7 @@ fn forbid(lease: Lease, refused: Refused) -> ResponseFuture {
     {
         metrics.connection_error("bad_request"); // as those that hyper cannot read
     }
-    let http2 = lease.exchange().conn().http2.load(Ordering::Relaxed);
+    let http2 = lease.exchange().is_http2();
     ResponseFuture::answered(lease, Answer::Refused(refused), !http2)
 }
 
@@ -173,13 +194,13 @@ fn forbid(lease: Lease, refused: Refused) -> ResponseFuture {
 /// The deadline comes first: whatever is asked about the request runs under it, and one that is over on arrival takes
 /// nothing from others, neither a place nor a token.
 #[inline]
-fn guard<B>(exchange: &mut Exchange, request: &Request<B>, has_body: bool) -> Result<(), Refused> {
+fn guard(exchange: &mut Exchange, request: &Parts, has_body: bool) -> Result<(), Refused> {
     let limit = exchange
         .conn()
         .shared
         .guards
         .deadlines
-        .find(request.version(), request.headers());
+        .find(request.version, &request.headers);
     if let Some(limit) = limit
         && !exchange.limit(limit)
     {
@@ -188,14 +209,14 @@ fn guard<B>(exchange: &mut Exchange, request: &Request<B>, has_body: bool) -> Re
     if !exchange.conn().shared.guards.admit_all() {
         admit(exchange, request)?;
     }
-    if has_body && declared_length(request.headers()) > exchange.conn().shared.limits.body_bytes {
+    if has_body && declared_length(&request.headers) > exchange.conn().shared.limits.body_bytes {
         return Err(Refused::of(Outcome::TooLarge));
     }
     Ok(())
 }
 
 /// Asks the admissions, whose code may be the user's.
-fn admit<B>(exchange: &mut Exchange, request: &Request<B>) -> Result<(), Refused> {
+fn admit(exchange: &mut Exchange, request: &Parts) -> Result<(), Refused> {
     let admitted = {
         let _guard = exchange.attach();
         catch_unwind(AssertUnwindSafe(|| exchange.admit(request)))
@@ -203,18 +224,19 @@ fn admit<B>(exchange: &mut Exchange, request: &Request<B>) -> Result<(), Refused
     admitted.unwrap_or_else(|payload| Err(panicked(exchange, payload)))
 }
 
-/// Asks the rules for other origins, which may call the user's code; returns the request unless it is a preflight.
-fn ask<B>(rules: &mut CrossOrigin, request: Request<B>, lease: &mut Lease) -> Result<Request<B>, Answer> {
-    let (head, body) = request.into_parts();
+/// Asks the rules for other origins, which may call the user's code, and may take the head of a preflight.
+fn ask(rules: &mut CrossOrigin, head: &mut Parts, lease: &mut Lease) -> Result<(), Answer> {
+    let (nothing, ()) = Request::new(()).into_parts();
+    let taken = std::mem::replace(head, nothing);
     let asked = {
         let _guard = lease.exchange().attach();
-        catch_unwind(AssertUnwindSafe(|| rules.ask(head)))
+        catch_unwind(AssertUnwindSafe(|| rules.ask(taken)))
     };
-    let asked = asked.map_err(|payload| Answer::Refused(panicked(lease.exchange(), payload)));
-    let (verdict, head) = asked?;
+    let (verdict, given_back) =
+        asked.map_err(|payload| Answer::Refused(panicked(lease.exchange(), payload)))?;
     *lease.place_mut().project().verdict = Some(verdict);
-    head.map(|head| Request::from_parts(head, body))
-        .ok_or(Answer::Preflight)
+    *head = given_back.ok_or(Answer::Preflight)?;
+    Ok(())
 }
 
 /// Answers a panic of a guard as one of a handler.

@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use cortex_compress::Compress;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,7 +22,7 @@ use crate::shared::Shared;
 /// listeners, so that no client that got a connection is turned away.
 ///
 /// One loop for all listeners: each of several would hold a permit while it waits, which the others lack then.
-pub(crate) async fn accept_all(mut listeners: Listeners, app: Compress<Router>, shared: Arc<Shared>) {
+pub(crate) async fn accept_all(mut listeners: Listeners, app: Router, shared: Arc<Shared>) {
     let permits = Arc::new(Semaphore::new(
         shared.limits.connections.min(Semaphore::MAX_PERMITS),
     ));
@@ -76,7 +75,7 @@ async fn accept(
     (permit, poll_fn(|cx| listeners.poll_accept(cx)).await)
 }
 
-fn spawn(accepted: Accepted, permit: OwnedSemaphorePermit, app: &Compress<Router>, shared: &Arc<Shared>) {
+fn spawn(accepted: Accepted, permit: OwnedSemaphorePermit, app: &Router, shared: &Arc<Shared>) {
     if let Socket::Tcp(socket) = &accepted.socket {
         let _ = set_options(socket); // refused only by a socket that is gone already
     }

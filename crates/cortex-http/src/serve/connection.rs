@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use axum::Router;
 use bytes::BytesMut;
-use cortex_compress::Compress;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWrite;
@@ -29,7 +28,7 @@ use crate::observe::{Observed, PerConnection};
 use crate::shared::{Conn, Expired, Shared};
 
 /// Serves one connection to its end; what goes wrong outside of a request is counted by kind.
-pub(crate) async fn serve_connection(accepted: Accepted, app: Compress<Router>, open: &Arc<Open>) {
+pub(crate) async fn serve_connection(accepted: Accepted, app: Router, open: &Arc<Open>) {
     let shared = &open.shared;
     let since = shared.clock.now();
     let number = shared.tally.connections.fetch_add(1, Ordering::Relaxed);
@@ -88,10 +87,9 @@ async fn greet(accepted: Accepted, open: &Open) -> Result<Greeted, Refused> {
         Ok(Ok(None)) => return Err(Refused::Left),
         Ok(Ok(Some((sniffed, read)))) => (agreed.unwrap_or(sniffed), read),
     };
-    conn.http2.store(protocol == Protocol::Http2, Ordering::Relaxed);
     Ok(Greeted {
         stream,
-        conn: Arc::new(conn),
+        conn: Arc::new(conn.speaking(protocol)),
         protocol,
         read,
     })
@@ -100,7 +98,7 @@ async fn greet(accepted: Accepted, open: &Open) -> Result<Greeted, Refused> {
 /// Speaks HTTP; returns the kind of what went wrong.
 async fn serve_greeted(
     greeted: Greeted,
-    app: Compress<Router>,
+    app: Router,
     open: &Arc<Open>,
     mut age: Age,
 ) -> Option<&'static str> {
@@ -238,7 +236,7 @@ async fn drive<G: Graceful>(mut connection: Pin<&mut G>, conn: &Conn, age: &mut 
             }
             return polled;
         }
-        let http2 = conn.http2.load(Ordering::Relaxed);
+        let http2 = conn.is_http2();
         if !closed && !http2 {
             // What has arrived by now is still answered.
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {

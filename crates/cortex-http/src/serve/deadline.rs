@@ -504,13 +504,11 @@ mod tests {
     use std::time::SystemTime;
 
     use axum::routing::{any, get};
-    use cortex_compress::CompressionLayer;
     use cortex_core::Clock;
     use cortex_trace::Tracer;
     use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::task::JoinHandle;
-    use tower_layer::Layer;
 
     use super::*;
     use crate::access::AccessLog;
@@ -566,12 +564,12 @@ mod tests {
             shared.guards.deadlines = Deadlines::new();
             let shared = Arc::new(shared);
             let (io, ours) = duplex(64 << 10);
-            let conn = Arc::new(Conn::new(Arc::clone(&shared), None));
+            let conn = Conn::new(Arc::clone(&shared), None).speaking(Protocol::Http1);
+            let conn = Arc::new(conn);
             let open = Arc::new(Open::new(&shared, None));
             tokio::time::sleep(silent).await;
             let read = BytesMut::from(first);
             let socket = DeadlineIo::new(ours, Arc::clone(&conn), Protocol::Http1, read, open);
-            let app = CompressionLayer::new().layer(app);
             let service = PerConnection::new(Observed::new(app, Arc::clone(&conn)));
             let server = tokio::task::spawn_local(async move {
                 let served = http1_builder(&shared).serve_connection(TokioIo::new(socket), service);
@@ -708,7 +706,7 @@ mod tests {
             Arc::new(TokioClock),
         );
         let conn = Conn::new(Arc::new(shared), None);
-        conn.http2.store(true, std::sync::atomic::Ordering::Relaxed);
+        let conn = conn.speaking(Protocol::Http2);
         assert!(!conn.is_unread());
         conn.leave_unread();
         conn.begin(); // another stream

@@ -1,8 +1,8 @@
 //! Requests that two parsers could see differently: where they end, and whom they are for.
 
 use http::header::{HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Uri, Version};
-use http_body::Body;
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri, Version};
 use hyper::ext::Protocol;
 
 use crate::guard::Refused;
@@ -16,12 +16,12 @@ use crate::outcome::Outcome;
 /// a host that is another one than the authority (RFC 9113, section 8.3.1), and CONNECT, unless it names a protocol for its
 /// stream (RFC 8441).
 #[inline]
-pub(crate) fn refusal<B: Body>(request: &Request<B>) -> Option<Refused> {
-    let (http2, headers) = (request.version() == Version::HTTP_2, request.headers());
-    if http2 && request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none() {
+pub(crate) fn refusal(request: &Parts) -> Option<Refused> {
+    let (http2, headers) = (request.version == Version::HTTP_2, &request.headers);
+    if http2 && request.method == Method::CONNECT && request.extensions.get::<Protocol>().is_none() {
         return Some(Refused::of(Outcome::NotImplemented));
     }
-    let authority = if http2 { request.uri().authority() } else { None };
+    let authority = if http2 { request.uri.authority() } else { None };
     let mut hosts = 0;
     let mut codings = 0;
     let mut wrong = false;
@@ -37,10 +37,10 @@ pub(crate) fn refusal<B: Body>(request: &Request<B>) -> Option<Refused> {
     // hyper drops the codings of a request without a body; they are wrong all the same.
     let detail = if codings > 1 || wrong && codings > 0 {
         "The body of a request may be chunked, and coded in no other way."
-    } else if wrong || hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+    } else if wrong || hosts > 1 || hosts == 0 && request.version == Version::HTTP_11 {
         "A request needs one Host header: a name or an address, and perhaps a port."
     } else if let Some(authority) = authority
-        && (authority.as_str().contains('@') || hosts > 0 && !is_for(headers, request.uri()))
+        && (authority.as_str().contains('@') || hosts > 0 && !is_for(headers, &request.uri))
     {
         "The Host header of a request must be its :authority, which names no user."
     } else {
@@ -112,15 +112,15 @@ fn is_for(headers: &HeaderMap, target: &Uri) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
+    use http::Request;
 
     fn refused(version: Version, uri: &str, headers: &[(&str, &str)]) -> Option<u16> {
         let mut request = Request::builder().version(version).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Body::empty()).expect("a request");
-        refusal(&request).map(|refused| refused.status().as_u16())
+        let request = request.body(()).expect("a request");
+        refusal(&request.into_parts().0).map(|refused| refused.status().as_u16())
     }
 
     #[test]
@@ -210,11 +210,11 @@ mod tests {
             (Version::HTTP_2, Some("websocket"), None),
         ] {
             let request = Request::connect("a:443").version(version).header("host", "a:443");
-            let mut request = request.body(Body::empty()).unwrap();
+            let mut request = request.body(()).unwrap();
             if let Some(protocol) = protocol {
                 request.extensions_mut().insert(Protocol::from_static(protocol));
             }
-            let refused = refusal(&request);
+            let refused = refusal(&request.into_parts().0);
             assert_eq!(refused.map(|refused| refused.status().as_u16()), wrong);
         }
     }

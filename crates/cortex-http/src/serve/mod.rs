@@ -20,6 +20,5 @@ pub(crate) use self::accept::{Open, accept_all, set_options};
 pub(crate) use self::connection::serve_connection;
 pub(crate) use self::framing::refusal;
 pub(crate) use self::peers::Peers;
-#[cfg(feature = "tls")]
 pub(crate) use self::sniff::Protocol;
 pub(crate) use self::tunnel::announce;
