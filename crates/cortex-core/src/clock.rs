@@ -4,6 +4,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::deadline::Deadline;
+
 /// Tells the time, so that time is a parameter and a test can set it.
 ///
 /// # Examples
@@ -22,6 +24,15 @@ pub trait Clock: Send + Sync {
 
     /// Returns the wall-clock time: for output that people or other machines read. It may jump.
     fn wall(&self) -> SystemTime;
+
+    /// Returns the monotonic time as the nanoseconds that a [`Deadline`] at that time has.
+    ///
+    /// For code that reads the clock for each call: a comparison of two integers is less than one of two `Instant`s. A clock
+    /// that has the number at hand answers without [`now`](Self::now), and must give the same time.
+    #[inline]
+    fn nanos(&self) -> u64 {
+        Deadline::at(self.now()).nanos()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for &C {
@@ -32,6 +43,11 @@ impl<C: Clock + ?Sized> Clock for &C {
     fn wall(&self) -> SystemTime {
         (**self).wall()
     }
+
+    #[inline]
+    fn nanos(&self) -> u64 {
+        (**self).nanos()
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
@@ -41,6 +57,11 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
     fn wall(&self) -> SystemTime {
         (**self).wall()
+    }
+
+    #[inline]
+    fn nanos(&self) -> u64 {
+        (**self).nanos()
     }
 }
 
@@ -90,7 +111,8 @@ impl Clock for SystemClock {
 /// ```
 #[derive(Clone)]
 pub struct CoarseClock {
-    ticker: Arc<Ticker>,
+    face: Arc<Face>,
+    _ticker: Arc<Ticker>,
 }
 
 impl CoarseClock {
@@ -108,26 +130,36 @@ impl CoarseClock {
                 let face = Arc::clone(&face);
                 move || face.run(&SystemClock, tick.max(Duration::from_micros(100)))
             })?;
-        Ok(Self {
-            ticker: Arc::new(Ticker {
-                face,
-                thread: Some(thread),
-            }),
-        })
+        Ok(Self::with(face, Some(thread)))
+    }
+
+    fn with(face: Arc<Face>, thread: Option<JoinHandle<()>>) -> Self {
+        let ticker = Ticker {
+            face: Arc::clone(&face),
+            thread,
+        };
+        Self {
+            face,
+            _ticker: Arc::new(ticker),
+        }
     }
 }
 
 impl Clock for CoarseClock {
     #[inline] // for crates that are built without link-time optimization: the read is less than the call
     fn now(&self) -> Instant {
-        let face = &self.ticker.face;
-        face.start + Duration::from_nanos(face.elapsed.load(Ordering::Relaxed))
+        let elapsed = self.nanos() - self.face.origin; // it never falls below
+        self.face.start + Duration::from_nanos(elapsed)
     }
 
     #[inline]
     fn wall(&self) -> SystemTime {
-        let face = &self.ticker.face;
-        SystemTime::UNIX_EPOCH + Duration::from_nanos(face.wall.load(Ordering::Relaxed))
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.face.wall.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn nanos(&self) -> u64 {
+        self.face.nanos.load(Ordering::Relaxed)
     }
 }
 
@@ -142,7 +174,9 @@ impl fmt::Debug for CoarseClock {
 /// What the thread writes and the readers read.
 struct Face {
     start: Instant,
-    elapsed: AtomicU64,
+    /// The start in nanoseconds.
+    origin: u64,
+    nanos: AtomicU64,
     wall: AtomicU64,
     stop: Mutex<bool>,
     stopped: Condvar,
@@ -150,9 +184,12 @@ struct Face {
 
 impl Face {
     fn new(clock: &impl Clock) -> Self {
+        let start = clock.now();
+        let origin = Deadline::at(start).nanos();
         let face = Self {
-            start: clock.now(),
-            elapsed: AtomicU64::new(0),
+            start,
+            origin,
+            nanos: AtomicU64::new(origin),
             wall: AtomicU64::new(0),
             stop: Mutex::new(false),
             stopped: Condvar::new(),
@@ -162,12 +199,12 @@ impl Face {
     }
 
     fn advance(&self, clock: &impl Clock) {
-        let elapsed = clock.now().saturating_duration_since(self.start);
+        let nanos = clock.nanos().max(self.origin);
         let wall = clock
             .wall()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        self.elapsed.store(saturating_nanos(elapsed), Ordering::Relaxed);
+        self.nanos.store(nanos, Ordering::Relaxed);
         self.wall.store(saturating_nanos(wall), Ordering::Relaxed);
     }
 
@@ -223,23 +260,22 @@ mod tests {
     fn the_face_shows_what_the_clock_said() {
         let (start, wall) = (SystemClock.now(), SystemTime::UNIX_EPOCH + Duration::from_secs(7));
         let face = Arc::new(Face::new(&At(start, wall)));
-        let clock = CoarseClock {
-            ticker: Arc::new(Ticker {
-                face: Arc::clone(&face),
-                thread: None,
-            }),
-        };
+        let clock = CoarseClock::with(Arc::clone(&face), None);
         assert_eq!((clock.now(), clock.wall()), (start, wall));
         face.advance(&At(start + Duration::from_secs(3), wall + Duration::from_secs(1)));
         assert_eq!(clock.now(), start + Duration::from_secs(3));
         assert_eq!(clock.wall(), wall + Duration::from_secs(1));
+        assert_eq!(clock.nanos(), Deadline::at(clock.now()).nanos());
+        let before = start.checked_sub(Duration::from_secs(1)).unwrap();
+        face.advance(&At(before, wall));
+        assert_eq!(clock.now(), start); // a clock that steps back does so to the start at most
         assert!(format!("{clock:?}").starts_with("CoarseClock"));
     }
 
     #[test]
     fn the_thread_ends_with_the_last_clone() {
         let clock = CoarseClock::start(Duration::from_hours(1)).unwrap();
-        let face = Arc::downgrade(&clock.ticker.face);
+        let face = Arc::downgrade(&clock.face);
         let other = clock.clone();
         drop(clock);
         assert!(face.upgrade().is_some());
@@ -253,5 +289,7 @@ mod tests {
         let shared: Arc<dyn Clock> = Arc::new(At(at.0, at.1));
         assert_eq!(Clock::now(&&at), shared.now());
         assert_eq!(Clock::wall(&&at), shared.wall());
+        assert_eq!(Clock::nanos(&&at), Deadline::at(at.0).nanos());
+        assert_eq!(Clock::nanos(&&at), shared.nanos());
     }
 }

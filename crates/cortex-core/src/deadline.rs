@@ -66,6 +66,20 @@ impl Deadline {
         }
     }
 
+    /// Returns the nanoseconds that stand for it: what [`Clock::nanos`] reaches when it is past.
+    ///
+    /// ```
+    /// use cortex_core::{Clock, Deadline, SystemClock};
+    /// use std::time::Duration;
+    ///
+    /// let deadline = Deadline::after(SystemClock.now(), Duration::from_secs(2));
+    /// assert!(SystemClock.nanos() < deadline.nanos());
+    /// ```
+    #[inline]
+    pub const fn nanos(self) -> u64 {
+        self.0.get()
+    }
+
     /// Returns the time left at `now`; zero once the deadline is past.
     pub fn remaining(self, now: Instant) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(Self::at(now).0.get()))

@@ -13,22 +13,34 @@ use std::time::Duration;
 /// What a call that was let through has to tell when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
-    pub(super) generation: u64,
-    /// When it began; 0 if nobody will ask.
-    pub(super) start: u64,
-    /// The length above which it is slow: as it was set when it began.
-    pub(super) slow: u64,
-    pub(super) kind: TicketKind,
+    /// What let it through: half-open, it is a probe, disabled, nobody counts it, and else it votes.
+    word: Word,
+    /// After when it is slow, by the threshold at its beginning; `NEVER` if nobody asks.
+    slow_after: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TicketKind {
-    /// It votes.
-    Vote,
-    /// It votes, or gives its permit back.
-    Probe,
-    /// Nobody counts.
-    Free,
+impl Ticket {
+    /// That of a call that was not let through yet.
+    pub(super) const NONE: Self = Self {
+        word: Word::NONE,
+        slow_after: NEVER,
+    };
+
+    #[inline]
+    pub(super) const fn generation(self) -> u64 {
+        self.word.generation()
+    }
+
+    #[inline]
+    pub(super) const fn phase(self) -> Phase {
+        self.word.phase()
+    }
+
+    /// Slow is strictly longer than the threshold.
+    #[inline]
+    pub(super) const fn is_slow(self, now: u64) -> bool {
+        now > self.slow_after
+    }
 }
 
 impl<O: Observer, K: Clock> Inner<O, K> {
@@ -37,25 +49,25 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     pub(super) fn admit(&self) -> Result<Ticket, Rejected> {
         let word = self.word.load();
         match word.phase() {
-            Phase::Closed | Phase::MetricsOnly => Ok(self.ticket(word, TicketKind::Vote, None)),
+            Phase::Closed | Phase::MetricsOnly => Ok(self.ticket(word)),
             _ => self.admit_otherwise(word),
         }
     }
 
     #[inline]
-    pub(super) fn ticket(&self, word: Word, kind: TicketKind, now: Option<u64>) -> Ticket {
+    fn ticket(&self, word: Word) -> Ticket {
         let slow = self.slow.load(Ordering::Relaxed);
-        let start = if slow == NEVER {
-            0
+        let slow_after = if slow == NEVER {
+            NEVER
         } else {
-            now.unwrap_or_else(|| self.now())
+            self.now().saturating_add(slow)
         };
-        Ticket {
-            generation: word.generation(),
-            start,
-            slow,
-            kind,
-        }
+        Ticket { word, slow_after }
+    }
+
+    pub(super) fn probe(&self, word: Word, now: u64) -> Ticket {
+        let slow_after = now.saturating_add(self.slow.load(Ordering::Relaxed));
+        Ticket { word, slow_after }
     }
 
     /// Each turn that does not end it has moved the state on, or seen another do so.
@@ -63,15 +75,11 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         loop {
             match word.phase() {
                 Phase::Closed | Phase::MetricsOnly => {
-                    return Ok(self.ticket(word, TicketKind::Vote, None));
+                    return Ok(self.ticket(word));
                 }
                 Phase::Disabled => {
-                    return Ok(Ticket {
-                        generation: word.generation(),
-                        start: 0,
-                        slow: NEVER,
-                        kind: TicketKind::Free,
-                    });
+                    let slow_after = NEVER;
+                    return Ok(Ticket { word, slow_after });
                 }
                 Phase::Forced => return Err(self.reject(Reason::Forced, None)),
                 Phase::Opening => {
@@ -98,13 +106,13 @@ impl<O: Observer, K: Clock> Inner<O, K> {
                     if self.until(word).is_some_and(|until| now >= until) {
                         self.end_probing(word.generation(), now);
                     } else if self.word.take(word.generation()) {
-                        return Ok(self.ticket(word, TicketKind::Probe, Some(now)));
+                        return Ok(self.probe(word, now));
                     } else if let Some(hint) = self.hint(word) {
                         return Err(self.reject_until(Reason::HalfOpen, hint, now));
                     }
                 }
                 Phase::Ramp => match self.admit_by_share(word) {
-                    Some(true) => return Ok(self.ticket(word, TicketKind::Vote, None)),
+                    Some(true) => return Ok(self.ticket(word)),
                     Some(false) => return Err(self.reject(Reason::Ramp, None)),
                     None => {}
                 },
@@ -179,16 +187,10 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     /// Returns whether a call that ends now was slow, and the time, which is read only if somebody asks.
     #[inline]
     pub(super) fn end(&self, ticket: Ticket, cut: Option<Cut>) -> (bool, u64) {
-        if ticket.slow == NEVER && cut.is_none() {
+        if ticket.slow_after == NEVER && cut.is_none() {
             return (false, NEVER);
         }
         let now = self.now();
-        (is_slow(ticket, now), now)
+        (ticket.is_slow(now), now)
     }
-}
-
-/// Slow is strictly longer than the threshold.
-#[inline]
-pub(super) const fn is_slow(ticket: Ticket, now: u64) -> bool {
-    ticket.slow != NEVER && now.saturating_sub(ticket.start) > ticket.slow
 }

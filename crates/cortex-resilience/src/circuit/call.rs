@@ -25,21 +25,19 @@ pin_project! {
     #[must_use = "futures do nothing unless they are polled"]
     pub struct Call<'a, F, C, O: Observer, K: Clock> {
         breaker: Link<'a, C, O, K>,
-        // Changed in place: moving permits about would cost as much as the breaker.
+        // Both are changed in place: moving permits about would cost as much as the breaker.
         stage: Stage,
+        ticket: Ticket,
         #[pin]
         inner: F,
     }
 
     impl<F, C, O: Observer, K: Clock> PinnedDrop for Call<'_, F, C, O, K> {
+        #[inline]
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            match this.stage {
-                // Only an inner poll that did not return leaves this. Whether the thread panics says nothing: another panic
-                // may be what drops this.
-                Stage::Polling(ticket) => this.breaker.inner.record(*ticket, Outcome::Failure, None),
-                Stage::Running(ticket) => this.breaker.inner.dropped(*ticket),
-                _ => {}
+            if matches!(this.stage, Stage::Polling | Stage::Running) {
+                abandon(this.breaker, *this.stage, *this.ticket);
             }
         }
     }
@@ -48,8 +46,8 @@ pin_project! {
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     Idle,
-    Running(Ticket),
-    Polling(Ticket),
+    Running,
+    Polling,
     #[cfg(feature = "tower")]
     Refused(Option<Rejected>),
     Done,
@@ -75,6 +73,17 @@ impl<C, O, K> Deref for Link<'_, C, O, K> {
     }
 }
 
+/// Tells of a call that did not end.
+#[cold]
+fn abandon<C, O: Observer, K: Clock>(breaker: &Breaker<C, O, K>, stage: Stage, ticket: Ticket) {
+    match stage {
+        // Only an inner poll that did not return leaves this. Whether the thread panics says nothing: another panic may be what
+        // drops this.
+        Stage::Polling => breaker.inner.record(ticket, Outcome::Failure, None),
+        _ => breaker.inner.dropped(ticket),
+    }
+}
+
 impl<'a, F, C, O: Observer, K: Clock> Call<'a, F, C, O, K> {
     /// Makes a call that asks at its first poll.
     #[inline]
@@ -82,6 +91,7 @@ impl<'a, F, C, O: Observer, K: Clock> Call<'a, F, C, O, K> {
         Self {
             breaker,
             stage: Stage::Idle,
+            ticket: Ticket::NONE,
             inner,
         }
     }
@@ -91,7 +101,8 @@ impl<'a, F, C, O: Observer, K: Clock> Call<'a, F, C, O, K> {
     pub(super) const fn admitted(breaker: Link<'a, C, O, K>, ticket: Ticket, inner: F) -> Self {
         Self {
             breaker,
-            stage: Stage::Running(ticket),
+            stage: Stage::Running,
+            ticket,
             inner,
         }
     }
@@ -102,6 +113,7 @@ impl<'a, F, C, O: Observer, K: Clock> Call<'a, F, C, O, K> {
         Self {
             breaker,
             stage: Stage::Refused(why),
+            ticket: Ticket::NONE,
             inner,
         }
     }
@@ -122,10 +134,10 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let ticket = match *this.stage {
-            Stage::Running(ticket) => ticket,
+        match *this.stage {
+            Stage::Running => {}
             Stage::Idle => match this.breaker.inner.admit() {
-                Ok(ticket) => ticket,
+                Ok(ticket) => *this.ticket = ticket,
                 Err(rejected) => {
                     *this.stage = Stage::Done;
                     return Poll::Ready(Err(Error::Rejected(rejected)));
@@ -136,17 +148,15 @@ where
                 *this.stage = Stage::Done;
                 return Poll::Ready(Err(rejected.map_or(Error::NotReady, Error::Rejected)));
             }
-            Stage::Polling(_) | Stage::Done => {
-                panic!("a call was polled after it was ready, or had panicked")
-            }
-        };
-        *this.stage = Stage::Polling(ticket);
+            Stage::Polling | Stage::Done => panic!("a call was polled after it was ready, or had panicked"),
+        }
+        *this.stage = Stage::Polling;
         let poll = this.inner.poll(cx);
-        *this.stage = Stage::Running(ticket); // also while the result is judged: if that panics, it says nothing
+        *this.stage = Stage::Running; // also while the result is judged: if that panics, it says nothing
         let result = ready!(poll);
         let (outcome, retry_after) = judge(&this.breaker.classify, result.as_ref());
         *this.stage = Stage::Done;
-        this.breaker.inner.record(ticket, outcome, retry_after);
+        this.breaker.inner.record(*this.ticket, outcome, retry_after);
         Poll::Ready(result.map_err(Error::Inner))
     }
 }

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::observer::Observer;
 use crate::sync::{Ordering, lock};
 use cortex_core::Clock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl<O: Observer, K: Clock> Inner<O, K> {
     /// Returns the word and the time, once probing that is overdue has ended.
@@ -71,7 +71,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         let core = lock(&self.core);
         let (word, now) = (self.word.load(), self.now());
         let instant = |nanos| self.origin.checked_add(Duration::from_nanos(nanos));
-        let [_, rejected, ignored, late] = self.shards.counts(self.cycle.load(Ordering::Relaxed));
+        let [rejected, ignored, late] = self.shards.counts(self.cycle.load(Ordering::Relaxed));
         let (tally, min) = self.tally(&core, now);
         let streak = self.streak(&core);
         let due = self.until(word).unwrap_or(NEVER);
@@ -234,10 +234,5 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         }
         lock(&self.core).half_open_attempts = saved.half_open_attempts;
         Ok(())
-    }
-
-    /// Returns a moment as the breaker counts; one before it was made is its beginning.
-    pub(super) fn moment(&self, at: Instant) -> u64 {
-        super::time::since(self.origin, at)
     }
 }

@@ -3,10 +3,9 @@ use crate::sync::{AtomicU64, Ordering, fence};
 /// What is counted beside the window.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Count {
-    Ok = 0,
-    Rejected = 1,
-    Ignored = 2,
-    Late = 3,
+    Rejected = 0,
+    Ignored = 1,
+    Late = 2,
 }
 
 /// The counts of one cycle, written by one thread at a time and read by any.
@@ -14,7 +13,7 @@ pub(super) enum Count {
 pub(super) struct Counters {
     /// The generation at which they were zero; 0 while they are being restarted.
     cycle: AtomicU64,
-    counts: [AtomicU64; 4],
+    counts: [AtomicU64; 3],
 }
 
 impl Counters {
@@ -50,16 +49,16 @@ impl Counters {
     }
 
     /// Returns the counts of a cycle in the order of [`Count`]; zeros if they are of another one.
-    pub(super) fn read(&self, cycle: u64) -> [u64; 4] {
+    pub(super) fn read(&self, cycle: u64) -> [u64; 3] {
         if self.cycle.load(Ordering::Acquire) != cycle {
-            return [0; 4];
+            return [0; 3];
         }
         let counts = std::array::from_fn(|index| self.counts[index].load(Ordering::Relaxed));
         fence(Ordering::Acquire);
         if self.cycle.load(Ordering::Relaxed) == cycle {
             counts
         } else {
-            [0; 4] // a cycle is never started again
+            [0; 3] // a cycle is never started again
         }
     }
 }
@@ -71,12 +70,12 @@ mod tests {
     #[test]
     fn a_new_cycle_starts_from_zero_and_an_old_one_counts_nothing() {
         let counters = Counters::new();
-        counters.add(1, Count::Ok);
+        counters.add(1, Count::Ignored);
         counters.add(1, Count::Late);
         counters.add(1, Count::Late);
-        assert_eq!(counters.read(1), [1, 0, 0, 2]);
+        assert_eq!(counters.read(1), [0, 1, 2]);
         counters.add(4, Count::Rejected);
         counters.add(1, Count::Ignored);
-        assert_eq!((counters.read(1), counters.read(4)), ([0; 4], [0, 1, 0, 0]));
+        assert_eq!((counters.read(1), counters.read(4)), ([0; 3], [1, 0, 0]));
     }
 }

@@ -5,11 +5,11 @@ use super::settings::Settings;
 use super::shard::{Cut, Shards};
 use super::state_word::{Phase, StateWord, Word};
 use super::tally::Tally;
-use super::time::{self, NEVER};
+use super::time::NEVER;
 use crate::event::Event;
 use crate::observer::Observer;
 use crate::sync::{AtomicU64, Mutex, Ordering, fence};
-use cortex_core::Clock;
+use cortex_core::{Clock, Deadline};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,7 +38,10 @@ pub(super) struct Inner<O, K> {
     /// Whether a dropped call that was slow is a failure.
     pub(super) drop_fails: AtomicU64,
     pub(super) clock: K,
+    /// When it was made: what its times count from.
     pub(super) origin: Instant,
+    /// The same, as the clock counts.
+    start: u64,
     pub(super) observer: O,
     pub(super) name: Box<str>,
     pub(super) sink: Option<Arc<dyn StateSink>>,
@@ -83,6 +86,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             shards: Shards::new(shards),
             clock,
             origin,
+            start: Deadline::at(origin).nanos(),
             observer,
             name,
             sink,
@@ -106,7 +110,12 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     #[inline]
     pub(super) fn now(&self) -> u64 {
-        time::since(self.origin, self.clock.now())
+        self.clock.nanos().saturating_sub(self.start)
+    }
+
+    /// Returns a moment as the breaker counts; one before it was made is its beginning.
+    pub(super) fn moment(&self, at: Instant) -> u64 {
+        Deadline::at(at).nanos().saturating_sub(self.start)
     }
 
     /// Sets when a generation ends and when its rejected calls may try again, before its word is set. The caller holds the lock.

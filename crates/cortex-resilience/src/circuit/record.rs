@@ -1,4 +1,4 @@
-use super::admit::{Ticket, TicketKind, is_slow};
+use super::admit::Ticket;
 use super::core::Core;
 use super::counters::Count;
 use super::inner::Inner;
@@ -20,22 +20,22 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     /// Takes note of how a call ended, and of what the dependency said of further attempts.
     #[inline]
     pub(super) fn record(&self, ticket: Ticket, outcome: Outcome, retry_after: Option<Duration>) {
-        if self.word.load().generation() != ticket.generation {
+        if self.word.load().generation() != ticket.generation() {
             return self.late();
         }
-        match (ticket.kind, outcome) {
-            (TicketKind::Free, _) => {}
+        match (ticket.phase(), outcome) {
+            (Phase::Disabled, _) => {}
             (_, Outcome::Ignore) => self.ignore(ticket),
-            (TicketKind::Probe, _) => self.vote_probe(ticket, outcome == Outcome::Failure, retry_after),
-            (TicketKind::Vote, _) => self.vote(ticket, outcome == Outcome::Failure, retry_after),
+            (Phase::HalfOpen, _) => self.vote_probe(ticket, outcome == Outcome::Failure, retry_after),
+            _ => self.vote(ticket, outcome == Outcome::Failure, retry_after),
         }
     }
 
     /// Takes note that a call was dropped before its end.
     pub(super) fn dropped(&self, ticket: Ticket) {
-        let fails = ticket.kind == TicketKind::Vote
+        let fails = ticket.phase() != Phase::HalfOpen
             && self.drop_fails.load(Ordering::Relaxed) != 0
-            && is_slow(ticket, self.now());
+            && ticket.is_slow(self.now());
         self.record(
             ticket,
             if fails { Outcome::Failure } else { Outcome::Ignore },
@@ -53,14 +53,14 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     fn ignore(&self, ticket: Ticket) {
-        if ticket.kind == TicketKind::Probe {
+        if ticket.phase() == Phase::HalfOpen {
             self.settle();
-            if !self.word.give(ticket.generation) {
+            if !self.word.give(ticket.generation()) {
                 return self.late();
             }
         }
-        self.shards
-            .count(self.cycle.load(Ordering::Relaxed), Count::Ignored);
+        // A state that lets calls through begins with new counts: those of another one get no part of this.
+        self.shards.count(ticket.generation(), Count::Ignored);
         self.tell(&Event::Ignored);
     }
 
@@ -71,15 +71,10 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         let Some(cut) = cut else {
             return self.vote_exactly(ticket, (failed, slow), now, retry_after);
         };
-        let vote = Vote {
-            generation: ticket.generation,
-            now,
-            failed,
-            slow,
-        };
-        self.shards.vote(cut, vote);
+        let generation = ticket.generation();
+        self.shards.vote(cut, generation, now, Vote { failed, slow });
         if failed || slow || now >= self.watch.load(Ordering::Relaxed) {
-            self.judge_buckets(cut, vote, retry_after);
+            self.judge_buckets(cut, (generation, failed), now, retry_after);
         }
     }
 
@@ -91,7 +86,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         retry_after: Option<Duration>,
     ) {
         let mut core = lock(&self.core);
-        if self.word.load().generation() != ticket.generation {
+        if self.word.load().generation() != ticket.generation() {
             drop(core);
             return self.late();
         }
@@ -106,25 +101,30 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     /// Judges a window of time: after every vote that may raise a rate, and after others if time or the minimum may have.
     #[cold]
-    fn judge_buckets(&self, cut: Cut, vote: Vote, retry_after: Option<Duration>) {
+    fn judge_buckets(
+        &self,
+        cut: Cut,
+        (generation, failed): (u64, bool),
+        now: u64,
+        retry_after: Option<Duration>,
+    ) {
         let mut core = lock(&self.core);
-        if self.word.load().generation() != vote.generation {
+        if self.word.load().generation() != generation {
             return; // it was a vote of the state that has ended, and nobody reads it any more
         }
-        if vote.failed {
-            let [ok, ..] = self.shards.counts(vote.generation);
-            core.streak.failed_after(ok);
+        if failed {
+            core.streak.failed_after(self.shards.ok(generation));
         }
-        let tally = self.shards.tally(cut, vote.generation, vote.now);
+        let tally = self.shards.tally(cut, generation, now);
         let finding = core.settings.judge(tally);
         let watch = match finding {
             _ if tally.is_clean() => NEVER,
             Finding::TooFew => 0,
-            Finding::Good | Finding::Exceeded { .. } => (vote.now / cut.width + 1).saturating_mul(cut.width),
+            Finding::Good | Finding::Exceeded { .. } => (now / cut.width + 1).saturating_mul(cut.width),
         };
         self.watch.store(watch, Ordering::Relaxed);
         if let Finding::Exceeded { failures, slow } = finding {
-            self.exceeded(core, (failures, slow), vote.now, retry_after);
+            self.exceeded(core, (failures, slow), now, retry_after);
         }
     }
 
@@ -159,11 +159,11 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     fn vote_probe(&self, ticket: Ticket, failed: bool, retry_after: Option<Duration>) {
         let (_, now) = self.settle();
         let mut core = lock(&self.core);
-        if self.word.load().generation() != ticket.generation {
+        if self.word.load().generation() != ticket.generation() {
             drop(core);
             return self.late();
         }
-        core.half_open.tally.add(failed, is_slow(ticket, now));
+        core.half_open.tally.add(failed, ticket.is_slow(now));
         core.streak.vote(failed);
         match core.half_open.verdict(&core.settings) {
             None => {}

@@ -2,7 +2,7 @@ use super::cell::Cell;
 use super::counters::{Count, Counters};
 use super::slot::{self, SLOTS};
 use super::tally::Tally;
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex, Ordering, fence, lock};
 use std::sync::OnceLock;
 
 /// How many buckets a window of time has at most.
@@ -11,12 +11,14 @@ pub(super) const BUCKETS: usize = if cfg!(cortex_loom) { 4 } else { 60 };
 /// What one thread writes: its counters, and its votes by time.
 #[derive(Debug)]
 struct Shard {
-    counters: Counters,
-    /// The bucket of the last vote: its generation, its start and its cell.
+    /// The bucket of the last vote: its generation, its start and its cell. Generation 0 is none: the votes are being zeroed.
     generation: AtomicU64,
     start: AtomicU64,
     cell: AtomicU64,
-    cells: OnceLock<Box<[Line]>>,
+    /// The votes for the dependency in this generation.
+    ok: AtomicU64,
+    cells: OnceLock<Box<Cells>>,
+    counters: Counters,
 }
 
 /// A shard whose cache lines nobody else writes to.
@@ -24,10 +26,10 @@ struct Shard {
 #[derive(Debug)]
 struct Own(Shard);
 
-/// Two cache lines, which processors fetch together.
+/// Two cache lines are what processors fetch together.
 #[repr(align(128))]
 #[derive(Debug)]
-struct Line([Cell; 4]);
+struct Cells([Cell; BUCKETS]);
 
 /// How a window of time is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +39,9 @@ pub(super) struct Cut {
     pub(super) buckets: u64,
 }
 
-/// A vote and the time that it came.
+/// What a vote says; two words that stay in registers on their way into a cell.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vote {
-    pub(super) generation: u64,
-    pub(super) now: u64,
     pub(super) failed: bool,
     pub(super) slow: bool,
 }
@@ -49,58 +49,77 @@ pub(super) struct Vote {
 impl Shard {
     fn new() -> Self {
         Self {
-            counters: Counters::new(),
             generation: AtomicU64::new(0),
             start: AtomicU64::new(0),
             cell: AtomicU64::new(0),
+            ok: AtomicU64::new(0),
             cells: OnceLock::new(),
+            counters: Counters::new(),
         }
     }
 
     #[inline]
-    fn vote(&self, cut: Cut, vote: Vote) {
+    fn vote(&self, cut: Cut, generation: u64, now: u64, vote: Vote) {
         let start = self.start.load(Ordering::Relaxed);
-        let same = self.generation.load(Ordering::Relaxed) == vote.generation
-            && vote.now >= start
-            && vote.now - start < cut.width;
-        if !same && !self.enter(cut, vote) {
+        let same =
+            self.generation.load(Ordering::Relaxed) == generation && now.wrapping_sub(start) < cut.width; // before the start it is more than a width, too
+        if !same && !self.enter(cut, generation, now) {
             return;
         }
         let index = usize::try_from(self.cell.load(Ordering::Relaxed)).unwrap_or(0);
-        if let Some(line) = self.cells.get().and_then(|cells| cells.get(index / 4)) {
-            line.0[index % 4].add(vote.failed, vote.slow);
+        if let Some(cell) = self.cells.get().and_then(|cells| cells.0.get(index)) {
+            cell.add(vote.failed, vote.slow);
         }
         if !vote.failed {
-            self.counters.add(vote.generation, Count::Ok);
+            self.ok
+                .store(self.ok.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
     }
 
     /// Finds the cell of another bucket; `false` if the vote is of a generation that is over.
     #[cold]
-    fn enter(&self, cut: Cut, vote: Vote) -> bool {
-        if self.generation.load(Ordering::Relaxed) > vote.generation {
+    fn enter(&self, cut: Cut, generation: u64, now: u64) -> bool {
+        let before = self.generation.load(Ordering::Relaxed);
+        if before > generation {
             return false;
         }
-        let cells = self.cells.get_or_init(|| {
-            (0..BUCKETS.div_ceil(4))
-                .map(|_| Line(std::array::from_fn(|_| Cell::new())))
-                .collect()
-        });
-        let epoch = vote.now / cut.width;
+        let cells = self
+            .cells
+            .get_or_init(|| Box::new(Cells(std::array::from_fn(|_| Cell::new()))));
+        let epoch = now / cut.width;
         let index = usize::try_from(epoch % cut.buckets).unwrap_or(0);
-        if !cells[index / 4].0[index % 4].enter(vote.generation, epoch) {
+        if !cells.0[index].enter(generation, epoch) {
             // The clock went back by more than the window: no time has passed since the last vote.
-            return self.generation.load(Ordering::Relaxed) == vote.generation;
+            return before == generation;
         }
-        self.generation.store(vote.generation, Ordering::Relaxed);
+        if before != generation {
+            self.generation.store(0, Ordering::Relaxed);
+            fence(Ordering::Release); // who reads the zero below, reads the 0 or what comes after it
+            self.ok.store(0, Ordering::Relaxed);
+            self.generation.store(generation, Ordering::Release);
+        }
         self.start.store(epoch * cut.width, Ordering::Relaxed);
         self.cell.store(index as u64, Ordering::Relaxed);
         true
     }
 
+    /// Returns how many votes for the dependency there were in a generation.
+    fn ok(&self, generation: u64) -> u64 {
+        if self.generation.load(Ordering::Acquire) != generation {
+            return 0;
+        }
+        let ok = self.ok.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        if self.generation.load(Ordering::Relaxed) == generation {
+            ok
+        } else {
+            0 // a generation never comes again
+        }
+    }
+
     fn tally(&self, generation: u64, from: u64) -> Tally {
         let mut tally = Tally::default();
-        let cells = self.cells.get().into_iter().flatten().flat_map(|line| &line.0);
+        let cells = self.cells.get().into_iter().flat_map(|cells| &cells.0);
         for votes in cells.filter_map(|cell| cell.read(generation, from)) {
             tally.merge(votes);
         }
@@ -126,22 +145,38 @@ impl Shards {
     }
 
     #[inline]
-    fn with(&self, write: impl FnOnce(&Shard)) {
-        if let Some(shard) = slot::own().and_then(|slot| self.own.get(slot)) {
+    pub(super) fn count(&self, cycle: u64, count: Count) {
+        match self.own.get(slot::own()) {
+            Some(shard) => shard.0.counters.add(cycle, count),
+            None => self.count_elsewhere(cycle, count),
+        }
+    }
+
+    #[cold]
+    fn count_elsewhere(&self, cycle: u64, count: Count) {
+        self.with_first_or_shared(|shard| shard.counters.add(cycle, count));
+    }
+
+    #[inline]
+    pub(super) fn vote(&self, cut: Cut, generation: u64, now: u64, vote: Vote) {
+        match self.own.get(slot::own()) {
+            Some(shard) => shard.0.vote(cut, generation, now, vote),
+            None => self.vote_elsewhere(cut, generation, now, vote),
+        }
+    }
+
+    #[cold]
+    fn vote_elsewhere(&self, cut: Cut, generation: u64, now: u64, vote: Vote) {
+        self.with_first_or_shared(|shard| shard.vote(cut, generation, now, vote));
+    }
+
+    /// Writes to the shard of a thread that writes for the first time, or to the shared one.
+    fn with_first_or_shared(&self, write: impl FnOnce(&Shard)) {
+        if let Some(shard) = self.own.get(slot::lease()) {
             return write(&shard.0);
         }
         let _gate = lock(&self.gate);
         write(&self.shared);
-    }
-
-    #[inline]
-    pub(super) fn count(&self, cycle: u64, count: Count) {
-        self.with(|shard| shard.counters.add(cycle, count));
-    }
-
-    #[inline]
-    pub(super) fn vote(&self, cut: Cut, vote: Vote) {
-        self.with(|shard| shard.vote(cut, vote));
     }
 
     fn all(&self) -> impl Iterator<Item = &Shard> {
@@ -158,9 +193,14 @@ impl Shards {
         tally
     }
 
+    /// Counts the votes for the dependency in a generation whose window is one of time.
+    pub(super) fn ok(&self, generation: u64) -> u64 {
+        self.all().map(|shard| shard.ok(generation)).sum()
+    }
+
     /// Returns the counts of a cycle in the order of [`Count`].
-    pub(super) fn counts(&self, cycle: u64) -> [u64; 4] {
-        let mut sums = [0; 4];
+    pub(super) fn counts(&self, cycle: u64) -> [u64; 3] {
+        let mut sums = [0; 3];
         for shard in self.all() {
             for (sum, count) in sums.iter_mut().zip(shard.counters.read(cycle)) {
                 *sum += count;
@@ -180,15 +220,11 @@ mod tests {
     };
 
     fn vote(shards: &Shards, now: u64) {
-        shards.vote(
-            CUT,
-            Vote {
-                generation: 1,
-                now,
-                failed: false,
-                slow: false,
-            },
-        );
+        let vote = Vote {
+            failed: false,
+            slow: false,
+        };
+        shards.vote(CUT, 1, now, vote);
     }
 
     #[test]
@@ -227,6 +263,6 @@ mod tests {
             }
         });
         assert_eq!(shards.tally(CUT, 1, 5).total, 4000);
-        assert_eq!(shards.counts(1), [4000, 4000, 0, 0]);
+        assert_eq!((shards.ok(1), shards.counts(1)), (4000, [4000, 0, 0]));
     }
 }

@@ -3,31 +3,50 @@
 /// How many threads can have one; more than that share.
 pub(super) const SLOTS: usize = 64;
 
+/// What a thread has that has no number, or has not asked for one yet.
+pub(super) const NONE: usize = usize::MAX;
+
 #[cfg(not(cortex_loom))]
-pub(super) use self::leased::own;
+pub(super) use self::leased::{lease, own};
 
 /// Under the model checker, all threads are one to the operating system: they share.
 #[cfg(cortex_loom)]
-pub(super) const fn own() -> Option<usize> {
-    None
+pub(super) const fn own() -> usize {
+    NONE
+}
+
+#[cfg(cortex_loom)]
+pub(super) const fn lease() -> usize {
+    NONE
 }
 
 #[cfg(not(cortex_loom))]
 mod leased {
-    use super::SLOTS;
+    use super::{NONE, SLOTS};
+    use std::cell::Cell;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// A bit for each number that a living thread has.
     static TAKEN: AtomicU64 = AtomicU64::new(0);
 
     thread_local! {
-        static OWN: Lease = Lease::take(&TAKEN);
+        /// What is leased, where it is read without asking whether it is there.
+        static OWN: Cell<usize> = const { Cell::new(NONE) };
+        static LEASE: Lease = Lease::take(&TAKEN);
     }
 
-    /// Returns the number of this thread, which no other living thread has; `None` if all are taken or the thread ends.
+    /// Returns the number of this thread, which no other living thread has; [`NONE`] before the first [`lease`].
     #[inline]
-    pub(in super::super) fn own() -> Option<usize> {
-        OWN.try_with(|lease| lease.slot).ok().flatten()
+    pub(in super::super) fn own() -> usize {
+        OWN.get()
+    }
+
+    /// Takes a number for this thread unless it has one; [`NONE`] if all are taken or the thread ends.
+    #[cold]
+    pub(in super::super) fn lease() -> usize {
+        let slot = LEASE.try_with(|lease| lease.slot).ok().flatten();
+        OWN.set(slot.unwrap_or(NONE));
+        OWN.get()
     }
 
     struct Lease {
@@ -52,6 +71,7 @@ mod leased {
     impl Drop for Lease {
         fn drop(&mut self) {
             if let Some(slot) = self.slot {
+                OWN.set(NONE); // what ends after this writes to what is shared
                 self.taken.fetch_and(!(1 << slot), Ordering::Release);
             }
         }
@@ -73,10 +93,13 @@ mod leased {
 
         #[test]
         fn a_thread_keeps_its_number() {
-            assert_eq!(own(), own());
-            let mine = own();
-            let other = std::thread::spawn(own).join().expect("it does not panic");
-            assert!(other.is_none() || other != mine);
+            let mine = lease();
+            assert_eq!((own(), lease()), (mine, mine));
+            let other = std::thread::spawn(|| (own(), lease(), own()))
+                .join()
+                .expect("it does not panic");
+            assert_eq!((other.0, other.1), (NONE, other.2));
+            assert!(other.1 == NONE || other.1 != mine);
         }
     }
 }

@@ -44,6 +44,9 @@ const PERMIT: u64 = 1 << 3;
 const GENERATION: u32 = 19;
 
 impl Word {
+    /// That of no generation.
+    pub(super) const NONE: Self = Self(0);
+
     pub(super) fn new(generation: u64, phase: Phase, permits: u16) -> Self {
         Self(generation << GENERATION | u64::from(permits) << 3 | phase as u64)
     }

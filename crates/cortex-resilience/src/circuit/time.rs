@@ -1,6 +1,6 @@
 //! Times as nanoseconds since a breaker was made: they saturate, and never wrap.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// No time: it never comes.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -9,12 +9,6 @@ pub(super) const NEVER: u64 = u64::MAX;
 pub(super) fn nanos(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(1_000_000_000);
     whole.saturating_add(u64::from(duration.subsec_nanos()))
-}
-
-/// Returns the time since the origin; zero before it.
-#[inline]
-pub(super) fn since(origin: Instant, now: Instant) -> u64 {
-    nanos(now.saturating_duration_since(origin))
 }
 
 /// Returns how long it is until then, zero if it is past.

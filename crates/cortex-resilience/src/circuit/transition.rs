@@ -1,4 +1,4 @@
-use super::admit::{Ticket, TicketKind};
+use super::admit::Ticket;
 use super::core::{Core, Ramp, Streak};
 use super::half_open::After;
 use super::inner::Inner;
@@ -105,8 +105,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         let word = self.word.load();
         match word.phase() {
             Phase::Closed | Phase::Ramp | Phase::MetricsOnly if self.cut().is_some() => {
-                let [ok, ..] = self.shards.counts(word.generation());
-                core.streak.after(ok)
+                core.streak.after(self.shards.ok(word.generation()))
             }
             _ => core.streak,
         }
@@ -156,7 +155,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         drop(core);
         let from = State::Open;
         self.publish(&News::of(Event::HalfOpened { from }));
-        taken.then(|| self.ticket(word, TicketKind::Probe, Some(now)))
+        taken.then(|| self.probe(word, now))
     }
 
     /// Ends probing that is overdue, dated when it was due.
