@@ -1,6 +1,5 @@
 use super::counters::Count;
 use super::inner::Inner;
-use super::shard::Cut;
 use super::state_word::{Phase, Word};
 use super::time::{self, NEVER};
 use crate::event::Event;
@@ -186,8 +185,8 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     /// Returns whether a call that ends now was slow, and the time, which is read only if somebody asks.
     #[inline]
-    pub(super) fn end(&self, ticket: Ticket, cut: Option<Cut>) -> (bool, u64) {
-        if ticket.slow_after == NEVER && cut.is_none() {
+    pub(super) fn end(&self, ticket: Ticket, asks: bool) -> (bool, u64) {
+        if ticket.slow_after == NEVER && !asks {
             return (false, NEVER);
         }
         let now = self.now();

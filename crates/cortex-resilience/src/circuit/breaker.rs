@@ -1,5 +1,5 @@
 use super::builder::Builder;
-use super::call::{Call, Link};
+use super::call::Call;
 use super::error::IllegalTransition;
 use super::inner::Inner;
 use super::permit::{Handle, Permit};
@@ -14,7 +14,7 @@ use crate::classify::ErrIsFailure;
 use crate::event::Event;
 use crate::observer::Observer;
 use crate::rejected::Rejected;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, Deadline, SystemClock};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
     /// See [`Call`].
     #[inline]
     pub const fn call<F>(&self, future: F) -> Call<'_, F, C, O, K> {
-        Call::new(Link::Borrowed(self), future)
+        Call::new(self, future)
     }
 
     /// Returns the name.
@@ -145,7 +145,7 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
     ///
     /// As [`open`](Self::open).
     pub fn open_until(&self, then: Instant) -> Result<(), IllegalTransition> {
-        let then = self.inner.moment(then);
+        let then = Deadline::at(then).nanos();
         self.inner.open_by_hand(|_| Wait::Until(then))
     }
 

@@ -70,7 +70,6 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         self.settle();
         let core = lock(&self.core);
         let (word, now) = (self.word.load(), self.now());
-        let instant = |nanos| self.origin.checked_add(Duration::from_nanos(nanos));
         let [rejected, ignored, late] = self.shards.counts(self.cycle.load(Ordering::Relaxed));
         let (tally, min) = self.tally(&core, now);
         let streak = self.streak(&core);
@@ -78,8 +77,8 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         let mut snapshot = Snapshot {
             state: self.shown(word, now).unwrap_or(word.phase().state()), // the lock keeps the word
             generation: word.generation(),
-            since: instant(core.since).unwrap_or(self.origin),
-            until: (due != NEVER).then(|| instant(due)).flatten(),
+            since: self.instant(core.since).unwrap_or_else(|| self.clock.now()),
+            until: self.instant(due),
             failure_rate: None,
             slow_rate: None,
             failure_ratio: 0.0,
@@ -158,14 +157,16 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         let phase = match state {
             State::Closed => return,
             State::Open => {
-                return self.open_from(state, core, 0, Wait::Break { retry_after: None });
+                let at = core.since;
+                return self.open_from(state, core, at, Wait::Break { retry_after: None });
             }
             State::HalfOpen => Phase::HalfOpen,
             State::Disabled => Phase::Disabled,
             State::MetricsOnly => Phase::MetricsOnly,
             State::ForcedOpen => Phase::Forced,
         };
-        self.enter(&mut core, phase, 0);
+        let at = core.since;
+        self.enter(&mut core, phase, at);
     }
 
     /// Replaces the settings. A window of another shape starts empty, and with it a generation.

@@ -12,7 +12,7 @@ use crate::sync::{AtomicU64, Mutex, Ordering, fence};
 use cortex_core::{Clock, Deadline};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A breaker without what judges results.
 ///
@@ -38,9 +38,9 @@ pub(super) struct Inner<O, K> {
     /// Whether a dropped call that was slow is a failure.
     pub(super) drop_fails: AtomicU64,
     pub(super) clock: K,
-    /// When it was made: what its times count from.
-    pub(super) origin: Instant,
-    /// The same, as the clock counts.
+    /// When it was made.
+    origin: Instant,
+    /// The same, as the clock and all times here count.
     start: u64,
     pub(super) observer: O,
     pub(super) name: Box<str>,
@@ -73,6 +73,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     ) -> Self {
         let (width, buckets) = settings.window.cut();
         let origin = clock.now();
+        let start = Deadline::at(origin).nanos();
         Self {
             word: StateWord::new(Word::new(1, Phase::Closed, 0)),
             cycle: AtomicU64::new(1),
@@ -86,12 +87,12 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             shards: Shards::new(shards),
             clock,
             origin,
-            start: Deadline::at(origin).nanos(),
+            start,
             observer,
             name,
             sink,
             core: Mutex::new(Core {
-                since: 0,
+                since: start,
                 ring: CountWindow::new(settings.window.ring()),
                 half_open: Probes {
                     how: settings.half_open(),
@@ -110,12 +111,15 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     #[inline]
     pub(super) fn now(&self) -> u64 {
-        self.clock.nanos().saturating_sub(self.start)
+        self.clock.nanos()
     }
 
-    /// Returns a moment as the breaker counts; one before it was made is its beginning.
-    pub(super) fn moment(&self, at: Instant) -> u64 {
-        Deadline::at(at).nanos().saturating_sub(self.start)
+    /// Returns a time as others count; `None` if it is none.
+    pub(super) fn instant(&self, at: u64) -> Option<Instant> {
+        let after = Duration::from_nanos(at.saturating_sub(self.start));
+        let before = Duration::from_nanos(self.start.saturating_sub(at));
+        let instant = self.origin.checked_add(after)?.checked_sub(before)?;
+        (at != NEVER).then_some(instant)
     }
 
     /// Sets when a generation ends and when its rejected calls may try again, before its word is set. The caller holds the lock.
@@ -143,10 +147,10 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     /// Returns how the window of time is cut, if it is one.
-    #[inline]
     pub(super) fn cut(&self) -> Option<Cut> {
         let width = self.width.load(Ordering::Relaxed);
         (width != 0).then(|| Cut {
+            origin: self.start,
             width,
             buckets: self.buckets.load(Ordering::Relaxed),
         })

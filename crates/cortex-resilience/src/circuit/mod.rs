@@ -32,6 +32,7 @@ mod window;
 mod admit;
 mod control;
 mod core;
+mod guarded;
 #[cfg(feature = "tower")]
 mod layer;
 #[cfg(feature = "tower")]

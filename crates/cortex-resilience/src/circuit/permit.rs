@@ -87,12 +87,6 @@ impl<'a, O: Observer, K: Clock> Permit<'a, O, K> {
         self.end(Outcome::Ignore, None);
     }
 
-    /// Leaves it to somebody else to say how the call ended.
-    #[cfg(feature = "tower")]
-    pub(super) fn forget(mut self) {
-        self.ticket = None;
-    }
-
     #[inline]
     pub(super) fn end(mut self, outcome: Outcome, retry_after: Option<Duration>) {
         if let Some(ticket) = self.ticket.take() {

@@ -3,7 +3,7 @@ use super::core::Core;
 use super::counters::Count;
 use super::inner::Inner;
 use super::settings::Finding;
-use super::shard::{Cut, Vote};
+use super::shard::Vote;
 use super::snapshot::Axis;
 use super::state::State;
 use super::state_word::Phase;
@@ -26,8 +26,8 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         match (ticket.phase(), outcome) {
             (Phase::Disabled, _) => {}
             (_, Outcome::Ignore) => self.ignore(ticket),
-            (Phase::HalfOpen, _) => self.vote_probe(ticket, outcome == Outcome::Failure, retry_after),
-            _ => self.vote(ticket, outcome == Outcome::Failure, retry_after),
+            (phase, _) if phase.takes_votes() => self.vote(ticket, outcome == Outcome::Failure, retry_after),
+            _ => self.vote_probe(ticket, outcome == Outcome::Failure, retry_after),
         }
     }
 
@@ -66,15 +66,26 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     #[inline]
     fn vote(&self, ticket: Ticket, failed: bool, retry_after: Option<Duration>) {
-        let cut = self.cut();
-        let (slow, now) = self.end(ticket, cut);
-        let Some(cut) = cut else {
+        let width = self.width.load(Ordering::Relaxed);
+        let (slow, now) = self.end(ticket, width != 0);
+        if width == 0 {
             return self.vote_exactly(ticket, (failed, slow), now, retry_after);
-        };
+        }
         let generation = ticket.generation();
-        self.shards.vote(cut, generation, now, Vote { failed, slow });
+        let vote = Vote { failed, slow };
+        if !self.shards.vote_again(width, generation, now, vote) {
+            self.vote_first(generation, now, vote);
+        }
         if failed || slow || now >= self.watch.load(Ordering::Relaxed) {
-            self.judge_buckets(cut, (generation, failed), now, retry_after);
+            self.judge_buckets((generation, failed), now, retry_after);
+        }
+    }
+
+    /// Takes the first vote of a bucket, or one of a thread without a shard.
+    #[cold]
+    fn vote_first(&self, generation: u64, now: u64, vote: Vote) {
+        if let Some(cut) = self.cut() {
+            self.shards.vote(cut, generation, now, vote);
         }
     }
 
@@ -101,17 +112,11 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     /// Judges a window of time: after every vote that may raise a rate, and after others if time or the minimum may have.
     #[cold]
-    fn judge_buckets(
-        &self,
-        cut: Cut,
-        (generation, failed): (u64, bool),
-        now: u64,
-        retry_after: Option<Duration>,
-    ) {
+    fn judge_buckets(&self, (generation, failed): (u64, bool), now: u64, retry_after: Option<Duration>) {
         let mut core = lock(&self.core);
-        if self.word.load().generation() != generation {
+        let Some(cut) = self.cut().filter(|_| self.word.load().generation() == generation) else {
             return; // it was a vote of the state that has ended, and nobody reads it any more
-        }
+        };
         if failed {
             core.streak.failed_after(self.shards.ok(generation));
         }
@@ -120,7 +125,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         let watch = match finding {
             _ if tally.is_clean() => NEVER,
             Finding::TooFew => 0,
-            Finding::Good | Finding::Exceeded { .. } => (now / cut.width + 1).saturating_mul(cut.width),
+            Finding::Good | Finding::Exceeded { .. } => cut.start(now).saturating_add(cut.width),
         };
         self.watch.store(watch, Ordering::Relaxed);
         if let Finding::Exceeded { failures, slow } = finding {

@@ -1,9 +1,12 @@
+use super::admit::Ticket;
 use super::breaker::Breaker;
-use super::call::{Call, Link};
 use super::error::Error;
-use super::permit::{Handle, Permit};
+use super::guarded::Guarded;
+use super::inner::Inner;
 use crate::classify::{Classify, ErrIsFailure};
 use crate::observer::Observer;
+use crate::outcome::Outcome;
+use crate::rejected::Rejected;
 use cortex_core::{Clock, SystemClock};
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -57,9 +60,9 @@ impl<S, C, O, K> BreakerService<S, C, O, K> {
 impl<S, R, C, O, K> Service<R> for BreakerService<S, C, O, K>
 where
     S: Service<R>,
-    C: Classify<S::Response, S::Error> + Clone + 'static,
-    O: Observer + 'static,
-    K: Clock + 'static,
+    C: Classify<S::Response, S::Error> + Clone,
+    O: Observer,
+    K: Clock,
 {
     type Response = S::Response;
     type Error = Error<S::Error>;
@@ -79,30 +82,43 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let shared = || Link::Shared(self.breaker.clone());
-        let refused = |why| ResponseFuture {
-            call: Call::refused(shared(), why, Maybe { future: None }),
-        };
         match self.ready {
             Readiness::Inner => match self.breaker.inner.admit() {
                 Ok(ticket) => {
                     self.ready = Readiness::Unknown;
-                    // If the inner service panics, this gives the permit back.
-                    let permit = Permit::new(Handle::Borrowed(&self.breaker.inner), ticket);
-                    let future = Some(self.inner.call(request));
-                    permit.forget();
+                    let mut calling = Calling {
+                        breaker: &self.breaker.inner,
+                        ticket: Some(ticket),
+                    };
+                    let future = self.inner.call(request);
+                    calling.ticket = None; // the future has it now
                     ResponseFuture {
-                        call: Call::admitted(shared(), ticket, Maybe { future }),
+                        refusal: None,
+                        call: Some(Guarded::admitted(self.breaker.clone(), ticket, future)),
                     }
                 }
                 // The inner service stays ready: the next call takes that up.
-                Err(rejected) => refused(Some(rejected)),
+                Err(rejected) => ResponseFuture::refused(Some(rejected)),
             },
             Readiness::Rejects => {
                 self.ready = Readiness::Unknown;
-                refused(Some(self.breaker.inner.refuse()))
+                ResponseFuture::refused(Some(self.breaker.inner.refuse()))
             }
-            Readiness::Unknown => refused(None),
+            Readiness::Unknown => ResponseFuture::refused(None),
+        }
+    }
+}
+
+/// An inner service that makes its answer; if it panics, that is a failure as one of the answer is.
+struct Calling<'a, O: Observer, K: Clock> {
+    breaker: &'a Inner<O, K>,
+    ticket: Option<Ticket>,
+}
+
+impl<O: Observer, K: Clock> Drop for Calling<'_, O, K> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.breaker.record(ticket, Outcome::Failure, None);
         }
     }
 }
@@ -127,56 +143,52 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// As [`Call`].
+    /// As [`Call`](super::Call).
     #[must_use = "futures do nothing unless they are polled"]
-    pub struct ResponseFuture<F, C, O, K>
-    where
-        C: 'static,
-        O: Observer,
-        O: 'static,
-        K: Clock,
-        K: 'static,
-    {
+    pub struct ResponseFuture<F, C, O: Observer, K: Clock> {
+        // Why there is no call: it was refused, or not ready. Taken by the answer.
+        refusal: Option<Option<Rejected>>,
         #[pin]
-        call: Call<'static, Maybe<F>, C, O, K>,
+        call: Option<Guarded<Breaker<C, O, K>, F>>,
+    }
+}
+
+impl<F, C, O: Observer, K: Clock> ResponseFuture<F, C, O, K> {
+    const fn refused(why: Option<Rejected>) -> Self {
+        Self {
+            refusal: Some(why),
+            call: None,
+        }
     }
 }
 
 impl<F, T, E, C, O, K> Future for ResponseFuture<F, C, O, K>
 where
     F: Future<Output = Result<T, E>>,
-    C: Classify<T, E> + 'static,
-    O: Observer + 'static,
-    K: Clock + 'static,
+    C: Classify<T, E>,
+    O: Observer,
+    K: Clock,
 {
     type Output = Result<T, Error<E>>;
 
+    /// # Panics
+    ///
+    /// It was ready before, or the inner future panics.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().call.poll(cx)
-    }
-}
-
-impl<F, C: 'static, O: Observer + 'static, K: Clock + 'static> fmt::Debug for ResponseFuture<F, C, O, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.call.fmt(f)
-    }
-}
-
-pin_project! {
-    /// The inner future; there is none if the call was refused, and then nobody polls.
-    pub struct Maybe<F> {
-        #[pin]
-        future: Option<F>,
-    }
-}
-
-impl<F: Future> Future for Maybe<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        match self.project().future.as_pin_mut() {
-            Some(future) => future.poll(cx),
-            None => Poll::Pending,
+        let this = self.project();
+        match (this.call.as_pin_mut(), this.refusal.take()) {
+            (Some(call), _) => call.poll(cx),
+            (None, Some(why)) => Poll::Ready(Err(why.map_or(Error::NotReady, Error::Rejected))),
+            (None, None) => panic!("a call was polled after it was ready"),
         }
+    }
+}
+
+impl<F, C, O: Observer, K: Clock> fmt::Debug for ResponseFuture<F, C, O, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("refusal", &self.refusal)
+            .field("stage", &self.call.as_ref().map(Guarded::stage))
+            .finish_non_exhaustive()
     }
 }

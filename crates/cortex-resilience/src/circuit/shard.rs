@@ -11,13 +11,14 @@ pub(super) const BUCKETS: usize = if cfg!(cortex_loom) { 4 } else { 60 };
 /// What one thread writes: its counters, and its votes by time.
 #[derive(Debug)]
 struct Shard {
-    /// The bucket of the last vote: its generation, its start and its cell. Generation 0 is none: the votes are being zeroed.
-    generation: AtomicU64,
-    start: AtomicU64,
-    cell: AtomicU64,
-    /// The votes for the dependency in this generation.
+    /// The bucket of the last vote.
+    current: Cell,
+    /// The votes for the dependency in a generation.
     ok: AtomicU64,
-    cells: OnceLock<Box<Cells>>,
+    /// Which; 0 is none: they are being zeroed.
+    ok_of: AtomicU64,
+    /// The buckets before, each in its place.
+    past: OnceLock<Box<Cells>>,
     counters: Counters,
 }
 
@@ -34,9 +35,27 @@ struct Cells([Cell; BUCKETS]);
 /// How a window of time is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut {
+    /// Where the first bucket starts.
+    pub(super) origin: u64,
     /// Nanoseconds.
     pub(super) width: u64,
     pub(super) buckets: u64,
+}
+
+impl Cut {
+    /// Returns where the bucket starts that a time is in.
+    pub(super) const fn start(self, now: u64) -> u64 {
+        now.saturating_sub(self.since_origin(now) % self.width)
+    }
+
+    /// Returns the place of the bucket that starts then.
+    fn place(self, start: u64) -> usize {
+        usize::try_from(self.since_origin(start) / self.width % self.buckets).unwrap_or(0)
+    }
+
+    const fn since_origin(self, at: u64) -> u64 {
+        at.saturating_sub(self.origin)
+    }
 }
 
 /// What a vote says; two words that stay in registers on their way into a cell.
@@ -49,79 +68,92 @@ pub(super) struct Vote {
 impl Shard {
     fn new() -> Self {
         Self {
-            generation: AtomicU64::new(0),
-            start: AtomicU64::new(0),
-            cell: AtomicU64::new(0),
+            current: Cell::new(),
             ok: AtomicU64::new(0),
-            cells: OnceLock::new(),
+            ok_of: AtomicU64::new(0),
+            past: OnceLock::new(),
             counters: Counters::new(),
         }
     }
 
+    /// Says whether the bucket of the last vote is the one of a vote at this time.
     #[inline]
-    fn vote(&self, cut: Cut, generation: u64, now: u64, vote: Vote) {
-        let start = self.start.load(Ordering::Relaxed);
-        let same =
-            self.generation.load(Ordering::Relaxed) == generation && now.wrapping_sub(start) < cut.width; // before the start it is more than a width, too
-        if !same && !self.enter(cut, generation, now) {
-            return;
-        }
-        let index = usize::try_from(self.cell.load(Ordering::Relaxed)).unwrap_or(0);
-        if let Some(cell) = self.cells.get().and_then(|cells| cells.0.get(index)) {
-            cell.add(vote.failed, vote.slow);
-        }
+    fn is_current(&self, width: u64, generation: u64, now: u64) -> bool {
+        let (of, start) = self.current.tag();
+        of == generation && now.wrapping_sub(start) < width // before the start it is more than a width, too
+    }
+
+    #[inline]
+    fn add(&self, vote: Vote) {
+        self.current.add(vote.failed, vote.slow);
         if !vote.failed {
             self.ok
                 .store(self.ok.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
     }
 
-    /// Finds the cell of another bucket; `false` if the vote is of a generation that is over.
-    #[cold]
+    fn vote(&self, cut: Cut, generation: u64, now: u64, vote: Vote) {
+        if self.is_current(cut.width, generation, now) || self.enter(cut, generation, now) {
+            self.add(vote);
+        }
+    }
+
+    /// Begins another bucket; `false` if the vote is of a generation that is over.
     fn enter(&self, cut: Cut, generation: u64, now: u64) -> bool {
-        let before = self.generation.load(Ordering::Relaxed);
+        let (before, last) = self.current.tag();
+        let start = cut.start(now);
         if before > generation {
             return false;
         }
-        let cells = self
-            .cells
-            .get_or_init(|| Box::new(Cells(std::array::from_fn(|_| Cell::new()))));
-        let epoch = now / cut.width;
-        let index = usize::try_from(epoch % cut.buckets).unwrap_or(0);
-        if !cells.0[index].enter(generation, epoch) {
-            // The clock went back by more than the window: no time has passed since the last vote.
-            return before == generation;
-        }
-        if before != generation {
-            self.generation.store(0, Ordering::Relaxed);
+        if before == generation {
+            if start <= last {
+                return true; // the clock went back: no time has passed since the last vote
+            }
+            let past = self
+                .past
+                .get_or_init(|| Box::new(Cells(std::array::from_fn(|_| Cell::new()))));
+            past.0[cut.place(last)].copy(&self.current);
+        } else {
+            self.ok_of.store(0, Ordering::Relaxed);
             fence(Ordering::Release); // who reads the zero below, reads the 0 or what comes after it
             self.ok.store(0, Ordering::Relaxed);
-            self.generation.store(generation, Ordering::Release);
+            self.ok_of.store(generation, Ordering::Release);
         }
-        self.start.store(epoch * cut.width, Ordering::Relaxed);
-        self.cell.store(index as u64, Ordering::Relaxed);
+        self.current.begin(generation, start);
         true
     }
 
     /// Returns how many votes for the dependency there were in a generation.
     fn ok(&self, generation: u64) -> u64 {
-        if self.generation.load(Ordering::Acquire) != generation {
+        if self.ok_of.load(Ordering::Acquire) != generation {
             return 0;
         }
         let ok = self.ok.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
-        if self.generation.load(Ordering::Relaxed) == generation {
+        if self.ok_of.load(Ordering::Relaxed) == generation {
             ok
         } else {
             0 // a generation never comes again
         }
     }
 
+    /// Counts the votes of the buckets that start then or later.
     fn tally(&self, generation: u64, from: u64) -> Tally {
         let mut tally = Tally::default();
-        let cells = self.cells.get().into_iter().flat_map(|cells| &cells.0);
-        for votes in cells.filter_map(|cell| cell.read(generation, from)) {
-            tally.merge(votes);
+        let mut before = u64::MAX;
+        // First the current bucket: it may become a past one now, and is not to be counted twice. While it is being begun, what it
+        // was before is a past one.
+        if let Some((start, votes)) = self.current.read(generation) {
+            before = start;
+            if start >= from {
+                tally = votes;
+            }
+        }
+        let past = self.past.get().into_iter().flat_map(|past| &past.0);
+        for (start, votes) in past.filter_map(|cell| cell.read(generation)) {
+            if start >= from && start < before {
+                tally.merge(votes);
+            }
         }
         tally
     }
@@ -157,16 +189,20 @@ impl Shards {
         self.with_first_or_shared(|shard| shard.counters.add(cycle, count));
     }
 
+    /// Takes a vote in the bucket of the last one of this thread; `false` if it is in another one.
     #[inline]
-    pub(super) fn vote(&self, cut: Cut, generation: u64, now: u64, vote: Vote) {
+    pub(super) fn vote_again(&self, width: u64, generation: u64, now: u64, vote: Vote) -> bool {
         match self.own.get(slot::own()) {
-            Some(shard) => shard.0.vote(cut, generation, now, vote),
-            None => self.vote_elsewhere(cut, generation, now, vote),
+            Some(shard) if shard.0.is_current(width, generation, now) => {
+                shard.0.add(vote);
+                true
+            }
+            _ => false,
         }
     }
 
-    #[cold]
-    fn vote_elsewhere(&self, cut: Cut, generation: u64, now: u64, vote: Vote) {
+    /// Takes a vote.
+    pub(super) fn vote(&self, cut: Cut, generation: u64, now: u64, vote: Vote) {
         self.with_first_or_shared(|shard| shard.vote(cut, generation, now, vote));
     }
 
@@ -185,7 +221,7 @@ impl Shards {
 
     /// Counts the votes that are in the window now.
     pub(super) fn tally(&self, cut: Cut, generation: u64, now: u64) -> Tally {
-        let from = (now / cut.width).saturating_sub(cut.buckets - 1);
+        let from = cut.start(now).saturating_sub(cut.width * (cut.buckets - 1));
         let mut tally = Tally::default();
         for shard in self.all() {
             tally.merge(shard.tally(generation, from));
@@ -215,6 +251,7 @@ mod tests {
     use super::*;
 
     const CUT: Cut = Cut {
+        origin: 0,
         width: 10,
         buckets: 3,
     };
@@ -244,7 +281,7 @@ mod tests {
         let shards = Shards::new(64);
         vote(&shards, 95);
         vote(&shards, 85); // a bucket before
-        vote(&shards, 5); // the cell of the newer one: no time has passed
+        vote(&shards, 5); // more than a window before: no time has passed
         vote(&shards, 95);
         assert_eq!(shards.tally(CUT, 1, 95).total, 4);
     }
@@ -264,5 +301,47 @@ mod tests {
         });
         assert_eq!(shards.tally(CUT, 1, 5).total, 4000);
         assert_eq!((shards.ok(1), shards.counts(1)), (4000, [4000, 0, 0]));
+    }
+}
+
+/// `RUSTFLAGS="--cfg cortex_loom" cargo test -p cortex-resilience --lib --release model`
+#[cfg(all(test, cortex_loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    const CUT: Cut = Cut {
+        origin: 0,
+        width: 10,
+        buckets: 3,
+    };
+
+    #[test]
+    fn model_a_bucket_that_is_over_is_counted_once() {
+        loom::model(|| {
+            let shard = Arc::new(Shard::new());
+            let vote = |shard: &Shard, now| {
+                let vote = Vote {
+                    failed: false,
+                    slow: true,
+                };
+                shard.vote(CUT, 1, now, vote);
+            };
+            vote(&shard, 5);
+            vote(&shard, 11);
+            let writer = {
+                let shard = Arc::clone(&shard);
+                thread::spawn(move || vote(&shard, 25))
+            };
+            let (tally, ok) = (shard.tally(1, 0), shard.ok(1));
+            assert!((2..=3).contains(&tally.total) && tally.slow_ok <= 3, "{tally:?}");
+            assert!((2..=3).contains(&ok), "{ok}");
+            writer.join().unwrap();
+            assert_eq!(
+                (shard.tally(1, 0).slow_ok, shard.tally(1, 20).total, shard.ok(1)),
+                (3, 1, 3)
+            );
+        });
     }
 }

@@ -6,9 +6,9 @@ use crate::sync::{AtomicU64, Ordering};
 pub(super) enum Phase {
     Closed = 0,
     MetricsOnly = 1,
-    Disabled = 2,
     /// Closed, and letting a share of the calls through.
-    Ramp = 3,
+    Ramp = 2,
+    Disabled = 3,
     HalfOpen = 4,
     Open = 5,
     /// Open, and the length of the break is being computed.
@@ -26,6 +26,12 @@ impl Phase {
             Self::Open | Self::Opening => State::Open,
             Self::Forced => State::ForcedOpen,
         }
+    }
+
+    /// Whether the calls that it lets through vote, and are no probes.
+    #[inline]
+    pub(super) const fn takes_votes(self) -> bool {
+        matches!(self, Self::Closed | Self::MetricsOnly | Self::Ramp)
     }
 
     /// Whether it rejects, and shows the counters of the phase that led there.
@@ -61,8 +67,8 @@ impl Word {
         match self.0 & 7 {
             0 => Phase::Closed,
             1 => Phase::MetricsOnly,
-            2 => Phase::Disabled,
-            3 => Phase::Ramp,
+            2 => Phase::Ramp,
+            3 => Phase::Disabled,
             4 => Phase::HalfOpen,
             5 => Phase::Open,
             6 => Phase::Opening,

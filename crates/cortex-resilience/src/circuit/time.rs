@@ -1,4 +1,4 @@
-//! Times as nanoseconds since a breaker was made: they saturate, and never wrap.
+//! Times as [`Clock::nanos`](cortex_core::Clock::nanos) counts: they saturate, and never wrap.
 
 use std::time::Duration;
 

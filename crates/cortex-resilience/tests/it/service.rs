@@ -3,6 +3,7 @@
 use crate::support::{Bench, bench, secs};
 use cortex_resilience::Reason;
 use cortex_resilience::circuit::{BreakerLayer, Error, HalfOpen, State};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -142,4 +143,34 @@ fn an_answer_that_is_dropped_gives_its_permit_back() {
     assert_eq!(refused.reason(), Reason::HalfOpen);
     assert_eq!(answer(first), Ok(()));
     assert_eq!(answer(other.call(true)), Ok(())); // it stayed ready when it was refused
+}
+
+/// A service that panics before it has an answer.
+struct Panics;
+
+impl Service<bool> for Panics {
+    type Response = ();
+    type Error = &'static str;
+    type Future = std::future::Ready<Result<(), &'static str>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: bool) -> Self::Future {
+        panic!("as written")
+    }
+}
+
+#[test]
+fn a_service_that_panics_in_its_call_has_failed() {
+    let bench = probing();
+    bench.breaker.open().unwrap();
+    bench.clock.advance(secs(60));
+    let mut service = BreakerLayer::new(bench.breaker.clone()).layer(Panics);
+    assert_eq!(ready(&mut service), Poll::Ready(Ok(())));
+    let panicked = catch_unwind(AssertUnwindSafe(|| drop(service.call(true))));
+    assert!(panicked.is_err());
+    let snapshot = bench.breaker.snapshot();
+    assert_eq!((snapshot.state, snapshot.failed), (State::Open, 1));
 }
