@@ -120,6 +120,28 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
         self.inner.remaining()
     }
 
+    /// Does what is due although nobody calls, and returns when there is something to do next: a break that is over becomes
+    /// half-open, with all of its permits, and probing without a verdict in time ends.
+    ///
+    /// A breaker needs none of this to be right, for the next call does the same. It is for those who want to be told of a
+    /// transition when it is due: wait until then in a task of your own, and again after the next transition if there is nothing
+    /// to do. What was due has no effect if the state has changed before.
+    ///
+    /// ```
+    /// use cortex_resilience::circuit::{Breaker, State};
+    /// use std::time::Duration;
+    ///
+    /// let breaker = Breaker::builder("payments").build()?;
+    /// assert_eq!(breaker.advance(), None);
+    /// breaker.open_for(Duration::ZERO)?;
+    /// let next = breaker.advance(); // when the probes have to have a verdict
+    /// assert_eq!((breaker.state(), next), (State::HalfOpen, breaker.snapshot().until));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn advance(&self) -> Option<Instant> {
+        self.inner.advance()
+    }
+
     /// Opens it for a break as set; one that is open starts anew.
     ///
     /// # Errors

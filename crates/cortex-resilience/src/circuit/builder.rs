@@ -100,7 +100,8 @@ impl<C, O, K> Builder<C, O, K> {
 
     /// Computes how long it stays open, once for each time it opens, on the thread of the call that opens it.
     ///
-    /// If the function panics, the break is the [fixed one](Self::break_for), and the panic goes on.
+    /// If the function panics, the break is the [fixed one](Self::break_for), and the panic goes on unless the call that opens it
+    /// panicked itself.
     #[must_use]
     pub fn break_with(mut self, compute: impl Fn(&BreakCx) -> Duration + Send + Sync + 'static) -> Self {
         self.settings.break_with = Some(Arc::new(compute));

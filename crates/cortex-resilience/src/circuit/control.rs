@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::observer::Observer;
 use crate::sync::{Ordering, lock};
 use cortex_core::Clock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl<O: Observer, K: Clock> Inner<O, K> {
     /// Returns the word and the time, once probing that is overdue has ended.
@@ -51,6 +51,28 @@ impl<O: Observer, K: Clock> Inner<O, K> {
                 }
             }),
             phase => Some(phase.state()),
+        }
+    }
+
+    /// Does what is due, and returns when it has to be looked at again.
+    pub(super) fn advance(&self) -> Option<Instant> {
+        loop {
+            let (word, now) = self.settle();
+            let next = match word.phase() {
+                Phase::Open => match self.until(word) {
+                    Some(until) if now >= until => {
+                        self.begin_probing_idly(word, now);
+                        None
+                    }
+                    next => next,
+                },
+                Phase::HalfOpen => self.until(word),
+                Phase::Opening => self.hint(word),
+                _ => return None,
+            };
+            if let Some(next) = next {
+                return self.instant(next);
+            }
         }
     }
 
@@ -101,9 +123,15 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     /// Goes to a phase that has no way out by itself, or is closed.
     pub(super) fn set(&self, phase: Phase, event: impl FnOnce(State) -> Event) {
+        self.set_after(None, phase, event);
+    }
+
+    /// As [`set`](Self::set), after so many half-open attempts; a closed one has none.
+    fn set_after(&self, attempts: Option<u32>, phase: Phase, event: impl FnOnce(State) -> Event) {
         let (_, now) = self.settle();
         let mut core = lock(&self.core);
         let from = self.word.load().phase().state();
+        core.half_open_attempts = attempts.unwrap_or(core.half_open_attempts);
         self.enter(&mut core, phase, now);
         drop(core);
         if from != phase.state() {
@@ -125,13 +153,22 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     pub(super) fn open_by_hand(&self, wait: impl FnOnce(u64) -> Wait) -> Result<(), IllegalTransition> {
+        self.open_after(None, wait)
+    }
+
+    fn open_after(
+        &self,
+        attempts: Option<u32>,
+        wait: impl FnOnce(u64) -> Wait,
+    ) -> Result<(), IllegalTransition> {
         let (_, now) = self.settle();
-        let core = lock(&self.core);
+        let mut core = lock(&self.core);
         let from = self.word.load().phase().state();
         if from == State::MetricsOnly {
             let to = State::Open;
             return Err(IllegalTransition { from, to });
         }
+        core.half_open_attempts = attempts.unwrap_or(core.half_open_attempts);
         self.open(core, now, wait(now));
         Ok(())
     }
@@ -191,9 +228,9 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         self.buckets.store(buckets, Ordering::Relaxed);
         self.width.store(width, Ordering::Relaxed);
         if matches!(word.phase(), Phase::Closed | Phase::Ramp | Phase::MetricsOnly) {
-            let (since, ramp, attempts) = (core.since, core.ramp, core.half_open_attempts);
+            let (since, ramp, attempts, told) = (core.since, core.ramp, core.half_open_attempts, core.told);
             self.enter(&mut core, word.phase(), now);
-            (core.since, core.ramp, core.half_open_attempts) = (since, ramp, attempts);
+            (core.since, core.ramp, core.half_open_attempts, core.told) = (since, ramp, attempts, told);
         }
     }
 
@@ -219,21 +256,25 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         if age > max_age {
             return Err(RestoreError::TooOld { age, max: max_age });
         }
+        let attempts = Some(saved.half_open_attempts);
         match saved.state {
             State::Closed => self.set(Phase::Closed, |from| Event::Closed { from }),
-            State::Disabled => self.set(Phase::Disabled, |from| Event::Disabled { from }),
-            State::MetricsOnly => self.set(Phase::MetricsOnly, |from| Event::MetricsOnly { from }),
-            State::ForcedOpen => self.set(Phase::Forced, |from| Event::ForcedOpen { from }),
+            State::Disabled => self.set_after(attempts, Phase::Disabled, |from| Event::Disabled { from }),
+            State::MetricsOnly => {
+                self.set_after(attempts, Phase::MetricsOnly, |from| Event::MetricsOnly { from });
+            }
+            State::ForcedOpen => self.set_after(attempts, Phase::Forced, |from| Event::ForcedOpen { from }),
             // Probes of others are not ours: a break that is over, so that the next call starts some.
-            State::HalfOpen => self.open_by_hand(Wait::Until)?,
-            State::Open => self.open_by_hand(|now| {
+            State::HalfOpen => self.open_after(attempts, Wait::Until)?,
+            State::Open => self.open_after(attempts, |now| {
+                // Whose clock is ahead of ours has not saved it in our future: no more is left than was then.
+                let from = wall.max(saved.at);
                 let left = saved
                     .until
-                    .map(|until| until.duration_since(wall).unwrap_or_default());
+                    .map(|until| until.duration_since(from).unwrap_or_default());
                 Wait::Until(left.map_or(NEVER, |left| now.saturating_add(nanos(left))))
             })?,
         }
-        lock(&self.core).half_open_attempts = saved.half_open_attempts;
         Ok(())
     }
 }

@@ -11,8 +11,8 @@
 //! time ([`HalfOpen::max_time`]) it opens, so that a probe that hangs blocks no recovery.
 //!
 //! A call belongs to the generation that it began in, and each transition starts one, also one to the same state. What ends in a
-//! later generation is counted as late and does nothing else. Nothing happens by a timer: what is due happens when somebody calls
-//! or looks, and is dated when it was due.
+//! later generation is counted as late and does nothing else. Nothing happens by a timer: what is due happens when somebody calls,
+//! looks or [advances](Breaker::advance) it, and the end of probing is dated when it was due.
 //!
 //! Votes of a window of time that come on several threads at the same moment may be judged with the next one; all others are
 //! judged as if they came one by one.

@@ -54,7 +54,9 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     fn ignore(&self, ticket: Ticket) {
         if ticket.phase() == Phase::HalfOpen {
+            let held = self.word.held(ticket.generation());
             self.settle();
+            held.used();
             if !self.word.give(ticket.generation()) {
                 return self.late();
             }
@@ -162,7 +164,9 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     fn vote_probe(&self, ticket: Ticket, failed: bool, retry_after: Option<Duration>) {
+        let held = self.word.held(ticket.generation());
         let (_, now) = self.settle();
+        held.used();
         let mut core = lock(&self.core);
         if self.word.load().generation() != ticket.generation() {
             drop(core);

@@ -114,6 +114,15 @@ impl StateWord {
         self.exchange(generation, |word| Some(Word(word.0 + PERMIT)))
     }
 
+    /// Takes charge of a permit that was taken: it is given back unless it was used or its generation ends.
+    pub(super) const fn held(&self, generation: u64) -> Held<'_> {
+        Held {
+            word: self,
+            generation,
+            used: false,
+        }
+    }
+
     fn exchange(&self, generation: u64, change: impl Fn(Word) -> Option<Word>) -> bool {
         let mut seen = self.0.load(Ordering::Acquire);
         loop {
@@ -131,6 +140,29 @@ impl StateWord {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
+        }
+    }
+}
+
+/// A half-open permit while code of others runs, which may panic.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    word: &'a StateWord,
+    generation: u64,
+    used: bool,
+}
+
+impl Held<'_> {
+    /// Leaves the permit to somebody else, or uses it up.
+    pub(super) fn used(mut self) {
+        self.used = true;
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if !self.used {
+            self.word.give(self.generation);
         }
     }
 }

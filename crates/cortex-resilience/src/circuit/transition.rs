@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::observer::Observer;
 use crate::sync::{MutexGuard, Ordering, lock};
 use cortex_core::Clock;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 /// How long a break is.
@@ -66,8 +67,12 @@ impl<O: Observer, K: Clock> Inner<O, K> {
                 core.half_open.tally = Tally::default();
                 permits = core.half_open.how.verdict.permits();
                 until = core.half_open.how.due(at);
+                let one_break = match core.last_break {
+                    0 => nanos(core.settings.break_for), // there was none, or none to speak of
+                    last => last,
+                };
                 hint = if until == NEVER {
-                    at.saturating_add(core.last_break)
+                    at.saturating_add(one_break)
                 } else {
                     until
                 };
@@ -135,8 +140,17 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             (Wait::Break { retry_after }, Some(compute)) => {
                 let cx = BreakCx::new(core.frozen.0, core.half_open_attempts, retry_after);
                 drop(core);
-                opening.until = at.saturating_add(nanos(compute(&cx)));
-                return; // and so it does if the function panics, with the fixed break
+                match catch_unwind(AssertUnwindSafe(|| compute(&cx))) {
+                    Ok(wait) => opening.until = at.saturating_add(nanos(wait)),
+                    Err(panic) => {
+                        drop(opening); // with the fixed break
+                        // A call that panicked may be what opens it. One more panic on the way out would end the process.
+                        if !std::thread::panicking() {
+                            resume_unwind(panic);
+                        }
+                    }
+                }
+                return;
             }
         }
         opening.finish(core);
@@ -145,17 +159,36 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     /// Starts to probe if the break is over, and takes the first permit.
     #[cold]
     pub(super) fn begin_probing(&self, seen: Word, now: u64) -> Option<Ticket> {
+        let word = self.end_break(seen, now)?;
+        // Others may have seen the word before, and taken all: then this call is one more.
+        let held = self
+            .word
+            .take(word.generation())
+            .then(|| self.word.held(word.generation()));
+        let from = State::Open;
+        self.publish(&News::of(Event::HalfOpened { from }));
+        held.map(|held| {
+            held.used();
+            self.probe(word, now)
+        })
+    }
+
+    /// Starts to probe if the break is over, before anybody calls.
+    pub(super) fn begin_probing_idly(&self, seen: Word, now: u64) {
+        if self.end_break(seen, now).is_some() {
+            let from = State::Open;
+            self.publish(&News::of(Event::HalfOpened { from }));
+        }
+    }
+
+    /// Goes to half-open if what was seen is still there and is over, and returns the word of that.
+    fn end_break(&self, seen: Word, now: u64) -> Option<Word> {
         let mut core = lock(&self.core);
         if self.word.load() != seen || self.until(seen).is_none_or(|until| now < until) {
             return None;
         }
-        let generation = self.enter(&mut core, Phase::HalfOpen, now);
-        let word = self.word.load();
-        let taken = self.word.take(generation);
-        drop(core);
-        let from = State::Open;
-        self.publish(&News::of(Event::HalfOpened { from }));
-        taken.then(|| self.probe(word, now))
+        self.enter(&mut core, Phase::HalfOpen, now);
+        Some(self.word.load())
     }
 
     /// Ends probing that is overdue, dated when it was due.

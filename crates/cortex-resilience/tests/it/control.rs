@@ -4,6 +4,8 @@ use crate::support::{bench, millis, secs};
 use cortex_core::Clock;
 use cortex_resilience::circuit::{Axis, Breaker, HalfOpen, State, Window};
 use cortex_resilience::{Event, Outcome, Reason};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 const STATES: [State; 6] = [
     State::Closed,
@@ -238,6 +240,76 @@ fn a_window_of_another_shape_starts_empty() {
             assert_eq!(bench.breaker.state(), State::Open);
         }
     }
+}
+
+#[test]
+fn a_stay_in_metrics_only_goes_on_when_it_is_reloaded() {
+    let bench = bench(|builder| builder.window(Window::count(4)).initial(State::MetricsOnly));
+    bench.fail(4);
+    let settings = Breaker::builder("test")
+        .window(Window::time(secs(10)))
+        .min_calls(4);
+    bench.breaker.reload(&settings).unwrap();
+    bench.fail(4);
+    let told = bench.log.transitions();
+    assert!(matches!(told[..], [Event::RateExceeded { .. }]), "{told:?}"); // once a stay
+}
+
+#[test]
+fn reloads_while_calls_run_lose_no_permit_and_no_later_vote() {
+    let shapes = [
+        Window::count(100),
+        Window::time(secs(60)),
+        Window::k_of_n(90, 100),
+        Window::time(secs(7)).buckets(3),
+    ];
+    let bench = bench(|builder| builder.shards(2));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (bench, done) = (&bench, &done);
+            scope.spawn(move || {
+                let mut round = thread;
+                while !done.load(Ordering::Relaxed) {
+                    round += 1;
+                    let Ok(permit) = bench.breaker.try_acquire() else {
+                        continue;
+                    };
+                    match round % 8 {
+                        0 => permit.failure(),
+                        1 => permit.ignore(),
+                        2 => drop(permit),
+                        _ => permit.success(),
+                    }
+                }
+            });
+        }
+        for round in 0..2000 {
+            let settings = Breaker::builder("test")
+                .window(shapes[round % 4])
+                .half_open(HalfOpen::success(1, 2));
+            bench.breaker.reload(&settings).unwrap();
+            if round % 50 == 0 {
+                bench.breaker.open_for(Duration::ZERO).unwrap(); // over at once: probes among the reloads
+            }
+            let snapshot = bench.breaker.snapshot();
+            assert!(snapshot.ok + snapshot.failed == snapshot.total);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    bench.breaker.open_for(Duration::ZERO).unwrap();
+    let probes = [bench.breaker.try_acquire(), bench.breaker.try_acquire()];
+    assert!(probes.iter().all(Result::is_ok) && bench.breaker.try_acquire().is_err());
+    for probe in probes {
+        probe.unwrap().success();
+    }
+    bench.succeed(20);
+    bench.fail(4);
+    let snapshot = bench.breaker.snapshot();
+    assert_eq!(
+        (snapshot.state, snapshot.total, snapshot.late),
+        (State::Closed, 24, 1)
+    ); // the second success came when one had closed it
 }
 
 #[test]

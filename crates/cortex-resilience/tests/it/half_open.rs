@@ -1,6 +1,7 @@
 //! The rules of a half-open breaker.
 
 use crate::support::{Bench, bench, millis, secs};
+use cortex_core::Clock;
 use cortex_resilience::circuit::{After, HalfOpen, State, Window};
 use cortex_resilience::{Event, Outcome, Reason};
 use std::sync::Barrier;
@@ -173,6 +174,52 @@ fn without_a_maximum_the_hint_is_one_break() {
     assert_eq!(bench.refusal(), (Reason::HalfOpen, Some(Duration::ZERO)));
     probe.success();
     assert_eq!(bench.breaker.state(), State::Closed);
+}
+
+#[test]
+fn without_a_maximum_and_a_break_before_the_hint_is_one_as_set() {
+    let bench = bench(|builder| {
+        builder
+            .initial(State::HalfOpen)
+            .break_for(secs(30))
+            .half_open(HalfOpen::permits(1).without_max_time())
+    });
+    let _probe = bench.breaker.try_acquire().unwrap();
+    assert_eq!(bench.refusal(), (Reason::HalfOpen, Some(secs(30))));
+}
+
+#[test]
+fn advanced_it_does_what_is_due_without_a_call() {
+    let bench = bench(|builder| builder.half_open(HalfOpen::permits(1).max_time(secs(5), After::Open)));
+    assert_eq!(bench.breaker.advance(), None);
+    bench.breaker.open().unwrap();
+    let due = bench.clock.now() + secs(60);
+    assert_eq!(bench.breaker.advance(), Some(due));
+    bench.clock.advance(secs(59));
+    assert_eq!(
+        (bench.breaker.advance(), bench.breaker.state()),
+        (Some(due), State::Open)
+    );
+    bench.clock.advance(secs(1));
+    assert_eq!(bench.breaker.advance(), Some(due + secs(5)));
+    assert_eq!(bench.breaker.snapshot().generation, 3);
+    assert!(bench.breaker.try_acquire().is_ok()); // no permit was taken
+    bench.clock.advance(secs(7));
+    assert_eq!(bench.breaker.advance(), Some(due + secs(65)));
+    let events = bench.log.transitions();
+    assert!(
+        matches!(
+            events[..],
+            [
+                Event::Opened { .. },
+                Event::HalfOpened { .. },
+                Event::Opened { .. }
+            ]
+        ),
+        "{events:?}"
+    );
+    bench.breaker.force_open();
+    assert_eq!(bench.breaker.advance(), None);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod control;
 mod half_open;
 mod misbehaviours;
 mod model;
+mod panics;
 mod rules;
 #[cfg(feature = "tower")]
 mod service;

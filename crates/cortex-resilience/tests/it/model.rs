@@ -1,6 +1,7 @@
 //! The breaker against one that is slow and obviously right: it keeps every vote, and looks at all of them after each.
 
 use crate::support::{Log, Tested, bench};
+use cortex_core::Clock;
 use cortex_resilience::circuit::{After, Axis, Breaker, Builder, Dropped, HalfOpen, Permit, State, Window};
 use cortex_resilience::{Event, Outcome, Reason};
 use cortex_testkit::ManualClock;
@@ -51,6 +52,7 @@ enum Step {
     Disable,
     MetricsOnly,
     Reload(bool),
+    DoWhatIsDue,
     Compare,
 }
 
@@ -78,6 +80,8 @@ struct Model {
     until: Option<Time>,
     since: Time,
     last_break: Time,
+    /// How long that was when probing began, or would have been.
+    one_break: Time,
     /// All votes since the counters began.
     votes: Vec<Vote>,
     /// What an open one shows: the votes in the window when it opened, and the minimum then.
@@ -103,6 +107,7 @@ impl Model {
             until: None,
             since: 0,
             last_break: 0,
+            one_break: 0,
             votes: Vec::new(),
             shown: (Vec::new(), 1),
             verdict: set.verdict,
@@ -167,6 +172,10 @@ impl Model {
             State::HalfOpen => {
                 self.attempts += 1;
                 self.out = 0;
+                self.one_break = match self.last_break {
+                    0 => self.set.break_for,
+                    last => last,
+                };
                 self.verdict = self.set.verdict;
                 self.max_time = self.set.max_time;
                 self.until = self.max_time.map(|(time, _)| at + time);
@@ -203,9 +212,14 @@ impl Model {
         }
     }
 
+    /// Whether a break is over that nobody has ended.
+    fn is_over(&self) -> bool {
+        self.state == State::Open && self.until.is_some_and(|until| self.now >= until)
+    }
+
     fn acquire(&mut self) -> Result<Held, (Reason, Option<Time>)> {
         self.settle();
-        if self.state == State::Open && self.until.is_some_and(|until| self.now >= until) {
+        if self.is_over() {
             self.enter(State::HalfOpen, self.now);
         }
         let refusal = match self.state {
@@ -216,7 +230,7 @@ impl Model {
                     Verdict::Rates(permits) | Verdict::Successes(_, permits) => permits,
                 };
                 let used = self.out + u32::try_from(self.votes.len()).expect("few");
-                let hint = self.until.unwrap_or(self.since + self.last_break);
+                let hint = self.until.unwrap_or(self.since + self.one_break);
                 (used >= permits).then(|| (Reason::HalfOpen, Some(hint.saturating_sub(self.now))))
             }
             _ => None,
@@ -314,9 +328,9 @@ impl Model {
         let other = set.shape != self.set.shape;
         self.set = set;
         if other && matches!(self.state, State::Closed | State::MetricsOnly) {
-            let attempts = self.attempts;
+            let (attempts, told) = (self.attempts, self.told);
             self.enter(self.state, self.now);
-            self.attempts = attempts;
+            (self.attempts, self.told) = (attempts, told);
         }
     }
 
@@ -487,6 +501,20 @@ impl Pair<'_> {
                 self.model.events.push("reset".into());
                 self.model.enter(State::Closed, self.model.now);
             }
+            Step::DoWhatIsDue => {
+                let next = self.breaker.advance();
+                self.model.settle();
+                if self.model.is_over() {
+                    self.model.enter(State::HalfOpen, self.model.now);
+                }
+                let waits = matches!(self.model.state, State::Open | State::HalfOpen);
+                let until = self.model.until.filter(|_| waits);
+                let left = next.map(|next| next.saturating_duration_since(self.clock.now()));
+                assert_eq!(
+                    left,
+                    until.map(|until| Duration::from_millis(until - self.model.now))
+                );
+            }
             Step::Reload(second) => {
                 let set = settings[usize::from(second)];
                 let builder = set.apply(Breaker::builder("other"));
@@ -499,7 +527,7 @@ impl Pair<'_> {
     fn compare(&mut self) {
         let model = &mut self.model;
         model.settle();
-        let over = model.state == State::Open && model.until.is_some_and(|until| model.now >= until);
+        let over = model.is_over();
         let (votes, min) = model.window();
         let count = |failed: bool, slow: bool| {
             votes
@@ -646,6 +674,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
         1 => Just(Step::Disable),
         1 => Just(Step::MetricsOnly),
         1 => any::<bool>().prop_map(Step::Reload),
+        2 => Just(Step::DoWhatIsDue),
     ];
     // Not after each step: a look moves what is overdue on, which calls have to do as well.
     prop::collection::vec((step, any::<bool>()), 1..60)

@@ -145,6 +145,24 @@ fn an_answer_that_is_dropped_gives_its_permit_back() {
     assert_eq!(answer(other.call(true)), Ok(())); // it stayed ready when it was refused
 }
 
+#[test]
+fn an_answer_that_is_polled_again_panics_and_counts_nothing() {
+    let bench = probing();
+    let mut service = BreakerLayer::new(bench.breaker.clone()).layer(Inner::default());
+    let mut context = Context::from_waker(Waker::noop());
+    for open in [false, true] {
+        assert_eq!(ready(&mut service), Poll::Ready(Ok(())));
+        if open {
+            bench.breaker.open().unwrap();
+        }
+        let mut future = Box::pin(service.call(true));
+        assert!(future.as_mut().poll(&mut context).is_ready());
+        assert!(catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))).is_err());
+    }
+    let snapshot = bench.breaker.snapshot();
+    assert_eq!((snapshot.total, snapshot.rejected), (1, 1));
+}
+
 /// A service that panics before it has an answer.
 struct Panics;
 

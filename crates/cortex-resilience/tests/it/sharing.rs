@@ -45,6 +45,38 @@ fn a_break_goes_on_elsewhere_by_the_wall_clock() {
 }
 
 #[test]
+fn a_peer_whose_clock_is_ahead_opens_for_no_longer_than_it_was_open() {
+    let (ahead, there) = (bench(|builder| builder), bench(|builder| builder));
+    ahead.clock.set_wall(there.clock.wall() + secs(86_400));
+    ahead.fail(5);
+    there.breaker.restore(&ahead.breaker.save(), secs(30)).unwrap();
+    assert_eq!(there.breaker.remaining(), secs(60));
+}
+
+#[test]
+fn the_attempts_are_there_when_the_sink_hears_of_it_and_a_closed_one_has_none() {
+    struct Attempts(Recorder<u32>);
+    impl StateSink for Attempts {
+        fn on_transition(&self, _: &str, state: &SavedState) {
+            self.0.record(state.half_open_attempts);
+        }
+    }
+    let told = Recorder::new();
+    let bench = bench(|builder| builder.sink(Arc::new(Attempts(told.clone()))));
+    let saved = |state| SavedState {
+        at: bench.clock.wall(),
+        state,
+        until: None,
+        half_open_attempts: 3,
+    };
+    for state in [State::Open, State::ForcedOpen, State::HalfOpen, State::Closed] {
+        bench.breaker.restore(&saved(state), secs(1)).unwrap();
+    }
+    assert_eq!(told.take(), [3, 3, 3, 0]);
+    assert_eq!(bench.breaker.snapshot().half_open_attempts, 0);
+}
+
+#[test]
 fn every_state_is_restored_and_probing_as_a_break_that_is_over() {
     for state in [
         State::Closed,
