@@ -1,6 +1,8 @@
 //! The policies as their users see them.
 
 mod call;
+#[cfg(feature = "tower")]
+mod contract;
 mod control;
 mod half_open;
 mod misbehaviours;
