@@ -105,13 +105,14 @@ impl Shard {
         if before > generation {
             return false;
         }
+        // With the first vote of a thread, so that it is not a later one that waits for it.
+        let past = self
+            .past
+            .get_or_init(|| Box::new(Cells(std::array::from_fn(|_| Cell::new()))));
         if before == generation {
             if start <= last {
                 return true; // the clock went back: no time has passed since the last vote
             }
-            let past = self
-                .past
-                .get_or_init(|| Box::new(Cells(std::array::from_fn(|_| Cell::new()))));
             past.0[cut.place(last)].copy(&self.current);
         } else {
             self.ok_of.store(0, Ordering::Relaxed);
