@@ -1,8 +1,10 @@
 use super::builder::Builder;
 use super::call::Call;
-use super::error::IllegalTransition;
+use super::error::{Error, IllegalTransition};
+use super::guarded::judge;
 use super::inner::Inner;
 use super::permit::{Handle, Permit};
+use super::running::Running;
 use super::saved::{RestoreError, SavedState};
 use super::snapshot::Snapshot;
 use super::state::State;
@@ -10,7 +12,7 @@ use super::state_word::Phase;
 use super::time::nanos;
 use super::transition::Wait;
 use crate::build_error::BuildError;
-use crate::classify::ErrIsFailure;
+use crate::classify::{Classify, ErrIsFailure};
 use crate::event::Event;
 use crate::observer::Observer;
 use crate::rejected::Rejected;
@@ -90,7 +92,7 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
     ///
     /// # Errors
     ///
-    /// The future's error, or [`Error::Rejected`](super::Error::Rejected): then it was not polled.
+    /// The future's error, or [`Error::Rejected`]: then it was not polled.
     ///
     /// # Cancel safety
     ///
@@ -98,6 +100,36 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
     #[inline]
     pub const fn call<F>(&self, future: F) -> Call<'_, F, C, O, K> {
         Call::new(self, future)
+    }
+
+    /// Puts a closure behind the breaker, for code that waits for its calls. A panic of it is a failure.
+    ///
+    /// # Errors
+    ///
+    /// The closure's error, or [`Error::Rejected`]: then it was not called.
+    ///
+    /// ```
+    /// use cortex_resilience::circuit::{Breaker, Error};
+    ///
+    /// let breaker = Breaker::builder("numbers").build()?;
+    /// assert_eq!(breaker.run(|| "7".parse::<u32>()), Ok(7));
+    /// assert!(matches!(breaker.run(|| "seven".parse::<u32>()), Err(Error::Inner(_))));
+    /// assert_eq!(breaker.snapshot().failed, 1);
+    /// # Ok::<(), cortex_resilience::BuildError>(())
+    /// ```
+    #[inline]
+    pub fn run<T, E>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, Error<E>>
+    where
+        C: Classify<T, E>,
+    {
+        let ticket = self.inner.admit().map_err(Error::Rejected)?;
+        let running = Running::new(&self.inner, ticket);
+        let result = call();
+        running.returned();
+        let permit = Permit::new(Handle::Borrowed(&self.inner), ticket); // if the judge panics, nobody knows
+        let (outcome, retry_after) = judge(&self.classify, result.as_ref());
+        permit.record_with(outcome, retry_after);
+        result.map_err(Error::Inner)
     }
 
     /// Returns the name.

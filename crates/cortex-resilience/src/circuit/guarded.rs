@@ -144,8 +144,12 @@ impl<B: Hold, F> Guarded<B, F> {
     }
 }
 
+/// Says what a result is, and what the dependency said of further attempts.
 #[inline]
-fn judge<T, E>(classify: &impl Classify<T, E>, result: Result<&T, &E>) -> (Outcome, Option<Duration>) {
+pub(super) fn judge<T, E>(
+    classify: &impl Classify<T, E>,
+    result: Result<&T, &E>,
+) -> (Outcome, Option<Duration>) {
     let outcome = classify.outcome(result);
     if outcome != Outcome::Failure {
         return (outcome, None);

@@ -40,6 +40,7 @@ mod service;
 
 mod inner;
 mod record;
+mod running;
 mod state_word;
 mod transition;
 

@@ -1,11 +1,9 @@
-use super::admit::Ticket;
 use super::breaker::Breaker;
 use super::error::Error;
 use super::guarded::Guarded;
-use super::inner::Inner;
+use super::running::Running;
 use crate::classify::{Classify, ErrIsFailure};
 use crate::observer::Observer;
-use crate::outcome::Outcome;
 use crate::rejected::Rejected;
 use cortex_core::{Clock, SystemClock};
 use pin_project_lite::pin_project;
@@ -86,12 +84,9 @@ where
             Readiness::Inner => match self.breaker.inner.admit() {
                 Ok(ticket) => {
                     self.ready = Readiness::Unknown;
-                    let mut calling = Calling {
-                        breaker: &self.breaker.inner,
-                        ticket: Some(ticket),
-                    };
+                    let running = Running::new(&self.breaker.inner, ticket);
                     let future = self.inner.call(request);
-                    calling.ticket = None; // the future has it now
+                    running.returned(); // the future has the ticket now
                     ResponseFuture {
                         refusal: None,
                         call: Some(Guarded::admitted(self.breaker.clone(), ticket, future)),
@@ -105,20 +100,6 @@ where
                 ResponseFuture::refused(Some(self.breaker.inner.refuse()))
             }
             Readiness::Unknown => ResponseFuture::refused(None),
-        }
-    }
-}
-
-/// An inner service that makes its answer; if it panics, that is a failure as one of the answer is.
-struct Calling<'a, O: Observer, K: Clock> {
-    breaker: &'a Inner<O, K>,
-    ticket: Option<Ticket>,
-}
-
-impl<O: Observer, K: Clock> Drop for Calling<'_, O, K> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            self.breaker.record(ticket, Outcome::Failure, None);
         }
     }
 }

@@ -46,6 +46,24 @@ fn a_result_is_passed_on_and_counted() {
 }
 
 #[test]
+fn a_closure_is_called_and_counted_unless_it_is_rejected() {
+    let bench = bench(|builder| builder.slow_call(millis(100), 1.0));
+    assert_eq!(bench.breaker.run(|| Ok::<_, ()>(7)), Ok(7));
+    let slow = bench.breaker.run(|| {
+        bench.clock.advance(millis(101));
+        Err::<(), _>("no")
+    });
+    assert_eq!(slow, Err(Error::Inner("no")));
+    let snapshot = bench.breaker.snapshot();
+    assert_eq!((snapshot.ok, snapshot.failed, snapshot.slow_failed), (1, 1, 1));
+    bench.breaker.force_open();
+    let refused = bench
+        .breaker
+        .run(|| -> Result<(), ()> { panic!("it was called") });
+    assert!(refused.unwrap_err().rejected().is_some());
+}
+
+#[test]
 fn a_rejected_future_is_not_polled() {
     let bench = bench(|builder| builder);
     bench.breaker.force_open();

@@ -160,6 +160,28 @@ fn poll<F: Future<Output = Result<(), E>>, E, C: Classify<(), E>>(
 }
 
 #[test]
+fn a_closure_that_panics_has_failed_and_its_judge_says_nothing() {
+    let clock = ManualClock::new();
+    let breaker = one_permit(Breaker::builder("test").clock(clock.clone()))
+        .build()
+        .unwrap();
+    breaker.open().unwrap();
+    clock.advance(secs(60));
+    let panics = || breaker.run(|| -> Result<(), ()> { panic!("as written") });
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    assert_eq!(
+        (breaker.state(), breaker.snapshot().failed, breaker.remaining()),
+        (State::Open, 1, secs(60))
+    );
+    let judged = one_permit(Breaker::builder("test"))
+        .classify(|_: Result<&(), &()>| panic!("as written"))
+        .build()
+        .unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| judged.run(|| Ok(())))).is_err());
+    assert_eq!((judged.state(), judged.snapshot().ignored), (State::Closed, 1));
+}
+
+#[test]
 fn a_break_that_panics_because_a_call_did_ends_no_process() {
     let clock = ManualClock::new();
     let breaker = Breaker::builder("test")
