@@ -162,11 +162,13 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             Phase::HalfOpen => Reason::HalfOpen,
             _ => Reason::Open,
         };
-        match (self.hint(word), word.phase()) {
-            (Some(hint), Phase::HalfOpen | Phase::Open | Phase::Opening) => {
-                self.reject_until(reason, hint, self.now())
-            }
-            _ => self.reject(reason, Some(Duration::ZERO)),
+        let rejects = match word.phase() {
+            Phase::HalfOpen => word.permits() == 0,
+            phase => matches!(phase, Phase::Open | Phase::Opening),
+        };
+        match self.hint(word) {
+            Some(hint) if rejects => self.reject_until(reason, hint, self.now()),
+            _ => self.reject(reason, Some(Duration::ZERO)), // the next call may get through
         }
     }
 

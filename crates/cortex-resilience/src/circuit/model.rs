@@ -72,6 +72,76 @@ fn model_of_callers_at_the_end_of_a_break_one_probes() {
     });
 }
 
+/// Three callers, two permits: two probe, whoever began the cycle.
+#[test]
+fn model_of_three_callers_at_the_end_of_a_break_two_probe() {
+    explore(|| {
+        let (breaker, clock) = tested(|builder| {
+            let probing = HalfOpen::success(2, 2).without_max_time();
+            builder.window(Window::count(2)).half_open(probing)
+        });
+        breaker.open().unwrap();
+        clock.set(60);
+        let others = [(); 2].map(|()| {
+            let breaker = breaker.clone();
+            thread::spawn(move || breaker.try_acquire_owned().ok())
+        });
+        let mine = breaker.try_acquire_owned().ok();
+        let theirs = others.map(|other| other.join().unwrap());
+        let probes = theirs.iter().chain([&mine]).flatten().count();
+        assert_eq!((probes, breaker.snapshot().generation), (2, 3));
+    });
+}
+
+/// A break that is over is advanced while a call comes: one cycle begins, and no permit is lost or made.
+#[test]
+fn model_advanced_while_a_call_comes_it_begins_one_cycle() {
+    explore(|| {
+        let (breaker, clock) = tested(|builder| {
+            let probing = HalfOpen::permits(1).without_max_time();
+            builder.window(Window::count(2)).half_open(probing)
+        });
+        breaker.open().unwrap();
+        clock.set(60);
+        let other = {
+            let breaker = breaker.clone();
+            thread::spawn(move || breaker.advance())
+        };
+        let probe = breaker.try_acquire_owned().unwrap();
+        assert_eq!(other.join().unwrap(), None);
+        assert!(breaker.try_acquire().is_err());
+        probe.success();
+        let snapshot = breaker.snapshot();
+        assert_eq!((snapshot.state, snapshot.generation), (State::Closed, 4));
+    });
+}
+
+/// A permit that comes back when the time for probing ends: to its cycle, or nowhere.
+#[test]
+fn model_a_permit_that_comes_back_at_the_end_of_probing_is_late_or_in_time() {
+    explore(|| {
+        let (breaker, clock) = tested(|builder| {
+            let probing = HalfOpen::permits(1).max_time(Duration::from_secs(1), After::Closed);
+            builder.window(Window::count(2)).half_open(probing)
+        });
+        breaker.open().unwrap();
+        clock.set(60);
+        let probe = breaker.try_acquire_owned().unwrap();
+        clock.set(61);
+        let other = {
+            let breaker = breaker.clone();
+            thread::spawn(move || breaker.advance())
+        };
+        probe.ignore();
+        assert_eq!(other.join().unwrap(), None);
+        let snapshot = breaker.snapshot();
+        assert_eq!(
+            (snapshot.state, snapshot.late, snapshot.ignored),
+            (State::Closed, 1, 0)
+        );
+    });
+}
+
 /// A permit that comes back while another cycle begins does not end up in it.
 #[test]
 fn model_a_permit_comes_back_to_its_own_cycle_only() {

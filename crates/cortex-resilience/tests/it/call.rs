@@ -1,8 +1,9 @@
 //! Futures behind a breaker: cancelled, panicking, late.
 
 use crate::support::{Bench, bench, millis, secs};
-use cortex_resilience::circuit::{Error, HalfOpen, State};
-use cortex_resilience::{Outcome, Reason};
+use cortex_resilience::circuit::{Breaker, Error, HalfOpen, State, Window};
+use cortex_resilience::{Classify, Outcome, Pushback, Reason};
+use cortex_testkit::ManualClock;
 use std::future::{pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -151,6 +152,36 @@ fn time_before_the_first_poll_is_not_the_calls() {
 }
 
 #[test]
+fn what_the_dependency_said_of_further_attempts_is_the_break() {
+    struct Asks(Option<Pushback>);
+    impl<T, E> Classify<T, E> for Asks {
+        fn outcome(&self, _: Result<&T, &E>) -> Outcome {
+            Outcome::Failure
+        }
+
+        fn pushback(&self, _: Result<&T, &E>) -> Option<Pushback> {
+            self.0
+        }
+    }
+    for (asks, wait) in [
+        (Some(Pushback::After(secs(7))), 7),
+        (Some(Pushback::Stop), 3),
+        (None, 3),
+    ] {
+        let breaker = Breaker::builder("test")
+            .window(Window::consecutive(1))
+            .break_with(|cx| cx.retry_after.unwrap_or(secs(3)))
+            .classify(Asks(asks))
+            .clock(ManualClock::new())
+            .build()
+            .unwrap();
+        let mut call = pin!(breaker.call(ready(Ok::<(), ()>(()))));
+        assert!(poll(call.as_mut()).is_ready());
+        assert_eq!(breaker.remaining(), secs(wait));
+    }
+}
+
+#[test]
 fn a_late_result_is_still_the_calls_own() {
     let bench = bench(|builder| builder);
     let mut call = pin!(bench.breaker.call(pends(1, Ok::<_, ()>(3))));
@@ -168,10 +199,7 @@ fn a_classifier_judges_ok_values_and_errors() {
         Ok(_) => Outcome::Success,
         Err(false) => Outcome::Failure,
     };
-    let breaker = cortex_resilience::circuit::Breaker::builder("test")
-        .classify(judge)
-        .build()
-        .unwrap();
+    let breaker = Breaker::builder("test").classify(judge).build().unwrap();
     for result in [Ok(503), Ok(200), Err(true), Err(false)] {
         let passed = poll(pin!(breaker.call(ready(result))));
         assert_eq!(passed, Poll::Ready(result.map_err(Error::Inner)));

@@ -284,7 +284,7 @@ fn reloads_while_calls_run_lose_no_permit_and_no_later_vote() {
                 }
             });
         }
-        for round in 0..2000 {
+        for round in 0..20_000 {
             let settings = Breaker::builder("test")
                 .window(shapes[round % 4])
                 .half_open(HalfOpen::success(1, 2));

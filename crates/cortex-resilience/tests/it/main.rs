@@ -13,3 +13,4 @@ mod rules;
 mod service;
 mod sharing;
 mod support;
+mod texts;

@@ -266,6 +266,7 @@ fn while_a_break_is_computed_calls_are_rejected_and_it_may_be_closed() {
             let breaker = inside.lock().unwrap().take().expect("it was put there");
             assert_eq!(breaker.try_acquire().unwrap_err().retry_after(), Some(secs(60)));
             assert_eq!(breaker.state(), State::Open);
+            assert_eq!(breaker.advance(), breaker.snapshot().since.checked_add(secs(60)));
             breaker.close();
             secs(5)
         })

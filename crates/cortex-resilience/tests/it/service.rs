@@ -145,6 +145,57 @@ fn an_answer_that_is_dropped_gives_its_permit_back() {
     assert_eq!(answer(other.call(true)), Ok(())); // it stayed ready when it was refused
 }
 
+/// A service that was ready without the inner one is refused by what the breaker is then, and does not call.
+#[test]
+fn a_state_that_changes_between_ready_and_call_calls_nobody_who_is_not_ready() {
+    let refused = |change: &dyn Fn(&Bench)| {
+        let bench = probing();
+        bench.breaker.open().unwrap();
+        let inner = Inner::default();
+        let mut service = BreakerLayer::new(bench.breaker.clone()).layer(inner.clone());
+        assert_eq!(ready(&mut service), Poll::Ready(Ok(())));
+        change(&bench);
+        let refused = answer(service.call(true)).unwrap_err().rejected().unwrap();
+        assert_eq!(inner.calls.load(Ordering::Relaxed), 0);
+        (refused.reason(), refused.retry_after())
+    };
+    let now = Some(secs(0));
+    assert_eq!(refused(&|_| {}), (Reason::Open, Some(secs(60))));
+    assert_eq!(
+        refused(&|bench| bench.clock.advance(secs(90))),
+        (Reason::Open, now)
+    );
+    assert_eq!(refused(&|bench| bench.breaker.close()), (Reason::Open, now));
+    assert_eq!(refused(&|bench| bench.breaker.disable()), (Reason::Open, now));
+    assert_eq!(
+        refused(&|bench| bench.breaker.force_open()),
+        (Reason::Forced, None)
+    );
+    assert_eq!(
+        refused(&|bench| bench.breaker.half_open().unwrap()),
+        (Reason::HalfOpen, now)
+    );
+    let probe = std::cell::RefCell::new(None);
+    let busy = |bench: &Bench| {
+        bench.breaker.half_open().unwrap();
+        *probe.borrow_mut() = bench.breaker.try_acquire_owned().ok();
+    };
+    assert_eq!(refused(&busy), (Reason::HalfOpen, Some(secs(60))));
+}
+
+#[test]
+fn a_forced_breaker_refuses_as_a_service_and_shows_what_it_is() {
+    let bench = probing();
+    bench.breaker.force_open();
+    let mut service = BreakerLayer::new(bench.breaker.clone()).layer(Inner::default());
+    assert_eq!(ready(&mut service), Poll::Ready(Ok(())));
+    assert!(format!("{service:?}").starts_with("BreakerService { inner: Inner {"));
+    let future = service.call(true);
+    assert!(format!("{future:?}").contains("Forced"));
+    let refused = answer(future).unwrap_err().rejected().unwrap();
+    assert_eq!((refused.reason(), refused.retry_after()), (Reason::Forced, None));
+}
+
 #[test]
 fn an_answer_that_is_polled_again_panics_and_counts_nothing() {
     let bench = probing();
