@@ -1,7 +1,7 @@
 use super::counters::Count;
 use super::inner::Inner;
 use super::state_word::{Phase, Word};
-use super::time::{self, NEVER};
+use super::time::NEVER;
 use crate::event::Event;
 use crate::observer::Observer;
 use crate::rejected::{Reason, Rejected};
@@ -83,14 +83,14 @@ impl<O: Observer, K: Clock> Inner<O, K> {
                 Phase::Forced => return Err(self.reject(Reason::Forced, None)),
                 Phase::Opening => {
                     if let Some(hint) = self.hint(word) {
-                        return Err(self.reject_until(Reason::Open, hint, self.now()));
+                        return Err(self.reject_until(Reason::Open, word, hint, self.now()));
                     }
                 }
                 Phase::Open => {
                     let now = self.now();
                     match self.until(word) {
                         Some(until) if now < until => {
-                            return Err(self.reject_until(Reason::Open, until, now));
+                            return Err(self.reject_until(Reason::Open, word, until, now));
                         }
                         Some(_) => {
                             if let Some(ticket) = self.begin_probing(word, now) {
@@ -107,7 +107,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
                     } else if self.word.take(word.generation()) {
                         return Ok(self.probe(word, now));
                     } else if let Some(hint) = self.hint(word) {
-                        return Err(self.reject_until(Reason::HalfOpen, hint, now));
+                        return Err(self.reject_until(Reason::HalfOpen, word, hint, now));
                     }
                 }
                 Phase::Ramp => match self.admit_by_share(word) {
@@ -167,13 +167,13 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             phase => matches!(phase, Phase::Open | Phase::Opening),
         };
         match self.hint(word) {
-            Some(hint) if rejects => self.reject_until(reason, hint, self.now()),
+            Some(hint) if rejects => self.reject_until(reason, word, hint, self.now()),
             _ => self.reject(reason, Some(Duration::ZERO)), // the next call may get through
         }
     }
 
-    fn reject_until(&self, reason: Reason, then: u64, now: u64) -> Rejected {
-        self.reject(reason, Some(time::until(then, now)))
+    fn reject_until(&self, reason: Reason, word: Word, then: u64, now: u64) -> Rejected {
+        self.reject(reason, Some(self.left(word, then, now)))
     }
 
     #[inline]

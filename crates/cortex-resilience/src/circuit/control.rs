@@ -6,7 +6,7 @@ use super::settings::Settings;
 use super::snapshot::Snapshot;
 use super::state::State;
 use super::state_word::{Phase, Word};
-use super::time::{NEVER, nanos, until};
+use super::time::{NEVER, nanos};
 use super::transition::{News, Wait};
 use crate::event::Event;
 use crate::observer::Observer;
@@ -83,7 +83,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
                 return Duration::ZERO;
             }
             if let Some(hint) = self.hint(word) {
-                return until(hint, now);
+                return self.left(word, hint, now);
             }
         }
     }
@@ -239,7 +239,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         let core = lock(&self.core); // it keeps the word
         let (word, now, at) = (self.word.load(), self.now(), self.clock.wall());
         let left = match word.phase() {
-            Phase::Open | Phase::Opening => self.hint(word).map(|hint| until(hint, now)),
+            Phase::Open | Phase::Opening => self.hint(word).map(|hint| self.left(word, hint, now)),
             _ => None,
         };
         SavedState {

@@ -35,6 +35,8 @@ pub(super) struct Inner<O, K> {
     until: ByParity,
     /// When a rejected call may try again.
     hint: ByParity,
+    /// How long that was from the transition.
+    longest: ByParity,
     /// Whether a dropped call that was slow is a failure.
     pub(super) drop_fails: AtomicU64,
     pub(super) clock: K,
@@ -79,6 +81,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             cycle: AtomicU64::new(1),
             until: ByParity::new(),
             hint: ByParity::new(),
+            longest: ByParity::new(),
             watch: AtomicU64::new(NEVER),
             slow: AtomicU64::new(settings.slow_nanos()),
             drop_fails: AtomicU64::new(u64::from(settings.on_drop != super::Dropped::Ignore)),
@@ -122,11 +125,14 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         (at != NEVER).then_some(instant)
     }
 
-    /// Sets when a generation ends and when its rejected calls may try again, before its word is set. The caller holds the lock.
-    pub(super) fn set_times(&self, generation: u64, until: u64, hint: u64) {
+    /// Sets when a generation that began `at` some time ends and when its rejected calls may try again, before its word is set.
+    /// The caller holds the lock.
+    pub(super) fn set_times(&self, generation: u64, at: u64, until: u64, hint: u64) {
         fence(Ordering::Release); // who reads these instead of those two generations before, reads the word between them
         self.until.of(generation).store(until, Ordering::Relaxed);
         self.hint.of(generation).store(hint, Ordering::Relaxed);
+        let longest = hint.saturating_sub(at);
+        self.longest.of(generation).store(longest, Ordering::Relaxed);
     }
 
     /// Returns when the phase of this word ends; `None` if it has, and another word is there.
@@ -137,6 +143,14 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     /// Returns when a call that is rejected by this word may try again; `None` if another word is there.
     pub(super) fn hint(&self, word: Word) -> Option<u64> {
         self.time_of(&self.hint, word)
+    }
+
+    /// Returns how long it is to the hint of a word: where the clock has stepped back, no longer than from the transition.
+    #[inline]
+    pub(super) fn left(&self, word: Word, hint: u64, now: u64) -> Duration {
+        let left = hint.saturating_sub(now);
+        let longest = self.time_of(&self.longest, word);
+        Duration::from_nanos(longest.map_or(left, |longest| longest.min(left)))
     }
 
     #[inline]

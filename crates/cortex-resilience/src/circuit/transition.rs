@@ -84,7 +84,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             core.ramp = Ramp::new(nanos(length), floor);
         }
         core.since = at;
-        self.set_times(generation, until, hint);
+        self.set_times(generation, at, until, hint);
         self.word.set(Word::new(generation, phase, permits));
         generation
     }
@@ -247,7 +247,7 @@ impl<O: Observer, K: Clock> Opening<'_, O, K> {
             return; // somebody has moved on
         }
         core.last_break = self.until.saturating_sub(self.at);
-        inner.set_times(self.generation, self.until, self.until);
+        inner.set_times(self.generation, self.at, self.until, self.until);
         inner.word.set(Word::new(self.generation, Phase::Open, 0));
         drop(core);
         if self.from != State::Open {

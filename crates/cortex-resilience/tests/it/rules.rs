@@ -396,6 +396,31 @@ fn a_clock_that_steps_back_is_no_time_and_no_panic() {
 }
 
 #[test]
+fn a_clock_that_steps_back_promises_no_more_than_a_break() {
+    let at = Arc::new(AtomicU64::new(1000));
+    let breaker = Breaker::builder("test")
+        .half_open(HalfOpen::permits(1).max_time(secs(5), After::Open))
+        .clock(Jumping(ManualClock::new().now(), at.clone()))
+        .build()
+        .unwrap();
+    breaker.open().unwrap();
+    let wait = || {
+        breaker
+            .try_acquire_owned()
+            .err()
+            .and_then(|rejected| rejected.retry_after())
+    };
+    for (time, left) in [(400, 60), (1000, 60), (1001, 59), (0, 60)] {
+        at.store(time, Ordering::Relaxed);
+        assert_eq!((wait(), breaker.remaining()), (Some(secs(left)), secs(left)));
+    }
+    at.store(1060, Ordering::Relaxed);
+    let _probe = breaker.try_acquire().unwrap();
+    at.store(0, Ordering::Relaxed);
+    assert_eq!(wait(), Some(secs(5)));
+}
+
+#[test]
 fn no_vote_of_many_threads_is_lost() {
     for window in [Window::time(secs(10)), Window::count(100_000)] {
         let bench = bench(|builder| builder.window(window).failure_rate(1.0).shards(2));
