@@ -153,7 +153,7 @@ fn model(project: &Project) -> Vec<Step> {
     [
         ("cortex-health", ""),
         ("cortex-metrics", ""),
-        ("cortex-resilience", ""),
+        ("cortex-resilience", "--features tokio"),
         ("cortex-trace", "--features bridge"),
     ]
     .map(step)

@@ -1,18 +1,26 @@
-//! A future that is ready at once, behind a breaker: closed, with one failure in a hundred, and rejected.
+//! A future that is ready at once, behind a breaker: closed, with one failure in a hundred, and rejected; behind a bulkhead, a
+//! timeout and a rate limiter.
 
-use std::future::ready;
+use std::future::{poll_fn, ready};
 use std::hint::black_box;
 use std::io;
+use std::num::NonZero;
 use std::pin::{Pin, pin};
+use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use cortex_bench::contend;
 use cortex_core::CoarseClock;
+use cortex_resilience::bulkhead::{Bulkhead, BulkheadLayer};
 use cortex_resilience::circuit::{Breaker, BreakerLayer, Builder, Window};
+use cortex_resilience::rate_limit::{KeyedRateLimiter, RateLimiter};
+use cortex_resilience::timeout::Timeout;
 use criterion::Criterion;
 use failsafe::futures::CircuitBreaker as _;
 use recloser::{AsyncRecloser, Recloser};
+use tokio::runtime::{self, Runtime};
+use tokio::sync::Semaphore;
 use tower_layer::Layer;
 use tower_resilience::circuitbreaker::CircuitBreakerLayer;
 use tower_service::Service;
@@ -27,6 +35,9 @@ fn main() -> io::Result<()> {
     closed(&mut criterion, &clock)?;
     failing(&mut criterion, &clock)?;
     rejected(&mut criterion, &clock)?;
+    bulkhead(&mut criterion)?;
+    timeout(&mut criterion)?;
+    rate(&mut criterion, &clock)?;
     criterion.final_summary();
     Ok(())
 }
@@ -175,4 +186,104 @@ fn rejected(criterion: &mut Criterion, clock: &CoarseClock) -> io::Result<()> {
     of(criterion, "rejected", "recloser", || {
         || recloser.call(|| Ok::<(), ()>(())).is_err()
     })
+}
+
+/// There are permits for all.
+fn bulkhead(criterion: &mut Criterion) -> io::Result<()> {
+    let builder = Bulkhead::builder("bench").max_concurrent(100).queue(100);
+    let ours = builder.max_wait(SLOW).build().expect("the settings make sense");
+    of(criterion, "bulkhead", "cortex", || {
+        || finish(pin!(ours.call(ok())))
+    })?;
+    let layer = BulkheadLayer::new(ours.clone());
+    of(criterion, "bulkhead", "cortex-layer", || {
+        let mut service = layer.layer(Echo);
+        move || serve(&mut service)
+    })?;
+    let semaphore = Semaphore::new(100);
+    of(criterion, "bulkhead", "tokio", || {
+        || {
+            finish(pin!(async {
+                let _permit = semaphore.acquire().await.map_err(io::Error::other)?;
+                ok().await
+            }))
+        }
+    })
+}
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let builder = &mut runtime::Builder::new_current_thread();
+    builder.enable_time().build().expect("a runtime")
+});
+
+fn timeout(criterion: &mut Criterion) -> io::Result<()> {
+    let builder = Timeout::builder("bench").attempt(MINUTE);
+    let ours = builder.build().expect("the settings make sense");
+    of(criterion, "timeout", "cortex", || {
+        || finish(pin!(ours.call(ok())))
+    })?;
+    of(criterion, "timeout", "tokio", || {
+        in_runtime(|| finish(pin!(async { tokio::time::timeout(MINUTE, ok()).await? })))
+    })?;
+    of(criterion, "timeout-pends", "cortex", || {
+        in_runtime(|| finish_later(pin!(ours.call(later()))))
+    })?;
+    of(criterion, "timeout-pends", "tokio", || {
+        in_runtime(|| finish_later(pin!(async { tokio::time::timeout(MINUTE, later()).await? })))
+    })
+}
+
+/// Does the work where timers of tokio can be made.
+fn in_runtime(mut work: impl FnMut() -> bool) -> impl FnMut() -> bool {
+    let entered = RUNTIME.enter();
+    move || {
+        let _entered = &entered; // the thread's, as long as it works
+        work()
+    }
+}
+
+/// A future that is ready when it is polled for the second time.
+fn later() -> impl Future<Output = Result<u64, io::Error>> {
+    let mut polled = false;
+    poll_fn(move |_| {
+        if std::mem::replace(&mut polled, true) {
+            Poll::Ready(Ok(black_box(7)))
+        } else {
+            Poll::Pending
+        }
+    })
+}
+
+/// Polls a future that is pending once.
+fn finish_later<T, E>(mut future: Pin<&mut impl Future<Output = Result<T, E>>>) -> bool {
+    let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    poll.is_pending() && finish(future)
+}
+
+/// As many calls as there can be get through.
+fn rate(criterion: &mut Criterion, clock: &CoarseClock) -> io::Result<()> {
+    const MANY: u32 = 1_000_000_000;
+    let builder = || RateLimiter::builder("bench").limit(MANY, Duration::from_secs(1));
+    let exact = builder().build().expect("the settings make sense");
+    of(criterion, "rate", "cortex-exact", || {
+        || exact.try_acquire().is_ok()
+    })?;
+    let coarse = builder().clock(clock.clone()).build();
+    let coarse = coarse.expect("the settings make sense");
+    of(criterion, "rate", "cortex", || || coarse.try_acquire().is_ok())?;
+    let keyed = KeyedRateLimiter::builder("bench").limit(MANY, Duration::from_secs(1));
+    let keyed = keyed
+        .clock(clock.clone())
+        .build()
+        .expect("the settings make sense");
+    of(criterion, "rate", "cortex-keyed", || {
+        let (keyed, mut key) = (keyed.clone(), 0_u32);
+        move || {
+            key = (key + 1) % 1000;
+            keyed.try_acquire(&key).is_ok()
+        }
+    })?;
+    let many = NonZero::new(MANY).expect("not zero");
+    let governor = governor::RateLimiter::direct(governor::Quota::per_second(many));
+    of(criterion, "rate", "governor", || || governor.check().is_ok())
 }

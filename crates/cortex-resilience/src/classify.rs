@@ -1,4 +1,5 @@
 use crate::outcome::Outcome;
+use crate::rejected::Rejected;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,8 +53,21 @@ pub trait Classify<T, E> {
         false
     }
 
+    /// Says whether the attempt took too long; by default, no.
+    fn is_timeout(&self, result: Result<&T, &E>) -> bool {
+        let _ = result;
+        false
+    }
+
     /// Returns what the dependency said of further attempts; by default, nothing.
     fn pushback(&self, result: Result<&T, &E>) -> Option<Pushback> {
+        let _ = result;
+        None
+    }
+
+    /// Returns the refusal of a policy inside, such as an open breaker, if the result is one: the dependency was not asked
+    /// then. By default it is none; see [`Through`](crate::Through).
+    fn rejected(&self, result: Result<&T, &E>) -> Option<Rejected> {
         let _ = result;
         None
     }
@@ -78,8 +92,16 @@ impl<T, E, C: Classify<T, E> + ?Sized> Classify<T, E> for Arc<C> {
         (**self).is_throttling(result)
     }
 
+    fn is_timeout(&self, result: Result<&T, &E>) -> bool {
+        (**self).is_timeout(result)
+    }
+
     fn pushback(&self, result: Result<&T, &E>) -> Option<Pushback> {
         (**self).pushback(result)
+    }
+
+    fn rejected(&self, result: Result<&T, &E>) -> Option<Rejected> {
+        (**self).rejected(result)
     }
 }
 
@@ -127,6 +149,7 @@ pub enum Pushback {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rejected::Reason;
 
     #[test]
     fn failures_are_retryable_unless_it_is_said_otherwise() {
@@ -134,6 +157,10 @@ mod tests {
         assert!(!ErrIsFailure.is_retryable(ok) && ErrIsFailure.is_retryable(err));
         assert!(!ErrIsFailure.is_throttling(err));
         assert_eq!(ErrIsFailure.pushback(err), None);
+        assert_eq!(
+            (ErrIsFailure.is_timeout(err), ErrIsFailure.rejected(err)),
+            (false, None)
+        );
     }
 
     #[test]
@@ -152,13 +179,22 @@ mod tests {
                 true
             }
 
+            fn is_timeout(&self, _: Result<&u8, &u8>) -> bool {
+                true
+            }
+
             fn pushback(&self, _: Result<&u8, &u8>) -> Option<Pushback> {
                 Some(Pushback::Stop)
+            }
+
+            fn rejected(&self, _: Result<&u8, &u8>) -> Option<Rejected> {
+                Some(Rejected::new(Reason::Open, None))
             }
         }
         let shared: Arc<dyn Classify<u8, u8>> = Arc::new(Busy);
         assert_eq!(shared.outcome(Ok(&1)), Outcome::Ignore);
         assert!(shared.is_retryable(Ok(&1)) && shared.is_throttling(Ok(&1)));
+        assert!(shared.is_timeout(Ok(&1)) && shared.rejected(Ok(&1)).is_some());
         assert_eq!(shared.pushback(Ok(&1)), Some(Pushback::Stop));
     }
 }

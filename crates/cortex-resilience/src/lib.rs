@@ -1,19 +1,53 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod attempt;
 mod build_error;
 mod classify;
+mod clone_request;
+mod error;
 mod event;
+mod link;
+#[cfg(feature = "tower")]
+mod maybe;
 mod observer;
 mod outcome;
+mod policy_error;
+mod random;
 mod rejected;
+mod shared;
 mod sync;
+mod time;
+#[cfg(feature = "tokio")]
+mod timer;
 
+pub mod adaptive;
+pub mod budget;
+pub mod bulkhead;
+pub mod chaos;
 pub mod circuit;
+pub mod fallback;
+pub mod gate;
+#[cfg(feature = "tokio")]
+pub mod hedge;
+#[cfg(feature = "http")]
+pub mod http;
+pub mod load_shed;
+#[cfg(feature = "tokio")]
+pub mod pipeline;
+pub mod rate_limit;
+pub mod registry;
+pub mod retry;
+pub mod throttle;
+pub mod timeout;
 
+pub use self::attempt::Attempt;
 pub use self::build_error::BuildError;
 pub use self::classify::{Classify, ErrIsFailure, Pushback};
+pub use self::clone_request::{CloneRequest, Cloned};
+pub use self::error::Error;
 pub use self::event::Event;
 pub use self::observer::Observer;
 pub use self::outcome::Outcome;
+pub use self::policy_error::{Cause, PolicyError, Through};
 pub use self::rejected::{Reason, Rejected};

@@ -47,6 +47,16 @@ impl fmt::Display for Rejected {
             Reason::HalfOpen => "the circuit is half-open and every probe is under way",
             Reason::Forced => "the circuit is forced open",
             Reason::Ramp => "the circuit has closed of late and lets a share of the calls through",
+            Reason::RateLimit => "the rate limit is reached",
+            Reason::ExceedsBurst => "the call takes more than the rate limit allows at once",
+            Reason::Full => "all permits are out, and nobody else may wait",
+            Reason::QueueTimeout => "the longest wait for a permit is over",
+            Reason::Deadline => "the deadline of the caller leaves no time to wait",
+            Reason::ConcurrencyLimit => "as many calls as may be are under way",
+            Reason::Overloaded => "there is too much to do",
+            Reason::Busy => "the service is not ready",
+            Reason::TooManyKeys => "the registry is full, and every policy in it has to stay",
+            Reason::Throttled => "so many calls failed of late that only a share is made",
         })?;
         match self.retry_after {
             Some(wait) => write!(f, "; try again in {wait:?}"),
@@ -77,6 +87,26 @@ pub enum Reason {
     Forced,
     /// The circuit has closed a short time ago, and lets only a share of the calls through.
     Ramp,
+    /// There were as many calls as the rate limiter allows.
+    RateLimit,
+    /// The call takes more tokens at once than the rate limiter ever has.
+    ExceedsBurst,
+    /// As many calls run as the bulkhead lets, and as many wait.
+    Full,
+    /// The call waited for a permit as long as it may.
+    QueueTimeout,
+    /// The deadline of the caller is past, or comes before the call's turn.
+    Deadline,
+    /// As many calls are under way as an adaptive limit allows.
+    ConcurrencyLimit,
+    /// There is too much to do, by the signal that load is shed by.
+    Overloaded,
+    /// The service is not ready, and load is shed instead of waiting for it.
+    Busy,
+    /// A registry of policies is full, and each of them has to stay.
+    TooManyKeys,
+    /// So many calls failed of late that only a share of them is made.
+    Throttled,
 }
 
 impl Reason {
@@ -87,6 +117,16 @@ impl Reason {
             Self::HalfOpen => "half_open",
             Self::Forced => "forced",
             Self::Ramp => "ramp",
+            Self::RateLimit => "rate_limit",
+            Self::ExceedsBurst => "exceeds_burst",
+            Self::Full => "full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Deadline => "deadline",
+            Self::ConcurrencyLimit => "concurrency_limit",
+            Self::Overloaded => "overloaded",
+            Self::Busy => "busy",
+            Self::TooManyKeys => "too_many_keys",
+            Self::Throttled => "throttled",
         }
     }
 }
@@ -108,7 +148,18 @@ mod tests {
         assert_eq!(text(Reason::Forced, None), "the circuit is forced open");
         assert!(text(Reason::HalfOpen, Some(3)).ends_with("; try again in 3s"));
         assert!(text(Reason::Ramp, None).contains("a share of the calls"));
-        for reason in [Reason::Open, Reason::HalfOpen, Reason::Forced, Reason::Ramp] {
+        for reason in [
+            Reason::Deadline,
+            Reason::Open,
+            Reason::HalfOpen,
+            Reason::Forced,
+            Reason::Ramp,
+            Reason::ConcurrencyLimit,
+            Reason::Overloaded,
+            Reason::Busy,
+            Reason::TooManyKeys,
+            Reason::Throttled,
+        ] {
             assert_eq!(format!("{reason:>9}"), format!("{:>9}", reason.as_str()));
         }
     }

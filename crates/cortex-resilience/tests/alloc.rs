@@ -3,7 +3,19 @@
 //! A binary of its own: it replaces the allocator.
 
 use cortex_core::{CoarseClock, SystemClock};
+use cortex_resilience::adaptive::{AdaptiveLimit, Gradient2};
+#[cfg(feature = "tokio")]
+use cortex_resilience::budget::Budget;
+use cortex_resilience::chaos::Chaos;
 use cortex_resilience::circuit::{Breaker, State, Window};
+use cortex_resilience::fallback::Fallback;
+#[cfg(feature = "tokio")]
+use cortex_resilience::hedge::Hedge;
+use cortex_resilience::load_shed::LoadShed;
+use cortex_resilience::registry::Registry;
+#[cfg(feature = "tokio")]
+use cortex_resilience::retry::Retry;
+use cortex_resilience::throttle::AdaptiveThrottle;
 use cortex_testkit::CountingAllocator;
 use std::future::ready;
 use std::pin::pin;
@@ -80,4 +92,169 @@ fn a_breaker_without_shards_is_small() {
     });
     assert!(usage.retained() <= 1024, "{} bytes", usage.retained());
     drop(breaker);
+}
+
+/// Whatever its budget is, and although it may be tried again, or beside itself.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_call_that_succeeds_at_once_is_retried_and_hedged_for_nothing() {
+    let budgets = [
+        Budget::throttle(10, 0.1),
+        Ok(Budget::aws()),
+        Budget::windowed(0.2).build(),
+        Budget::in_flight(0.2, 3),
+    ];
+    for budget in budgets {
+        let budget = budget.expect("the settings make sense");
+        let retry = Retry::builder("test")
+            .within(Duration::from_secs(1))
+            .budget(budget.clone())
+            .build()
+            .expect("the settings make sense");
+        let hedge = Hedge::builder("test").budget(budget).build();
+        let hedge = hedge.expect("the settings make sense");
+        let ((), usage) = ALLOCATOR.measure(|| {
+            for _ in 0..100 {
+                poll(retry.call(|attempt| ready(Ok::<_, ()>(attempt.number()))));
+                poll(hedge.call(|attempt| ready(Ok::<_, ()>(attempt.number()))));
+            }
+        });
+        assert_eq!(usage.allocations, 0);
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn neither_does_a_timeout() {
+    let timeout = cortex_resilience::timeout::Timeout::builder("test")
+        .attempt(Duration::from_secs(1))
+        .build()
+        .expect("the settings make sense");
+    let ((), usage) = ALLOCATOR.measure(|| {
+        for _ in 0..100 {
+            poll(timeout.call(ready(Ok::<_, ()>(1))));
+        }
+    });
+    assert_eq!(usage.allocations, 0);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn neither_does_a_rate_limiter() {
+    use cortex_resilience::rate_limit::{KeyedRateLimiter, RateLimiter};
+    let limiter = RateLimiter::builder("test").limit(150, Duration::from_hours(1));
+    let limiter = limiter.build().expect("the settings make sense");
+    let keyed = KeyedRateLimiter::builder("test").limit(1, Duration::from_hours(1));
+    let keyed = keyed.build().expect("the settings make sense");
+    let ((), usage) = ALLOCATOR.measure(|| {
+        for key in 0..100 {
+            poll(limiter.call(ready(Ok::<_, ()>(1))));
+            let _ = (limiter.try_acquire(), keyed.try_acquire(&(key % 60)));
+        }
+    });
+    assert_eq!((limiter.snapshot().rejected, keyed.rejected()), (50, 40));
+    assert_eq!(usage.allocations, 0);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn neither_does_a_bulkhead_nor_a_queue_that_was_used_before() {
+    use cortex_resilience::bulkhead::Bulkhead;
+    let bulkhead = Bulkhead::builder("test").max_concurrent(1).queue(2);
+    let bulkhead = bulkhead.build().expect("the settings make sense");
+    let wait = || {
+        let running = bulkhead.try_acquire().expect("nobody runs");
+        let mut waits = (pin!(bulkhead.acquire()), pin!(bulkhead.acquire()));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(waits.0.as_mut().poll(&mut cx).is_pending());
+        assert!(waits.1.as_mut().poll(&mut cx).is_pending());
+        drop(running);
+        assert!(waits.0.as_mut().poll(&mut cx).is_ready());
+        assert!(waits.1.as_mut().poll(&mut cx).is_ready());
+    };
+    wait();
+    let ((), usage) = ALLOCATOR.measure(|| {
+        for _ in 0..100 {
+            poll(bulkhead.call(ready(Ok::<_, ()>(1))));
+            drop(bulkhead.try_acquire_owned());
+            wait();
+        }
+    });
+    assert_eq!(usage.allocations, 0);
+}
+
+#[test]
+fn an_adaptive_limit_allocates_nothing_for_a_call() {
+    let limit = AdaptiveLimit::builder("test", Gradient2::new(1..=100)).build();
+    let limit = limit.expect("the settings make sense");
+    let ((), usage) = ALLOCATOR.measure(|| {
+        for round in 0..100 {
+            poll(limit.call(ready(if round % 10 == 0 { Err(round) } else { Ok(round) })));
+            drop(limit.try_acquire());
+            drop(limit.try_acquire_owned());
+        }
+    });
+    assert_eq!(usage.allocations, 0);
+}
+
+#[test]
+fn a_throttle_allocates_nothing_for_a_call() {
+    let throttle = AdaptiveThrottle::builder("test").build();
+    let throttle = throttle.expect("the settings make sense");
+    let ((), usage) = ALLOCATOR.measure(|| {
+        for round in 0..100 {
+            poll(throttle.call(ready(if round % 10 == 0 { Err(round) } else { Ok(round) })));
+        }
+    });
+    assert_eq!(usage.allocations, 0);
+}
+
+fn hosts() -> Registry<u64, Breaker> {
+    let make = |_: &u64| {
+        let builder = Breaker::builder("hosts").window(Window::count(100)).shards(0);
+        builder.build().expect("the settings make sense")
+    };
+    let hosts = Registry::builder("hosts").build(make);
+    hosts.expect("the settings make sense")
+}
+
+#[test]
+fn a_policy_that_is_there_is_got_without_an_allocation() {
+    let hosts = hosts();
+    let _made = hosts.get(&1);
+    let ((), usage) = ALLOCATOR.measure(|| {
+        for _ in 0..100 {
+            drop(hosts.get(&1));
+        }
+    });
+    assert_eq!(usage.allocations, 0);
+}
+
+#[test]
+fn a_breaker_for_each_key_takes_a_kibibyte_at_most() {
+    let hosts = hosts();
+    let ((), usage) = ALLOCATOR.measure(|| {
+        for key in 0..5000 {
+            drop(hosts.get(&key));
+        }
+    });
+    let each = usage.retained() / 5000;
+    assert!(each <= 1024, "{each} bytes");
+}
+
+#[test]
+fn load_shed_fallback_and_chaos_allocate_nothing_for_a_call() {
+    let shed = LoadShed::builder("test").policy(|| false).build();
+    let fallback = Fallback::builder("test").value(7).build();
+    let chaos = Chaos::builder("test").error(0.5, || 7).build();
+    let chaos = chaos.expect("the settings make sense");
+    let ((), usage) = ALLOCATOR.measure(|| {
+        for round in 0..100 {
+            poll(shed.call(ready(Ok::<_, u8>(1))));
+            poll(fallback.call(ready(if round % 10 == 0 { Err(round) } else { Ok(round) })));
+            poll(chaos.call(ready(Ok(1))));
+            chaos.enable();
+        }
+    });
+    assert_eq!(usage.allocations, 0);
 }

@@ -4,7 +4,9 @@ use std::num::NonZero;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::guard::{Buckets, Gcra, nanos, network};
+use cortex_resilience::rate_limit::{Quota, QuotaTable};
+
+use crate::guard::{nanos, network};
 
 /// Who guesses tokens is told to wait, and, by an account of its own, is not logged any more for a while.
 ///
@@ -13,8 +15,8 @@ use crate::guard::{Buckets, Gcra, nanos, network};
 /// guesses. The accounts are those of a [`RateLimit`](crate::RateLimit), bounded, and nobody's is forgotten before its time.
 #[derive(Debug)]
 pub(super) struct Guesses {
-    gcra: Gcra,
-    buckets: Buckets,
+    quota: Quota,
+    buckets: QuotaTable,
     random: RandomState,
     /// What times are counted from.
     start: OnceLock<Instant>,
@@ -34,15 +36,15 @@ impl Guesses {
         let now = nanos(now.saturating_duration_since(start));
         // All addresses of a /64 are one client's to choose (RFC 6177).
         let key = self.random.hash_one(network(peer.to_canonical(), 64));
-        self.buckets.take(self.gcra, key, now)
+        self.buckets.take(self.quota, key, now)
     }
 }
 
 impl Default for Guesses {
     fn default() -> Self {
         Self {
-            gcra: Gcra::new(NonZero::<u32>::MIN, PAUSE, BURST),
-            buckets: Buckets::new(ADDRESSES),
+            quota: Quota::new(NonZero::<u32>::MIN, PAUSE).burst(BURST),
+            buckets: QuotaTable::new(ADDRESSES),
             random: RandomState::new(),
             start: OnceLock::new(),
         }

@@ -1,5 +1,7 @@
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use cortex_resilience::adaptive::{AdaptiveLimit, Aimd, End, Ticket};
 
 use super::{Admission, AdmissionRequest, Completion, Occupancy, Permit, Refused};
 use crate::admin::{ControlState, Controllable};
@@ -25,37 +27,32 @@ use crate::outcome::Outcome;
 /// ```
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
-    in_flight: AtomicUsize,
-    limit: AtomicUsize,
-    adaptive: Option<Adaptive>,
+    places: Places,
     retry_after: Duration,
     refused: AtomicU64,
 }
 
-/// How the limit moves: up by one, down by a tenth.
 #[derive(Debug)]
-struct Adaptive {
-    min: usize,
-    max: usize,
-    target: Duration,
-    /// How often it was lowered, so that it is once for all the requests that were under way.
-    cuts: AtomicU32,
-}
-
-/// How many requests were in flight with one when it came, and how often the limit had been lowered: a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ticket {
-    in_flight: u32,
-    cuts: u32,
+enum Places {
+    Fixed {
+        in_flight: AtomicUsize,
+        limit: usize,
+    },
+    /// Up by one, down by a tenth.
+    Adaptive {
+        limiter: AdaptiveLimit<Aimd>,
+        target: Duration,
+    },
 }
 
 impl ConcurrencyLimit {
     /// Serves at most `limit` requests at once; zero serves nobody.
     pub const fn fixed(limit: usize) -> Self {
         Self {
-            in_flight: AtomicUsize::new(0),
-            limit: AtomicUsize::new(limit),
-            adaptive: None,
+            places: Places::Fixed {
+                in_flight: AtomicUsize::new(0),
+                limit,
+            },
             retry_after: Duration::from_secs(1),
             refused: AtomicU64::new(0),
         }
@@ -82,14 +79,19 @@ impl ConcurrencyLimit {
             0 < min && min <= max,
             "the range {min}..={max} holds no limit: begin at 1 or more, and end no lower"
         );
+        let places = |places| u32::try_from(places).unwrap_or(u32::MAX);
+        Self::following(Aimd::new(places(min)..=places(max), target), target)
+    }
+
+    fn following(aimd: Aimd, target: Duration) -> Self {
+        let limiter = AdaptiveLimit::builder("concurrency", aimd.once_per_wave()).build();
         Self {
-            adaptive: Some(Adaptive {
-                min,
-                max,
+            places: Places::Adaptive {
+                limiter: limiter.expect("invariant: the range was looked at"),
                 target,
-                cuts: AtomicU32::new(0),
-            }),
-            ..Self::fixed(min)
+            },
+            retry_after: Duration::from_secs(1),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -102,12 +104,18 @@ impl ConcurrencyLimit {
 
     /// Returns how many requests are being served.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        match &self.places {
+            Places::Fixed { in_flight, .. } => in_flight.load(Ordering::Relaxed),
+            Places::Adaptive { limiter, .. } => limiter.in_flight() as usize,
+        }
     }
 
     /// Returns how many may be.
     pub fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
+        match &self.places {
+            Places::Fixed { limit, .. } => *limit,
+            Places::Adaptive { limiter, .. } => limiter.limit() as usize,
+        }
     }
 
     /// Returns how many were refused.
@@ -118,33 +126,39 @@ impl ConcurrencyLimit {
 
 impl Admission for ConcurrencyLimit {
     fn admit(&self, _: &AdmissionRequest<'_>) -> Result<Permit, Refused> {
-        let cuts = self.adaptive.as_ref().map_or(0, Adaptive::cuts);
-        let limit = self.limit();
-        // Not a sum that is taken back where it is too much: that would turn away who comes in between.
-        let taken = self
-            .in_flight
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |in_flight| {
-                (in_flight < limit).then_some(in_flight + 1)
-            });
-        taken
-            .map(|before| Permit::tracked(Ticket::new(before + 1, cuts).token()))
-            .map_err(|_| {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                Refused::overloaded().retry_after(self.retry_after)
-            })
+        let permit = match &self.places {
+            // Not a sum that is taken back where it is too much: that would turn away who comes in between.
+            Places::Fixed { in_flight, limit } => in_flight
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |in_flight| {
+                    (in_flight < *limit).then_some(in_flight + 1)
+                })
+                .ok()
+                .map(|_| 0),
+            Places::Adaptive { limiter, .. } => limiter.enter().ok().map(Ticket::to_bits),
+        };
+        permit.map(Permit::tracked).ok_or_else(|| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            Refused::overloaded().retry_after(self.retry_after)
+        })
     }
 
     fn release(&self, permit: Permit, completion: &Completion) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if let Some(adaptive) = &self.adaptive
-            && let Some(is_late) = adaptive.is_late(completion)
-        {
-            let ticket = Ticket::of(permit.token().unwrap_or(0));
-            if adaptive.counts(ticket, is_late) {
-                let moved = |limit: usize| Some(adaptive.next(limit, ticket.in_flight, is_late));
-                let _ = self
-                    .limit
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
+        match &self.places {
+            Places::Fixed { in_flight, .. } => {
+                in_flight.fetch_sub(1, Ordering::Relaxed);
+            }
+            Places::Adaptive { limiter, target } => {
+                let ticket = Ticket::from_bits(permit.token().unwrap_or(0));
+                let end = match is_late(completion, *target) {
+                    Some(true) => End::Dropped(Duration::ZERO),
+                    // So few that it raises nothing: that needs no lock.
+                    Some(false) if u64::from(ticket.in_flight()) * 2 < u64::from(limiter.limit()) => {
+                        End::Ignored
+                    }
+                    Some(false) => End::Success(Duration::ZERO),
+                    None => End::Ignored,
+                };
+                limiter.leave(ticket, end);
             }
         }
     }
@@ -164,70 +178,18 @@ impl Controllable for ConcurrencyLimit {
     }
 }
 
-impl Adaptive {
-    /// Says whether a response began too late; nothing where none shows how loaded the service is.
-    fn is_late(&self, completion: &Completion) -> Option<bool> {
-        use Outcome::{Deadline, Panic, RateLimited, Shed, Timeout, TooLarge};
-        // Clients choose deadlines: one that is shorter than the target shows nothing.
-        let latency = completion.latency.filter(|_| completion.outcome != Deadline);
-        let took = latency.unwrap_or(completion.duration);
-        match completion.outcome {
-            // Of the last two, the body of the request was what took so long.
-            Shed | RateLimited | Panic | Timeout | TooLarge => None,
-            _ if took.saturating_sub(completion.awaited) > self.target => Some(true),
-            // In time, or late for its client alone.
-            _ => (latency.is_some() && took <= self.target).then_some(false),
-        }
-    }
-
-    fn cuts(&self) -> u32 {
-        self.cuts.load(Ordering::Relaxed)
-    }
-
-    /// Says whether a request came after the last cut, and takes note of the next one. TCP too reacts
-    /// once to all of a window of data (RFC 3168, section 6.1.2): what it tells is one thing. Those in time are of the larger
-    /// limit as well; would they count, they would raise it again at once.
-    fn counts(&self, ticket: Ticket, is_late: bool) -> bool {
-        if !is_late {
-            return ticket.cuts == self.cuts();
-        }
-        let next = ticket.cuts.wrapping_add(1);
-        self.cuts
-            .compare_exchange(ticket.cuts, next, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
-    }
-
-    /// Returns the next limit, after a request that was one of `in_flight` when it came.
-    fn next(&self, limit: usize, in_flight: u32, is_late: bool) -> usize {
-        let next = if is_late {
-            limit - limit.div_ceil(10)
-        } else if u64::from(in_flight) * 2 >= limit as u64 {
-            limit.saturating_add(1)
-        } else {
-            limit
-        };
-        next.clamp(self.min, self.max)
-    }
-}
-
-impl Ticket {
-    fn new(in_flight: usize, cuts: u32) -> Self {
-        Self {
-            in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
-            cuts,
-        }
-    }
-
-    fn token(self) -> u64 {
-        u64::from(self.cuts) << 32 | u64::from(self.in_flight)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "each is one half")]
-    const fn of(token: u64) -> Self {
-        Self {
-            in_flight: token as u32,
-            cuts: (token >> 32) as u32,
-        }
+/// Says whether a response began too late; nothing where none shows how loaded the service is.
+fn is_late(completion: &Completion, target: Duration) -> Option<bool> {
+    use Outcome::{Deadline, Panic, RateLimited, Shed, Timeout, TooLarge};
+    // Clients choose deadlines: one that is shorter than the target shows nothing.
+    let latency = completion.latency.filter(|_| completion.outcome != Deadline);
+    let took = latency.unwrap_or(completion.duration);
+    match completion.outcome {
+        // Of the last two, the body of the request was what took so long.
+        Shed | RateLimited | Panic | Timeout | TooLarge => None,
+        _ if took.saturating_sub(completion.awaited) > target => Some(true),
+        // In time, or late for its client alone.
+        _ => (latency.is_some() && took <= target).then_some(false),
     }
 }
 
@@ -392,8 +354,7 @@ mod tests {
             waves in prop::collection::vec(prop::collection::vec(any::<bool>(), 200), 1..6),
         ) {
             let target = Duration::from_millis(100);
-            let limit = ConcurrencyLimit::adaptive(1..=1000, target);
-            limit.limit.store(500, Ordering::Relaxed);
+            let limit = ConcurrencyLimit::following(Aimd::new(1..=1000, target).initial(500), target);
             for wave in waves {
                 let before = limit.limit();
                 let permits: Vec<_> = (0..begun).filter_map(|_| ask(&limit).ok()).collect();
@@ -413,32 +374,13 @@ mod tests {
         #[test]
         fn a_client_that_sends_slowly_lowers_no_limit(waits in prop::collection::vec((0_u64..10_000, 0_u64..=100, any::<bool>()), 0..100)) {
             let target = Duration::from_millis(100);
-            let limit = ConcurrencyLimit::adaptive(1..=1000, target);
-            limit.limit.store(500, Ordering::Relaxed);
+            let limit = ConcurrencyLimit::following(Aimd::new(1..=1000, target).initial(500), target);
             for (waited, own, answers) in waits {
                 let (awaited, own) = (Duration::from_millis(waited), Duration::from_millis(own));
                 let completion = if answers { answered(awaited + own) } else { Completion::new(Outcome::ClientCancel, awaited + own) };
                 let permit = ask(&limit).expect("it is admitted");
                 limit.release(permit, &Completion { awaited, ..completion });
                 prop_assert_eq!(limit.limit(), 500);
-            }
-        }
-
-        #[test]
-        fn a_token_bears_both_of_its_numbers(in_flight in any::<u32>(), cuts in any::<u32>()) {
-            let ticket = Ticket { in_flight, cuts };
-            prop_assert_eq!(Ticket::of(ticket.token()), ticket);
-        }
-
-        #[test]
-        fn an_adaptive_limit_stays_within_its_range(steps in prop::collection::vec((any::<bool>(), 0_u32..60), 0..200)) {
-            let adaptive = Adaptive { min: 3, max: 40, target: Duration::ZERO, cuts: AtomicU32::new(0) };
-            let mut limit = 3;
-            for (late, in_flight) in steps {
-                let next = adaptive.next(limit, in_flight, late);
-                prop_assert!((3..=40).contains(&next));
-                prop_assert!(late == (next < limit) || next == limit);
-                limit = next;
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::gcra::nanos;
+use super::nanos::nanos;
 use super::{Admission, AdmissionRequest, AdmissionStage, Permit, Refused};
 use crate::admin::{ControlState, Controllable};
 

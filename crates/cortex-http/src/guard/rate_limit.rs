@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use cortex_resilience::rate_limit::{Quota, QuotaTable};
 use http::HeaderName;
 
-use super::buckets::Buckets;
-use super::gcra::{Gcra, nanos};
+use super::nanos::nanos;
 use super::{Admission, AdmissionRequest, AdmissionStage, Permit, Refused};
 use crate::address::ClientAddress;
 use crate::admin::{ControlState, Controllable};
@@ -46,11 +46,11 @@ use crate::admin::{ControlState, Controllable};
 pub struct RateLimit {
     count: NonZero<u32>,
     period: Duration,
-    gcra: Gcra,
+    quota: Quota,
     key: Key,
     ipv6_prefix: u32,
     random: RandomState,
-    buckets: Buckets,
+    buckets: QuotaTable,
     /// What the times of the buckets are counted from: the first request.
     start: OnceLock<Instant>,
     refused: AtomicU64,
@@ -84,11 +84,11 @@ impl RateLimit {
         Self {
             count,
             period,
-            gcra: Gcra::new(count, period, count),
+            quota: Quota::new(count, period),
             key: Key::Client(ClientAddress::Peer),
             ipv6_prefix: 64,
             random: RandomState::new(),
-            buckets: Buckets::new(CLIENTS),
+            buckets: QuotaTable::new(CLIENTS),
             start: OnceLock::new(),
             refused: AtomicU64::new(0),
         }
@@ -101,7 +101,7 @@ impl RateLimit {
     /// It is zero.
     #[must_use]
     pub fn burst(mut self, requests: u32) -> Self {
-        self.gcra = Gcra::new(self.count, self.period, not_zero(requests));
+        self.quota = self.quota.burst(not_zero(requests));
         self
     }
 
@@ -147,7 +147,7 @@ impl RateLimit {
     /// Makes room for about so many clients, each of which takes 37 bytes, used or not. Default 65,536.
     #[must_use]
     pub fn clients(mut self, count: usize) -> Self {
-        self.buckets = Buckets::new(count);
+        self.buckets = QuotaTable::new(count);
         self
     }
 
@@ -175,7 +175,7 @@ impl Admission for RateLimit {
             let now = request.received_at();
             let start = *self.start.get_or_init(|| now);
             let now = nanos(now.saturating_duration_since(start));
-            let taken = self.buckets.take(self.gcra, key, now);
+            let taken = self.buckets.take(self.quota, key, now);
             taken.map_err(|wait| {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 Refused::rate_limited().retry_after(wait)
@@ -217,7 +217,7 @@ impl fmt::Debug for RateLimit {
         f.debug_struct("RateLimit")
             .field("count", &self.count)
             .field("period", &self.period)
-            .field("gcra", &self.gcra)
+            .field("quota", &self.quota)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 use super::builder::Builder;
 use super::call::Call;
-use super::error::{Error, IllegalTransition};
+use super::error::IllegalTransition;
 use super::guarded::judge;
 use super::inner::Inner;
 use super::permit::{Handle, Permit};
@@ -13,6 +13,7 @@ use super::time::nanos;
 use super::transition::Wait;
 use crate::build_error::BuildError;
 use crate::classify::{Classify, ErrIsFailure};
+use crate::error::Error;
 use crate::event::Event;
 use crate::observer::Observer;
 use crate::rejected::Rejected;
@@ -272,6 +273,17 @@ impl<C: Clone, O, K> Clone for Breaker<C, O, K> {
         Self {
             inner: Arc::clone(&self.inner),
             classify: self.classify.clone(),
+        }
+    }
+}
+
+impl<C, O, K> Breaker<C, O, K> {
+    /// Changes what judges results.
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "only pipelines do"))]
+    pub(crate) fn map_classify<D>(self, change: impl FnOnce(C) -> D) -> Breaker<D, O, K> {
+        Breaker {
+            inner: self.inner,
+            classify: change(self.classify),
         }
     }
 }

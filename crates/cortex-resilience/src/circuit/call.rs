@@ -1,7 +1,7 @@
 use super::breaker::Breaker;
-use super::error::Error;
 use super::guarded::Guarded;
 use crate::classify::Classify;
+use crate::error::Error;
 use crate::observer::Observer;
 use cortex_core::Clock;
 use pin_project_lite::pin_project;

@@ -1,7 +1,7 @@
 use super::admit::Ticket;
 use super::breaker::Breaker;
-use super::error::Error;
 use crate::classify::{Classify, Pushback};
+use crate::error::Error;
 use crate::observer::Observer;
 use crate::outcome::Outcome;
 use cortex_core::Clock;

@@ -33,6 +33,7 @@ mod admit;
 mod control;
 mod core;
 mod guarded;
+mod keep;
 #[cfg(feature = "tower")]
 mod layer;
 #[cfg(feature = "tower")]
@@ -58,7 +59,7 @@ mod model;
 pub use self::breaker::Breaker;
 pub use self::builder::Builder;
 pub use self::call::Call;
-pub use self::error::{Error, IllegalTransition};
+pub use self::error::IllegalTransition;
 pub use self::half_open::{After, HalfOpen};
 #[cfg(feature = "tower")]
 pub use self::layer::BreakerLayer;
@@ -70,3 +71,4 @@ pub use self::settings::{BreakCx, Dropped};
 pub use self::snapshot::{Axis, Snapshot};
 pub use self::state::State;
 pub use self::window::Window;
+pub use crate::error::Error;

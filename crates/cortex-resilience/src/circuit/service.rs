@@ -1,15 +1,15 @@
 use super::breaker::Breaker;
-use super::error::Error;
 use super::guarded::Guarded;
 use super::running::Running;
 use crate::classify::{Classify, ErrIsFailure};
+use crate::error::Error;
 use crate::observer::Observer;
 use crate::rejected::Rejected;
 use cortex_core::{Clock, SystemClock};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use tower_service::Service;
 
 /// A service behind a breaker; made by [`BreakerLayer`](super::BreakerLayer).
@@ -73,9 +73,14 @@ where
             }
             return Poll::Ready(Ok(()));
         }
-        self.ready = Readiness::Unknown;
-        ready!(self.inner.poll_ready(cx)).map_err(Error::Inner)?;
-        self.ready = Readiness::Inner;
+        let before = std::mem::replace(&mut self.ready, Readiness::Unknown);
+        self.ready = match self.inner.poll_ready(cx) {
+            Poll::Ready(Ok(())) => Readiness::Inner,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::Inner(error))),
+            // It said that it is ready, if only for a refusal, and stays so.
+            Poll::Pending if before == Readiness::Rejects => Readiness::Rejects,
+            Poll::Pending => return Poll::Pending,
+        };
         Poll::Ready(Ok(()))
     }
 

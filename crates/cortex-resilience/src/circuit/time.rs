@@ -5,11 +5,7 @@ use std::time::Duration;
 /// No time: it never comes.
 pub(super) const NEVER: u64 = u64::MAX;
 
-#[inline]
-pub(super) fn nanos(duration: Duration) -> u64 {
-    let whole = duration.as_secs().saturating_mul(1_000_000_000);
-    whole.saturating_add(u64::from(duration.subsec_nanos()))
-}
+pub(super) use crate::time::nanos;
 
 /// Returns how long it is until then, zero if it is past.
 #[inline]

@@ -1,16 +1,51 @@
 //! The policies as their users see them.
 
+mod adaptive;
+mod budget;
+#[cfg(feature = "tokio")]
+mod bulkhead;
 mod call;
+#[cfg(feature = "tokio")]
+mod chaos;
 #[cfg(feature = "tower")]
 mod contract;
 mod control;
+#[cfg(all(feature = "tokio", feature = "tower"))]
+mod debug;
+mod fallback;
+#[cfg(feature = "tower")]
+mod gate_service;
 mod half_open;
+#[cfg(feature = "tokio")]
+mod hedge;
+mod load_shed;
 mod misbehaviours;
 mod model;
+mod model_adaptive;
+mod model_budget;
+#[cfg(feature = "tokio")]
+mod model_bulkhead;
+#[cfg(feature = "tokio")]
+mod model_rate_limit;
+#[cfg(feature = "tokio")]
+mod model_retry;
 mod panics;
+#[cfg(feature = "tokio")]
+mod pipeline;
+mod rate_limit;
+mod registry;
+#[cfg(feature = "tokio")]
+mod retry;
+#[cfg(all(feature = "tokio", feature = "tower"))]
+mod retry_service;
 mod rules;
 #[cfg(feature = "tower")]
 mod service;
 mod sharing;
 mod support;
 mod texts;
+mod throttle;
+#[cfg(feature = "tokio")]
+mod timeout;
+#[cfg(feature = "tokio")]
+mod tokio_clock;

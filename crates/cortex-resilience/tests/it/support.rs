@@ -1,9 +1,29 @@
 //! A breaker whose clock is set by hand and whose events are kept.
 
+#[cfg(feature = "tokio")]
+use cortex_core::Clock;
 use cortex_resilience::circuit::{Breaker, Builder};
 use cortex_resilience::{ErrIsFailure, Event, Observer, Outcome, Reason};
 use cortex_testkit::{ManualClock, Recorder};
 use std::time::Duration;
+#[cfg(feature = "tokio")]
+use std::time::{Instant, SystemTime};
+
+/// Runs as fast as tokio's clock, which a test pauses; the wall clock begins with 1994.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokioClock;
+
+#[cfg(feature = "tokio")]
+impl Clock for TokioClock {
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777)
+    }
+}
 
 #[derive(Clone)]
 pub(crate) struct Log(Recorder<Event>);
@@ -16,6 +36,10 @@ impl Observer for Log {
 }
 
 impl Log {
+    pub(crate) fn new() -> Self {
+        Self(Recorder::new())
+    }
+
     /// Takes the events but for those of single calls.
     pub(crate) fn transitions(&self) -> Vec<Event> {
         let mut events = self.all();
@@ -40,10 +64,18 @@ pub(crate) struct Bench {
 pub(crate) fn bench(
     set: impl FnOnce(Builder<ErrIsFailure, Log, ManualClock>) -> Builder<ErrIsFailure, Log, ManualClock>,
 ) -> Bench {
-    let (clock, log) = (ManualClock::new(), Log(Recorder::new()));
+    let (clock, log) = (ManualClock::new(), Log::new());
     let builder = Breaker::builder("test").clock(clock.clone()).observe(log.clone());
     let breaker = set(builder).build().expect("the settings make sense");
     Bench { breaker, clock, log }
+}
+
+/// A model test that fails prints the shortest history, and leaves no file.
+pub(crate) fn without_files() -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        failure_persistence: None,
+        ..Default::default()
+    }
 }
 
 pub(crate) const fn secs(secs: u64) -> Duration {

@@ -1,9 +1,9 @@
+use super::quota::Quota;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::gcra::Gcra;
-
-/// The buckets of many clients in memory of a fixed size.
+/// The buckets of many clients, in memory of a fixed size.
 ///
 /// A client's bucket lives in one of many small sets, chosen by the hash of its key; the hash stands for the key, so that
 /// a long key takes no more room than a short one. In a full set a bucket that has filled up again makes room: it says
@@ -11,10 +11,32 @@ use super::gcra::Gcra;
 ///
 /// So nobody's bucket is ever emptied or refilled by what others do: who comes with ever new keys gets, once the sets
 /// are full, less than a bucket for each, and those who were there before notice nothing. Which set a key is in depends
-/// on secret random numbers.
-#[derive(Debug)]
-pub(crate) struct Buckets {
+/// on the hash: take one with secret random numbers.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_resilience::rate_limit::{Quota, QuotaTable};
+/// use std::hash::{BuildHasher, RandomState};
+/// use std::num::NonZero;
+/// use std::time::Duration;
+///
+/// let (table, random) = (QuotaTable::new(1000), RandomState::new());
+/// let quota = Quota::new(NonZero::<u32>::MIN, Duration::from_secs(1)); // one a second
+/// let key = random.hash_one("192.0.2.1");
+/// assert_eq!(table.take(quota, key, 0), Ok(()));
+/// assert_eq!(table.take(quota, key, 0), Err(Duration::from_secs(1)));
+/// ```
+pub struct QuotaTable {
     sets: Box<[Mutex<Set>]>,
+}
+
+impl fmt::Debug for QuotaTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuotaTable")
+            .field("clients", &(self.sets.len() * WAYS))
+            .finish_non_exhaustive()
+    }
 }
 
 /// How many clients a set has room for; looking through it reads four cache lines.
@@ -27,9 +49,9 @@ struct Set {
     shared: u64,
 }
 
-impl Buckets {
+impl QuotaTable {
     /// Makes room for about so many clients at once: sets are half full then, and hardly ever overflow.
-    pub(crate) fn new(clients: usize) -> Self {
+    pub fn new(clients: usize) -> Self {
         let sets = clients.div_ceil(WAYS / 2).max(1);
         let set = || {
             Mutex::new(Set {
@@ -42,33 +64,38 @@ impl Buckets {
         }
     }
 
-    /// Takes a token of this client's bucket at `now`, in nanoseconds; or says how long there is none.
-    pub(crate) fn take(&self, gcra: Gcra, key: u64, now: u64) -> Result<(), Duration> {
+    /// Takes a token of this client's bucket at `now`, in nanoseconds since an origin of your choice.
+    ///
+    /// # Errors
+    ///
+    /// There is none, for so long.
+    #[inline]
+    pub fn take(&self, quota: Quota, key: u64, now: u64) -> Result<(), Duration> {
         // The high bits choose the set, all of them the bucket in it.
         let set = (u128::from(key) * self.sets.len() as u128) >> u64::BITS;
-        let set = usize::try_from(set).expect("invariant: less than the number of sets");
+        let set = usize::try_from(set).unwrap_or_default(); // it is less than their number, and fits
         self.sets[set]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take(gcra, key, now)
+            .take(quota, key, now)
     }
 }
 
 impl Set {
-    fn take(&mut self, gcra: Gcra, key: u64, now: u64) -> Result<(), Duration> {
+    fn take(&mut self, quota: Quota, key: u64, now: u64) -> Result<(), Duration> {
         let mut free = None;
         for (index, &(owner, full_at)) in self.own.iter().enumerate() {
             if full_at <= now {
                 free = Some(index);
             } else if owner == key {
-                self.own[index].1 = gcra.take(full_at, now)?;
+                self.own[index].1 = quota.take(full_at, now)?;
                 return Ok(());
             }
         }
         match free {
             // Not a full one, while there are some who found no room: this may be one of them.
-            Some(index) => self.own[index] = (key, gcra.take(self.shared, now)?),
-            None => self.shared = gcra.take(self.shared, now)?,
+            Some(index) => self.own[index] = (key, quota.take(self.shared, now)?),
+            None => self.shared = quota.take(self.shared, now)?,
         }
         Ok(())
     }
@@ -81,9 +108,9 @@ mod tests {
     use std::collections::HashMap;
     use std::num::NonZero;
 
-    fn gcra(count: u32, period: u64) -> Gcra {
+    fn quota(count: u32, period: u64) -> Quota {
         let count = NonZero::new(count).expect("not zero");
-        Gcra::new(count, Duration::from_nanos(period), count)
+        Quota::new(count, Duration::from_nanos(period))
     }
 
     proptest! {
@@ -91,14 +118,14 @@ mod tests {
         fn each_client_has_a_bucket_while_there_is_room(
             requests in prop::collection::vec((0_u64..14, 0_u64..300), 0..400),
         ) {
-            let (buckets, gcra) = (Buckets::new(1), gcra(3, 1000)); // one set
+            let (buckets, quota) = (QuotaTable::new(1), quota(3, 1000)); // one set
             let mut model = HashMap::new();
             let mut now = 0;
             for (key, pause) in requests {
                 now += pause;
                 let state = model.entry(key).or_insert(0);
-                let expected = gcra.take(*state, now);
-                prop_assert_eq!(buckets.take(gcra, key, now), expected.map(|next| *state = next));
+                let expected = quota.take(*state, now);
+                prop_assert_eq!(buckets.take(quota, key, now), expected.map(|next| *state = next));
             }
         }
 
@@ -107,15 +134,15 @@ mod tests {
         fn a_crowd_takes_nothing_from_those_who_were_there_and_gives_nobody_more(
             requests in prop::collection::vec((any::<u64>(), 0_u64..40), 0..600), early in 1_u64..9,
         ) {
-            let (buckets, gcra) = (Buckets::new(1), gcra(3, 1000));
+            let (buckets, quota) = (QuotaTable::new(1), quota(3, 1000));
             let (mut model, mut now) = (HashMap::new(), 0);
             let first = early << 40;
             for (key, pause) in requests {
                 now += pause;
                 for key in [first, key % 40] {
                     let state = model.entry(key).or_insert(0);
-                    let alone = gcra.take(*state, now);
-                    let taken = buckets.take(gcra, key, now);
+                    let alone = quota.take(*state, now);
+                    let taken = buckets.take(quota, key, now);
                     if key == first {
                         prop_assert_eq!(taken.is_ok(), alone.is_ok()); // never quiet, so it keeps its bucket
                     }
@@ -130,24 +157,24 @@ mod tests {
 
     #[test]
     fn new_keys_do_not_refill_a_bucket_and_share_what_is_left() {
-        let (buckets, gcra) = (Buckets::new(1), gcra(2, 1_000_000));
-        assert!((0..2).all(|_| buckets.take(gcra, 7, 0).is_ok()));
+        let (buckets, quota) = (QuotaTable::new(1), quota(2, 1_000_000));
+        assert!((0..2).all(|_| buckets.take(quota, 7, 0).is_ok()));
         let crowd = (1000..2000)
-            .filter(|key| buckets.take(gcra, *key, 1).is_ok())
+            .filter(|key| buckets.take(quota, *key, 1).is_ok())
             .count();
         assert_eq!(crowd, WAYS - 1 + 2); // a bucket each, and two tokens for all the others
-        assert!(buckets.take(gcra, 7, 2).is_err());
-        assert!(buckets.take(gcra, 7, 1_000_000).is_ok());
+        assert!(buckets.take(quota, 7, 2).is_err());
+        assert!(buckets.take(quota, 7, 1_000_000).is_ok());
     }
 
     #[test]
     fn sets_are_large_enough_for_as_many_clients_as_there_should_be_room_for() {
         use std::hash::{BuildHasher, RandomState};
         let (clients, random) = (10_000, RandomState::new());
-        let (buckets, gcra) = (Buckets::new(clients), gcra(1, 1_000_000));
+        let (buckets, quota) = (QuotaTable::new(clients), quota(1, 1_000_000));
         let refused = (0..clients).filter(|client| {
             let key = random.hash_one(client);
-            buckets.take(gcra, key, 0).is_err()
+            buckets.take(quota, key, 0).is_err()
         });
         // Sets of seven on average: one in about 230 sets has more than fifteen.
         assert!(refused.count() < clients / 50);

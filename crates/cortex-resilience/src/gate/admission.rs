@@ -1,0 +1,67 @@
+use crate::outcome::Outcome;
+use crate::rejected::Rejected;
+use std::fmt;
+
+/// A policy that lets a call through or refuses it, and hears how it ended.
+///
+/// See [the module](super) for an example. Who gets a ticket hands it back once, to [`finish`](Self::finish) or to
+/// [`abandon`](Self::abandon); [`Permit`](super::Permit), [`Call`](super::Call) and the services do.
+pub trait Gate {
+    /// What is known of a call that was let through.
+    type Ticket: Copy + fmt::Debug;
+
+    /// Lets a call through, or refuses it.
+    ///
+    /// # Errors
+    ///
+    /// The policy refuses the call.
+    fn admit(&self) -> Result<Self::Ticket, Rejected>;
+
+    /// Refuses a call, because it [turns calls away](Self::turns_away).
+    fn refuse(&self) -> Rejected;
+
+    /// Takes note of the end of a call.
+    fn finish(&self, ticket: Self::Ticket, outcome: Outcome);
+
+    /// Takes note of a call that has no result.
+    fn abandon(&self, ticket: Self::Ticket, how: Abandoned);
+
+    /// Says whether calls are refused at the moment, so that a service need not become ready for one; by default, no. It
+    /// decides nothing and counts nothing.
+    fn turns_away(&self) -> bool {
+        false
+    }
+
+    /// Says whether calls to a service that is not ready are refused; by default no: they wait until it is.
+    fn sheds_busy(&self) -> bool {
+        false
+    }
+
+    /// Refuses a call because the service behind is not ready and it [does not wait](Self::sheds_busy) for that.
+    fn refuse_busy(&self) -> Rejected {
+        self.refuse()
+    }
+}
+
+/// A gate that knows what the results of these calls mean.
+pub trait Judge<T, E>: Gate {
+    /// Says what the result means.
+    fn judge(&self, result: Result<&T, &E>) -> Outcome;
+}
+
+/// Why a call that was let through has no result.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_resilience::gate::Abandoned;
+///
+/// assert_ne!(Abandoned::Dropped, Abandoned::Panicked);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Abandoned {
+    /// Its caller does not want it any more.
+    Dropped,
+    /// It panicked.
+    Panicked,
+}

@@ -1,0 +1,152 @@
+use super::pushback::pushback;
+use crate::classify::{Classify, Pushback};
+use crate::outcome::Outcome;
+use cortex_core::{Clock, SystemClock};
+use http::{Response, StatusCode};
+
+/// Judges answers of HTTP by their status.
+///
+/// `5xx` and `429` are failures, everything else that was answered is a success, and so is a `404`: the dependency did its work.
+/// An error is a failure. Worth another attempt are errors, `429`, `502`, `503` and `504`. `429` says that the dependency has too
+/// much to do, `504` that it took too long. What the answer says of further attempts is [`pushback`](fn@super::pushback).
+///
+/// # Examples
+///
+/// ```
+/// use cortex_resilience::{Classify, Outcome, http::HttpClassify};
+/// use http::{Response, StatusCode};
+///
+/// let classify = HttpClassify::new().retryable([StatusCode::SERVICE_UNAVAILABLE]);
+/// let mut answer = Response::new(());
+/// *answer.status_mut() = StatusCode::BAD_GATEWAY;
+/// let result: Result<_, &std::io::Error> = Ok(&answer);
+/// assert_eq!(classify.outcome(result), Outcome::Failure);
+/// assert!(!classify.is_retryable(result));
+/// ```
+#[derive(Clone, Debug)]
+pub struct HttpClassify<K = SystemClock> {
+    retryable: Vec<StatusCode>,
+    clock: K,
+}
+
+impl HttpClassify {
+    /// Makes one with the defaults.
+    pub fn new() -> Self {
+        Self {
+            retryable: vec![
+                StatusCode::TOO_MANY_REQUESTS,
+                StatusCode::BAD_GATEWAY,
+                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::GATEWAY_TIMEOUT,
+            ],
+            clock: SystemClock,
+        }
+    }
+}
+
+impl<K> HttpClassify<K> {
+    /// Sets which answers are worth another attempt, among those that are failures; by default `429`, `502`, `503` and `504`.
+    #[must_use]
+    pub fn retryable(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.retryable = statuses.into_iter().collect();
+        self
+    }
+
+    /// Sets the clock that dates are read against; by default the operating system's.
+    #[must_use]
+    pub fn clock<K2: Clock>(self, clock: K2) -> HttpClassify<K2> {
+        HttpClassify {
+            retryable: self.retryable,
+            clock,
+        }
+    }
+}
+
+impl Default for HttpClassify {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn is_failure(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+impl<B, E, K: Clock> Classify<Response<B>, E> for HttpClassify<K> {
+    fn outcome(&self, result: Result<&Response<B>, &E>) -> Outcome {
+        match result {
+            Ok(answer) if !is_failure(answer.status()) => Outcome::Success,
+            _ => Outcome::Failure,
+        }
+    }
+
+    fn is_retryable(&self, result: Result<&Response<B>, &E>) -> bool {
+        result.map_or(true, |answer| {
+            is_failure(answer.status()) && self.retryable.contains(&answer.status())
+        })
+    }
+
+    fn is_throttling(&self, result: Result<&Response<B>, &E>) -> bool {
+        result.is_ok_and(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS)
+    }
+
+    fn is_timeout(&self, result: Result<&Response<B>, &E>) -> bool {
+        result.is_ok_and(|answer| answer.status() == StatusCode::GATEWAY_TIMEOUT)
+    }
+
+    fn pushback(&self, result: Result<&Response<B>, &E>) -> Option<Pushback> {
+        let answer = result.ok().filter(|answer| is_failure(answer.status()))?;
+        pushback(answer.headers(), self.clock.wall())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cortex_testkit::ManualClock;
+    use http::HeaderValue;
+    use std::time::Duration;
+
+    fn answer(status: u16) -> Response<()> {
+        let mut answer = Response::new(());
+        *answer.status_mut() = StatusCode::from_u16(status).expect("it is one");
+        answer
+    }
+
+    #[test]
+    fn statuses_are_judged_as_it_says() {
+        let classify = HttpClassify::default();
+        for status in [
+            200, 204, 304, 400, 401, 404, 408, 425, 429, 500, 501, 502, 503, 504, 599,
+        ] {
+            let answer = answer(status);
+            let result: Result<_, &()> = Ok(&answer);
+            let failure = status >= 500 || status == 429;
+            assert_eq!(classify.outcome(result) == Outcome::Failure, failure, "{status}");
+            assert_eq!(
+                classify.is_retryable(result),
+                [429, 502, 503, 504].contains(&status),
+                "{status}"
+            );
+            assert_eq!(classify.is_throttling(result), status == 429);
+            assert_eq!(classify.is_timeout(result), status == 504);
+        }
+        let error: Result<&Response<()>, &&str> = Err(&"refused");
+        assert!(classify.outcome(error) == Outcome::Failure && classify.is_retryable(error));
+        assert!(!classify.is_throttling(error) && !classify.is_timeout(error));
+        assert_eq!(classify.pushback(error), None);
+    }
+
+    #[test]
+    fn dates_are_read_against_its_clock_and_of_failures_only() {
+        let clock = ManualClock::new();
+        clock.set_wall(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
+        let classify = HttpClassify::new().clock(clock);
+        for (status, wait) in [(503, Some(Pushback::After(Duration::from_secs(10)))), (301, None)] {
+            let mut answer = answer(status);
+            let date = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:47 GMT");
+            answer.headers_mut().insert("retry-after", date);
+            assert_eq!(classify.pushback(Ok::<_, &()>(&answer)), wait);
+        }
+    }
+}

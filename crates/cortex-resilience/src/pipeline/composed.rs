@@ -1,0 +1,94 @@
+use super::call::Call;
+use super::presets::{OuterBreakerBuilder, StandardBuilder};
+use super::stages::{Execute, Stages};
+use super::tuples::{All, Policies};
+use crate::attempt::Attempt;
+use std::fmt;
+
+/// Policies around one another.
+///
+/// Its clones share the policies. See [`pipeline`](super) for which order is good for what.
+///
+/// # Performance
+///
+/// A call whose operation is ready at once costs what its policies cost, and nothing is allocated for it.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_resilience::circuit::Breaker;
+/// use cortex_resilience::pipeline::{Error, Pipeline};
+/// use cortex_resilience::retry::Retry;
+/// use cortex_resilience::timeout::Timeout;
+/// use std::time::Duration;
+///
+/// async fn charge(attempt: u32) -> Result<u32, std::io::Error> {
+///     if attempt < 2 { Err(std::io::ErrorKind::ConnectionReset.into()) } else { Ok(7) }
+/// }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let payments = Pipeline::new((
+///     Timeout::builder("payments").total(Duration::from_secs(3)).build()?,
+///     Retry::builder("payments").max_attempts(3).build()?,
+///     Breaker::builder("payments").build()?,
+///     Timeout::builder("payments").attempt(Duration::from_secs(1)).build()?,
+/// ));
+/// match payments.call(|attempt| charge(attempt.number())).await {
+///     Ok(receipt) => assert_eq!(receipt, 7),
+///     Err(error @ Error::Rejected(_)) => println!("{error}: try again in {:?}", error.retry_after()),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Pipeline<S> {
+    pub(super) stages: S,
+}
+
+impl Pipeline<()> {
+    /// Puts policies around one another, the outermost first: a tuple of one to eight. At most one of them may be a retry.
+    pub fn new<P: Policies>(policies: P) -> Pipeline<All<P>> {
+        Pipeline {
+            stages: policies.over(super::operation::Operation),
+        }
+    }
+
+    /// Begins to set up the [usual order](super): rate limit, total timeout, retry, breaker, attempt timeout.
+    pub fn standard(name: impl Into<String>) -> StandardBuilder {
+        StandardBuilder::new(name.into())
+    }
+
+    /// Begins to set up the order in which the breaker is [outside](super): breaker, retry, bulkhead, attempt timeout.
+    pub fn outer_breaker(name: impl Into<String>) -> OuterBreakerBuilder {
+        OuterBreakerBuilder::new(name.into())
+    }
+}
+
+impl<S: Stages> Pipeline<S> {
+    /// Makes a call through the policies. The operation is called for each attempt, when that begins; what it returns is
+    /// polled if the policies inside the retry let it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`](super::Error) says.
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`Call`].
+    #[inline]
+    pub fn call<'a, Op, F, T, E>(&'a self, operation: Op) -> Call<S::Future, S>
+    where
+        Op: FnMut(Attempt) -> F,
+        F: Future<Output = Result<T, E>>,
+        S: Execute<'a, Op>,
+    {
+        Call::new(self.stages.execute(operation))
+    }
+}
+
+impl<S> fmt::Debug for Pipeline<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").finish_non_exhaustive()
+    }
+}

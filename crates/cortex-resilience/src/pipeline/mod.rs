@@ -1,0 +1,52 @@
+//! Policies around one another, in an order that their type shows.
+//!
+//! [`Pipeline::new`] takes policies, the outermost first. Each of them is asked, and told how the call ended, as if it were
+//! alone: classifiers look [through](crate::Through) the errors of the policies inside, and what the caller gets is one flat
+//! [`Error`]. [`call`](Pipeline::call) calls a function for each attempt; [`layer`](Pipeline::layer) puts tower services behind the same policies.
+//!
+//! # Which order
+//!
+//! [`Pipeline::standard`] is what most callers of a dependency want, from the outside in:
+//!
+//! 1. a **rate limit**, before anything is spent on a call that may not be made;
+//! 2. the **total timeout**, which is what the caller waits at most, attempts and pauses together;
+//! 3. the **retry**, so that one failure of many is nobody's;
+//! 4. the **breaker**, which sees every attempt, and so opens early; that it is open is not tried again;
+//! 5. the **attempt timeout**, so that an attempt that hangs leaves time for another, and is a vote against the dependency.
+//!
+//! [`Pipeline::outer_breaker`] has the breaker outside: one vote a call, after all its attempts. It opens later, and attempts go on
+//! at a dependency that is dying; but one refusal ends a call with all its attempts, and the permit of the bulkhead, which is inside,
+//! is free while the retry pauses.
+
+mod added;
+mod around;
+mod call;
+mod composed;
+mod error;
+mod nested;
+mod operation;
+mod policy;
+mod stages;
+mod tuples;
+mod wrap;
+
+mod presets;
+mod repeat;
+
+#[cfg(feature = "tower")]
+mod layer;
+#[cfg(feature = "tower")]
+mod serve;
+#[cfg(feature = "tower")]
+mod service;
+
+pub mod parts;
+
+pub use self::call::Call;
+pub use self::composed::Pipeline;
+pub use self::error::Error;
+#[cfg(feature = "tower")]
+pub use self::layer::PipelineLayer;
+pub use self::presets::{OuterBreaker, OuterBreakerBuilder, Standard, StandardBuilder};
+#[cfg(feature = "tower")]
+pub use self::service::{PipelineService, ResponseFuture};

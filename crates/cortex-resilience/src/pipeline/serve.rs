@@ -1,0 +1,82 @@
+//! The policies around services.
+
+use super::around::Around;
+use super::policy::WrapService;
+use super::repeat::Repeat;
+use super::stages::Serve;
+use crate::adaptive::AdaptiveLimit;
+use crate::bulkhead::{Bulkhead, BulkheadLayer, UntilAnswer};
+use crate::chaos::{Chaos, ChaosLayer};
+use crate::circuit::{Breaker, BreakerLayer};
+use crate::clone_request::Cloned;
+use crate::fallback::{Fallback, FallbackLayer};
+use crate::gate::GateLayer;
+use crate::hedge::{Hedge, HedgeLayer, HedgeService};
+use crate::load_shed::LoadShed;
+use crate::rate_limit::{RateLimitLayer, RateLimiter};
+use crate::retry::{Retry, RetryLayer, RetryService};
+use crate::throttle::AdaptiveThrottle;
+use crate::timeout::{Timeout, TimeoutLayer};
+use tower_layer::Layer;
+
+impl<I, P, Rest> Serve<I> for Around<P, Rest>
+where
+    Rest: Serve<I>,
+    P: WrapService<Rest::Service>,
+{
+    type Service = P::Service;
+
+    fn serve(&self, service: I) -> P::Service {
+        self.policy.wrap_service(self.rest.serve(service))
+    }
+}
+
+impl<I, C: Clone, O, K, Rest> Serve<I> for Repeat<Retry<C, O, K>, Rest>
+where
+    Rest: Serve<I>,
+{
+    type Service = RetryService<Rest::Service, Cloned, C, O, K>;
+
+    fn serve(&self, service: I) -> Self::Service {
+        RetryLayer::new(self.policy.clone()).layer(self.rest.serve(service))
+    }
+}
+
+impl<I, C: Clone, O, K, Rest> Serve<I> for Repeat<Hedge<C, O, K>, Rest>
+where
+    Rest: Serve<I>,
+{
+    type Service = HedgeService<Rest::Service, Cloned, C, O, K>;
+
+    fn serve(&self, service: I) -> Self::Service {
+        HedgeLayer::new(self.policy.clone()).layer(self.rest.serve(service))
+    }
+}
+
+/// By the layers of the policies.
+macro_rules! layers {
+    ($([$($generic:ident $(: $bound:ident)?),*] $policy:ty, $layer:ident<$($parameter:ty),*>;)*) => {$(
+        impl<S, $($generic $(: $bound)?),*> WrapService<S> for $policy
+        where
+            $layer<$($parameter),*>: Layer<S>,
+        {
+            type Service = <$layer<$($parameter),*> as Layer<S>>::Service;
+
+            fn wrap_service(&self, service: S) -> Self::Service {
+                <$layer<$($parameter),*>>::new(self.clone()).layer(service)
+            }
+        }
+    )*};
+}
+
+layers! {
+    [C: Clone, O, K] Breaker<C, O, K>, BreakerLayer<C, O, K>;
+    [O, K] RateLimiter<O, K>, RateLimitLayer<O, K>;
+    [O, K] Bulkhead<O, K>, BulkheadLayer<UntilAnswer, O, K>;
+    [O, K] Timeout<O, K>, TimeoutLayer<O, K>;
+    [L, C: Clone, O, K] AdaptiveLimit<L, C, O, K>, GateLayer<Self>;
+    [C: Clone, O, K] AdaptiveThrottle<C, O, K>, GateLayer<Self>;
+    [P, O] LoadShed<P, O>, GateLayer<Self>;
+    [H, C, O] Fallback<H, C, O>, FallbackLayer<H, C, O>;
+    [E, A, W, O] Chaos<E, A, W, O>, ChaosLayer<E, A, W, O>;
+}

@@ -1,0 +1,187 @@
+use super::error::{Error, GaveUp};
+use super::policy::Retry;
+use super::settings::Settings;
+use crate::attempt::Attempt;
+use crate::budget::{Budget, Cost, Running, Withdrawal};
+use crate::classify::Classify;
+use crate::observer::Observer;
+use crate::outcome::Outcome;
+use crate::rejected::Rejected;
+use cortex_core::{Clock, Context, Deadline};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How far a call is.
+#[derive(Debug)]
+pub(super) struct Progress<'a> {
+    pub(super) attempts: u32,
+    /// Retries since the backoff began.
+    pub(super) retry: u32,
+    /// The delay before the last of them.
+    pub(super) previous: Option<Duration>,
+    pub(super) deadline: Option<Deadline>,
+    /// Whether the deadline is of the policy, so that attempts don't see it by themselves.
+    pub(super) is_own_deadline: bool,
+    /// Whether the request can be sent again.
+    pub(super) is_repeatable: bool,
+    pub(super) settings: Option<Arc<Settings>>,
+    pub(super) running: Option<Running<'a>>,
+    /// What was taken for the attempt that waits.
+    pub(super) withdrawal: Option<Withdrawal<'a>>,
+}
+
+/// What comes after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    GiveUp(GaveUp),
+    Retry { delay: Duration, cost: Cost },
+}
+
+impl Progress<'_> {
+    #[inline]
+    pub(super) const fn new() -> Self {
+        Self {
+            attempts: 0,
+            retry: 0,
+            previous: None,
+            deadline: None,
+            is_own_deadline: false,
+            is_repeatable: true,
+            settings: None,
+            running: None,
+            withdrawal: None,
+        }
+    }
+
+    /// Has the backoff begin anew.
+    pub(super) fn restart(&mut self) {
+        self.retry = 0;
+        self.previous = None;
+    }
+
+    /// Runs a part of an attempt, which sees the deadline.
+    #[inline]
+    pub(super) fn run<T>(&self, work: impl FnOnce() -> T) -> T {
+        let Some(deadline) = self.deadline.filter(|_| self.is_own_deadline) else {
+            return work();
+        };
+        let _guard = Context::current().with_deadline(deadline).attach();
+        work()
+    }
+
+    #[inline]
+    fn attempt(&mut self) -> Attempt {
+        self.attempts = self.attempts.saturating_add(1);
+        Attempt {
+            number: self.attempts,
+            deadline: self.deadline,
+            is_last: (self.settings.as_ref()).is_some_and(|settings| self.attempts >= settings.max_attempts),
+        }
+    }
+
+    /// Takes note of a success.
+    #[inline]
+    pub(super) fn succeeded(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.succeeded();
+        }
+    }
+
+    /// Makes the answer of a call that gives up: what was an answer stays one.
+    pub(super) fn gave_up<T, E>(&self, reason: GaveUp, last: Result<T, E>) -> Result<T, Error<E>> {
+        let attempts = self.attempts;
+        last.map_err(|error| Error::GaveUp {
+            reason,
+            attempts,
+            error,
+        })
+    }
+}
+
+/// A policy that is borrowed, which is free, or shared.
+pub(super) enum Link<'a, C, O, K> {
+    Borrowed(&'a Retry<C, O, K>),
+    #[cfg(all(feature = "tokio", feature = "tower"))]
+    Shared(Retry<C, O, K>),
+}
+
+impl<C, O, K> Deref for Link<'_, C, O, K> {
+    type Target = Retry<C, O, K>;
+
+    #[inline]
+    fn deref(&self) -> &Retry<C, O, K> {
+        match self {
+            Self::Borrowed(retry) => retry,
+            #[cfg(all(feature = "tokio", feature = "tower"))]
+            Self::Shared(retry) => retry,
+        }
+    }
+}
+
+impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
+    /// Begins the first attempt.
+    ///
+    /// # Errors
+    ///
+    /// Nobody waits for the call any more.
+    #[inline]
+    pub(super) fn first(&self, progress: &mut Progress<'a>) -> Result<Attempt, Rejected> {
+        self.inner.begin(progress)?;
+        progress.running = match self {
+            Self::Borrowed(retry) => retry.inner.budget.as_ref().map(Budget::begin),
+            #[cfg(all(feature = "tokio", feature = "tower"))]
+            Self::Shared(retry) => retry.inner.budget.as_ref().map(Budget::begin_owned),
+        };
+        Ok(progress.attempt())
+    }
+
+    /// Takes note of an attempt that was no success, and says what comes.
+    #[cold]
+    pub(super) fn failed<T, E>(
+        &self,
+        progress: &mut Progress<'a>,
+        outcome: Outcome,
+        result: Result<&T, &E>,
+    ) -> Verdict
+    where
+        C: Classify<T, E>,
+    {
+        let verdict = self.inner.judge(&self.classify, progress, outcome, result);
+        let Verdict::Retry { delay, cost } = verdict else {
+            return verdict;
+        };
+        let withdrawal = match self {
+            Self::Borrowed(retry) => retry.budget().map(|budget| budget.try_withdraw(cost)),
+            #[cfg(all(feature = "tokio", feature = "tower"))]
+            Self::Shared(retry) => retry.budget().map(|budget| budget.try_withdraw_owned(cost)),
+        };
+        if let Some(withdrawal) = withdrawal {
+            if withdrawal.is_none() {
+                return self.inner.give_up(progress, GaveUp::Budget);
+            }
+            progress.withdrawal = withdrawal;
+        }
+        self.inner.scheduled(progress, delay);
+        verdict
+    }
+
+    /// Begins another attempt, unless it is too late or the budget has nothing left by now.
+    pub(super) fn again(&self, progress: &mut Progress<'a>) -> Result<Attempt, GaveUp> {
+        let refuse = |progress: &Progress<'_>, reason| {
+            self.inner.give_up(progress, reason);
+            Err(reason)
+        };
+        if self.inner.is_late(progress) {
+            return refuse(progress, GaveUp::Deadline);
+        }
+        if let Some(withdrawal) = progress.withdrawal.take() {
+            let running = withdrawal.start();
+            if running.is_none() {
+                return refuse(progress, GaveUp::Budget);
+            }
+            progress.running = running;
+        }
+        Ok(progress.attempt())
+    }
+}

@@ -1,0 +1,20 @@
+use super::adaptive::AdaptiveThrottle;
+use crate::classify::ErrIsFailure;
+use crate::gate::GateLayer;
+use cortex_core::SystemClock;
+
+/// Puts services behind one [`AdaptiveThrottle`].
+///
+/// # Examples
+///
+/// ```
+/// use cortex_resilience::throttle::{AdaptiveThrottle, AdaptiveThrottleLayer};
+/// use tower::Layer;
+///
+/// let layer = AdaptiveThrottleLayer::new(AdaptiveThrottle::builder("search").build()?);
+/// let service = layer.layer("anything, until it is called");
+/// # drop(service);
+/// # Ok::<(), cortex_resilience::BuildError>(())
+/// ```
+pub type AdaptiveThrottleLayer<C = ErrIsFailure, O = (), K = SystemClock> =
+    GateLayer<AdaptiveThrottle<C, O, K>>;
