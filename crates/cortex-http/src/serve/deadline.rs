@@ -217,8 +217,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         Poll::Ready(self.expire(limit))
     }
 
-    /// Called when all is flushed: where no read follows, as on HTTP/2, this is where the wait for the next request begins.
-    /// The read finds the limit reached when the timer wakes the task.
+    /// Called when all is flushed on HTTP/2, where no read follows: this is where the wait for the next request begins. The
+    /// read finds the limit reached when the timer wakes the task. On HTTP/1 a read follows.
     fn start_waiting(&mut self, cx: &mut Context<'_>) {
         self.see_begun();
         if self.discard.is_some() || !self.partial && self.is_armed_for_idle(cx) {
@@ -470,7 +470,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
         if flushed.is_ready() {
             this.watch_upgrade();
             this.note_sending(false);
-            this.start_waiting(cx);
+            if !this.http1 {
+                this.start_waiting(cx);
+            }
             if let Poll::Ready(error) = this.poll_left(cx) {
                 return Poll::Ready(Err(error));
             }
