@@ -1,4 +1,4 @@
-/// What is inside a policy of a [`Pipeline`](super::Pipeline): other policies, and the [`Operation`](super::Operation) at last.
+/// What is inside a policy of a [`Pipeline`](super::Pipeline): other policies, and the [`Operation`](super::parts::Operation) at last.
 ///
 /// It is implemented by what [`Pipeline::new`](super::Pipeline::new) makes, and by nothing else.
 pub trait Stages {
