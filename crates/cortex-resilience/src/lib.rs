@@ -20,6 +20,8 @@ mod sync;
 mod time;
 #[cfg(feature = "tokio")]
 mod timer;
+#[cfg(any(feature = "health", feature = "metrics"))]
+mod watch;
 
 pub mod adaptive;
 pub mod budget;
@@ -28,11 +30,15 @@ pub mod chaos;
 pub mod circuit;
 pub mod fallback;
 pub mod gate;
+#[cfg(feature = "health")]
+pub mod health;
 #[cfg(feature = "tokio")]
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod load_shed;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "tokio")]
 pub mod pipeline;
 pub mod rate_limit;
@@ -40,6 +46,8 @@ pub mod registry;
 pub mod retry;
 pub mod throttle;
 pub mod timeout;
+#[cfg(feature = "trace")]
+pub mod trace;
 
 pub use self::attempt::Attempt;
 pub use self::build_error::BuildError;
@@ -51,3 +59,5 @@ pub use self::observer::Observer;
 pub use self::outcome::Outcome;
 pub use self::policy_error::{Cause, PolicyError, Through};
 pub use self::rejected::{Reason, Rejected};
+#[cfg(any(feature = "health", feature = "metrics"))]
+pub use self::watch::{Watch, Watched};

@@ -258,3 +258,31 @@ fn load_shed_fallback_and_chaos_allocate_nothing_for_a_call() {
     });
     assert_eq!(usage.allocations, 0);
 }
+
+/// With those who count and tell what is decided, once a thread has found its counters.
+#[cfg(all(feature = "metrics", feature = "trace"))]
+#[test]
+fn observers_allocate_nothing() {
+    use cortex_metrics::Registry as Metered;
+    use cortex_resilience::metrics::Metrics;
+    use cortex_resilience::trace::Log;
+    use cortex_resilience::{Event, Observer};
+
+    let metrics = Metrics::register(&Metered::default()).expect("nothing has its names");
+    let one = metrics.policy("test");
+    let observer = (Log::new(), (metrics, one.clone()));
+    let breaker = Breaker::builder("test").observe(observer).build();
+    let breaker = breaker.expect("the settings make sense");
+    let work = || {
+        breaker.force_open();
+        for _ in 0..100 {
+            poll(breaker.call(ready(Ok::<_, ()>(1))));
+        }
+        breaker.close();
+        poll(breaker.call(ready(Ok::<_, ()>(1))));
+        one.on_event("test", &Event::Late);
+    };
+    work(); // the thread finds its counters
+    let ((), usage) = ALLOCATOR.measure(work);
+    assert_eq!(usage.allocations, 0);
+}

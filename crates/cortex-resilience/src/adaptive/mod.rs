@@ -30,6 +30,9 @@ mod model;
 #[cfg(feature = "tower")]
 mod layer;
 
+#[cfg(any(feature = "health", feature = "metrics"))]
+mod look;
+
 pub use self::aimd::Aimd;
 pub use self::builder::Builder;
 pub use self::gradient2::Gradient2;

@@ -56,6 +56,9 @@ mod time;
 #[cfg(all(test, cortex_loom))]
 mod model;
 
+#[cfg(any(feature = "health", feature = "metrics"))]
+mod look;
+
 pub use self::breaker::Breaker;
 pub use self::builder::Builder;
 pub use self::call::Call;

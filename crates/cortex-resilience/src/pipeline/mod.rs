@@ -35,6 +35,8 @@ mod repeat;
 
 #[cfg(feature = "tower")]
 mod layer;
+#[cfg(any(feature = "health", feature = "metrics"))]
+mod look;
 #[cfg(feature = "tower")]
 mod serve;
 #[cfg(feature = "tower")]

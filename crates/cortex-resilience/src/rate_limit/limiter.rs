@@ -176,7 +176,7 @@ pub(super) struct Inner<O, K> {
     origin: Instant,
     clock: K,
     observer: O,
-    name: Box<str>,
+    pub(super) name: Box<str>,
     rejected: AtomicU64,
 }
 
@@ -281,7 +281,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         self.observer.on_event(&self.name, &Event::Queued);
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let quota = self.quota();
         let (interval, capacity) = quota.parts();
         let missing = self.bucket.missing(self.now());

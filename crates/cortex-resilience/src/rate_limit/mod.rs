@@ -27,6 +27,9 @@ mod service;
 #[cfg(all(test, cortex_loom))]
 mod model;
 
+#[cfg(any(feature = "health", feature = "metrics"))]
+mod look;
+
 #[cfg(feature = "tokio")]
 pub use self::acquire::Acquire;
 pub use self::builder::Builder;

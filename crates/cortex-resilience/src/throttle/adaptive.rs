@@ -55,7 +55,7 @@ pub(super) struct Inner<O, K> {
     clock: K,
     origin: Instant,
     observer: O,
-    name: Box<str>,
+    pub(super) name: Box<str>,
 }
 
 impl<O: Observer, K: Clock> Inner<O, K> {
@@ -77,7 +77,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     #[inline]
-    fn rejection_rate(&self) -> f64 {
+    pub(super) fn rejection_rate(&self) -> f64 {
         let now = self.now();
         let failed = self.window.failed(now);
         if failed == 0 {

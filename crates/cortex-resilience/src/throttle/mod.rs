@@ -14,6 +14,9 @@ mod window;
 #[cfg(feature = "tower")]
 mod layer;
 
+#[cfg(any(feature = "health", feature = "metrics"))]
+mod look;
+
 pub use self::adaptive::{AdaptiveThrottle, Snapshot};
 pub use self::builder::Builder;
 

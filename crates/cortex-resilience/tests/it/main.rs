@@ -16,9 +16,13 @@ mod fallback;
 #[cfg(feature = "tower")]
 mod gate_service;
 mod half_open;
+#[cfg(feature = "health")]
+mod health;
 #[cfg(feature = "tokio")]
 mod hedge;
 mod load_shed;
+#[cfg(all(feature = "metrics", feature = "tokio"))]
+mod metrics;
 mod misbehaviours;
 mod model;
 mod model_adaptive;
@@ -49,3 +53,5 @@ mod throttle;
 mod timeout;
 #[cfg(feature = "tokio")]
 mod tokio_clock;
+#[cfg(all(feature = "tokio", feature = "trace"))]
+mod trace;

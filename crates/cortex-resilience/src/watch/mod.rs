@@ -1,0 +1,7 @@
+//! What can be seen of a policy without calling it.
+
+mod reading;
+mod watched;
+
+pub(crate) use self::reading::{Look, Reading};
+pub use self::watched::{Watch, Watched};
