@@ -19,8 +19,8 @@ use tower_service::Service;
 ///
 /// It takes a permit when it is called, and not when it becomes ready: clones that are ready and idle hold none, however many
 /// there are. The queue is bounded and refuses what is too much, so that nobody has to be held back by readiness. A call that
-/// has to wait does so in its future, and then calls a clone of the inner service, once that is ready, so that it holds none of
-/// the inner service's permits while it waits. A call without readiness is answered with [`Error::NotReady`].
+/// has to wait does so in its future, and then calls a clone of the inner service, once that is ready, so that neither it nor
+/// this service holds any of the inner service's permits while it waits. A call without readiness is answered with [`Error::NotReady`].
 ///
 /// # Examples
 ///
@@ -84,7 +84,10 @@ where
             let permit = Some(permit);
             return ResponseFuture::at(Stage::Running { future, permit });
         }
-        // The inner service stays ready: the next call takes that up.
+        // The instance that is ready gives way to a clone: if it kept a permit of the inner service, the call might wait for that
+        // very one once it has its turn.
+        self.is_ready = false;
+        self.inner = self.inner.clone();
         ResponseFuture::at(Stage::Waiting {
             acquire: Acquire::new(shared()).priority(self.priority),
             next: Some((self.inner.clone(), request)),

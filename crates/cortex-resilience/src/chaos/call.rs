@@ -83,10 +83,11 @@ where
                     *this.stage = Stage::OnTime;
                 }
                 Stage::OnTime => {
-                    *this.stage = Stage::Inner;
                     let Some(fault) = this.plan.then.filter(|fault| *fault != Fault::Loss) else {
+                        *this.stage = Stage::Inner;
                         continue;
                     };
+                    *this.stage = Stage::Done; // also if somebody else's code panics
                     this.chaos.tell(fault);
                     let answer = match fault {
                         Fault::Error => this.chaos.inner.errors.answer(),
@@ -97,9 +98,9 @@ where
                         }
                     };
                     if let Some(answer) = answer {
-                        *this.stage = Stage::Done;
                         return Poll::Ready(answer);
                     }
+                    *this.stage = Stage::Inner;
                 }
                 Stage::Inner => {
                     *this.stage = Stage::Done; // also if it panics

@@ -13,9 +13,10 @@ use cortex_core::{Clock, Deadline};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::ops::Deref;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Makes the attempts of a [`Race`]; `Hedge::call`, the service and pipelines have one.
@@ -403,8 +404,9 @@ where
                     Some(timer) if timer.deadline() != then => timer.reset(then),
                     Some(_) => {}
                 }
+                // Attempts that use up the budget of the task at every poll must not keep the timer from being heard.
                 let timer = this.timer.as_mut().as_pin_mut();
-                if timer.is_none_or(|timer| timer.poll(cx).is_pending()) {
+                if timer.is_none_or(|timer| pin!(unconstrained(timer)).poll(cx).is_pending()) {
                     return false;
                 }
                 then

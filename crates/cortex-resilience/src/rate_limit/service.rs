@@ -76,7 +76,10 @@ impl<S, O: Observer + 'static, K: Clock + 'static> RateLimitService<S, O, K> {
             Err(rejected) => self.ready = Readiness::Rejects(rejected),
             Ok(()) => match self.inner.poll_ready(cx) {
                 Poll::Ready(Ok(())) => self.ready = Readiness::Inner,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::Inner(error))),
+                Poll::Ready(Err(error)) => {
+                    self.held.give_back();
+                    return Poll::Ready(Err(Error::Inner(error)));
+                }
                 Poll::Pending => self.held.give_back(),
             },
         }
@@ -109,10 +112,10 @@ where
             Readiness::Rejects(_) => return Poll::Ready(Ok(())),
             Readiness::Waiting(there, timer) => {
                 ready!(timer.as_mut().poll(*there, cx));
-                self.ready = Readiness::Token;
             }
             Readiness::Unknown | Readiness::Token | Readiness::Inner => {}
         }
+        self.ready = Readiness::Token; // an inner service that fails now is not called, whatever it said before
         ready!(self.inner.poll_ready(cx)).map_err(Error::Inner)?;
         self.ready = Readiness::Inner;
         Poll::Ready(Ok(()))

@@ -507,13 +507,15 @@ mod layer {
         let running = bulkhead.try_acquire_owned().unwrap();
         let mut waits = Box::pin(service.ready().await.unwrap().call(7));
         assert!(poll(waits.as_mut()).is_pending());
-        assert_eq!(count.load(Ordering::Relaxed), 1); // that of the service, for its next call
-        assert_eq!(service.call(8).await, Err(Error::Rejected(refused(Reason::Full))));
+        assert_eq!(count.load(Ordering::Relaxed), 0); // nor does the service, which the call might wait for
+        assert_eq!(service.call(8).await, Err(Error::NotReady));
+        let full = service.ready().await.unwrap().call(8).await;
+        assert_eq!(full, Err(Error::Rejected(refused(Reason::Full))));
         drop(running);
         assert!(bulkhead.try_acquire().is_err()); // it is promised
         assert_eq!(waits.await, Ok(7));
         assert_eq!(log.all()[0], Event::Queued);
-        let mut call = Box::pin(service.call(9));
+        let mut call = Box::pin(service.ready().await.unwrap().call(9));
         assert!(poll(call.as_mut()).is_pending());
         assert_eq!(
             (bulkhead.snapshot().in_use, count.load(Ordering::Relaxed)),

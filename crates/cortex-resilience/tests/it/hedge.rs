@@ -7,8 +7,9 @@ use cortex_resilience::circuit::Breaker;
 use cortex_resilience::hedge::{Builder, Error, Hedge};
 use cortex_resilience::{Attempt, Classify, Event, Outcome, Pushback, Reason};
 use std::cell::{Cell, RefCell};
-use std::future::{pending, ready};
+use std::future::{pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -201,6 +202,32 @@ async fn a_failure_that_others_would_repeat_ends_it() {
             [Event::HedgeSent { .. }, Event::HedgeCancelled { attempts: 1, .. }]
         ));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_always_busy_is_hedged() {
+    let (hedge, _) = tested(|builder| builder.delay(millis(50)));
+    let mut polls = 0;
+    let call = tokio::spawn(async move {
+        let attempt = |attempt: Attempt| {
+            poll_fn(move |cx| {
+                if attempt.number() > 1 {
+                    return Poll::Ready(Ok(attempt.number()));
+                }
+                polls += 1;
+                assert!(polls < 1000, "nobody heard the timer");
+                while tokio::task::coop::has_budget_remaining() {
+                    let _ = pin!(tokio::task::coop::consume_budget()).poll(cx);
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+        };
+        hedge.call(attempt).await
+    });
+    tokio::task::yield_now().await;
+    tokio::time::advance(millis(51)).await;
+    assert_eq!(call.await.unwrap(), Ok(2));
 }
 
 #[tokio::test(start_paused = true)]
