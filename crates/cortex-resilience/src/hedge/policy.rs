@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::observer::Observer;
 use crate::rejected::{Reason, Rejected};
 use crate::sync::{Mutex, lock};
+use crate::timeout::Total;
 use cortex_core::{Clock, Context, Deadline, SystemClock};
 use std::fmt;
 use std::sync::Arc;
@@ -147,7 +148,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     #[inline]
     pub(super) fn deadline(&self) -> Result<Option<Deadline>, Rejected> {
         let deadline = Context::current().deadline();
-        if self.is_late(deadline) {
+        if deadline.is_some_and(|deadline| Total::is_past(deadline, &self.clock)) {
             let rejected = Rejected::new(Reason::Deadline, None);
             self.tell(|| Event::Rejected(rejected));
             return Err(rejected);

@@ -155,6 +155,14 @@ fn nanos(within: Option<Duration>) -> u64 {
     })
 }
 
+/// Says whether a deadline of the context is past; a limit on all attempts that has just begun need not be asked.
+fn is_past(deadline: Deadline, clock: &impl Clock) -> bool {
+    #[cfg(feature = "tokio")]
+    return crate::timeout::Total::is_past(deadline, clock);
+    #[cfg(not(feature = "tokio"))]
+    deadline.is_past(clock.now())
+}
+
 impl<O, K> Inner<O, K> {
     pub(super) fn new(
         name: Box<str>,
@@ -204,15 +212,14 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         caller: Option<Deadline>,
         within: u64,
     ) -> Result<(), Rejected> {
-        let now = self.clock.now();
-        if caller.is_some_and(|deadline| deadline.is_past(now)) {
+        if caller.is_some_and(|deadline| is_past(deadline, &self.clock)) {
             let rejected = Rejected::new(Reason::Deadline, None);
             self.tell(|| Event::Rejected(rejected));
             return Err(rejected);
         }
         progress.deadline = caller;
         if within != NO_LIMIT {
-            let own = Deadline::after(now, Duration::from_nanos(within));
+            let own = Deadline::after(self.clock.now(), Duration::from_nanos(within));
             progress.deadline = Some(caller.map_or(own, |caller| caller.min(own)));
             progress.is_own_deadline = true;
         }

@@ -1,16 +1,17 @@
 use super::error::Error;
-use super::inner::{Due, Inner};
+use super::inner::{Due, Inner, Limit};
 use super::kind::Kind;
 use super::timed_out::TimedOut;
+use super::total::Total;
 use crate::link::Link;
 use crate::observer::Observer;
 use crate::timer::Timer;
-use cortex_core::{Clock, Deadline};
+use cortex_core::{Clock, Context, Deadline};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context as Task, Poll, ready};
 use std::time::{Duration, Instant};
 
 pin_project! {
@@ -25,6 +26,8 @@ pin_project! {
     pub struct Call<'a, F, O, K> {
         timeout: Link<'a, Arc<Inner<O, K>>>,
         stage: Stage,
+        // The end of the time for all attempts, which what is inside sees.
+        total: Option<Deadline>,
         #[pin]
         inner: F,
         #[pin]
@@ -37,14 +40,71 @@ enum Stage {
     Idle,
     /// It has begun, but was not polled.
     #[cfg(feature = "tower")]
-    Begun {
-        start: Option<Instant>,
-        deadline: Option<Deadline>,
-    },
+    Begun(Begun),
     Waiting(Option<Due>),
     #[cfg(feature = "tower")]
     Refused(Option<TimedOut>),
     Done,
+}
+
+/// What is known when a call begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub(super) limit: Limit,
+    /// When its time began, if the clock was read.
+    pub(super) start: Option<Instant>,
+    /// That of the caller.
+    pub(super) deadline: Option<Deadline>,
+}
+
+impl Begun {
+    /// Looks for the deadline of the context, and begins the time for all attempts.
+    ///
+    /// # Errors
+    ///
+    /// The deadline is past.
+    #[inline]
+    pub(super) fn now<O: Observer, K: Clock>(
+        timeout: &Inner<O, K>,
+        start: Option<Instant>,
+    ) -> Result<Self, TimedOut> {
+        let clock = &timeout.clock;
+        let (deadline, now) = match Context::current().deadline() {
+            None => (None, None),
+            Some(deadline) => look(deadline, clock)?,
+        };
+        let limit = timeout.limit();
+        let mut start = start.or(now);
+        if limit.total().is_some() && start.is_none() {
+            start = Some(clock.now());
+        }
+        Ok(Self {
+            limit,
+            start,
+            deadline,
+        })
+    }
+
+    /// Returns the end of the time for all attempts.
+    #[inline]
+    pub(super) fn total(&self) -> Option<Deadline> {
+        let after = self.limit.total()?;
+        self.start.map(|start| Deadline::after(start, after))
+    }
+}
+
+/// Returns the deadline of the caller and when it was looked at; none if it is that of a limit outside, which keeps it itself.
+#[inline(never)]
+fn look(deadline: Deadline, clock: &impl Clock) -> Result<(Option<Deadline>, Option<Instant>), TimedOut> {
+    let total = Total::of(deadline);
+    if total.is_some() && !Total::is_past(deadline, clock) {
+        return Ok((None, None));
+    }
+    let now = clock.now();
+    if deadline.is_past(now) {
+        return Err(TimedOut::new(Kind::Deadline, Duration::ZERO));
+    }
+    Ok((total.is_none().then_some(deadline), Some(now)))
 }
 
 impl<'a, F, O, K> Call<'a, F, O, K> {
@@ -55,13 +115,8 @@ impl<'a, F, O, K> Call<'a, F, O, K> {
 
     /// Makes a call whose time has begun, and whose deadline is known not to be past.
     #[cfg(feature = "tower")]
-    pub(super) const fn begun(
-        timeout: Link<'a, Arc<Inner<O, K>>>,
-        inner: F,
-        start: Option<Instant>,
-        deadline: Option<Deadline>,
-    ) -> Self {
-        Self::at(Stage::Begun { start, deadline }, timeout, inner)
+    pub(super) const fn begun(timeout: Link<'a, Arc<Inner<O, K>>>, inner: F, begun: Begun) -> Self {
+        Self::at(Stage::Begun(begun), timeout, inner)
     }
 
     /// Makes a call that came too late, or was not ready.
@@ -79,23 +134,11 @@ impl<'a, F, O, K> Call<'a, F, O, K> {
         Self {
             timeout,
             stage,
+            total: None,
             inner,
             timer: Timer::new(),
         }
     }
-}
-
-/// Returns the deadline and when it was looked at, if there is one; or says that it is past.
-#[inline]
-pub(super) fn deadline(clock: &impl Clock) -> Result<Option<(Deadline, Instant)>, TimedOut> {
-    let Some(deadline) = cortex_core::Context::current().deadline() else {
-        return Ok(None);
-    };
-    let now = clock.now();
-    if deadline.is_past(now) {
-        return Err(TimedOut::new(Kind::Deadline, Duration::ZERO));
-    }
-    Ok(Some((deadline, now)))
 }
 
 impl<F, T, E, O, K> Future for Call<'_, F, O, K>
@@ -110,16 +153,20 @@ where
     ///
     /// It was ready before; it has to wait outside of a runtime of tokio with timers; or the inner future panics.
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let timed_out = |stage: &mut Stage, timeout: &Inner<O, K>, why| {
             *stage = Stage::Done;
             timeout.expired(why);
             Poll::Ready(Err(Error::TimedOut(why)))
         };
-        let (start, until) = match *this.stage {
+        let begun = match *this.stage {
             Stage::Waiting(due) => {
-                if let Poll::Ready(result) = this.inner.poll(cx) {
+                let poll = {
+                    let _inside = this.total.map(|end| Total::enter(end, false));
+                    this.inner.poll(cx)
+                };
+                if let Poll::Ready(result) = poll {
                     *this.stage = Stage::Done;
                     return Poll::Ready(result.map_err(Error::Inner));
                 }
@@ -129,13 +176,12 @@ where
                 ready!(this.timer.poll(due.at, cx));
                 return timed_out(this.stage, this.timeout, due.timed_out);
             }
-            Stage::Idle => match deadline(&this.timeout.clock) {
-                Ok(None) => (None, None),
-                Ok(Some((deadline, now))) => (Some(now), Some(deadline)),
+            Stage::Idle => match Begun::now(this.timeout, None) {
+                Ok(begun) => begun,
                 Err(why) => return timed_out(this.stage, this.timeout, why),
             },
             #[cfg(feature = "tower")]
-            Stage::Begun { start, deadline } => (start, deadline),
+            Stage::Begun(begun) => begun,
             #[cfg(feature = "tower")]
             Stage::Refused(why) => {
                 let Some(why) = why else {
@@ -146,12 +192,17 @@ where
             }
             Stage::Done => panic!("a call was polled after it was ready"),
         };
-        if let Poll::Ready(result) = this.inner.as_mut().poll(cx) {
+        *this.total = begun.total();
+        let poll = {
+            let _inside = this.total.map(|end| Total::enter(end, true));
+            this.inner.as_mut().poll(cx)
+        };
+        if let Poll::Ready(result) = poll {
             *this.stage = Stage::Done;
             return Poll::Ready(result.map_err(Error::Inner));
         }
-        let start = start.unwrap_or_else(|| this.timeout.clock.now());
-        let due = this.timeout.due(start, until);
+        let start = begun.start.unwrap_or_else(|| this.timeout.clock.now());
+        let due = Inner::<O, K>::due(begun.limit, start, begun.deadline);
         *this.stage = Stage::Waiting(due);
         let Some(due) = due else {
             return Poll::Pending;

@@ -24,6 +24,15 @@ pub(super) struct Limit(pub(super) Option<(Kind, Duration)>);
 const NONE: u64 = u64::MAX;
 
 impl Limit {
+    /// Returns the time for all attempts, if that is what is limited.
+    #[inline]
+    pub(super) const fn total(self) -> Option<Duration> {
+        match self.0 {
+            Some((Kind::Total, after)) => Some(after),
+            _ => None,
+        }
+    }
+
     fn pack(self) -> u64 {
         match self.0 {
             None => NONE,
@@ -67,8 +76,8 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     /// Returns when a call that began then is given up; never, if there is no limit and no deadline, or if no clock gets there.
-    pub(super) fn due(&self, start: Instant, deadline: Option<Deadline>) -> Option<Due> {
-        let own = self.limit().0.and_then(|(kind, after)| {
+    pub(super) fn due(limit: Limit, start: Instant, deadline: Option<Deadline>) -> Option<Due> {
+        let own = limit.0.and_then(|(kind, after)| {
             let at = start.checked_add(after)?;
             let timed_out = TimedOut::new(kind, after);
             Some(Due { at, timed_out })

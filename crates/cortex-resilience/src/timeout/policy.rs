@@ -14,7 +14,8 @@ use std::sync::Arc;
 ///
 /// # Performance
 ///
-/// A call that is ready at once costs a look at the context. One that waits reads the clock once and makes one timer.
+/// A call that is ready at once costs a look at the context, and with a limit of all attempts a reading of the clock, which a
+/// [`CoarseClock`](cortex_core::CoarseClock) makes one of memory. One that waits reads the clock once and makes one timer.
 /// Nothing is allocated.
 ///
 /// # Examples

@@ -1,9 +1,10 @@
-use super::call::{self, Call};
+use super::call::{Begun, Call};
 use super::error::Error;
-use super::inner::Due;
+use super::inner::{Due, Inner};
 use super::kind::Kind;
 use super::policy::Timeout;
 use super::timed_out::TimedOut;
+use super::total::Total;
 use crate::link::Link;
 use crate::maybe::Maybe;
 use crate::observer::Observer;
@@ -15,7 +16,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tower_service::Service;
 
 /// A service whose calls have so much time; made by [`TimeoutLayer`](super::TimeoutLayer).
@@ -23,6 +24,9 @@ use tower_service::Service;
 /// The time for all attempts and the deadline begin when the service is first waited for; that for one attempt begins with the
 /// call. When the time is over before the inner service is ready, this one is, and answers the call with the error. A call
 /// without readiness is answered with [`Error::NotReady`].
+///
+/// Who waits is told from others by the deadline of the context, and by being there when the time is over: whoever looks at the
+/// readiness with another deadline, or long after the end, begins anew. So does a look at a service that is ready already.
 ///
 /// # Examples
 ///
@@ -48,15 +52,30 @@ enum Readiness {
     /// The inner service waits for a call, and since then the time runs.
     Inner(Option<Instant>),
     /// The time was over before.
-    TimedOut(TimedOut),
+    TimedOut(Wait, TimedOut),
 }
 
 struct Wait {
     start: Instant,
     /// Another deadline means another caller: the one who began to wait has gone.
     deadline: Option<Deadline>,
+    /// The end of the time for all attempts.
+    total: Option<Deadline>,
     due: Option<Due>,
     timer: Pin<Box<Timer>>,
+}
+
+/// Whoever waits is woken at the end. Who comes so much later is somebody else.
+const LATE: Duration = Duration::from_millis(100);
+
+impl Wait {
+    /// Says whether it is of whoever looks now.
+    fn is_of(&self, deadline: Option<Deadline>, clock: &impl Clock) -> bool {
+        self.deadline == deadline
+            && self
+                .due
+                .is_none_or(|due| clock.now().saturating_duration_since(due.at) < LATE)
+    }
 }
 
 impl<S, O, K> TimeoutService<S, O, K> {
@@ -70,13 +89,16 @@ impl<S, O, K> TimeoutService<S, O, K> {
 }
 
 impl<S, O: Observer, K: Clock> TimeoutService<S, O, K> {
-    fn wait(&self) -> Wait {
-        let deadline = cortex_core::Context::current().deadline();
+    fn wait(&self, deadline: Option<Deadline>) -> Wait {
+        let limit = self.timeout.inner.limit();
         let start = self.timeout.inner.clock.now();
-        let due = self.timeout.inner.due(start, deadline);
+        // A limit outside keeps its end itself.
+        let callers = deadline.filter(|deadline| Total::of(*deadline).is_none());
+        let due = Inner::<O, K>::due(limit, start, callers);
         Wait {
             start,
             deadline,
+            total: limit.total().map(|after| Deadline::after(start, after)),
             due: due.filter(|due| due.timed_out.kind() != Kind::Attempt),
             timer: Box::pin(Timer::new()),
         }
@@ -84,12 +106,11 @@ impl<S, O: Observer, K: Clock> TimeoutService<S, O, K> {
 
     /// Says when the time of a call began whose readiness was waited for; nothing if it begins with the call.
     fn began(&self, wait: &Wait) -> Option<Instant> {
-        let is_total = matches!(self.timeout.inner.limit().0, Some((Kind::Total, _)));
         // Whoever waited beyond the end was told of it. This is somebody else, who begins now.
         let is_over = wait
             .due
             .is_some_and(|due| due.at <= self.timeout.inner.clock.now());
-        (is_total && !is_over).then_some(wait.start)
+        (wait.total.is_some() && !is_over).then_some(wait.start)
     }
 }
 
@@ -104,33 +125,45 @@ where
     type Future = ResponseFuture<S::Future, O, K>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        let ready = mem::replace(&mut self.ready, Readiness::Unknown);
-        match self.inner.poll_ready(cx) {
+        let deadline = cortex_core::Context::current().deadline();
+        let clock = &self.timeout.inner.clock;
+        let ready = match mem::replace(&mut self.ready, Readiness::Unknown) {
+            Readiness::Waiting(wait) if !wait.is_of(deadline, clock) => Readiness::Unknown,
+            Readiness::TimedOut(wait, _) if !wait.is_of(deadline, clock) => Readiness::Unknown,
+            ready => ready,
+        };
+        let poll = {
+            let total = match &ready {
+                Readiness::Waiting(wait) => wait.total,
+                _ => None,
+            };
+            let _inside = total.map(|end| Total::enter(end, false));
+            self.inner.poll_ready(cx)
+        };
+        match poll {
             Poll::Ready(Ok(())) => {
                 let start = match ready {
                     Readiness::Waiting(wait) => self.began(&wait),
-                    Readiness::Inner(start) => start,
-                    Readiness::Unknown | Readiness::TimedOut(_) => None,
+                    Readiness::Inner(_) | Readiness::Unknown | Readiness::TimedOut(..) => None,
                 };
                 self.ready = Readiness::Inner(start);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Error::Inner(error))),
             // Once ready, always ready until it is called.
-            Poll::Pending if matches!(ready, Readiness::TimedOut(_)) => {
+            Poll::Pending if matches!(ready, Readiness::TimedOut(..)) => {
                 self.ready = ready;
                 Poll::Ready(Ok(()))
             }
             Poll::Pending => {
-                let deadline = cortex_core::Context::current().deadline();
                 let mut wait = match ready {
-                    Readiness::Waiting(wait) if wait.deadline == deadline => wait,
-                    _ => self.wait(),
+                    Readiness::Waiting(wait) => wait,
+                    _ => self.wait(deadline),
                 };
                 if let Some(due) = wait.due
                     && wait.timer.as_mut().poll(due.at, cx).is_ready()
                 {
-                    self.ready = Readiness::TimedOut(due.timed_out);
+                    self.ready = Readiness::TimedOut(wait, due.timed_out);
                     return Poll::Ready(Ok(()));
                 }
                 self.ready = Readiness::Waiting(wait);
@@ -146,19 +179,22 @@ where
         };
         match mem::replace(&mut self.ready, Readiness::Unknown) {
             Readiness::Inner(start) => {
-                let (deadline, now) = match call::deadline(&self.timeout.inner.clock) {
-                    Ok(found) => found.unzip(),
+                let begun = match Begun::now(&self.timeout.inner, start) {
+                    Ok(begun) => begun,
                     Err(why) => {
                         self.ready = Readiness::Inner(None); // the next call takes that up
                         return refused(Some(why));
                     }
                 };
-                let future = Some(self.inner.call(request));
+                let future = {
+                    let _inside = begun.total().map(|end| Total::enter(end, true));
+                    Some(self.inner.call(request))
+                };
                 ResponseFuture {
-                    call: Call::begun(shared, Maybe { future }, start.or(now), deadline),
+                    call: Call::begun(shared, Maybe { future }, begun),
                 }
             }
-            Readiness::TimedOut(why) => refused(Some(why)),
+            Readiness::TimedOut(_, why) => refused(Some(why)),
             waiting @ (Readiness::Waiting(_) | Readiness::Unknown) => {
                 self.ready = waiting;
                 refused(None)

@@ -11,7 +11,7 @@ use cortex_resilience::pipeline::{Error, OuterBreaker, Pipeline, Standard};
 use cortex_resilience::rate_limit::RateLimiter;
 use cortex_resilience::retry::{Backoff, GaveUp, Retry};
 use cortex_resilience::timeout::{Kind, Timeout};
-use cortex_resilience::{Event, Observer, Outcome, Reason};
+use cortex_resilience::{Classify, ErrIsFailure, Event, Observer, Outcome, Pushback, Reason};
 use cortex_testkit::Recorder;
 use std::cell::Cell;
 use std::future::{pending, ready};
@@ -33,7 +33,7 @@ impl Observer for Log {
     }
 }
 
-fn standard(log: &Log) -> Standard<(), cortex_resilience::ErrIsFailure, Log, TokioClock> {
+fn standard(log: &Log) -> Standard<(), ErrIsFailure, Log, TokioClock> {
     let standard = Pipeline::standard("shop")
         .total_timeout(10 * SECOND)
         .attempt_timeout(2 * SECOND)
@@ -150,6 +150,44 @@ async fn attempts_that_hang_are_cut_off_and_all_of_them_in_time() {
         .unwrap_err();
     assert_eq!(late.timed_out().map(|late| late.kind()), Some(Kind::Total));
     assert_eq!(begin.elapsed(), 3 * SECOND);
+}
+
+#[derive(Clone, Copy)]
+struct ComeBack(Duration);
+
+impl Classify<(), &'static str> for ComeBack {
+    fn outcome(&self, result: Result<&(), &&'static str>) -> Outcome {
+        ErrIsFailure.outcome(result)
+    }
+
+    fn pushback(&self, _: Result<&(), &&'static str>) -> Option<Pushback> {
+        Some(Pushback::After(self.0))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_begin_after_the_total_time_is_given_up_at_once() {
+    let shop = Pipeline::standard("shop")
+        .total_timeout(3 * SECOND)
+        .classify(ComeBack(10 * SECOND))
+        .clock(TokioClock)
+        .build()
+        .unwrap();
+    let begin = tokio::time::Instant::now();
+    let end = Deadline::after(TokioClock.now(), 3 * SECOND);
+    let failed = shop.call(|attempt| {
+        assert_eq!(
+            (attempt.deadline(), Context::current().deadline()),
+            (Some(end), Some(end))
+        );
+        async {
+            tokio::time::sleep(SECOND / 10).await;
+            Err("busy")
+        }
+    });
+    // The only attempt's error is its own.
+    assert_eq!(failed.await, Err(Error::Inner("busy")));
+    assert_eq!(begin.elapsed(), SECOND / 10);
 }
 
 #[tokio::test(start_paused = true)]

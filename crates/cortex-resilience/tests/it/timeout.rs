@@ -131,6 +131,41 @@ async fn the_clock_is_read_once_by_those_who_wait() {
     assert_eq!(clock.0.load(Ordering::Relaxed), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_inside_sees_the_end_of_the_time_for_all_attempts() {
+    let clock = Counted(AtomicUsize::new(0));
+    let builder = Timeout::builder("test").total(millis(300)).clock(&clock);
+    let total = builder.build().unwrap();
+    let end = Deadline::after(TokioClock.now(), millis(300));
+    let seen = total.call(async {
+        assert_eq!(Context::current().deadline(), Some(end));
+        sleep(millis(100)).await;
+        Ok::<_, ()>(Context::current().deadline())
+    });
+    assert_eq!(seen.await, Ok(Some(end)));
+    assert_eq!(Context::current().deadline(), None);
+    assert_eq!(clock.0.load(Ordering::Relaxed), 1);
+    // A nearer one of the caller stays.
+    let near = in_context(millis(50));
+    let seen = total.call(async { Ok::<_, ()>(Context::current().deadline()) });
+    assert_eq!(seen.with_context(near).await, Ok(near.deadline()));
+    // An attempt inside leaves the end of all attempts to the limit of them, and its own is its own.
+    let (attempt, log) = tested(|builder| builder.attempt(millis(200)));
+    let call = total.call(attempt.call(takes(millis(900))));
+    assert!(matches!(
+        call.await,
+        Err(Error::Inner(Error::TimedOut(why))) if why.kind() == Kind::Attempt
+    ));
+    let call = total.call(async {
+        sleep(millis(200)).await;
+        attempt.call(takes(millis(900))).await
+    });
+    assert!(
+        matches!(call.await, Err(Error::TimedOut(why)) if why == TimedOut::new(Kind::Total, millis(300)))
+    );
+    assert_eq!(log.all().len(), 1);
+}
+
 /// A future that uses up what the task may do at each poll must not keep the timer from being heard.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_always_busy_times_out() {
@@ -287,6 +322,44 @@ mod layer {
             .unwrap_err();
         sleep(millis(500)).await;
         assert_eq!(service.ready().await.unwrap().call(millis(199)).await, Ok(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_pays_for_the_time_of_another_caller() {
+        let (timeout, _) = tested(|builder| builder.total(millis(200)));
+        // One becomes ready and goes: the next begins with its own call.
+        let mut service = TimeoutLayer::new(timeout.clone()).layer(Slow::new(millis(150)));
+        service.ready().await.unwrap();
+        sleep(millis(500)).await;
+        assert_eq!(service.ready().await.unwrap().call(millis(199)).await, Ok(7));
+        // One stops waiting: who comes long after has all the time.
+        let mut service = TimeoutLayer::new(timeout.clone()).layer(Slow::new(Duration::from_secs(101)));
+        assert!(poll(pin!(service.ready())).is_pending());
+        sleep(Duration::from_secs(100)).await;
+        let start = TokioClock.now();
+        let refused = service.ready().await.unwrap().call(millis(1)).await;
+        assert_eq!(
+            (refused, TokioClock.now() - start),
+            (gave_up(Kind::Total, 200), millis(200))
+        );
+        // One is told of its deadline and goes: the next has none.
+        let mut service = TimeoutLayer::new(timeout).layer(Slow::new(millis(120)));
+        async { service.ready().await.map(|_| ()) }
+            .with_context(in_context(millis(50)))
+            .await
+            .unwrap();
+        assert_eq!(service.ready().await.unwrap().call(millis(100)).await, Ok(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_inside_sees_the_end_of_the_time_for_all_attempts() {
+        let (total, _) = tested(|builder| builder.total(millis(200)));
+        let end = Deadline::after(TokioClock.now(), millis(200));
+        let mut service = TimeoutLayer::new(total).layer(tower::service_fn(|()| {
+            let called = Context::current().deadline();
+            async move { Ok::<_, ()>([called, Context::current().deadline()]) }
+        }));
+        assert_eq!(service.ready().await.unwrap().call(()).await, Ok([Some(end); 2]));
     }
 
     #[tokio::test(start_paused = true)]
