@@ -16,6 +16,7 @@ mod listen;
 mod metrics;
 mod observe;
 mod outcome;
+mod policy_problem;
 mod present;
 mod problem;
 mod registration;

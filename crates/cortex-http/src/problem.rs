@@ -1,10 +1,11 @@
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 /// Problem details, RFC 9457: an error that people and programs can read, as `application/problem+json`.
@@ -16,6 +17,30 @@ use http::{HeaderValue, Response, StatusCode};
 /// that cannot be read at all are answered by hyper, 400 and 431 without a body.
 ///
 /// Handlers may return it, also as the error of a `Result`. It says `Cache-Control: no-store`.
+///
+/// # Of policies
+///
+/// It can be made of what the policies of [`cortex_resilience`] say, so that `?` answers for them: 429 of what a rate limit
+/// refused, 503 of what another policy refused, both with `Retry-After` where the policy knows; 504 of a time or a deadline that was
+/// over; and 502 of a call that failed, whose error goes to the log and not to the client.
+///
+/// ```
+/// use cortex_http::Problem;
+/// use cortex_resilience::circuit::Breaker;
+///
+/// # async fn charge() -> Result<u32, std::io::Error> { Ok(7) }
+/// async fn pay(breaker: &Breaker) -> Result<String, Problem> {
+///     let receipt = breaker.call(charge()).await?;
+///     Ok(format!("receipt {receipt}"))
+/// }
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let breaker = Breaker::builder("payments").build()?;
+/// assert_eq!(pay(&breaker).await.as_deref(), Ok("receipt 7"));
+/// breaker.force_open();
+/// assert_eq!(pay(&breaker).await.unwrap_err().status(), 503);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Examples
 ///
@@ -43,6 +68,7 @@ pub struct Problem {
     title: Option<Cow<'static, str>>,
     detail: Option<Cow<'static, str>>,
     instance: Option<Cow<'static, str>>,
+    retry_after: Option<Duration>,
     extensions: Vec<(Cow<'static, str>, ProblemValue)>,
 }
 
@@ -55,6 +81,7 @@ impl Problem {
             title: None,
             detail: None,
             instance: None,
+            retry_after: None,
             extensions: Vec::new(),
         }
     }
@@ -80,6 +107,21 @@ impl Problem {
     /// Names this very occurrence by a URI.
     pub fn instance(mut self, uri: impl Into<Cow<'static, str>>) -> Self {
         self.instance = Some(uri.into());
+        self
+    }
+
+    /// Tells the client to wait so long, in `Retry-After`: in whole seconds, rounded up, and no less than one.
+    ///
+    /// ```
+    /// use axum::response::IntoResponse;
+    /// use cortex_http::Problem;
+    /// use std::time::Duration;
+    ///
+    /// let problem = Problem::new(http::StatusCode::SERVICE_UNAVAILABLE).retry_after(Duration::from_millis(1200));
+    /// assert_eq!(problem.into_response().headers()["retry-after"], "2");
+    /// ```
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 
@@ -140,6 +182,11 @@ impl Problem {
         response
             .headers_mut()
             .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
         response
     }
 }

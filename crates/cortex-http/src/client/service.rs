@@ -3,7 +3,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cortex_core::Context as Current;
-use cortex_trace::layer::TraceClient;
+use cortex_resilience::Attempt;
+use cortex_trace::layer::{ResendCount, TraceClient};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use http_body::Body as HttpBody;
@@ -56,7 +57,17 @@ where
         if !self.begins_traces && Current::current().trace_id().is_none() {
             request.extensions_mut().insert(Untraced);
         }
+        tell_resent(&mut request);
         ResponseFuture::new(self.inner.call(request))
+    }
+}
+
+/// Has the span of a request that is sent again say how often it was sent before.
+fn tell_resent<R>(request: &mut Request<R>) {
+    let extensions = request.extensions_mut();
+    if let Some(attempt) = extensions.get::<Attempt>().filter(|attempt| attempt.is_retry()) {
+        let before = ResendCount(attempt.number() - 1);
+        extensions.get_or_insert(before);
     }
 }
 

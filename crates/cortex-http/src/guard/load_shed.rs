@@ -1,12 +1,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use cortex_resilience::load_shed::RuntimeLag;
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 
-use super::nanos::nanos;
 use super::{Admission, AdmissionRequest, AdmissionStage, Permit, Refused};
 use crate::admin::{ControlState, Controllable};
 
@@ -22,6 +20,8 @@ use crate::admin::{ControlState, Controllable};
 ///
 /// Without the task, because the runtime has ended or has no timer, nobody knows how late anything is: it lets all in, and
 /// warns of it once.
+///
+/// It is a [`RuntimeLag`] in front of a service: take that where calls are to be shed that are no requests.
 ///
 /// Put a [`ConcurrencyLimit`](crate::ConcurrencyLimit) beside it where handlers wait for what has limits of its own.
 ///
@@ -40,31 +40,12 @@ use crate::admin::{ControlState, Controllable};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct LoadShed {
-    pulse: Arc<Pulse>,
-    max_lag: Duration,
+    lag: RuntimeLag,
     retry_after: Duration,
     refused: AtomicU64,
-    task: AbortHandle,
+    /// Somebody was told that nothing will be refused any more.
+    is_told: AtomicBool,
 }
-
-/// What the task writes; times are nanoseconds since its start.
-struct Pulse {
-    start: Instant,
-    /// When the next beat is due.
-    due: AtomicU64,
-    /// How late the last one was.
-    lag: AtomicU64,
-    /// There will be no further beat, and nobody was told yet.
-    ended: AtomicBool,
-}
-
-/// No beat is due: there was none yet, or there will be none.
-const NEVER: u64 = u64::MAX;
-
-/// What the task holds of its pulse. When it ends, however it does, nothing is due any more.
-struct Heart(Weak<Pulse>);
-
-const BEAT: Duration = Duration::from_millis(25);
 
 impl LoadShed {
     /// Watches this runtime, which is to be the one that serves, and refuses while it is later than `max_lag`; 100 ms
@@ -72,21 +53,11 @@ impl LoadShed {
     ///
     /// Without a timer in the runtime the task panics, and nothing is ever refused.
     pub fn new(runtime: &Handle, max_lag: Duration) -> Self {
-        let _guard = runtime.enter();
-        let start = tokio::time::Instant::now();
-        let pulse = Arc::new(Pulse {
-            start: start.into_std(),
-            due: AtomicU64::new(NEVER),
-            lag: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
-        });
-        let task = runtime.spawn(beat(Heart(Arc::downgrade(&pulse)), start));
         Self {
-            pulse,
-            max_lag,
+            lag: RuntimeLag::new(runtime, max_lag),
             retry_after: Duration::from_secs(1),
             refused: AtomicU64::new(0),
-            task: task.abort_handle(),
+            is_told: AtomicBool::new(false),
         }
     }
 
@@ -102,15 +73,14 @@ impl LoadShed {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn lag(&self, now: Instant) -> Duration {
-        let pulse = &self.pulse;
-        let due = pulse.due.load(Ordering::Relaxed);
-        if due == NEVER && pulse.ended.swap(false, Ordering::Relaxed) {
+    fn is_late(&self, now: Instant) -> bool {
+        if let Some(lag) = self.lag.lag_at(now) {
+            return lag > self.lag.max_lag();
+        }
+        if self.lag.has_ended() && !self.is_told.swap(true, Ordering::Relaxed) {
             warn();
         }
-        let now = nanos(now.saturating_duration_since(pulse.start));
-        let overdue = now.saturating_sub(due);
-        Duration::from_nanos(overdue.max(pulse.lag.load(Ordering::Relaxed)))
+        false
     }
 }
 
@@ -121,33 +91,9 @@ fn warn() {
     );
 }
 
-impl Drop for Heart {
-    fn drop(&mut self) {
-        if let Some(pulse) = self.0.upgrade() {
-            pulse.lag.store(0, Ordering::Relaxed);
-            pulse.ended.store(true, Ordering::Relaxed);
-            pulse.due.store(NEVER, Ordering::Relaxed);
-        }
-    }
-}
-
-async fn beat(heart: Heart, start: tokio::time::Instant) {
-    let mut due = tokio::time::Instant::now() + BEAT;
-    loop {
-        if let Some(pulse) = heart.0.upgrade() {
-            pulse.due.store(nanos(due - start), Ordering::Relaxed);
-        }
-        tokio::time::sleep_until(due).await;
-        let Some(pulse) = heart.0.upgrade() else { return };
-        let now = tokio::time::Instant::now();
-        pulse.lag.store(nanos(now - due), Ordering::Relaxed);
-        due = now + BEAT;
-    }
-}
-
 impl Admission for LoadShed {
     fn admit(&self, request: &AdmissionRequest<'_>) -> Result<Permit, Refused> {
-        if self.lag(request.received_at()) > self.max_lag {
+        if self.is_late(request.received_at()) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Refused::overloaded().retry_after(self.retry_after));
         }
@@ -161,29 +107,22 @@ impl Admission for LoadShed {
 
 impl Controllable for LoadShed {
     fn state(&self) -> ControlState {
-        let lag = self.lag(tokio::time::Instant::now().into_std());
-        let is_watched = self.pulse.due.load(Ordering::Relaxed) != NEVER;
-        ControlState::new(match (is_watched, lag > self.max_lag) {
-            (false, _) => "unwatched",
-            (true, true) => "shedding",
-            (true, false) => "admitting",
+        let (lag, max_lag) = (self.lag.lag(), self.lag.max_lag());
+        ControlState::new(match lag {
+            None => "unwatched",
+            Some(lag) if lag > max_lag => "shedding",
+            Some(_) => "admitting",
         })
-        .field("lag", lag)
-        .field("max_lag", self.max_lag)
+        .field("lag", lag.unwrap_or_default())
+        .field("max_lag", max_lag)
         .field("refused", self.refused())
-    }
-}
-
-impl Drop for LoadShed {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
 impl fmt::Debug for LoadShed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadShed")
-            .field("max_lag", &self.max_lag)
+            .field("max_lag", &self.lag.max_lag())
             .finish_non_exhaustive()
     }
 }
@@ -191,7 +130,10 @@ impl fmt::Debug for LoadShed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use tokio::time::advance;
+
+    const BEAT: Duration = Duration::from_millis(25);
 
     fn ask(shed: &LoadShed, later: Duration) -> Result<Permit, Refused> {
         let (head, ()) = http::Request::new(()).into_parts();

@@ -3,8 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cortex_core::Context;
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use super::grpc;
 use crate::outcome::Outcome;
@@ -118,14 +117,10 @@ impl Refused {
         {
             problem = problem.detail(detail);
         }
-        let mut response = problem.respond();
         if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            problem = problem.retry_after(wait);
         }
-        response
+        problem.respond()
     }
 
     const fn usual_detail(&self) -> Option<&'static str> {
@@ -154,6 +149,7 @@ pub(crate) fn problem(status: StatusCode, context: Context) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::RETRY_AFTER;
 
     #[test]
     fn the_answer_says_when_to_come_back_in_whole_seconds() {

@@ -21,6 +21,7 @@ mod health;
 mod http2;
 mod lifecycle;
 mod listeners;
+mod policies;
 mod proxy_protocol;
 mod requests;
 mod smuggling;

@@ -6,6 +6,7 @@ mod deadlines;
 mod faults;
 mod layer;
 mod limits;
+mod policies;
 mod pool;
 mod support;
 #[cfg(feature = "tls")]

@@ -1,0 +1,206 @@
+//! What the policies of `cortex_resilience` say, as answers.
+
+use std::error::Error as StdError;
+
+use cortex_core::Context;
+use cortex_resilience::timeout::{self, TimedOut};
+use cortex_resilience::{Error, Reason, Rejected, pipeline, retry};
+use http::StatusCode;
+
+use crate::guard::problem;
+use crate::problem::Problem;
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        let (status, detail) = match rejected.reason() {
+            Reason::Deadline => return too_late(),
+            Reason::RateLimit => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "There were too many requests of this kind. Send fewer.",
+            ),
+            Reason::ExceedsBurst => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "The request takes more at once than there ever is. Ask for less.",
+            ),
+            _ => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "This cannot be served right now. Try again later.",
+            ),
+        };
+        let problem = problem(status, Context::current()).detail(detail);
+        match rejected.retry_after() {
+            Some(wait) => problem.retry_after(wait),
+            None => problem,
+        }
+    }
+}
+
+impl From<TimedOut> for Problem {
+    fn from(_: TimedOut) -> Self {
+        too_late()
+    }
+}
+
+impl<E: Into<BoxError>> From<Error<E>> for Problem {
+    fn from(error: Error<E>) -> Self {
+        match error {
+            Error::Rejected(rejected) => rejected.into(),
+            Error::Inner(error) => failed(&*error.into()),
+            _ => misused(),
+        }
+    }
+}
+
+impl<E: Into<BoxError>> From<timeout::Error<E>> for Problem {
+    fn from(error: timeout::Error<E>) -> Self {
+        match error {
+            timeout::Error::TimedOut(timed_out) => timed_out.into(),
+            timeout::Error::Inner(error) => failed(&*error.into()),
+            _ => misused(),
+        }
+    }
+}
+
+impl<E: Into<BoxError>> From<retry::Error<E>> for Problem {
+    fn from(error: retry::Error<E>) -> Self {
+        match error {
+            retry::Error::Rejected(rejected) => rejected.into(),
+            retry::Error::GaveUp { error, .. } | retry::Error::Inner(error) => failed(&*error.into()),
+            _ => misused(),
+        }
+    }
+}
+
+impl<E: Into<BoxError>> From<pipeline::Error<E>> for Problem {
+    fn from(error: pipeline::Error<E>) -> Self {
+        match error {
+            pipeline::Error::Rejected(rejected) => rejected.into(),
+            pipeline::Error::TimedOut(timed_out) => timed_out.into(),
+            pipeline::Error::GaveUp { error, .. } | pipeline::Error::Inner(error) => failed(&*error.into()),
+            _ => misused(),
+        }
+    }
+}
+
+#[cfg(feature = "client")]
+impl From<crate::client::Error> for Problem {
+    fn from(error: crate::client::Error) -> Self {
+        failed(&error)
+    }
+}
+
+/// Answers for a call of ours that failed: what it says is for the log alone.
+#[cold]
+fn failed(error: &(dyn StdError + Send + Sync + 'static)) -> Problem {
+    #[cfg(feature = "client")]
+    if let Some(problem) = of_client(error) {
+        return problem;
+    }
+    tracing::warn!(error = error as &(dyn StdError + 'static), "a call failed");
+    let problem = problem(StatusCode::BAD_GATEWAY, Context::current());
+    problem.detail("Something that this service asks has failed.")
+}
+
+/// Answers for calls of the client that were too late, or refused by a policy around the client.
+#[cfg(feature = "client")]
+fn of_client(error: &(dyn StdError + 'static)) -> Option<Problem> {
+    use crate::client;
+
+    let behind = error.downcast_ref::<Error<client::Error>>();
+    if let Some(rejected) = behind.and_then(Error::rejected) {
+        return Some(rejected.into());
+    }
+    let call = match behind {
+        Some(Error::Inner(call)) => Some(call),
+        _ => error.downcast_ref::<client::Error>(),
+    };
+    call?.is_timeout().then(|| {
+        tracing::warn!(error, "a call failed");
+        too_late()
+    })
+}
+
+fn too_late() -> Problem {
+    let problem = problem(StatusCode::GATEWAY_TIMEOUT, Context::current());
+    problem.detail("What this service asks did not answer in time.")
+}
+
+#[cold]
+fn misused() -> Problem {
+    tracing::error!("a service behind a policy was called before it was ready");
+    problem(StatusCode::INTERNAL_SERVER_ERROR, Context::current())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cortex_resilience::timeout::Kind;
+    use std::io;
+    use std::time::Duration;
+
+    type Io = pipeline::Error<io::Error>;
+
+    #[test]
+    fn refusals_and_times_have_their_status() {
+        let wait = Duration::from_millis(1500);
+        let of = |reason| Rejected::new(reason, Some(wait));
+        for (reason, status) in [
+            (Reason::RateLimit, 429),
+            (Reason::ExceedsBurst, 429),
+            (Reason::Deadline, 504),
+            (Reason::Open, 503),
+            (Reason::Full, 503),
+            (Reason::QueueTimeout, 503),
+            (Reason::Overloaded, 503),
+            (Reason::Throttled, 503),
+            (Reason::TooManyKeys, 503),
+        ] {
+            let problem = Problem::from(of(reason));
+            assert_eq!(problem.status(), status, "{reason}");
+            let response: http::Response<bytes::Bytes> = problem.respond();
+            let header = response.headers().get("retry-after");
+            assert_eq!(
+                header.is_some_and(|value| value == "2"),
+                status != 504,
+                "{reason}"
+            );
+            // Whichever policy says so.
+            assert_eq!(Problem::from(Io::Rejected(of(reason))).status(), status);
+            assert_eq!(
+                Problem::from(Error::<io::Error>::Rejected(of(reason))).status(),
+                status
+            );
+            let retry = retry::Error::<io::Error>::Rejected(of(reason));
+            assert_eq!(Problem::from(retry).status(), status);
+        }
+        let forced = Problem::from(Rejected::new(Reason::Forced, None));
+        let response: http::Response<bytes::Bytes> = forced.respond();
+        assert!(!response.headers().contains_key("retry-after"));
+        for kind in [Kind::Attempt, Kind::Total, Kind::Deadline] {
+            let timed_out = TimedOut::new(kind, wait);
+            assert_eq!(Problem::from(Io::TimedOut(timed_out)).status(), 504);
+            let timeout = timeout::Error::<io::Error>::TimedOut(timed_out);
+            assert_eq!(Problem::from(timeout).status(), 504);
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_inside_is_not_told() {
+        let inner = || io::Error::other("password of the database");
+        for problem in [
+            Problem::from(Io::Inner(inner())),
+            Problem::from(Error::Inner(inner())),
+            Problem::from(timeout::Error::Inner(inner())),
+            Problem::from(retry::Error::Inner(inner())),
+        ] {
+            assert_eq!(problem.status(), 502);
+            assert!(!problem.to_json().contains("password"), "{problem:?}");
+        }
+        assert_eq!(Problem::from(Io::NotReady).status(), 500);
+        assert_eq!(Problem::from(Error::<io::Error>::NotReady).status(), 500);
+        assert_eq!(Problem::from(timeout::Error::<io::Error>::NotReady).status(), 500);
+        assert_eq!(Problem::from(retry::Error::<io::Error>::NotReady).status(), 500);
+    }
+}
