@@ -10,6 +10,7 @@ use cortex_core::{Clock, SystemClock};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,8 +20,9 @@ use tower_service::Service;
 ///
 /// It takes a permit when it is called, and not when it becomes ready: clones that are ready and idle hold none, however many
 /// there are. The queue is bounded and refuses what is too much, so that nobody has to be held back by readiness. A call that
-/// has to wait does so in its future, and then calls a clone of the inner service, once that is ready, so that neither it nor
-/// this service holds any of the inner service's permits while it waits. A call without readiness is answered with [`Error::NotReady`].
+/// has to wait does so in its future, and takes with it the very instance of the inner service that was ready, with the permits
+/// that instance may hold: who has got a permit of the bulkhead waits for nothing more. A call without readiness is answered
+/// with [`Error::NotReady`].
 ///
 /// # Examples
 ///
@@ -73,24 +75,22 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        if !self.is_ready {
+        if !mem::take(&mut self.is_ready) {
             return ResponseFuture::at(Stage::NotReady);
         }
         let shared = || Link::Owned(Arc::clone(&self.bulkhead.inner));
         if self.bulkhead.inner.try_take() {
-            self.is_ready = false;
             let permit = Permit::new(shared()); // if the inner service panics, this passes it on
             let future = self.inner.call(request);
             let permit = Some(permit);
             return ResponseFuture::at(Stage::Running { future, permit });
         }
-        // The instance that is ready gives way to a clone: if it kept a permit of the inner service, the call might wait for that
-        // very one once it has its turn.
-        self.is_ready = false;
-        self.inner = self.inner.clone();
+        // A clone would have to become ready while it holds a permit, and might wait for what this instance holds.
+        let clone = self.inner.clone();
+        let inner = mem::replace(&mut self.inner, clone);
         ResponseFuture::at(Stage::Waiting {
             acquire: Acquire::new(shared()).priority(self.priority),
-            next: Some((self.inner.clone(), request)),
+            next: Some((inner, request)),
         })
     }
 }
@@ -153,12 +153,6 @@ pin_project! {
             acquire: Acquire<'static, O, K>,
             next: Option<(S, R)>,
         },
-        // It has a permit, and waits for the inner service.
-        Readying {
-            inner: S,
-            request: Option<R>,
-            permit: Option<Permit<'static, O, K>>,
-        },
         Running {
             #[pin]
             future: F,
@@ -186,30 +180,14 @@ where
         loop {
             let next = match stage.as_mut().project() {
                 StageProj::Waiting { acquire, next } => match (ready!(acquire.poll(cx)), next.take()) {
-                    (Ok(permit), Some((inner, request))) => Stage::Readying {
-                        inner,
-                        request: Some(request),
+                    (Ok(permit), Some((mut inner, request))) => Stage::Running {
+                        future: inner.call(request),
                         permit: Some(permit),
                     },
                     (Ok(_), None) => Stage::Done,
                     (Err(rejected), _) => {
                         stage.set(Stage::Done);
                         return Poll::Ready(Err(Error::Rejected(rejected)));
-                    }
-                },
-                StageProj::Readying {
-                    inner,
-                    request,
-                    permit,
-                } => match (ready!(inner.poll_ready(cx)), request.take()) {
-                    (Ok(()), Some(request)) => Stage::Running {
-                        future: inner.call(request),
-                        permit: permit.take(),
-                    },
-                    (Ok(()), None) => Stage::Done,
-                    (Err(error), _) => {
-                        stage.set(Stage::Done);
-                        return Poll::Ready(Err(Error::Inner(error)));
                     }
                 },
                 StageProj::Running { future, permit } => {
@@ -236,7 +214,7 @@ impl<S, R, F, H, O: Observer + 'static, K: Clock + 'static> fmt::Debug for Respo
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::Waiting { .. } => "waiting",
-            Stage::Readying { .. } | Stage::Running { .. } => "running",
+            Stage::Running { .. } => "running",
             Stage::NotReady => "not ready",
             Stage::Done => "done",
         };

@@ -500,29 +500,29 @@ mod layer {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_holds_nothing_of_the_inner_service_and_is_called_when_it_is_ready() {
+    async fn who_waits_takes_the_very_instance_that_was_ready() {
         let (bulkhead, log) = tested(|builder| builder.max_concurrent(1).queue(1));
         let count = Arc::default();
+        let ready_ones = |count: &Arc<AtomicUsize>| count.load(Ordering::Relaxed);
         let mut service = BulkheadLayer::new(bulkhead.clone()).layer(Inner::new(&count));
         let running = bulkhead.try_acquire_owned().unwrap();
         let mut waits = Box::pin(service.ready().await.unwrap().call(7));
         assert!(poll(waits.as_mut()).is_pending());
-        assert_eq!(count.load(Ordering::Relaxed), 0); // nor does the service, which the call might wait for
+        assert_eq!(ready_ones(&count), 1); // that of the call
         assert_eq!(service.call(8).await, Err(Error::NotReady));
-        let full = service.ready().await.unwrap().call(8).await;
-        assert_eq!(full, Err(Error::Rejected(refused(Reason::Full))));
+        let refused_call = service.ready().await.unwrap().call(8);
+        assert_eq!(refused_call.await, Err(Error::Rejected(refused(Reason::Full))));
+        assert_eq!(ready_ones(&count), 1);
         drop(running);
         assert!(bulkhead.try_acquire().is_err()); // it is promised
         assert_eq!(waits.await, Ok(7));
         assert_eq!(log.all()[0], Event::Queued);
-        let mut call = Box::pin(service.ready().await.unwrap().call(9));
-        assert!(poll(call.as_mut()).is_pending());
-        assert_eq!(
-            (bulkhead.snapshot().in_use, count.load(Ordering::Relaxed)),
-            (1, 0)
-        );
-        drop(call);
-        assert_eq!(bulkhead.snapshot().in_use, 0);
+        let running = bulkhead.try_acquire_owned().unwrap();
+        let mut gone = Box::pin(service.ready().await.unwrap().call(9));
+        assert!(poll(gone.as_mut()).is_pending());
+        drop(gone);
+        drop(running);
+        assert_eq!((bulkhead.snapshot().in_use, ready_ones(&count)), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -604,6 +604,31 @@ mod body {
         assert_eq!(long.into_body().collect().await.unwrap().to_bytes(), "long");
         let empty = waits.await.unwrap();
         assert!(empty.body().permit().is_none());
+        assert_eq!(bulkhead.snapshot().in_use, 0);
+    }
+
+    /// The body of the one who runs is read after the other has become ready, and so has the one permit of the service inside.
+    #[cfg(feature = "tower")]
+    #[tokio::test(start_paused = true)]
+    async fn a_layer_does_not_wait_for_a_permit_that_it_holds_itself() {
+        use cortex_resilience::bulkhead::BulkheadLayer;
+        use tower::limit::ConcurrencyLimitLayer;
+        use tower::{Layer, Service, ServiceExt, service_fn};
+        let bulkhead = queue(1, 1);
+        let answer = |body: &'static str| async move {
+            Ok::<_, ()>(http::Response::new(Full::new(Bytes::from_static(
+                body.as_bytes(),
+            ))))
+        };
+        let inner = ConcurrencyLimitLayer::new(1).layer(service_fn(answer));
+        let mut service = BulkheadLayer::new(bulkhead.clone()).until_body_end().layer(inner);
+        let long = service.ready().await.unwrap().call("long").await.unwrap();
+        let mut waits = Box::pin(service.ready().await.unwrap().call("next"));
+        assert!(poll(waits.as_mut()).is_pending());
+        assert_eq!(long.into_body().collect().await.unwrap().to_bytes(), "long");
+        let next = tokio::time::timeout(millis(1000), waits).await;
+        let next = next.expect("it has all that it needs").unwrap();
+        assert_eq!(next.into_body().collect().await.unwrap().to_bytes(), "next");
         assert_eq!(bulkhead.snapshot().in_use, 0);
     }
 }
