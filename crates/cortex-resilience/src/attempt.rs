@@ -39,6 +39,16 @@ impl Attempt {
         }
     }
 
+    /// Returns one of which not more is known than its number and the context that it is made in.
+    #[cfg(feature = "http")]
+    pub(crate) fn numbered(number: u32) -> Self {
+        Self {
+            number,
+            deadline: cortex_core::Context::current().deadline(),
+            is_last: false,
+        }
+    }
+
     /// Returns which attempt it is; the first is 1.
     pub const fn number(&self) -> u32 {
         self.number

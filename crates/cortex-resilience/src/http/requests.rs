@@ -1,3 +1,4 @@
+use crate::attempt::Attempt;
 use crate::clone_request::{CloneRequest, Cloned};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request};
@@ -24,6 +25,8 @@ pub fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// Copies requests that [may be sent more than once](is_idempotent), with bodies that can be cloned, such as `Full<Bytes>`.
+///
+/// Those that are sent again have the [`Attempt`] among their extensions, for who tells of it, as spans do.
 ///
 /// # Examples
 ///
@@ -107,6 +110,7 @@ impl<B, F: CloneRequest<B>> CloneRequest<Request<B>> for HttpRequests<F> {
 
     fn prepare(&self, request: &mut Request<B>, attempt: u32) {
         self.body.prepare(request.body_mut(), attempt);
+        request.extensions_mut().insert(Attempt::numbered(attempt));
         if self.kind == Kind::Grpc {
             let previous = HeaderValue::from(attempt.saturating_sub(1));
             request.headers_mut().insert(PREVIOUS_ATTEMPTS, previous);
@@ -179,6 +183,8 @@ mod tests {
         let mut request = Request::new(());
         HttpRequests::new().prepare(&mut request, 2);
         assert!(request.headers().is_empty());
+        let attempt = request.extensions().get::<Attempt>();
+        assert_eq!(attempt.map(Attempt::number), Some(2));
         HttpRequests::grpc().prepare(&mut request, 2);
         HttpRequests::grpc()
             .even_if_not_idempotent()

@@ -2,10 +2,12 @@
 //!
 //! [`LoadShed`] refuses by two signs. A service behind its layer that is not ready is not waited for: it has as much to do as it
 //! takes. And a [`ShedPolicy`] says by whatever signal whether there is too much to do: a function, for instance of the load of
-//! the processors, or a [`QueueDelay`].
+//! the processors, a [`QueueDelay`], or with the feature `tokio` how late a runtime is.
 
 mod policy;
 mod queue_delay;
+#[cfg(feature = "tokio")]
+mod runtime_lag;
 mod shed;
 
 #[cfg(feature = "tower")]
@@ -13,6 +15,8 @@ mod layer;
 
 pub use self::policy::{Busy, ShedPolicy};
 pub use self::queue_delay::QueueDelay;
+#[cfg(feature = "tokio")]
+pub use self::runtime_lag::RuntimeLag;
 pub use self::shed::{Builder, LoadShed};
 
 #[cfg(feature = "tower")]

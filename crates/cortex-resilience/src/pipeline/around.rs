@@ -10,6 +10,18 @@ pub struct Around<P, Rest> {
     pub(super) rest: Rest,
 }
 
+impl<P, Rest> Around<P, Rest> {
+    /// Returns the policy.
+    pub const fn policy(&self) -> &P {
+        &self.policy
+    }
+
+    /// Returns what is inside.
+    pub const fn rest(&self) -> &Rest {
+        &self.rest
+    }
+}
+
 impl<P, Rest: Stages> Stages for Around<P, Rest> {
     type Through<C> = Through<Rest::Through<C>>;
 

@@ -87,6 +87,24 @@ impl<S: Stages> Pipeline<S> {
     }
 }
 
+impl<S> Pipeline<S> {
+    /// Returns the outermost policy with what is inside: an [`Around`](super::parts::Around) or a
+    /// [`Repeat`](super::parts::Repeat). Who has to look at one policy, such as the breaker of a preset, gets there by their
+    /// `policy` and `rest`.
+    ///
+    /// ```
+    /// use cortex_resilience::{circuit::State, pipeline::Pipeline};
+    ///
+    /// let payments = Pipeline::outer_breaker("payments").build()?;
+    /// let breaker = payments.stages().policy();
+    /// assert_eq!(breaker.state(), State::Closed);
+    /// # Ok::<(), cortex_resilience::BuildError>(())
+    /// ```
+    pub const fn stages(&self) -> &S {
+        &self.stages
+    }
+}
+
 impl<S> fmt::Debug for Pipeline<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline").finish_non_exhaustive()

@@ -1,6 +1,7 @@
 use super::composed::Pipeline;
 use super::service::PipelineService;
 use super::stages::{Serve, Stages};
+use crate::clone_request::Cloned;
 use std::fmt;
 use tower_layer::Layer;
 
@@ -32,8 +33,9 @@ use tower_layer::Layer;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct PipelineLayer<S> {
+pub struct PipelineLayer<S, M = Cloned> {
     pipeline: Pipeline<S>,
+    requests: M,
 }
 
 impl<S: Stages + Clone> Pipeline<S> {
@@ -41,19 +43,51 @@ impl<S: Stages + Clone> Pipeline<S> {
     pub fn layer(&self) -> PipelineLayer<S> {
         PipelineLayer {
             pipeline: self.clone(),
+            requests: Cloned,
         }
     }
 }
 
-impl<S: Serve<I>, I> Layer<I> for PipelineLayer<S> {
-    type Service = PipelineService<S::Service, S>;
-
-    fn layer(&self, inner: I) -> Self::Service {
-        PipelineService::new(self.pipeline.stages.serve(inner))
+impl<S> PipelineLayer<S> {
+    /// Sets what copies the requests that a retry or a hedge sends again, or says which get one attempt only; by default all are
+    /// cloned. Requests of HTTP want `http::HttpRequests`, which leaves alone what is not idempotent.
+    ///
+    /// ```
+    /// use cortex_resilience::pipeline::Pipeline;
+    /// use cortex_resilience::retry::Retry;
+    /// use tower::{Layer, Service, ServiceExt, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pipeline = Pipeline::new((Retry::builder("mail").build()?,));
+    /// let layer = pipeline.layer().requests(|text: &String| (text.len() < 100).then(|| text.clone()));
+    /// let mut calls = 0;
+    /// let mut mail = layer.layer(service_fn(move |_: String| {
+    ///     calls += 1;
+    ///     std::future::ready(if calls > 1 { Ok(calls) } else { Err(std::fmt::Error) })
+    /// }));
+    /// assert_eq!(mail.ready().await?.call("short".to_owned()).await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn requests<M>(self, requests: M) -> PipelineLayer<S, M> {
+        PipelineLayer {
+            pipeline: self.pipeline,
+            requests,
+        }
     }
 }
 
-impl<S> fmt::Debug for PipelineLayer<S> {
+impl<S: Serve<I, M>, M, I> Layer<I> for PipelineLayer<S, M> {
+    type Service = PipelineService<S::Service, S>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        PipelineService::new(self.pipeline.stages.serve(inner, &self.requests))
+    }
+}
+
+impl<S, M> fmt::Debug for PipelineLayer<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PipelineLayer").finish_non_exhaustive()
     }

@@ -45,10 +45,10 @@ where
 }
 
 #[cfg(feature = "tower")]
-impl<I> super::stages::Serve<I> for Operation {
+impl<I, M> super::stages::Serve<I, M> for Operation {
     type Service = I;
 
-    fn serve(&self, service: I) -> I {
+    fn serve(&self, service: I, _: &M) -> I {
         service
     }
 }

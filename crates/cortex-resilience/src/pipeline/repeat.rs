@@ -14,6 +14,18 @@ pub struct Repeat<P, Rest> {
     pub(super) rest: Rest,
 }
 
+impl<P, Rest> Repeat<P, Rest> {
+    /// Returns the retry or the hedge.
+    pub const fn policy(&self) -> &P {
+        &self.policy
+    }
+
+    /// Returns what is inside.
+    pub const fn rest(&self) -> &Rest {
+        &self.rest
+    }
+}
+
 impl<C, O, K> Policy for Retry<C, O, K> {
     type Over<Rest: Stages> = Repeat<Retry<Rest::Through<C>, O, K>, Rest>;
 

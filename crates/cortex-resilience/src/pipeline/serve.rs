@@ -8,7 +8,6 @@ use crate::adaptive::AdaptiveLimit;
 use crate::bulkhead::{Bulkhead, BulkheadLayer, UntilAnswer};
 use crate::chaos::{Chaos, ChaosLayer};
 use crate::circuit::{Breaker, BreakerLayer};
-use crate::clone_request::Cloned;
 use crate::fallback::{Fallback, FallbackLayer};
 use crate::gate::GateLayer;
 use crate::hedge::{Hedge, HedgeLayer, HedgeService};
@@ -19,37 +18,39 @@ use crate::throttle::AdaptiveThrottle;
 use crate::timeout::{Timeout, TimeoutLayer};
 use tower_layer::Layer;
 
-impl<I, P, Rest> Serve<I> for Around<P, Rest>
+impl<I, M, P, Rest> Serve<I, M> for Around<P, Rest>
 where
-    Rest: Serve<I>,
+    Rest: Serve<I, M>,
     P: WrapService<Rest::Service>,
 {
     type Service = P::Service;
 
-    fn serve(&self, service: I) -> P::Service {
-        self.policy.wrap_service(self.rest.serve(service))
+    fn serve(&self, service: I, requests: &M) -> P::Service {
+        self.policy.wrap_service(self.rest.serve(service, requests))
     }
 }
 
-impl<I, C: Clone, O, K, Rest> Serve<I> for Repeat<Retry<C, O, K>, Rest>
+impl<I, M: Clone, C: Clone, O, K, Rest> Serve<I, M> for Repeat<Retry<C, O, K>, Rest>
 where
-    Rest: Serve<I>,
+    Rest: Serve<I, M>,
 {
-    type Service = RetryService<Rest::Service, Cloned, C, O, K>;
+    type Service = RetryService<Rest::Service, M, C, O, K>;
 
-    fn serve(&self, service: I) -> Self::Service {
-        RetryLayer::new(self.policy.clone()).layer(self.rest.serve(service))
+    fn serve(&self, service: I, requests: &M) -> Self::Service {
+        let layer = RetryLayer::new(self.policy.clone()).requests(requests.clone());
+        layer.layer(self.rest.serve(service, requests))
     }
 }
 
-impl<I, C: Clone, O, K, Rest> Serve<I> for Repeat<Hedge<C, O, K>, Rest>
+impl<I, M: Clone, C: Clone, O, K, Rest> Serve<I, M> for Repeat<Hedge<C, O, K>, Rest>
 where
-    Rest: Serve<I>,
+    Rest: Serve<I, M>,
 {
-    type Service = HedgeService<Rest::Service, Cloned, C, O, K>;
+    type Service = HedgeService<Rest::Service, M, C, O, K>;
 
-    fn serve(&self, service: I) -> Self::Service {
-        HedgeLayer::new(self.policy.clone()).layer(self.rest.serve(service))
+    fn serve(&self, service: I, requests: &M) -> Self::Service {
+        let layer = HedgeLayer::new(self.policy.clone()).requests(requests.clone());
+        layer.layer(self.rest.serve(service, requests))
     }
 }
 

@@ -27,12 +27,12 @@ pub trait Attempts<'a, Op>: Stages {
     fn attempt(&'a self, operation: &mut Op, attempt: crate::attempt::Attempt) -> Self::Future;
 }
 
-/// Around services.
+/// Around services, for requests that a [`CloneRequest`](crate::CloneRequest) copies.
 #[cfg(feature = "tower")]
-pub trait Serve<I>: Stages {
+pub trait Serve<I, M>: Stages {
     /// The service behind all the policies.
     type Service;
 
     /// Puts a service behind them.
-    fn serve(&self, service: I) -> Self::Service;
+    fn serve(&self, service: I, requests: &M) -> Self::Service;
 }
