@@ -84,8 +84,9 @@ impl<K: Clock> QueueDelay<K> {
             let (has, least) = split(word);
             match has {
                 _ if has == number => (waited < least).then(|| pack(number, waited)),
-                _ if number.wrapping_sub(has) < 1 << 31 => Some(pack(number, waited)),
-                _ => None,
+                // Farther ahead is a number from before a jump of the clock, or of a round before this one.
+                _ if has.wrapping_sub(number) <= 2 => None,
+                _ => Some(pack(number, waited)),
             }
         });
     }

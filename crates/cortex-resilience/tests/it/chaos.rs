@@ -143,6 +143,15 @@ fn panics_and_late_polls_stay_panics() {
     for _ in 0..2 {
         assert!(catch_unwind(AssertUnwindSafe(|| poll(call.as_mut()))).is_err());
     }
+    let chaos = builder()
+        .error(1.0, || -> () { panic!("on purpose") })
+        .build()
+        .unwrap();
+    chaos.enable();
+    let mut call = Box::pin(chaos.call(ready(Ok::<(), ()>(()))));
+    for _ in 0..2 {
+        assert!(catch_unwind(AssertUnwindSafe(|| poll(call.as_mut()))).is_err()); // what was to fail does not succeed now
+    }
 }
 
 #[cfg(feature = "tower")]

@@ -96,6 +96,22 @@ fn a_service_is_not_asked_while_the_signal_says_no() {
     );
 }
 
+/// The numbers of intervals are compared as they wrap: half of all jumps that are long enough look like steps back.
+#[test]
+fn a_clock_that_jumps_any_time_ahead_does_not_blind_it() {
+    for years in [1, 5, 7, 9, 14, 50, 100] {
+        let clock = ManualClock::new();
+        let delay = QueueDelay::with_clock(millis(5), millis(100), clock.clone()).unwrap();
+        delay.record(millis(9));
+        clock.advance(Duration::from_hours(24 * 365 * years));
+        for _ in 0..2 {
+            clock.advance(millis(100));
+            delay.record(millis(9));
+        }
+        assert!(delay.is_overloaded(), "after {years} years");
+    }
+}
+
 #[test]
 fn a_queue_that_stands_sheds_and_a_burst_does_not() {
     let clock = ManualClock::new();

@@ -7,6 +7,8 @@ mod bulkhead;
 mod call;
 #[cfg(feature = "tokio")]
 mod chaos;
+#[cfg(feature = "tokio")]
+mod clock_jumps;
 #[cfg(feature = "tower")]
 mod contract;
 mod control;
@@ -24,6 +26,8 @@ mod load_shed;
 #[cfg(all(feature = "metrics", feature = "tokio"))]
 mod metrics;
 mod misbehaviours;
+#[cfg(all(feature = "tokio", feature = "tower"))]
+mod misuse;
 mod model;
 mod model_adaptive;
 mod model_budget;
@@ -36,6 +40,8 @@ mod model_retry;
 mod panics;
 #[cfg(feature = "tokio")]
 mod pipeline;
+#[cfg(all(feature = "tokio", feature = "tower"))]
+mod pipeline_service;
 mod rate_limit;
 mod registry;
 #[cfg(feature = "tokio")]
