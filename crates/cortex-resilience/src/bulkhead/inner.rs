@@ -117,9 +117,12 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     #[cold]
     fn hand_over(&self) {
-        if let Some(waker) = self.gate.hand_over(self.age()) {
-            waker.wake();
-        }
+        // The clock is the user's: if it panics, the permit is passed on all the same.
+        let mut passed = Passed {
+            gate: &self.gate,
+            age: 0,
+        };
+        passed.age = self.age();
     }
 
     /// Returns the time since the bulkhead was made, if the queue needs it.
@@ -209,6 +212,20 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             queue: settings.capacity,
             waiting,
             rejected: self.rejected.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A permit that is passed on when this is dropped, to whom it belongs at this age of the bulkhead.
+struct Passed<'a> {
+    gate: &'a Gate,
+    age: u64,
+}
+
+impl Drop for Passed<'_> {
+    fn drop(&mut self) {
+        if let Some(waker) = self.gate.hand_over(self.age) {
+            waker.wake();
         }
     }
 }

@@ -163,6 +163,36 @@ impl Case {
     }
 }
 
+/// A call that waits behind a permit, which is given back in the third poll.
+struct Behind<F, P> {
+    call: Pin<Box<F>>,
+    polls: u32,
+    permit: Option<P>,
+}
+
+impl<F, P> Behind<F, P> {
+    fn new(permit: Option<P>, call: F) -> Self {
+        Self {
+            call: Box::pin(call),
+            polls: 0,
+            permit,
+        }
+    }
+}
+
+impl<F: Future, P: Unpin> Future for Behind<F, P> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let polled = self.call.as_mut().poll(cx);
+        self.polls += 1;
+        if self.polls == 3 {
+            self.permit = None;
+        }
+        polled
+    }
+}
+
 /// The inner service of all of them.
 fn inner()
 -> impl Service<Operation, Response = u32, Error = &'static str, Future = BoxFuture<Result<u32, &'static str>>>
@@ -185,6 +215,9 @@ fn cases(fuse: &Fuse) -> Vec<Case> {
     let breaker = lasting(breaker(fuse));
     let probe = || u32::from(breaker.state() == State::HalfOpen && breaker.try_acquire().is_err());
     let probing = lasting(self::breaker(fuse));
+    let queue = lasting(bulkhead(fuse));
+    let behind = || queue.snapshot().in_use + queue.snapshot().waiting;
+    let queued = BulkheadLayer::new(queue.clone()).layer(inner());
     let bulkhead = lasting(bulkhead(fuse));
     let places = || bulkhead.snapshot().in_use + bulkhead.snapshot().waiting;
     let builder = RateLimiter::builder("test")
@@ -293,6 +326,21 @@ fn cases(fuse: &Fuse) -> Vec<Case> {
                 probing.call(operation())
             },
             || u32::from(probing.state() == State::HalfOpen && probing.try_acquire().is_err()),
+        ),
+        Case::new(
+            "queue",
+            |operation| Behind::new(queue.try_acquire_owned().ok(), queue.call(operation())),
+            behind,
+        ),
+        Case::new(
+            "queue's",
+            move |operation| {
+                let (mut service, permit) = (queued.clone(), queue.try_acquire_owned().ok());
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(service.poll_ready(&mut cx).is_ready());
+                Behind::new(permit, service.call(operation))
+            },
+            behind,
         ),
         Case::new("bulkhead", |operation| bulkhead.call(operation()), places),
         Case::new("rate limit", |operation| limiter.call(operation()), nothing),
