@@ -38,7 +38,8 @@ mod tls;
 pub use self::access::AccessLog;
 pub use self::address::{ClientAddress, Forwarded, ForwardedRejection, TrustedProxies};
 pub use self::admin::{
-    ActionError, Admin, ControlError, ControlState, ControlValue, Controllable, Controls, DrainError, drain,
+    Acted, ActionError, ActionInput, Admin, ControlError, ControlState, ControlValue, Controllable,
+    ControllablePolicy, ControllableStages, Controls, DrainError, InputKind, drain,
 };
 #[cfg(feature = "client")]
 pub use self::client::pooled::Client;

@@ -14,7 +14,7 @@ use super::hosts::Hosts;
 /// | `/metrics` | the metrics, if the server has a registry | everybody on loopback, else viewers |
 /// | `GET /loglevel` | the log filter, of `Admin::log_filter` | viewers |
 /// | `GET /controls`, `GET /controls/{kind}/{name}` | the [parts](Self::controls) that can be acted on | viewers |
-/// | `POST /controls/{kind}/{name}/{action}` | acts on one, `{"for_seconds": 600}` | operators |
+/// | `POST /controls/{kind}/{name}/{action}` | acts on one, `{"for_seconds": 600}` and what its `inputs` name | operators |
 /// | `POST /health/checks/{name}/run` | runs a check, and shows what it found | operators |
 /// | `POST /loglevel` | sets the log filter, `{"filter": "info,my=debug", "for_seconds": 600}` | operators |
 /// | `POST /drain` | starts the drain, as [`Running::shutdown`](crate::Running::shutdown) | operators |

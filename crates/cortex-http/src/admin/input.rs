@@ -3,6 +3,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use http::StatusCode;
 
+use super::controls::{ControlValue, InputKind};
 use super::json::{Scalar, parse};
 use super::refusal::Refusal;
 
@@ -31,7 +32,19 @@ impl Input {
     /// # Errors
     ///
     /// It is too large, too slow or no JSON, or has members that are not `known`.
+    #[cfg(any(test, feature = "logs"))]
     pub(super) async fn read(body: Body, known: &[&str]) -> Result<Self, Refusal> {
+        let input = Self::read_any(body).await?;
+        input.only(known)?;
+        Ok(input)
+    }
+
+    /// Reads the body, whatever members it has.
+    ///
+    /// # Errors
+    ///
+    /// It is too large, too slow or no JSON.
+    pub(super) async fn read_any(body: Body) -> Result<Self, Refusal> {
         let body = to_bytes(body, BODY_BYTES).await.map_err(|_| {
             Refusal::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -43,15 +56,40 @@ impl Input {
         }
         let members =
             parse(&body).map_err(|error| bad(format!("the body is no such JSON: expected {error}")))?;
-        for (name, _) in &members {
-            if !known.contains(&&**name) {
-                return Err(bad(format!(
-                    "there is no `{name}`, only `{}`",
-                    known.join("` and `")
-                )));
-            }
-        }
         Ok(Self(members))
+    }
+
+    fn only(&self, known: &[&str]) -> Result<(), Refusal> {
+        match self.0.iter().find(|(name, _)| !known.contains(&&**name)) {
+            Some((name, _)) => Err(bad(format!(
+                "there is no `{name}`, only `{}`",
+                known.join("` and `")
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the members that are of these kinds; `for_seconds` may be there too.
+    ///
+    /// # Errors
+    ///
+    /// There are others, or one is not of its kind.
+    pub(super) fn values(
+        &self,
+        kinds: &[(&'static str, InputKind)],
+    ) -> Result<Vec<(&'static str, ControlValue)>, Refusal> {
+        let known: Vec<_> = kinds
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(["for_seconds"])
+            .collect();
+        self.only(&known)?;
+        let given = kinds
+            .iter()
+            .filter_map(|(name, kind)| Some((*name, *kind, self.get(name)?)));
+        given
+            .map(|(name, kind, value)| Ok((name, of_kind(name, kind, value)?)))
+            .collect()
     }
 
     fn get(&self, name: &str) -> Option<&Scalar> {
@@ -83,6 +121,24 @@ impl Input {
                 "`for_seconds` has to be a whole number from 1 to {}, or null for no end",
                 LONGEST.as_secs()
             ))),
+        }
+    }
+}
+
+fn of_kind(name: &str, kind: InputKind, value: &Scalar) -> Result<ControlValue, Refusal> {
+    let Scalar::Number(number) = value else {
+        return Err(bad(format!("`{name}` has to be a number")));
+    };
+    match kind {
+        InputKind::Count => number.parse::<u32>().map(ControlValue::from).map_err(|_| {
+            let most = u32::MAX;
+            bad(format!("`{name}` has to be a whole number from 0 to {most}"))
+        }),
+        InputKind::Seconds => {
+            let seconds = number.parse().ok();
+            let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            let time = time.map(ControlValue::from);
+            time.ok_or_else(|| bad(format!("`{name}` has to be a time in seconds, zero or more")))
         }
     }
 }
@@ -132,6 +188,34 @@ mod tests {
                 read(body).await.err().map(|refusal| refusal.status().as_u16()),
                 Some(status)
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn values_have_their_kind() {
+        const KINDS: &[(&str, InputKind)] = &[("calls", InputKind::Count), ("time", InputKind::Seconds)];
+        let read = async |body: &'static str| {
+            let input = Input::read_any(body.into()).await?;
+            input.values(KINDS)
+        };
+        assert_eq!(read("").await.unwrap(), []);
+        let all = r#"{"time":1.5,"for_seconds":9,"calls":4294967295}"#;
+        let expected = [
+            ("calls", ControlValue::Count(u32::MAX.into())),
+            ("time", ControlValue::Duration(Duration::from_millis(1500))),
+        ];
+        assert_eq!(read(all).await.unwrap(), expected);
+        for wrong in [
+            r#"{"calls":4294967296}"#,
+            r#"{"calls":1e3}"#,
+            r#"{"calls":null}"#,
+            r#"{"calls":true}"#,
+            r#"{"time":-0.1}"#,
+            r#"{"time":1e400}"#,
+            r#"{"time":"1s"}"#,
+            r#"{"other":1}"#,
+        ] {
+            assert!(read(wrong).await.is_err(), "{wrong}");
         }
     }
 }

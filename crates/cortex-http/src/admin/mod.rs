@@ -24,7 +24,10 @@ mod start;
 mod thread;
 
 pub use self::builder::Admin;
-pub use self::controls::{ActionError, ControlError, ControlState, ControlValue, Controllable, Controls};
+pub use self::controls::{
+    Acted, ActionError, ActionInput, ControlError, ControlState, ControlValue, Controllable,
+    ControllablePolicy, ControllableStages, Controls, InputKind,
+};
 pub use self::drain_client::{DrainError, drain};
 pub(crate) use self::start::start;
 pub(crate) use self::thread::AdminThread;

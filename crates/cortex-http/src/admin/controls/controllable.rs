@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use super::acted::{Acted, ActionInput, InputKind};
 use super::state::ControlState;
 
 /// A part that an operator can look at, and act on, by the admin port: a breaker, a limiter, a pool.
@@ -65,21 +66,53 @@ pub trait Controllable: Send + Sync {
         let _ = (action, expires_after);
         Err(ActionError::not_applicable("it cannot be acted on"))
     }
+
+    /// Returns the names of the values that an action takes, and what they are. None is taken for another; whether one has to be
+    /// there is for [`act_with`](Self::act_with) to say. Default: there are none.
+    fn inputs(&self, action: &str) -> &'static [(&'static str, InputKind)] {
+        let _ = action;
+        &[]
+    }
+
+    /// Does one of the [`actions`](Self::actions) that has [`inputs`](Self::inputs), or that the admin port is to undo when its time
+    /// is over. Default: [`act`](Self::act), which stays done.
+    ///
+    /// # Errors
+    ///
+    /// As [`act`](Self::act).
+    fn act_with(&self, action: &str, input: &ActionInput) -> Result<Acted, ActionError> {
+        self.act(action, input.expires_after())?;
+        Ok(Acted::done())
+    }
 }
 
-impl<T: Controllable + ?Sized> Controllable for std::sync::Arc<T> {
-    fn state(&self) -> ControlState {
-        T::state(self)
-    }
+/// Parts that are held in another way.
+macro_rules! held {
+    ($($held:ty),*) => {$(
+        impl<T: Controllable + ?Sized> Controllable for $held {
+            fn state(&self) -> ControlState {
+                T::state(self)
+            }
 
-    fn actions(&self) -> &'static [&'static str] {
-        T::actions(self)
-    }
+            fn actions(&self) -> &'static [&'static str] {
+                T::actions(self)
+            }
 
-    fn act(&self, action: &str, expires_after: Option<Duration>) -> Result<(), ActionError> {
-        T::act(self, action, expires_after)
-    }
+            fn act(&self, action: &str, expires_after: Option<Duration>) -> Result<(), ActionError> {
+                T::act(self, action, expires_after)
+            }
+            fn inputs(&self, action: &str) -> &'static [(&'static str, InputKind)] {
+                T::inputs(self, action)
+            }
+
+            fn act_with(&self, action: &str, input: &ActionInput) -> Result<Acted, ActionError> {
+                T::act_with(self, action, input)
+            }
+        }
+    )*};
 }
+
+held!(std::sync::Arc<T>, Box<T>);
 
 /// Why an action was not done. The reason is shown to who asked: nothing secret belongs into it.
 ///

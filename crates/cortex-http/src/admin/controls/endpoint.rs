@@ -10,7 +10,8 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio::time::Instant;
 
-use super::controllable::{ActionError, ActionErrorKind, Controllable};
+use super::acted::{ActionInput, InputKind};
+use super::controllable::{ActionError, ActionErrorKind};
 use super::registry::{Control, Controls};
 use super::state::ControlState;
 use crate::admin::blocking::{Blocking, Unanswered};
@@ -112,7 +113,8 @@ impl ControlEndpoints {
         body: Body,
     ) -> Result<Response, Refusal> {
         let control = self.find(kind, name)?;
-        let expires_after = match Input::read(body, &["for_seconds"]).await?.term()? {
+        let input = Input::read_any(body).await?;
+        let expires_after = match input.term()? {
             Term::Default => None,
             Term::For(term) => Some(term),
             Term::Unlimited => {
@@ -121,14 +123,14 @@ impl ControlEndpoints {
             }
         };
         let mut told = Told::asked(&control, action, expires_after, caller);
-        let acting = Arc::clone(&control);
+        let (acting, blocking) = (Arc::clone(&control), self.blocking.clone());
         let asked = action.to_owned();
         let call = move || {
             let _call = acting.call();
             told.ends("panicked"); // unless it is told otherwise
-            let acted = act(&*acting.part, &asked, expires_after);
+            let acted = act(&acting, &asked, expires_after, &input, &blocking);
             told.ends(if acted.is_ok() { "done" } else { "refused" });
-            acted.map(|actions| (acting.part.state(), actions))
+            acted.map(|()| Shown::of(&acting))
         };
         let state = self.blocking.run(&control.turn, PATIENCE, call).await??;
         Ok(json(written(&control, &Ok(state))))
@@ -139,28 +141,40 @@ impl ControlEndpoints {
         control.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such part"))
     }
 
-    async fn state(&self, control: &Arc<Control>, patience: Duration) -> Result<State, Unanswered> {
+    async fn state(&self, control: &Arc<Control>, patience: Duration) -> Result<Shown, Unanswered> {
         let asked = Arc::clone(control);
         let call = move || {
             let _call = asked.call();
-            (asked.part.state(), asked.part.actions())
+            Shown::of(&asked)
         };
         self.blocking.run(&control.turn, patience, call).await
     }
 }
 
-/// Acts on a part, if it can do that; returns all that it can do.
+/// Acts on a part, if it can do that.
 fn act(
-    part: &dyn Controllable,
+    control: &Arc<Control>,
     action: &str,
     expires_after: Option<Duration>,
-) -> Result<&'static [&'static str], Refusal> {
+    input: &Input,
+    blocking: &Blocking,
+) -> Result<(), Refusal> {
+    let part = &*control.part;
     let actions = part.actions();
     let Some(action) = actions.iter().find(|known| **known == action) else {
         return Err(unknown_action(actions));
     };
-    part.act(action, expires_after)?;
-    Ok(actions)
+    let mut given = ActionInput::new();
+    for (name, value) in input.values(part.inputs(action))? {
+        given = given.with(name, value);
+    }
+    if let Some(term) = expires_after {
+        given = given.for_a_time(term);
+    }
+    let was_so = control.is_forced();
+    let acted = part.act_with(action, &given)?;
+    control.acted(was_so, acted.forced, blocking);
+    Ok(())
 }
 
 /// An action in the log: that it is asked for, before anything is done, and how it ended, whoever still waits for that.
@@ -208,17 +222,52 @@ impl Drop for Told {
 }
 
 /// How a part is, and what it can do.
-type State = (ControlState, &'static [&'static str]);
+struct Shown {
+    state: ControlState,
+    actions: &'static [&'static str],
+    inputs: Vec<(&'static str, Inputs)>,
+}
 
-fn written(control: &Control, state: &Result<State, Unanswered>) -> String {
+/// What an action takes.
+type Inputs = &'static [(&'static str, InputKind)];
+
+impl Shown {
+    fn of(control: &Control) -> Self {
+        let actions = control.part.actions();
+        let inputs = actions
+            .iter()
+            .map(|action| (*action, control.part.inputs(action)));
+        Self {
+            state: control.state(),
+            actions,
+            inputs: inputs.filter(|(_, inputs)| !inputs.is_empty()).collect(),
+        }
+    }
+
+    fn write(&self, object: &mut Object) {
+        self.state.write(object);
+        object.texts("actions", self.actions.iter().copied());
+        if self.inputs.is_empty() {
+            return;
+        }
+        let mut all = Object::new();
+        for (action, inputs) in &self.inputs {
+            let mut kinds = Object::new();
+            for (name, kind) in *inputs {
+                kinds.text(name, kind.as_str());
+            }
+            all.literal(action, kinds.finish());
+        }
+        object.literal("inputs", all.finish());
+    }
+}
+
+fn written(control: &Control, state: &Result<Shown, Unanswered>) -> String {
     let mut object = Object::new();
     object.text("kind", &control.kind);
     object.text("name", &control.name);
     match state {
-        Ok((state, actions)) => {
-            state.write(&mut object);
-            object.texts("actions", actions.iter().copied());
-        }
+        Ok(state) => state.write(&mut object),
         Err(unanswered) => object.text("error", unanswered.reason()),
     }
     object.finish()

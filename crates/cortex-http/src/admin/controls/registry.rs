@@ -4,9 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::acted::Forced;
 use super::controllable::Controllable;
+use super::state::ControlState;
+use crate::admin::blocking::{Blocking, Unanswered};
 
 /// The parts that an operator can look at, and act on, by the admin port. A clone is the same registry.
 ///
@@ -49,6 +53,24 @@ pub(super) struct Control {
     pub(super) turn: Arc<Semaphore>,
     /// Since when the part has been asked and has not come back.
     called: Mutex<Option<Instant>>,
+    /// What an action has forced for a time.
+    held: Mutex<Option<Held>>,
+}
+
+/// Something that is forced until then.
+struct Held {
+    until: Instant,
+    forced: Forced,
+    /// The task that undoes it.
+    task: Option<AbortHandle>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
 }
 
 /// A call into a part, until this is dropped.
@@ -66,8 +88,90 @@ impl Control {
         self.called().map(|since| since.elapsed())
     }
 
+    /// Returns how the part is, and until when that is forced. Only who has the [turn](Self::turn) may ask.
+    pub(super) fn state(&self) -> ControlState {
+        let state = self.part.state();
+        match self.forced_until() {
+            Some(until) => state.expires_in(until.saturating_duration_since(Instant::now())),
+            None => state,
+        }
+    }
+
+    /// Returns until when something is forced that still is so.
+    fn forced_until(&self) -> Option<Instant> {
+        let held = self.held();
+        let (until, is_so) = held
+            .as_ref()
+            .map(|held| (held.until, Arc::clone(&held.forced.is_so)))?;
+        drop(held); // before the part is asked, which may do anything
+        is_so().then_some(until)
+    }
+
+    /// Takes note of what an action has done. What was forced before, and still was so when that began, is what comes back in the
+    /// end.
+    pub(super) fn acted(self: &Arc<Self>, was_so: bool, forced: Option<Forced>, blocking: &Blocking) {
+        let before = self.held().take();
+        let Some(mut forced) = forced else { return };
+        if let Some(mut before) = before.filter(|_| was_so) {
+            std::mem::swap(&mut forced.undo, &mut before.forced.undo);
+        }
+        let until = Instant::now() + forced.term;
+        let task = tokio::spawn(undo_at(until, Arc::clone(self), blocking.clone()));
+        *self.held() = Some(Held {
+            until,
+            forced,
+            task: Some(task.abort_handle()),
+        });
+    }
+
+    /// Says whether something is forced.
+    pub(super) fn is_forced(&self) -> bool {
+        self.forced_until().is_some()
+    }
+
+    /// Undoes what was forced until now.
+    fn undo(&self) {
+        let held = self.held().take_if(|held| held.until <= Instant::now());
+        let Some(mut held) = held else { return };
+        held.task = None; // it is the one that runs this
+        let is_so = Arc::clone(&held.forced.is_so);
+        let undo = std::mem::replace(&mut held.forced.undo, Box::new(|| ()));
+        if is_so() {
+            undo();
+            tracing::info!(
+                target: "cortex_http::admin", kind = &*self.kind, name = &*self.name,
+                "what an action forced has ended"
+            );
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn called(&self) -> MutexGuard<'_, Option<Instant>> {
         self.called.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The longest time that a part takes to undo something.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After how long it is tried again, while earlier calls have not come back.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Undoes what is forced when its time is over.
+async fn undo_at(until: Instant, control: Arc<Control>, blocking: Blocking) {
+    sleep_until(until).await;
+    loop {
+        let undone = Arc::clone(&control);
+        let call = move || {
+            let _call = undone.call();
+            undone.undo();
+        };
+        match blocking.run(&control.turn, PATIENCE, call).await {
+            Err(Unanswered::Busy) => sleep(AGAIN).await,
+            _ => return,
+        }
     }
 }
 
@@ -121,6 +225,7 @@ impl Controls {
             part: Box::new(part),
             turn: Arc::new(Semaphore::new(1)),
             called: Mutex::default(),
+            held: Mutex::default(),
         };
         parts.insert(key, Arc::new(control));
         Ok(())

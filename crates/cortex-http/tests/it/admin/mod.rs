@@ -6,5 +6,6 @@ mod client;
 mod controls;
 #[cfg(feature = "logs")]
 mod log_level;
+mod policies;
 mod probes;
 mod security;
