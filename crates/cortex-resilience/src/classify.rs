@@ -71,6 +71,13 @@ pub trait Classify<T, E> {
         let _ = result;
         None
     }
+
+    /// Says whether the result is of the call itself, and not of a policy inside, such as a timeout. By default it is; see
+    /// [`Through`](crate::Through).
+    fn is_own(&self, result: Result<&T, &E>) -> bool {
+        let _ = result;
+        true
+    }
 }
 
 impl<T, E, F: Fn(Result<&T, &E>) -> Outcome> Classify<T, E> for F {
@@ -102,6 +109,10 @@ impl<T, E, C: Classify<T, E> + ?Sized> Classify<T, E> for Arc<C> {
 
     fn rejected(&self, result: Result<&T, &E>) -> Option<Rejected> {
         (**self).rejected(result)
+    }
+
+    fn is_own(&self, result: Result<&T, &E>) -> bool {
+        (**self).is_own(result)
     }
 }
 

@@ -107,6 +107,10 @@ impl<T, E: PolicyError, C: Classify<T, E::Error>> Classify<T, E> for Through<C> 
             _ => self.0.rejected(inner(result)?),
         }
     }
+
+    fn is_own(&self, result: Result<&T, &E>) -> bool {
+        inner(result).is_some_and(|result| self.0.is_own(result))
+    }
 }
 
 fn causes<'a, T, E: PolicyError>(result: Result<&'a T, &'a E>) -> Result<&'a T, Cause<'a, E::Error>> {
@@ -191,6 +195,11 @@ mod tests {
             assert_eq!(classify.outcome(result), outcome);
             assert_eq!(classify.is_retryable(result), outcome == Outcome::Failure);
             assert_eq!(classify.rejected(result), None);
+            let is_of_policy = matches!(
+                result,
+                Err(Outer::TooSlow | Outer::NotReady | Outer::Inner(crate::circuit::Error::NotReady))
+            );
+            assert_eq!(classify.is_own(result), !is_of_policy);
         }
         let is = |error: Outer| {
             let result: Result<&u8, &Outer> = Err(&error);

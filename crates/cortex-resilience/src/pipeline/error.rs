@@ -22,7 +22,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error<E> {
-    /// A policy refused the call, or its last attempt.
+    /// A policy refused the call, or its last attempt after others that had no error of their own.
     Rejected(Rejected),
     /// The call took too long, or its last attempt did.
     TimedOut(TimedOut),
@@ -33,7 +33,7 @@ pub enum Error<E> {
         reason: GaveUp,
         /// How many attempts were made.
         attempts: u32,
-        /// The error of the last attempt.
+        /// The error of the last attempt that had one: a policy may have refused those after it.
         error: E,
     },
     /// The only attempt failed.

@@ -87,6 +87,7 @@ impl<C, O: Observer, K: Clock> Retry<C, O, K> {
         let link = Link::Borrowed(self);
         let mut progress = Progress::new();
         let mut attempt = link.first(&mut progress).map_err(Error::Rejected)?;
+        let mut kept = None;
         loop {
             let result = progress.run(|| operation(attempt));
             let outcome = self.classify.outcome(result.as_ref());
@@ -94,7 +95,9 @@ impl<C, O: Observer, K: Clock> Retry<C, O, K> {
                 progress.succeeded();
                 return progress.gave_up(GaveUp::NotRetryable, result);
             }
-            match link.failed(&mut progress, outcome, result.as_ref()) {
+            let verdict = link.failed(&mut progress, outcome, result.as_ref());
+            let result = link.last(kept.take(), result);
+            match verdict {
                 Verdict::GiveUp(reason) => return progress.gave_up(reason, result),
                 Verdict::Retry { delay, .. } => sleeper.sleep(delay),
             }
@@ -102,6 +105,7 @@ impl<C, O: Observer, K: Clock> Retry<C, O, K> {
                 Ok(next) => attempt = next,
                 Err(reason) => return progress.gave_up(reason, result),
             }
+            kept = link.keep(result);
         }
     }
 }

@@ -25,14 +25,15 @@ pub enum Error<E> {
     GaveUp {
         /// Why there are no more.
         reason: GaveUp,
-        /// How many attempts were made.
+        /// How many attempts were made, one that was refused included.
         attempts: u32,
-        /// The error of the last attempt.
+        /// The error of the last attempt. If a policy inside refused that, or the deadline cut it short, it is the call's own error
+        /// before, if there is one.
         error: E,
     },
     /// The deadline had passed before the first attempt: nothing was tried.
     Rejected(Rejected),
-    /// The service failed to become ready for an attempt.
+    /// The service failed to become ready for the first attempt.
     Inner(E),
     /// The service was called without having said that it is ready; only a misused layer does that.
     NotReady,
@@ -124,7 +125,7 @@ pub enum GaveUp {
     Attempts,
     /// The budget has nothing left.
     Budget,
-    /// The next attempt would begin after the deadline.
+    /// The next attempt would begin after the deadline, or the last one met it.
     Deadline,
     /// The dependency wants no more attempts, or none for longer than the policy waits.
     Pushback,
@@ -132,6 +133,8 @@ pub enum GaveUp {
     CircuitOpen,
     /// Another policy inside refused the attempt.
     Rejected,
+    /// The service failed to become ready for another attempt.
+    NotReady,
 }
 
 impl GaveUp {
@@ -145,6 +148,7 @@ impl GaveUp {
             Self::Pushback => "pushback",
             Self::CircuitOpen => "circuit_open",
             Self::Rejected => "rejected",
+            Self::NotReady => "not_ready",
         }
     }
 
@@ -153,16 +157,18 @@ impl GaveUp {
             Self::NotRetryable => "it can't be tried again",
             Self::Attempts => "no more are allowed",
             Self::Budget => "the budget for retries has nothing left",
-            Self::Deadline => "the next one would begin after the deadline",
+            Self::Deadline => "the deadline leaves no time for more",
             Self::Pushback => "the dependency wants no more, or none for too long",
             Self::CircuitOpen => "the circuit is open",
             Self::Rejected => "a policy inside refused the last one",
+            Self::NotReady => "the service failed to become ready for the next one",
         }
     }
 
     pub(super) const fn of(rejected: Rejected) -> Self {
         match rejected.reason() {
             Reason::Open | Reason::HalfOpen | Reason::Forced | Reason::Ramp => Self::CircuitOpen,
+            Reason::Deadline => Self::Deadline,
             _ => Self::Rejected,
         }
     }
@@ -189,6 +195,7 @@ mod tests {
             GaveUp::Pushback,
             GaveUp::CircuitOpen,
             GaveUp::Rejected,
+            GaveUp::NotReady,
         ];
         for reason in all {
             let error = Error::GaveUp {
@@ -220,6 +227,7 @@ mod tests {
             (0, 0)
         );
         assert_eq!(GaveUp::of(Rejected::new(Reason::Ramp, None)), GaveUp::CircuitOpen);
-        assert_eq!(GaveUp::of(rejected), GaveUp::Rejected);
+        assert_eq!(GaveUp::of(rejected), GaveUp::Deadline);
+        assert_eq!(GaveUp::of(Rejected::new(Reason::Full, None)), GaveUp::Rejected);
     }
 }

@@ -12,7 +12,9 @@
 //!   for nothing;
 //! - the [`Budget`](crate::budget::Budget) has nothing left, which is found out before the wait;
 //! - a policy inside refused the attempt, such as an open breaker. See [`through`](Builder::through), and
-//!   [`wait_out_rejections`](Builder::wait_out_rejections) for another choice.
+//!   [`wait_out_rejections`](Builder::wait_out_rejections) for another choice. The error is then the call's own of the attempt
+//!   before, if there is one;
+//! - a service fails to become ready for another attempt.
 //!
 //! Retry only what may be done twice.
 

@@ -86,7 +86,7 @@ impl<C, O: Observer, K: Clock> Retry<C, O, K> {
     }
 
     /// Takes over the settings of a builder: all but its name, budget, seed, classifier, observer and clock. Calls that have
-    /// failed once keep theirs.
+    /// failed once keep theirs, and so do those of a layer that were to have one attempt.
     ///
     /// # Errors
     ///
@@ -262,7 +262,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         if pushback == Some(Pushback::Stop) {
             return self.give_up(progress, GaveUp::Pushback);
         }
-        if progress.attempts >= settings.max_attempts {
+        if progress.is_used_up(&settings) {
             return self.give_up(progress, GaveUp::Attempts);
         }
         let throttling = classify.is_throttling(result);
@@ -293,7 +293,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         if !settings.waits_out_rejections || !progress.is_repeatable {
             return self.give_up(progress, GaveUp::of(rejected));
         }
-        if progress.attempts >= settings.max_attempts {
+        if progress.is_used_up(&settings) {
             return self.give_up(progress, GaveUp::Attempts);
         }
         let delay = match rejected.retry_after() {

@@ -25,6 +25,8 @@ pub(super) struct Progress<'a> {
     pub(super) is_own_deadline: bool,
     /// Whether the request can be sent again.
     pub(super) is_repeatable: bool,
+    /// Whether there was to be one attempt when the call began, and so nothing was kept for another.
+    pub(super) is_alone: bool,
     pub(super) settings: Option<Arc<Settings>>,
     pub(super) running: Option<Running<'a>>,
     /// What was taken for the attempt that waits.
@@ -48,6 +50,7 @@ impl Progress<'_> {
             deadline: None,
             is_own_deadline: false,
             is_repeatable: true,
+            is_alone: false,
             settings: None,
             running: None,
             withdrawal: None,
@@ -78,6 +81,11 @@ impl Progress<'_> {
             deadline: self.deadline,
             is_last: (self.settings.as_ref()).is_some_and(|settings| self.attempts >= settings.max_attempts),
         }
+    }
+
+    /// Says whether all attempts were made.
+    pub(super) const fn is_used_up(&self, settings: &Settings) -> bool {
+        self.is_alone || self.attempts >= settings.max_attempts
     }
 
     /// Takes note of a success.
@@ -164,6 +172,28 @@ impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
         }
         self.inner.scheduled(progress, delay);
         verdict
+    }
+
+    /// Returns the result that a call ends with if it ends now: a refusal of a policy inside does not replace what the call itself
+    /// ended with before.
+    pub(super) fn last<T, E>(&self, kept: Option<Result<T, E>>, result: Result<T, E>) -> Result<T, E>
+    where
+        C: Classify<T, E>,
+    {
+        match kept {
+            Some(kept) if self.classify.rejected(result.as_ref()).is_some() => kept,
+            _ => result,
+        }
+    }
+
+    /// Returns what of a result is kept while another attempt runs: an error of the call itself. An answer may hold on to much.
+    pub(super) fn keep<T, E>(&self, result: Result<T, E>) -> Option<Result<T, E>>
+    where
+        C: Classify<T, E>,
+    {
+        let view = result.as_ref();
+        let is_kept = view.is_err() && self.classify.is_own(view) && self.classify.rejected(view).is_none();
+        is_kept.then_some(result)
     }
 
     /// Begins another attempt, unless it is too late or the budget has nothing left by now.

@@ -180,7 +180,9 @@ where
     /// Decides what comes after an attempt that was no success; returns the answer if that is the end.
     fn failed(self: Pin<&mut Self>, outcome: Outcome, result: F::Output) -> Option<Result<T, Error<E>>> {
         let mut this = self.project();
-        match this.link.failed(this.progress, outcome, result.as_ref()) {
+        let verdict = this.link.failed(this.progress, outcome, result.as_ref());
+        let result = this.link.last(this.last.take(), result);
+        match verdict {
             Verdict::GiveUp(reason) => return Some(this.progress.gave_up(reason, result)),
             Verdict::Retry { delay, .. } if delay.is_zero() => {
                 let yields = this.progress.attempts.is_multiple_of(IN_A_ROW);
@@ -264,7 +266,11 @@ where
         this.stage.set(Stage::Done);
         let again = match readiness {
             Poll::Ready(Ok(())) => this.link.again(this.progress),
-            Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(Error::Inner(error)))),
+            Poll::Ready(Err(_)) => {
+                // Whoever waits for the service next is told what it is.
+                this.link.inner.give_up(this.progress, GaveUp::NotReady);
+                Err(GaveUp::NotReady)
+            }
             Poll::Pending => {
                 this.link.inner.give_up(this.progress, GaveUp::Deadline);
                 Err(GaveUp::Deadline)
@@ -277,7 +283,7 @@ where
             Ok(attempt) => attempt,
             Err(reason) => return Poll::Ready(Some(this.progress.gave_up(reason, last))),
         };
-        drop(last);
+        *this.last = this.link.keep(last);
         let future = this.progress.run(|| this.make.make(attempt));
         this.progress.is_repeatable = attempt.is_last || this.make.is_repeatable();
         this.stage.set(Stage::Running { attempt: future });

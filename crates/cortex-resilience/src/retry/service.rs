@@ -87,11 +87,11 @@ where
                 run: Run::refused(link, repeat, Some(rejected)),
             };
         }
-        let is_alone = self.retry.inner.has_one_attempt();
-        let copy = (!is_alone)
+        progress.is_alone = self.retry.inner.has_one_attempt();
+        let copy = (!progress.is_alone)
             .then(|| self.requests.clone_request(&request))
             .flatten();
-        progress.is_repeatable = is_alone || copy.is_some();
+        progress.is_repeatable = progress.is_alone || copy.is_some();
         self.is_ready = false;
         let attempt = progress.run(|| self.inner.call(request));
         if let Some(request) = copy {

@@ -65,6 +65,7 @@ fn model(set: &Settings, script: &[(Time, End)]) -> Story {
         return story;
     }
     let (mut retry, mut taken) = (0, 1);
+    let mut own = None;
     loop {
         let (took, end) = script[story.begun.len().min(script.len() - 1)];
         story.begun.push(story.now);
@@ -117,13 +118,17 @@ fn model(set: &Settings, script: &[(Time, End)]) -> Story {
             }
             Ok(wait)
         });
+        // A refusal is not the error of the call, which keeps its last one.
+        if !matches!(end, End::Refused(_)) {
+            own = Some(end);
+        }
         match wait {
             Ok(wait) => {
                 story.delays.push(wait);
                 story.now += wait;
             }
             Err(reason) => {
-                story.end = Some((end, Some(reason)));
+                story.end = Some((own.unwrap_or(end), Some(reason)));
                 story.is_told = true;
                 return story;
             }

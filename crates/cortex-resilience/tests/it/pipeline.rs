@@ -62,7 +62,19 @@ async fn tries_again_and_tells_how_often() {
     assert_eq!(result.await, Ok(3));
     assert_eq!((numbers.take(), begin.elapsed()), (vec![1, 2, 3], 2 * SECOND));
     let failed = shop.call(|_| ready(Err::<(), _>("no"))).await.unwrap_err();
-    assert!(matches!(failed, Error::Rejected(_)), "{failed:?}"); // the breaker has seen attempts, not calls
+    // The breaker has seen attempts, not calls, and refused the last: what the call got is the error before.
+    assert!(
+        matches!(
+            failed,
+            Error::GaveUp {
+                reason: GaveUp::CircuitOpen,
+                attempts: 2,
+                error: "no",
+                ..
+            }
+        ),
+        "{failed:?}"
+    );
     assert_eq!(
         log.0.take(),
         [

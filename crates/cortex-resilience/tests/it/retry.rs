@@ -5,6 +5,7 @@ use cortex_core::{Clock, Context, Deadline, FutureExt, SystemClock};
 use cortex_resilience::budget::{Budget, Cost, Costs};
 use cortex_resilience::circuit::{self, Breaker};
 use cortex_resilience::retry::{Backoff, Builder, Error, GaveUp, Jitter, Retry, ThreadSleeper};
+use cortex_resilience::timeout::{Error as TimeoutError, Timeout};
 use cortex_resilience::{Attempt, Classify, ErrIsFailure, Event, Outcome, Pushback, Reason};
 use cortex_testkit::ManualClock;
 use std::cell::{Cell, RefCell};
@@ -418,7 +419,8 @@ async fn an_open_circuit_is_the_end_or_is_waited_out() {
         (error.gave_up(), error.attempts()),
         (Some(GaveUp::CircuitOpen), 2)
     );
-    assert!(matches!(error.into_inner(), Some(circuit::Error::Rejected(_))));
+    // The second attempt was refused: the last error of the call is that of the first.
+    assert_eq!(error.into_inner(), Some(circuit::Error::Inner("no route")));
     assert_eq!(start.elapsed(), secs(1));
     // It has been open for a second: six are left.
     let patient = setup().wait_out_rejections().build().unwrap();
@@ -441,6 +443,61 @@ async fn an_open_circuit_is_the_end_or_is_waited_out() {
         .unwrap_err();
     assert_eq!((error.gave_up(), error.attempts()), (Some(GaveUp::Attempts), 3));
     assert_eq!(start.elapsed(), secs(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_the_deadline_cuts_short_is_told_as_that() {
+    let attempt = Timeout::builder("test")
+        .attempt(secs(9))
+        .clock(TokioClock)
+        .build()
+        .unwrap();
+    let log = Log::new();
+    let retry = Retry::builder("test")
+        .backoff(Backoff::constant(secs(1)))
+        .observe(log.clone())
+        .clock(TokioClock)
+        .through()
+        .build()
+        .unwrap();
+    let call = |first: Result<(), &'static str>| {
+        let attempt = &attempt;
+        retry.call(move |cx| {
+            attempt.call(async move {
+                if cx.is_retry() || first.is_ok() {
+                    tokio::time::sleep(secs(7)).await;
+                }
+                first
+            })
+        })
+    };
+    let context = || Context::new().with_deadline(Deadline::after(TokioClock.now(), secs(3)));
+    let error = call(Err("no route")).with_context(context()).await.unwrap_err();
+    assert_eq!((error.gave_up(), error.attempts()), (Some(GaveUp::Deadline), 2));
+    assert_eq!(error.into_inner(), Some(TimeoutError::Inner("no route")));
+    let told = || match log.all().last() {
+        Some(Event::GaveUp { reason, attempts, .. }) => Some((*reason, *attempts)),
+        _ => None,
+    };
+    assert_eq!(told(), Some((GaveUp::Deadline, 2)));
+    let error = call(Ok(())).with_context(context()).await.unwrap_err();
+    assert_eq!((error.gave_up(), error.attempts()), (Some(GaveUp::Deadline), 1));
+    assert!(matches!(error.into_inner(), Some(TimeoutError::TimedOut(_))));
+    assert_eq!(told(), Some((GaveUp::Deadline, 1)));
+}
+
+#[test]
+fn code_that_blocks_ends_with_its_own_error_too() {
+    let breaker = Breaker::builder("payments").min_calls(1).build().unwrap();
+    let retry = Retry::builder("test").through().build().unwrap();
+    let call = |_| {
+        let permit = breaker.try_acquire().map_err(circuit::Error::Rejected)?;
+        permit.failure();
+        Err::<(), _>(circuit::Error::Inner("no route"))
+    };
+    let error = retry.call_blocking(call, &|_: Duration| ()).unwrap_err();
+    assert_eq!(error.gave_up(), Some(GaveUp::CircuitOpen));
+    assert_eq!(error.into_inner(), Some(circuit::Error::Inner("no route")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -207,7 +207,7 @@ async fn that_a_service_breaks_is_told_as_it_is() {
         stuck_from: Some((1, true)),
         ..Shared::default()
     });
-    let (policy, _) = retry(|builder| builder);
+    let (policy, log) = retry(|builder| builder);
     let mut service = RetryLayer::new(policy.clone()).layer(upstream);
     assert_eq!(service.ready().await.err(), Some(Error::Inner("broken")));
     let (upstream, shared) = Upstream::new(Shared {
@@ -216,8 +216,33 @@ async fn that_a_service_breaks_is_told_as_it_is() {
         ..Shared::default()
     });
     let service = RetryLayer::new(policy).layer(upstream);
-    assert_eq!(service.oneshot(1).await, Err(Error::Inner("broken")));
+    // What it is after the first attempt is for those who wait for it: this call ends with the error that it had.
+    let error = service.oneshot(1).await.unwrap_err();
+    assert_eq!((error.gave_up(), error.attempts()), (Some(GaveUp::NotReady), 1));
+    assert_eq!(error.into_inner(), Some("failed"));
     assert_eq!(shared.calls.lock().unwrap().len(), 1);
+    assert!(matches!(
+        log.all().last(),
+        Some(Event::GaveUp {
+            reason: GaveUp::NotReady,
+            attempts: 1,
+            ..
+        })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_to_have_one_attempt_has_one_whatever_comes_meanwhile() {
+    let (upstream, shared) = Upstream::failing(9);
+    let (policy, log) = retry(|builder| builder.max_attempts(1));
+    let mut service = RetryLayer::new(policy.clone()).layer(upstream);
+    let call = service.ready().await.unwrap().call(1);
+    policy.reload(&Retry::builder("test").max_attempts(3)).unwrap();
+    let error = call.await.unwrap_err();
+    assert_eq!((error.gave_up(), error.attempts()), (Some(GaveUp::Attempts), 1));
+    assert_eq!((shared.calls.lock().unwrap().len(), log.all().len()), (1, 1));
+    let error = service.ready().await.unwrap().call(1).await.unwrap_err();
+    assert_eq!((error.gave_up(), error.attempts()), (Some(GaveUp::Attempts), 3));
 }
 
 #[tokio::test(start_paused = true)]
