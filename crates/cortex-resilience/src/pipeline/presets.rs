@@ -25,7 +25,7 @@ pub type OuterBreaker<C = ErrIsFailure, O = (), K = SystemClock> =
 /// What both orders have.
 struct Common<C, O, K> {
     name: String,
-    attempt_timeout: Duration,
+    attempt_timeout: Option<Duration>,
     retry: retry::Builder,
     breaker: circuit::Builder,
     classify: C,
@@ -36,13 +36,14 @@ struct Common<C, O, K> {
 /// The share of retries that a dependency is to bear at most.
 const RETRIES: f64 = 0.2;
 
+/// How long an attempt takes at most, unless somebody says otherwise.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
 impl Common<ErrIsFailure, (), SystemClock> {
     fn new(name: String) -> Self {
-        let budget = Budget::windowed(RETRIES).build();
-        let budget = budget.expect("invariant: it is a share");
         Self {
-            attempt_timeout: Duration::from_secs(10),
-            retry: Retry::builder(name.as_str()).budget(budget),
+            attempt_timeout: None,
+            retry: Retry::builder(name.as_str()),
             breaker: Breaker::builder(name.as_str()),
             name,
             classify: ErrIsFailure,
@@ -93,16 +94,19 @@ impl<C, O, K> Common<C, O, K> {
 /// The policies that both orders have.
 type Built<C, O, K> = (Retry<C, O, K>, Breaker<C, O, K>, Timeout<O, K>);
 
-impl<C: Clone, O: Observer + Clone, K: Clock + Clone> Common<C, O, K> {
-    fn build(self) -> Result<Built<C, O, K>, BuildError> {
+impl<C: Clone, O: Observer + Clone, K: Clock + Clone + 'static> Common<C, O, K> {
+    fn build(self, attempt_timeout: Duration) -> Result<Built<C, O, K>, BuildError> {
         let Self {
             classify,
             observer,
             clock,
+            mut retry,
             ..
         } = self;
-        let retry = self
-            .retry
+        if !retry.has_budget() {
+            retry = retry.budget(Budget::windowed(RETRIES).clock(clock.clone()).build()?);
+        }
+        let retry = retry
             .classify(classify.clone())
             .observe(observer.clone())
             .clock(clock.clone());
@@ -112,7 +116,7 @@ impl<C: Clone, O: Observer + Clone, K: Clock + Clone> Common<C, O, K> {
             .observe(observer.clone())
             .clock(clock.clone());
         let timeout = Timeout::builder(self.name)
-            .attempt(self.attempt_timeout)
+            .attempt(attempt_timeout)
             .observe(observer)
             .clock(clock);
         Ok((retry.build()?, breaker.build()?, timeout.build()?))
@@ -121,9 +125,9 @@ impl<C: Clone, O: Observer + Clone, K: Clock + Clone> Common<C, O, K> {
 
 /// Sets up the usual pipeline; made by [`Pipeline::standard`].
 ///
-/// Unless it is told otherwise there is no rate limit, a call takes 30 s at most and an attempt 10 s; three attempts with a delay of
-/// up to 100 ms and of up to 200 ms, as long as retries are not more than a fifth of the calls; and the breaker opens as
-/// [`Breaker`]s do by default.
+/// Unless it is told otherwise there is no rate limit, a call takes 30 s at most and an attempt a third of that, and never more than
+/// 10 s; three attempts with a delay of up to 100 ms and of up to 200 ms, as long as retries are not more than a fifth of the calls
+/// of the last 10 s and 10 each second beside; and the breaker opens as [`Breaker`]s do by default.
 ///
 /// # Examples
 ///
@@ -179,13 +183,15 @@ impl<L, C, O, K> StandardBuilder<L, C, O, K> {
         self
     }
 
-    /// Sets how long an attempt takes at most; by default 10 s.
+    /// Sets how long an attempt takes at most, which is less than the call may take: an attempt that the end of the call cuts short
+    /// is no vote. By default a third of that, and at most 10 s.
     pub const fn attempt_timeout(mut self, time: Duration) -> Self {
-        self.common.attempt_timeout = time;
+        self.common.attempt_timeout = Some(time);
         self
     }
 
-    /// Changes how it is tried again. The budget is one of [`windowed`](Budget::windowed) 20 % by default.
+    /// Changes how it is tried again. By default the budget is one of [`windowed`](Budget::windowed) 20 %
+    /// with its reserve, on the clock of the pipeline.
     pub fn retry(mut self, set: impl FnOnce(retry::Builder) -> retry::Builder) -> Self {
         self.common.retry = set(self.common.retry);
         self
@@ -225,7 +231,7 @@ impl<L, C, O, K> StandardBuilder<L, C, O, K> {
     }
 }
 
-impl<L: Policy, C: Clone, O: Observer + Clone, K: Clock + Clone> StandardBuilder<L, C, O, K> {
+impl<L: Policy, C: Clone, O: Observer + Clone, K: Clock + Clone + 'static> StandardBuilder<L, C, O, K> {
     /// Makes the pipeline.
     ///
     /// # Errors
@@ -242,7 +248,19 @@ impl<L: Policy, C: Clone, O: Observer + Clone, K: Clock + Clone> StandardBuilder
             .observe(common.observer.clone())
             .clock(common.clock.clone())
             .build()?;
-        let (retry, breaker, attempt) = common.build()?;
+        let attempt = match common.attempt_timeout {
+            Some(time) if time >= total_timeout => {
+                let given = format!("{time:?}");
+                return Err(BuildError::new(
+                    "attempt_timeout",
+                    given,
+                    "shorter than `total_timeout`",
+                ));
+            }
+            Some(time) => time,
+            None => (total_timeout / 3).clamp(Duration::from_nanos(1), ATTEMPT),
+        };
+        let (retry, breaker, attempt) = common.build(attempt)?;
         Ok(Pipeline::new((limit, total, retry, breaker, attempt)))
     }
 }
@@ -295,11 +313,12 @@ impl<C, O, K> OuterBreakerBuilder<C, O, K> {
 
     /// Sets how long an attempt takes at most; by default 10 s.
     pub const fn attempt_timeout(mut self, time: Duration) -> Self {
-        self.common.attempt_timeout = time;
+        self.common.attempt_timeout = Some(time);
         self
     }
 
-    /// Changes how it is tried again. The budget is one of [`windowed`](Budget::windowed) 20 % by default.
+    /// Changes how it is tried again. By default the budget is one of [`windowed`](Budget::windowed) 20 %
+    /// with its reserve, on the clock of the pipeline.
     pub fn retry(mut self, set: impl FnOnce(retry::Builder) -> retry::Builder) -> Self {
         self.common.retry = set(self.common.retry);
         self
@@ -336,7 +355,7 @@ impl<C, O, K> OuterBreakerBuilder<C, O, K> {
     }
 }
 
-impl<C: Clone, O: Observer + Clone, K: Clock + Clone> OuterBreakerBuilder<C, O, K> {
+impl<C: Clone, O: Observer + Clone, K: Clock + Clone + 'static> OuterBreakerBuilder<C, O, K> {
     /// Makes the pipeline.
     ///
     /// # Errors
@@ -348,7 +367,8 @@ impl<C: Clone, O: Observer + Clone, K: Clock + Clone> OuterBreakerBuilder<C, O, 
             .observe(common.observer.clone())
             .clock(common.clock.clone())
             .build()?;
-        let (retry, breaker, attempt) = common.build()?;
+        let attempt = common.attempt_timeout.unwrap_or(ATTEMPT);
+        let (retry, breaker, attempt) = common.build(attempt)?;
         Ok(Pipeline::new((breaker, retry, bulkhead, attempt)))
     }
 }

@@ -111,6 +111,11 @@ impl<C, O, K> Builder<C, O, K> {
         self
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn has_budget(&self) -> bool {
+        self.budget.is_some()
+    }
+
     /// Makes the jitter the same in every run.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {

@@ -203,6 +203,52 @@ async fn what_would_begin_after_the_total_time_is_given_up_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempts_fit_into_the_total_time_and_hangs_open_the_breaker() {
+    let log = Log::default();
+    let shop = Pipeline::standard("shop")
+        .total_timeout(3 * SECOND)
+        .breaker(|breaker| breaker.window(Window::count(3)).min_calls(3))
+        .observe(log.clone())
+        .clock(TokioClock)
+        .build()
+        .unwrap();
+    for _ in 0..2 {
+        shop.call(|_| pending::<Result<(), &str>>()).await.unwrap_err();
+    }
+    assert!(log.0.take().contains(&"Opened".to_owned()));
+    let quick = Pipeline::standard("shop")
+        .total_timeout(Duration::from_nanos(2))
+        .build();
+    assert!(quick.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_of_a_preset_runs_on_its_clock() {
+    let shop = Pipeline::standard("shop")
+        .total_timeout(600 * SECOND)
+        .retry(|retry| retry.max_attempts(2).backoff(Backoff::constant(Duration::ZERO)))
+        .breaker(|breaker| breaker.min_calls(u32::MAX))
+        .clock(TokioClock)
+        .build()
+        .unwrap();
+    let fails = async || match shop.call(|_| ready(Err::<(), _>("no"))).await {
+        Err(Error::GaveUp { reason, .. }) => reason,
+        // One attempt had no other.
+        other => {
+            assert_eq!(other, Err(Error::Inner("no")));
+            GaveUp::Budget
+        }
+    };
+    let mut retried = 0;
+    while fails().await == GaveUp::Attempts {
+        retried += 1;
+    }
+    assert!((100..200).contains(&retried), "{retried}"); // the reserve, and a fifth
+    tokio::time::advance(11 * SECOND).await;
+    assert_eq!(fails().await, GaveUp::Attempts);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_deadline_of_the_caller_is_no_vote() {
     let breaker = Breaker::builder("shop")
         .window(Window::count(1))
@@ -380,6 +426,15 @@ fn settings_that_make_no_sense_are_named() {
         .build()
         .unwrap_err();
     assert_eq!(error.field(), "total");
+    let error = Pipeline::standard("shop")
+        .total_timeout(2 * SECOND)
+        .attempt_timeout(2 * SECOND)
+        .build()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "accept `attempt_timeout` = 2s: it is shorter than `total_timeout`"
+    );
     let error = Pipeline::outer_breaker("shop")
         .bulkhead(|bulkhead| bulkhead.max_concurrent(0))
         .build()
