@@ -38,6 +38,7 @@ impl Builder {
             settings: Settings {
                 max_attempts: 2,
                 delay: Delay::Fixed(Duration::from_secs(1)),
+                max_retry_after: Duration::from_mins(1),
             },
             budget: None,
             classify: ErrIsFailure,
@@ -84,6 +85,13 @@ impl<C, O, K> Builder<C, O, K> {
     #[must_use]
     pub fn delay_with(mut self, delay: impl Fn(u32) -> Duration + Send + Sync + 'static) -> Self {
         self.settings.delay = Delay::Computed(Arc::new(delay));
+        self
+    }
+
+    /// Sets the longest delay that a dependency may ask for; if it wants more, no attempt follows. By default one minute.
+    #[must_use]
+    pub const fn max_retry_after(mut self, delay: Duration) -> Self {
+        self.settings.max_retry_after = delay;
         self
     }
 

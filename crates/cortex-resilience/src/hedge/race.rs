@@ -135,6 +135,12 @@ impl State {
             }
         };
     }
+
+    /// Says whether nobody waits any more then.
+    fn is_late(&self, then: Instant) -> bool {
+        self.deadline
+            .is_some_and(|deadline| deadline.is_past(then.into_std()))
+    }
 }
 
 /// What an attempt's end means for the others.
@@ -361,11 +367,18 @@ where
             this.state.next = match (pushback, this.state.next) {
                 _ if this.state.sent >= settings.max_attempts => Next::Never,
                 (_, Next::Never) | (Some(Pushback::Stop), _) => Next::Never,
+                (Some(Pushback::After(wait)), _) if wait > settings.max_retry_after => Next::Never,
                 (Some(Pushback::After(wait)), _) => {
                     Instant::now().checked_add(wait).map_or(Next::Never, Next::At)
                 }
                 (None, _) => Next::Now,
             };
+            // Nobody waits for an attempt that will not be made.
+            if let Next::At(then) = this.state.next
+                && (this.state.is_late(then) || this.link.budget().is_some_and(|budget| !budget.allows()))
+            {
+                this.state.next = Next::Never;
+            }
             return None;
         }
         let losers = u32::from(this.first.is_some()) + u32::try_from(this.extra.len()).unwrap_or(u32::MAX);

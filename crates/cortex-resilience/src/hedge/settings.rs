@@ -8,6 +8,7 @@ use std::time::Duration;
 pub(super) struct Settings {
     pub(super) max_attempts: u32,
     pub(super) delay: Delay,
+    pub(super) max_retry_after: Duration,
 }
 
 #[derive(Clone)]

@@ -271,6 +271,37 @@ async fn a_dependency_may_put_the_next_attempt_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_for_an_attempt_that_will_not_be_made() {
+    let busy = |secs_more| [(Duration::ZERO, Err(Failed::After(secs(secs_more))))];
+    let ends_at_once = async |hedge: &Tested, script: Script, context: Context| {
+        let result = script.run(hedge).with_context(context).await;
+        assert!(
+            matches!(result, Err(Error::Inner(Failed::After(_)))),
+            "{result:?}"
+        );
+        assert_eq!((script.sent(), script.start.elapsed()), (vec![0], Duration::ZERO));
+    };
+    // Beyond the deadline, or exactly there.
+    let (hedge, _) = tested(|builder| builder);
+    let context = Context::new().with_deadline(Deadline::after(TokioClock.now(), secs(1)));
+    ends_at_once(&hedge, Script::new(&busy(60)), context).await;
+    ends_at_once(&hedge, Script::new(&busy(1)), context).await;
+    // For longer than it waits; by default a minute.
+    ends_at_once(&hedge, Script::new(&busy(61)), Context::new()).await;
+    let (hedge, _) = tested(|builder| builder.max_retry_after(secs(4)));
+    ends_at_once(&hedge, Script::new(&busy(5)), Context::new()).await;
+    // With nothing left to pay for it.
+    let budget = Budget::throttle(2, 0.5).unwrap();
+    let (hedge, _) = tested(|builder| builder.budget(budget.clone()));
+    ends_at_once(&hedge, Script::new(&busy(5)), Context::new()).await;
+    // A failure without a delay is followed at once, also where the next attempt was planned beyond the deadline.
+    let (hedge, _) = tested(|builder| builder);
+    let script = Script::new(&[(millis(100), Err(Failed::Again(1))), (millis(100), Ok(2))]);
+    let context = Context::new().with_deadline(Deadline::after(TokioClock.now(), millis(500)));
+    assert_eq!(script.run(&hedge).with_context(context).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dependency_may_want_no_more_attempts() {
     let (hedge, _) = tested(|builder| builder);
     let script = Script::new(&[(secs(7), Ok(1)), (millis(500), Err(Failed::Stop))]);
