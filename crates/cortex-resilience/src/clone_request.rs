@@ -12,6 +12,10 @@
 /// }
 /// assert_eq!(small.clone_request(&vec![1]), Some(vec![1]));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which requests `{R}` are sent again",
+    note = "a pipeline with a retry or a hedge takes it by `layer_for`: `Cloned` copies all requests, `HttpRequests` those that are idempotent"
+)]
 pub trait CloneRequest<R> {
     /// Returns a copy, unless the request gets one attempt.
     fn clone_request(&self, request: &R) -> Option<R>;

@@ -66,8 +66,9 @@ impl Pipeline<()> {
 }
 
 impl<S: Stages> Pipeline<S> {
-    /// Makes a call through the policies. The operation is called for each attempt, when that begins; what it returns is
-    /// polled if the policies inside the retry let it.
+    /// Makes a call through the policies. A clone of the operation is called for each attempt, once all policies have let that
+    /// through: an open breaker keeps it from being called, and a panic in it is one of the attempt. A function that is not
+    /// `Clone` can be borrowed: `call(&function)`.
     ///
     /// # Errors
     ///
@@ -79,7 +80,7 @@ impl<S: Stages> Pipeline<S> {
     #[inline]
     pub fn call<'a, Op, F, T, E>(&'a self, operation: Op) -> Call<S::Future, S>
     where
-        Op: FnMut(Attempt) -> F,
+        Op: Fn(Attempt) -> F + Clone,
         F: Future<Output = Result<T, E>>,
         S: Execute<'a, Op>,
     {

@@ -33,53 +33,47 @@ use tower_layer::Layer;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct PipelineLayer<S, M = Cloned> {
+pub struct PipelineLayer<S, P = ()> {
     pipeline: Pipeline<S>,
-    requests: M,
+    requests: P,
 }
 
 impl<S: Stages + Clone> Pipeline<S> {
-    /// Returns a layer with the same policies.
+    /// Returns a layer with the same policies, of which none sends a request twice. Where there is a retry or a hedge among them,
+    /// services behind it are none: say [which requests are sent again](Self::layer_for).
     pub fn layer(&self) -> PipelineLayer<S> {
-        PipelineLayer {
-            pipeline: self.clone(),
-            requests: Cloned,
-        }
+        self.layer_for(())
     }
-}
 
-impl<S> PipelineLayer<S> {
-    /// Sets what copies the requests that a retry or a hedge sends again, or says which get one attempt only; by default all are
-    /// cloned. Requests of HTTP want `http::HttpRequests`, which leaves alone what is not idempotent.
+    /// Returns a layer with the same policies, which send again the requests that this copies: [`Cloned`](crate::Cloned) copies
+    /// all of them, `HttpRequests` of feature `http` those that are idempotent.
+    ///
+    /// # Examples
     ///
     /// ```
-    /// use cortex_resilience::pipeline::Pipeline;
-    /// use cortex_resilience::retry::Retry;
+    /// use cortex_resilience::pipeline::{Error, Pipeline};
+    /// use cortex_resilience::Cloned;
     /// use tower::{Layer, Service, ServiceExt, service_fn};
     ///
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let pipeline = Pipeline::new((Retry::builder("mail").build()?,));
-    /// let layer = pipeline.layer().requests(|text: &String| (text.len() < 100).then(|| text.clone()));
-    /// let mut calls = 0;
-    /// let mut mail = layer.layer(service_fn(move |_: String| {
-    ///     calls += 1;
-    ///     std::future::ready(if calls > 1 { Ok(calls) } else { Err(std::fmt::Error) })
-    /// }));
-    /// assert_eq!(mail.ready().await?.call("short".to_owned()).await?, 2);
+    /// let search = Pipeline::standard("search").build()?;
+    /// let broken = service_fn(|_: u32| async { Err::<(), _>(std::fmt::Error) });
+    /// let mut search = search.layer_for(Cloned).layer(broken); // a search may be made twice
+    /// let error = search.ready().await?.call(7).await.unwrap_err();
+    /// assert!(matches!(error, Error::GaveUp { attempts: 3, .. }));
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use]
-    pub fn requests<M>(self, requests: M) -> PipelineLayer<S, M> {
+    pub fn layer_for<P>(&self, requests: P) -> PipelineLayer<S, P> {
         PipelineLayer {
-            pipeline: self.pipeline,
+            pipeline: self.clone(),
             requests,
         }
     }
 }
 
-impl<S: Serve<I, M>, M, I> Layer<I> for PipelineLayer<S, M> {
+impl<S: Serve<I, P>, I, P> Layer<I> for PipelineLayer<S, P> {
     type Service = PipelineService<S::Service, S>;
 
     fn layer(&self, inner: I) -> Self::Service {
@@ -87,7 +81,7 @@ impl<S: Serve<I, M>, M, I> Layer<I> for PipelineLayer<S, M> {
     }
 }
 
-impl<S, M> fmt::Debug for PipelineLayer<S, M> {
+impl<S, P> fmt::Debug for PipelineLayer<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PipelineLayer").finish_non_exhaustive()
     }

@@ -2,7 +2,8 @@
 //!
 //! [`Pipeline::new`] takes policies, the outermost first. Each of them is asked, and told how the call ended, as if it were
 //! alone: classifiers look [through](crate::Through) the errors of the policies inside, and what the caller gets is one flat
-//! [`Error`]. [`call`](Pipeline::call) calls a function for each attempt; [`layer`](Pipeline::layer) puts tower services behind the same policies.
+//! [`Error`]. [`call`](Pipeline::call) calls a function for each attempt, once all policies have let it through. `layer` puts tower
+//! services behind the same policies, and `layer_for` where requests may be sent again: it says which.
 //!
 //! # Which order
 //!
@@ -17,6 +18,9 @@
 //! [`Pipeline::outer_breaker`] has the breaker outside: one vote a call, after all its attempts. It opens later, and attempts go on
 //! at a dependency that is dying; but one refusal ends a call with all its attempts, and the permit of the bulkhead, which is inside,
 //! is free while the retry pauses.
+//!
+//! At most one policy of a [`call`](Pipeline::call) may make several attempts: a retry around a hedge, or one hedge around another,
+//! multiplies the load on what fails. Layers can be put around one another like that; let both share a budget then.
 
 mod added;
 mod around;

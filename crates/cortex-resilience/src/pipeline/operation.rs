@@ -25,30 +25,27 @@ where
 
     #[inline]
     fn execute(&self, operation: Op) -> Lazy<Op, F> {
-        let operation = Some(operation);
-        Lazy {
-            stage: Stage::Made { operation },
-        }
+        Lazy::new(operation, None)
     }
 }
 
 impl<Op, F> Attempts<'_, Op> for Operation
 where
-    Op: FnMut(Attempt) -> F,
+    Op: Fn(Attempt) -> F + Clone,
 {
-    type Future = F;
+    type Future = Lazy<Op, F>;
 
     #[inline]
-    fn attempt(&self, operation: &mut Op, attempt: Attempt) -> F {
-        operation(attempt)
+    fn attempt(&self, operation: &mut Op, attempt: Attempt) -> Lazy<Op, F> {
+        Lazy::new(operation.clone(), Some(attempt))
     }
 }
 
 #[cfg(feature = "tower")]
-impl<I, M> super::stages::Serve<I, M> for Operation {
+impl<I, P> super::stages::Serve<I, P> for Operation {
     type Service = I;
 
-    fn serve(&self, service: I, _: &M) -> I {
+    fn serve(&self, service: I, _: &P) -> I {
         service
     }
 }
@@ -71,11 +68,25 @@ pin_project! {
     enum Stage<Op, F> {
         Made {
             operation: Option<Op>,
+            // None if it is the only one.
+            attempt: Option<Attempt>,
         },
         Running {
             #[pin]
             future: F,
         },
+    }
+}
+
+impl<Op, F> Lazy<Op, F> {
+    #[inline]
+    const fn new(operation: Op, attempt: Option<Attempt>) -> Self {
+        Self {
+            stage: Stage::Made {
+                operation: Some(operation),
+                attempt,
+            },
+        }
     }
 }
 
@@ -92,9 +103,10 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut stage = self.project().stage;
-        if let StageProj::Made { operation } = stage.as_mut().project() {
+        if let StageProj::Made { operation, attempt } = stage.as_mut().project() {
             let operation = operation.take().expect("a call was polled after it had panicked");
-            let future = operation(Attempt::only());
+            let attempt = attempt.unwrap_or_else(Attempt::only);
+            let future = operation(attempt);
             stage.set(Stage::Running { future });
         }
         match stage.project() {

@@ -18,39 +18,41 @@ use crate::throttle::AdaptiveThrottle;
 use crate::timeout::{Timeout, TimeoutLayer};
 use tower_layer::Layer;
 
-impl<I, M, P, Rest> Serve<I, M> for Around<P, Rest>
+impl<I, P, Q, Rest> Serve<I, Q> for Around<P, Rest>
 where
-    Rest: Serve<I, M>,
+    Rest: Serve<I, Q>,
     P: WrapService<Rest::Service>,
 {
     type Service = P::Service;
 
-    fn serve(&self, service: I, requests: &M) -> P::Service {
+    fn serve(&self, service: I, requests: &Q) -> P::Service {
         self.policy.wrap_service(self.rest.serve(service, requests))
     }
 }
 
-impl<I, M: Clone, C: Clone, O, K, Rest> Serve<I, M> for Repeat<Retry<C, O, K>, Rest>
+impl<I, Q: Clone, C: Clone, O, K, Rest> Serve<I, Q> for Repeat<Retry<C, O, K>, Rest>
 where
-    Rest: Serve<I, M>,
+    Rest: Serve<I, Q>,
 {
-    type Service = RetryService<Rest::Service, M, C, O, K>;
+    type Service = RetryService<Rest::Service, Q, C, O, K>;
 
-    fn serve(&self, service: I, requests: &M) -> Self::Service {
-        let layer = RetryLayer::new(self.policy.clone()).requests(requests.clone());
-        layer.layer(self.rest.serve(service, requests))
+    fn serve(&self, service: I, requests: &Q) -> Self::Service {
+        RetryLayer::new(self.policy.clone())
+            .requests(requests.clone())
+            .layer(self.rest.serve(service, requests))
     }
 }
 
-impl<I, M: Clone, C: Clone, O, K, Rest> Serve<I, M> for Repeat<Hedge<C, O, K>, Rest>
+impl<I, Q: Clone, C: Clone, O, K, Rest> Serve<I, Q> for Repeat<Hedge<C, O, K>, Rest>
 where
-    Rest: Serve<I, M>,
+    Rest: Serve<I, Q>,
 {
-    type Service = HedgeService<Rest::Service, M, C, O, K>;
+    type Service = HedgeService<Rest::Service, Q, C, O, K>;
 
-    fn serve(&self, service: I, requests: &M) -> Self::Service {
-        let layer = HedgeLayer::new(self.policy.clone()).requests(requests.clone());
-        layer.layer(self.rest.serve(service, requests))
+    fn serve(&self, service: I, requests: &Q) -> Self::Service {
+        HedgeLayer::new(self.policy.clone())
+            .requests(requests.clone())
+            .layer(self.rest.serve(service, requests))
     }
 }
 

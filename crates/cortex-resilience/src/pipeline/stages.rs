@@ -23,16 +23,16 @@ pub trait Attempts<'a, Op>: Stages {
     /// The future behind all the policies.
     type Future;
 
-    /// Begins an attempt.
+    /// Begins an attempt, which calls the operation at its first poll.
     fn attempt(&'a self, operation: &mut Op, attempt: crate::attempt::Attempt) -> Self::Future;
 }
 
-/// Around services, for requests that a [`CloneRequest`](crate::CloneRequest) copies.
+/// Around services. The requests say which of them are sent again.
 #[cfg(feature = "tower")]
-pub trait Serve<I, M>: Stages {
+pub trait Serve<I, P>: Stages {
     /// The service behind all the policies.
     type Service;
 
     /// Puts a service behind them.
-    fn serve(&self, service: I, requests: &M) -> Self::Service;
+    fn serve(&self, service: I, requests: &P) -> Self::Service;
 }

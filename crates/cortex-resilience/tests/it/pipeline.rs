@@ -11,7 +11,7 @@ use cortex_resilience::pipeline::{Error, OuterBreaker, Pipeline, Standard};
 use cortex_resilience::rate_limit::RateLimiter;
 use cortex_resilience::retry::{Backoff, GaveUp, Retry};
 use cortex_resilience::timeout::{Kind, Timeout};
-use cortex_resilience::{Classify, ErrIsFailure, Event, Observer, Outcome, Pushback, Reason};
+use cortex_resilience::{Classify, Cloned, ErrIsFailure, Event, Observer, Outcome, Pushback, Reason};
 use cortex_testkit::Recorder;
 use std::cell::Cell;
 use std::future::{pending, ready};
@@ -129,7 +129,7 @@ async fn an_open_breaker_is_not_tried_again_and_says_when() {
     for _ in 0..2 {
         assert!(shop.call(fails).await.is_err());
     }
-    assert_eq!(asked.get(), 4 + 1); // the fifth was begun, and not polled
+    assert_eq!(asked.get(), 4); // what the breaker refuses is not even called
     let begin = tokio::time::Instant::now();
     let refused = shop.call(fails).await.unwrap_err();
     assert_eq!(refused.rejected().map(|why| why.reason()), Some(Reason::Open));
@@ -137,7 +137,26 @@ async fn an_open_breaker_is_not_tried_again_and_says_when() {
         refused.retry_after().is_some_and(|wait| wait <= 60 * SECOND),
         "{refused}"
     );
-    assert_eq!(begin.elapsed(), Duration::ZERO);
+    assert_eq!((begin.elapsed(), asked.get()), (Duration::ZERO, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_function_itself_is_a_vote_behind_a_retry_too() {
+    let breaker = Breaker::builder("shop")
+        .window(Window::count(1))
+        .min_calls(1)
+        .build()
+        .unwrap();
+    let shop = Pipeline::new((Retry::builder("shop").build().unwrap(), breaker.clone()));
+    let task = tokio::spawn(async move {
+        shop.call(|attempt| {
+            assert!(attempt.is_retry(), "a bug before there is a future");
+            ready(Ok::<_, ()>(()))
+        })
+        .await
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    assert_eq!(breaker.state(), State::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -499,7 +518,7 @@ async fn a_service_behind_a_pipeline_has_the_same_errors() {
     let shop = standard(&log);
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     let count = asked.clone();
-    let mut service = shop.layer().layer(service_fn(move |works: bool| {
+    let mut service = shop.layer_for(Cloned).layer(service_fn(move |works: bool| {
         count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         ready(if works { Ok(7) } else { Err("no") })
     }));
@@ -522,4 +541,42 @@ async fn a_service_behind_a_pipeline_has_the_same_errors() {
     let unready = service.clone().call(true).await.unwrap_err();
     assert!(matches!(unready, Error::NotReady), "{unready:?}");
     assert_eq!(log.0.take().iter().filter(|event| *event == "Opened").count(), 1);
+}
+
+#[cfg(all(feature = "tower", feature = "http"))]
+#[tokio::test(start_paused = true)]
+async fn a_layer_sends_again_what_it_is_told_may_be_sent_again() {
+    use cortex_resilience::http::HttpRequests;
+    use tower::{Layer, Service, ServiceExt, service_fn};
+
+    let shop = standard(&Log::default());
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let count = asked.clone();
+    let upstream = service_fn(move |_: http::Request<()>| {
+        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        ready(Err::<http::Response<()>, _>("no"))
+    });
+    let mut service = shop.layer_for(HttpRequests::new()).layer(upstream);
+    let mut send = async |request: http::Request<()>| {
+        let answer = service.ready().await.expect("it is").call(request).await;
+        (
+            answer.unwrap_err(),
+            asked.swap(0, std::sync::atomic::Ordering::Relaxed),
+        )
+    };
+    let (error, times) = send(http::Request::post("/orders").body(()).unwrap()).await;
+    assert_eq!((error, times), (Error::Inner("no"), 1));
+    let (error, times) = send(http::Request::get("/orders").body(()).unwrap()).await;
+    assert!(
+        matches!(
+            error,
+            Error::GaveUp {
+                attempts: 3,
+                error: "no",
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(times, 3);
 }
