@@ -86,6 +86,12 @@ impl<O: Observer, K: Clock> Held<'_, O, K> {
         Ok(())
     }
 
+    /// Refuses a call whose deadline comes before its token, or with it.
+    #[cfg(feature = "tower")]
+    pub(super) fn too_late(&self, there: Instant) -> Rejected {
+        self.limiter.too_late(there)
+    }
+
     pub(super) fn refuse(&self, rejected: Rejected) -> Rejected {
         self.limiter.refuse(rejected)
     }

@@ -269,6 +269,13 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         Ok((claim, (claim.wait > 0).then_some(there)))
     }
 
+    /// Returns the refusal of a call whose deadline comes before the tokens, which are there then.
+    #[cfg(all(feature = "tokio", feature = "tower"))]
+    pub(super) fn too_late(&self, there: Instant) -> Rejected {
+        let wait = there.saturating_duration_since(self.clock.now());
+        Rejected::new(Reason::Deadline, Some(wait))
+    }
+
     #[cold]
     pub(super) fn refuse(&self, rejected: Rejected) -> Rejected {
         self.rejected.fetch_add(1, Ordering::Relaxed);

@@ -87,6 +87,12 @@ impl<S, O: Observer + 'static, K: Clock + 'static> RateLimitService<S, O, K> {
     }
 }
 
+/// Says whether the deadline of whoever waits now comes before the token, which another may have reserved.
+fn is_too_late(there: Instant) -> bool {
+    let deadline = cortex_core::Context::current().deadline();
+    deadline.is_some_and(|deadline| deadline.instant() <= there)
+}
+
 impl<S, R, O, K> Service<R> for RateLimitService<S, O, K>
 where
     S: Service<R>,
@@ -110,6 +116,12 @@ where
         }
         match &mut self.ready {
             Readiness::Rejects(_) => return Poll::Ready(Ok(())),
+            Readiness::Waiting(there, _) if is_too_late(*there) => {
+                let rejected = self.held.too_late(*there);
+                self.held.give_back();
+                self.ready = Readiness::Rejects(rejected);
+                return Poll::Ready(Ok(()));
+            }
             Readiness::Waiting(there, timer) => {
                 ready!(timer.as_mut().poll(*there, cx));
             }

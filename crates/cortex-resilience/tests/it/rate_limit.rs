@@ -354,6 +354,33 @@ mod waits {
         }
 
         #[tokio::test(start_paused = true)]
+        async fn nobody_waits_beyond_the_deadline_for_the_token_of_another() {
+            let (limiter, _) = waiting(1, 1, millis(5000));
+            let mut service =
+                RateLimitLayer::new(limiter.clone()).layer(service_fn(async |value: u32| Ok::<_, ()>(value)));
+            limiter.try_acquire().unwrap();
+            let gone = tokio::time::timeout(millis(100), service.ready()).await;
+            assert!(gone.is_err());
+            let start = TokioClock.now();
+            let context = Context::new().with_deadline(Deadline::after(start, millis(900)));
+            let call = async { service.ready().await.unwrap().call(1).await };
+            let refused = call.with_context(context).await.unwrap_err();
+            let Error::Rejected(rejected) = refused else {
+                panic!("{refused:?}")
+            };
+            assert_eq!(TokioClock.now(), start);
+            assert_eq!(
+                (rejected.reason(), rejected.retry_after()),
+                (Reason::Deadline, Some(millis(900)))
+            );
+            // The token is free, and there for who comes in time.
+            let context = Context::new().with_deadline(Deadline::after(start, millis(901)));
+            let call = async { service.ready().await.unwrap().call(1).await };
+            assert_eq!(call.with_context(context).await, Ok(1));
+            assert_eq!(TokioClock.now() - start, millis(900));
+        }
+
+        #[tokio::test(start_paused = true)]
         async fn an_inner_service_is_not_asked_before_there_is_a_token() {
             let (limiter, _) = waiting(10, 1, millis(50));
             let asked = Asked(Arc::default());
