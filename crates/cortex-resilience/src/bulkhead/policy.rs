@@ -9,6 +9,7 @@ use crate::build_error::BuildError;
 use crate::link::Link;
 use crate::observer::Observer;
 use crate::rejected::{Reason, Rejected};
+use crate::shared::is_shared;
 use cortex_core::{Clock, SystemClock};
 use std::fmt;
 use std::sync::Arc;
@@ -149,6 +150,13 @@ impl<O: Observer, K: Clock> Bulkhead<O, K> {
         self.inner.set(settings.rules);
         self.inner.resize(limit);
         Ok(())
+    }
+}
+
+impl<O, K> Bulkhead<O, K> {
+    /// Says whether there is another handle, or something that has one.
+    pub(crate) fn is_shared(&self) -> bool {
+        is_shared(&self.inner)
     }
 }
 

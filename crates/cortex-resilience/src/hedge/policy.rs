@@ -6,6 +6,7 @@ use crate::classify::ErrIsFailure;
 use crate::event::Event;
 use crate::observer::Observer;
 use crate::rejected::{Reason, Rejected};
+use crate::shared::is_shared;
 use crate::sync::{Mutex, lock};
 use crate::timeout::Total;
 use cortex_core::{Clock, Context, Deadline, SystemClock};
@@ -76,6 +77,13 @@ impl<C, O: Observer, K: Clock> Hedge<C, O, K> {
     pub fn reload<C2, O2, K2>(&self, settings: &Builder<C2, O2, K2>) -> Result<(), BuildError> {
         *lock(&self.inner.settings) = Arc::new(settings.checked()?);
         Ok(())
+    }
+}
+
+impl<C, O, K> Hedge<C, O, K> {
+    /// Says whether there is another handle, or something that has one.
+    pub(crate) fn is_shared(&self) -> bool {
+        is_shared(&self.inner)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::link::Link;
 use crate::observer::Observer;
 use crate::rejected::{Reason, Rejected};
+use crate::shared::is_shared;
 use crate::time::nanos;
 use cortex_core::{Clock, SystemClock};
 use std::fmt;
@@ -124,6 +125,22 @@ impl<O: Observer, K: Clock> RateLimiter<O, K> {
     pub fn reload<O2, K2>(&self, settings: &Builder<O2, K2>) -> Result<(), BuildError> {
         self.inner.set(settings.checked()?);
         Ok(())
+    }
+}
+
+impl<O, K> RateLimiter<O, K> {
+    /// Says whether there is another handle, or something that has one.
+    pub(crate) fn is_shared(&self) -> bool {
+        is_shared(&self.inner)
+    }
+
+    /// Says whether the bucket is full.
+    pub(crate) fn is_full(&self) -> bool
+    where
+        O: Observer,
+        K: Clock,
+    {
+        self.inner.bucket.missing(self.inner.now()) == 0
     }
 }
 

@@ -1,4 +1,4 @@
-use super::inner::{Asks, Inner, Parts};
+use super::inner::{Asks, Inner, Parts, Tells};
 use super::keep::Keep;
 use super::keyed::Registry;
 use crate::build_error::BuildError;
@@ -127,7 +127,7 @@ impl<K: Eq + Hash, P: 'static, O: Observer, C: Clock> Builder<K, P, O, C> {
     where
         P: Keep,
     {
-        self.finish(make, Box::new(P::keep))
+        self.finish(make, Box::new(P::keep), Box::new(P::settle))
     }
 
     /// Makes a registry of policies that know nothing of [`Keep`]. Set [`keep`](Self::keep), or idle ones go whoever uses them.
@@ -139,13 +139,14 @@ impl<K: Eq + Hash, P: 'static, O: Observer, C: Clock> Builder<K, P, O, C> {
         self,
         make: impl Fn(&K) -> P + Send + Sync + 'static,
     ) -> Result<Registry<K, P, O, C>, BuildError> {
-        self.finish(make, Box::new(|_| false))
+        self.finish(make, Box::new(|_| false), Box::new(|_| ()))
     }
 
     fn finish(
         self,
         make: impl Fn(&K) -> P + Send + Sync + 'static,
         keep: Asks<P>,
+        settle: Tells<P>,
     ) -> Result<Registry<K, P, O, C>, BuildError> {
         if self.capacity == 0 {
             return Err(BuildError::new("capacity", "0", "at least 1"));
@@ -159,6 +160,7 @@ impl<K: Eq + Hash, P: 'static, O: Observer, C: Clock> Builder<K, P, O, C> {
             idle: self.idle,
             make: Box::new(make),
             keep: self.keep.unwrap_or(keep),
+            settle,
             shared: self.shared,
         };
         Ok(Registry {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 pub(super) type Make<K, P> = Box<dyn Fn(&K) -> P + Send + Sync>;
 pub(super) type Asks<P> = Box<dyn Fn(&P) -> bool + Send + Sync>;
+pub(super) type Tells<P> = Box<dyn Fn(&P) + Send + Sync>;
 
 pub(super) struct Inner<K, P, O, C> {
     shards: [Shard<K, P>; SHARDS],
@@ -23,6 +24,7 @@ pub(super) struct Inner<K, P, O, C> {
     idle: u64,
     make: Make<K, P>,
     keep: Asks<P>,
+    settle: Tells<P>,
     pub(super) shared: Option<P>,
     clock: C,
     origin: Instant,
@@ -49,6 +51,7 @@ pub(super) struct Parts<K, P> {
     pub(super) idle: Duration,
     pub(super) make: Make<K, P>,
     pub(super) keep: Asks<P>,
+    pub(super) settle: Tells<P>,
     pub(super) shared: Option<P>,
 }
 
@@ -66,6 +69,7 @@ impl<K: Eq + Hash, P, O: Observer, C: Clock> Inner<K, P, O, C> {
             idle: time::nanos(parts.idle),
             make: parts.make,
             keep: parts.keep,
+            settle: parts.settle,
             shared: parts.shared,
             origin: clock.now(),
             clock,
@@ -211,6 +215,7 @@ impl<K: Eq + Hash, P, O: Observer, C: Clock> Inner<K, P, O, C> {
         // What is kept though it is idle is asked again after a while, so that many of them cost a full registry little.
         let again = now.saturating_add((self.idle / 16).max(1));
         let mut next = u64::MAX;
+        let mut kept = Vec::new();
         let mut map = shard.lock();
         let gone: Vec<_> = map
             .extract_if(|_, entry| {
@@ -218,6 +223,9 @@ impl<K: Eq + Hash, P, O: Observer, C: Clock> Inner<K, P, O, C> {
                 if !expired {
                     let due = entry.last.saturating_add(self.idle);
                     next = next.min(if due > now { due } else { again });
+                    if due <= now {
+                        kept.push(Arc::clone(&entry.cell));
+                    }
                 }
                 expired
             })
@@ -225,6 +233,9 @@ impl<K: Eq + Hash, P, O: Observer, C: Clock> Inner<K, P, O, C> {
         shard.next.store(next, Ordering::Relaxed);
         drop(map);
         self.len.fetch_sub(gone.len(), Ordering::Relaxed);
+        for policy in kept.iter().filter_map(|cell| cell.get()) {
+            (self.settle)(policy);
+        }
         gone.len() // they are dropped here, not under the lock
     }
 

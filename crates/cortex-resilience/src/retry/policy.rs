@@ -12,6 +12,7 @@ use crate::observer::Observer;
 use crate::outcome::Outcome;
 use crate::random::Random;
 use crate::rejected::{Reason, Rejected};
+use crate::shared::is_shared;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use cortex_core::{Clock, Context, Deadline, SystemClock};
 use std::fmt;
@@ -100,6 +101,13 @@ impl<C, O: Observer, K: Clock> Retry<C, O, K> {
             .store(settings.max_attempts.into(), Ordering::Relaxed);
         *lock(&self.inner.settings) = Arc::new(settings);
         Ok(())
+    }
+}
+
+impl<C, O, K> Retry<C, O, K> {
+    /// Says whether there is another handle, or something that has one.
+    pub(crate) fn is_shared(&self) -> bool {
+        is_shared(&self.inner)
     }
 }
 

@@ -4,6 +4,7 @@ use super::inner::{Inner, Snapshot};
 use crate::build_error::BuildError;
 use crate::link::Link;
 use crate::observer::Observer;
+use crate::shared::is_shared;
 use cortex_core::{Clock, SystemClock};
 use std::fmt;
 use std::sync::Arc;
@@ -80,6 +81,13 @@ impl<O: Observer, K: Clock> Timeout<O, K> {
     pub fn reload<O2, K2>(&self, settings: &Builder<O2, K2>) -> Result<(), BuildError> {
         self.inner.set_limit(settings.checked()?);
         Ok(())
+    }
+}
+
+impl<O, K> Timeout<O, K> {
+    /// Says whether there is another handle, or something that has one.
+    pub(crate) fn is_shared(&self) -> bool {
+        is_shared(&self.inner)
     }
 }
 

@@ -2,10 +2,17 @@
 
 use crate::support::{Log, secs, without_files};
 use cortex_resilience::adaptive::{AdaptiveLimit, Vegas};
-use cortex_resilience::circuit::{Breaker, Window};
+use cortex_resilience::bulkhead::Bulkhead;
+use cortex_resilience::circuit::{After, Breaker, HalfOpen, Window};
+#[cfg(feature = "tokio")]
+use cortex_resilience::hedge::Hedge;
 use cortex_resilience::load_shed::LoadShed;
+use cortex_resilience::rate_limit::RateLimiter;
 use cortex_resilience::registry::{Keep, Registry};
+use cortex_resilience::retry::Retry;
 use cortex_resilience::throttle::AdaptiveThrottle;
+#[cfg(feature = "tokio")]
+use cortex_resilience::timeout::Timeout;
 use cortex_resilience::{ErrIsFailure, Event, Reason};
 use cortex_testkit::ManualClock;
 use proptest::prelude::*;
@@ -98,6 +105,38 @@ fn what_is_open_controlled_by_hand_or_in_use_stays() {
 }
 
 #[test]
+fn what_was_probed_last_stays_until_the_break_that_follows_is_over() {
+    let clock = ManualClock::new();
+    let make = {
+        let clock = clock.clone();
+        move |host: &String| {
+            let builder = Breaker::builder(host.as_str()).window(Window::consecutive(1));
+            let builder = builder
+                .half_open(HalfOpen::success(1, 1).max_time(secs(60), After::Open))
+                .break_with(|cx| secs(if cx.half_open_attempts == 0 { 60 } else { 3600 }));
+            let breaker = builder.shards(0).clock(clock.clone()).build();
+            breaker.expect("the settings make sense")
+        }
+    };
+    let builder = Registry::<String, _>::builder("test").capacity(1).idle(secs(600));
+    let hosts = builder.clock(clock.clone()).build(make).unwrap();
+    hosts.get("a").unwrap().try_acquire().unwrap().failure();
+    clock.advance(secs(60));
+    drop(hosts.get("a").unwrap().try_acquire().unwrap()); // a probe that nobody wants any more
+    clock.advance(secs(600)); // overdue: it has been open again for nine minutes
+    assert!(hosts.get("b").is_err());
+    assert!(hosts.get("a").unwrap().try_acquire().is_err());
+    clock.advance(secs(3059));
+    assert!(hosts.get("a").unwrap().try_acquire().is_err());
+    clock.advance(secs(1)); // the hour is over since probing was
+    assert!(hosts.get("a").unwrap().try_acquire().is_ok());
+    clock.advance(secs(60 + 600));
+    assert_eq!((hosts.sweep(), hosts.len()), (0, 1)); // it has settled the next break, which nobody has asked for
+    clock.advance(secs(3600));
+    assert_eq!((hosts.sweep(), hosts.len()), (1, 0));
+}
+
+#[test]
 fn an_idle_one_is_made_anew() {
     let (hosts, clock, _) = hosts(3);
     let permit = hosts.get("a").unwrap().try_acquire_owned().unwrap();
@@ -142,6 +181,23 @@ fn every_policy_says_whether_it_is_in_use() {
     check(AdaptiveThrottle::builder("test").build().unwrap());
     check(AdaptiveLimit::builder("test", Vegas::new(1..=9)).build().unwrap());
     check(Breaker::builder("test").build().unwrap());
+    check(Bulkhead::builder("test").max_concurrent(1).build().unwrap());
+    check(Retry::builder("test").build().unwrap());
+    #[cfg(feature = "tokio")]
+    {
+        check(Hedge::builder("test").build().unwrap());
+        check(Timeout::builder("test").build().unwrap());
+    }
+    let clock = ManualClock::new();
+    let limiter = RateLimiter::builder("test")
+        .limit(1, secs(1))
+        .clock(clock.clone());
+    let limiter = limiter.build().unwrap();
+    assert!(!limiter.keep() && limiter.clone().keep());
+    limiter.try_acquire().unwrap();
+    assert!(limiter.keep()); // a new one would have a token
+    clock.advance(secs(1));
+    assert!(!limiter.keep());
 }
 
 #[test]
