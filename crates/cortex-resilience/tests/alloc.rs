@@ -82,16 +82,25 @@ fn neither_does_a_rejection_nor_a_transition() {
 }
 
 #[test]
-fn a_breaker_without_shards_is_small() {
-    let (breaker, usage) = ALLOCATOR.measure(|| {
-        let builder = Breaker::builder("test").window(Window::count(100)).shards(0);
-        builder
-            .clock(SystemClock)
-            .build()
-            .expect("the settings make sense")
-    });
-    assert!(usage.retained() <= 1024, "{} bytes", usage.retained());
-    drop(breaker);
+fn a_breaker_without_shards_is_small_also_after_its_first_vote() {
+    for (window, buckets) in [
+        (Window::count(100), 0),
+        (Window::time(Duration::from_secs(10)), 10),
+        (Window::time(Duration::from_mins(1)), 60),
+    ] {
+        let (breaker, usage) = ALLOCATOR.measure(|| {
+            let builder = Breaker::builder("test").window(window).shards(0);
+            let breaker = builder
+                .clock(SystemClock)
+                .build()
+                .expect("the settings make sense");
+            poll(breaker.call(ready(Ok::<_, ()>(1))));
+            breaker
+        });
+        let (bytes, most) = (usage.retained(), 1024 + 32 * buckets);
+        assert!(bytes <= most, "{window:?}: {bytes} bytes");
+        drop(breaker);
+    }
 }
 
 /// Whatever its budget is, and although it may be tried again, or beside itself.

@@ -131,7 +131,7 @@ impl<C, O, K> Builder<C, O, K> {
     }
 
     /// Sets how many threads count in memory of their own, at most 64; others share. By default twice as many as there are
-    /// processors. With 0, a breaker is small.
+    /// processors. With 0, a breaker takes less than a kibibyte, and 32 bytes for each bucket of a window of time.
     #[must_use]
     pub const fn shards(mut self, threads: usize) -> Self {
         self.shards = Some(threads);

@@ -17,8 +17,10 @@ struct Shard {
     ok: AtomicU64,
     /// Which; 0 is none: they are being zeroed.
     ok_of: AtomicU64,
-    /// The buckets before, each in its place.
-    past: OnceLock<Box<Cells>>,
+    /// The buckets before, each in its place: as many as the window had with the first vote.
+    past: OnceLock<Past>,
+    /// The same, for as many as there may be: a reload has cut the window finer.
+    finer: OnceLock<Past>,
     counters: Counters,
 }
 
@@ -27,10 +29,32 @@ struct Shard {
 #[derive(Debug)]
 struct Own(Shard);
 
-/// Two cache lines are what processors fetch together.
+/// Cells for buckets, on cache lines of their own.
+#[derive(Debug)]
+struct Past(Box<[Cells]>);
+
+/// How many cells have room on two cache lines, which is what processors fetch together.
+const CELLS: usize = 4;
+
 #[repr(align(128))]
 #[derive(Debug)]
-struct Cells([Cell; BUCKETS]);
+struct Cells([Cell; CELLS]);
+
+impl Past {
+    fn new(buckets: usize) -> Self {
+        let cells = || Cells(std::array::from_fn(|_| Cell::new()));
+        let lines = buckets.div_ceil(CELLS);
+        Self(std::iter::repeat_with(cells).take(lines).collect())
+    }
+
+    fn get(&self, place: usize) -> Option<&Cell> {
+        self.0.get(place / CELLS)?.0.get(place % CELLS)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Cell> {
+        self.0.iter().flat_map(|cells| &cells.0)
+    }
+}
 
 /// How a window of time is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +96,7 @@ impl Shard {
             ok: AtomicU64::new(0),
             ok_of: AtomicU64::new(0),
             past: OnceLock::new(),
+            finer: OnceLock::new(),
             counters: Counters::new(),
         }
     }
@@ -106,14 +131,19 @@ impl Shard {
             return false;
         }
         // With the first vote of a thread, so that it is not a later one that waits for it.
-        let past = self
-            .past
-            .get_or_init(|| Box::new(Cells(std::array::from_fn(|_| Cell::new()))));
+        let buckets = usize::try_from(cut.buckets).unwrap_or(BUCKETS);
+        let past = self.past.get_or_init(|| Past::new(buckets.min(BUCKETS)));
         if before == generation {
             if start <= last {
                 return true; // the clock went back: no time has passed since the last vote
             }
-            past.0[cut.place(last)].copy(&self.current);
+            let place = cut.place(last);
+            let cell = past
+                .get(place)
+                .or_else(|| self.finer.get_or_init(|| Past::new(BUCKETS)).get(place));
+            if let Some(cell) = cell {
+                cell.copy(&self.current);
+            }
         } else {
             self.ok_of.store(0, Ordering::Relaxed);
             fence(Ordering::Release); // who reads the zero below, reads the 0 or what comes after it
@@ -150,7 +180,8 @@ impl Shard {
                 tally = votes;
             }
         }
-        let past = self.past.get().into_iter().flat_map(|past| &past.0);
+        let past = self.past.get().into_iter().chain(self.finer.get());
+        let past = past.flat_map(Past::all);
         for (start, votes) in past.filter_map(|cell| cell.read(generation)) {
             if start >= from && start < before {
                 tally.merge(votes);
@@ -275,6 +306,28 @@ mod tests {
             vote(&shards, 30); // the same cell, restarted
             assert_eq!((total(30), total(59), total(60)), (1, 1, 0));
         }
+    }
+
+    #[test]
+    fn a_window_that_is_cut_finer_finds_room() {
+        let shards = Shards::new(1);
+        vote(&shards, 5);
+        let fine = Cut {
+            buckets: BUCKETS as u64,
+            ..CUT
+        };
+        let last = BUCKETS as u64 - 1;
+        for bucket in 0..=last {
+            let vote = Vote {
+                failed: false,
+                slow: false,
+            };
+            shards.vote(fine, 2, bucket * 10, vote);
+        }
+        assert_eq!(shards.tally(fine, 2, last * 10).total, last + 1);
+        assert_eq!(shards.tally(fine, 2, last * 10 + 300).total, last - 29);
+        vote(&shards, 700); // of a generation that is over
+        assert_eq!(shards.tally(CUT, 1, 700).total, 0);
     }
 
     #[test]

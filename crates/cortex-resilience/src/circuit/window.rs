@@ -45,7 +45,7 @@ impl Window {
 
     /// The votes of the last `length`, which leave in buckets: one a second for whole seconds up to 60, else ten.
     ///
-    /// It takes memory for 60 buckets a thread, however many calls there are.
+    /// It takes 32 bytes a bucket and thread, however many calls there are.
     pub const fn time(length: Duration) -> Self {
         Self(Kind::Time {
             length,
