@@ -57,7 +57,7 @@ impl<O, K> Builder<O, K> {
         self
     }
 
-    /// Lets a call wait as long as this; by default until the deadline of the context, if there is one.
+    /// Lets a call wait in the [`queue`](Self::queue) as long as this; by default until the deadline of the context, if there is one.
     #[cfg(feature = "tokio")]
     #[must_use]
     pub const fn max_wait(mut self, wait: Duration) -> Self {

@@ -49,10 +49,21 @@ impl Rules {
     /// Returns how many permits there are, if all makes sense.
     pub(super) fn check(self) -> Result<u32, BuildError> {
         let limit = self.limit.filter(|limit| (1..=MOST).contains(limit));
-        limit.ok_or_else(|| {
+        let limit = limit.ok_or_else(|| {
             let value = self.limit.map_or("unset".to_owned(), |limit| limit.to_string());
             BuildError::new("max_concurrent", value, "at least 1 and less than 2^31")
-        })
+        })?;
+        if self.queue == 0 {
+            let unused = [("max_wait", self.max_wait), ("adaptive_lifo", self.older_than)];
+            if let Some((field, time)) = unused.iter().find_map(|(field, time)| Some((*field, (*time)?))) {
+                return Err(BuildError::new(
+                    field,
+                    format!("{time:?}"),
+                    "of use only where `queue` lets calls wait",
+                ));
+            }
+        }
+        Ok(limit)
     }
 
     fn settings(self) -> Settings {

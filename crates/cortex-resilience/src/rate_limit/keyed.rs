@@ -66,6 +66,8 @@ impl KeyedRateLimiter {
 
 /// Room for the clients of a day or of an attack in 2.4 MB.
 const KEYS: usize = 1 << 16;
+/// 37 GB: more is a mistake.
+const MOST_KEYS: usize = 1_000_000_000;
 
 impl<O: Observer, K: Clock, S: BuildHasher> KeyedRateLimiter<O, K, S> {
     /// Lets a call for this key through, or refuses it.
@@ -161,7 +163,7 @@ impl<O, K, S> KeyedBuilder<O, K, S> {
         self
     }
 
-    /// Makes room for about so many keys, each of which takes 37 bytes, used or not; by default 65,536.
+    /// Makes room for about so many keys, at most 1,000,000,000, each of which takes 37 bytes, used or not; by default 65,536.
     #[must_use]
     pub const fn keys(mut self, keys: usize) -> Self {
         self.keys = keys;
@@ -207,13 +209,15 @@ impl<O: Observer, K: Clock, S: BuildHasher> KeyedBuilder<O, K, S> {
     /// A setting makes no sense; the error names it.
     pub fn build(self) -> Result<KeyedRateLimiter<O, K, S>, BuildError> {
         let quota = self.rate.quota()?;
-        if self.keys == 0 {
-            return Err(BuildError::new("keys", "0", "at least 1"));
-        }
+        let fits = (1..=MOST_KEYS).contains(&self.keys);
+        let Some(table) = fits.then(|| QuotaTable::try_new(self.keys)).flatten() else {
+            let allowed = "1 to 1000000000, as far as there is memory";
+            return Err(BuildError::new("keys", self.keys.to_string(), allowed));
+        };
         let inner = Inner {
             name: self.name.into_boxed_str(),
             quota,
-            table: QuotaTable::new(self.keys),
+            table,
             hasher: self.hasher,
             origin: self.clock.now(),
             observer: self.observer,

@@ -51,17 +51,29 @@ struct Set {
 
 impl QuotaTable {
     /// Makes room for about so many clients at once: sets are half full then, and hardly ever overflow.
+    ///
+    /// # Panics
+    ///
+    /// There is no memory for so many.
     pub fn new(clients: usize) -> Self {
-        let sets = clients.div_ceil(WAYS / 2).max(1);
+        Self::try_new(clients).expect("there is memory for so many clients")
+    }
+
+    /// Makes room, if there is memory for it.
+    pub(super) fn try_new(clients: usize) -> Option<Self> {
+        let number = clients.div_ceil(WAYS / 2).max(1);
         let set = || {
             Mutex::new(Set {
                 own: [(0, 0); WAYS],
                 shared: 0,
             })
         };
-        Self {
-            sets: std::iter::repeat_with(set).take(sets).collect(),
-        }
+        let mut sets = Vec::new();
+        sets.try_reserve_exact(number).ok()?;
+        sets.extend(std::iter::repeat_with(set).take(number));
+        Some(Self {
+            sets: sets.into_boxed_slice(),
+        })
     }
 
     /// Takes a token of this client's bucket at `now`, in nanoseconds since an origin of your choice.

@@ -267,6 +267,14 @@ fn a_resize_lets_more_begin_and_fewer_end() {
     assert_eq!(bulkhead.snapshot().in_use, 0);
     assert_eq!(bulkhead.resize(0).unwrap_err().field(), "max_concurrent");
     assert_eq!(bulkhead.resize(1 << 31).unwrap_err().field(), "max_concurrent");
+    let without_queue = || Bulkhead::builder("test").max_concurrent(1);
+    let error = without_queue().max_wait(millis(5)).build().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "accept `max_wait` = 5ms: it is of use only where `queue` lets calls wait"
+    );
+    let error = without_queue().adaptive_lifo(millis(5)).queue(0).build();
+    assert_eq!(error.unwrap_err().field(), "adaptive_lifo");
 }
 
 #[tokio::test(start_paused = true)]

@@ -170,10 +170,11 @@ async fn compare(set: Settings, steps: Vec<Step>) {
         .queue(small(set.queue))
         .clock(TokioClock)
         .observe(Log::new());
-    if let Some(wait) = set.max_wait {
+    let has_queue = set.queue > 0;
+    if let Some(wait) = set.max_wait.filter(|_| has_queue) {
         builder = builder.max_wait(Duration::from_millis(wait));
     }
-    if let Some(age) = set.older_than {
+    if let Some(age) = set.older_than.filter(|_| has_queue) {
         builder = builder.adaptive_lifo(Duration::from_millis(age));
     }
     let bulkhead = builder.build().expect("the settings make sense");

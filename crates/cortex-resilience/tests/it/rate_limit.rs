@@ -121,7 +121,9 @@ fn nonsense_is_refused_by_name() {
             .build()
             .map(drop)
     };
-    assert_eq!(keyed(0).unwrap_err().field(), "keys");
+    for keys in [0, 1_000_000_001, usize::MAX] {
+        assert_eq!(keyed(keys).unwrap_err().field(), "keys");
+    }
 }
 
 #[test]
