@@ -16,7 +16,7 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the inner future and gives the permit back, as dropping a [`Permit`](super::Permit) does.
+    /// Dropping it drops the inner future, and then gives the permit back, as dropping a [`Permit`](super::Permit) does.
     #[must_use = "futures do nothing unless they are polled"]
     pub struct Call<'a, F, C, O: Observer, K: Clock> {
         #[pin]

@@ -45,21 +45,25 @@ impl<C, O: Observer, K: Clock> Hold for Breaker<C, O, K> {
 pin_project! {
     /// A future behind a breaker, whoever holds that.
     pub(super) struct Guarded<B: Hold, F> {
-        breaker: B,
-        // Both are changed in place: moving permits about would cost as much as the breaker.
-        stage: Stage,
-        ticket: Ticket,
         #[pin]
         inner: F,
+        // After the future: what it holds is free before its permit is.
+        turn: Turn<B>,
     }
+}
 
-    impl<B: Hold, F> PinnedDrop for Guarded<B, F> {
-        #[inline]
-        fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            if matches!(this.stage, Stage::Polling | Stage::Running) {
-                abandon(this.breaker.breaker(), *this.stage, *this.ticket);
-            }
+/// A call's turn at a breaker. It is changed in place: moving permits about would cost as much as the breaker.
+struct Turn<B: Hold> {
+    breaker: B,
+    stage: Stage,
+    ticket: Ticket,
+}
+
+impl<B: Hold> Drop for Turn<B> {
+    #[inline]
+    fn drop(&mut self) {
+        if matches!(self.stage, Stage::Polling | Stage::Running) {
+            abandon(self.breaker.breaker(), self.stage, self.ticket);
         }
     }
 }
@@ -87,31 +91,31 @@ impl<B: Hold, F> Guarded<B, F> {
     /// Makes a call that asks at its first poll.
     #[inline]
     pub(super) const fn new(breaker: B, inner: F) -> Self {
-        Self {
-            breaker,
-            stage: Stage::Idle,
-            ticket: Ticket::NONE,
-            inner,
-        }
+        Self::at(Stage::Idle, breaker, Ticket::NONE, inner)
     }
 
     /// Makes a call that was let through.
     #[cfg(feature = "tower")]
     pub(super) const fn admitted(breaker: B, ticket: Ticket, inner: F) -> Self {
-        Self {
+        Self::at(Stage::Running, breaker, ticket, inner)
+    }
+
+    #[inline]
+    const fn at(stage: Stage, breaker: B, ticket: Ticket, inner: F) -> Self {
+        let turn = Turn {
             breaker,
-            stage: Stage::Running,
+            stage,
             ticket,
-            inner,
-        }
+        };
+        Self { inner, turn }
     }
 
     pub(super) fn breaker(&self) -> &Breaker<B::Classify, B::Observer, B::Clock> {
-        self.breaker.breaker()
+        self.turn.breaker.breaker()
     }
 
     pub(super) const fn stage(&self) -> Stage {
-        self.stage
+        self.turn.stage
     }
 
     #[inline]
@@ -121,25 +125,30 @@ impl<B: Hold, F> Guarded<B, F> {
         B::Classify: Classify<T, E>,
     {
         let this = self.project();
-        let breaker = this.breaker.breaker();
-        match *this.stage {
+        let Turn {
+            breaker,
+            stage,
+            ticket,
+        } = this.turn;
+        let breaker = breaker.breaker();
+        match *stage {
             Stage::Running => {}
             Stage::Idle => match breaker.inner.admit() {
-                Ok(ticket) => *this.ticket = ticket,
+                Ok(admitted) => *ticket = admitted,
                 Err(rejected) => {
-                    *this.stage = Stage::Done;
+                    *stage = Stage::Done;
                     return Poll::Ready(Err(Error::Rejected(rejected)));
                 }
             },
             Stage::Polling | Stage::Done => panic!("a call was polled after it was ready, or had panicked"),
         }
-        *this.stage = Stage::Polling;
+        *stage = Stage::Polling;
         let poll = this.inner.poll(cx);
-        *this.stage = Stage::Running; // also while the result is judged: if that panics, it says nothing
+        *stage = Stage::Running; // also while the result is judged: if that panics, it says nothing
         let result = ready!(poll);
         let (outcome, retry_after) = judge(&breaker.classify, result.as_ref());
-        *this.stage = Stage::Done;
-        breaker.inner.record(*this.ticket, outcome, retry_after);
+        *stage = Stage::Done;
+        breaker.inner.record(*ticket, outcome, retry_after);
         Poll::Ready(result.map_err(Error::Inner))
     }
 }

@@ -15,27 +15,31 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the inner future and tells the gate that there is no result, as dropping a
+    /// Dropping it drops the inner future, and then tells the gate that there is no result, as dropping a
     /// [`Permit`](super::Permit) does.
     #[must_use = "futures do nothing unless they are polled"]
     pub struct Call<'a, F, G: Gate> {
-        gate: Link<'a, G>,
-        // Changed in place: moving tickets about would cost as much as the gate.
-        stage: Stage<G::Ticket>,
         #[pin]
         inner: F,
+        // After the future: what it holds is free before the gate hears of its end.
+        turn: Turn<'a, G>,
     }
+}
 
-    impl<F, G: Gate> PinnedDrop for Call<'_, F, G> {
-        fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            match this.stage {
-                // Only an inner poll that did not return leaves this. Whether the thread panics says nothing: another panic
-                // may be what drops this.
-                Stage::Polling(ticket) => this.gate.abandon(*ticket, Abandoned::Panicked),
-                Stage::Running(ticket) => this.gate.abandon(*ticket, Abandoned::Dropped),
-                _ => {}
-            }
+/// A call's turn at a gate. It is changed in place: moving tickets about would cost as much as the gate.
+struct Turn<'a, G: Gate> {
+    gate: Link<'a, G>,
+    stage: Stage<G::Ticket>,
+}
+
+impl<G: Gate> Drop for Turn<'_, G> {
+    fn drop(&mut self) {
+        match self.stage {
+            // Only an inner poll that did not return leaves this. Whether the thread panics says nothing: another panic may be
+            // what drops this.
+            Stage::Polling(ticket) => self.gate.abandon(ticket, Abandoned::Panicked),
+            Stage::Running(ticket) => self.gate.abandon(ticket, Abandoned::Dropped),
+            _ => {}
         }
     }
 }
@@ -58,31 +62,25 @@ impl<'a, F, G: Gate> Call<'a, F, G> {
     /// The future's error, or [`Error::Rejected`]: then it was not polled.
     #[inline]
     pub const fn new(gate: &'a G, future: F) -> Self {
-        Self {
-            gate: Link::Borrowed(gate),
-            stage: Stage::Idle,
-            inner: future,
-        }
+        Self::at(Link::Borrowed(gate), Stage::Idle, future)
     }
 
     /// Makes a call that was let through.
     #[cfg(feature = "tower")]
     pub(super) const fn admitted(gate: G, ticket: G::Ticket, inner: F) -> Self {
-        Self {
-            gate: Link::Owned(gate),
-            stage: Stage::Running(ticket),
-            inner,
-        }
+        Self::at(Link::Owned(gate), Stage::Running(ticket), inner)
     }
 
     /// Makes a call that was refused, or was not ready.
     #[cfg(feature = "tower")]
     pub(super) const fn refused(gate: G, why: Option<Rejected>, inner: F) -> Self {
-        Self {
-            gate: Link::Owned(gate),
-            stage: Stage::Refused(why),
-            inner,
-        }
+        Self::at(Link::Owned(gate), Stage::Refused(why), inner)
+    }
+
+    #[inline]
+    const fn at(gate: Link<'a, G>, stage: Stage<G::Ticket>, inner: F) -> Self {
+        let turn = Turn { gate, stage };
+        Self { inner, turn }
     }
 }
 
@@ -99,31 +97,32 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let ticket = match *this.stage {
+        let Turn { gate, stage } = this.turn;
+        let ticket = match *stage {
             Stage::Running(ticket) => ticket,
-            Stage::Idle => match this.gate.admit() {
+            Stage::Idle => match gate.admit() {
                 Ok(ticket) => ticket,
                 Err(rejected) => {
-                    *this.stage = Stage::Done;
+                    *stage = Stage::Done;
                     return Poll::Ready(Err(Error::Rejected(rejected)));
                 }
             },
             #[cfg(feature = "tower")]
             Stage::Refused(rejected) => {
-                *this.stage = Stage::Done;
+                *stage = Stage::Done;
                 return Poll::Ready(Err(rejected.map_or(Error::NotReady, Error::Rejected)));
             }
             Stage::Polling(_) | Stage::Done => {
                 panic!("a call was polled after it was ready, or had panicked")
             }
         };
-        *this.stage = Stage::Polling(ticket);
+        *stage = Stage::Polling(ticket);
         let poll = this.inner.poll(cx);
-        *this.stage = Stage::Running(ticket); // also while the result is judged: if that panics, it says nothing
+        *stage = Stage::Running(ticket); // also while the result is judged: if that panics, it says nothing
         let result = ready!(poll);
-        let outcome = this.gate.judge(result.as_ref());
-        *this.stage = Stage::Done;
-        this.gate.finish(ticket, outcome);
+        let outcome = gate.judge(result.as_ref());
+        *stage = Stage::Done;
+        gate.finish(ticket, outcome);
         Poll::Ready(result.map_err(Error::Inner))
     }
 }
@@ -131,7 +130,7 @@ where
 impl<F, G: Gate> fmt::Debug for Call<'_, F, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("stage", &self.stage)
+            .field("stage", &self.turn.stage)
             .finish_non_exhaustive()
     }
 }

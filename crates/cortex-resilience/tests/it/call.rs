@@ -1,9 +1,11 @@
 //! Futures behind a breaker: cancelled, panicking, late.
 
 use crate::support::{Bench, bench, millis, secs};
+use cortex_resilience::adaptive::{AdaptiveLimit, Vegas};
 use cortex_resilience::circuit::{Breaker, Error, HalfOpen, State, Window};
 use cortex_resilience::{Classify, Outcome, Pushback, Reason};
 use cortex_testkit::ManualClock;
+use std::cell::Cell;
 use std::future::{pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -33,6 +35,36 @@ async fn pends<T>(times: u32, value: T) -> T {
     })
     .await;
     value
+}
+
+/// Calls a function when it is dropped.
+struct AtEnd<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+async fn hangs_with<T>(_held: T) -> Result<(), ()> {
+    pending().await
+}
+
+#[test]
+fn what_a_dropped_call_holds_is_free_before_its_permit() {
+    let Bench { breaker, .. } = &half_open();
+    let limit = AdaptiveLimit::builder("test", Vegas::new(1..=9)).build().unwrap();
+    let others = Cell::new(None);
+    let is_free = || breaker.try_acquire().is_ok();
+    let mut call = Box::pin(breaker.call(hangs_with(AtEnd(|| others.set(Some(is_free()))))));
+    assert!(poll(call.as_mut()).is_pending());
+    drop(call);
+    assert_eq!((others.take(), is_free()), (Some(false), true));
+    let is_idle = || limit.in_flight() == 0;
+    let mut call = Box::pin(limit.call(hangs_with(AtEnd(|| others.set(Some(is_idle()))))));
+    assert!(poll(call.as_mut()).is_pending());
+    drop(call);
+    assert_eq!((others.take(), is_idle()), (Some(false), true));
 }
 
 #[test]
