@@ -150,7 +150,7 @@ impl Admission for ConcurrencyLimit {
             Places::Adaptive { limiter, target } => {
                 let ticket = Ticket::from_bits(permit.token().unwrap_or(0));
                 let end = match is_late(completion, *target) {
-                    Some(true) => End::Dropped(Duration::ZERO),
+                    Some(true) => End::Failed(Duration::ZERO),
                     // So few that it raises nothing: that needs no lock.
                     Some(false) if u64::from(ticket.in_flight()) * 2 < u64::from(limiter.limit()) => {
                         End::Ignored

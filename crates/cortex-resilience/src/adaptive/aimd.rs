@@ -86,7 +86,7 @@ impl Limit for Aimd {
     }
 
     fn is_overload(&self, sample: &Sample) -> bool {
-        sample.dropped || sample.rtt > self.timeout
+        sample.failed || sample.rtt > self.timeout
     }
 
     fn resume(&mut self, limit: u32) {

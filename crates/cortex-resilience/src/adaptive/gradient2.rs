@@ -118,7 +118,7 @@ impl Gradient2 {
 
     /// Returns where the limit goes; `None` if it stays.
     fn target(&mut self, sample: &Sample) -> Option<f64> {
-        if sample.dropped {
+        if sample.failed {
             return Some(self.limit * 0.5);
         }
         let short = nanos(sample.rtt);
@@ -140,7 +140,7 @@ impl Limit for Gradient2 {
     }
 
     fn update(&mut self, sample: &Sample) -> u32 {
-        if (sample.dropped || !sample.rtt.is_zero())
+        if (sample.failed || !sample.rtt.is_zero())
             && let Some(target) = self.target(sample)
         {
             let smooth = self.limit * (1.0 - self.smoothing) + target * self.smoothing;

@@ -80,7 +80,7 @@ impl<L: Limit, O: Observer, K> Inner<L, O, K> {
         self.free();
         match end {
             End::Success(rtt) => self.sample(ticket, rtt, false),
-            End::Dropped(rtt) => self.sample(ticket, rtt, true),
+            End::Failed(rtt) => self.sample(ticket, rtt, true),
             End::Ignored => self.tell(&Event::Ignored),
         }
     }
@@ -100,13 +100,13 @@ impl<L: Limit, O: Observer, K> Inner<L, O, K> {
         }
     }
 
-    fn sample(&self, ticket: Ticket, rtt: Duration, dropped: bool) {
+    fn sample(&self, ticket: Ticket, rtt: Duration, failed: bool) {
         let mut algorithm = lock(&self.algorithm);
         let (cuts, from) = split(self.published.load(Ordering::Relaxed));
         let sample = Sample {
             in_flight: ticket.in_flight,
             rtt,
-            dropped,
+            failed,
             stale: ticket.cuts != cuts,
         };
         let to = algorithm.update(&sample).max(1);

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// ```
 /// use cortex_resilience::adaptive::{Limit, Sample};
 ///
-/// /// As many as ever were under way at once without a call being dropped.
+/// /// As many as ever were under way at once without a call that failed.
 /// struct HighWater(u32);
 ///
 /// impl Limit for HighWater {
@@ -20,7 +20,7 @@ use std::time::Duration;
 ///     }
 ///
 ///     fn update(&mut self, sample: &Sample) -> u32 {
-///         if !sample.dropped && sample.in_flight == self.0 {
+///         if !sample.failed && sample.in_flight == self.0 {
 ///             self.0 += 1;
 ///         }
 ///         self.0
@@ -41,7 +41,7 @@ pub trait Limit: Send {
     /// Says whether a call shows that too many were under way, so that those that began before it ended are
     /// [stale](Sample::stale), also if the limit is the least there is; by default, whether it failed.
     fn is_overload(&self, sample: &Sample) -> bool {
-        sample.dropped
+        sample.failed
     }
 
     /// Goes on from a limit that was found before; by default, it begins anew.
@@ -67,8 +67,8 @@ pub trait Limit: Send {
 /// use cortex_resilience::adaptive::Sample;
 /// use std::time::Duration;
 ///
-/// let sample = Sample::new(3, Duration::from_millis(20)).dropped();
-/// assert!(sample.dropped && !sample.stale);
+/// let sample = Sample::new(3, Duration::from_millis(20)).failed();
+/// assert!(sample.failed && !sample.stale);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -78,7 +78,7 @@ pub struct Sample {
     /// How long it took. Zero if its clock did not move meanwhile.
     pub rtt: Duration,
     /// Whether it failed.
-    pub dropped: bool,
+    pub failed: bool,
     /// Whether the limit has fallen, or would have, since it began: it tells of the limit before.
     pub stale: bool,
 }
@@ -89,15 +89,15 @@ impl Sample {
         Self {
             in_flight,
             rtt,
-            dropped: false,
+            failed: false,
             stale: false,
         }
     }
 
     /// Says that the call failed.
     #[must_use]
-    pub const fn dropped(mut self) -> Self {
-        self.dropped = true;
+    pub const fn failed(mut self) -> Self {
+        self.failed = true;
         self
     }
 

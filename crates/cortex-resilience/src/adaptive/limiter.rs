@@ -169,7 +169,7 @@ impl<L: Limit, C, O: Observer, K: Clock> Gate for AdaptiveLimit<L, C, O, K> {
         let rtt = now.saturating_duration_since(started.start);
         let end = match outcome {
             Outcome::Success => End::Success(rtt),
-            _ => End::Dropped(rtt),
+            _ => End::Failed(rtt),
         };
         self.inner.leave(started.ticket, end);
     }

@@ -42,9 +42,9 @@ fn model_no_sample_is_lost() {
             let tickets = [limiter.enter().unwrap(), limiter.enter().unwrap()];
             let other = {
                 let limiter = limiter.clone();
-                thread::spawn(move || limiter.leave(tickets[0], End::Dropped(Duration::ZERO)))
+                thread::spawn(move || limiter.leave(tickets[0], End::Failed(Duration::ZERO)))
             };
-            limiter.leave(tickets[1], End::Dropped(Duration::ZERO));
+            limiter.leave(tickets[1], End::Failed(Duration::ZERO));
             other.join().unwrap();
             assert_eq!((limiter.limit(), limiter.in_flight()), (after, 0));
         });

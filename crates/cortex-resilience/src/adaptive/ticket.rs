@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 /// assert_eq!((limit.in_flight(), limit.limit()), (0, 2));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "a ticket that is not handed back holds its place for ever"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// How many calls were under way with this one.
@@ -58,12 +59,13 @@ pub enum End {
     /// It succeeded after this time.
     Success(Duration),
     /// It failed after this time.
-    Dropped(Duration),
+    Failed(Duration),
     /// It tells nothing.
     Ignored,
 }
 
 /// A call that was let through, and when it began.
+#[must_use = "a call that does not end holds its place for ever"]
 #[derive(Clone, Copy, Debug)]
 pub struct Started {
     pub(super) ticket: Ticket,

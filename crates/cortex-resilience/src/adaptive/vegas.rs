@@ -147,11 +147,11 @@ impl Limit for Vegas {
     }
 
     fn update(&mut self, sample: &Sample) -> u32 {
-        if sample.rtt.is_zero() && !sample.dropped {
+        if sample.rtt.is_zero() && !sample.failed {
             return self.limit();
         }
         self.samples = self.samples.saturating_add(1);
-        let target = if sample.dropped {
+        let target = if sample.failed {
             Some(self.lower())
         } else if f64::from(self.samples) >= self.probe * self.limit {
             self.draw();

@@ -31,7 +31,7 @@ pub struct Windowed<L, K = SystemClock> {
     samples: u32,
     sum: Duration,
     in_flight: u32,
-    dropped: bool,
+    failed: bool,
     /// Whether any call began after the limit fell last.
     fresh: bool,
 }
@@ -56,7 +56,7 @@ impl<L, K> Windowed<L, K> {
             samples: 0,
             sum: Duration::ZERO,
             in_flight: 0,
-            dropped: false,
+            failed: false,
             fresh: false,
         }
     }
@@ -79,7 +79,7 @@ impl<L, K> Windowed<L, K> {
         self.samples = self.samples.saturating_add(1);
         self.sum = self.sum.saturating_add(sample.rtt);
         self.in_flight = self.in_flight.max(sample.in_flight);
-        self.dropped |= sample.dropped;
+        self.failed |= sample.failed;
         self.fresh |= !sample.stale;
     }
 
@@ -88,12 +88,12 @@ impl<L, K> Windowed<L, K> {
         let sample = Sample {
             in_flight: self.in_flight,
             rtt: self.sum / self.samples.max(1),
-            dropped: self.dropped,
+            failed: self.failed,
             stale: !self.fresh,
         };
         self.since = None;
         (self.samples, self.sum, self.in_flight) = (0, Duration::ZERO, 0);
-        (self.dropped, self.fresh) = (false, false);
+        (self.failed, self.fresh) = (false, false);
         sample
     }
 }
@@ -104,7 +104,7 @@ impl<L: Limit, K: Clock> Limit for Windowed<L, K> {
     }
 
     fn update(&mut self, sample: &Sample) -> u32 {
-        if sample.rtt < self.min_rtt && !sample.dropped {
+        if sample.rtt < self.min_rtt && !sample.failed {
             return self.limit();
         }
         let now = self.clock.now();

@@ -244,26 +244,26 @@ fn a_failure_that_is_fast_lowers_the_limit_and_is_no_best_time() {
     let mut vegas = Vegas::new(1..=1000).initial(100);
     vegas.update(&Sample::new(100, millis(50)));
     assert_eq!(
-        vegas.update(&Sample::new(100, Duration::from_micros(9)).dropped()),
+        vegas.update(&Sample::new(100, Duration::from_micros(9)).failed()),
         98
     );
     assert_eq!(vegas.update(&Sample::new(100, millis(50))), 104); // 98 + 6: nothing queues
     let mut gradient = Gradient2::new(1..=1000).initial(100);
-    assert_eq!(gradient.update(&Sample::new(1, Duration::ZERO).dropped()), 90);
+    assert_eq!(gradient.update(&Sample::new(1, Duration::ZERO).failed()), 90);
     assert_eq!(gradient.update(&Sample::new(90, Duration::ZERO)), 90); // its clock stood still
 }
 
 #[test]
 fn a_limit_of_one_never_becomes_stuck() {
-    for dropped in 0..100 {
+    for failed in 0..100 {
         let mut limits: [Box<dyn Limit>; 3] = [
             Box::new(Aimd::new(1..=10, millis(1))),
             Box::new(Vegas::new(1..=10).initial(1)),
             Box::new(Gradient2::new(1..=10).initial(1)),
         ];
         for limit in &mut limits {
-            for _ in 0..dropped {
-                assert_eq!(limit.update(&Sample::new(1, millis(1)).dropped()), 1);
+            for _ in 0..failed {
+                assert_eq!(limit.update(&Sample::new(1, millis(1)).failed()), 1);
             }
             let grown = (0..20)
                 .map(|_| limit.update(&Sample::new(10, Duration::from_micros(9))))

@@ -17,9 +17,9 @@ fn samples() -> impl Strategy<Value = Vec<(u32, u64, bool, bool)>> {
     prop::collection::vec(sample, 0..300)
 }
 
-fn sample((in_flight, rtt, dropped, stale): (u32, u64, bool, bool)) -> Sample {
+fn sample((in_flight, rtt, failed, stale): (u32, u64, bool, bool)) -> Sample {
     let mut sample = Sample::new(in_flight, Duration::from_nanos(rtt));
-    (sample.dropped, sample.stale) = (dropped, stale);
+    (sample.failed, sample.stale) = (failed, stale);
     sample
 }
 
@@ -30,9 +30,9 @@ const fn lg(limit: u64) -> u64 {
 }
 
 /// Vegas in whole numbers; its limit stays one as long as nothing is smoothed.
-fn vegas(limit: u64, max: u64, best: &mut u64, in_flight: u64, rtt: u64, dropped: bool) -> u64 {
+fn vegas(limit: u64, max: u64, best: &mut u64, in_flight: u64, rtt: u64, failed: bool) -> u64 {
     let queue = (limit * rtt.saturating_sub(*best)).div_ceil(rtt);
-    let next = if dropped {
+    let next = if failed {
         limit - lg(limit)
     } else if *best == 0 || rtt < *best {
         *best = rtt;
@@ -54,11 +54,11 @@ fn vegas(limit: u64, max: u64, best: &mut u64, in_flight: u64, rtt: u64, dropped
 /// Gradient2 from its whole history.
 fn gradient2(history: &[(u32, u64, bool, bool)], min: f64, max: f64) -> u32 {
     let (mut limit, mut long, mut plain) = (20.0_f64.clamp(min, max), 0.0, Vec::new());
-    for &(in_flight, rtt, dropped, _) in history {
+    for &(in_flight, rtt, failed, _) in history {
         #[expect(clippy::cast_precision_loss, reason = "they are small")]
         let short = rtt as f64;
         let mut target = limit * 0.5;
-        if !dropped {
+        if !failed {
             if plain.len() < 10 {
                 plain.push(short);
                 #[expect(clippy::cast_precision_loss, reason = "ten at most")]
@@ -99,9 +99,9 @@ proptest! {
             fast = fast.once_per_wave();
         }
         let mut limit = min;
-        for one @ (in_flight, rtt, dropped, stale) in samples {
+        for one @ (in_flight, rtt, failed, stale) in samples {
             if !(once && stale) {
-                limit = if dropped || rtt > timeout {
+                limit = if failed || rtt > timeout {
                     limit * 9 / 10
                 } else if in_flight * 2 >= limit {
                     limit + 1
@@ -121,16 +121,16 @@ proptest! {
         // When the best time is forgotten, chance decides: after 15 to 30 times the limit. So there are several histories that may be
         // the true one: of each, the limit, the best time, and the samples since it was forgotten.
         let mut possible = vec![(u64::from(max.min(20)), 0_u64, 0_u64)];
-        for one @ (in_flight, rtt, dropped, _) in samples {
+        for one @ (in_flight, rtt, failed, _) in samples {
             let next = u64::from(fast.update(&sample(one)));
             let mut after = Vec::new();
             for (limit, mut best, mut count) in possible {
                 count += 1;
-                if !dropped && count >= 15 * limit {
+                if !failed && count >= 15 * limit {
                     after.push((limit, rtt, 0));
                 }
-                if dropped || count < 30 * limit {
-                    let limit = vegas(limit, u64::from(max), &mut best, u64::from(in_flight), rtt, dropped);
+                if failed || count < 30 * limit {
+                    let limit = vegas(limit, u64::from(max), &mut best, u64::from(in_flight), rtt, failed);
                     after.push((limit, best, count));
                 }
             }
@@ -160,20 +160,20 @@ proptest! {
         let mut fast = Windowed::with_clock(Aimd::new(1..=60, timeout), length, clock.clone());
         let mut alone = Aimd::new(1..=60, timeout);
         let (mut window, mut now) = (Vec::<(u64, u32, u64, bool)>::new(), 0);
-        for (in_flight, rtt, dropped, wait) in samples {
+        for (in_flight, rtt, failed, wait) in samples {
             clock.advance(Duration::from_nanos(wait));
             now += wait;
-            if dropped || rtt >= 100_000 {
-                window.push((now, in_flight, rtt, dropped));
+            if failed || rtt >= 100_000 {
+                window.push((now, in_flight, rtt, failed));
             }
             let mut one = Sample::new(in_flight, Duration::from_nanos(rtt));
-            one.dropped = dropped;
+            one.failed = failed;
             let limit = fast.update(&one);
-            if window.len() >= 10 && (dropped || rtt >= 100_000) && now - window[0].0 >= 20_000_000 {
+            if window.len() >= 10 && (failed || rtt >= 100_000) && now - window[0].0 >= 20_000_000 {
                 let mean = window.iter().map(|one| one.2).sum::<u64>() / window.len() as u64;
                 let most = window.iter().map(|one| one.1).max().unwrap_or(0);
                 let mut all = Sample::new(most, Duration::from_nanos(mean));
-                all.dropped = window.iter().any(|one| one.3);
+                all.failed = window.iter().any(|one| one.3);
                 alone.update(&all);
                 window.clear();
             }
