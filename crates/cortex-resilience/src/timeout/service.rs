@@ -15,18 +15,18 @@ use std::fmt;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tower_service::Service;
 
 /// A service whose calls have so much time; made by [`TimeoutLayer`](super::TimeoutLayer).
 ///
-/// The time for all attempts and the deadline begin when the service is first waited for; that for one attempt begins with the
-/// call. When the time is over before the inner service is ready, this one is, and answers the call with the error. A call
+/// For the time of all attempts counts how long the service was waited for, but not how long it was ready before the call; that
+/// of one attempt begins with the call. When the time is over before the inner service is ready, this one is, and answers the call with the error. A call
 /// without readiness is answered with [`Error::NotReady`].
 ///
-/// Who waits is told from others by the deadline of the context, and by being there when the time is over: whoever looks at the
-/// readiness with another deadline, or long after the end, begins anew. So does a look at a service that is ready already.
+/// Who waits is told from others by the task, by the deadline of the context, and by being there when the time is over: whoever
+/// looks at the readiness in another task, with another deadline, or long after the end, begins anew. So does a look at a service that is ready already.
 ///
 /// # Examples
 ///
@@ -49,8 +49,8 @@ pub struct TimeoutService<S, O = (), K = SystemClock> {
 enum Readiness {
     Unknown,
     Waiting(Wait),
-    /// The inner service waits for a call, and since then the time runs.
-    Inner(Option<Instant>),
+    /// The inner service waits for a call, whose caller waited so long for it.
+    Inner(Duration),
     /// The time was over before.
     TimedOut(Wait, TimedOut),
 }
@@ -59,6 +59,8 @@ struct Wait {
     start: Instant,
     /// Another deadline means another caller: the one who began to wait has gone.
     deadline: Option<Deadline>,
+    /// So does another task.
+    waker: Waker,
     /// The end of the time for all attempts.
     total: Option<Deadline>,
     due: Option<Due>,
@@ -89,7 +91,7 @@ impl<S, O, K> TimeoutService<S, O, K> {
 }
 
 impl<S, O: Observer, K: Clock> TimeoutService<S, O, K> {
-    fn wait(&self, deadline: Option<Deadline>) -> Wait {
+    fn wait(&self, deadline: Option<Deadline>, waker: &Waker) -> Wait {
         let limit = self.timeout.inner.limit();
         let start = self.timeout.inner.clock.now();
         // A limit outside keeps its end itself.
@@ -98,19 +100,22 @@ impl<S, O: Observer, K: Clock> TimeoutService<S, O, K> {
         Wait {
             start,
             deadline,
+            waker: waker.clone(),
             total: limit.total().map(|after| Deadline::after(start, after)),
             due: due.filter(|due| due.timed_out.kind() != Kind::Attempt),
             timer: Box::pin(Timer::new()),
         }
     }
 
-    /// Says when the time of a call began whose readiness was waited for; nothing if it begins with the call.
-    fn began(&self, wait: &Wait) -> Option<Instant> {
+    /// Says how long the caller waited who finds the inner service ready now, if that counts.
+    fn waited(&self, wait: &Wait) -> Duration {
+        let now = self.timeout.inner.clock.now();
         // Whoever waited beyond the end was told of it. This is somebody else, who begins now.
-        let is_over = wait
-            .due
-            .is_some_and(|due| due.at <= self.timeout.inner.clock.now());
-        (wait.total.is_some() && !is_over).then_some(wait.start)
+        let is_over = wait.due.is_some_and(|due| due.at <= now);
+        if wait.total.is_none() || is_over {
+            return Duration::ZERO;
+        }
+        now.saturating_duration_since(wait.start)
     }
 }
 
@@ -128,7 +133,9 @@ where
         let deadline = cortex_core::Context::current().deadline();
         let clock = &self.timeout.inner.clock;
         let ready = match mem::replace(&mut self.ready, Readiness::Unknown) {
-            Readiness::Waiting(wait) if !wait.is_of(deadline, clock) => Readiness::Unknown,
+            Readiness::Waiting(wait) if !wait.waker.will_wake(cx.waker()) || !wait.is_of(deadline, clock) => {
+                Readiness::Unknown
+            }
             Readiness::TimedOut(wait, _) if !wait.is_of(deadline, clock) => Readiness::Unknown,
             ready => ready,
         };
@@ -142,11 +149,11 @@ where
         };
         match poll {
             Poll::Ready(Ok(())) => {
-                let start = match ready {
-                    Readiness::Waiting(wait) => self.began(&wait),
-                    Readiness::Inner(_) | Readiness::Unknown | Readiness::TimedOut(..) => None,
+                let waited = match ready {
+                    Readiness::Waiting(wait) => self.waited(&wait),
+                    Readiness::Inner(_) | Readiness::Unknown | Readiness::TimedOut(..) => Duration::ZERO,
                 };
-                self.ready = Readiness::Inner(start);
+                self.ready = Readiness::Inner(waited);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(Error::Inner(error))),
@@ -158,7 +165,7 @@ where
             Poll::Pending => {
                 let mut wait = match ready {
                     Readiness::Waiting(wait) => wait,
-                    _ => self.wait(deadline),
+                    _ => self.wait(deadline, cx.waker()),
                 };
                 if let Some(due) = wait.due
                     && wait.timer.as_mut().poll(due.at, cx).is_ready()
@@ -173,16 +180,20 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let shared = Link::Owned(Arc::clone(&self.timeout.inner));
+        let shared: Link<'_, Arc<_>> = Link::Owned(Arc::clone(&self.timeout.inner));
         let refused = |why| ResponseFuture {
             call: Call::refused(shared.clone(), Maybe { future: None }, why),
         };
         match mem::replace(&mut self.ready, Readiness::Unknown) {
-            Readiness::Inner(start) => {
+            Readiness::Inner(waited) => {
+                let now = || self.timeout.inner.clock.now();
+                let start = (!waited.is_zero())
+                    .then(now)
+                    .and_then(|now| now.checked_sub(waited));
                 let begun = match Begun::now(&self.timeout.inner, start) {
                     Ok(begun) => begun,
                     Err(why) => {
-                        self.ready = Readiness::Inner(None); // the next call takes that up
+                        self.ready = Readiness::Inner(Duration::ZERO); // the next call takes that up
                         return refused(Some(why));
                     }
                 };

@@ -363,6 +363,42 @@ mod layer {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nobody_pays_for_the_wait_of_another() {
+        let (timeout, _) = tested(|builder| builder.total(millis(200)));
+        let mut service = TimeoutLayer::new(timeout.clone()).layer(Slow::new(millis(150)));
+        service.ready().await.unwrap(); // and goes away
+        sleep(millis(500)).await;
+        assert_eq!(service.ready().await.unwrap().call(millis(199)).await, Ok(7));
+        // The first goes while it waits; the next comes long after, or in another task a moment before the time is over.
+        for (gone_for, other_task) in [(10_000, false), (199, true)] {
+            let mut service = TimeoutLayer::new(timeout.clone()).layer(Slow::new(millis(gone_for + 100)));
+            if other_task {
+                assert!(poll(pin!(service.ready())).is_pending());
+                sleep(millis(gone_for)).await;
+            } else {
+                let gone = tokio::time::timeout(millis(1), service.ready()).await;
+                assert!(gone.is_err());
+                sleep(millis(gone_for - 1)).await;
+            }
+            let start = TokioClock.now();
+            let call = service.ready().await.unwrap().call(millis(90));
+            assert_eq!(TokioClock.now() - start, millis(100));
+            assert_eq!(call.await, Ok(7));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_between_readiness_and_call_is_not_that_of_the_call() {
+        let (timeout, _) = tested(|builder| builder.total(millis(200)));
+        let mut service = TimeoutLayer::new(timeout).layer(Slow::new(millis(150)));
+        for (takes, expected) in [(49, Ok(7)), (51, gave_up(Kind::Total, 200))] {
+            service.ready().await.unwrap();
+            sleep(millis(500)).await;
+            assert_eq!(service.call(millis(takes)).await, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_comes_after_the_deadline_is_not_called_and_leaves_the_service_ready() {
         let (timeout, _) = tested(|builder| builder.total(millis(200)));
         let inner = Slow::new(Duration::ZERO);
