@@ -1,29 +1,30 @@
+use std::borrow::Borrow;
 use std::ops::Deref;
 
-/// A policy that is borrowed, which is free, or a handle of its own.
-pub(crate) enum Link<'a, P> {
-    Borrowed(&'a P),
-    Owned(P),
+/// What is borrowed, which is free, or a handle of its own: the thing itself, or a pointer to it.
+pub(crate) enum Link<'a, T, H = T> {
+    Borrowed(&'a T),
+    Owned(H),
 }
 
-impl<P> Deref for Link<'_, P> {
-    type Target = P;
+impl<T, H: Borrow<T>> Deref for Link<'_, T, H> {
+    type Target = T;
 
     #[inline]
-    fn deref(&self) -> &P {
+    fn deref(&self) -> &T {
         match self {
-            Self::Borrowed(policy) => policy,
-            Self::Owned(policy) => policy,
+            Self::Borrowed(target) => target,
+            Self::Owned(handle) => handle.borrow(),
         }
     }
 }
 
-impl<P: Clone> Clone for Link<'_, P> {
+impl<T, H: Clone> Clone for Link<'_, T, H> {
     #[inline]
     fn clone(&self) -> Self {
         match self {
-            Self::Borrowed(policy) => Self::Borrowed(policy),
-            Self::Owned(policy) => Self::Owned(policy.clone()),
+            Self::Borrowed(target) => Self::Borrowed(target),
+            Self::Owned(handle) => Self::Owned(handle.clone()),
         }
     }
 }

@@ -117,7 +117,7 @@ impl Budget {
     /// Takes note of a first attempt that outlives this handle.
     #[inline]
     pub fn begin_owned(&self) -> Running<'static> {
-        Running::first(Handle::Shared(Arc::clone(&self.kind)))
+        Running::first(Handle::Owned(Arc::clone(&self.kind)))
     }
 
     /// Takes out what an attempt beyond the first costs, or refuses it.
@@ -129,7 +129,7 @@ impl Budget {
     /// Takes out what an attempt costs that outlives this handle, or refuses it.
     #[must_use = "if dropped it is put back"]
     pub fn try_withdraw_owned(&self, cost: Cost) -> Option<Withdrawal<'static>> {
-        Withdrawal::take(Handle::Shared(Arc::clone(&self.kind)), cost)
+        Withdrawal::take(Handle::Owned(Arc::clone(&self.kind)), cost)
     }
 
     /// Says whether an attempt beyond the first would be let through now.

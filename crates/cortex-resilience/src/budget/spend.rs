@@ -1,6 +1,6 @@
 use super::budget::Kind;
+use crate::link::Link;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 
 /// Why there is another attempt: some budgets make a difference.
@@ -26,23 +26,7 @@ pub enum Cost {
     Timeout,
 }
 
-/// A budget that is borrowed, which is free, or shared.
-pub(super) enum Handle<'a> {
-    Borrowed(&'a Kind),
-    Shared(Arc<Kind>),
-}
-
-impl Deref for Handle<'_> {
-    type Target = Kind;
-
-    #[inline]
-    fn deref(&self) -> &Kind {
-        match self {
-            Self::Borrowed(kind) => kind,
-            Self::Shared(kind) => kind,
-        }
-    }
-}
+pub(super) type Handle<'a> = Link<'a, Kind, Arc<Kind>>;
 
 impl Handle<'_> {
     fn put_back(&self, taken: u64) {

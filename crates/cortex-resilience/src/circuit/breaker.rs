@@ -3,7 +3,7 @@ use super::call::Call;
 use super::error::IllegalTransition;
 use super::guarded::judge;
 use super::inner::Inner;
-use super::permit::{Handle, Permit};
+use super::permit::Permit;
 use super::running::Running;
 use super::saved::{RestoreError, SavedState};
 use super::snapshot::Snapshot;
@@ -15,6 +15,7 @@ use crate::build_error::BuildError;
 use crate::classify::{Classify, ErrIsFailure};
 use crate::error::Error;
 use crate::event::Event;
+use crate::link::Link;
 use crate::observer::Observer;
 use crate::rejected::Rejected;
 use cortex_core::{Clock, Deadline, SystemClock};
@@ -76,7 +77,7 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_, O, K>, Rejected> {
         let ticket = self.inner.admit()?;
-        Ok(Permit::new(Handle::Borrowed(&self.inner), ticket))
+        Ok(Permit::new(Link::Borrowed(&self.inner), ticket))
     }
 
     /// Lets a call through that outlives this handle, or refuses it.
@@ -86,7 +87,7 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
     /// As [`try_acquire`](Self::try_acquire).
     pub fn try_acquire_owned(&self) -> Result<Permit<'static, O, K>, Rejected> {
         let ticket = self.inner.admit()?;
-        Ok(Permit::new(Handle::Shared(Arc::clone(&self.inner)), ticket))
+        Ok(Permit::new(Link::Owned(Arc::clone(&self.inner)), ticket))
     }
 
     /// Puts a future behind the breaker.
@@ -127,7 +128,7 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
         let running = Running::new(&self.inner, ticket);
         let result = call();
         running.returned();
-        let permit = Permit::new(Handle::Borrowed(&self.inner), ticket); // if the judge panics, nobody knows
+        let permit = Permit::new(Link::Borrowed(&self.inner), ticket); // if the judge panics, nobody knows
         let (outcome, retry_after) = judge(&self.classify, result.as_ref());
         permit.record_with(outcome, retry_after);
         result.map_err(Error::Inner)

@@ -1,10 +1,10 @@
 use super::admit::Ticket;
 use super::inner::Inner;
+use crate::link::Link;
 use crate::observer::Observer;
 use crate::outcome::Outcome;
 use cortex_core::Clock;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,32 +26,14 @@ use std::time::Duration;
 /// ```
 #[must_use = "a permit that is dropped gives no vote"]
 pub struct Permit<'a, O: Observer, K: Clock> {
-    breaker: Handle<'a, O, K>,
+    breaker: Link<'a, Inner<O, K>, Arc<Inner<O, K>>>,
     /// `None` once it has ended.
     ticket: Option<Ticket>,
 }
 
-/// A breaker that is borrowed, which is free, or shared.
-pub(super) enum Handle<'a, O, K> {
-    Borrowed(&'a Inner<O, K>),
-    Shared(Arc<Inner<O, K>>),
-}
-
-impl<O, K> Deref for Handle<'_, O, K> {
-    type Target = Inner<O, K>;
-
-    #[inline]
-    fn deref(&self) -> &Inner<O, K> {
-        match self {
-            Self::Borrowed(inner) => inner,
-            Self::Shared(inner) => inner,
-        }
-    }
-}
-
 impl<'a, O: Observer, K: Clock> Permit<'a, O, K> {
     #[inline]
-    pub(super) const fn new(breaker: Handle<'a, O, K>, ticket: Ticket) -> Self {
+    pub(super) const fn new(breaker: Link<'a, Inner<O, K>, Arc<Inner<O, K>>>, ticket: Ticket) -> Self {
         Self {
             breaker,
             ticket: Some(ticket),

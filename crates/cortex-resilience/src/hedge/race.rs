@@ -12,7 +12,6 @@ use crate::rejected::Rejected;
 use cortex_core::{Clock, Deadline};
 use pin_project_lite::pin_project;
 use std::fmt;
-use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -39,25 +38,7 @@ pub trait Make {
     }
 }
 
-/// A policy that is borrowed, which is free, or shared.
-pub(super) enum Link<'a, C, O, K> {
-    Borrowed(&'a Hedge<C, O, K>),
-    #[cfg(feature = "tower")]
-    Shared(Hedge<C, O, K>),
-}
-
-impl<C, O, K> Deref for Link<'_, C, O, K> {
-    type Target = Hedge<C, O, K>;
-
-    #[inline]
-    fn deref(&self) -> &Hedge<C, O, K> {
-        match self {
-            Self::Borrowed(hedge) => hedge,
-            #[cfg(feature = "tower")]
-            Self::Shared(hedge) => hedge,
-        }
-    }
-}
+pub(super) type Link<'a, C, O, K> = crate::link::Link<'a, Hedge<C, O, K>>;
 
 impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
     /// Takes note of a first attempt.
@@ -65,8 +46,7 @@ impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
     pub(super) fn begin(&self) -> Option<Running<'a>> {
         match self {
             Self::Borrowed(hedge) => hedge.budget().map(Budget::begin),
-            #[cfg(feature = "tower")]
-            Self::Shared(hedge) => hedge.budget().map(Budget::begin_owned),
+            Self::Owned(hedge) => hedge.budget().map(Budget::begin_owned),
         }
     }
 
@@ -78,8 +58,7 @@ impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
     fn begin_beyond(&self) -> Result<Option<Running<'a>>, ()> {
         let withdrawal = match self {
             Self::Borrowed(hedge) => hedge.budget().map(|budget| budget.try_withdraw(Cost::Retry)),
-            #[cfg(feature = "tower")]
-            Self::Shared(hedge) => hedge
+            Self::Owned(hedge) => hedge
                 .budget()
                 .map(|budget| budget.try_withdraw_owned(Cost::Retry)),
         };

@@ -69,7 +69,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let link = Link::Shared(self.hedge.clone());
+        let link = Link::Owned(self.hedge.clone());
         let mut copies = Copies {
             requests: self.requests.clone(),
             again: None,

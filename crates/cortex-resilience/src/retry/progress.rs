@@ -8,7 +8,6 @@ use crate::observer::Observer;
 use crate::outcome::Outcome;
 use crate::rejected::Rejected;
 use cortex_core::{Clock, Context, Deadline};
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,25 +106,7 @@ impl Progress<'_> {
     }
 }
 
-/// A policy that is borrowed, which is free, or shared.
-pub(super) enum Link<'a, C, O, K> {
-    Borrowed(&'a Retry<C, O, K>),
-    #[cfg(all(feature = "tokio", feature = "tower"))]
-    Shared(Retry<C, O, K>),
-}
-
-impl<C, O, K> Deref for Link<'_, C, O, K> {
-    type Target = Retry<C, O, K>;
-
-    #[inline]
-    fn deref(&self) -> &Retry<C, O, K> {
-        match self {
-            Self::Borrowed(retry) => retry,
-            #[cfg(all(feature = "tokio", feature = "tower"))]
-            Self::Shared(retry) => retry,
-        }
-    }
-}
+pub(super) type Link<'a, C, O, K> = crate::link::Link<'a, Retry<C, O, K>>;
 
 impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
     /// Begins the first attempt.
@@ -138,8 +119,7 @@ impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
         self.inner.begin(progress)?;
         progress.running = match self {
             Self::Borrowed(retry) => retry.inner.budget.as_ref().map(Budget::begin),
-            #[cfg(all(feature = "tokio", feature = "tower"))]
-            Self::Shared(retry) => retry.inner.budget.as_ref().map(Budget::begin_owned),
+            Self::Owned(retry) => retry.inner.budget.as_ref().map(Budget::begin_owned),
         };
         Ok(progress.attempt())
     }
@@ -161,8 +141,7 @@ impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
         };
         let withdrawal = match self {
             Self::Borrowed(retry) => retry.budget().map(|budget| budget.try_withdraw(cost)),
-            #[cfg(all(feature = "tokio", feature = "tower"))]
-            Self::Shared(retry) => retry.budget().map(|budget| budget.try_withdraw_owned(cost)),
+            Self::Owned(retry) => retry.budget().map(|budget| budget.try_withdraw_owned(cost)),
         };
         if let Some(withdrawal) = withdrawal {
             if withdrawal.is_none() {

@@ -70,7 +70,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let link = Link::Shared(self.retry.clone());
+        let link = Link::Owned(self.retry.clone());
         let mut repeat = Repeat {
             requests: self.requests.clone(),
             again: None,
