@@ -1,7 +1,7 @@
 use crate::policy_error::{Cause, PolicyError};
-use crate::rejected::{Reason, Rejected};
+use crate::rejected::Rejected;
 use crate::retry::GaveUp;
-use crate::timeout::{Kind, TimedOut};
+use crate::timeout::TimedOut;
 use std::fmt;
 use std::time::Duration;
 
@@ -83,10 +83,7 @@ impl<E> PolicyError for Error<E> {
         match self {
             Self::GaveUp { error, .. } | Self::Inner(error) => Cause::Inner(error),
             Self::Rejected(rejected) => Cause::Rejected(*rejected),
-            Self::TimedOut(timed_out) if timed_out.kind() == Kind::Deadline => {
-                Cause::Rejected(Rejected::new(Reason::Deadline, None))
-            }
-            Self::TimedOut(_) => Cause::TimedOut,
+            Self::TimedOut(timed_out) => timed_out.cause(),
             Self::NotReady => Cause::NotReady,
         }
     }

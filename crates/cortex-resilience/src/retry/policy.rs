@@ -14,6 +14,7 @@ use crate::random::Random;
 use crate::rejected::{Reason, Rejected};
 use crate::shared::is_shared;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::time::nanos;
 use cortex_core::{Clock, Context, Deadline, SystemClock};
 use std::fmt;
 use std::sync::Arc;
@@ -94,7 +95,9 @@ impl<C, O: Observer, K: Clock> Retry<C, O, K> {
     /// A setting makes no sense, and nothing has changed.
     pub fn reload<C2, O2, K2>(&self, settings: &Builder<C2, O2, K2>) -> Result<(), BuildError> {
         let settings = settings.checked()?;
-        self.inner.within.store(nanos(settings.within), Ordering::Relaxed);
+        self.inner
+            .within
+            .store(or_no_limit(settings.within), Ordering::Relaxed);
         #[cfg(all(feature = "tokio", feature = "tower"))]
         self.inner
             .max_attempts
@@ -157,10 +160,8 @@ pub(super) struct Inner<O, K> {
 
 const NO_LIMIT: u64 = u64::MAX;
 
-fn nanos(within: Option<Duration>) -> u64 {
-    within.map_or(NO_LIMIT, |time| {
-        u64::try_from(time.as_nanos()).unwrap_or(NO_LIMIT)
-    })
+fn or_no_limit(within: Option<Duration>) -> u64 {
+    within.map_or(NO_LIMIT, nanos)
 }
 
 /// Says whether a deadline of the context is past; a limit on all attempts that has just begun need not be asked.
@@ -180,7 +181,7 @@ impl<O, K> Inner<O, K> {
     ) -> Self {
         Self {
             name,
-            within: AtomicU64::new(nanos(settings.within)),
+            within: AtomicU64::new(or_no_limit(settings.within)),
             #[cfg(all(feature = "tokio", feature = "tower"))]
             max_attempts: AtomicU64::new(settings.max_attempts.into()),
             settings: Mutex::new(Arc::new(settings)),

@@ -1,7 +1,5 @@
-use super::kind::Kind;
 use super::timed_out::TimedOut;
 use crate::policy_error::{Cause, PolicyError};
-use crate::rejected::{Reason, Rejected};
 use std::fmt;
 
 /// Why a call within a timeout has no result.
@@ -70,13 +68,9 @@ impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
 impl<E> PolicyError for Error<E> {
     type Error = E;
 
-    /// That the caller's deadline came first says nothing of the dependency: it is a refusal.
     fn why(&self) -> Cause<'_, E> {
         match self {
-            Self::TimedOut(timed_out) if timed_out.kind() == Kind::Deadline => {
-                Cause::Rejected(Rejected::new(Reason::Deadline, None))
-            }
-            Self::TimedOut(_) => Cause::TimedOut,
+            Self::TimedOut(timed_out) => timed_out.cause(),
             Self::NotReady => Cause::NotReady,
             Self::Inner(error) => Cause::Inner(error),
         }

@@ -1,4 +1,6 @@
 use super::kind::Kind;
+use crate::policy_error::Cause;
+use crate::rejected::{Reason, Rejected};
 use std::fmt;
 use std::time::Duration;
 
@@ -34,6 +36,14 @@ impl TimedOut {
     /// Returns how long the call had been given; zero if it was not tried.
     pub const fn after(&self) -> Duration {
         self.after
+    }
+
+    /// Says what it is for those who judge: that the caller's deadline came first says nothing of the dependency, and is a refusal.
+    pub(crate) const fn cause<'a, E>(self) -> Cause<'a, E> {
+        match self.kind {
+            Kind::Deadline => Cause::Rejected(Rejected::new(Reason::Deadline, None)),
+            Kind::Attempt | Kind::Total => Cause::TimedOut,
+        }
     }
 }
 
