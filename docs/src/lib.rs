@@ -7,6 +7,8 @@ pub mod architecture {}
 
 /// Task by task.
 pub mod guides {
+    #[doc = include_str!("../guides/call-others.md")]
+    pub mod call_others {}
     #[doc = include_str!("../guides/cardinality.md")]
     pub mod cardinality {}
     #[doc = include_str!("../guides/first-service.md")]
