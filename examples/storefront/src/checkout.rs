@@ -4,6 +4,10 @@ use std::time::Duration;
 use cortex::http::Client;
 use cortex::http::client::{ClientMetrics, Error};
 use cortex::metrics::{Counter, Family, Registry, labels};
+use cortex::resilience::ErrIsFailure;
+use cortex::resilience::circuit::{Breaker, Window};
+use cortex::resilience::metrics::Metrics;
+use cortex::resilience::trace::Log;
 use cortex::trace::Tracer;
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode, Uri};
@@ -26,6 +30,7 @@ labels! {
 pub(crate) struct Checkout {
     client: Client,
     charge: Uri,
+    breaker: Breaker<ErrIsFailure, (Metrics, Log)>,
     checkouts: Family<CheckoutLabels, Counter>,
 }
 
@@ -67,7 +72,18 @@ impl Checkout {
             .metrics(ClientMetrics::new(registry)?)
             .timeout(PATIENCE)
             .body_bytes(LARGEST_RECEIPT);
+        // No retry: whether a payment was made is unknown when its answer is lost.
+        let metrics = Metrics::register(registry)?;
+        let breaker = Breaker::builder("payments")
+            .window(Window::time(Duration::from_secs(10)))
+            .min_calls(50)
+            .failure_rate(0.9)
+            .break_for(Duration::from_secs(5))
+            .observe((metrics.clone(), Log::new()))
+            .build()?;
+        metrics.watch(&breaker);
         Ok(Self {
+            breaker,
             client: client.build()?,
             charge: charge.build()?,
             checkouts,
@@ -80,7 +96,10 @@ impl Checkout {
     ///
     /// Dropping it closes the connection; whether the payment was made is then unknown, as with any network.
     pub(crate) async fn pay(&self, cents: u64) -> Result<Receipt, Unpaid> {
-        let paid = self.call(cents).await;
+        let paid = match self.breaker.call(self.call(cents)).await {
+            Ok(receipt) => Ok(receipt),
+            Err(error) => Err(error.into_inner().unwrap_or(Unpaid::Refused)), // nobody was asked: they refused all others
+        };
         let result = match &paid {
             Ok(_) => "paid",
             Err(Unpaid::Refused) => "refused",
