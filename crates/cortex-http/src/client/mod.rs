@@ -55,7 +55,7 @@
 //!
 //! let client = Client::builder().build()?;
 //! let client = BulkheadLayer::new(bulkhead).until_body_end().layer(client);
-//! let client = policies.layer().requests(HttpRequests::new()).layer(client);
+//! let client = policies.layer_for(HttpRequests::new()).layer(client);
 //!
 //! let request = http::Request::get(address).body(String::new())?;
 //! let response = client.oneshot(request).await?;

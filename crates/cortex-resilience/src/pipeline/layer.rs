@@ -1,7 +1,6 @@
 use super::composed::Pipeline;
 use super::service::PipelineService;
 use super::stages::{Serve, Stages};
-use crate::clone_request::Cloned;
 use std::fmt;
 use tower_layer::Layer;
 

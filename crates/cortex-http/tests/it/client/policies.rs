@@ -87,7 +87,7 @@ async fn what_fails_twice_and_then_answers_is_tried_again_in_the_time_that_is_le
         .retry(|retry| retry.backoff(Backoff::constant(PAUSE)))
         .build()
         .unwrap();
-    let client = policies.layer().requests(HttpRequests::new()).layer(client);
+    let client = policies.layer_for(HttpRequests::new()).layer(client);
 
     let order = tracer.span("order").start();
     let deadline = Deadline::at(SystemClock.now() + Duration::from_secs(20));
@@ -135,7 +135,7 @@ async fn the_time_of_a_retry_goes_along_too() {
         .backoff(Backoff::constant(PAUSE))
         .within(Duration::from_secs(15));
     let policies = Pipeline::new((retry.build().unwrap(),));
-    let client = policies.layer().requests(HttpRequests::new()).layer(client());
+    let client = policies.layer_for(HttpRequests::new()).layer(client());
     let response = within(client.oneshot(stock.request("GET"))).await.unwrap();
     assert_eq!(response.status(), 200);
     let left = stock.asked("x-request-timeout-ms");
@@ -150,7 +150,7 @@ async fn what_is_not_idempotent_is_sent_once() {
         .classify(ClientClassify::new())
         .build()
         .unwrap();
-    let client = policies.layer().requests(HttpRequests::new()).layer(client());
+    let client = policies.layer_for(HttpRequests::new()).layer(client());
     let response = within(client.oneshot(stock.request("POST"))).await;
     assert_eq!((response.unwrap().status().as_u16(), stock.count()), (503, 1));
 }
@@ -164,7 +164,7 @@ async fn a_breaker_opens_and_nobody_is_asked_any_more() {
         .breaker(|breaker| breaker.window(Window::count(4)).min_calls(4))
         .build()
         .unwrap();
-    let client = policies.layer().requests(HttpRequests::new()).layer(client());
+    let client = policies.layer_for(HttpRequests::new()).layer(client());
     for _ in 0..4 {
         let response = within(client.clone().oneshot(stock.request("GET"))).await;
         assert_eq!(response.unwrap().status(), 503);
@@ -191,7 +191,7 @@ async fn a_permit_is_held_until_the_body_has_ended() {
     let client = BulkheadLayer::new(bulkhead.clone())
         .until_body_end()
         .layer(client());
-    let client = policies.layer().requests(HttpRequests::new()).layer(client);
+    let client = policies.layer_for(HttpRequests::new()).layer(client);
     let first = within(client.clone().oneshot(stock.request("GET")))
         .await
         .unwrap();
@@ -228,7 +228,7 @@ async fn what_the_caller_has_no_time_for_is_no_vote() {
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert_eq!(Problem::from(error).status(), 504);
     let call = client();
-    let call = policies.layer().requests(HttpRequests::new()).layer(call);
+    let call = policies.layer_for(HttpRequests::new()).layer(call);
     let call = async { call.oneshot(stock.request("GET")).await };
     let error = Box::pin(call)
         .with_context(Context::new().with_deadline(past))
