@@ -16,6 +16,7 @@ mod policy_error;
 mod random;
 mod rejected;
 mod shared;
+mod slot;
 mod sync;
 mod time;
 #[cfg(feature = "tokio")]

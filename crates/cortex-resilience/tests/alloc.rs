@@ -295,3 +295,155 @@ fn observers_allocate_nothing() {
     let ((), usage) = ALLOCATOR.measure(work);
     assert_eq!(usage.allocations, 0);
 }
+
+/// Through all policies of both orders, also where the call has to wait once, and through the layers of them.
+#[cfg(all(feature = "tokio", feature = "tower"))]
+mod pipelines {
+    use super::*;
+    use cortex_resilience::ErrIsFailure;
+    use cortex_resilience::bulkhead::{Bulkhead, BulkheadLayer};
+    use cortex_resilience::circuit::BreakerLayer;
+    use cortex_resilience::fallback::FallbackLayer;
+    use cortex_resilience::gate::GateLayer;
+    use cortex_resilience::hedge::HedgeLayer;
+    use cortex_resilience::pipeline::{OuterBreaker, Pipeline, Standard};
+    use cortex_resilience::rate_limit::{RateLimitLayer, RateLimiter};
+    use cortex_resilience::retry::RetryLayer;
+    use cortex_resilience::timeout::{Timeout, TimeoutLayer};
+    use std::pin::Pin;
+    use std::task::Poll;
+    use tower_layer::Layer;
+    use tower_service::Service;
+
+    /// Pending as often as it says.
+    struct Later(u32);
+
+    impl Future for Later {
+        type Output = Result<u32, ()>;
+
+        fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            match self.0 {
+                0 => Poll::Ready(Ok(7)),
+                left => {
+                    self.0 = left - 1;
+                    Poll::Pending
+                }
+            }
+        }
+    }
+
+    #[derive(Clone)]
+    struct Waits;
+
+    impl Service<u32> for Waits {
+        type Response = u32;
+        type Error = ();
+        type Future = Later;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, times: u32) -> Later {
+            Later(times)
+        }
+    }
+
+    fn finish<T, E>(future: impl Future<Output = Result<T, E>>, pends: u32) {
+        let mut future = pin!(future);
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..pends {
+            assert!(future.as_mut().poll(&mut cx).is_pending());
+        }
+        assert!(matches!(future.poll(&mut cx), Poll::Ready(Ok(_))));
+    }
+
+    /// Does it once to warm up, and then counts.
+    fn allocates_nothing(what: &str, mut call: impl FnMut(u32)) {
+        call(0);
+        call(1);
+        let ((), usage) = ALLOCATOR.measure(|| {
+            for _ in 0..100 {
+                call(0);
+                call(1);
+            }
+        });
+        assert_eq!(usage.allocations, 0, "{what}");
+    }
+
+    fn serves(what: &str, mut service: impl Service<u32>) {
+        allocates_nothing(what, |pends| {
+            let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(ready, Poll::Ready(Ok(()))));
+            finish(service.call(pends), pends);
+        });
+    }
+
+    fn in_runtime(work: impl FnOnce()) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let runtime = runtime.expect("a runtime");
+        let _entered = runtime.enter();
+        work();
+    }
+
+    #[test]
+    fn neither_do_the_pipelines_nor_their_layers() {
+        let clock = CoarseClock::start(Duration::from_millis(1)).expect("a thread can be started");
+        let limiter = RateLimiter::builder("test").limit(1_000_000, Duration::from_secs(1));
+        let limiter = limiter
+            .clock(clock.clone())
+            .build()
+            .expect("the settings make sense");
+        let standard: Standard<RateLimiter<(), CoarseClock>, ErrIsFailure, (), CoarseClock> =
+            Pipeline::standard("test")
+                .rate_limit(limiter)
+                .clock(clock.clone())
+                .build()
+                .expect("the settings make sense");
+        let outer: OuterBreaker<ErrIsFailure, (), CoarseClock> = Pipeline::outer_breaker("test")
+            .clock(clock)
+            .build()
+            .expect("the settings make sense");
+        in_runtime(|| {
+            allocates_nothing("standard", |pends| finish(standard.call(|_| Later(pends)), pends));
+            allocates_nothing("outer_breaker", |pends| {
+                finish(outer.call(|_| Later(pends)), pends);
+            });
+            serves("the layer of standard", standard.layer().layer(Waits));
+            serves("the layer of outer_breaker", outer.layer().layer(Waits));
+        });
+    }
+
+    #[test]
+    fn neither_does_a_layer() {
+        const GOOD: &str = "the settings make sense";
+        in_runtime(|| {
+            let breaker = Breaker::builder("test").build().expect(GOOD);
+            serves("breaker", BreakerLayer::new(breaker).layer(Waits));
+            let retry = Retry::builder("test").budget(Budget::aws()).build().expect(GOOD);
+            serves("retry", RetryLayer::new(retry).layer(Waits));
+            let hedge = Hedge::builder("test").build().expect(GOOD);
+            serves("hedge", HedgeLayer::new(hedge).layer(Waits));
+            let bulkhead = Bulkhead::builder("test").max_concurrent(1).build().expect(GOOD);
+            serves("bulkhead", BulkheadLayer::new(bulkhead).layer(Waits));
+            let timeout = Timeout::builder("test").attempt(Duration::from_mins(1));
+            let timeout = timeout.build().expect(GOOD);
+            serves("timeout", TimeoutLayer::new(timeout).layer(Waits));
+            let limiter = RateLimiter::builder("test").limit(1_000_000, Duration::from_secs(1));
+            serves(
+                "rate limiter",
+                RateLimitLayer::new(limiter.build().expect(GOOD)).layer(Waits),
+            );
+            let limit = AdaptiveLimit::builder("test", Gradient2::new(1..=100)).build();
+            serves("adaptive limit", GateLayer::new(limit.expect(GOOD)).layer(Waits));
+            let throttle = AdaptiveThrottle::builder("test").build().expect(GOOD);
+            serves("throttle", GateLayer::new(throttle).layer(Waits));
+            let shed = LoadShed::builder("test").policy(|| false).build();
+            serves("load shed", GateLayer::new(shed).layer(Waits));
+            let fallback = Fallback::builder("test").value(7).build();
+            serves("fallback", FallbackLayer::new(fallback).layer(Waits));
+        });
+    }
+}

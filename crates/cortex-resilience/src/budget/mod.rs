@@ -17,6 +17,7 @@ mod bucket;
 #[expect(clippy::module_inception, reason = "the type that the module is named for")]
 mod budget;
 mod in_flight;
+mod payments;
 mod spend;
 mod throttle;
 mod windowed;

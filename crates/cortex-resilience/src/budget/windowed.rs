@@ -1,9 +1,11 @@
 use super::budget::Budget;
+use super::payments::{Payments, index};
 use crate::build_error::BuildError;
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Mutex, lock};
+use crate::time::nanos;
 use cortex_core::{Clock, SystemClock};
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Sets up a budget that first attempts pay into; made by [`Budget::windowed`].
 ///
@@ -73,7 +75,7 @@ impl WindowedBuilder {
             ));
         }
         let millis = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
-        let origin = self.clock.now();
+        let origin = self.clock.nanos();
         Ok(Budget::of_window(Windowed {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -82,10 +84,8 @@ impl WindowedBuilder {
             )]
             deposit: ratio as u64,
             reserve: u64::from(self.min_per_sec) * millis * (UNIT / 1000),
-            slot: self.ttl / SLOTS_U32,
-            paid_in: std::array::from_fn(|_| AtomicU64::new(0)),
+            payments: Payments::new(origin, nanos(self.ttl) / SLOTS as u64),
             taken: Mutex::new([Taken::default(); SLOTS]),
-            origin,
             clock: self.clock,
         }))
     }
@@ -101,25 +101,19 @@ impl fmt::Debug for WindowedBuilder {
     }
 }
 
-const SLOTS: usize = 10;
-const SLOTS_U32: u32 = 10;
+/// How many slots there are in a window.
+pub(super) const SLOTS: usize = 10;
 /// What one attempt costs: budgets count in millionths of it.
 pub(super) const UNIT: u64 = 1_000_000;
-/// A slot of payments holds the number of its time in the upper bits, and their count below: enough for 17 million of
-/// them, and for 34 years of the shortest slots.
-const COUNT: u64 = (1 << 24) - 1;
 
 /// First attempts pay for those beyond the first.
 ///
-/// Payments come with every call and need one atomic step. They only add, so that a balance under the lock of what was taken
-/// is never too high.
+/// Payments come with every call. They only add, so that a balance under the lock of what was taken is never too high.
 pub(super) struct Windowed {
     deposit: u64,
     reserve: u64,
-    slot: Duration,
-    paid_in: [AtomicU64; SLOTS],
+    payments: Payments,
     taken: Mutex<[Taken; SLOTS]>,
-    origin: Instant,
     clock: Box<dyn Clock>,
 }
 
@@ -130,31 +124,14 @@ struct Taken {
 }
 
 impl Windowed {
-    /// Counts slots from one that leaves room for a whole window before the first.
     fn time(&self) -> u64 {
-        let elapsed = self.clock.now().saturating_duration_since(self.origin);
-        let slots = elapsed.as_nanos() / self.slot.as_nanos().max(1);
-        u64::try_from(slots).unwrap_or(u64::MAX).min(u64::MAX >> 25) + SLOTS as u64
+        self.payments.time(self.clock.nanos())
     }
 
+    #[inline]
     pub(super) fn pay_in(&self) {
-        if self.deposit == 0 {
-            return;
-        }
-        let time = self.time();
-        let slot = &self.paid_in[index(time)];
-        let mut old = slot.load(Ordering::Acquire);
-        loop {
-            let new = match (old >> 24).cmp(&time) {
-                std::cmp::Ordering::Less => (time << 24) | 1,
-                std::cmp::Ordering::Equal if old & COUNT < COUNT => old + 1,
-                // It is full, or this thread has slept for a whole window.
-                std::cmp::Ordering::Equal | std::cmp::Ordering::Greater => return,
-            };
-            match slot.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(other) => old = other,
-            }
+        if self.deposit != 0 {
+            self.payments.add(self.clock.nanos());
         }
     }
 
@@ -188,13 +165,7 @@ impl Windowed {
 
     fn balance(&self, taken: &[Taken; SLOTS], now: u64) -> u64 {
         let counts = |time: u64| time + SLOTS as u64 > now;
-        let paid_in: u64 = self
-            .paid_in
-            .iter()
-            .map(|slot| slot.load(Ordering::Acquire))
-            .filter(|slot| counts(slot >> 24))
-            .map(|slot| (slot & COUNT) * self.deposit)
-            .sum();
+        let paid_in = self.payments.sum(counts, self.deposit);
         let taken: u64 = taken
             .iter()
             .filter(|slot| counts(slot.time))
@@ -204,17 +175,12 @@ impl Windowed {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "less than ten")]
-const fn index(time: u64) -> usize {
-    (time % SLOTS as u64) as usize
-}
-
 impl fmt::Debug for Windowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Windowed")
             .field("deposit", &self.deposit)
             .field("reserve", &self.reserve)
-            .field("slot", &self.slot)
+            .field("slot", &self.payments.slot())
             .finish_non_exhaustive()
     }
 }

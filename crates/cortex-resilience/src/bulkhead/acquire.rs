@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 pin_project! {
     /// Waits for a permit; made by [`Bulkhead::acquire`](super::Bulkhead::acquire).
@@ -33,10 +33,10 @@ pin_project! {
     impl<O: Observer, K: Clock> PinnedDrop for Acquire<'_, O, K> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let Stage::Waiting(wait) = *this.stage
-                && this.bulkhead.leave(wait.slot) == State::Granted
-            {
-                this.bulkhead.give_back();
+            match *this.stage {
+                Stage::Held => this.bulkhead.give_back(),
+                Stage::Waiting(wait) => leave(this.bulkhead, wait),
+                Stage::Idle | Stage::Done => {}
             }
         }
     }
@@ -46,7 +46,17 @@ pin_project! {
 enum Stage {
     Idle,
     Waiting(Wait),
+    /// The permit stays here.
+    Held,
     Done,
+}
+
+/// Gives up a place, and passes on what was granted to it.
+#[cold]
+fn leave<O: Observer, K: Clock>(bulkhead: &Inner<O, K>, wait: Wait) {
+    if bulkhead.leave(wait.slot) == State::Granted {
+        bulkhead.give_back();
+    }
 }
 
 impl<'a, O: Observer, K: Clock> Acquire<'a, O, K> {
@@ -65,6 +75,38 @@ impl<'a, O: Observer, K: Clock> Acquire<'a, O, K> {
         self.priority = priority;
         self
     }
+
+    /// Says whether a permit is here.
+    #[inline]
+    pub(super) const fn is_holding(&self) -> bool {
+        matches!(self.stage, Stage::Held)
+    }
+
+    /// Passes on the permit that is here.
+    #[inline]
+    pub(super) fn release(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.stage = Stage::Done;
+        this.bulkhead.give_back();
+    }
+
+    /// Waits for a permit, which stays here.
+    #[inline]
+    pub(super) fn poll_hold(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+        let this = self.project();
+        if matches!(this.stage, Stage::Idle) && this.bulkhead.try_take() {
+            *this.stage = Stage::Held;
+            return Poll::Ready(Ok(()));
+        }
+        let result = ready!(wait(this.bulkhead, *this.priority, this.stage, this.timer, cx));
+        Poll::Ready(match result {
+            Ok(()) => {
+                *this.stage = Stage::Held;
+                Ok(())
+            }
+            Err(reason) => Err(this.bulkhead.refuse(reason)),
+        })
+    }
 }
 
 impl<'a, O: Observer, K: Clock> Future for Acquire<'a, O, K> {
@@ -74,20 +116,15 @@ impl<'a, O: Observer, K: Clock> Future for Acquire<'a, O, K> {
     ///
     /// It was ready before, or has to wait for a limited time outside of a runtime of tokio with timers.
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(self.as_mut().poll_hold(cx))?;
         let this = self.project();
-        if matches!(this.stage, Stage::Idle) && this.bulkhead.try_take() {
-            *this.stage = Stage::Done;
-            return Poll::Ready(Ok(Permit::new(this.bulkhead.clone())));
-        }
-        let poll = wait(this.bulkhead, *this.priority, this.stage, this.timer, cx);
-        poll.map(|result| match result {
-            Ok(()) => Ok(Permit::new(this.bulkhead.clone())),
-            Err(reason) => Err(this.bulkhead.refuse(reason)),
-        })
+        *this.stage = Stage::Done;
+        Poll::Ready(Ok(Permit::new(this.bulkhead.clone())))
     }
 }
 
+#[inline(never)]
 fn wait<O: Observer, K: Clock>(
     bulkhead: &Inner<O, K>,
     priority: Priority,
@@ -112,7 +149,7 @@ fn wait<O: Observer, K: Clock>(
             }
             (wait, found)
         }
-        Stage::Done => panic!("a wait for a permit was polled after it was ready"),
+        Stage::Held | Stage::Done => panic!("a wait for a permit was polled after it was ready"),
     };
     match (found, wait.due) {
         (State::Granted, _) => Poll::Ready(Ok(())),

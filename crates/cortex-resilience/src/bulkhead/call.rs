@@ -1,5 +1,4 @@
 use super::acquire::Acquire;
-use super::permit::Permit;
 use super::priority::Priority;
 use crate::error::Error;
 use crate::observer::Observer;
@@ -21,8 +20,7 @@ pin_project! {
     pub struct Call<'a, F, O: Observer, K: Clock> {
         #[pin]
         inner: F,
-        // After the future: what it holds is free before somebody else begins.
-        permit: Option<Permit<'a, O, K>>,
+        // After the future: what it holds is free before somebody else begins. The permit stays in it.
         #[pin]
         acquire: Acquire<'a, O, K>,
     }
@@ -31,11 +29,7 @@ pin_project! {
 impl<'a, F, O: Observer, K: Clock> Call<'a, F, O, K> {
     #[inline]
     pub(super) const fn new(acquire: Acquire<'a, O, K>, inner: F) -> Self {
-        Self {
-            inner,
-            permit: None,
-            acquire,
-        }
+        Self { inner, acquire }
     }
 
     /// Sets who comes first, before the first poll; by default it is a normal call.
@@ -60,13 +54,12 @@ where
     /// It was ready before, has to wait for a limited time outside of a runtime of tokio with timers, or the inner future panics.
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if this.permit.is_none() {
-            let permit = ready!(this.acquire.poll(cx)).map_err(Error::Rejected)?;
-            *this.permit = Some(permit);
+        let mut this = self.project();
+        if !this.acquire.is_holding() {
+            ready!(this.acquire.as_mut().poll_hold(cx)).map_err(Error::Rejected)?;
         }
         let result = ready!(this.inner.poll(cx));
-        *this.permit = None;
+        this.acquire.release();
         Poll::Ready(result.map_err(Error::Inner))
     }
 }
@@ -75,7 +68,7 @@ impl<F, O: Observer, K: Clock> fmt::Debug for Call<'_, F, O, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("acquire", &self.acquire)
-            .field("is_running", &self.permit.is_some())
+            .field("is_running", &self.acquire.is_holding())
             .finish_non_exhaustive()
     }
 }

@@ -215,11 +215,11 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let (waiting, settings) = self.gate.queue();
-        let word = self.gate.word();
+        let (limit, in_use) = self.gate.permits();
         let whole = |number| u32::try_from(number).unwrap_or(u32::MAX);
         Snapshot {
-            max_concurrent: whole(word.limit()),
-            in_use: whole(word.in_use()),
+            max_concurrent: whole(limit),
+            in_use: whole(in_use),
             queue: settings.capacity,
             waiting,
             rejected: self.rejected.load(Ordering::Relaxed),
@@ -243,11 +243,11 @@ impl Drop for Passed<'_> {
 
 impl<O, K> fmt::Debug for Inner<O, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.gate.word();
+        let (limit, in_use) = self.gate.permits();
         f.debug_struct("Bulkhead")
             .field("name", &self.name)
-            .field("max_concurrent", &word.limit())
-            .field("in_use", &word.in_use())
+            .field("max_concurrent", &limit)
+            .field("in_use", &in_use)
             .finish_non_exhaustive()
     }
 }

@@ -23,6 +23,7 @@ mod permit;
 mod policy;
 mod priority;
 mod queue;
+mod shard;
 mod word;
 
 #[cfg(feature = "tokio")]

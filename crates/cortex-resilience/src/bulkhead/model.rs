@@ -1,5 +1,7 @@
 //! `RUSTFLAGS="--cfg cortex_loom" cargo test -p cortex-resilience --lib --release model`
 
+use super::gate::{Entry, Gate};
+use super::queue::Settings;
 use super::{Bulkhead, Priority};
 use loom::thread;
 use std::pin::Pin;
@@ -196,5 +198,63 @@ fn model_of_a_bulkhead_who_has_to_go_is_told() {
         }
         drop((low, high));
         assert_eq!((bulkhead.snapshot().in_use, bulkhead.snapshot().waiting), (0, 0));
+    });
+}
+
+fn split_gate() -> Arc<Gate> {
+    let settings = Settings {
+        capacity: 2,
+        older_than: None,
+    };
+    Arc::new(Gate::split(4, settings, 2))
+}
+
+fn give_back(gate: &Gate, thread: usize) {
+    if !gate.try_give_back_as(thread)
+        && let Some(waker) = gate.hand_over(0)
+    {
+        waker.wake();
+    }
+}
+
+/// A thread takes and gives back where another collects all: whoever is refused, all were out.
+#[test]
+fn model_of_a_bulkhead_permits_at_hand_are_found() {
+    explore(|| {
+        let gate = split_gate();
+        assert!((0..2).all(|_| gate.try_take_as(0)));
+        give_back(&gate, 0); // it is at hand of the first thread
+        assert_eq!(gate.permits(), (4, 1));
+        let other = {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || {
+                assert!(gate.try_take_as(0)); // there are enough for both
+                give_back(&gate, 0);
+            })
+        };
+        assert!((0..2).all(|_| gate.try_take_as(1)));
+        other.join().unwrap();
+        assert!(gate.try_take_as(1) && !gate.try_take_as(1) && !gate.try_take_as(0));
+        assert_eq!(gate.permits(), (4, 4));
+    });
+}
+
+/// A permit comes back to a thread while somebody begins to wait: it is found, or the bell rings.
+#[test]
+fn model_of_a_bulkhead_a_permit_at_hand_wakes_who_waits() {
+    explore(|| {
+        let gate = split_gate();
+        assert!((0..2).all(|_| gate.try_take_as(0)));
+        give_back(&gate, 0); // its thread may have some at hand
+        assert!((0..3).all(|_| gate.try_take_as(1)));
+        let other = {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || give_back(&gate, 0))
+        };
+        let bell = Arc::new(Bell::default());
+        let entry = gate.enter(Priority::Normal, 0, Waker::from(Arc::clone(&bell)));
+        other.join().unwrap();
+        assert_eq!(bell.rang(), matches!(entry, Entry::Waits { .. }));
+        assert_eq!(gate.permits(), (4, 4));
     });
 }

@@ -1,12 +1,15 @@
-/// How many permits there are and how many are out, in one word, with a mark while anybody waits.
+/// How many permits there are and how many are out or at hand of threads, in one word, with a mark while anybody waits and one while
+/// threads may have permits at hand.
 ///
-/// While the mark is there, the word is changed under the lock of the queue alone, and no fewer permits are out than there are.
+/// While anybody waits, the word is changed under the lock of the queue alone, no fewer permits are out than there are, and none are
+/// at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 
 const ONE: u64 = 1;
 const LIMIT: u32 = 32;
-const IN_USE: u64 = (1 << LIMIT) - 1;
+const SPLIT: u64 = 1 << 31;
+const IN_USE: u64 = SPLIT - 1;
 const QUEUED: u64 = 1 << 63;
 
 /// The most permits that a word holds.
@@ -32,6 +35,27 @@ impl Word {
         self.0 & QUEUED != 0
     }
 
+    /// Says whether threads may have permits at hand.
+    #[inline]
+    pub(super) const fn is_split(self) -> bool {
+        self.0 & SPLIT != 0
+    }
+
+    /// Says whether so many may go to a thread in advance: not where they get short.
+    pub(super) const fn spares(self, permits: u64) -> bool {
+        !self.is_queued() && (self.in_use() + permits) * 4 <= self.limit() * 3
+    }
+
+    /// Gives so many to a thread.
+    pub(super) const fn split(self, permits: u64) -> Self {
+        Self((self.0 + permits) | SPLIT)
+    }
+
+    /// Takes back all that threads had at hand.
+    pub(super) const fn joined(self, permits: u64) -> Self {
+        Self((self.0 - permits) & !SPLIT)
+    }
+
     /// Says whether a permit may be taken by somebody who just came.
     #[inline]
     pub(super) const fn is_free(self) -> bool {
@@ -53,7 +77,7 @@ impl Word {
     }
 
     pub(super) const fn with_limit(self, limit: u32) -> Self {
-        Self((self.0 & (QUEUED | IN_USE)) | ((limit as u64) << LIMIT))
+        Self((self.0 & (QUEUED | SPLIT | IN_USE)) | ((limit as u64) << LIMIT))
     }
 }
 
@@ -76,5 +100,8 @@ mod tests {
         assert!(word.is_queued() && !word.is_free());
         let word = word.queued(false);
         assert!(word.is_free() && !word.one_more().is_free());
+        let word = Word::new(4).split(2);
+        assert!(word.is_split() && word.spares(1) && !word.spares(2) && !word.queued(true).spares(1));
+        assert_eq!(word.with_limit(5).joined(2), Word::new(5));
     }
 }

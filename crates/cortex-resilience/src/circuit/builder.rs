@@ -3,12 +3,12 @@ use super::half_open::HalfOpen;
 use super::inner::Inner;
 use super::saved::StateSink;
 use super::settings::{BreakCx, Dropped, Settings};
-use super::slot::SLOTS;
 use super::state::State;
 use super::window::Window;
 use crate::build_error::BuildError;
 use crate::classify::ErrIsFailure;
 use crate::observer::Observer;
+use crate::slot::{self, SLOTS};
 use cortex_core::{Clock, SystemClock};
 use std::fmt;
 use std::sync::Arc;
@@ -199,10 +199,7 @@ impl<C, O: Observer, K: Clock> Builder<C, O, K> {
                 "at most 64 threads",
             ));
         }
-        let shards = self.shards.unwrap_or_else(|| {
-            let processors = std::thread::available_parallelism().map_or(1, usize::from);
-            (2 * processors).min(SLOTS)
-        });
+        let shards = self.shards.unwrap_or_else(slot::threads);
         let (name, parts) = (self.name.into_boxed_str(), (self.observer, self.clock));
         let inner = Inner::new(name, self.settings, shards, parts, self.sink);
         inner.begin(self.initial);

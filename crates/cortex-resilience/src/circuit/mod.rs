@@ -49,7 +49,6 @@ mod cell;
 mod count_window;
 mod counters;
 mod shard;
-mod slot;
 mod tally;
 mod time;
 

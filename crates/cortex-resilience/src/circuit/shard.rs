@@ -1,7 +1,7 @@
 use super::cell::Cell;
 use super::counters::{Count, Counters};
-use super::slot::{self, SLOTS};
 use super::tally::Tally;
+use crate::slot::{self, SLOTS};
 use crate::sync::{AtomicU64, Mutex, Ordering, fence, lock};
 use std::sync::OnceLock;
 

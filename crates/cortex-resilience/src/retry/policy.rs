@@ -2,7 +2,7 @@ use super::backoff::RetryCx;
 use super::builder::Builder;
 use super::error::GaveUp;
 use super::presets;
-use super::progress::{Progress, Verdict};
+use super::progress::{Progress, Retries, Verdict};
 use super::settings::{ServerDelay, Settings};
 use crate::budget::{Budget, Cost};
 use crate::build_error::BuildError;
@@ -280,7 +280,9 @@ impl<O: Observer, K: Clock> Inner<O, K> {
                 if delay > settings.max_retry_after {
                     return self.give_up(progress, GaveUp::Pushback);
                 }
-                progress.restart();
+                if let Some(retries) = &mut progress.retries {
+                    retries.restart();
+                }
                 delay
             }
             (Some(Pushback::After(delay)), ServerDelay::Clamped(more)) => {
@@ -317,22 +319,23 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     /// Returns the settings that the call keeps from its first failure on.
     fn settings(&self, progress: &mut Progress<'_>) -> Arc<Settings> {
-        let kept = progress.settings.take();
-        let settings = kept.unwrap_or_else(|| Arc::clone(&lock(&self.settings)));
-        progress.settings = Some(Arc::clone(&settings));
-        settings
+        let read = || Retries::new(Arc::clone(&lock(&self.settings)));
+        Arc::clone(&progress.retries.get_or_insert_with(read).settings)
     }
 
     fn compute(&self, settings: &Settings, progress: &mut Progress<'_>, throttling: bool) -> Duration {
-        progress.retry = progress.retry.saturating_add(1);
+        let Some(retries) = &mut progress.retries else {
+            unreachable!("the settings are of it")
+        };
+        retries.retry = retries.retry.saturating_add(1);
         let cx = RetryCx {
-            retry: progress.retry,
+            retry: retries.retry,
             attempts: progress.attempts,
-            previous: progress.previous,
+            previous: retries.previous,
             throttling,
         };
         let delay = settings.backoff(throttling).delay(&cx, self.random.unit());
-        progress.previous = Some(delay);
+        retries.previous = Some(delay);
         delay
     }
 

@@ -15,10 +15,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Progress<'a> {
     pub(super) attempts: u32,
-    /// Retries since the backoff began.
-    pub(super) retry: u32,
-    /// The delay before the last of them.
-    pub(super) previous: Option<Duration>,
     pub(super) deadline: Option<Deadline>,
     /// Whether the deadline is of the policy, so that attempts don't see it by themselves.
     pub(super) is_own_deadline: bool,
@@ -26,10 +22,38 @@ pub(super) struct Progress<'a> {
     pub(super) is_repeatable: bool,
     /// Whether there was to be one attempt when the call began, and so nothing was kept for another.
     pub(super) is_alone: bool,
-    pub(super) settings: Option<Arc<Settings>>,
     pub(super) running: Option<Running<'a>>,
+    /// Most calls never have any, and so there is one thing to make and to drop.
+    pub(super) retries: Option<Retries<'a>>,
+}
+
+/// What a call has that failed once.
+#[derive(Debug)]
+pub(super) struct Retries<'a> {
+    pub(super) settings: Arc<Settings>,
+    /// Retries since the backoff began.
+    pub(super) retry: u32,
+    /// The delay before the last of them.
+    pub(super) previous: Option<Duration>,
     /// What was taken for the attempt that waits.
-    pub(super) withdrawal: Option<Withdrawal<'a>>,
+    withdrawal: Option<Withdrawal<'a>>,
+}
+
+impl Retries<'_> {
+    pub(super) const fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            retry: 0,
+            previous: None,
+            withdrawal: None,
+        }
+    }
+
+    /// Has the backoff begin anew.
+    pub(super) fn restart(&mut self) {
+        self.retry = 0;
+        self.previous = None;
+    }
 }
 
 /// What comes after an attempt.
@@ -44,22 +68,13 @@ impl Progress<'_> {
     pub(super) const fn new() -> Self {
         Self {
             attempts: 0,
-            retry: 0,
-            previous: None,
             deadline: None,
             is_own_deadline: false,
             is_repeatable: true,
             is_alone: false,
-            settings: None,
             running: None,
-            withdrawal: None,
+            retries: None,
         }
-    }
-
-    /// Has the backoff begin anew.
-    pub(super) fn restart(&mut self) {
-        self.retry = 0;
-        self.previous = None;
     }
 
     /// Runs a part of an attempt, which sees the deadline.
@@ -78,7 +93,8 @@ impl Progress<'_> {
         Attempt {
             number: self.attempts,
             deadline: self.deadline,
-            is_last: (self.settings.as_ref()).is_some_and(|settings| self.attempts >= settings.max_attempts),
+            is_last: (self.retries.as_ref())
+                .is_some_and(|retries| self.attempts >= retries.settings.max_attempts),
         }
     }
 
@@ -96,6 +112,7 @@ impl Progress<'_> {
     }
 
     /// Makes the answer of a call that gives up: what was an answer stays one.
+    #[inline]
     pub(super) fn gave_up<T, E>(&self, reason: GaveUp, last: Result<T, E>) -> Result<T, Error<E>> {
         let attempts = self.attempts;
         last.map_err(|error| Error::GaveUp {
@@ -117,11 +134,18 @@ impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
     #[inline]
     pub(super) fn first(&self, progress: &mut Progress<'a>) -> Result<Attempt, Rejected> {
         self.inner.begin(progress)?;
+        if self.inner.budget.is_some() {
+            self.pay_in(progress);
+        }
+        Ok(progress.attempt())
+    }
+
+    #[inline(never)] // or it would keep what is around it from being inlined
+    fn pay_in(&self, progress: &mut Progress<'a>) {
         progress.running = match self {
             Self::Borrowed(retry) => retry.inner.budget.as_ref().map(Budget::begin),
             Self::Owned(retry) => retry.inner.budget.as_ref().map(Budget::begin_owned),
         };
-        Ok(progress.attempt())
     }
 
     /// Takes note of an attempt that was no success, and says what comes.
@@ -147,7 +171,9 @@ impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
             if withdrawal.is_none() {
                 return self.inner.give_up(progress, GaveUp::Budget);
             }
-            progress.withdrawal = withdrawal;
+            if let Some(retries) = &mut progress.retries {
+                retries.withdrawal = withdrawal;
+            }
         }
         self.inner.scheduled(progress, delay);
         verdict
@@ -184,7 +210,8 @@ impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
         if self.inner.is_late(progress) {
             return refuse(progress, GaveUp::Deadline);
         }
-        if let Some(withdrawal) = progress.withdrawal.take() {
+        let retries = progress.retries.as_mut();
+        if let Some(withdrawal) = retries.and_then(|retries| retries.withdrawal.take()) {
             let running = withdrawal.start();
             if running.is_none() {
                 return refuse(progress, GaveUp::Budget);

@@ -46,6 +46,8 @@ pin_project! {
         make: M,
         progress: Progress<'a>,
         last: Option<F::Output>,
+        // Beside the stage, which costs more to replace.
+        is_idle: bool,
         #[pin]
         stage: Stage<F>,
     }
@@ -54,7 +56,6 @@ pin_project! {
 pin_project! {
     #[project = StageProj]
     enum Stage<F> {
-        Idle,
         Running {
             #[pin]
             attempt: F,
@@ -92,7 +93,8 @@ impl<'a, M, F: Future, C, O, K> Run<'a, M, F, C, O, K> {
             make,
             progress: Progress::new(),
             last: None,
-            stage: Stage::Idle,
+            is_idle: true,
+            stage: Stage::Done, // what panics while it is made is not polled again
         }
     }
 
@@ -104,6 +106,7 @@ impl<'a, M, F: Future, C, O, K> Run<'a, M, F, C, O, K> {
             make,
             progress,
             last: None,
+            is_idle: false,
             stage: Stage::Running { attempt },
         }
     }
@@ -116,6 +119,7 @@ impl<'a, M, F: Future, C, O, K> Run<'a, M, F, C, O, K> {
             make,
             progress: Progress::new(),
             last: None,
+            is_idle: false,
             stage: Stage::Refused { why },
         }
     }
@@ -133,7 +137,7 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if matches!(self.stage, Stage::Idle)
+        if self.is_idle
             && let Err(rejected) = self.as_mut().begin()
         {
             return Poll::Ready(Err(Error::Rejected(rejected)));
@@ -170,7 +174,7 @@ where
     #[inline]
     fn begin(self: Pin<&mut Self>) -> Result<(), Rejected> {
         let mut this = self.project();
-        this.stage.set(Stage::Done); // what panics is not polled again
+        *this.is_idle = false;
         let attempt = this.link.first(this.progress)?;
         let attempt = this.progress.run(|| this.make.make(attempt));
         this.stage.set(Stage::Running { attempt });
@@ -237,7 +241,7 @@ where
                     this.stage.set(Stage::Done);
                     return Poll::Ready(Err(error));
                 }
-                StageProj::Idle | StageProj::Done => {
+                StageProj::Done => {
                     panic!("a call was polled after it was ready, or had panicked")
                 }
             }
@@ -294,7 +298,7 @@ where
 impl<M, F: Future, C, O, K> fmt::Debug for Run<'_, M, F, C, O, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
-            Stage::Idle => "idle",
+            _ if self.is_idle => "idle",
             Stage::Running { .. } => "running",
             Stage::Waiting { .. } | Stage::Yielding => "waiting",
             Stage::Readying { .. } => "becoming ready",

@@ -640,3 +640,51 @@ mod body {
         assert_eq!(bulkhead.snapshot().in_use, 0);
     }
 }
+
+/// Threads that meet get permits in advance: nobody is refused while there is one, and never more are out than there are.
+#[test]
+fn threads_that_meet_get_all_permits_and_no_more() {
+    const THREADS: u32 = 4;
+    const LIMIT: u32 = 40;
+    for share in [LIMIT / THREADS, LIMIT] {
+        let bulkhead = Bulkhead::builder("test")
+            .max_concurrent(LIMIT)
+            .build()
+            .expect("the settings make sense");
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = || {
+            let mut held = Vec::new();
+            for round in 0..20_000_usize {
+                // Up to the share and down again.
+                let goes_up = (round / share as usize).is_multiple_of(2);
+                if goes_up {
+                    match bulkhead.try_acquire() {
+                        Ok(permit) => {
+                            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                            held.push(permit);
+                        }
+                        Err(rejected) => assert!(
+                            share > LIMIT / THREADS,
+                            "{rejected}, and nobody has more than a share"
+                        ),
+                    }
+                } else if let Some(permit) = held.pop() {
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    drop(permit);
+                }
+            }
+            running.fetch_sub(held.len(), Ordering::SeqCst);
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(work);
+            }
+        });
+        assert!(most.into_inner() <= LIMIT as usize);
+        let all: Vec<_> = (0..LIMIT).map(|_| bulkhead.try_acquire()).collect();
+        assert!(all.iter().all(Result::is_ok) && bulkhead.try_acquire().is_err());
+        assert_eq!(bulkhead.snapshot().in_use, LIMIT);
+        drop(all);
+        assert_eq!(bulkhead.snapshot().in_use, 0);
+    }
+}

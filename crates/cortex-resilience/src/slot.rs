@@ -1,22 +1,33 @@
 //! Numbers for threads, so that each can write to memory of its own.
 
+use std::sync::OnceLock;
+
 /// How many threads can have one; more than that share.
-pub(super) const SLOTS: usize = 64;
+pub(crate) const SLOTS: usize = 64;
 
 /// What a thread has that has no number, or has not asked for one yet.
-pub(super) const NONE: usize = usize::MAX;
+pub(crate) const NONE: usize = usize::MAX;
 
 #[cfg(not(cortex_loom))]
-pub(super) use self::leased::{lease, own};
+pub(crate) use self::leased::{lease, own};
+
+/// Returns for how many threads it is worth while to have memory of their own.
+pub(crate) fn threads() -> usize {
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        (2 * processors).min(SLOTS)
+    })
+}
 
 /// Under the model checker, all threads are one to the operating system: they share.
 #[cfg(cortex_loom)]
-pub(super) const fn own() -> usize {
+pub(crate) const fn own() -> usize {
     NONE
 }
 
 #[cfg(cortex_loom)]
-pub(super) const fn lease() -> usize {
+pub(crate) const fn lease() -> usize {
     NONE
 }
 
@@ -37,13 +48,13 @@ mod leased {
 
     /// Returns the number of this thread, which no other living thread has; [`NONE`] before the first [`lease`].
     #[inline]
-    pub(in super::super) fn own() -> usize {
+    pub(crate) fn own() -> usize {
         OWN.get()
     }
 
     /// Takes a number for this thread unless it has one; [`NONE`] if all are taken or the thread ends.
     #[cold]
-    pub(in super::super) fn lease() -> usize {
+    pub(crate) fn lease() -> usize {
         let slot = LEASE.try_with(|lease| lease.slot).ok().flatten();
         OWN.set(slot.unwrap_or(NONE));
         OWN.get()
