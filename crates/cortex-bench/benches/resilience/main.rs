@@ -1,10 +1,13 @@
-//! A future that is ready at once, behind a breaker: closed, with one failure in a hundred, and rejected; behind a bulkhead, a
-//! timeout and a rate limiter.
+//! A future that is ready at once, or pending once, behind a breaker (closed, with one failure in a hundred, and rejected), behind a
+//! bulkhead, a timeout, a rate limiter and a retry, and behind a pipeline of them.
 
-use std::future::{poll_fn, ready};
+mod breaker;
+mod pipeline;
+mod policies;
+
+use std::future::ready;
 use std::hint::black_box;
 use std::io;
-use std::num::NonZero;
 use std::pin::{Pin, pin};
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
@@ -12,17 +15,9 @@ use std::time::Duration;
 
 use cortex_bench::contend;
 use cortex_core::CoarseClock;
-use cortex_resilience::bulkhead::{Bulkhead, BulkheadLayer};
-use cortex_resilience::circuit::{Breaker, BreakerLayer, Builder, Window};
-use cortex_resilience::rate_limit::{KeyedRateLimiter, RateLimiter};
-use cortex_resilience::timeout::Timeout;
+use cortex_resilience::circuit::{Breaker, Builder};
 use criterion::Criterion;
-use failsafe::futures::CircuitBreaker as _;
-use recloser::{AsyncRecloser, Recloser};
 use tokio::runtime::{self, Runtime};
-use tokio::sync::Semaphore;
-use tower_layer::Layer;
-use tower_resilience::circuitbreaker::CircuitBreakerLayer;
 use tower_service::Service;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -32,12 +27,9 @@ const SLOW: Duration = Duration::from_secs(1);
 fn main() -> io::Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
     let clock = CoarseClock::start(Duration::from_millis(1))?;
-    closed(&mut criterion, &clock)?;
-    failing(&mut criterion, &clock)?;
-    rejected(&mut criterion, &clock)?;
-    bulkhead(&mut criterion)?;
-    timeout(&mut criterion)?;
-    rate(&mut criterion, &clock)?;
+    breaker::bench(&mut criterion, &clock)?;
+    policies::bench(&mut criterion, &clock)?;
+    pipeline::bench(&mut criterion, &clock)?;
     criterion.final_summary();
     Ok(())
 }
@@ -75,6 +67,13 @@ fn serve<S: Service<u64>>(service: &mut S) -> bool {
     finish(pin!(service.call(black_box(7))))
 }
 
+/// Calls a service as a server does, whose answer is pending once.
+fn serve_later<S: Service<u64>>(service: &mut S) -> bool {
+    let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(ready, Poll::Ready(Ok(()))), "it is ready at once");
+    finish_later(pin!(service.call(black_box(7))))
+}
+
 /// A service that is ready, and so is its answer.
 #[derive(Clone)]
 struct Echo;
@@ -90,6 +89,24 @@ impl Service<u64> for Echo {
 
     fn call(&mut self, request: u64) -> Self::Future {
         ready(Ok(request))
+    }
+}
+
+/// A service that is ready, and whose answer is pending once.
+#[derive(Clone)]
+struct LateEcho;
+
+impl Service<u64> for LateEcho {
+    type Response = u64;
+    type Error = io::Error;
+    type Future = Later;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: u64) -> Later {
+        later()
     }
 }
 
@@ -119,119 +136,10 @@ fn of<W: FnMut() -> bool>(
     Ok(())
 }
 
-fn closed(criterion: &mut Criterion, clock: &CoarseClock) -> io::Result<()> {
-    let bare = || || finish(pin!(ok()));
-    of(criterion, "closed", "bare", bare)?;
-    let time = ours(clock, |builder| builder.window(Window::time(MINUTE)));
-    of(criterion, "closed", "cortex", || || finish(pin!(time.call(ok()))))?;
-    let count = ours(clock, |builder| builder.window(Window::count(100)));
-    of(criterion, "closed", "cortex-count", || {
-        || finish(pin!(count.call(ok())))
-    })?;
-    let layer = BreakerLayer::new(time.clone());
-    of(criterion, "closed", "cortex-layer", || {
-        let mut service = layer.layer(Echo);
-        move || serve(&mut service)
-    })?;
-    let recloser = AsyncRecloser::from(Recloser::custom().closed_len(100).build());
-    of(criterion, "closed", "recloser", || {
-        || finish(pin!(recloser.call(ok())))
-    })?;
-    let failsafe = failsafe::Config::new().build();
-    of(criterion, "closed", "failsafe", || {
-        let failsafe = failsafe.clone();
-        move || finish(pin!(failsafe.call(ok())))
-    })?;
-    let layer = CircuitBreakerLayer::builder()
-        .sliding_window_size(100)
-        .slow_call_duration_threshold(SLOW)
-        .build()
-        .expect("the settings make sense");
-    let shared = layer.layer(Echo);
-    of(criterion, "closed", TOWER_RESILIENCE, || {
-        let mut service = shared.clone();
-        move || serve(&mut service)
-    })
-}
-
-/// One call in a hundred fails, which is far from what opens it.
-fn failing(criterion: &mut Criterion, clock: &CoarseClock) -> io::Result<()> {
-    let mixed = |breaker: &Ours| {
-        let (breaker, mut round) = (breaker.clone(), 0_u32);
-        move || {
-            round = (round + 1) % 100;
-            let result = if round == 0 { Err(()) } else { Ok(black_box(7)) };
-            finish(pin!(breaker.call(ready(result)))) || round == 0
-        }
-    };
-    let time = ours(clock, |builder| builder.window(Window::time(MINUTE)));
-    of(criterion, "failing", "cortex", || mixed(&time))?;
-    let count = ours(clock, |builder| builder.window(Window::count(100)));
-    of(criterion, "failing", "cortex-count", || mixed(&count))
-}
-
-fn rejected(criterion: &mut Criterion, clock: &CoarseClock) -> io::Result<()> {
-    let breaker = ours(clock, |builder| builder.break_for(Duration::from_hours(24)));
-    breaker.open().expect("it may");
-    of(criterion, "rejected", "cortex", || {
-        || breaker.try_acquire().is_err()
-    })?;
-    let recloser = Recloser::custom()
-        .closed_len(1)
-        .open_wait(Duration::from_hours(24))
-        .build();
-    for _ in 0..4 {
-        let _ = recloser.call(|| Err::<(), ()>(()));
-    }
-    of(criterion, "rejected", "recloser", || {
-        || recloser.call(|| Ok::<(), ()>(())).is_err()
-    })
-}
-
-/// There are permits for all.
-fn bulkhead(criterion: &mut Criterion) -> io::Result<()> {
-    let builder = Bulkhead::builder("bench").max_concurrent(100).queue(100);
-    let ours = builder.max_wait(SLOW).build().expect("the settings make sense");
-    of(criterion, "bulkhead", "cortex", || {
-        || finish(pin!(ours.call(ok())))
-    })?;
-    let layer = BulkheadLayer::new(ours.clone());
-    of(criterion, "bulkhead", "cortex-layer", || {
-        let mut service = layer.layer(Echo);
-        move || serve(&mut service)
-    })?;
-    let semaphore = Semaphore::new(100);
-    of(criterion, "bulkhead", "tokio", || {
-        || {
-            finish(pin!(async {
-                let _permit = semaphore.acquire().await.map_err(io::Error::other)?;
-                ok().await
-            }))
-        }
-    })
-}
-
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let builder = &mut runtime::Builder::new_current_thread();
     builder.enable_time().build().expect("a runtime")
 });
-
-fn timeout(criterion: &mut Criterion) -> io::Result<()> {
-    let builder = Timeout::builder("bench").attempt(MINUTE);
-    let ours = builder.build().expect("the settings make sense");
-    of(criterion, "timeout", "cortex", || {
-        || finish(pin!(ours.call(ok())))
-    })?;
-    of(criterion, "timeout", "tokio", || {
-        in_runtime(|| finish(pin!(async { tokio::time::timeout(MINUTE, ok()).await? })))
-    })?;
-    of(criterion, "timeout-pends", "cortex", || {
-        in_runtime(|| finish_later(pin!(ours.call(later()))))
-    })?;
-    of(criterion, "timeout-pends", "tokio", || {
-        in_runtime(|| finish_later(pin!(async { tokio::time::timeout(MINUTE, later()).await? })))
-    })
-}
 
 /// Does the work where timers of tokio can be made.
 fn in_runtime(mut work: impl FnMut() -> bool) -> impl FnMut() -> bool {
@@ -243,47 +151,28 @@ fn in_runtime(mut work: impl FnMut() -> bool) -> impl FnMut() -> bool {
 }
 
 /// A future that is ready when it is polled for the second time.
-fn later() -> impl Future<Output = Result<u64, io::Error>> {
-    let mut polled = false;
-    poll_fn(move |_| {
-        if std::mem::replace(&mut polled, true) {
+struct Later {
+    is_polled: bool,
+}
+
+impl Future for Later {
+    type Output = Result<u64, io::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        if std::mem::replace(&mut self.is_polled, true) {
             Poll::Ready(Ok(black_box(7)))
         } else {
             Poll::Pending
         }
-    })
+    }
+}
+
+const fn later() -> Later {
+    Later { is_polled: false }
 }
 
 /// Polls a future that is pending once.
 fn finish_later<T, E>(mut future: Pin<&mut impl Future<Output = Result<T, E>>>) -> bool {
     let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     poll.is_pending() && finish(future)
-}
-
-/// As many calls as there can be get through.
-fn rate(criterion: &mut Criterion, clock: &CoarseClock) -> io::Result<()> {
-    const MANY: u32 = 1_000_000_000;
-    let builder = || RateLimiter::builder("bench").limit(MANY, Duration::from_secs(1));
-    let exact = builder().build().expect("the settings make sense");
-    of(criterion, "rate", "cortex-exact", || {
-        || exact.try_acquire().is_ok()
-    })?;
-    let coarse = builder().clock(clock.clone()).build();
-    let coarse = coarse.expect("the settings make sense");
-    of(criterion, "rate", "cortex", || || coarse.try_acquire().is_ok())?;
-    let keyed = KeyedRateLimiter::builder("bench").limit(MANY, Duration::from_secs(1));
-    let keyed = keyed
-        .clock(clock.clone())
-        .build()
-        .expect("the settings make sense");
-    of(criterion, "rate", "cortex-keyed", || {
-        let (keyed, mut key) = (keyed.clone(), 0_u32);
-        move || {
-            key = (key + 1) % 1000;
-            keyed.try_acquire(&key).is_ok()
-        }
-    })?;
-    let many = NonZero::new(MANY).expect("not zero");
-    let governor = governor::RateLimiter::direct(governor::Quota::per_second(many));
-    of(criterion, "rate", "governor", || || governor.check().is_ok())
 }
