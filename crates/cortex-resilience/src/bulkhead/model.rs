@@ -244,9 +244,7 @@ fn model_of_a_bulkhead_permits_at_hand_are_found() {
 fn model_of_a_bulkhead_a_permit_at_hand_wakes_who_waits() {
     explore(|| {
         let gate = split_gate();
-        assert!((0..2).all(|_| gate.try_take_as(0)));
-        give_back(&gate, 0); // its thread may have some at hand
-        assert!((0..3).all(|_| gate.try_take_as(1)));
+        assert!([0, 0, 1, 1].iter().all(|thread| gate.try_take_as(*thread)));
         let other = {
             let gate = Arc::clone(&gate);
             thread::spawn(move || give_back(&gate, 0))
