@@ -411,8 +411,14 @@ mod pipelines {
             allocates_nothing("outer_breaker", |pends| {
                 finish(outer.call(|_| Later(pends)), pends);
             });
-            serves("the layer of standard", standard.layer().layer(Waits));
-            serves("the layer of outer_breaker", outer.layer().layer(Waits));
+            serves(
+                "the layer of standard",
+                standard.layer_for(cortex_resilience::Cloned).layer(Waits),
+            );
+            serves(
+                "the layer of outer_breaker",
+                outer.layer_for(cortex_resilience::Cloned).layer(Waits),
+            );
         });
     }
 

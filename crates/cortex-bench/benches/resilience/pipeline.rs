@@ -67,7 +67,7 @@ fn composed(criterion: &mut Criterion, clock: &CoarseClock) -> io::Result<()> {
     of(criterion, "pipeline-pends", "cortex", || {
         in_runtime(|| finish_later(pin!(ours.call(|_| later()))))
     })?;
-    let layer = ours.layer();
+    let layer = ours.layer_for(cortex_resilience::Cloned);
     of(criterion, "pipeline", "cortex-layer", || {
         let mut service = layer.layer(Echo);
         move || serve(&mut service)

@@ -126,13 +126,13 @@ mod waiting {
             .clock(TokioClock)
             .build()
             .expect(SENSE)
-            .layer();
+            .layer_for(cortex_resilience::Cloned);
         pipeline_outer_breaker => Pipeline::outer_breaker("test")
             .bulkhead(|bulkhead| bulkhead.max_concurrent(1).queue(9))
             .clock(TokioClock)
             .build()
             .expect(SENSE)
-            .layer();
+            .layer_for(cortex_resilience::Cloned);
         pipeline_in_an_odd_order => Pipeline::new((
             timeout(false),
             bulkhead(),
@@ -143,8 +143,8 @@ mod waiting {
             limit(Vegas::new(1..=9)),
             late(),
         ))
-        .layer();
-        pipeline_of_one => Pipeline::new((retry(),)).layer();
+        .layer_for(cortex_resilience::Cloned);
+        pipeline_of_one => Pipeline::new((retry(),)).layer_for(cortex_resilience::Cloned);
     }
 
     const fn uncopied<R>(_: &R) -> Option<R> {

@@ -358,7 +358,11 @@ fn cases(fuse: &Fuse) -> Vec<Case> {
         Case::new("hedge", |operation| hedge.call(move |_| operation()), more),
         Case::new("standard", |operation| standard.call(move |_| operation()), more),
         Case::service("rate limit's", RateLimitLayer::new(wide).layer(inner()), nothing),
-        Case::service("standard's", wide_standard.layer().layer(inner()), more),
+        Case::service(
+            "standard's",
+            wide_standard.layer_for(cortex_resilience::Cloned).layer(inner()),
+            more,
+        ),
         Case::new(
             "outer breaker",
             |operation| outer.call(move |_| operation()),
@@ -403,7 +407,11 @@ fn cases(fuse: &Fuse) -> Vec<Case> {
         Case::service("chaos'", ChaosLayer::new(chaos.clone()).layer(inner()), nothing),
         Case::service("retry's", RetryLayer::new(retry.clone()).layer(inner()), more),
         Case::service("hedge's", HedgeLayer::new(hedge.clone()).layer(inner()), more),
-        Case::service("outer breaker's", outer.layer().layer(inner()), more),
+        Case::service(
+            "outer breaker's",
+            outer.layer_for(cortex_resilience::Cloned).layer(inner()),
+            more,
+        ),
     ]
 }
 

@@ -80,7 +80,9 @@ fn expired<E>(error: &Error<E>) -> Option<Kind> {
 async fn each_attempt_has_a_readiness_of_its_own() {
     let begin = Instant::now();
     let (inner, probe) = scripted(2);
-    let mut service = standard(&Log::new()).layer().layer(inner);
+    let mut service = standard(&Log::new())
+        .layer_for(cortex_resilience::Cloned)
+        .layer(inner);
     assert_eq!(service.ready().await.unwrap().call(0).await, Ok(3));
     let seen = probe.snapshot();
     assert_eq!((seen.readiness_successes, seen.calls, seen.completed), (3, 3, 3));
@@ -93,7 +95,7 @@ async fn each_attempt_has_a_readiness_of_its_own() {
 async fn the_breaker_inside_sees_attempts_and_its_refusal_is_the_last_word() {
     let log = Log::new();
     let (inner, probe) = scripted(99);
-    let mut service = standard(&log).layer().layer(inner);
+    let mut service = standard(&log).layer_for(cortex_resilience::Cloned).layer(inner);
     let failed = service.ready().await.unwrap().call(0).await.unwrap_err();
     assert!(
         matches!(
@@ -126,7 +128,9 @@ async fn the_breaker_inside_sees_attempts_and_its_refusal_is_the_last_word() {
 #[tokio::test(start_paused = true)]
 async fn to_wait_for_readiness_counts_against_the_total_time() {
     let (inner, probe, control) = controlled(false);
-    let mut service = standard(&Log::new()).layer().layer(inner);
+    let mut service = standard(&Log::new())
+        .layer_for(cortex_resilience::Cloned)
+        .layer(inner);
     let begin = Instant::now();
     let late = ServiceExt::<u32>::ready(&mut service)
         .await
@@ -166,7 +170,9 @@ async fn to_wait_for_readiness_counts_against_the_total_time() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_hangs_is_dropped_and_made_again() {
     let (inner, probe, control) = controlled(true);
-    let mut service = standard(&Log::new()).layer().layer(inner);
+    let mut service = standard(&Log::new())
+        .layer_for(cortex_resilience::Cloned)
+        .layer(inner);
     let (answer, ()) = tokio::join!(
         async {
             ServiceExt::<u32>::ready(&mut service)
@@ -189,7 +195,9 @@ async fn an_attempt_that_hangs_is_dropped_and_made_again() {
 #[tokio::test(start_paused = true)]
 async fn the_deadline_of_the_caller_leaves_time_for_no_retry() {
     let (inner, probe) = scripted(1);
-    let mut service = standard(&Log::new()).layer().layer(inner);
+    let mut service = standard(&Log::new())
+        .layer_for(cortex_resilience::Cloned)
+        .layer(inner);
     let context = Context::new().with_deadline(Deadline::after(TokioClock.now(), millis(900)));
     let begin = Instant::now();
     let answer = async { service.ready().await.unwrap().call(0).await };
@@ -200,7 +208,9 @@ async fn the_deadline_of_the_caller_leaves_time_for_no_retry() {
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_outside_refuses_before_anything_is_asked() {
     let (inner, probe) = scripted(0);
-    let mut service = standard(&Log::new()).layer().layer(inner);
+    let mut service = standard(&Log::new())
+        .layer_for(cortex_resilience::Cloned)
+        .layer(inner);
     for number in 1..=9 {
         assert_eq!(service.ready().await.unwrap().call(0).await, Ok(number));
     }
@@ -217,7 +227,9 @@ async fn a_rate_limit_outside_refuses_before_anything_is_asked() {
 async fn a_breaker_outside_has_one_vote_a_call() {
     let log = Log::new();
     let (inner, probe) = scripted(99);
-    let mut service = outer_breaker(&log).layer().layer(inner);
+    let mut service = outer_breaker(&log)
+        .layer_for(cortex_resilience::Cloned)
+        .layer(inner);
     for calls in [3, 6] {
         let failed = service.ready().await.unwrap().call(0).await.unwrap_err();
         assert!(matches!(failed, Error::GaveUp { attempts: 3, .. }), "{failed:?}");
@@ -231,7 +243,9 @@ async fn a_breaker_outside_has_one_vote_a_call() {
 #[tokio::test(start_paused = true)]
 async fn the_bulkhead_inside_is_free_between_attempts_and_its_refusal_is_flat() {
     let (inner, probe) = scripted(1);
-    let service = outer_breaker(&Log::new()).layer().layer(inner);
+    let service = outer_breaker(&Log::new())
+        .layer_for(cortex_resilience::Cloned)
+        .layer(inner);
     let (mut first, mut second) = (service.clone(), service.clone());
     let mut pausing = pin!(first.ready().await.unwrap().call(0));
     assert!(
@@ -244,7 +258,9 @@ async fn the_bulkhead_inside_is_free_between_attempts_and_its_refusal_is_flat() 
     probe.assert_ready_contract();
 
     let (inner, probe, control) = controlled(true);
-    let service = outer_breaker(&Log::new()).layer().layer(inner);
+    let service = outer_breaker(&Log::new())
+        .layer_for(cortex_resilience::Cloned)
+        .layer(inner);
     let (mut first, mut second) = (service.clone(), service.clone());
     let mut running = pin!(ServiceExt::<u32>::ready(&mut first).await.unwrap().call(7));
     assert!(
@@ -268,7 +284,7 @@ async fn the_bulkhead_inside_is_free_between_attempts_and_its_refusal_is_flat() 
 async fn what_the_inner_service_says_and_misuse_are_flat_too() {
     let log = Log::new();
     let (inner, probe, control) = controlled(true);
-    let mut service = standard(&log).layer().layer(inner);
+    let mut service = standard(&log).layer_for(cortex_resilience::Cloned).layer(inner);
     let mut clone = service.clone();
     ServiceExt::<u32>::ready(&mut service).await.unwrap();
     assert!(matches!(clone.call(7).await, Err(Error::NotReady)));
