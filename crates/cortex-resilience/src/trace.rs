@@ -4,6 +4,7 @@ use crate::event::Event;
 use crate::observer::Observer;
 use std::time::Duration;
 use tracing::field::{DebugValue, debug};
+use tracing::level_filters::LevelFilter;
 use tracing::{Level, event, info, warn};
 
 /// Tells `tracing` what policies decide, with the target `cortex_resilience` and the field `policy`.
@@ -21,7 +22,7 @@ use tracing::{Level, event, info, warn};
 ///
 /// # Performance
 ///
-/// What nobody listens to costs about a nanosecond.
+/// What is below every level that somebody listens to costs a few nanoseconds.
 ///
 /// # Examples
 ///
@@ -90,62 +91,73 @@ impl Observer for Log {
             }
             Event::Reset => info!(target: "cortex_resilience", policy, "the breaker was reset"),
             _ => {
-                let (level, line) = self.line(event);
-                line.tell(level, policy);
+                let level = self.level(event);
+                if level <= LevelFilter::current() {
+                    Line::of(event).tell(level, policy); // it is made only where somebody may listen
+                }
             }
         }
     }
 }
 
 impl Log {
+    const fn level(self, event: &Event) -> Level {
+        match event {
+            Event::Ignored | Event::Late | Event::Queued => Level::TRACE,
+            _ => self.calls,
+        }
+    }
+}
+
+impl Line {
     /// Returns what to say of a single call.
-    fn line(self, event: &Event) -> (Level, Line) {
-        let line = match *event {
-            Event::Ignored => return (Level::TRACE, Line::new("the end of the call counts for nothing")),
-            Event::Late => return (Level::TRACE, Line::new("the call ended too late to count")),
-            Event::Queued => return (Level::TRACE, Line::new("the call waits for its turn")),
-            Event::Rejected(rejected) => Line {
+    fn of(event: &Event) -> Self {
+        match *event {
+            Event::Ignored => Self::new("the end of the call counts for nothing"),
+            Event::Late => Self::new("the call ended too late to count"),
+            Event::Queued => Self::new("the call waits for its turn"),
+            Event::Rejected(rejected) => Self {
                 reason: Some(rejected.reason().as_str()),
                 retry_after: rejected.retry_after().map(debug),
-                ..Line::new("the call was refused")
+                ..Self::new("the call was refused")
             },
-            Event::TimedOut(timed_out) => Line {
+            Event::TimedOut(timed_out) => Self {
                 reason: Some(timed_out.kind().as_str()),
                 after: Some(debug(timed_out.after())),
-                ..Line::new("the time of the call was over")
+                ..Self::new("the time of the call was over")
             },
-            Event::RetryScheduled { retry, delay } => Line {
+            Event::RetryScheduled { retry, delay } => Self {
                 retry: Some(retry),
                 delay: Some(debug(delay)),
-                ..Line::new("the call is tried again")
+                ..Self::new("the call is tried again")
             },
-            Event::GaveUp { reason, attempts } => Line {
+            Event::GaveUp { reason, attempts } => Self {
                 reason: Some(reason.as_str()),
                 attempts: Some(attempts),
-                ..Line::new("the call is not tried again")
+                ..Self::new("the call is not tried again")
             },
-            Event::HedgeSent { attempt } => Line {
+            Event::HedgeSent { attempt } => Self {
                 attempt: Some(attempt),
-                ..Line::new("another attempt is made beside those that run")
+                ..Self::new("another attempt is made beside those that run")
             },
-            Event::HedgeWon { attempt } => Line {
+            Event::HedgeWon { attempt } => Self {
                 attempt: Some(attempt),
-                ..Line::new("one of several attempts succeeded")
+                ..Self::new("one of several attempts succeeded")
             },
-            Event::HedgeCancelled { attempts } => Line {
+            Event::HedgeCancelled { attempts } => Self {
                 attempts: Some(attempts),
-                ..Line::new("attempts were dropped, for another was faster")
+                ..Self::new("attempts were dropped, for another was faster")
             },
-            Event::Chaos(fault) => Line {
+            Event::Chaos(fault) => Self {
                 reason: Some(fault.as_str()),
-                ..Line::new("a fault was done to the call on purpose")
+                ..Self::new("a fault was done to the call on purpose")
             },
-            Event::FellBack => Line::new("the call failed, and is answered otherwise"),
-            Event::KeyOverflow => Line::new("the key found no place of its own"),
-            Event::LimitChanged { from, to } => Line {
+            Event::FellBack => Self::new("the call failed, and is answered otherwise"),
+            Event::KeyOverflow => Self::new("the key found no place of its own"),
+            Event::LimitChanged { from, to } => Self {
                 from: Some(from),
                 to: Some(to),
-                ..Line::new("the limit moved")
+                ..Self::new("the limit moved")
             },
             // Told by itself.
             Event::Opened { .. }
@@ -155,9 +167,8 @@ impl Log {
             | Event::Closed { .. }
             | Event::Disabled { .. }
             | Event::MetricsOnly { .. }
-            | Event::Reset => Line::new("the breaker changed"),
-        };
-        (self.calls, line)
+            | Event::Reset => Self::new("the breaker changed"),
+        }
     }
 }
 

@@ -24,6 +24,12 @@ fn listen(level: Level) -> (Recorder<u8>, tracing::subscriber::DefaultGuard) {
     (log, subscribe(subscriber))
 }
 
+/// Levels are padded to one width.
+fn said(log: &Recorder<u8>) -> String {
+    let text = log.text();
+    text.lines().flat_map(|line| [line.trim_start(), "\n"]).collect()
+}
+
 #[test]
 fn each_transition_is_told_once() {
     let (log, _logging) = listen(Level::INFO);
@@ -53,16 +59,16 @@ fn each_transition_is_told_once() {
     breaker.disable();
     breaker.reset();
     expect![[r#"
-         WARN cortex_resilience: the circuit opened policy="payments" from="closed" wait=60s
-         INFO cortex_resilience: the circuit is half-open policy="payments" from="open"
-         INFO cortex_resilience: the circuit closed policy="payments" from="half_open"
-         WARN cortex_resilience: the circuit was forced open policy="payments" from="closed"
-         INFO cortex_resilience: the breaker only counts from now on policy="payments" from="forced_open"
-         WARN cortex_resilience: the circuit would have opened, but the breaker only counts policy="payments" axis=Failures rate=1.0
-         INFO cortex_resilience: the breaker was switched off policy="payments" from="metrics_only"
-         INFO cortex_resilience: the breaker was reset policy="payments"
-         INFO cortex_resilience: the circuit closed policy="payments" from="disabled"
-    "#]].assert_eq(&log.text());
+        WARN cortex_resilience: the circuit opened policy="payments" from="closed" wait=60s
+        INFO cortex_resilience: the circuit is half-open policy="payments" from="open"
+        INFO cortex_resilience: the circuit closed policy="payments" from="half_open"
+        WARN cortex_resilience: the circuit was forced open policy="payments" from="closed"
+        INFO cortex_resilience: the breaker only counts from now on policy="payments" from="forced_open"
+        WARN cortex_resilience: the circuit would have opened, but the breaker only counts policy="payments" axis=Failures rate=1.0
+        INFO cortex_resilience: the breaker was switched off policy="payments" from="metrics_only"
+        INFO cortex_resilience: the breaker was reset policy="payments"
+        INFO cortex_resilience: the circuit closed policy="payments" from="disabled"
+    "#]].assert_eq(&said(&log));
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,11 +92,11 @@ async fn calls_are_told_at_debug_in_their_span() {
         DEBUG checkout: cortex_resilience: the time of the call was over policy="payments" reason="attempt" after=100ms
         DEBUG checkout: cortex_resilience: the call is tried again policy="payments" retry=1 delay=10ms
         DEBUG checkout: cortex_resilience: the time of the call was over policy="payments" reason="attempt" after=100ms
-         WARN checkout: cortex_resilience: the circuit opened policy="payments" from="closed" wait=60s
+        WARN checkout: cortex_resilience: the circuit opened policy="payments" from="closed" wait=60s
         DEBUG checkout: cortex_resilience: the call is not tried again policy="payments" reason="attempts" attempts=2
         DEBUG checkout: cortex_resilience: the call was refused policy="payments" reason="open" retry_after=60s
         DEBUG checkout: cortex_resilience: the call is not tried again policy="payments" reason="circuit_open" attempts=1
-    "#]].assert_eq(&log.text());
+    "#]].assert_eq(&said(&log));
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,11 +115,11 @@ async fn hedges_are_told_at_the_level_that_is_wanted() {
         assert_eq!(hedge.call(slow_first).await, Ok(7));
     }
     expect![[r#"
-         INFO cortex_resilience: another attempt is made beside those that run policy="prices" attempt=2
-         INFO cortex_resilience: attempts were dropped, for another was faster policy="prices" attempts=1
-         INFO cortex_resilience: one of several attempts succeeded policy="prices" attempt=2
+        INFO cortex_resilience: another attempt is made beside those that run policy="prices" attempt=2
+        INFO cortex_resilience: attempts were dropped, for another was faster policy="prices" attempts=1
+        INFO cortex_resilience: one of several attempts succeeded policy="prices" attempt=2
     "#]]
-    .assert_eq(&log.text());
+    .assert_eq(&said(&log));
 }
 
 #[test]
@@ -146,5 +152,5 @@ fn what_counts_for_nothing_is_told_at_trace() {
         TRACE cortex_resilience: the call waits for its turn policy="prices"
         DEBUG cortex_resilience: the key found no place of its own policy="prices"
     "#]]
-    .assert_eq(&log.text());
+    .assert_eq(&said(&log));
 }
