@@ -201,7 +201,7 @@ mod waiting {
         let running = bulkhead.try_acquire_owned().unwrap();
         let mut answer = pin!(service.ready().await.unwrap().call(7));
         assert!(once(&mut answer).await.is_pending());
-        assert_eq!(inner.held(), 0);
+        assert_eq!(inner.held(), 1); // of the instance that was ready, which goes with the call
         drop(running);
         assert_eq!(tokio::time::timeout(secs(1), answer).await.unwrap(), Ok(7));
         assert_eq!((inner.held(), bulkhead.snapshot().in_use), (0, 0));
