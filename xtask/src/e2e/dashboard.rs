@@ -202,7 +202,8 @@ mod tests {
                 "Saturation",
                 "Health",
                 "Observability itself",
-                "Traces"
+                "Traces",
+                "Calls to others"
             ]
         );
         assert!(rows.iter().all(|(_, panels)| *panels > 0), "{rows:?}");
