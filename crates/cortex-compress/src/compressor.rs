@@ -88,6 +88,10 @@ impl Compressor {
     }
 
     /// Judges a response, amends its head, and begins to encode its body if it is to be encoded.
+    ///
+    /// # Panics
+    ///
+    /// The plan is of a compressor with other codings.
     #[inline]
     pub fn respond<B: Body + Unpin>(
         &self,

@@ -140,6 +140,19 @@ async fn a_breaker_is_opened_closed_and_forced_for_a_time() {
 }
 
 #[tokio::test]
+async fn a_circuit_that_was_open_before_it_was_forced_is_probed() {
+    let breaker = Breaker::builder("search").build().unwrap();
+    let controls = Controls::new();
+    controls.register("breaker", "search", breaker.clone()).unwrap();
+    let port = Port::open(&controls, "breaker/search").await;
+    breaker.open().unwrap();
+    port.done("force_open", r#"{"for_seconds": 1}"#).await;
+    assert_eq!(port.until_ended().await["state"], "half_open");
+    assert_eq!(breaker.state(), State::HalfOpen);
+    port.shop.close().await;
+}
+
+#[tokio::test]
 async fn a_rate_is_set_for_good_or_for_a_time() {
     let limiter = RateLimiter::builder("mail")
         .limit(3, Duration::from_mins(1))

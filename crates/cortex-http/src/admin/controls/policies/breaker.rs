@@ -8,7 +8,7 @@ use super::term::FORCED;
 use crate::admin::controls::{Acted, ActionError, ActionInput, ControlState, Controllable};
 
 /// Opens, closes and forces it. What is forced, disabled or only measured ends after ten minutes unless `for_seconds` says otherwise,
-/// and the breaker is as it was then.
+/// and the breaker is as it was then: one that was open lets probes through.
 impl<C, O, K> Controllable for Breaker<C, O, K>
 where
     C: Clone + Send + Sync + 'static,
@@ -80,7 +80,12 @@ where
             State::Disabled => undone.disable(),
             State::MetricsOnly => undone.metrics_only(),
             State::ForcedOpen => undone.force_open(),
-            State::Closed | State::Open | State::HalfOpen => undone.close(),
+            State::Closed => undone.close(),
+            State::Open | State::HalfOpen => {
+                if undone.half_open().is_err() {
+                    undone.close(); // from where nothing was refused
+                }
+            }
         };
         let term = input.expires_after().unwrap_or(FORCED);
         Ok(Acted::for_a_time(term, is_so, undo))
