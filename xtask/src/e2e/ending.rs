@@ -180,13 +180,8 @@ enum Outcome {
 /// kernel first takes no more and then resets. So does one that the service takes and drops as it closes the port, which
 /// its report tells apart.
 fn ask(shop: SocketAddr) -> Result<Outcome> {
-    let mut stream = match http::connect(shop) {
-        Ok(stream) => stream,
+    let bytes = match exchange(shop) {
         Err(error) if is_refused(&error) => return Ok(Outcome::Refused),
-        Err(error) => return Err(error),
-    };
-    let sent = stream.write_all(&http::message("GET /catalogue/full", 0));
-    let bytes = match sent.map_err(Into::into).and_then(|()| http::to_end(&mut stream)) {
         Err(error) if is_reset(&error) && http::connect(shop).is_err_and(|error| is_refused(&error)) => {
             return Ok(Outcome::Reset);
         }
@@ -195,6 +190,13 @@ fn ask(shop: SocketAddr) -> Result<Outcome> {
     let response = Response::parse(&bytes)?;
     ensure!(response.status == 200, "answered {}", response.status);
     Ok(Outcome::Answered)
+}
+
+/// The bytes of an answer. A connection may be reset before the call that makes it has returned.
+fn exchange(shop: SocketAddr) -> Result<Vec<u8>> {
+    let mut stream = http::connect(shop)?;
+    stream.write_all(&http::message("GET /catalogue/full", 0))?;
+    http::to_end(&mut stream)
 }
 
 fn is_refused(error: &anyhow::Error) -> bool {
@@ -278,6 +280,30 @@ mod tests {
             error.starts_with("2 connections were answered and 1 reset, "),
             "{error}"
         );
+    }
+
+    /// Whatever the kernel was at: a handshake, a connection that just was made, or one of whose request it had some.
+    #[test]
+    fn whatever_moment_the_port_closes_in_nothing_is_lost() {
+        for round in 0..2000_u32 {
+            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+            let addr = socket.local_addr().unwrap();
+            let (closing, open) = std::sync::mpsc::channel();
+            let asked = thread::spawn(move || {
+                closing.send(()).unwrap();
+                ask(addr)
+            });
+            open.recv().unwrap();
+            for _ in 0..(round % 64) * 50 {
+                std::hint::spin_loop();
+            }
+            drop(socket);
+            let outcome = asked.join().unwrap();
+            assert!(
+                matches!(outcome, Ok(Outcome::Refused | Outcome::Reset)),
+                "{outcome:?}"
+            );
+        }
     }
 
     #[test]
