@@ -1,8 +1,8 @@
-//! The context that every request carries: made current and read, beside the two a Rust service has today.
+//! The context that every request carries: made current and read, beside the two a Rust service has today. And the clock.
 
 use std::hint::black_box;
 
-use cortex_core::{Context, Flags, SpanId, TraceId};
+use cortex_core::{Clock, Context, Flags, SpanId, SystemClock, TraceId, TscClock};
 use criterion::Criterion;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
 
@@ -12,6 +12,7 @@ fn main() {
         .expect("nothing else in this process subscribes");
     attach(&mut criterion);
     current(&mut criterion);
+    clock(&mut criterion);
     criterion.final_summary();
 }
 
@@ -55,6 +56,24 @@ fn current(criterion: &mut Criterion) {
         b.iter(|| opentelemetry::Context::map_current(|context| context.span().span_context().trace_id()));
     });
     drop(guard);
+}
+
+/// Measures how long nothing takes: two readings of a clock, and what lies between them.
+fn clock(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("clock");
+    group.bench_function("cortex", |b| {
+        b.iter(|| {
+            let start = TscClock.nanos();
+            TscClock.nanos().saturating_sub(start)
+        });
+    });
+    group.bench_function("std", |b| {
+        b.iter(|| {
+            let start = SystemClock.now();
+            SystemClock.now().saturating_duration_since(start)
+        });
+    });
+    group.bench_function("fastant", |b| b.iter(|| fastant::Instant::now().elapsed()));
 }
 
 const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;

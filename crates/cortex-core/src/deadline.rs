@@ -85,6 +85,22 @@ impl Deadline {
         Duration::from_nanos(self.0.get().saturating_sub(Self::at(now).0.get()))
     }
 
+    /// Makes a deadline of the nanoseconds that stand for it.
+    ///
+    /// ```
+    /// use cortex_core::{Clock, Deadline, SystemClock};
+    ///
+    /// let now = Deadline::at(SystemClock.now());
+    /// assert_eq!(Deadline::from_nanos(now.nanos()), now);
+    /// ```
+    #[inline]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        match NonZero::new(nanos) {
+            Some(nanos) => Self(nanos),
+            None => Self(NonZero::<u64>::MIN),
+        }
+    }
+
     /// Says whether the deadline has passed at `now`.
     pub fn is_past(self, now: Instant) -> bool {
         self <= Self::at(now)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use cortex_compress::CompressionLayer;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use cortex_health::Health;
 use cortex_metrics::{Buckets, RegisterError, Registry, Samples};
 use cortex_trace::Tracer;
@@ -101,7 +101,7 @@ impl Server {
             lifecycle: Lifecycle::local(),
             access: AccessLog::new(),
             request_ids: RequestIds::given(),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(TscClock),
             guards: Guards::new(Deadlines::new()),
             closing: Closing::new(),
             parts: Parts::default(),
@@ -401,7 +401,7 @@ impl Server {
     }
 
     /// Measures with this clock, which must run as fast as tokio's: the time limits wait on that. Default:
-    /// [`SystemClock`].
+    /// [`TscClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self

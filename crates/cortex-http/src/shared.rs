@@ -115,14 +115,13 @@ pub(crate) struct Conn {
     /// What is spoken, where there is a socket.
     protocol: Option<Protocol>,
     accepted: Instant,
-    accepted_at: Deadline,
     /// The other end.
     peer: Peer,
     /// Requests begun; written by the connection's task alone.
     begun: AtomicU64,
     /// Requests ended; on HTTP/2 they end in tasks of their own.
     ended: AtomicU64,
-    /// When the last request ended, in nanoseconds after `accepted`.
+    /// When the last request ended, as [`Clock::nanos`] tells it.
     idle_since: AtomicU64,
     /// Request bodies that somebody still reads; it may outlive the response. And, in the upper half, streams of HTTP/2 that
     /// speak another protocol.
@@ -131,7 +130,7 @@ pub(crate) struct Conn {
     with_body: AtomicU64,
     /// The connection speaks another protocol now, whose waits are its own.
     upgraded: OnceLock<Upgrade>,
-    /// The last request whose body was left unread, by its number; on HTTP/2, when that was, in nanoseconds after `accepted`.
+    /// The last request whose body was left unread, by its number; on HTTP/2, when that was.
     /// The client may still be sending.
     unread: AtomicU64,
     expired: AtomicU8,
@@ -155,7 +154,7 @@ pub(crate) struct Conn {
 struct Last {
     /// Its route and method, and a bit that says that there is one.
     name: AtomicU32,
-    /// When it began, in nanoseconds after the connection was accepted.
+    /// When it began, as [`Clock::nanos`] tells it.
     begun: AtomicU64,
     bytes: AtomicU64,
 }
@@ -184,13 +183,12 @@ impl Conn {
         let accepted = shared.clock.now();
         Self {
             accepted,
-            accepted_at: Deadline::at(accepted),
             peer: peer.into(),
             shared,
             protocol: None,
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
-            idle_since: AtomicU64::new(0),
+            idle_since: AtomicU64::new(Deadline::at(accepted).nanos()),
             bodies: AtomicU64::new(0),
             with_body: AtomicU64::new(0),
             upgraded: OnceLock::new(),
@@ -232,28 +230,13 @@ impl Conn {
             return None;
         }
         let [_, method, route @ ..] = name.to_be_bytes();
-        let begun = self.accepted + Duration::from_nanos(self.last.begun.load(Ordering::Relaxed));
+        let begun = self.last.begun.load(Ordering::Relaxed);
         Some(Cut {
             method: method_name(method),
             route: Arc::clone(self.shared.table.label(u16::from_be_bytes(route))),
-            age: self.shared.clock.now().saturating_duration_since(begun),
+            age: Duration::from_nanos(self.shared.clock.nanos().saturating_sub(begun)),
             bytes: self.last.bytes.load(Ordering::Relaxed),
         })
-    }
-
-    /// Returns how long after the connection was accepted an instant was, in nanoseconds.
-    #[inline]
-    pub(crate) fn after(&self, instant: Instant) -> u64 {
-        let after = instant.saturating_duration_since(self.accepted).as_nanos();
-        u64::try_from(after).unwrap_or(u64::MAX)
-    }
-
-    /// Returns the deadline so long after what [`after`](Self::after) tells of.
-    #[inline]
-    pub(crate) fn deadline(&self, after: u64, limit: Duration) -> Deadline {
-        self.accepted_at
-            .later_by(Duration::from_nanos(after))
-            .later_by(limit)
     }
 
     /// Says what is spoken over its socket.
@@ -356,7 +339,7 @@ impl Conn {
             .store(self.begun.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// Called when a request ends, with [when](Self::after).
+    /// Called when a request ends, with [when](Clock::nanos).
     pub(crate) fn end(&self, now: u64) {
         self.idle_since.store(now, Ordering::Relaxed);
         if self.protocol == Some(Protocol::Http1) {
@@ -410,8 +393,8 @@ impl Conn {
     }
 
     fn idle_from_now(&self) {
-        let now = self.after(self.shared.clock.now());
-        self.idle_since.store(now, Ordering::Relaxed);
+        self.idle_since
+            .store(self.shared.clock.nanos(), Ordering::Relaxed);
     }
 
     /// A stream speaks another protocol from now on: the connection is busy with it, though its request has ended.
@@ -434,13 +417,13 @@ impl Conn {
     }
 
     pub(crate) fn idle_since(&self) -> Instant {
-        self.accepted + Duration::from_nanos(self.idle_since.load(Ordering::Relaxed))
+        Deadline::from_nanos(self.idle_since.load(Ordering::Relaxed)).instant()
     }
 
     /// Takes note of a request body of which there is more, and nobody wants it.
     pub(crate) fn leave_unread(&self) {
         let mark = if self.is_http2() {
-            self.after(self.shared.clock.now()).max(1)
+            self.shared.clock.nanos()
         } else {
             self.begun()
         };
@@ -453,7 +436,7 @@ impl Conn {
         match self.unread.load(Ordering::Relaxed) {
             0 => false,
             mark if self.is_http2() => {
-                let since = self.after(self.shared.clock.now()).saturating_sub(mark);
+                let since = self.shared.clock.nanos().saturating_sub(mark);
                 Duration::from_nanos(since) < HEARD
             }
             mark => mark == self.begun(),

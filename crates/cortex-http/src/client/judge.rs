@@ -1,4 +1,4 @@
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use cortex_resilience::http::HttpClassify;
 use cortex_resilience::{Classify, Outcome, Pushback};
 use http::Response;
@@ -29,7 +29,7 @@ use super::error::{Error, ErrorKind};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct ClientClassify<K = SystemClock> {
+pub struct ClientClassify<K = TscClock> {
     answers: HttpClassify<K>,
 }
 

@@ -3,6 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cortex_core::Deadline;
 use cortex_trace::{Captured, CapturedGuard, ServerEnd, ServerSpan, ServerStart, Tracer, Value};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -28,9 +29,8 @@ pub(crate) struct Exchange {
     span: ServerSpan,
     /// Set by `finish`: an exchange that is dropped before has not ended.
     ended: bool,
-    started: Instant,
-    /// That, as its connection [counts](Conn::after).
-    begun: u64,
+    /// When it began.
+    begun: Deadline,
     status: Option<u16>,
     bytes_out: u64,
     route: u16,
@@ -58,7 +58,8 @@ impl Exchange {
     /// Begins one, where it stays: it is large.
     pub(crate) fn begin(place: &mut Option<Self>, conn: &Arc<Conn>, request: &mut Parts) {
         let shared = &conn.shared;
-        let started = shared.clock.now();
+        let begun = Deadline::from_nanos(shared.clock.nanos());
+        let started = begun.instant();
         let route = shared.table.find(request.uri.path());
         // A sampler is the user's code.
         let span = catch_unwind(AssertUnwindSafe(|| begin_span(conn, request, route, started)));
@@ -73,8 +74,7 @@ impl Exchange {
             conn: Arc::clone(conn),
             span,
             ended: false,
-            started,
-            begun: conn.after(started),
+            begun,
             status: None,
             bytes_out: 0,
             route,
@@ -94,7 +94,7 @@ impl Exchange {
     /// Asks the admissions, whose permits it keeps until the request ends.
     pub(crate) fn admit(&mut self, request: &Parts) -> Result<(), Refused> {
         let shared = &self.conn.shared;
-        let request = AdmissionRequest::new(request, self.started)
+        let request = AdmissionRequest::new(request, self.begun.instant())
             .with_other_end(self.conn.other_end())
             .with_route(shared.table.label(self.route))
             .with_context(self.span.context());
@@ -157,8 +157,7 @@ impl Exchange {
     /// Sets the deadline in the request's context; says whether there is time at all.
     #[inline]
     pub(crate) fn limit(&mut self, limit: Duration) -> bool {
-        let deadline = self.conn.deadline(self.begun, limit);
-        self.span.set_deadline(Some(deadline));
+        self.span.set_deadline(Some(self.begun.later_by(limit)));
         if limit.is_zero() {
             self.expire();
         }
@@ -185,8 +184,10 @@ impl Exchange {
         }
         if !self.permits.are_none() {
             let now = self.conn.shared.clock.now();
-            self.permits
-                .answered(now.saturating_duration_since(self.started), self.awaited(now));
+            self.permits.answered(
+                now.saturating_duration_since(self.begun.instant()),
+                self.awaited(now),
+            );
         }
     }
 
@@ -217,9 +218,8 @@ impl Exchange {
             return;
         }
         let shared = &self.conn.shared;
-        let end = shared.clock.now();
-        let ended = self.conn.after(end);
-        let took = Duration::from_nanos(ended.saturating_sub(self.begun));
+        let ended = Deadline::from_nanos(shared.clock.nanos());
+        let took = Duration::from_nanos(ended.nanos().saturating_sub(self.begun.nanos()));
         let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
         if let Some(metrics) = &shared.metrics {
             metrics.active.dec();
@@ -235,14 +235,14 @@ impl Exchange {
         let error = (outcome != Outcome::Ok).then(|| outcome.as_str());
         self.span.finish(ServerEnd {
             status: self.status,
-            end,
+            end: ended.instant(),
             error,
         });
         if !self.permits.are_none() {
             let mut permits = std::mem::take(&mut self.permits);
             let completion = Completion {
                 status: self.status,
-                awaited: self.awaited(end),
+                awaited: self.awaited(ended.instant()),
                 ..Completion::new(outcome, took)
             };
             permits.release(&shared.guards, completion, |payload| self.panicked(payload));
@@ -258,7 +258,7 @@ impl Exchange {
             self.conn.forget();
         } else {
             let name = (self.route, self.method);
-            self.conn.remember(name, self.begun, self.bytes_out);
+            self.conn.remember(name, self.begun.nanos(), self.bytes_out);
         }
         if let Some(logged) = self.logged.take()
             && let ended = (outcome, status, logged.expired)
@@ -266,7 +266,7 @@ impl Exchange {
         {
             self.log(&logged, outcome, status, took);
         }
-        self.conn.end(ended);
+        self.conn.end(ended.nanos());
     }
 
     #[cold]
@@ -274,7 +274,7 @@ impl Exchange {
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
         let to_head = logged
             .answered
-            .map(|at| millis(at.saturating_duration_since(self.started)));
+            .map(|at| millis(at.saturating_duration_since(self.begun.instant())));
         let request_id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
         let _guard = self.attach();
         tracing::info!(

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use http::request::Parts;
 
 use super::instruments::{ClientMetrics, Plan, ServerMetrics};
@@ -43,7 +43,7 @@ impl MetricsLayerBuilder {
                 sizes: None,
                 max_series: None,
             },
-            clock: Box::new(SystemClock),
+            clock: Box::new(TscClock),
             route: Box::new(Route::extension),
             https: false,
             error_type: (),
@@ -90,7 +90,7 @@ impl<C> MetricsLayerBuilder<C> {
         self
     }
 
-    /// Sets the clock; [`SystemClock`] by default.
+    /// Sets the clock; [`TscClock`] by default.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Box::new(clock);
         self

@@ -4,7 +4,7 @@ use super::limiter::AdaptiveLimit;
 use crate::build_error::BuildError;
 use crate::classify::ErrIsFailure;
 use crate::observer::Observer;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::sync::Arc;
 
 /// Sets up an [`AdaptiveLimit`]; made by [`AdaptiveLimit::builder`].
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// assert_eq!(error.field(), "range");
 /// ```
 #[derive(Clone, Debug)]
-pub struct Builder<L, C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct Builder<L, C = ErrIsFailure, O = (), K = TscClock> {
     name: String,
     limit: L,
     classify: C,
@@ -33,7 +33,7 @@ impl<L> Builder<L> {
             limit,
             classify: ErrIsFailure,
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }

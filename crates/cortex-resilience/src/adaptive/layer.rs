@@ -1,7 +1,7 @@
 use super::limiter::AdaptiveLimit;
 use crate::classify::ErrIsFailure;
 use crate::gate::GateLayer;
-use cortex_core::SystemClock;
+use cortex_core::TscClock;
 
 /// Puts services behind one [`AdaptiveLimit`].
 ///
@@ -17,5 +17,4 @@ use cortex_core::SystemClock;
 /// # drop(service);
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub type AdaptiveLimitLayer<L, C = ErrIsFailure, O = (), K = SystemClock> =
-    GateLayer<AdaptiveLimit<L, C, O, K>>;
+pub type AdaptiveLimitLayer<L, C = ErrIsFailure, O = (), K = TscClock> = GateLayer<AdaptiveLimit<L, C, O, K>>;

@@ -9,7 +9,7 @@ use crate::observer::Observer;
 use crate::outcome::Outcome;
 use crate::rejected::Rejected;
 use crate::shared::is_shared;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ use std::sync::Arc;
 /// # let mut run = Box::pin(run());
 /// # assert!(run.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready());
 /// ```
-pub struct AdaptiveLimit<L, C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct AdaptiveLimit<L, C = ErrIsFailure, O = (), K = TscClock> {
     pub(super) inner: Arc<Inner<L, O, K>>,
     pub(super) classify: C,
 }

@@ -1,6 +1,6 @@
 use super::limit::{Limit, Sample};
 use crate::build_error::BuildError;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::time::{Duration, Instant};
 
 /// Makes one sample of many: their mean time, the most calls that were under way, and whether any failed.
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Windowed<L, K = SystemClock> {
+pub struct Windowed<L, K = TscClock> {
     limit: L,
     clock: K,
     length: Duration,
@@ -39,7 +39,7 @@ pub struct Windowed<L, K = SystemClock> {
 impl<L> Windowed<L> {
     /// Gives an algorithm one sample for each window of this length, made of 10 calls or more.
     pub const fn new(limit: L, length: Duration) -> Self {
-        Self::with_clock(limit, length, SystemClock)
+        Self::with_clock(limit, length, TscClock)
     }
 }
 

@@ -3,7 +3,7 @@ use super::payments::{Payments, index};
 use crate::build_error::BuildError;
 use crate::sync::{Mutex, lock};
 use crate::time::nanos;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl WindowedBuilder {
             ratio,
             min_per_sec: 10,
             ttl: Duration::from_secs(10),
-            clock: Box::new(SystemClock),
+            clock: Box::new(TscClock),
         }
     }
 

@@ -2,7 +2,7 @@ use super::inner::{Inner, Rules};
 use super::policy::Bulkhead;
 use crate::build_error::BuildError;
 use crate::observer::Observer;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::sync::Arc;
 #[cfg(feature = "tokio")]
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// assert_eq!(error.to_string(), "accept `max_concurrent` = 0: it is at least 1 and less than 2^31");
 /// ```
 #[derive(Debug)]
-pub struct Builder<O = (), K = SystemClock> {
+pub struct Builder<O = (), K = TscClock> {
     name: String,
     pub(super) rules: Rules,
     observer: O,
@@ -36,7 +36,7 @@ impl Builder {
                 older_than: None,
             },
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }

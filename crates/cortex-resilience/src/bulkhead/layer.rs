@@ -4,7 +4,7 @@ use super::hold::UntilBodyEnd;
 use super::policy::Bulkhead;
 use super::priority::Priority;
 use super::service::BulkheadService;
-use cortex_core::SystemClock;
+use cortex_core::TscClock;
 use std::marker::PhantomData;
 use tower_layer::Layer;
 
@@ -29,7 +29,7 @@ use tower_layer::Layer;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct BulkheadLayer<H = UntilAnswer, O = (), K = SystemClock> {
+pub struct BulkheadLayer<H = UntilAnswer, O = (), K = TscClock> {
     bulkhead: Bulkhead<O, K>,
     priority: Priority,
     hold: PhantomData<fn() -> H>,

@@ -10,7 +10,7 @@ use crate::link::Link;
 use crate::observer::Observer;
 use crate::rejected::{Reason, Rejected};
 use crate::shared::is_shared;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ use std::sync::Arc;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Bulkhead<O = (), K = SystemClock> {
+pub struct Bulkhead<O = (), K = TscClock> {
     pub(super) inner: Arc<Inner<O, K>>,
 }
 

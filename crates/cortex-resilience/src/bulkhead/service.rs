@@ -6,7 +6,7 @@ use super::priority::Priority;
 use crate::error::Error;
 use crate::link::Link;
 use crate::observer::Observer;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::marker::PhantomData;
@@ -35,7 +35,7 @@ use tower_service::Service;
 /// assert!(format!("{service:?}").contains("anything"));
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct BulkheadService<S, H = UntilAnswer, O = (), K = SystemClock> {
+pub struct BulkheadService<S, H = UntilAnswer, O = (), K = TscClock> {
     inner: S,
     bulkhead: Bulkhead<O, K>,
     priority: Priority,

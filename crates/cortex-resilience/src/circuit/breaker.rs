@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::link::Link;
 use crate::observer::Observer;
 use crate::rejected::Rejected;
-use cortex_core::{Clock, Deadline, SystemClock};
+use cortex_core::{Clock, Deadline, TscClock};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ use std::time::{Duration, Instant};
 /// # let mut run = Box::pin(run());
 /// # assert!(run.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready());
 /// ```
-pub struct Breaker<C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct Breaker<C = ErrIsFailure, O = (), K = TscClock> {
     pub(super) inner: Arc<Inner<O, K>>,
     pub(super) classify: C,
 }

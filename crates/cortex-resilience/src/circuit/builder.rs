@@ -9,7 +9,7 @@ use crate::build_error::BuildError;
 use crate::classify::ErrIsFailure;
 use crate::observer::Observer;
 use crate::slot::{self, SLOTS};
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use std::time::Duration;
 /// let error = Breaker::builder("payments").failure_rate(50.0).build().unwrap_err();
 /// assert_eq!(error.to_string(), "accept `failure_rate` = 50: it is above 0 and at most 1");
 /// ```
-pub struct Builder<C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct Builder<C = ErrIsFailure, O = (), K = TscClock> {
     name: String,
     settings: Settings,
     initial: State,
@@ -48,7 +48,7 @@ impl Builder {
             sink: None,
             classify: ErrIsFailure,
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }

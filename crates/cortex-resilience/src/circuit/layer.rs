@@ -1,7 +1,7 @@
 use super::breaker::Breaker;
 use super::service::BreakerService;
 use crate::classify::ErrIsFailure;
-use cortex_core::SystemClock;
+use cortex_core::TscClock;
 use tower_layer::Layer;
 
 /// Puts services behind one breaker: all of them share it.
@@ -27,7 +27,7 @@ use tower_layer::Layer;
 /// # assert!(matches!(Box::pin(done).as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(()))));
 /// ```
 #[derive(Clone, Debug)]
-pub struct BreakerLayer<C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct BreakerLayer<C = ErrIsFailure, O = (), K = TscClock> {
     breaker: Breaker<C, O, K>,
 }
 

@@ -5,7 +5,7 @@ use crate::classify::{Classify, ErrIsFailure};
 use crate::error::Error;
 use crate::observer::Observer;
 use crate::rejected::Rejected;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::pin::Pin;
@@ -29,7 +29,7 @@ use tower_service::Service;
 /// assert!(format!("{service:?}").contains("anything"));
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct BreakerService<S, C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct BreakerService<S, C = ErrIsFailure, O = (), K = TscClock> {
     inner: S,
     breaker: Breaker<C, O, K>,
     ready: Readiness,

@@ -5,7 +5,7 @@ use crate::build_error::BuildError;
 use crate::classify::ErrIsFailure;
 use crate::observer::Observer;
 use crate::policy_error::Through;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// let error = Hedge::builder("prices").max_attempts(1).build().unwrap_err();
 /// assert_eq!(error.to_string(), "accept `max_attempts` = 1: it is 2 to 16");
 /// ```
-pub struct Builder<C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct Builder<C = ErrIsFailure, O = (), K = TscClock> {
     name: String,
     settings: Settings,
     budget: Option<Budget>,
@@ -43,7 +43,7 @@ impl Builder {
             budget: None,
             classify: ErrIsFailure,
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }

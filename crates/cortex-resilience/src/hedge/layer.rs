@@ -2,7 +2,7 @@ use super::policy::Hedge;
 use super::service::HedgeService;
 use crate::classify::ErrIsFailure;
 use crate::clone_request::Cloned;
-use cortex_core::SystemClock;
+use cortex_core::TscClock;
 use tower_layer::Layer;
 
 /// Asks services again that take long to answer.
@@ -27,7 +27,7 @@ use tower_layer::Layer;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct HedgeLayer<P = Cloned, C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct HedgeLayer<P = Cloned, C = ErrIsFailure, O = (), K = TscClock> {
     hedge: Hedge<C, O, K>,
     requests: P,
 }

@@ -9,7 +9,7 @@ use crate::rejected::{Reason, Rejected};
 use crate::shared::is_shared;
 use crate::sync::{Mutex, lock};
 use crate::timeout::Total;
-use cortex_core::{Clock, Context, Deadline, SystemClock};
+use cortex_core::{Clock, Context, Deadline, TscClock};
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ use std::sync::Arc;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Hedge<C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct Hedge<C = ErrIsFailure, O = (), K = TscClock> {
     pub(super) inner: Arc<Inner<O, K>>,
     pub(super) classify: C,
 }

@@ -5,7 +5,7 @@ use crate::classify::{Classify, ErrIsFailure};
 use crate::clone_request::{CloneRequest, Cloned};
 use crate::error::Error;
 use crate::observer::Observer;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::mem;
@@ -30,7 +30,7 @@ use tower_service::Service;
 /// assert!(format!("{service:?}").contains("anything"));
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct HedgeService<S, P = Cloned, C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct HedgeService<S, P = Cloned, C = ErrIsFailure, O = (), K = TscClock> {
     inner: S,
     hedge: Hedge<C, O, K>,
     requests: P,

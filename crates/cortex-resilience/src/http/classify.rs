@@ -1,7 +1,7 @@
 use super::pushback::pushback;
 use crate::classify::{Classify, Pushback};
 use crate::outcome::Outcome;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use http::{Response, StatusCode};
 
 /// Judges answers of HTTP by their status.
@@ -24,7 +24,7 @@ use http::{Response, StatusCode};
 /// assert!(!classify.is_retryable(result));
 /// ```
 #[derive(Clone, Debug)]
-pub struct HttpClassify<K = SystemClock> {
+pub struct HttpClassify<K = TscClock> {
     retryable: Vec<StatusCode>,
     clock: K,
 }
@@ -39,7 +39,7 @@ impl HttpClassify {
                 StatusCode::SERVICE_UNAVAILABLE,
                 StatusCode::GATEWAY_TIMEOUT,
             ],
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::policy::ShedPolicy;
 use crate::build_error::BuildError;
 use crate::sync::{AtomicU64, Ordering};
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// assert!(shed.try_acquire().is_ok());
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct QueueDelay<K = SystemClock> {
+pub struct QueueDelay<K = TscClock> {
     inner: Arc<Inner<K>>,
 }
 
@@ -49,7 +49,7 @@ impl QueueDelay {
     ///
     /// The interval is shorter than a millisecond, or not longer than the target.
     pub fn new(target: Duration, interval: Duration) -> Result<Self, BuildError> {
-        Self::with_clock(target, interval, SystemClock)
+        Self::with_clock(target, interval, TscClock)
     }
 }
 

@@ -10,16 +10,16 @@ use crate::observer::Observer;
 use crate::rate_limit::RateLimiter;
 use crate::retry::{self, Retry};
 use crate::timeout::Timeout;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::time::Duration;
 
 /// What [`Pipeline::standard`] makes: rate limit, total timeout, retry, breaker, attempt timeout.
-pub type Standard<L = (), C = ErrIsFailure, O = (), K = SystemClock> =
+pub type Standard<L = (), C = ErrIsFailure, O = (), K = TscClock> =
     Pipeline<All<(L, Timeout<O, K>, Retry<C, O, K>, Breaker<C, O, K>, Timeout<O, K>)>>;
 
 /// What [`Pipeline::outer_breaker`] makes: breaker, retry, bulkhead, attempt timeout.
-pub type OuterBreaker<C = ErrIsFailure, O = (), K = SystemClock> =
+pub type OuterBreaker<C = ErrIsFailure, O = (), K = TscClock> =
     Pipeline<All<(Breaker<C, O, K>, Retry<C, O, K>, Bulkhead<O, K>, Timeout<O, K>)>>;
 
 /// What both orders have.
@@ -39,7 +39,7 @@ const RETRIES: f64 = 0.2;
 /// How long an attempt takes at most, unless somebody says otherwise.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-impl Common<ErrIsFailure, (), SystemClock> {
+impl Common<ErrIsFailure, (), TscClock> {
     fn new(name: String) -> Self {
         Self {
             attempt_timeout: None,
@@ -48,7 +48,7 @@ impl Common<ErrIsFailure, (), SystemClock> {
             name,
             classify: ErrIsFailure,
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }
@@ -148,7 +148,7 @@ impl<C: Clone, O: Observer + Clone, K: Clock + Clone + 'static> Common<C, O, K> 
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
 #[must_use = "it does nothing until it is built"]
-pub struct StandardBuilder<L = (), C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct StandardBuilder<L = (), C = ErrIsFailure, O = (), K = TscClock> {
     limit: L,
     total_timeout: Duration,
     common: Common<C, O, K>,
@@ -290,7 +290,7 @@ impl<L, C, O, K> fmt::Debug for StandardBuilder<L, C, O, K> {
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
 #[must_use = "it does nothing until it is built"]
-pub struct OuterBreakerBuilder<C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct OuterBreakerBuilder<C = ErrIsFailure, O = (), K = TscClock> {
     bulkhead: bulkhead::Builder,
     common: Common<C, O, K>,
 }

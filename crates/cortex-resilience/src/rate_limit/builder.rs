@@ -2,7 +2,7 @@ use super::limiter::{Inner, RateLimiter};
 use super::quota::Quota;
 use crate::build_error::BuildError;
 use crate::observer::Observer;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// assert_eq!(error.to_string(), "accept `limit` = unset: it is at least one call, in a period longer than zero");
 /// ```
 #[derive(Debug)]
-pub struct Builder<O = (), K = SystemClock> {
+pub struct Builder<O = (), K = TscClock> {
     name: String,
     pub(super) rate: Rate,
     max_wait: Duration,
@@ -58,7 +58,7 @@ impl Builder {
             rate: Rate::default(),
             max_wait: Duration::ZERO,
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::observer::Observer;
 use crate::rejected::{Reason, Rejected};
 use crate::time::nanos;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 /// assert!(sign_ins.try_acquire("grace").is_ok());
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct KeyedRateLimiter<O = (), K = SystemClock, S = RandomState> {
+pub struct KeyedRateLimiter<O = (), K = TscClock, S = RandomState> {
     inner: Arc<Inner<O, K, S>>,
 }
 
@@ -58,7 +58,7 @@ impl KeyedRateLimiter {
             rate: Rate::default(),
             keys: KEYS,
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
             hasher: RandomState::new(),
         }
     }
@@ -139,7 +139,7 @@ impl<O, K, S> fmt::Debug for KeyedRateLimiter<O, K, S> {
 /// let builder = KeyedRateLimiter::builder("sign-ins").limit(5, Duration::from_secs(1)).burst(0);
 /// assert_eq!(builder.build().unwrap_err().field(), "burst");
 /// ```
-pub struct KeyedBuilder<O = (), K = SystemClock, S = RandomState> {
+pub struct KeyedBuilder<O = (), K = TscClock, S = RandomState> {
     name: String,
     rate: Rate,
     keys: usize,

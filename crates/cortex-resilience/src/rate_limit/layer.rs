@@ -1,6 +1,6 @@
 use super::limiter::RateLimiter;
 use super::service::RateLimitService;
-use cortex_core::SystemClock;
+use cortex_core::TscClock;
 use tower_layer::Layer;
 
 /// Puts services behind one rate limiter: all of them share it.
@@ -24,7 +24,7 @@ use tower_layer::Layer;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct RateLimitLayer<O = (), K = SystemClock> {
+pub struct RateLimitLayer<O = (), K = TscClock> {
     limiter: RateLimiter<O, K>,
 }
 

@@ -13,7 +13,7 @@ use crate::observer::Observer;
 use crate::rejected::{Reason, Rejected};
 use crate::shared::is_shared;
 use crate::time::nanos;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 /// assert!(refused.retry_after() <= Some(Duration::from_secs(30)));
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct RateLimiter<O = (), K = SystemClock> {
+pub struct RateLimiter<O = (), K = TscClock> {
     pub(super) inner: Arc<Inner<O, K>>,
 }
 

@@ -5,7 +5,7 @@ use crate::link::Link;
 use crate::observer::Observer;
 use crate::rejected::Rejected;
 use crate::timer::Timer;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::mem;
@@ -34,7 +34,7 @@ use tower_service::Service;
 /// assert!(format!("{service:?}").contains("anything"));
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct RateLimitService<S, O: 'static = (), K: 'static = SystemClock> {
+pub struct RateLimitService<S, O: 'static = (), K: 'static = TscClock> {
     inner: S,
     limiter: RateLimiter<O, K>,
     held: Held<'static, O, K>,

@@ -3,7 +3,7 @@ use super::keep::Keep;
 use super::keyed::Registry;
 use crate::build_error::BuildError;
 use crate::observer::Observer;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -27,7 +27,7 @@ use std::time::Duration;
 /// assert_eq!(error.field(), "capacity");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Builder<K, P, O = (), C = SystemClock> {
+pub struct Builder<K, P, O = (), C = TscClock> {
     keys: PhantomData<fn(&K)>,
     name: String,
     capacity: usize,
@@ -48,7 +48,7 @@ impl<K, P> Builder<K, P> {
             keep: None,
             shared: None,
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }

@@ -2,7 +2,7 @@ use super::builder::Builder;
 use super::inner::Inner;
 use crate::observer::Observer;
 use crate::rejected::Rejected;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
@@ -39,7 +39,7 @@ use std::sync::atomic::Ordering;
 /// assert_eq!(hosts.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Registry<K, P, O = (), C = SystemClock> {
+pub struct Registry<K, P, O = (), C = TscClock> {
     pub(super) inner: Arc<Inner<K, P, O, C>>,
 }
 

@@ -7,7 +7,7 @@ use crate::classify::ErrIsFailure;
 use crate::observer::Observer;
 use crate::policy_error::Through;
 use crate::random::Random;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use std::time::Duration;
 /// let error = Retry::builder("payments").max_attempts(0).build().unwrap_err();
 /// assert_eq!(error.to_string(), "accept `max_attempts` = 0: it is at least 1");
 /// ```
-pub struct Builder<C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct Builder<C = ErrIsFailure, O = (), K = TscClock> {
     name: String,
     settings: Settings,
     budget: Option<Budget>,
@@ -44,7 +44,7 @@ impl Builder {
             random: Random::default(),
             classify: ErrIsFailure,
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }

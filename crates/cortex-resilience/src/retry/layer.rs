@@ -2,7 +2,7 @@ use super::policy::Retry;
 use super::service::RetryService;
 use crate::classify::ErrIsFailure;
 use crate::clone_request::Cloned;
-use cortex_core::SystemClock;
+use cortex_core::TscClock;
 use tower_layer::Layer;
 
 /// Tries again what services fail to answer.
@@ -28,7 +28,7 @@ use tower_layer::Layer;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct RetryLayer<P = Cloned, C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct RetryLayer<P = Cloned, C = ErrIsFailure, O = (), K = TscClock> {
     retry: Retry<C, O, K>,
     requests: P,
 }

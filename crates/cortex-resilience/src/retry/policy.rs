@@ -15,7 +15,7 @@ use crate::rejected::{Reason, Rejected};
 use crate::shared::is_shared;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::time::nanos;
-use cortex_core::{Clock, Context, Deadline, SystemClock};
+use cortex_core::{Clock, Context, Deadline, TscClock};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ use std::time::Duration;
 /// # let mut run = Box::pin(run());
 /// # assert!(run.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready());
 /// ```
-pub struct Retry<C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct Retry<C = ErrIsFailure, O = (), K = TscClock> {
     pub(super) inner: Arc<Inner<O, K>>,
     pub(super) classify: C,
 }

@@ -6,7 +6,7 @@ use crate::attempt::Attempt;
 use crate::classify::{Classify, ErrIsFailure};
 use crate::clone_request::{CloneRequest, Cloned};
 use crate::observer::Observer;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::mem;
@@ -31,7 +31,7 @@ use tower_service::Service;
 /// assert!(format!("{service:?}").contains("anything"));
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct RetryService<S, P = Cloned, C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct RetryService<S, P = Cloned, C = ErrIsFailure, O = (), K = TscClock> {
     inner: S,
     retry: Retry<C, O, K>,
     requests: P,

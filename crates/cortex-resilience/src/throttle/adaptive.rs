@@ -12,7 +12,7 @@ use crate::rejected::{Reason, Rejected};
 use crate::shared::is_shared;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,7 +41,7 @@ use std::time::Instant;
 /// assert!(throttle.rejection_rate() > 0.2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct AdaptiveThrottle<C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct AdaptiveThrottle<C = ErrIsFailure, O = (), K = TscClock> {
     pub(super) inner: Arc<Inner<O, K>>,
     pub(super) classify: C,
 }

@@ -4,7 +4,7 @@ use crate::build_error::BuildError;
 use crate::classify::ErrIsFailure;
 use crate::observer::Observer;
 use crate::random::Random;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// assert_eq!(error.to_string(), "accept `max_rate` = 90: it is above 0 and at most 1");
 /// ```
 #[derive(Debug)]
-pub struct Builder<C = ErrIsFailure, O = (), K = SystemClock> {
+pub struct Builder<C = ErrIsFailure, O = (), K = TscClock> {
     name: String,
     settings: Settings,
     random: Random,
@@ -41,7 +41,7 @@ impl Builder {
             random: Random::default(),
             classify: ErrIsFailure,
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::adaptive::AdaptiveThrottle;
 use crate::classify::ErrIsFailure;
 use crate::gate::GateLayer;
-use cortex_core::SystemClock;
+use cortex_core::TscClock;
 
 /// Puts services behind one [`AdaptiveThrottle`].
 ///
@@ -16,5 +16,4 @@ use cortex_core::SystemClock;
 /// # drop(service);
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub type AdaptiveThrottleLayer<C = ErrIsFailure, O = (), K = SystemClock> =
-    GateLayer<AdaptiveThrottle<C, O, K>>;
+pub type AdaptiveThrottleLayer<C = ErrIsFailure, O = (), K = TscClock> = GateLayer<AdaptiveThrottle<C, O, K>>;

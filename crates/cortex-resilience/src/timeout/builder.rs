@@ -3,7 +3,7 @@ use super::kind::Kind;
 use super::policy::Timeout;
 use crate::build_error::BuildError;
 use crate::observer::Observer;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// assert_eq!(error.to_string(), "accept `attempt` = 0ns: it is longer than zero");
 /// ```
 #[derive(Debug)]
-pub struct Builder<O = (), K = SystemClock> {
+pub struct Builder<O = (), K = TscClock> {
     name: String,
     limit: Limit,
     observer: O,
@@ -34,7 +34,7 @@ impl Builder {
             name,
             limit: Limit(None),
             observer: (),
-            clock: SystemClock,
+            clock: TscClock,
         }
     }
 }

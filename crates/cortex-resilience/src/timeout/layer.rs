@@ -1,6 +1,6 @@
 use super::policy::Timeout;
 use super::service::TimeoutService;
-use cortex_core::SystemClock;
+use cortex_core::TscClock;
 use tower_layer::Layer;
 
 /// Gives the calls of services so much time.
@@ -26,7 +26,7 @@ use tower_layer::Layer;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct TimeoutLayer<O = (), K = SystemClock> {
+pub struct TimeoutLayer<O = (), K = TscClock> {
     timeout: Timeout<O, K>,
 }
 

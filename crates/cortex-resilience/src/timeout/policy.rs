@@ -5,7 +5,7 @@ use crate::build_error::BuildError;
 use crate::link::Link;
 use crate::observer::Observer;
 use crate::shared::is_shared;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ use std::sync::Arc;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Timeout<O = (), K = SystemClock> {
+pub struct Timeout<O = (), K = TscClock> {
     pub(super) inner: Arc<Inner<O, K>>,
 }
 

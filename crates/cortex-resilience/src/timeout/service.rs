@@ -9,7 +9,7 @@ use crate::link::Link;
 use crate::maybe::Maybe;
 use crate::observer::Observer;
 use crate::timer::Timer;
-use cortex_core::{Clock, Deadline, SystemClock};
+use cortex_core::{Clock, Deadline, TscClock};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::mem;
@@ -39,7 +39,7 @@ use tower_service::Service;
 /// assert!(format!("{service:?}").contains("anything"));
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct TimeoutService<S, O = (), K = SystemClock> {
+pub struct TimeoutService<S, O = (), K = TscClock> {
     inner: S,
     timeout: Timeout<O, K>,
     ready: Readiness,

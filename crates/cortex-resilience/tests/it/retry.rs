@@ -1,7 +1,7 @@
 //! Retries, in time that does not pass by itself.
 
 use crate::support::{Log, TokioClock, millis, secs};
-use cortex_core::{Clock, Context, Deadline, FutureExt, SystemClock};
+use cortex_core::{Clock, Context, Deadline, FutureExt};
 use cortex_resilience::budget::{Budget, Cost, Costs};
 use cortex_resilience::circuit::{self, Breaker};
 use cortex_resilience::retry::{Backoff, Builder, Error, GaveUp, Jitter, Retry, ThreadSleeper};
@@ -712,7 +712,7 @@ async fn a_call_borrows_what_it_likes() {
     struct Plain<'a>(#[expect(dead_code, reason = "it is borrowed")] &'a Cell<u32>);
     fn is_send<T: Send>(_: &T) {}
     let count = Cell::new(0);
-    let retry: Retry<ErrIsFailure, (), SystemClock> = Retry::builder("test")
+    let retry: Retry<ErrIsFailure, ()> = Retry::builder("test")
         .backoff(Backoff::constant(Duration::ZERO))
         .build()
         .unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use http::Method;
 
 use super::Tracer;
@@ -69,7 +69,7 @@ impl TracerBuilder {
                 attributes: vec![Attribute::new("service.name", service)],
             },
             sampler: Box::new(ParentBased::root(AlwaysOn)),
-            clock: Box::new(SystemClock),
+            clock: Box::new(TscClock),
             exporters: Vec::new(),
             limits: Limits::default(),
             restart: false,
@@ -99,7 +99,7 @@ impl TracerBuilder {
         self
     }
 
-    /// Sets the clock; [`SystemClock`] without it.
+    /// Sets the clock; [`TscClock`] without it.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Box::new(clock);
         self
@@ -162,7 +162,7 @@ impl TracerBuilder {
     /// `-` for `_`; of `user.password` the last part counts, of `user[password][0]` every one.
     ///
     /// ```
-    /// use cortex_core::{Clock, SystemClock};
+    /// use cortex_core::{Clock, TscClock};
     /// use cortex_trace::{InMemory, ServerStart, Tracer};
     /// use http::{HeaderMap, Method};
     /// use std::time::Duration;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use http::{HeaderMap, Method, Uri};
 
 use super::TracerBuilder;
@@ -119,7 +119,7 @@ impl Tracer {
     pub fn propagate_only_with(propagators: Propagators) -> Self {
         Self::new(Inner {
             sampler: None,
-            clock: Box::new(SystemClock),
+            clock: Box::new(TscClock),
             wall: Wall::default(),
             restart: false,
             propagators,

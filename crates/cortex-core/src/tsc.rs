@@ -1,0 +1,327 @@
+use std::cell::Cell;
+use std::time::{Instant, SystemTime};
+
+use crate::clock::{Clock, SystemClock};
+use crate::deadline::Deadline;
+
+/// The processor's time-stamp counter, held to the operating system's clock: right to a microsecond, about 12 ns a read.
+///
+/// For what is measured once a call or more, where [`SystemClock`] costs twice as much. It is read where Linux keeps its own
+/// time by this counter (`clocksource` is `tsc`), which it does only while the counter runs evenly and alike on all
+/// processors; elsewhere, and for the first milliseconds of a thread, this is a [`SystemClock`]. The wall clock always is
+/// that one's.
+///
+/// Each thread compares the two clocks about every ten milliseconds in which it asks, measures by that how fast the counter
+/// runs, and makes up for what it was off. So nothing is calibrated when a program starts, and neither a clock that is slewed
+/// nor a machine that sleeps or moves leads it astray for longer than that. On one thread it never goes back; what two
+/// threads read may differ by less than a microsecond, so subtract with saturation.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_core::{Clock, TscClock};
+///
+/// let start = TscClock.now();
+/// assert!(TscClock.now() >= start);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TscClock;
+
+impl Clock for TscClock {
+    #[inline]
+    fn now(&self) -> Instant {
+        Deadline::from_nanos(self.nanos()).instant()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemClock.wall()
+    }
+
+    #[inline]
+    fn nanos(&self) -> u64 {
+        THREAD.with(|thread| thread.tell(counter::read()).unwrap_or_else(|| thread.compare()))
+    }
+}
+
+thread_local! {
+    static THREAD: Discipline = const { Discipline::new() };
+}
+
+/// How long a comparison is good for, in nanoseconds. Within it a clock that is slewed as much as Linux does (500 ppm) gets
+/// 5 us away.
+const GOOD_FOR: u64 = 10_000_000;
+
+/// The least time over which the counter's rate is measured, in nanoseconds: what the readings are off is 50 ns.
+const SHORTEST: u64 = 1_000_000;
+
+/// How many ticks a reading of the operating system's clock may take, about 5 us: what takes more was held up in between.
+const NARROW: u64 = 1 << 14;
+
+/// Rates that a counter may have: from 16 ns to a sixteenth of one a tick, in 2^-32 ns.
+const RATES: std::ops::Range<u64> = 1 << 28..1 << 36;
+
+/// How one thread tells the time from the counter.
+#[derive(Debug)]
+struct Discipline {
+    /// What both clocks showed when they were compared.
+    ticks: Cell<u64>,
+    nanos: Cell<u64>,
+    /// What was told then: no less than had been told before.
+    told: Cell<u64>,
+    /// For how many ticks from then on the time is told; none while it is not known how fast they are.
+    window: Cell<u64>,
+    /// The time told for a tick, in 2^-32 ns, so that it is right at the window's end.
+    slope: Cell<u64>,
+    /// The time a tick takes, as it was measured.
+    rate: Cell<u64>,
+}
+
+impl Discipline {
+    const fn new() -> Self {
+        Self {
+            ticks: Cell::new(0),
+            nanos: Cell::new(0),
+            told: Cell::new(0),
+            window: Cell::new(0),
+            slope: Cell::new(0),
+            rate: Cell::new(0),
+        }
+    }
+
+    /// Returns the time at `ticks`, unless the clocks have to be compared.
+    #[inline]
+    fn tell(&self, ticks: u64) -> Option<u64> {
+        let since = ticks.wrapping_sub(self.ticks.get());
+        (since < self.window.get()).then(|| self.told.get() + ((since * self.slope.get()) >> 32))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn compare(&self) -> u64 {
+        if !counter::is_trusted() {
+            return SystemClock.nanos();
+        }
+        let before = counter::read();
+        let nanos = SystemClock.nanos();
+        let took = counter::read().wrapping_sub(before);
+        if took > NARROW {
+            return nanos.max(self.latest());
+        }
+        self.take(before.wrapping_add(took / 2), nanos)
+    }
+
+    /// Returns the latest time that may have been told.
+    fn latest(&self) -> u64 {
+        self.told.get() + ((self.window.get() * self.slope.get()) >> 32)
+    }
+
+    /// Takes what both clocks show at one time, and returns the time to be told.
+    ///
+    /// A rate is trusted when it agrees with the one that was measured before it: not if the counter was set in between, or
+    /// one of the two clocks stood still.
+    fn take(&self, ticks: u64, nanos: u64) -> u64 {
+        let told = nanos.max(self.latest());
+        let passed = nanos.saturating_sub(self.nanos.get());
+        if passed < SHORTEST {
+            return told; // with the window as it was: it is over, or there was none
+        }
+        let rate = rate(ticks.wrapping_sub(self.ticks.get()), passed);
+        let agrees = rate.is_some_and(|rate| rate.abs_diff(self.rate.get()) <= rate >> 10);
+        self.ticks.set(ticks);
+        self.nanos.set(nanos);
+        self.told.set(told);
+        let rate = rate.unwrap_or(0);
+        self.rate.set(rate);
+        if agrees {
+            let behind = GOOD_FOR.saturating_sub(told - nanos);
+            self.window.set((GOOD_FOR << 32) / rate);
+            self.slope.set(rate * behind / GOOD_FOR);
+        } else {
+            self.window.set(0);
+        }
+        told
+    }
+}
+
+/// Returns the nanoseconds a tick takes, times 2^32, if a counter may be that fast.
+fn rate(ticks: u64, nanos: u64) -> Option<u64> {
+    let rate = (u128::from(nanos) << 32).checked_div(u128::from(ticks))?;
+    u64::try_from(rate).ok().filter(|rate| RATES.contains(rate))
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
+#[expect(unsafe_code, reason = "the instruction has no safe name")]
+mod counter {
+    use std::sync::OnceLock;
+
+    /// Reads the counter. Not ordered with what is around it: some ten nanoseconds either way.
+    #[inline]
+    pub(super) fn read() -> u64 {
+        // SAFETY: Every x86-64 processor has the instruction, and it touches no memory. Where the operating system forbids
+        // it (PR_SET_TSC), the program ends, as it does at a reading of the clock, which uses it as well.
+        unsafe { core::arch::x86_64::_rdtsc() }
+    }
+
+    /// Says whether the operating system keeps its own time by this counter.
+    pub(super) fn is_trusted() -> bool {
+        static TRUSTED: OnceLock<bool> = OnceLock::new();
+        *TRUSTED.get_or_init(|| {
+            let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+            std::fs::read_to_string(source).is_ok_and(|name| name.trim_end() == "tsc")
+        })
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(miri))))]
+mod counter {
+    pub(super) const fn read() -> u64 {
+        0
+    }
+
+    pub(super) const fn is_trusted() -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the counter and the clock show, and a thread that asks for the time.
+    struct Machine {
+        thread: Discipline,
+        ticks: u64,
+        nanos: u64,
+        /// What a tick takes, in 2^-32 ns.
+        rate: u64,
+        /// What was told last.
+        told: u64,
+    }
+
+    impl Machine {
+        fn new(rate: u64) -> Self {
+            Self {
+                thread: Discipline::new(),
+                ticks: 1 << 40,
+                nanos: 1 << 63,
+                rate,
+                told: 0,
+            }
+        }
+
+        fn pass(&mut self, nanos: u64) {
+            self.nanos += nanos;
+            let ticks = (u128::from(nanos) << 32) / u128::from(self.rate);
+            self.ticks = self.ticks.wrapping_add(u64::try_from(ticks).unwrap());
+        }
+
+        /// Asks; what it reads from the clock is off by so much. Returns the time and whether the clock was asked for it.
+        fn ask(&mut self, off: i64) -> (u64, bool) {
+            let counted = self.thread.tell(self.ticks);
+            let told = counted.unwrap_or_else(|| {
+                self.thread
+                    .take(self.ticks, self.nanos.saturating_add_signed(off))
+            });
+            assert!(told >= self.told, "it went back by {} ns", self.told - told);
+            self.told = told;
+            (told, counted.is_none())
+        }
+
+        /// Asks until the clock need not be asked.
+        fn settled(mut self) -> Self {
+            for _ in 0..3 {
+                self.ask(0);
+                self.pass(2 * SHORTEST);
+            }
+            assert!(!self.ask(0).1, "{:?}", self.thread);
+            self
+        }
+    }
+
+    /// 2.6 GHz.
+    const RATE: u64 = (1 << 32) * 10 / 26;
+    const MS: u64 = 1_000_000;
+
+    proptest! {
+        #[test]
+        fn tells_the_time_to_a_microsecond_and_never_goes_back(
+            rate in RATES.start..1 << 34,
+            steps in prop::collection::vec((0_u64..30 * MS, -50_i64..50, -400_i64..400), 1..200),
+        ) {
+            let mut machine = Machine::new(rate);
+            for (step, off, ppm) in steps {
+                // The clock is slewed meanwhile: it passes faster or slower than the counter.
+                machine.rate = rate.saturating_add_signed(i64::try_from(rate).unwrap() / 1_000_000 * ppm);
+                machine.pass(step);
+                let (told, _) = machine.ask(off);
+                prop_assert!(told.abs_diff(machine.nanos) < 10_000, "off by {}", told.abs_diff(machine.nanos));
+            }
+        }
+
+        #[test]
+        fn whatever_the_counter_shows_it_is_right_again_soon(jump: u64, stood in 0_u64..1 << 45, step in 0..10 * MS) {
+            let mut machine = Machine::new(RATE).settled();
+            machine.pass(step);
+            machine.ask(0);
+            machine.ticks = machine.ticks.wrapping_add(jump);
+            machine.nanos += stood;
+            for _ in 0..200 {
+                machine.pass(MS / 2);
+                machine.ask(0);
+            }
+            prop_assert!(machine.told.abs_diff(machine.nanos) < 1_000);
+            for _ in 0..30 {
+                machine.pass(MS);
+                machine.ask(0);
+            }
+            prop_assert!(!machine.ask(0).1);
+        }
+    }
+
+    #[test]
+    fn asks_the_clock_once_in_ten_milliseconds() {
+        let mut machine = Machine::new(RATE).settled();
+        let mut asked = 0;
+        for _ in 0..100_000 {
+            machine.pass(1_000);
+            let (told, clock) = machine.ask(0);
+            asked += u32::from(clock);
+            assert!(told.abs_diff(machine.nanos) < 100, "{told} {}", machine.nanos);
+        }
+        assert!((9..=11).contains(&asked), "{asked}");
+    }
+
+    #[test]
+    fn a_counter_that_stands_or_is_too_fast_is_not_trusted() {
+        for rate in [1, 1 << 20, 1 << 50] {
+            let mut machine = Machine::new(rate);
+            for _ in 0..20 {
+                machine.pass(20 * MS);
+                assert_eq!(machine.ask(0), (machine.nanos, true));
+            }
+        }
+        let thread = Discipline::new();
+        for n in 0..20 {
+            assert_eq!(thread.take(7, n * 20 * MS), n * 20 * MS);
+            assert_eq!(thread.tell(7), None);
+        }
+    }
+
+    #[test]
+    fn is_the_time_of_the_system() {
+        let end = SystemClock.now() + std::time::Duration::from_millis(40);
+        let (mut last, mut rounds) = (0, 0);
+        while SystemClock.now() < end {
+            let (before, told, after) = (SystemClock.nanos(), TscClock.nanos(), SystemClock.nanos());
+            let off = before.saturating_sub(told).max(told.saturating_sub(after));
+            assert!(off < 20_000, "off by {off} ns");
+            assert!(told >= last);
+            (last, rounds) = (told, rounds + 1);
+        }
+        assert!(rounds > 0);
+        let now = TscClock.now();
+        assert!(Deadline::at(now).nanos() >= last && now <= TscClock.now());
+        assert!(TscClock.wall() <= SystemClock.wall());
+    }
+}
