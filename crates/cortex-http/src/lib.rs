@@ -10,6 +10,7 @@ mod deadline_header;
 mod error;
 mod guard;
 mod health_metrics;
+mod join;
 mod lifecycle;
 mod limits;
 mod listen;

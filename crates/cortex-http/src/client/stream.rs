@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
 
+use crate::join::poll_write_joined;
+
 /// A connection, which says which protocol was agreed upon, and is counted while it is open.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -101,7 +103,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self, io => io.poll_write_vectored(cx, slices))
+        either!(self, io => poll_write_joined(io, cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -13,6 +13,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::accept::Open;
 use super::slow_head;
 use super::sniff::Protocol;
+use crate::join::poll_write_joined;
 use crate::lifecycle::Phase;
 use crate::report::Cut;
 use crate::shared::{Conn, Expired};
@@ -88,10 +89,6 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How much of the next request is read while one is served.
 const AHEAD: usize = 512;
-
-/// Up to how many bytes are joined before they are written: to copy so few costs less than it costs Linux to write from two
-/// places, some 200 ns.
-const JOINED: usize = 4 << 10;
 
 const DISCARD_TIME: Duration = Duration::from_millis(500);
 const DISCARD_BYTES: usize = 1 << 20;
@@ -460,17 +457,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for DeadlineIo<T> {
             return Poll::Ready(Err(error));
         }
         this.note_sending(true);
-        let io = Pin::new(&mut this.io);
-        let written = if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= JOINED {
-            let mut joined = [MaybeUninit::uninit(); JOINED];
-            let mut joined = ReadBuf::uninit(&mut joined);
-            for buf in bufs {
-                joined.put_slice(buf);
-            }
-            io.poll_write(cx, joined.filled())
-        } else {
-            io.poll_write_vectored(cx, bufs)
-        };
+        let written = poll_write_joined(Pin::new(&mut this.io), cx, bufs);
         this.sent(written, cx)
     }
 
@@ -708,93 +695,6 @@ mod tests {
             assert_eq!((opened.elapsed(), expired), (10 * SECOND, None));
         })
         .await;
-    }
-
-    /// Takes so many bytes a write, and notes what was asked for.
-    struct Writes {
-        most: usize,
-        joined: Vec<usize>,
-        vectored: Vec<usize>,
-        bytes: Vec<u8>,
-    }
-
-    impl Writes {
-        fn take(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            let count = bytes.len().min(self.most);
-            self.bytes.extend_from_slice(&bytes[..count]);
-            Poll::Ready(Ok(count))
-        }
-    }
-
-    impl AsyncWrite for Writes {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            let this = self.get_mut();
-            this.joined.push(buf.len());
-            this.take(buf)
-        }
-
-        fn poll_write_vectored(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bufs: &[io::IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            let this = self.get_mut();
-            this.vectored.push(bufs.len());
-            let all: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
-            this.take(&all)
-        }
-
-        fn is_write_vectored(&self) -> bool {
-            true
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    impl AsyncRead for Writes {
-        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-    }
-
-    #[tokio::test]
-    async fn a_head_and_a_small_body_are_one_write_and_a_large_body_is_not_copied() {
-        let (_, table) = Routes::new().into_parts();
-        let clock = Arc::new(TokioClock);
-        let shared = Shared::new(
-            table,
-            Limits::new(),
-            Tracer::propagate_only(),
-            AccessLog::off(),
-            clock,
-        );
-        let shared = Arc::new(shared);
-        let open = Arc::new(Open::new(&shared, None));
-        let conn = Arc::new(Conn::new(shared, None).speaking(Protocol::Http1));
-        let writes = Writes {
-            most: 700,
-            joined: vec![],
-            vectored: vec![],
-            bytes: vec![],
-        };
-        let mut socket = DeadlineIo::new(writes, conn, Protocol::Http1, BytesMut::new(), open);
-        assert!(socket.is_write_vectored());
-        for (body, written) in [(JOINED - 100, 700), (13, 113), (0, 100), (JOINED - 99, 700)] {
-            let (head, body) = ([b'h'; 100], vec![b'b'; body]);
-            let parts = [io::IoSlice::new(&head), io::IoSlice::new(&body)];
-            socket.io.bytes.clear();
-            let count = socket.write_vectored(&parts).await.expect("it takes them");
-            assert_eq!(count, written);
-            assert_eq!(socket.io.bytes, [&head[..], &body].concat()[..written]);
-        }
-        assert_eq!(socket.io.joined, [JOINED, 113, 100]);
-        assert_eq!(socket.io.vectored, [2]);
     }
 
     #[tokio::test(start_paused = true)]
