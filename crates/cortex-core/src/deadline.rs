@@ -115,7 +115,7 @@ fn anchor() -> Instant {
     *ANCHOR.get_or_init(|| SystemClock.now())
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::sync::LazyLock;
 use std::time::{Instant, SystemTime};
 
 use crate::clock::{Clock, SystemClock};
@@ -39,12 +40,12 @@ impl Clock for TscClock {
 
     #[inline]
     fn nanos(&self) -> u64 {
-        THREAD.with(|thread| thread.tell(counter::read()).unwrap_or_else(|| thread.compare()))
+        THREAD.with(|pace| pace.get().tell(counter()).unwrap_or_else(|| compare(pace)))
     }
 }
 
 thread_local! {
-    static THREAD: Discipline = const { Discipline::new() };
+    static THREAD: Cell<Pace> = const { Cell::new(Pace::UNKNOWN) };
 }
 
 /// How long a comparison is good for, in nanoseconds. Within it a clock that is slewed as much as Linux does (500 ppm) gets
@@ -57,130 +58,111 @@ const SHORTEST: u64 = 1_000_000;
 /// How many ticks a reading of the operating system's clock may take, about 5 us: what takes more was held up in between.
 const NARROW: u64 = 1 << 14;
 
-/// Rates that a counter may have: from 16 ns to a sixteenth of one a tick, in 2^-32 ns.
-const RATES: std::ops::Range<u64> = 1 << 28..1 << 36;
+/// Rates that a counter may have: from a sixteenth of a nanosecond to 16 a tick, in 2^-32 ns.
+const RATES: std::ops::Range<u128> = 1 << 28..1 << 36;
 
 /// How one thread tells the time from the counter.
-#[derive(Debug)]
-struct Discipline {
+#[derive(Clone, Copy, Debug)]
+struct Pace {
     /// What both clocks showed when they were compared.
-    ticks: Cell<u64>,
-    nanos: Cell<u64>,
+    ticks: u64,
+    nanos: u64,
     /// What was told then: no less than had been told before.
-    told: Cell<u64>,
+    told: u64,
     /// For how many ticks from then on the time is told; none while it is not known how fast they are.
-    window: Cell<u64>,
+    window: u64,
     /// The time told for a tick, in 2^-32 ns, so that it is right at the window's end.
-    slope: Cell<u64>,
+    slope: u64,
     /// The time a tick takes, as it was measured.
-    rate: Cell<u64>,
+    rate: u64,
 }
 
-impl Discipline {
-    const fn new() -> Self {
-        Self {
-            ticks: Cell::new(0),
-            nanos: Cell::new(0),
-            told: Cell::new(0),
-            window: Cell::new(0),
-            slope: Cell::new(0),
-            rate: Cell::new(0),
-        }
-    }
+impl Pace {
+    const UNKNOWN: Self = Self {
+        ticks: 0,
+        nanos: 0,
+        told: 0,
+        window: 0,
+        slope: 0,
+        rate: 0,
+    };
 
     /// Returns the time at `ticks`, unless the clocks have to be compared.
     #[inline]
-    fn tell(&self, ticks: u64) -> Option<u64> {
-        let since = ticks.wrapping_sub(self.ticks.get());
-        (since < self.window.get()).then(|| self.told.get() + ((since * self.slope.get()) >> 32))
+    fn tell(self, ticks: u64) -> Option<u64> {
+        let since = ticks.wrapping_sub(self.ticks);
+        (since < self.window).then(|| self.told + ((since * self.slope) >> 32))
     }
 
-    #[cold]
-    #[inline(never)]
-    fn compare(&self) -> u64 {
-        if !counter::is_trusted() {
-            return SystemClock.nanos();
-        }
-        let before = counter::read();
-        let nanos = SystemClock.nanos();
-        let took = counter::read().wrapping_sub(before);
-        if took > NARROW {
-            return nanos.max(self.latest());
-        }
-        self.take(before.wrapping_add(took / 2), nanos)
+    /// Returns the time to be told when the clock shows `nanos`: none before what may have been told.
+    fn at(self, nanos: u64) -> u64 {
+        nanos.max(self.told + ((self.window * self.slope) >> 32))
     }
 
-    /// Returns the latest time that may have been told.
-    fn latest(&self) -> u64 {
-        self.told.get() + ((self.window.get() * self.slope.get()) >> 32)
-    }
-
-    /// Takes what both clocks show at one time, and returns the time to be told.
+    /// Takes note of what both clocks show at one time.
     ///
     /// A rate is trusted when it agrees with the one that was measured before it: not if the counter was set in between, or
     /// one of the two clocks stood still.
-    fn take(&self, ticks: u64, nanos: u64) -> u64 {
-        let told = nanos.max(self.latest());
-        let passed = nanos.saturating_sub(self.nanos.get());
+    fn compared(self, ticks: u64, nanos: u64) -> Self {
+        let passed = nanos.saturating_sub(self.nanos);
         if passed < SHORTEST {
-            return told; // with the window as it was: it is over, or there was none
+            return self; // its window is over, or there was none
         }
-        let rate = rate(ticks.wrapping_sub(self.ticks.get()), passed);
-        let agrees = rate.is_some_and(|rate| rate.abs_diff(self.rate.get()) <= rate >> 10);
-        self.ticks.set(ticks);
-        self.nanos.set(nanos);
-        self.told.set(told);
-        let rate = rate.unwrap_or(0);
-        self.rate.set(rate);
-        if agrees {
-            let behind = GOOD_FOR.saturating_sub(told - nanos);
-            self.window.set((GOOD_FOR << 32) / rate);
-            self.slope.set(rate * behind / GOOD_FOR);
-        } else {
-            self.window.set(0);
+        let rate = (u128::from(passed) << 32).checked_div(ticks.wrapping_sub(self.ticks).into());
+        let rate = rate.filter(|rate| RATES.contains(rate)).unwrap_or(0);
+        let rate = u64::try_from(rate).expect("invariant: in the range");
+        let told = self.at(nanos);
+        let pace = Self {
+            ticks,
+            nanos,
+            told,
+            rate,
+            ..Self::UNKNOWN
+        };
+        if rate == 0 || rate.abs_diff(self.rate) > rate >> 10 {
+            return pace;
         }
-        told
+        Self {
+            window: (GOOD_FOR << 32) / rate,
+            slope: rate * GOOD_FOR.saturating_sub(told - nanos) / GOOD_FOR,
+            ..pace
+        }
     }
 }
 
-/// Returns the nanoseconds a tick takes, times 2^32, if a counter may be that fast.
-fn rate(ticks: u64, nanos: u64) -> Option<u64> {
-    let rate = (u128::from(nanos) << 32).checked_div(u128::from(ticks))?;
-    u64::try_from(rate).ok().filter(|rate| RATES.contains(rate))
+/// Compares the two clocks, and returns the time.
+#[cold]
+#[inline(never)]
+fn compare(pace: &Cell<Pace>) -> u64 {
+    static TRUSTED: LazyLock<bool> = LazyLock::new(|| {
+        let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+        cfg!(all(target_arch = "x86_64", target_os = "linux", not(miri)))
+            && std::fs::read_to_string(source).is_ok_and(|name| name.trim_end() == "tsc")
+    });
+    if !*TRUSTED {
+        return SystemClock.nanos();
+    }
+    let (before, nanos) = (counter(), SystemClock.nanos());
+    let (took, known) = (counter().wrapping_sub(before), pace.get());
+    if took <= NARROW {
+        pace.set(known.compared(before.wrapping_add(took / 2), nanos));
+    }
+    known.at(nanos)
 }
 
+/// Reads the counter. Not ordered with what is around it: some ten nanoseconds either way.
+#[inline]
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
 #[expect(unsafe_code, reason = "the instruction has no safe name")]
-mod counter {
-    use std::sync::OnceLock;
-
-    /// Reads the counter. Not ordered with what is around it: some ten nanoseconds either way.
-    #[inline]
-    pub(super) fn read() -> u64 {
-        // SAFETY: Every x86-64 processor has the instruction, and it touches no memory. Where the operating system forbids
-        // it (PR_SET_TSC), the program ends, as it does at a reading of the clock, which uses it as well.
-        unsafe { core::arch::x86_64::_rdtsc() }
-    }
-
-    /// Says whether the operating system keeps its own time by this counter.
-    pub(super) fn is_trusted() -> bool {
-        static TRUSTED: OnceLock<bool> = OnceLock::new();
-        *TRUSTED.get_or_init(|| {
-            let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-            std::fs::read_to_string(source).is_ok_and(|name| name.trim_end() == "tsc")
-        })
-    }
+fn counter() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and it touches no memory. Where the operating system forbids it
+    // (PR_SET_TSC), the program ends, as it does at a reading of the clock, which uses it as well.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(miri))))]
-mod counter {
-    pub(super) const fn read() -> u64 {
-        0
-    }
-
-    pub(super) const fn is_trusted() -> bool {
-        false
-    }
+const fn counter() -> u64 {
+    0
 }
 
 #[cfg(test)]
@@ -190,7 +172,7 @@ mod tests {
 
     /// What the counter and the clock show, and a thread that asks for the time.
     struct Machine {
-        thread: Discipline,
+        thread: Pace,
         ticks: u64,
         nanos: u64,
         /// What a tick takes, in 2^-32 ns.
@@ -202,7 +184,7 @@ mod tests {
     impl Machine {
         fn new(rate: u64) -> Self {
             Self {
-                thread: Discipline::new(),
+                thread: Pace::UNKNOWN,
                 ticks: 1 << 40,
                 nanos: 1 << 63,
                 rate,
@@ -220,8 +202,9 @@ mod tests {
         fn ask(&mut self, off: i64) -> (u64, bool) {
             let counted = self.thread.tell(self.ticks);
             let told = counted.unwrap_or_else(|| {
-                self.thread
-                    .take(self.ticks, self.nanos.saturating_add_signed(off))
+                let (known, nanos) = (self.thread, self.nanos.saturating_add_signed(off));
+                self.thread = known.compared(self.ticks, nanos);
+                known.at(nanos)
             });
             assert!(told >= self.told, "it went back by {} ns", self.told - told);
             self.told = told;
@@ -246,7 +229,7 @@ mod tests {
     proptest! {
         #[test]
         fn tells_the_time_to_a_microsecond_and_never_goes_back(
-            rate in RATES.start..1 << 34,
+            rate in 1_u64 << 28..1 << 34,
             steps in prop::collection::vec((0_u64..30 * MS, -50_i64..50, -400_i64..400), 1..200),
         ) {
             let mut machine = Machine::new(rate);
@@ -301,10 +284,10 @@ mod tests {
                 assert_eq!(machine.ask(0), (machine.nanos, true));
             }
         }
-        let thread = Discipline::new();
+        let mut thread = Pace::UNKNOWN;
         for n in 0..20 {
-            assert_eq!(thread.take(7, n * 20 * MS), n * 20 * MS);
-            assert_eq!(thread.tell(7), None);
+            thread = thread.compared(7, n * 20 * MS);
+            assert_eq!((thread.tell(7), thread.at(0)), (None, n * 20 * MS));
         }
     }
 
