@@ -170,10 +170,10 @@ impl Face {
     }
 
     fn advance(&self, clock: &impl Clock) {
-        let wall = clock.wall().duration_since(SystemTime::UNIX_EPOCH);
         self.nanos.fetch_max(clock.nanos(), Ordering::Relaxed); // it never goes back
-        self.wall
-            .store(nanos(wall.unwrap_or_default()), Ordering::Relaxed);
+        let since = clock.wall().duration_since(SystemTime::UNIX_EPOCH);
+        let wall = since.map_or(0, nanos);
+        self.wall.store(wall, Ordering::Relaxed);
     }
 
     fn run(&self, clock: &impl Clock, tick: Duration) {

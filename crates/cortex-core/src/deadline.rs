@@ -31,7 +31,7 @@ impl Deadline {
             Some(after) => CENTRE.saturating_add(nanos(after)),
             None => CENTRE.saturating_sub(nanos(anchor.duration_since(instant))),
         };
-        Self(NonZero::new(value).unwrap_or(NonZero::<u64>::MIN))
+        Self::from_nanos(value)
     }
 
     /// Makes a deadline that lies `timeout` after `now`.
@@ -85,7 +85,8 @@ impl Deadline {
         Duration::from_nanos(self.0.get().saturating_sub(Self::at(now).0.get()))
     }
 
-    /// Makes a deadline of the nanoseconds that stand for it.
+    /// Makes a deadline of the nanoseconds that stand for it, such as those of [`Clock::nanos`]: not of a time that is left. None
+    /// stand for the earliest of all.
     ///
     /// ```
     /// use cortex_core::{Clock, Deadline, SystemClock};
@@ -94,11 +95,8 @@ impl Deadline {
     /// assert_eq!(Deadline::from_nanos(now.nanos()), now);
     /// ```
     #[inline]
-    pub const fn from_nanos(nanos: u64) -> Self {
-        match NonZero::new(nanos) {
-            Some(nanos) => Self(nanos),
-            None => Self(NonZero::<u64>::MIN),
-        }
+    pub fn from_nanos(nanos: u64) -> Self {
+        Self(NonZero::new(nanos).unwrap_or(NonZero::<u64>::MIN))
     }
 
     /// Says whether the deadline has passed at `now`.

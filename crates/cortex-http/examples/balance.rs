@@ -4,7 +4,7 @@
 //! it starts anew. At SIGTERM it says how many requests were answered, and ends with 1 if one was lost.
 //!
 //! Lost is what was sent and not answered as it should be. What no instance has worked on is sent again: a connection was
-//! refused, it closed before the request was handed to it, or a GOAWAY says that the request came too late (RFC 9113,
+//! refused, or reset before it was made, it closed before the request was handed to it, or a GOAWAY says that the request came too late (RFC 9113,
 //! section 6.8). Nothing else is, not even a GET.
 #![expect(clippy::print_stdout, reason = "it says what it saw")]
 
@@ -188,7 +188,13 @@ impl Balancer {
                 Some(connection) => connection,
                 None => match connect(at, self.is_http2).await {
                     Ok(connection) => connection,
-                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                    // Reset while it was made: the kernel had it, and the port was closed.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset
+                        ) =>
+                    {
                         self.resent.fetch_add(1, Ordering::Relaxed);
                         refused += 1;
                         continue;

@@ -15,6 +15,9 @@ pub(crate) fn poll_write_joined<W: AsyncWrite>(
     cx: &mut Context<'_>,
     slices: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
+    if let [one] = slices {
+        return io.poll_write(cx, one);
+    }
     if slices.iter().map(|slice| slice.len()).sum::<usize>() > JOINED {
         return io.poll_write_vectored(cx, slices);
     }
@@ -27,23 +30,33 @@ pub(crate) fn poll_write_joined<W: AsyncWrite>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::future::poll_fn;
 
     use super::*;
 
     /// Takes so many bytes a write, and notes what was asked for.
-    struct Writes {
+    #[derive(Default)]
+    pub(crate) struct Writes {
         most: usize,
-        joined: Vec<usize>,
-        vectored: Vec<usize>,
-        bytes: Vec<u8>,
+        /// Of one place: how many bytes.
+        pub(crate) joined: Vec<usize>,
+        /// Of several: how many places.
+        pub(crate) vectored: Vec<usize>,
+        pub(crate) bytes: Vec<u8>,
     }
 
     impl Writes {
+        pub(crate) fn taking(most: usize) -> Self {
+            Self {
+                most,
+                ..Self::default()
+            }
+        }
+
         fn take(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
             let count = bytes.len().min(self.most);
-            self.bytes = bytes[..count].to_vec();
+            self.bytes.extend_from_slice(&bytes[..count]);
             Poll::Ready(Ok(count))
         }
     }
@@ -66,6 +79,10 @@ mod tests {
             this.take(&all)
         }
 
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
@@ -76,21 +93,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_and_a_small_body_are_one_write_and_a_large_body_is_not_copied() {
-        let mut io = Writes {
-            most: 700,
-            joined: vec![],
-            vectored: vec![],
-            bytes: vec![],
-        };
-        for (body, written) in [(JOINED - 100, 700), (13, 113), (0, 100), (JOINED - 99, 700)] {
+    async fn what_is_small_is_one_write_and_what_is_large_is_not_copied() {
+        let mut io = Writes::taking(700);
+        for (body, writes, vectored) in [
+            (
+                JOINED - 100,
+                vec![JOINED, JOINED - 700, JOINED - 1400, JOINED - 2100, 1296, 596],
+                0,
+            ),
+            (13, vec![113], 0),
+            (0, vec![100], 0),
+            (JOINED - 99, vec![3397, 2697, 1997, 1297, 597], 1),
+        ] {
+            (io.joined, io.vectored, io.bytes) = (vec![], vec![], vec![]);
             let (head, body) = ([b'h'; 100], vec![b'b'; body]);
-            let slices = [IoSlice::new(&head), IoSlice::new(&body)];
-            let count = poll_fn(|cx| poll_write_joined(Pin::new(&mut io), cx, &slices)).await;
-            assert_eq!(count.unwrap(), written);
-            assert_eq!(io.bytes, [&head[..], &body].concat()[..written]);
+            let mut slices = &mut [IoSlice::new(&head), IoSlice::new(&body)][..];
+            while slices.iter().any(|slice| !slice.is_empty()) {
+                let count = poll_fn(|cx| poll_write_joined(Pin::new(&mut io), cx, slices)).await;
+                IoSlice::advance_slices(&mut slices, count.unwrap());
+            }
+            assert_eq!(io.bytes, [&head[..], &body].concat());
+            assert_eq!((&io.joined, io.vectored.len()), (&writes, vectored));
         }
-        assert_eq!(io.joined, [JOINED, 113, 100]);
-        assert_eq!(io.vectored, [2]);
     }
 }

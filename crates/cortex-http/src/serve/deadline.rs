@@ -516,6 +516,7 @@ mod tests {
     use super::*;
     use crate::access::AccessLog;
     use crate::guard::{Deadlines, SecurityHeaders};
+    use crate::join::tests::Writes;
     use crate::limits::Limits;
     use crate::observe::{Observed, PerConnection};
     use crate::routes::Routes;
@@ -695,6 +696,32 @@ mod tests {
             assert_eq!((opened.elapsed(), expired), (10 * SECOND, None));
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn a_head_and_a_small_body_are_one_write() {
+        let (_, table) = Routes::new().into_parts();
+        let clock = Arc::new(TokioClock);
+        let shared = Shared::new(
+            table,
+            Limits::new(),
+            Tracer::propagate_only(),
+            AccessLog::off(),
+            clock,
+        );
+        let shared = Arc::new(shared);
+        let open = Arc::new(Open::new(&shared, None));
+        let conn = Arc::new(Conn::new(shared, None).speaking(Protocol::Http1));
+        let io = tokio::io::join(tokio::io::empty(), Writes::taking(700));
+        let mut socket = DeadlineIo::new(io, conn, Protocol::Http1, BytesMut::new(), open);
+        assert!(socket.is_write_vectored());
+        let parts = [io::IoSlice::new(b"head"), io::IoSlice::new(b"body")];
+        assert_eq!(socket.write_vectored(&parts).await.expect("it takes them"), 8);
+        let writes = socket.io.writer();
+        assert_eq!(
+            (&writes.bytes[..], &writes.joined, writes.vectored.len()),
+            (&b"headbody"[..], &vec![8], 0)
+        );
     }
 
     #[tokio::test(start_paused = true)]

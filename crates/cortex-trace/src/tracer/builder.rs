@@ -162,7 +162,7 @@ impl TracerBuilder {
     /// `-` for `_`; of `user.password` the last part counts, of `user[password][0]` every one.
     ///
     /// ```
-    /// use cortex_core::{Clock, TscClock};
+    /// use cortex_core::{Clock, SystemClock};
     /// use cortex_trace::{InMemory, ServerStart, Tracer};
     /// use http::{HeaderMap, Method};
     /// use std::time::Duration;
