@@ -27,6 +27,10 @@ pub enum Coding {
     /// Gzip (RFC 1952), which every client understands.
     #[cfg(feature = "gzip")]
     Gzip,
+    /// Deflate (RFC 1951) in the zlib format (RFC 1950), as section 8.4.1.2 of RFC 9110 has it: without that it is of no
+    /// use, and with it gzip is as good.
+    #[cfg(feature = "deflate")]
+    Deflate,
 }
 
 impl Coding {
@@ -40,10 +44,12 @@ impl Coding {
         Self::Br,
         #[cfg(feature = "gzip")]
         Self::Gzip,
+        #[cfg(feature = "deflate")]
+        Self::Deflate,
     ];
 
     /// How many codings a build can have; [`Coding::index`] stays below it.
-    pub(crate) const COUNT: usize = 3;
+    pub(crate) const COUNT: usize = 4;
 
     /// Returns the name of the coding in `Accept-Encoding` and `Content-Encoding`.
     pub const fn as_str(self) -> &'static str {
@@ -54,6 +60,8 @@ impl Coding {
             Self::Br => "br",
             #[cfg(feature = "gzip")]
             Self::Gzip => "gzip",
+            #[cfg(feature = "deflate")]
+            Self::Deflate => "deflate",
         }
     }
 
@@ -66,6 +74,8 @@ impl Coding {
             Self::Br => 0..=11,
             #[cfg(feature = "gzip")]
             Self::Gzip => 1..=9,
+            #[cfg(feature = "deflate")]
+            Self::Deflate => 1..=9,
         }
     }
 
@@ -108,6 +118,8 @@ impl Coding {
             Self::Br => 1,
             #[cfg(feature = "gzip")]
             Self::Gzip => 2,
+            #[cfg(feature = "deflate")]
+            Self::Deflate => 3,
         }
     }
 
@@ -174,6 +186,8 @@ impl Level {
                 Coding::Br => 4,
                 #[cfg(feature = "gzip")]
                 Coding::Gzip => 5,
+                #[cfg(feature = "deflate")]
+                Coding::Deflate => 5,
             },
         }
     }

@@ -37,7 +37,7 @@ pub struct CompressionLayer {
 }
 
 impl CompressionLayer {
-    /// Makes a layer that offers every coding of this build: zstd, then br, then gzip, each at its default level.
+    /// Makes a layer that offers every coding of this build: zstd, then br, gzip and deflate, each at its default level.
     pub fn new() -> Self {
         Self {
             shared: Arc::new(Shared::new()),
@@ -49,7 +49,7 @@ impl CompressionLayer {
     ///
     /// The first call replaces the offers of [`new`](Self::new). To offer a coding again changes its level.
     ///
-    /// The default levels are safe to run on every response: zstd 1, br 4, gzip 5. A level far above them belongs to
+    /// The default levels are safe to run on every response: zstd 1, br 4, gzip 5, deflate 5. A level far above them belongs to
     /// bodies that are encoded once and kept.
     ///
     /// # Performance

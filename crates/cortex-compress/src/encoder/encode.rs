@@ -56,6 +56,8 @@ pub(crate) fn create(coding: Coding, level: u8) -> Box<dyn Encoder> {
         (Coding::Br, level) => Box::new(super::brotli::Brotli::new(level)),
         #[cfg(feature = "gzip")]
         (Coding::Gzip, level) => Box::new(super::gzip::Gzip::new(level)),
+        #[cfg(feature = "deflate")]
+        (Coding::Deflate, level) => Box::new(super::gzip::Gzip::zlib(level)),
     }
 }
 
@@ -89,5 +91,9 @@ pub(crate) const fn slice(coding: Coding, level: u8, size: Size) -> usize {
         (Coding::Gzip, 6, _) => 12 << 10,
         #[cfg(feature = "gzip")]
         (Coding::Gzip, _, _) => 8 << 10,
+        #[cfg(feature = "deflate")]
+        (Coding::Deflate, ..=5, _) => 16 << 10,
+        #[cfg(feature = "deflate")]
+        (Coding::Deflate, _, _) => 8 << 10,
     }
 }

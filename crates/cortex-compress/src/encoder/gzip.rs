@@ -2,15 +2,26 @@ use super::encode::{Drained, Encoder, Size};
 use crate::error::EncodeError;
 use flate2::{Compress, CompressError, Compression, FlushCompress, Status};
 
-/// About 380 KB of state, on zlib-rs.
+/// Gzip, or the zlib format of the `deflate` coding: about 380 KB of state, on zlib-rs.
 pub(super) struct Gzip {
     state: Compress,
+    coding: &'static str,
 }
 
 impl Gzip {
+    #[cfg(feature = "gzip")]
     pub(super) fn new(level: u8) -> Self {
         Self {
             state: Compress::new_gzip(Compression::new(level.into()), 15),
+            coding: "gzip",
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    pub(super) fn zlib(level: u8) -> Self {
+        Self {
+            state: Compress::new(Compression::new(level.into()), true),
+            coding: "deflate",
         }
     }
 
@@ -24,7 +35,7 @@ impl Gzip {
         let status = self
             .state
             .compress(input, out, flush)
-            .map_err(|error| refused(&error))?;
+            .map_err(|error| refused(self.coding, &error))?;
         *input = &input[count(read, self.state.total_in())..];
         Ok((count(written, self.state.total_out()), status))
     }
@@ -66,6 +77,6 @@ fn count(before: u64, after: u64) -> usize {
     usize::try_from(after - before).expect("invariant: bounded by the length of a slice")
 }
 
-fn refused(_: &CompressError) -> EncodeError {
-    EncodeError::new("gzip", "the state of the stream is inconsistent")
+fn refused(coding: &'static str, _: &CompressError) -> EncodeError {
+    EncodeError::new(coding, "the state of the stream is inconsistent")
 }

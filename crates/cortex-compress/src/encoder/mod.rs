@@ -3,7 +3,7 @@
 #[cfg(feature = "brotli")]
 mod brotli;
 mod encode;
-#[cfg(feature = "gzip")]
+#[cfg(any(feature = "deflate", feature = "gzip"))]
 mod gzip;
 #[cfg(feature = "zstd")]
 mod zstd;

@@ -1,6 +1,6 @@
 //! Everything the crate promises, seen from outside, with decoders of other crates.
 
-#![cfg(all(feature = "brotli", feature = "gzip", feature = "zstd"))]
+#![cfg(all(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
 #![expect(
     clippy::unwrap_used,
     reason = "helpers are tests, too: they end where a value is missing"

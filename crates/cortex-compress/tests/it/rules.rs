@@ -158,7 +158,7 @@ fn n1_n2_n8_without_a_coding_the_identity_is_sent() {
     asking(&[("accept-encoding", "")])
         .send()
         .must_be_identity(SkipReason::NotAccepted);
-    asking(&[("accept-encoding", "deflate")])
+    asking(&[("accept-encoding", "compress")])
         .send()
         .must_be_identity(SkipReason::NotAccepted);
     asking(&[("accept-encoding", "gzip;q=0.1, identity")])
@@ -628,10 +628,30 @@ fn the_order_of_offers_is_the_servers_preference() {
 }
 
 #[test]
+fn n3_every_coding_is_answered_by_its_own_name() {
+    for (accept, coding) in [
+        ("ZSTD", Coding::Zstd),
+        ("Br", Coding::Br),
+        ("x-gzip", Coding::Gzip),     // 8.4.1.3
+        ("deflate", Coding::Deflate), // 8.4.1.2: in the zlib format, which the decoder of the test insists on
+    ] {
+        for body in [Script::whole(text(4000)), Script::new([Step::Data(text(4000))])] {
+            let mut case = asking(&[("accept-encoding", accept)]);
+            case.body = body;
+            let answer = case.send();
+            assert_eq!(answer.header("content-encoding"), Some(coding.as_str()));
+            let received = read(answer.response.into_body());
+            assert_eq!(decode(coding, &received.data()), (text(4000).to_vec(), true));
+        }
+    }
+}
+
+#[test]
 fn impossible_levels_are_refused() {
     for (coding, level) in [
         (Coding::Gzip, 0),
         (Coding::Gzip, 10),
+        (Coding::Deflate, 10),
         (Coding::Zstd, 20),
         (Coding::Br, 12),
     ] {

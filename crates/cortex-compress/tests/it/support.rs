@@ -218,6 +218,7 @@ pub(crate) fn encode(coding: Coding, body: Script) -> Response<CompressBody<Scri
 pub(crate) fn decode(coding: Coding, data: &[u8]) -> (Vec<u8>, bool) {
     let mut reader: Box<dyn Read + '_> = match coding {
         Coding::Gzip => Box::new(flate2::read::GzDecoder::new(data)),
+        Coding::Deflate => Box::new(flate2::read::ZlibDecoder::new(data)),
         Coding::Br => Box::new(brotli::Decompressor::new(data, 4096)),
         Coding::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(data).unwrap()),
         other => panic!("no decoder for {other}"),

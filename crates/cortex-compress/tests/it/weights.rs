@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 const GZIP: Negotiated = Negotiated::Encode(Coding::Gzip);
 const BR: Negotiated = Negotiated::Encode(Coding::Br);
+const DEFLATE: Negotiated = Negotiated::Encode(Coding::Deflate);
 const ZSTD: Negotiated = Negotiated::Encode(Coding::Zstd);
 const IDENTITY: Negotiated = Negotiated::Identity;
 const REFUSED: Negotiated = Negotiated::NotAcceptable;
@@ -17,7 +18,7 @@ fn headers<'a>(lines: impl IntoIterator<Item = &'a str>) -> HeaderMap {
         .collect()
 }
 
-/// Checks one line each, with zstd, br, gzip on offer.
+/// Checks one line each, with zstd, br, gzip, deflate on offer.
 fn check(cases: &[(&str, Negotiated)]) {
     for &(line, expected) in cases {
         assert_eq!(negotiate(&headers([line]), Coding::ALL), expected, "{line:?}");
@@ -56,7 +57,10 @@ fn n3_all_lines_form_one_list_and_case_and_space_do_not_matter() {
         ("X-GZIP;q=0.1", GZIP),
         ("x-gzip;q=0, gzip", IDENTITY),
         ("x-br", IDENTITY),
-        ("deflate, compress, snappy", IDENTITY),
+        ("compress, x-compress, x-deflate, snappy", IDENTITY),
+        ("Deflate", DEFLATE),
+        ("deflate, gzip", GZIP),
+        ("deflate, gzip;q=0.9", DEFLATE),
     ]);
 }
 
@@ -111,6 +115,7 @@ fn n6_the_star_covers_what_is_not_named() {
         ("*;q=0.1", ZSTD),
         ("zstd;q=0, *", BR),
         ("zstd;q=0, br;q=0, *;q=0.2", GZIP),
+        ("zstd;q=0, br;q=0, x-gzip;q=0, *;q=0.2", DEFLATE),
         ("gzip;q=0.5, *;q=0.1", GZIP),
         ("gzip, *;q=0", GZIP),
         ("*;q=0, *", REFUSED),
@@ -139,7 +144,7 @@ fn n8_and_n9_the_identity_is_refused_by_name_or_by_the_star() {
     check(&[
         ("identity;q=0", REFUSED),
         ("*;q=0", REFUSED),
-        ("deflate, identity;q=0", REFUSED),
+        ("compress, identity;q=0", REFUSED),
         ("*;q=0, identity", IDENTITY),
         ("*;q=0, identity;q=0.1", IDENTITY),
         ("identity;q=0, gzip;q=0.1", GZIP),
@@ -159,7 +164,7 @@ struct Element {
 
 fn element() -> impl Strategy<Value = Element> {
     let name = prop::sample::select(vec![
-        "gzip", "br", "zstd", "identity", "*", "x-gzip", "GZip", "deflate", "Identity",
+        "gzip", "br", "zstd", "identity", "*", "x-gzip", "GZip", "deflate", "Identity", "compress",
     ]);
     let weight = prop_oneof![
         (0..=1000_u32).prop_map(|q| {
@@ -238,7 +243,7 @@ proptest! {
         elements in prop::collection::vec(element(), 0..7),
         lines in 1..4_usize,
         separator in prop::sample::select(vec![",", ", ", " ,\t", ",,"]),
-        offers in prop::sample::subsequence(vec![Coding::Gzip, Coding::Zstd, Coding::Br], 0..=3).prop_shuffle(),
+        offers in prop::sample::subsequence(Coding::ALL, 0..=Coding::ALL.len()).prop_shuffle(),
     ) {
         let written: Vec<String> = elements
             .iter()
