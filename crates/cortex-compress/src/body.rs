@@ -43,7 +43,8 @@ use std::task::{Context, Poll};
 /// # }
 /// ```
 pub struct CompressBody<B: Body> {
-    inner: B,
+    /// None where there never was one: the answer is ours.
+    inner: Option<B>,
     state: State<B::Error>,
 }
 
@@ -70,31 +71,44 @@ pub(crate) enum Then<E> {
     Error(E),
 }
 
+const HAS_INNER: &str = "invariant: only held bodies may have none inside";
+
 impl<B: Body> CompressBody<B> {
     pub(crate) const fn identity(inner: B) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             state: State::Identity,
         }
     }
 
     pub(crate) const fn absent(inner: B) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             state: State::Absent,
         }
     }
 
     pub(crate) const fn held(inner: B, held: Held<B::Error>) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             state: State::Held(held),
+        }
+    }
+
+    /// Makes a body of our own.
+    pub(crate) const fn own(data: Bytes) -> Self {
+        Self {
+            inner: None,
+            state: State::Held(Held {
+                data: Some(data),
+                then: Then::End,
+            }),
         }
     }
 
     pub(crate) fn stream(inner: B, stream: Stream) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             state: State::Stream(Box::new(stream)),
         }
     }
@@ -113,21 +127,23 @@ impl<B: Body + Unpin> Body for CompressBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Self { inner, state } = self.get_mut();
         match state {
-            State::Identity => Pin::new(inner).poll_frame(cx).map(|next| {
-                next.map(|frame| match frame {
-                    Ok(frame) => Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))),
-                    Err(error) => Err(CompressError::Inner(error)),
-                })
-            }),
+            State::Identity => Pin::new(inner.as_mut().expect(HAS_INNER))
+                .poll_frame(cx)
+                .map(|next| {
+                    next.map(|frame| match frame {
+                        Ok(frame) => Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))),
+                        Err(error) => Err(CompressError::Inner(error)),
+                    })
+                }),
             State::Absent => Poll::Ready(None),
             State::Held(held) => Poll::Ready(held.next()),
-            State::Stream(stream) => stream.poll(inner, cx),
+            State::Stream(stream) => stream.poll(inner.as_mut().expect(HAS_INNER), cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
-            State::Identity => self.inner.is_end_stream(),
+            State::Identity => self.inner.as_ref().is_none_or(Body::is_end_stream),
             State::Absent => false, // an end in sight is a length of 0 to some servers
             State::Held(held) => held.data.is_none() && matches!(held.then, Then::End),
             State::Stream(stream) => stream.is_done(),
@@ -136,7 +152,10 @@ impl<B: Body + Unpin> Body for CompressBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         match &self.state {
-            State::Identity => self.inner.size_hint(),
+            State::Identity => self
+                .inner
+                .as_ref()
+                .map_or_else(SizeHint::default, Body::size_hint),
             State::Held(Held {
                 then: Then::Error(_), ..
             })

@@ -4,12 +4,13 @@ use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding};
 use crate::observer::SkipReason;
 use crate::one_shot::{ONE_SHOT_MAX, OneShot, Outcome, Read, read};
 use crate::pool::Lease;
+use crate::refusal::refuse;
 use crate::rules::{Plan, Verdict};
 use crate::shared::Shared;
 use crate::stream::Stream;
 use bytes::Bytes;
 use http::response::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Response};
 use http_body::Body;
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +34,9 @@ use std::task::{Context, Poll};
 ///
 /// let compressor = CompressionLayer::new().compressor();
 /// let request = Request::builder().header("accept-encoding", "gzip").body(()).unwrap();
-/// let plan = compressor.plan(request.method(), request.headers());
+/// let (mut request, ()) = request.into_parts();
+/// let plan = compressor.plan(&request.method, &mut request.headers);
+/// assert!(compressor.refusal(&plan).is_none());
 /// let text = Full::<bytes::Bytes>::from("again and ".repeat(1000));
 /// let response = Response::builder().header("content-type", "text/plain").body(text).unwrap();
 /// let (mut head, text) = response.into_parts();
@@ -82,9 +85,26 @@ impl Compressor {
     }
 
     /// Remembers of a request what decides on its response.
+    ///
+    /// Under [`EtagPolicy::Suffix`](crate::EtagPolicy::Suffix) it takes the suffixes out of the conditions of the request:
+    /// ask before the handler sees them. It changes nothing else.
     #[inline]
-    pub fn plan(&self, method: &Method, headers: &HeaderMap) -> Plan {
+    pub fn plan(&self, method: &Method, headers: &mut HeaderMap) -> Plan {
         Plan::new(method, headers, &self.shared)
+    }
+
+    /// Returns the 406 that a request is to be answered with instead of by the handler; none for most.
+    ///
+    /// There is none but under [`NotAcceptable::Status406BeforeHandler`](crate::NotAcceptable::Status406BeforeHandler).
+    #[inline]
+    pub fn refusal(&self, plan: &Plan) -> Option<Response<Bytes>> {
+        plan.is_refused().then(|| self.refuse())
+    }
+
+    #[cold]
+    fn refuse(&self) -> Response<Bytes> {
+        self.shared.skipped(SkipReason::NotAcceptable);
+        refuse(self.shared.codings())
     }
 
     /// Judges a response, amends its head, and begins to encode its body if it is to be encoded.
@@ -106,8 +126,9 @@ impl Compressor {
                 shared.skipped(reason);
                 Compressing::Done(CompressBody::identity(body))
             }
-            Verdict::Head(coding) => {
-                describe_encoded(&mut head.headers, coding, None);
+            Verdict::Head(coding, length) => {
+                let whole = length.is_some_and(|length| length <= ONE_SHOT_MAX);
+                describe_encoded(&mut head.headers, shared.variant(coding), None, whole);
                 shared.skipped(SkipReason::Head);
                 Compressing::Done(CompressBody::absent(body))
             }
@@ -178,7 +199,7 @@ fn begin<B: Body + Unpin>(
             }
         },
     };
-    describe_encoded(headers, coding, None);
+    describe_encoded(headers, shared.variant(coding), None, false);
     Compressing::Done(CompressBody::stream(body, Stream::new(lease, chunk)))
 }
 
@@ -195,7 +216,8 @@ fn end<B: Body>(headers: &mut HeaderMap, begun: Begun<B>, outcome: Outcome) -> C
             let coding = job.lease().offer().coding;
             let length = data.len() as u64;
             // 6.5: in HTTP/1.1 a body of declared length has no trailers.
-            describe_encoded(headers, coding, trailers.is_none().then_some(length));
+            let declared = trailers.is_none().then_some(length);
+            describe_encoded(headers, shared.variant(coding), declared, true);
             if let Some(trailers) = &mut trailers {
                 remove_digests(trailers);
             }

@@ -1,11 +1,10 @@
-use http::header::HeaderValue;
 use std::borrow::Cow;
 
 /// The content types worth compressing.
 ///
-/// Only the essence of a type counts (`text/html` of `Text/HTML; charset=utf-8`). Two families are never compressed,
-/// whatever the list says: `application/grpc*`, which brings its own compression (`application/grpc-web*` may be
-/// listed), and `text/event-stream`.
+/// Only the essence of a type counts (`text/html` of `Text/HTML; charset=utf-8`). Two families are not on the list,
+/// whatever is added: `application/grpc*`, which brings its own compression (`application/grpc-web*` may be listed), and
+/// `text/event-stream`, for which [`CompressionLayer::sse`](crate::CompressionLayer::sse) is there.
 ///
 /// # Examples
 ///
@@ -82,16 +81,13 @@ impl ContentTypes {
 
     /// Tells whether a value of `Content-Type` is on the list.
     pub fn contains(&self, content_type: &str) -> bool {
-        self.contains_bytes(content_type.as_bytes())
+        self.contains_essence(essence(content_type.as_bytes()))
     }
 
-    pub(crate) fn contains_value(&self, content_type: &HeaderValue) -> bool {
-        self.contains_bytes(content_type.as_bytes())
-    }
-
-    fn contains_bytes(&self, content_type: &[u8]) -> bool {
-        let essence = essence(content_type);
-        !is_excluded(essence) && self.patterns.iter().any(|pattern| pattern.matches(essence))
+    pub(crate) fn contains_essence(&self, essence: &[u8]) -> bool {
+        !is_event_stream(essence)
+            && !is_grpc(essence)
+            && self.patterns.iter().any(|pattern| pattern.matches(essence))
     }
 }
 
@@ -107,9 +103,13 @@ pub(crate) fn essence(content_type: &[u8]) -> &[u8] {
     content_type[..end.unwrap_or(content_type.len())].trim_ascii()
 }
 
-fn is_excluded(essence: &[u8]) -> bool {
+pub(crate) fn is_event_stream(essence: &[u8]) -> bool {
     essence.eq_ignore_ascii_case(b"text/event-stream")
-        || has_prefix(essence, b"application/grpc") && !has_prefix(essence, b"application/grpc-web")
+}
+
+/// Tells whether it is gRPC, which compresses by itself; gRPC-Web does not.
+pub(crate) fn is_grpc(essence: &[u8]) -> bool {
+    has_prefix(essence, b"application/grpc") && !has_prefix(essence, b"application/grpc-web")
 }
 
 fn has_prefix(essence: &[u8], prefix: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 use crate::body::CompressBody;
 use crate::compressor::{Compressing, Compressor, Encoding};
 use crate::rules::Plan;
+use bytes::Bytes;
 use http::Response;
 use http::response::Parts;
 use http_body::Body;
@@ -38,8 +39,10 @@ pin_project! {
     /// # assert!(response.unwrap().headers().is_empty());
     /// ```
     pub struct ResponseFuture<F, B> {
+        // None where the request is not let through.
         #[pin]
-        inner: F,
+        inner: Option<F>,
+        refusal: Option<Box<Response<Bytes>>>,
         plan: Plan,
         compressor: Compressor,
         // With the head of its response.
@@ -50,7 +53,20 @@ pin_project! {
 impl<F, B> ResponseFuture<F, B> {
     pub(crate) const fn new(inner: F, plan: Plan, compressor: Compressor) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
+            refusal: None,
+            plan,
+            compressor,
+            encoding: None,
+        }
+    }
+
+    /// Answers without the inner service.
+    #[cold]
+    pub(crate) fn refused(refusal: Response<Bytes>, plan: Plan, compressor: Compressor) -> Self {
+        Self {
+            inner: None,
+            refusal: Some(Box::new(refusal)),
             plan,
             compressor,
             encoding: None,
@@ -72,7 +88,14 @@ where
             let begun = this.encoding.take().expect("invariant: seen above");
             return Poll::Ready(Ok(Response::from_parts(begun.0, body)));
         }
-        let (mut head, body) = match ready!(this.inner.poll(cx)) {
+        let Some(inner) = this.inner.as_pin_mut() else {
+            let refusal = this
+                .refusal
+                .take()
+                .expect("a response is not polled after its end");
+            return Poll::Ready(Ok(refusal.map(CompressBody::own)));
+        };
+        let (mut head, body) = match ready!(inner.poll(cx)) {
             Ok(response) => response.into_parts(),
             Err(error) => return Poll::Ready(Err(error)),
         };

@@ -1,14 +1,16 @@
 //! Edits of the response header. Section numbers are of RFC 9110 unless named.
 
-use crate::coding::Coding;
-use crate::list::{elements, split};
+use crate::etag::{Variant, mark_encoded};
+use crate::list::elements;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, VARY,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, VARY,
 };
 
 /// Describes an encoded representation: its coding, and nothing that is true of the identity only.
-pub(crate) fn describe_encoded(headers: &mut HeaderMap, coding: Coding, length: Option<u64>) {
-    headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+///
+/// `length` is what may be declared; `whole` says that the body is encoded in one piece, and so always alike.
+pub(crate) fn describe_encoded(headers: &mut HeaderMap, variant: Variant, length: Option<u64>, whole: bool) {
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static(variant.coding));
     match length {
         Some(length) => headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
         None => headers.remove(CONTENT_LENGTH),
@@ -16,7 +18,7 @@ pub(crate) fn describe_encoded(headers: &mut HeaderMap, coding: Coding, length: 
     headers.remove(ACCEPT_RANGES); // 14.3: ranges would be of the encoded bytes, which are made anew each time
     remove_digests(headers);
     vary_on_accept_encoding(headers);
-    weaken_etag(headers);
+    mark_encoded(headers, variant, whole);
 }
 
 /// Removes the digests of the identity (RFC 9530, sections 2 and 3, and their forerunners).
@@ -32,34 +34,6 @@ pub(crate) fn vary_on_accept_encoding(headers: &mut HeaderMap) {
         elements(headers, &VARY).any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"));
     if !varies {
         headers.append(VARY, HeaderValue::from_static("accept-encoding"));
-    }
-}
-
-/// Makes a strong entity tag weak (8.8.1): two codings of a representation must not share a strong one.
-pub(crate) fn weaken_etag(headers: &mut HeaderMap) {
-    let Some(tag) = headers.get(ETAG).filter(|tag| is_strong(tag)) else {
-        return;
-    };
-    let weak = [b"W/", tag.as_bytes()].concat();
-    let weak = HeaderValue::from_maybe_shared(bytes::Bytes::from(weak))
-        .expect("invariant: a header value stays one with W/ before it");
-    headers.insert(ETAG, weak);
-}
-
-/// Gives the entity tag of a 304 the form that the client holds, `if_none_match` being what it sent.
-///
-/// A cache that holds `W/"x"` cannot freshen it by a 304 with `"x"` (RFC 9111, section 4.3.4).
-pub(crate) fn match_etag(headers: &mut HeaderMap, if_none_match: &HeaderValue, would_encode: bool) {
-    let Some(tag) = headers.get(ETAG).filter(|tag| is_strong(tag)) else {
-        return;
-    };
-    let (mut weak, mut strong) = (false, false);
-    for held in split(if_none_match.as_bytes()) {
-        strong |= held == tag.as_bytes();
-        weak |= held.strip_prefix(b"W/") == Some(tag.as_bytes());
-    }
-    if weak && (would_encode || !strong) {
-        weaken_etag(headers);
     }
 }
 
@@ -79,13 +53,10 @@ pub(crate) fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderVal
     HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok()
 }
 
-fn is_strong(tag: &HeaderValue) -> bool {
-    tag.as_bytes().starts_with(b"\"")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::ETAG;
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         lines
@@ -118,37 +89,6 @@ mod tests {
                 lines.len() + usize::from(added),
                 "{lines:?}"
             );
-        }
-    }
-
-    #[test]
-    fn t1_and_t4_strong_tags_are_weakened_and_weak_ones_stay() {
-        for (before, after) in [("\"x\"", "W/\"x\""), ("W/\"x\"", "W/\"x\""), ("broken", "broken")] {
-            let mut headers = map(&[("etag", before)]);
-            weaken_etag(&mut headers);
-            assert_eq!(headers[ETAG], after);
-        }
-        let mut headers = HeaderMap::new();
-        weaken_etag(&mut headers);
-        assert!(headers.is_empty());
-    }
-
-    #[test]
-    fn t1_a_304_carries_the_form_that_was_matched() {
-        let cases = [
-            (r#"W/"x""#, false, r#"W/"x""#),
-            (r#"W/"x""#, true, r#"W/"x""#),
-            (r#""x""#, true, r#""x""#),
-            (r#""y", W/"x""#, false, r#"W/"x""#),
-            (r#""x", W/"x""#, false, r#""x""#),
-            (r#""x", W/"x""#, true, r#"W/"x""#),
-            ("*", true, r#""x""#),
-            (r#"W/"a,W/"x"""#, true, r#""x""#),
-        ];
-        for (held, would_encode, expected) in cases {
-            let mut headers = map(&[("etag", r#""x""#)]);
-            match_etag(&mut headers, &HeaderValue::from_static(held), would_encode);
-            assert_eq!(headers[ETAG], expected, "{held} {would_encode}");
         }
     }
 

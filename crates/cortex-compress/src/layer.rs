@@ -1,7 +1,9 @@
 use crate::coding::{Coding, Level};
 use crate::compressor::Compressor;
 use crate::content_types::ContentTypes;
+use crate::etag::EtagPolicy;
 use crate::observer::Observer;
+use crate::refusal::NotAcceptable;
 use crate::service::Compress;
 use crate::shared::Shared;
 use std::fmt;
@@ -93,6 +95,30 @@ impl CompressionLayer {
     #[must_use]
     pub fn no_transform(mut self, obey: bool) -> Self {
         Arc::make_mut(&mut self.shared).no_transform = obey;
+        self
+    }
+
+    /// Sets what becomes of strong entity tags; [`EtagPolicy::Weaken`] by default.
+    #[must_use]
+    pub fn etag(mut self, policy: EtagPolicy) -> Self {
+        Arc::make_mut(&mut self.shared).etag = policy;
+        self
+    }
+
+    /// Sets what a client gets that refuses the identity and every coding on offer; the identity by default.
+    #[must_use]
+    pub fn not_acceptable(mut self, policy: NotAcceptable) -> Self {
+        Arc::make_mut(&mut self.shared).not_acceptable = policy;
+        self
+    }
+
+    /// Encodes streams of events (`text/event-stream`), or leaves them alone; alone by default.
+    ///
+    /// An encoded stream holds an encoder as long as it lasts, and each flush costs some bytes: it pays where events are
+    /// large and clients far away. What a source has sent before it pauses is flushed out.
+    #[must_use]
+    pub fn sse(mut self, encode: bool) -> Self {
+        Arc::make_mut(&mut self.shared).sse = encode;
         self
     }
 

@@ -26,8 +26,14 @@ use http::header::{ACCEPT_ENCODING, HeaderMap};
 /// # }
 /// ```
 pub fn negotiate(headers: &HeaderMap, offers: &[Coding]) -> Negotiated {
+    choose(headers, offers).0
+}
+
+/// Negotiates, and tells which of the offers would be accepted.
+pub(crate) fn choose(headers: &HeaderMap, offers: &[Coding]) -> (Negotiated, Accepted) {
+    let mut accepted = Accepted::default();
     if !headers.contains_key(ACCEPT_ENCODING) {
-        return Negotiated::Identity;
+        return (Negotiated::Identity, accepted);
     }
     let mut named = [Weight::default(); Coding::COUNT];
     let (mut identity, mut any) = (Weight::default(), Weight::default());
@@ -45,15 +51,29 @@ pub fn negotiate(headers: &HeaderMap, offers: &[Coding]) -> Negotiated {
     let mut highest = 0;
     for &offer in offers {
         let weight = named[offer.index()].0.or(any.0).unwrap_or(0);
+        if weight > 0 {
+            accepted.0 |= 1 << offer.index();
+        }
         if weight > highest {
             (best, highest) = (Some(offer), weight);
         }
     }
     let refuses_identity = identity.0.or(any.0.filter(|&weight| weight == 0)) == Some(0);
-    match best {
+    let negotiated = match best {
         Some(coding) if identity.0 <= Some(highest) => Negotiated::Encode(coding),
         None if refuses_identity => Negotiated::NotAcceptable,
         _ => Negotiated::Identity,
+    };
+    (negotiated, accepted)
+}
+
+/// The offers that a client accepts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Accepted(u8);
+
+impl Accepted {
+    pub(crate) const fn contains(self, coding: Coding) -> bool {
+        self.0 & (1 << coding.index()) != 0
     }
 }
 
@@ -73,7 +93,7 @@ pub enum Negotiated {
     Encode(Coding),
     /// Send the response as it is.
     Identity,
-    /// The client refuses the identity and every coding on offer. The layer sends the identity.
+    /// The client refuses the identity and every coding on offer.
     NotAcceptable,
 }
 

@@ -98,18 +98,25 @@ pub enum Event {
 pub enum SkipReason {
     /// The client accepts none of the codings on offer, or likes the identity better.
     NotAccepted,
+    /// The client accepts neither the identity nor any coding on offer, and was answered with 406 instead of by the
+    /// handler: see [`NotAcceptable`](crate::NotAcceptable).
+    NotAcceptable,
     /// The status has no content, or the connection becomes a tunnel.
     Status,
     /// The response is a part of a representation, or says that there is no such part.
     Range,
     /// The request or the response says `no-transform`.
     NoTransform,
-    /// The handler opted out: [`NoCompress`](crate::NoCompress), `Content-Encoding: identity`, or a signature.
+    /// The handler opted out: [`NoCompress`](crate::NoCompress) or `Content-Encoding: identity`.
     OptedOut,
+    /// The response is signed (RFC 9421), and the signature may cover what would change.
+    Signed,
     /// The response has a content coding already.
     AlreadyEncoded,
-    /// The content type is not on the list.
+    /// The content type is not on the list, or is missing.
     ContentType,
+    /// The response is a stream of events, which [`CompressionLayer::sse`](crate::CompressionLayer::sse) would encode.
+    EventStream,
     /// The body is shorter than the minimum.
     TooSmall,
     /// The response to `HEAD` has no body; its header says what `GET` would give.

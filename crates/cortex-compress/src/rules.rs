@@ -1,11 +1,13 @@
 //! Which responses are encoded. Section numbers are of RFC 9110 unless named.
 
 use crate::coding::Coding;
-use crate::content_types::essence;
-use crate::headers::{joined, match_etag, vary_on_accept_encoding};
-use crate::list::elements;
-use crate::negotiate::{Negotiated, negotiate};
+use crate::content_types::{essence, is_event_stream, is_grpc};
+use crate::etag::{EtagPolicy, mark_not_modified, strip_conditions};
+use crate::headers::{joined, vary_on_accept_encoding};
+use crate::list::{directives, elements};
+use crate::negotiate::{Accepted, Negotiated, choose};
 use crate::observer::SkipReason;
+use crate::refusal::NotAcceptable;
 use crate::shared::Shared;
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
@@ -32,10 +34,39 @@ static SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoCompress;
 
+/// A response extension: the layer encodes the response, with this coding if the client accepts it and it is on offer,
+/// else with the one that was negotiated.
+///
+/// Neither the list of content types nor the least size is asked then, nor whether streams of events are encoded. All
+/// else holds: what the client refuses, what is no whole or an encoded response already, `no-transform`, signatures, and
+/// gRPC. [`NoCompress`] is the stronger of the two.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "gzip")] {
+/// use axum::{Extension, Router, body::Body, routing::get};
+/// use cortex_compress::{Coding, CompressWith, CompressionLayer};
+/// use http::Request;
+/// use tower::ServiceExt;
+///
+/// let map = || async { (Extension(CompressWith(Coding::Gzip)), vec![0_u8; 500]) };
+/// let app = Router::new().route("/map", get(map)).layer(CompressionLayer::new());
+/// let request = Request::builder().uri("/map").header("accept-encoding", "gzip, zstd, br").body(Body::empty()).unwrap();
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// assert_eq!(app.oneshot(request).await.unwrap().headers()["content-encoding"], "gzip");
+/// # });
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompressWith(pub Coding);
+
 /// What has to be remembered of a request until its response comes; made by [`Compressor::plan`](crate::Compressor::plan).
 #[derive(Debug)]
 pub struct Plan {
     coding: Option<Coding>,
+    accepted: Accepted,
+    refused: bool,
     method: Asked,
     no_transform: bool,
     if_none_match: Option<HeaderValue>,
@@ -55,34 +86,62 @@ pub(crate) enum Verdict {
     Pass(SkipReason),
     /// Send the identity, but say that another coding might have been sent.
     Identity(SkipReason),
-    /// Describe the encoded response, without a body.
-    Head(Coding),
+    /// Describe the encoded response, without a body; that of `GET` would have this length before.
+    Head(Coding, Option<u64>),
     /// Encode the body.
     Encode(Coding),
 }
 
 impl Plan {
     #[inline]
-    pub(crate) fn new(method: &Method, headers: &HeaderMap, shared: &Shared) -> Self {
+    pub(crate) fn new(method: &Method, headers: &mut HeaderMap, shared: &Shared) -> Self {
         let accepts = is_present(headers, &ACCEPT_ENCODING);
-        let coding = match accepts.then(|| negotiate(headers, shared.codings())) {
-            Some(Negotiated::Encode(coding)) => Some(coding),
-            Some(Negotiated::Identity | Negotiated::NotAcceptable) | None => None,
+        let (negotiated, accepted) = if accepts {
+            choose(headers, shared.codings())
+        } else {
+            (Negotiated::Identity, Accepted::default())
         };
+        let coding = match negotiated {
+            Negotiated::Encode(coding) => Some(coding),
+            Negotiated::Identity | Negotiated::NotAcceptable => None,
+        };
+        let if_none_match = if is_present(headers, &IF_NONE_MATCH) {
+            joined(headers, &IF_NONE_MATCH)
+        } else {
+            None
+        };
+        if shared.etag == EtagPolicy::Suffix {
+            strip_conditions(method, headers);
+        }
         Self {
             coding,
+            accepted,
+            refused: negotiated == Negotiated::NotAcceptable
+                && shared.not_acceptable == NotAcceptable::Status406BeforeHandler
+                && *method != Method::CONNECT,
             method: match *method {
                 Method::HEAD => Asked::Head,
                 Method::CONNECT => Asked::Connect,
                 _ => Asked::Other,
             },
             no_transform: coding.is_some() && shared.no_transform && says_no_transform(headers),
-            if_none_match: if is_present(headers, &IF_NONE_MATCH) {
-                joined(headers, &IF_NONE_MATCH)
-            } else {
-                None
-            },
+            if_none_match,
         }
+    }
+
+    /// Says whether the request is to be answered with 406 instead of by the handler.
+    #[inline]
+    pub(crate) const fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Returns the coding for a response of which the handler has this wish.
+    fn coding_for(&self, wish: Option<CompressWith>) -> Option<Coding> {
+        let negotiated = self.coding?;
+        Some(match wish {
+            Some(CompressWith(coding)) if self.accepted.contains(coding) => coding,
+            _ => negotiated,
+        })
     }
 
     /// Judges a response, and amends the header of one that will not be encoded.
@@ -111,84 +170,121 @@ impl Plan {
             return Verdict::Pass(SkipReason::NoTransform);
         }
         if response.extensions.get::<NoCompress>().is_some() {
+            remove_identity(&mut response.headers);
             return Verdict::Pass(SkipReason::OptedOut);
         }
+        let wish = response.extensions.get::<CompressWith>().copied();
         if status == StatusCode::NOT_MODIFIED {
-            return self.judge_not_modified(&mut response.headers, shared);
+            return self.judge_not_modified(&mut response.headers, wish, shared);
         }
         if is_present(&response.headers, &CONTENT_ENCODING) {
             return judge_encoded(&mut response.headers);
         }
+        let least = if wish.is_some() { 1 } else { shared.min_size.max(1) };
         let head = self.method == Asked::Head;
         let partial = status == StatusCode::PARTIAL_CONTENT;
-        if !head && !partial && exact.is_some_and(|length| length < shared.min_size.max(1)) {
+        if !head && !partial && exact.is_some_and(|length| length < least) {
             return Verdict::Pass(SkipReason::TooSmall); // most responses that are not encoded end here
         }
-        self.judge_content(&response.headers, partial, status, exact, shared)
-    }
-
-    /// Judges what is in the header, once the method, the status and the length of the body have nothing against it.
-    fn judge_content(
-        &self,
-        headers: &HeaderMap,
-        partial: bool,
-        status: StatusCode,
-        exact: Option<u64>,
-        shared: &Shared,
-    ) -> Verdict {
-        let Some(content_type) = headers.get(CONTENT_TYPE) else {
-            return Verdict::Pass(SkipReason::ContentType);
-        };
-        // 14.6: the type of the parts is inside, so that of the whole representation is not known here.
-        let parts = essence(content_type.as_bytes()).eq_ignore_ascii_case(b"multipart/byteranges");
-        if !parts && !shared.types.contains_value(content_type) {
-            return Verdict::Pass(SkipReason::ContentType);
+        let headers = &response.headers;
+        if let Some(verdict) = judge_content(headers, status, wish, shared) {
+            return verdict;
         }
-        if shared.no_transform && says_no_transform(headers) {
-            return Verdict::Pass(SkipReason::NoTransform);
-        }
-        if headers.contains_key(&SIGNATURE_INPUT) {
-            return Verdict::Pass(SkipReason::OptedOut); // RFC 9421: the signature may cover what would change
-        }
-        if status == StatusCode::RANGE_NOT_SATISFIABLE {
-            return Verdict::Pass(SkipReason::Range);
-        }
-        if partial || parts || headers.contains_key(CONTENT_RANGE) {
-            return Verdict::Identity(SkipReason::Range); // 15.3.7: Vary as in the 200
-        }
-        let head = self.method == Asked::Head;
-        match if head {
+        let length = if head {
             declared(headers).or(exact)
         } else {
             exact.or_else(|| declared(headers))
-        } {
+        };
+        match length {
             // A handler may answer HEAD without the body of GET: then nothing is known of its length.
             Some(0) if head => return Verdict::Identity(SkipReason::TooSmall),
-            Some(length) if length < shared.min_size.max(1) => return Verdict::Pass(SkipReason::TooSmall),
+            Some(length) if length < least => return Verdict::Pass(SkipReason::TooSmall),
             _ => {}
         }
-        match self.coding {
+        match self.coding_for(wish) {
             None => Verdict::Identity(SkipReason::NotAccepted),
-            Some(coding) if head => Verdict::Head(coding),
+            Some(coding) if head => Verdict::Head(coding, length),
             Some(coding) => Verdict::Encode(coding),
         }
     }
 
     /// 15.4.5: a 304 has the `Vary` and the entity tag that the 200 would have had.
-    fn judge_not_modified(&self, headers: &mut HeaderMap, shared: &Shared) -> Verdict {
-        let encoded = headers.contains_key(CONTENT_ENCODING);
-        let no_transform = shared.no_transform && says_no_transform(headers);
-        let ineligible = headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|content_type| !shared.types.contains_value(content_type));
-        if encoded || no_transform || ineligible {
+    fn judge_not_modified(
+        &self,
+        headers: &mut HeaderMap,
+        wish: Option<CompressWith>,
+        shared: &Shared,
+    ) -> Verdict {
+        if headers.contains_key(CONTENT_ENCODING) {
+            judge_encoded(headers);
+            return Verdict::Pass(SkipReason::Status);
+        }
+        let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is_left_alone = content_type.is_some() && judge_type(content_type, wish, shared).is_some();
+        if is_left_alone || is_fixed(headers, shared).is_some() {
             return Verdict::Pass(SkipReason::Status);
         }
         if let Some(held) = &self.if_none_match {
-            match_etag(headers, held, self.coding.is_some());
+            let variant = self.coding_for(wish).map(|coding| shared.variant(coding));
+            mark_not_modified(headers, held, shared.etag, variant);
         }
         Verdict::Identity(SkipReason::Status)
     }
+}
+
+/// Judges what is in the header, once the method, the status and the length of the body have nothing against it.
+fn judge_content(
+    headers: &HeaderMap,
+    status: StatusCode,
+    wish: Option<CompressWith>,
+    shared: &Shared,
+) -> Option<Verdict> {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    // 14.6: the type of the parts is inside, so that of the whole representation is not known here.
+    let parts =
+        content_type.is_some_and(|value| essence(value).eq_ignore_ascii_case(b"multipart/byteranges"));
+    if !parts && let Some(reason) = judge_type(content_type, wish, shared) {
+        return Some(Verdict::Pass(reason));
+    }
+    if let Some(reason) = is_fixed(headers, shared) {
+        return Some(Verdict::Pass(reason));
+    }
+    if status == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Some(Verdict::Pass(SkipReason::Range));
+    }
+    let partial = status == StatusCode::PARTIAL_CONTENT;
+    // 15.3.7: Vary as in the 200.
+    (partial || parts || headers.contains_key(CONTENT_RANGE)).then_some(Verdict::Identity(SkipReason::Range))
+}
+
+/// Finds what is against a content type.
+fn judge_type(
+    content_type: Option<&[u8]>,
+    wish: Option<CompressWith>,
+    shared: &Shared,
+) -> Option<SkipReason> {
+    let Some(value) = content_type else {
+        return wish.is_none().then_some(SkipReason::ContentType);
+    };
+    let essence = essence(value);
+    if is_event_stream(essence) {
+        return (wish.is_none() && !shared.sse).then_some(SkipReason::EventStream);
+    }
+    let listed = match wish {
+        Some(_) => !is_grpc(essence),
+        None => shared.types.contains_essence(essence),
+    };
+    (!listed).then_some(SkipReason::ContentType)
+}
+
+/// Finds what in the header of a response forbids to change it, whatever it holds.
+fn is_fixed(headers: &HeaderMap, shared: &Shared) -> Option<SkipReason> {
+    if shared.no_transform && says_no_transform(headers) {
+        return Some(SkipReason::NoTransform);
+    }
+    headers
+        .contains_key(&SIGNATURE_INPUT)
+        .then_some(SkipReason::Signed)
 }
 
 /// Says whether a header is there. Most requests and responses have a few: a walk past those is cheaper than to look one up.
@@ -203,20 +299,27 @@ fn is_present(headers: &HeaderMap, name: &HeaderName) -> bool {
 
 /// 8.4: leaves an encoded response alone; `identity` is no coding but the wish of the handler to have none.
 fn judge_encoded(headers: &mut HeaderMap) -> Verdict {
+    if remove_identity(headers) {
+        return Verdict::Pass(SkipReason::OptedOut);
+    }
+    Verdict::Pass(SkipReason::AlreadyEncoded)
+}
+
+/// Removes `Content-Encoding` if it says nothing but `identity`, which has no place there (8.4.1); tells whether it did.
+fn remove_identity(headers: &mut HeaderMap) -> bool {
     let mut codings =
         elements(headers, &CONTENT_ENCODING).map(|coding| coding.eq_ignore_ascii_case(b"identity"));
     let only_identity = codings.next() == Some(true) && codings.all(|identity| identity);
     drop(codings);
     if only_identity {
         headers.remove(CONTENT_ENCODING);
-        return Verdict::Pass(SkipReason::OptedOut);
     }
-    Verdict::Pass(SkipReason::AlreadyEncoded)
+    only_identity
 }
 
 /// Looks for the directive `no-transform` (RFC 9111, sections 5.2.1.6 and 5.2.2.6).
 fn says_no_transform(headers: &HeaderMap) -> bool {
-    elements(headers, &CACHE_CONTROL).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
+    directives(headers, &CACHE_CONTROL).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
 }
 
 fn declared(headers: &HeaderMap) -> Option<u64> {

@@ -48,8 +48,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
-        let plan = self.compressor.plan(request.method(), request.headers());
-        ResponseFuture::new(self.inner.call(request), plan, self.compressor.clone())
+    fn call(&mut self, mut request: Request<R>) -> Self::Future {
+        let method = request.method().clone();
+        let plan = self.compressor.plan(&method, request.headers_mut());
+        match self.compressor.refusal(&plan) {
+            None => ResponseFuture::new(self.inner.call(request), plan, self.compressor.clone()),
+            Some(refusal) => ResponseFuture::refused(refusal, plan, self.compressor.clone()),
+        }
     }
 }

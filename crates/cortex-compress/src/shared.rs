@@ -1,7 +1,9 @@
 use crate::coding::{Coding, Level};
 use crate::content_types::ContentTypes;
+use crate::etag::{EtagPolicy, Variant};
 use crate::observer::{Event, Observer, SkipReason};
 use crate::pool::Pool;
+use crate::refusal::NotAcceptable;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +15,9 @@ pub(crate) struct Shared {
     pub(crate) min_size: u64,
     pub(crate) types: ContentTypes,
     pub(crate) no_transform: bool,
+    pub(crate) sse: bool,
+    pub(crate) etag: EtagPolicy,
+    pub(crate) not_acceptable: NotAcceptable,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -32,6 +37,9 @@ impl Shared {
             min_size: 1024,
             types: ContentTypes::compressible(),
             no_transform: true,
+            sse: false,
+            etag: EtagPolicy::default(),
+            not_acceptable: NotAcceptable::default(),
             observer: None,
         };
         for &coding in Coding::ALL {
@@ -76,6 +84,15 @@ impl Shared {
             .expect("invariant: only what is on offer is negotiated")
     }
 
+    /// Says how a coding of [`codings`](Self::codings) is described.
+    pub(crate) fn variant(&self, coding: Coding) -> Variant {
+        Variant {
+            coding: coding.as_str(),
+            level: self.offers[self.find(coding)].level,
+            etag: self.etag,
+        }
+    }
+
     pub(crate) fn offer_at(&self, index: usize) -> &Offer {
         &self.offers[index]
     }
@@ -103,6 +120,9 @@ impl fmt::Debug for Shared {
             .field("offers", &self.offers)
             .field("min_size", &self.min_size)
             .field("no_transform", &self.no_transform)
+            .field("sse", &self.sse)
+            .field("etag", &self.etag)
+            .field("not_acceptable", &self.not_acceptable)
             .field("observed", &self.observer.is_some())
             .finish_non_exhaustive()
     }

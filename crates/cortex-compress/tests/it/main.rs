@@ -6,7 +6,10 @@
     reason = "helpers are tests, too: they end where a value is missing"
 )]
 
+mod case;
 mod cost;
+mod etags;
+mod headers;
 mod router;
 mod rules;
 mod streaming;

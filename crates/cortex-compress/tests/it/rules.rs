@@ -1,151 +1,14 @@
 //! Which responses are encoded, and what their headers say: RFC 9110.
 
+use crate::case::{Case, Log, asking, of_body, of_status, with};
 use crate::support::{Script, Step, decode, noise, read, respond, text};
 use cortex_compress::{
-    Coding, CompressBody, CompressionLayer, ContentTypes, Event, NoCompress, Observer, SkipReason,
+    Coding, CompressWith, CompressionLayer, ContentTypes, Event, NoCompress, NotAcceptable, SkipReason,
 };
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
-use std::sync::{Arc, Mutex};
-
-#[derive(Default)]
-struct Log(Mutex<Vec<Event>>);
-
-impl Observer for Log {
-    fn on_event(&self, event: &Event) {
-        self.0.lock().unwrap().push(*event);
-    }
-}
-
-/// One request and the response to it. The defaults would be encoded with gzip.
-struct Case {
-    method: Method,
-    request: Vec<(&'static str, &'static str)>,
-    status: StatusCode,
-    response: Vec<(&'static str, &'static str)>,
-    body: Script,
-    layer: CompressionLayer,
-    no_compress: bool,
-}
-
-impl Default for Case {
-    fn default() -> Self {
-        Self {
-            method: Method::GET,
-            request: vec![("accept-encoding", "gzip")],
-            status: StatusCode::OK,
-            response: vec![("content-type", "text/plain"), ("etag", "\"x\"")],
-            body: Script::whole(text(4000)),
-            layer: CompressionLayer::new(),
-            no_compress: false,
-        }
-    }
-}
-
-struct Answer {
-    response: Response<CompressBody<Script>>,
-    events: Vec<Event>,
-}
-
-impl Case {
-    fn send(self) -> Answer {
-        let log = Arc::new(Log::default());
-        let layer = self.layer.observe(Arc::clone(&log));
-        let mut request = Request::builder().method(self.method);
-        for (name, value) in self.request {
-            request = request.header(name, value);
-        }
-        let mut response = Response::builder().status(self.status);
-        for (name, value) in self.response {
-            response = response.header(name, value);
-        }
-        let mut response = response.body(self.body).unwrap();
-        if self.no_compress {
-            response.extensions_mut().insert(NoCompress);
-        }
-        let response = respond(&layer, request.body(()).unwrap(), response);
-        let events = log.0.lock().unwrap().clone();
-        Answer { response, events }
-    }
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.response.headers().get_all(name).iter();
-        let value = values.next().map(|value| value.to_str().unwrap());
-        assert!(values.next().is_none(), "two lines of {name}");
-        value
-    }
-
-    fn reason(&self) -> Option<SkipReason> {
-        match self.events[..] {
-            [Event::Skipped { reason, .. }] => Some(reason),
-            _ => None,
-        }
-    }
-
-    /// The response is as the handler made it.
-    #[track_caller]
-    fn must_be_untouched(self, reason: SkipReason) {
-        assert_eq!(self.reason(), Some(reason));
-        assert_eq!(self.header("vary"), None);
-        assert_eq!(self.header("etag"), Some("\"x\""));
-        assert_eq!(self.header("accept-ranges"), None);
-    }
-
-    /// The identity, of a response that might have been encoded.
-    #[track_caller]
-    fn must_be_identity(self, reason: SkipReason) {
-        assert_eq!(self.reason(), Some(reason));
-        assert_eq!(self.header("vary"), Some("accept-encoding"));
-        assert_eq!(self.header("content-encoding"), None);
-        assert_eq!(self.header("etag"), Some("\"x\""));
-    }
-
-    #[track_caller]
-    fn must_be_encoded(self) {
-        assert_eq!(self.reason(), None);
-        assert_eq!(self.header("content-encoding"), Some("gzip"));
-        assert_eq!(self.header("vary"), Some("accept-encoding"));
-        assert_eq!(self.header("etag"), Some("W/\"x\""));
-        let received = read(self.response.into_body());
-        assert_eq!(
-            decode(Coding::Gzip, &received.data()),
-            (text(4000).to_vec(), true)
-        );
-    }
-}
-
-fn with(response: &[(&'static str, &'static str)]) -> Case {
-    let mut case = Case::default();
-    for &(name, value) in response {
-        case.response.retain(|&(present, _)| present != name);
-        case.response.push((name, value));
-    }
-    case
-}
-
-fn of_status(status: u16) -> Case {
-    Case {
-        status: StatusCode::from_u16(status).unwrap(),
-        ..Case::default()
-    }
-}
-
-fn of_body(body: Script) -> Case {
-    Case {
-        body,
-        ..Case::default()
-    }
-}
-
-fn asking(request: &[(&'static str, &'static str)]) -> Case {
-    Case {
-        request: request.to_vec(),
-        ..Case::default()
-    }
-}
+use std::sync::Arc;
 
 #[test]
 fn the_default_case_is_encoded() {
@@ -175,6 +38,62 @@ fn n9_refused_identity_is_sent_anyway_and_whole() {
 }
 
 #[test]
+fn n9_refused_identity_is_answered_with_406_where_that_is_asked_for() {
+    let strict = || CompressionLayer::new().not_acceptable(NotAcceptable::Status406BeforeHandler);
+    let ask = |accept, layer| Case {
+        layer,
+        ..asking(&[("accept-encoding", accept)])
+    };
+    for accept in [
+        "identity;q=0",
+        "*;q=0",
+        "compress, identity;q=0",
+        "gzip;q=0, *;q=0",
+    ] {
+        for method in [Method::GET, Method::HEAD, Method::POST] {
+            let mut case = ask(accept, strict());
+            let polls = Arc::clone(&case.body.polls);
+            case.method = method;
+            let answer = case.send_refused();
+            assert_eq!(answer.response.status(), StatusCode::NOT_ACCEPTABLE);
+            assert_eq!(answer.reason(), Some(SkipReason::NotAcceptable));
+            assert_eq!(answer.header("vary"), Some("accept-encoding"));
+            assert_eq!(answer.header("content-encoding"), None);
+            assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+            let length: usize = answer.header("content-length").unwrap().parse().unwrap();
+            let body = answer.response.into_body();
+            assert_eq!(body.size_hint().exact(), Some(length as u64));
+            let text = String::from_utf8(read(body).data()).unwrap();
+            assert_eq!(text.len(), length);
+            assert!(
+                text.ends_with("There is: zstd, br, gzip, deflate, identity.\n"),
+                "{text}"
+            );
+            assert_eq!(polls.load(std::sync::atomic::Ordering::Relaxed), 0);
+        }
+    }
+    let gzip = strict().coding(Coding::Gzip, Coding::Gzip.level(1).unwrap());
+    let answer = ask("br, identity;q=0", gzip).send_refused();
+    let text = String::from_utf8(read(answer.response.into_body()).data()).unwrap();
+    assert!(text.ends_with(": gzip, identity.\n"), "{text}");
+
+    // All others get to the handler.
+    for accept in ["gzip, identity;q=0", "identity;q=0, *;q=0.1", "x-gzip, *;q=0"] {
+        let status = ask(accept, strict()).send().response.status();
+        assert_eq!(status, StatusCode::OK, "{accept}");
+    }
+    ask("", strict()).send().must_be_identity(SkipReason::NotAccepted);
+    ask("compress", strict())
+        .send()
+        .must_be_identity(SkipReason::NotAccepted);
+    let tunnel = Case {
+        method: Method::CONNECT,
+        ..ask("*;q=0", strict())
+    };
+    tunnel.send().must_be_untouched(SkipReason::Status); // 9.3.6
+}
+
+#[test]
 fn n10_encoded_responses_pass_and_identity_is_an_opt_out() {
     let answer = with(&[("content-encoding", "br")]).send();
     assert_eq!(answer.header("content-encoding"), Some("br"));
@@ -190,6 +109,11 @@ fn n10_encoded_responses_pass_and_identity_is_an_opt_out() {
     let mut tiny = with(&[("content-encoding", "identity")]);
     tiny.body = Script::whole("tiny");
     assert_eq!(tiny.send().header("content-encoding"), None);
+    let mut not_modified = with(&[("content-encoding", "identity")]);
+    not_modified.status = StatusCode::NOT_MODIFIED;
+    let answer = not_modified.send();
+    assert_eq!(answer.header("content-encoding"), None);
+    answer.must_be_untouched(SkipReason::Status);
 }
 
 #[test]
@@ -297,8 +221,6 @@ fn e4_only_listed_types_are_encoded() {
         "application/zip",
         "application/grpc",
         "application/grpc+json",
-        "text/event-stream",
-        "Text/Event-Stream; charset=utf-8",
         "nonsense",
         "",
     ] {
@@ -316,6 +238,60 @@ fn e4_only_listed_types_are_encoded() {
         ..with(&[("content-type", "image/png")])
     };
     listed.send().must_be_encoded();
+}
+
+#[test]
+fn e4_events_are_encoded_where_that_is_asked_for() {
+    for value in ["text/event-stream", "Text/Event-Stream; charset=utf-8"] {
+        let events = |layer| Case {
+            layer,
+            ..with(&[("content-type", value)])
+        };
+        for layer in [
+            CompressionLayer::new(),
+            CompressionLayer::new().types(ContentTypes::none().allow("text/event-stream")),
+            CompressionLayer::new().sse(true).sse(false),
+        ] {
+            events(layer).send().must_be_untouched(SkipReason::EventStream);
+        }
+        let mut case = events(CompressionLayer::new().sse(true).types(ContentTypes::none()));
+        case.body = Script::new([
+            Step::Data(text(100)),
+            Step::Pause,
+            Step::Pause,
+            Step::Data(text(3000)),
+        ]);
+        let answer = case.send();
+        assert_eq!(answer.header("content-encoding"), Some("gzip"));
+        let received = read(answer.response.into_body());
+        let first = decode(Coding::Gzip, &received.frames[0]);
+        assert_eq!(first, (text(100).to_vec(), false)); // it came out before the next event
+        let all = [text(100), text(3000)].concat();
+        assert_eq!(decode(Coding::Gzip, &received.data()), (all, true));
+    }
+}
+
+#[test]
+fn e4_grpc_is_never_encoded_and_grpc_web_where_it_is_listed() {
+    let listing = || ContentTypes::none().allow("application/*");
+    for (value, encoded) in [
+        ("application/grpc", false),
+        ("application/grpc+proto", false),
+        ("Application/gRPC; charset=utf-8", false),
+        ("application/grpc-web", true),
+        ("application/grpc-web-text+proto", true),
+    ] {
+        let mut case = with(&[("content-type", value)]);
+        case.layer = CompressionLayer::new().types(listing());
+        let answer = case.send();
+        if encoded {
+            answer.must_be_encoded();
+        } else {
+            answer.must_be_untouched(SkipReason::ContentType);
+        }
+        let unlisted = with(&[("content-type", value)]);
+        unlisted.send().must_be_untouched(SkipReason::ContentType);
+    }
 }
 
 #[test]
@@ -373,14 +349,85 @@ fn e6_a_body_that_does_not_get_smaller_stays_as_it_is() {
 
 #[test]
 fn e7_the_handler_opts_out_and_signed_responses_stay() {
-    let opted = Case {
-        no_compress: true,
-        ..Case::default()
-    };
-    opted.send().must_be_untouched(SkipReason::OptedOut);
+    let opted = || Case::default().extended(NoCompress);
+    opted().send().must_be_untouched(SkipReason::OptedOut);
+    let wish = opted().extended(CompressWith(Coding::Gzip));
+    wish.send().must_be_untouched(SkipReason::OptedOut);
+    let mut twice = opted();
+    twice.response.push(("content-encoding", "identity"));
+    let answer = twice.send();
+    assert_eq!(answer.header("content-encoding"), None); // 8.4.1
+    answer.must_be_untouched(SkipReason::OptedOut);
     with(&[("signature-input", "sig=()")])
         .send()
-        .must_be_untouched(SkipReason::OptedOut);
+        .must_be_untouched(SkipReason::Signed);
+}
+
+#[test]
+fn e7_the_handler_asks_for_a_coding() {
+    let all = ("accept-encoding", "zstd, br, gzip, deflate");
+    let wish =
+        |coding, request: &[(&'static str, &'static str)]| asking(request).extended(CompressWith(coding));
+    for &coding in Coding::ALL {
+        let answer = wish(coding, &[all]).send();
+        assert_eq!(answer.header("content-encoding"), Some(coding.as_str()));
+        assert_eq!(answer.header("vary"), Some("accept-encoding"));
+    }
+    // The client decides what it accepts, and whether it wants any.
+    for (accept, expected) in [
+        ("gzip;q=0.1, zstd", "gzip"),
+        ("zstd, br", "zstd"),
+        ("gzip;q=0, *", "zstd"),
+        ("*", "gzip"),
+    ] {
+        let answer = wish(Coding::Gzip, &[("accept-encoding", accept)]).send();
+        assert_eq!(answer.header("content-encoding"), Some(expected), "{accept}");
+    }
+    for accept in ["", "identity", "gzip;q=0.5, identity"] {
+        let case = wish(Coding::Gzip, &[("accept-encoding", accept)]);
+        case.send().must_be_identity(SkipReason::NotAccepted);
+    }
+    // What is not on offer is not sent.
+    let mut unoffered = wish(Coding::Gzip, &[all]);
+    unoffered.layer = CompressionLayer::new().coding(Coding::Br, Coding::Br.level(1).unwrap());
+    assert_eq!(unoffered.send().header("content-encoding"), Some("br"));
+
+    // The list of types and the least size give way, and nothing else.
+    for types in [
+        &[("content-type", "application/octet-stream")][..],
+        &[("content-type", "text/event-stream")],
+    ] {
+        let case = with(types).extended(CompressWith(Coding::Gzip));
+        case.send().must_be_encoded();
+    }
+    let mut untyped = Case::default().extended(CompressWith(Coding::Gzip));
+    untyped.response = vec![("etag", "\"x\"")];
+    untyped.send().must_be_encoded();
+    let mut short = Case::default().extended(CompressWith(Coding::Gzip));
+    short.body = Script::whole(text(200));
+    assert_eq!(short.send().header("content-encoding"), Some("gzip"));
+    let mut empty = Case::default().extended(CompressWith(Coding::Gzip));
+    empty.body = Script::default().exact(0);
+    empty.send().must_be_untouched(SkipReason::TooSmall);
+    for (line, reason) in [
+        (("content-type", "application/grpc"), SkipReason::ContentType),
+        (("cache-control", "no-transform"), SkipReason::NoTransform),
+        (("signature-input", "sig=()"), SkipReason::Signed),
+        (("content-encoding", "br"), SkipReason::AlreadyEncoded),
+    ] {
+        let case = with(&[line]).extended(CompressWith(Coding::Gzip));
+        case.send().must_be_untouched(reason);
+    }
+    let part = with(&[("content-range", "bytes 0-3999/9000")]).extended(CompressWith(Coding::Gzip));
+    part.send().must_be_identity(SkipReason::Range);
+    let mut head = with(&[("content-type", "image/png"), ("content-length", "50")]);
+    head.method = Method::HEAD;
+    let answer = head.extended(CompressWith(Coding::Gzip)).send();
+    assert_eq!(answer.reason(), Some(SkipReason::Head));
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    let mut not_modified = of_status(304).extended(CompressWith(Coding::Gzip));
+    not_modified.response.push(("content-type", "image/png"));
+    not_modified.send().must_be_identity(SkipReason::Status);
 }
 
 #[test]
@@ -549,7 +596,12 @@ fn v1_a_304_varies_unless_its_type_is_known_to_be_left_alone() {
     };
     untyped.send().must_be_identity(SkipReason::Status);
     of_status(304).send().must_be_identity(SkipReason::Status);
-    for line in [("content-type", "image/png"), ("cache-control", "no-transform")] {
+    for line in [
+        ("content-type", "image/png"),
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-transform"),
+        ("signature-input", "sig=()"),
+    ] {
         let case = Case {
             status: StatusCode::NOT_MODIFIED,
             ..with(&[line])
@@ -561,6 +613,49 @@ fn v1_a_304_varies_unless_its_type_is_known_to_be_left_alone() {
         ..with(&[("content-encoding", "br")])
     };
     encoded.send().must_be_untouched(SkipReason::Status);
+}
+
+#[test]
+fn v1_vary_is_there_wherever_accept_encoding_might_have_changed_the_response() {
+    let mut without = vec![
+        ("GET", 200),
+        ("HEAD", 200),
+        ("GET", 206),
+        ("GET", 304),
+        ("POST", 201),
+        ("GET", 404),
+    ];
+    for accept in [Some("gzip"), Some("identity"), Some("*;q=0"), Some(""), None] {
+        for &(method, status) in &without {
+            let mut case = of_status(status);
+            case.method = method.parse().unwrap();
+            case.request = accept
+                .map(|accept| ("accept-encoding", accept))
+                .into_iter()
+                .collect();
+            let vary = case.send();
+            assert_eq!(
+                vary.header("vary"),
+                Some("accept-encoding"),
+                "{method} {status} {accept:?}"
+            );
+        }
+    }
+    without = vec![
+        ("GET", 101),
+        ("GET", 204),
+        ("POST", 205),
+        ("GET", 416),
+        ("CONNECT", 200),
+    ];
+    for (method, status) in without {
+        let mut case = of_status(status);
+        case.method = method.parse().unwrap();
+        assert_eq!(case.send().header("vary"), None, "{method} {status}");
+    }
+    let mut image = with(&[("content-type", "image/png")]);
+    image.method = Method::HEAD;
+    assert_eq!(image.send().header("vary"), None);
 }
 
 #[test]
@@ -578,31 +673,6 @@ fn v2_vary_is_not_duplicated() {
             "{before}"
         );
     }
-}
-
-#[test]
-fn t1_a_304_carries_the_tag_that_the_client_holds() {
-    for (held, expected) in [
-        ("W/\"x\"", "W/\"x\""),
-        ("\"x\"", "\"x\""),
-        ("\"y\"", "\"x\""),
-        ("\"y\", W/\"x\"", "W/\"x\""),
-    ] {
-        let mut case = of_status(304);
-        case.request = vec![("accept-encoding", "gzip"), ("if-none-match", held)];
-        assert_eq!(case.send().header("etag"), Some(expected), "{held}");
-    }
-    let mut lines = of_status(304);
-    lines.request = vec![("if-none-match", "\"y\""), ("if-none-match", "W/\"x\"")];
-    assert_eq!(lines.send().header("etag"), Some("W/\"x\""));
-}
-
-#[test]
-fn t4_a_weak_tag_stays() {
-    assert_eq!(
-        with(&[("etag", "W/\"x\"")]).send().header("etag"),
-        Some("W/\"x\"")
-    );
 }
 
 #[test]

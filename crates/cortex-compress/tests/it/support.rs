@@ -10,7 +10,7 @@ use std::future::{Ready, ready};
 use std::io::Read;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use tower::{Layer, Service, service_fn};
 
@@ -184,21 +184,34 @@ pub(crate) fn read(mut body: CompressBody<Script>) -> Received {
     }
 }
 
-/// Sends one request through a layer and returns the response of a handler, with the number of pending polls.
+/// Sends one request through a layer and returns the response of a handler.
 pub(crate) fn respond(
     layer: &CompressionLayer,
     request: Request<()>,
     response: Response<Script>,
 ) -> Response<CompressBody<Script>> {
+    ask(layer, request, response).0
+}
+
+/// Sends one request through a layer to a handler with this response, and tells whether it was called.
+pub(crate) fn ask(
+    layer: &CompressionLayer,
+    request: Request<()>,
+    response: Response<Script>,
+) -> (Response<CompressBody<Script>>, bool) {
     let mut response = Some(response);
+    let called = Arc::new(AtomicBool::new(false));
+    let note = Arc::clone(&called);
     let handler = service_fn(
         move |_: Request<()>| -> Ready<Result<Response<Script>, Infallible>> {
+            note.store(true, Ordering::Relaxed);
             ready(Ok(response.take().expect("one request")))
         },
     );
     let mut future = layer.layer(handler).call(request);
     let (response, _) = drive(|cx| Pin::new(&mut future).poll(cx));
-    response.expect("the response stalled").unwrap()
+    let response = response.expect("the response stalled").unwrap();
+    (response, called.load(Ordering::Relaxed))
 }
 
 /// Encodes a body of plain text by the coding.

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::routing::future::RouteFuture;
 use bytes::Bytes;
 use cortex_compress::{CompressBody, Compressing, Encoding, Plan};
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
@@ -86,6 +86,7 @@ fn answer(mut lease: Lease, stands_in: Option<Answer>) -> Response<ResponseBody>
         (None, _) => whole(lease),
         (Some(Answer::Refused(refused)), _) => refuse(lease, &refused, unread),
         (Some(Answer::Preflight), _) => preflight(lease, unread),
+        (Some(Answer::NotAcceptable(codings)), _) => not_acceptable(lease, &codings, unread),
     };
     if let Some(verdict) = verdict {
         // Where it panicked before, it is dropped here.
@@ -171,6 +172,8 @@ pub(crate) enum Answer {
     Refused(Refused),
     /// With what the verdict says, and nothing else.
     Preflight,
+    /// None of the codings that the client accepts can be sent: the answer of the compressor.
+    NotAcceptable(Box<Response<Bytes>>),
 }
 
 /// Called when the handler waits: ready once the request's deadline has passed.
@@ -279,7 +282,24 @@ fn refuse(mut lease: Lease, refused: &Refused, unread: bool) -> Response<Respons
 
 #[cold]
 fn preflight(mut lease: Lease, unread: bool) -> Response<ResponseBody> {
-    let mut response = Response::new(Bytes::new());
+    *lease.place_mut().project().head_only = false;
+    unhandled(lease, Response::new(Bytes::new()), unread)
+}
+
+/// Says what the compressor says in the way of all problems.
+#[cold]
+fn not_acceptable(lease: Lease, refusal: &Response<Bytes>, unread: bool) -> Response<ResponseBody> {
+    let detail = String::from_utf8_lossy(refusal.body());
+    let problem = problem(refusal.status(), lease.exchange().captured().context());
+    let mut response = problem.detail(detail.trim_end().to_owned()).respond::<Bytes>();
+    if let Some(vary) = refusal.headers().get(VARY) {
+        response.headers_mut().insert(VARY, vary.clone());
+    }
+    unhandled(lease, response, unread)
+}
+
+/// Answers where no handler was asked, and nothing is wrong with that.
+fn unhandled(mut lease: Lease, mut response: Response<Bytes>, unread: bool) -> Response<ResponseBody> {
     let exchange = lease.exchange_mut();
     dress(exchange, response.headers_mut());
     if unread {
@@ -287,7 +307,6 @@ fn preflight(mut lease: Lease, unread: bool) -> Response<ResponseBody> {
         close_after(exchange, response.headers_mut());
     }
     exchange.answer(response.status(), response.headers_mut());
-    *lease.place_mut().project().head_only = false;
     response.map(|body| ResponseBody::own(lease, body))
 }
 

@@ -120,12 +120,16 @@ impl Observed {
 
     /// Calls the handler. Not inlined: the head, which is large, would be moved once more.
     #[inline(never)]
-    fn run<B>(&mut self, mut lease: Lease, head: Parts, body: B) -> ResponseFuture
+    fn run<B>(&mut self, mut lease: Lease, mut head: Parts, body: B) -> ResponseFuture
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
         let shared = &self.conn.shared;
-        let plan = shared.compressor.plan(&head.method, &head.headers);
+        let plan = shared.compressor.plan(&head.method, &mut head.headers);
+        if let Some(refusal) = shared.compressor.refusal(&plan) {
+            let answer = Answer::NotAcceptable(Box::new(refusal));
+            return ResponseFuture::answered(lease, answer, !body.is_end_stream());
+        }
         let theirs = !body.is_end_stream() && shared.limits.extractors;
         let body = RequestBody::bound(body, lease.exchange_mut());
         let app = {

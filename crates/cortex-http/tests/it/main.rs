@@ -7,6 +7,7 @@ mod age;
 mod bounds;
 #[cfg(feature = "client")]
 mod client;
+mod compression;
 #[cfg(feature = "cors")]
 mod cors;
 mod destructors;

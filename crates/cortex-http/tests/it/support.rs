@@ -45,6 +45,7 @@ pub(crate) fn routes(gates: &Gates) -> Routes {
             "/big",
             get(|| async { ([("content-type", "text/plain")], "again and ".repeat(1000)) }),
         )
+        .route("/tagged", get(tagged))
         .route("/users/{id}", get(|Path(id): Path<String>| async move { id }))
         .route("/echo", post(|body: Bytes| async move { body }))
         .route("/panic", get(panics))
@@ -58,6 +59,17 @@ pub(crate) fn routes(gates: &Gates) -> Routes {
         .route("/stuck", get(move || wait(waiting.clone())))
         .route("/endless", get(|| async { Body::from_stream(Endless) }))
         .route("/broken", get(|| async { Body::from_stream(PanicsLater(0)) }))
+}
+
+/// Has an entity tag, and compares as a handler does that knows nothing of codings.
+async fn tagged(headers: http::HeaderMap) -> axum::response::Response {
+    let held = headers.get("if-none-match").is_some_and(|held| held == "\"v1\"");
+    let response = axum::response::Response::builder().header("etag", "\"v1\"");
+    if held {
+        return response.status(304).body(Body::empty()).unwrap();
+    }
+    let response = response.header("content-type", "text/plain");
+    response.body(Body::from("again and ".repeat(1000))).unwrap()
 }
 
 /// Speaks another protocol after the head: sends back what it receives.

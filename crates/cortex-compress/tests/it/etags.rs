@@ -1,0 +1,272 @@
+//! Entity tags and conditional requests, with a handler that knows nothing of codings: RFC 9110, sections 8.8 and 13.
+
+use crate::case::{Case, of_status, with};
+use crate::support::{Script, Step, drive, read, text};
+use cortex_compress::{CompressBody, CompressionLayer, EtagPolicy};
+use http::header::{
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE,
+};
+use http::{Method, Request, Response, StatusCode};
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use tower::{Layer, Service, service_fn};
+
+/// Tells whether a list names this tag; `*` names all.
+fn names(headers: &HeaderMap, field: &HeaderName, tag: &str, weakly: bool) -> Option<bool> {
+    if !headers.contains_key(field) {
+        return None;
+    }
+    let mut lines = headers.get_all(field).iter().map(|line| line.to_str().unwrap());
+    Some(lines.any(|line| {
+        line.split(',').map(str::trim).any(|held| {
+            let matches = |held: &str| held == tag || held == "*";
+            matches(held) || weakly && held.strip_prefix("W/").is_some_and(matches)
+        })
+    }))
+}
+
+/// Answers as an origin server does that has one representation, with the strong tag `"x"` (13.2.2).
+fn origin(request: &Request<()>, body: Script) -> Response<Script> {
+    let (tag, headers) = ("\"x\"", request.headers());
+    let of_status = |status: StatusCode, body| {
+        let response = Response::builder().status(status).header(ETAG, tag);
+        response.header(CONTENT_TYPE, "text/plain").body(body).unwrap()
+    };
+    if names(headers, &IF_MATCH, tag, false) == Some(false) {
+        return of_status(StatusCode::PRECONDITION_FAILED, Script::default().exact(0));
+    }
+    if !request.method().is_safe() {
+        return of_status(StatusCode::NO_CONTENT, Script::default().exact(0));
+    }
+    if names(headers, &IF_NONE_MATCH, tag, true) == Some(true) {
+        let mut response = of_status(StatusCode::NOT_MODIFIED, Script::default().exact(0));
+        response.headers_mut().remove(CONTENT_TYPE);
+        return response;
+    }
+    if headers.contains_key(RANGE) && names(headers, &IF_RANGE, tag, false) != Some(false) {
+        return of_status(StatusCode::PARTIAL_CONTENT, Script::whole(text(10)));
+    }
+    of_status(StatusCode::OK, body)
+}
+
+/// Sends a request to the origin behind a layer.
+fn send(
+    layer: &CompressionLayer,
+    method: Method,
+    lines: &[(HeaderName, &str)],
+    body: Script,
+) -> Response<CompressBody<Script>> {
+    let mut request = Request::builder().method(method);
+    for (name, value) in lines {
+        request = request.header(name, *value);
+    }
+    let mut body = Some(body);
+    let handler = service_fn(
+        move |request: Request<()>| -> Ready<Result<Response<Script>, Infallible>> {
+            ready(Ok(origin(&request, body.take().unwrap())))
+        },
+    );
+    let mut future = layer.layer(handler).call(request.body(()).unwrap());
+    drive(|cx| Pin::new(&mut future).poll(cx)).0.unwrap().unwrap()
+}
+
+fn tag<B>(response: &Response<B>) -> &str {
+    response.headers()[ETAG].to_str().unwrap()
+}
+
+fn accept(coding: &str) -> (HeaderName, &str) {
+    (http::header::ACCEPT_ENCODING, coding)
+}
+
+fn layer(policy: EtagPolicy) -> CompressionLayer {
+    CompressionLayer::new().etag(policy)
+}
+
+fn whole() -> Script {
+    Script::whole(text(4000))
+}
+
+const SUFFIXED: &str = "\"x~cortex-gzip-5.1\"";
+
+#[test]
+fn t1_t3_the_policy_decides_on_the_tag_of_what_is_encoded() {
+    for (policy, one_shot, streamed) in [
+        (EtagPolicy::Weaken, "W/\"x\"", "W/\"x\""),
+        (EtagPolicy::Suffix, SUFFIXED, "W/\"x\""),
+        (EtagPolicy::Keep, "\"x\"", "\"x\""),
+    ] {
+        let get = |coding: &'static str, body| {
+            let response = send(&layer(policy), Method::GET, &[accept(coding)], body);
+            tag(&response).to_owned()
+        };
+        assert_eq!(get("gzip", whole()), one_shot);
+        assert_eq!(get("gzip", Script::new([Step::Data(text(4000))])), streamed);
+        let trailers = Script::new([Step::Data(text(4000)), Step::Trailers(HeaderMap::new())]);
+        assert_eq!(get("gzip", trailers.exact(4000)), one_shot);
+        // The identity keeps its own.
+        assert_eq!(get("identity", whole()), "\"x\"");
+        assert_eq!(get("gzip", Script::whole(text(10))), "\"x\"");
+        assert_eq!(get("gzip", Script::whole(crate::support::noise(4000))), "\"x\"");
+        // 9.3.2: as GET would.
+        let head = send(&layer(policy), Method::HEAD, &[accept("gzip")], whole());
+        assert_eq!(tag(&head), one_shot);
+        let head = send(&layer(policy), Method::HEAD, &[accept("gzip")], Script::default());
+        assert_eq!(tag(&head), streamed);
+    }
+}
+
+#[test]
+fn t3_each_coding_and_level_has_its_own_suffix() {
+    use cortex_compress::Coding;
+    let mut seen = Vec::new();
+    for &coding in Coding::ALL {
+        for level in [1, 2] {
+            let layer = layer(EtagPolicy::Suffix).coding(coding, coding.level(level).unwrap());
+            let response = send(&layer, Method::GET, &[accept(coding.as_str())], whole());
+            assert_eq!(tag(&response), format!("\"x~cortex-{coding}-{level}.1\""));
+            seen.push(tag(&response).to_owned());
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 2 * Coding::ALL.len());
+}
+
+#[test]
+fn t1_t3_a_304_carries_the_tag_that_the_client_holds() {
+    for (policy, held, expected) in [
+        (EtagPolicy::Weaken, "W/\"x\"", "W/\"x\""),
+        (EtagPolicy::Weaken, "\"x\"", "\"x\""),
+        (EtagPolicy::Weaken, "\"y\", W/\"x\"", "W/\"x\""),
+        (EtagPolicy::Weaken, "*", "\"x\""),
+        (EtagPolicy::Suffix, SUFFIXED, SUFFIXED),
+        (EtagPolicy::Suffix, "\"x\"", "\"x\""),
+        (EtagPolicy::Suffix, "W/\"x\"", "W/\"x\""),
+        (
+            EtagPolicy::Suffix,
+            "\"y~cortex-gzip-5.1\", \"x~cortex-gzip-5.1\"",
+            SUFFIXED,
+        ),
+        (
+            EtagPolicy::Suffix,
+            "\"x~cortex-br-4.1\", \"x~cortex-gzip-5.1\"",
+            SUFFIXED,
+        ),
+        // Of another level or coding, and yet of the same representation.
+        (EtagPolicy::Suffix, "\"x~cortex-br-9.7\"", "\"x~cortex-br-9.7\""),
+        (EtagPolicy::Suffix, "\"x\", \"x~cortex-br-9.7\"", "\"x\""),
+        // On the way somebody weakened it.
+        (
+            EtagPolicy::Suffix,
+            "W/\"x~cortex-gzip-5.1\"",
+            "W/\"x~cortex-gzip-5.1\"",
+        ),
+        (EtagPolicy::Keep, "\"x\"", "\"x\""),
+        (EtagPolicy::Keep, "W/\"x\"", "\"x\""),
+    ] {
+        let lines = [accept("gzip"), (IF_NONE_MATCH, held)];
+        for method in [Method::GET, Method::HEAD] {
+            let response = send(&layer(policy), method, &lines, whole());
+            assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{policy:?} {held}");
+            assert_eq!(tag(&response), expected, "{policy:?} {held}");
+            assert_eq!(response.headers()["vary"], "accept-encoding");
+        }
+    }
+    // Several lines are one list.
+    let lines = [(IF_NONE_MATCH, "\"y\""), (IF_NONE_MATCH, "W/\"x\"")];
+    let response = send(&layer(EtagPolicy::Weaken), Method::GET, &lines, whole());
+    assert_eq!(tag(&response), "W/\"x\"");
+    let lines = [(IF_NONE_MATCH, "\"y\""), (IF_NONE_MATCH, SUFFIXED)];
+    let response = send(&layer(EtagPolicy::Suffix), Method::GET, &lines, whole());
+    assert_eq!(tag(&response), SUFFIXED);
+    // Without a condition on tags nothing is known of what the client holds.
+    assert_eq!(of_status(304).send().header("etag"), Some("\"x\""));
+}
+
+#[test]
+fn t3_a_tag_of_another_resource_does_not_match() {
+    for held in ["\"y~cortex-gzip-5.1\"", "\"x~other-gzip-5.1\"", "\"x-gzip\""] {
+        let lines = [accept("gzip"), (IF_NONE_MATCH, held)];
+        let response = send(&layer(EtagPolicy::Suffix), Method::GET, &lines, whole());
+        assert_eq!(response.status(), StatusCode::OK, "{held}");
+    }
+    // Nor is ours taken out where it is not put in.
+    for policy in [EtagPolicy::Weaken, EtagPolicy::Keep] {
+        let lines = [accept("gzip"), (IF_NONE_MATCH, SUFFIXED)];
+        let response = send(&layer(policy), Method::GET, &lines, whole());
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
+
+#[test]
+fn t2_a_weakened_tag_matches_neither_in_if_match_nor_in_if_range() {
+    let weaken = layer(EtagPolicy::Weaken);
+    let put = send(&weaken, Method::PUT, &[(IF_MATCH, "W/\"x\"")], whole());
+    assert_eq!(put.status(), StatusCode::PRECONDITION_FAILED); // 13.1.1
+    let part = |held| {
+        let lines = [accept("gzip"), (RANGE, "bytes=0-9"), (IF_RANGE, held)];
+        send(&weaken, Method::GET, &lines, whole())
+    };
+    let full = part("W/\"x\""); // 13.1.5
+    assert_eq!(full.status(), StatusCode::OK);
+    assert_eq!(full.headers()["content-encoding"], "gzip");
+    assert_eq!(part("\"x\"").status(), StatusCode::PARTIAL_CONTENT);
+}
+
+#[test]
+fn t3_who_reads_an_encoded_representation_can_change_it_on_condition() {
+    let suffix = layer(EtagPolicy::Suffix);
+    let got = send(&suffix, Method::GET, &[accept("gzip")], whole());
+    let held = tag(&got).to_owned();
+    for method in [Method::PUT, Method::PATCH, Method::DELETE, Method::POST] {
+        let lines = [accept("gzip"), (IF_MATCH, held.as_str())];
+        let response = send(&suffix, method, &lines, whole());
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    }
+    let stale = [(IF_MATCH, "\"w~cortex-gzip-5.1\"")];
+    let response = send(&suffix, Method::PUT, &stale, whole());
+    assert_eq!(response.status(), StatusCode::PRECONDITION_FAILED);
+    // A read on that condition is of the identity.
+    let response = send(&suffix, Method::GET, &[(IF_MATCH, &held)], whole());
+    assert_eq!(response.status(), StatusCode::PRECONDITION_FAILED);
+}
+
+#[test]
+fn t3_parts_of_the_identity_are_not_added_to_an_encoded_beginning() {
+    let lines = [accept("gzip"), (RANGE, "bytes=0-9"), (IF_RANGE, SUFFIXED)];
+    let response = send(&layer(EtagPolicy::Suffix), Method::GET, &lines, whole());
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(tag(&response), SUFFIXED);
+}
+
+#[test]
+fn t4_a_weak_tag_stays() {
+    for policy in [EtagPolicy::Weaken, EtagPolicy::Suffix, EtagPolicy::Keep] {
+        let case = Case {
+            layer: layer(policy),
+            ..with(&[("etag", "W/\"x\"")])
+        };
+        assert_eq!(case.send().header("etag"), Some("W/\"x\""));
+    }
+}
+
+#[test]
+fn the_same_tag_stands_for_the_same_bytes() {
+    let suffix = layer(EtagPolicy::Suffix);
+    let mut seen: Option<(String, Vec<u8>)> = None;
+    for _ in 0..3 {
+        let response = send(
+            &suffix,
+            Method::GET,
+            &[accept("zstd")],
+            Script::whole(text(200_000)),
+        );
+        let tag = tag(&response).to_owned();
+        let bytes = read(response.into_body()).data();
+        let (first_tag, first_bytes) = seen.get_or_insert_with(|| (tag.clone(), bytes.clone()));
+        assert_eq!((&tag, &bytes), (&*first_tag, &*first_bytes));
+    }
+    let plain = HeaderValue::from_static("\"x\"");
+    assert_ne!(seen.unwrap().0.as_bytes(), plain.as_bytes());
+}

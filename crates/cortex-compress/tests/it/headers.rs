@@ -1,0 +1,240 @@
+//! What holds for any request and any response, however odd their headers are.
+
+use crate::support::{Script, Step, ask, decode, noise, read, text};
+use cortex_compress::{Coding, CompressWith, CompressionLayer, EtagPolicy, NoCompress, NotAcceptable};
+use http::header::{ETAG, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use proptest::prelude::*;
+
+type Lines = Vec<(&'static str, String)>;
+
+fn pick(values: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let known = prop::sample::select(values).prop_map(str::to_owned);
+    prop_oneof![8 => known, 1 => "[ -~]{0,20}"]
+}
+
+fn field(name: &'static str, values: &'static [&'static str]) -> BoxedStrategy<(&'static str, String)> {
+    pick(values).prop_map(move |value| (name, value)).boxed()
+}
+
+fn request_lines() -> impl Strategy<Value = Lines> {
+    let accepts = &[
+        "gzip",
+        "br, zstd",
+        "*",
+        "*;q=0",
+        "identity;q=0",
+        "gzip;q=0.5, identity",
+        "",
+        "x-gzip",
+        "deflate",
+        "a\"b, gzip",
+    ];
+    let tags = &[
+        "\"x\"",
+        "W/\"x\"",
+        "\"x~cortex-gzip-5.1\"",
+        "*",
+        "\"y\\\", \"x\"",
+        "\"open",
+    ];
+    let line = prop_oneof![
+        4 => field("accept-encoding", accepts),
+        1 => field("cache-control", &["no-transform", "no-cache", "a=\"b, no-transform\""]),
+        1 => field("if-none-match", tags),
+        1 => field("if-match", tags),
+        1 => field("if-range", tags),
+        1 => field("range", &["bytes=0-9"]),
+    ];
+    prop::collection::vec(line, 0..5)
+}
+
+fn response_lines() -> impl Strategy<Value = Lines> {
+    let types = &[
+        "text/plain",
+        "application/json; charset=utf-8",
+        "image/png",
+        "text/event-stream",
+        "application/grpc",
+        "multipart/byteranges; boundary=b",
+        "",
+    ];
+    let line = prop_oneof![
+        6 => field("content-type", types),
+        2 => field("etag", &["\"x\"", "W/\"x\"", "x", "\"\"", "\"x"]),
+        2 => field("vary", &["*", "Accept-Encoding", "origin", "origin, accept-encoding", "accept-encoding-x"]),
+        1 => field("cache-control", &["no-transform", "public"]),
+        1 => field("content-encoding", &["gzip", "identity", "identity, br"]),
+        1 => field("content-length", &["4000", "0", "x"]),
+        1 => field("content-range", &["bytes 0-9/4000"]),
+        1 => field("accept-ranges", &["bytes"]),
+        1 => field("repr-digest", &["sha-256=:AA==:"]),
+        1 => field("signature-input", &["sig=()"]),
+    ];
+    prop::collection::vec(line, 0..7)
+}
+
+fn headers(lines: &Lines) -> HeaderMap {
+    lines
+        .iter()
+        .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?)))
+        .collect()
+}
+
+/// A body and what it holds.
+fn body() -> impl Strategy<Value = (Script, Vec<u8>)> {
+    let data = prop_oneof![Just(text(4000)), Just(noise(3000)), Just(text(10)), Just(text(0))];
+    (data, any::<bool>()).prop_map(|(data, whole)| {
+        let script = if whole {
+            Script::whole(data.clone())
+        } else {
+            Script::new([Step::Data(data.clone()), Step::Pause])
+        };
+        (script, data.to_vec())
+    })
+}
+
+fn layer() -> impl Strategy<Value = CompressionLayer> {
+    let policies = prop::sample::select(vec![EtagPolicy::Weaken, EtagPolicy::Suffix, EtagPolicy::Keep]);
+    let refusals = prop::sample::select(vec![
+        NotAcceptable::Identity,
+        NotAcceptable::Status406BeforeHandler,
+    ]);
+    (policies, refusals, any::<(bool, bool)>(), 0..2000_u64).prop_map(
+        |(etag, refusal, (obey, sse), least)| {
+            CompressionLayer::new()
+                .etag(etag)
+                .not_acceptable(refusal)
+                .no_transform(obey)
+                .sse(sse)
+                .min_size(least)
+        },
+    )
+}
+
+fn method() -> impl Strategy<Value = Method> {
+    prop::sample::select(vec![
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::CONNECT,
+        Method::PUT,
+    ])
+}
+
+fn mentions(headers: &HeaderMap, name: &str) -> usize {
+    let lines = headers
+        .get_all("vary")
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let tokens = lines.flat_map(|line| line.split(','));
+    tokens
+        .filter(|token| token.trim().eq_ignore_ascii_case(name))
+        .count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_response_gets_inconsistent(
+        layer in layer(),
+        method in method(),
+        asked in request_lines(),
+        status in prop::sample::select(vec![100, 101, 200, 201, 204, 205, 206, 304, 404, 416, 500]),
+        answered in response_lines(),
+        (script, original) in body(),
+        wish in prop::sample::select(vec![0, 0, 0, 1, 2]),
+    ) {
+        let mut request = Request::builder().method(method.clone()).body(()).unwrap();
+        *request.headers_mut() = headers(&asked);
+        let before = headers(&answered);
+        let mut response = Response::builder().status(status).body(script).unwrap();
+        *response.headers_mut() = before.clone();
+        match wish {
+            1 => drop(response.extensions_mut().insert(NoCompress)),
+            2 => drop(response.extensions_mut().insert(CompressWith(Coding::Br))),
+            _ => {}
+        }
+        let (response, called) = ask(&layer, request, response);
+        let after = response.headers().clone();
+        if !called {
+            prop_assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE);
+            prop_assert_eq!(mentions(&after, "accept-encoding"), 1);
+            return Ok(());
+        }
+        prop_assert_eq!(response.status().as_u16(), status);
+        // V2: what the handler said once is not said twice.
+        let (said, says) = (mentions(&before, "accept-encoding"), mentions(&after, "accept-encoding"));
+        prop_assert!(says <= said.max(1), "{:?}", after);
+        prop_assert!(mentions(&before, "*") == 0 || says == said, "{:?}", after);
+
+        let body = response.into_body();
+        let encoded = before.get("content-encoding") != after.get("content-encoding")
+            && after.contains_key("content-encoding");
+        if !encoded {
+            prop_assert_eq!(before.get_all("etag").iter().count(), after.get_all("etag").iter().count());
+            if status != 304 {
+                prop_assert_eq!(before.get("etag"), after.get("etag"));
+            }
+            for name in ["content-length", "accept-ranges", "repr-digest", "content-type", "content-range"] {
+                prop_assert_eq!(before.get(name), after.get(name));
+            }
+            prop_assert_eq!(read(body).data(), original);
+            return Ok(());
+        }
+        // V1, H1, H2, E1, E2.
+        prop_assert!(says == 1 || says == said || mentions(&after, "*") > 0);
+        prop_assert!(!after.contains_key("accept-ranges") && !after.contains_key("repr-digest"));
+        prop_assert!(![100, 101, 204, 205, 206, 304, 416].contains(&status));
+        prop_assert!(!after.contains_key("content-range"));
+        let name = after["content-encoding"].to_str().unwrap();
+        let coding = *Coding::ALL.iter().find(|coding| coding.as_str() == name).unwrap();
+        if method == Method::HEAD {
+            prop_assert_eq!(after.get("content-length"), None);
+            prop_assert_eq!(body.size_hint().exact(), None);
+            prop_assert!(read(body).data().is_empty());
+            return Ok(());
+        }
+        let sent = read(body).data();
+        if let Some(length) = after.get("content-length") {
+            prop_assert_eq!(length, &HeaderValue::from(sent.len()));
+        }
+        prop_assert_eq!(decode(coding, &sent), (original, true));
+    }
+
+    /// 15.4.5 and RFC 9111, section 4.3.4.
+    #[test]
+    fn a_304_carries_the_tag_that_its_200_had(
+        layer in layer(),
+        accept in pick(&["gzip", "br, zstd", "*", "identity", "gzip;q=0.5, deflate", ""]),
+        opaque in "[!#-~]{0,12}",
+        weak in any::<bool>(),
+        others in prop::collection::vec("(W/)?\"[!#-~]{1,8}\"", 0..3),
+        at in any::<prop::sample::Index>(),
+        (script, _) in body(),
+    ) {
+        let made = format!("{}\"{opaque}\"", if weak { "W/" } else { "" });
+        let send = |held: Option<&str>, response: Response<Script>| {
+            let mut request = Request::new(());
+            let lines = [Some(("accept-encoding", accept.as_str())), held.map(|held| ("if-none-match", held))];
+            for (name, value) in lines.into_iter().flatten() {
+                request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
+            }
+            ask(&layer, request, response)
+        };
+        let of_status = |status: u16, body| {
+            let response = Response::builder().status(status).header("etag", made.as_str());
+            response.header("content-type", "text/plain").body(body).unwrap()
+        };
+        let (full, called) = send(None, of_status(200, script));
+        prop_assume!(called);
+        let held = full.headers()[ETAG].to_str().unwrap().to_owned();
+        let mut list = others.clone();
+        list.insert(at.index(list.len() + 1), held.clone());
+        let (not_modified, _) = send(Some(&list.join(", ")), of_status(304, Script::default().exact(0)));
+        prop_assert_eq!(not_modified.headers()[ETAG].to_str().unwrap(), held, "{:?}", list);
+        prop_assert_eq!(not_modified.headers().get_all(ETAG).iter().count(), 1);
+    }
+}
