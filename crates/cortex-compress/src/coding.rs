@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 /// A content coding that this build can produce: one variant per enabled feature.
 ///
@@ -138,6 +139,32 @@ impl Coding {
     }
 }
 
+/// Reads the name of a coding, as in a configuration file, in any case.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(all(feature = "gzip", feature = "zstd"))] {
+/// use cortex_compress::{Coding, CompressionLayer, Level, UnknownCoding};
+///
+/// fn layer(preference: &str) -> Result<CompressionLayer, UnknownCoding> {
+///     let mut names = preference.split(',');
+///     names.try_fold(CompressionLayer::new(), |layer, name| {
+///         Ok(layer.coding(name.trim().parse()?, Level::DEFAULT))
+///     })
+/// }
+/// assert!(format!("{:?}", layer("gzip, zstd").unwrap()).contains("[gzip 5, zstd 1]"));
+/// assert!(layer("gzip, snappy").is_err());
+/// # }
+/// ```
+impl FromStr for Coding {
+    type Err = UnknownCoding;
+
+    fn from_str(name: &str) -> Result<Self, UnknownCoding> {
+        Self::from_name(name.as_bytes()).ok_or_else(|| UnknownCoding { name: name.into() })
+    }
+}
+
 impl fmt::Display for Coding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -229,3 +256,67 @@ impl fmt::Display for InvalidLevel {
 }
 
 impl Error for InvalidLevel {}
+
+/// This build has no coding of such a name.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(all(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))] {
+/// use cortex_compress::Coding;
+///
+/// let error = "brotli".parse::<Coding>().unwrap_err();
+/// assert_eq!(error.to_string(), "use the coding \"brotli\": there are zstd, br, gzip, deflate");
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownCoding {
+    name: Box<str>,
+}
+
+impl fmt::Display for UnknownCoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "use the coding {:?}: there ", self.name)?;
+        let Some((first, rest)) = Coding::ALL.split_first() else {
+            return f.write_str("is none in this build");
+        };
+        write!(f, "are {first}")?;
+        rest.iter().try_for_each(|coding| write!(f, ", {coding}"))
+    }
+}
+
+impl Error for UnknownCoding {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_in_any_case_and_with_their_alias() {
+        for &coding in Coding::ALL {
+            assert_eq!(coding.as_str().parse(), Ok(coding));
+            assert_eq!(coding.as_str().to_uppercase().parse(), Ok(coding));
+        }
+        #[cfg(feature = "gzip")]
+        assert_eq!("x-gzip".parse(), Ok(Coding::Gzip));
+        for name in ["", "identity", "*", "gzip ", "zstd,br", "compress"] {
+            let error = name.parse::<Coding>().unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("use the coding {name:?}: there ")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_coding_has_an_index_of_its_own() {
+        for (at, coding) in Coding::ALL.iter().enumerate() {
+            assert!(coding.index() < Coding::COUNT);
+            assert!(
+                Coding::ALL[..at]
+                    .iter()
+                    .all(|other| other.index() != coding.index())
+            );
+        }
+    }
+}

@@ -1,4 +1,6 @@
 use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
 
 /// The content types worth compressing.
 ///
@@ -72,11 +74,41 @@ impl ContentTypes {
     ///
     /// # Panics
     ///
-    /// The pattern has none of these three forms.
+    /// The pattern has none of these three forms; [`try_allow`](Self::try_allow) checks without panicking.
     #[must_use]
-    pub fn allow(mut self, pattern: &str) -> Self {
-        self.patterns.push(Pattern::parse(pattern));
-        self
+    pub fn allow(self, pattern: &str) -> Self {
+        match self.try_allow(pattern) {
+            Ok(types) => types,
+            Err(error) => panic!("failed to {error}"),
+        }
+    }
+
+    /// Adds a pattern that comes from outside, such as a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// The pattern has none of the three forms that [`allow`](Self::allow) takes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_compress::ContentTypes;
+    ///
+    /// assert!(ContentTypes::none().try_allow("font/*").unwrap().contains("font/woff"));
+    /// let error = ContentTypes::none().try_allow("json").unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "allow the content type \"json\": write it like \"text/html\", \"text/*\" or \"*+json\"",
+    /// );
+    /// ```
+    pub fn try_allow(mut self, pattern: &str) -> Result<Self, InvalidContentType> {
+        let Some(parsed) = Pattern::parse(pattern) else {
+            return Err(InvalidContentType {
+                pattern: pattern.into(),
+            });
+        };
+        self.patterns.push(parsed);
+        Ok(self)
     }
 
     /// Tells whether a value of `Content-Type` is on the list.
@@ -96,6 +128,33 @@ impl Default for ContentTypes {
         Self::compressible()
     }
 }
+
+/// A pattern that no content type has.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_compress::{ContentTypes, InvalidContentType};
+///
+/// let refused: InvalidContentType = ContentTypes::none().try_allow("*/*").unwrap_err();
+/// assert!(refused.to_string().starts_with("allow the content type \"*/*\""));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidContentType {
+    pattern: Box<str>,
+}
+
+impl fmt::Display for InvalidContentType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "allow the content type {:?}: write it like \"text/html\", \"text/*\" or \"*+json\"",
+            self.pattern
+        )
+    }
+}
+
+impl Error for InvalidContentType {}
 
 /// Cuts the parameters off a content type.
 pub(crate) fn essence(content_type: &[u8]) -> &[u8] {
@@ -128,10 +187,10 @@ enum Pattern {
 }
 
 impl Pattern {
-    fn parse(pattern: &str) -> Self {
+    fn parse(pattern: &str) -> Option<Self> {
         let parts = pattern.split_once('/');
         let named = |part: &str| !part.is_empty() && part.bytes().all(is_type_byte);
-        match (parts, pattern.strip_prefix('*')) {
+        Some(match (parts, pattern.strip_prefix('*')) {
             (Some((family, "*")), _) if named(family) => {
                 Self::Family(pattern[..=family.len()].to_owned().into())
             }
@@ -141,8 +200,8 @@ impl Pattern {
             (None, Some(suffix)) if suffix.strip_prefix('+').is_some_and(named) => {
                 Self::Suffix(suffix.to_owned().into())
             }
-            _ => panic!("{pattern:?} is no content type: write \"text/html\", \"text/*\" or \"*+json\""),
-        }
+            _ => return None,
+        })
     }
 
     fn matches(&self, essence: &[u8]) -> bool {
@@ -231,10 +290,10 @@ mod tests {
             "text/html; q=1",
             "*json",
         ] {
-            assert!(
-                std::panic::catch_unwind(|| ContentTypes::none().allow(pattern)).is_err(),
-                "{pattern}"
-            );
+            let error = ContentTypes::none().try_allow(pattern).unwrap_err();
+            assert!(error.to_string().contains(&format!("{pattern:?}")), "{error}");
+            let allowed = std::panic::catch_unwind(|| ContentTypes::none().allow(pattern));
+            assert!(allowed.is_err(), "{pattern}");
         }
     }
 }

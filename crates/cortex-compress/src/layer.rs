@@ -61,7 +61,7 @@ impl CompressionLayer {
     ///
     /// # Panics
     ///
-    /// The coding has no such level; [`Coding::level`] checks without panicking.
+    /// The coding has no such level; [`Coding::level`] checks without panicking, and a [`Coding`] can be parsed.
     #[must_use]
     pub fn coding(mut self, coding: Coding, level: Level) -> Self {
         if let Err(error) = coding.level(level.resolve(coding)) {

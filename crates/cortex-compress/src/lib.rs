@@ -23,9 +23,9 @@ mod shared;
 mod stream;
 
 pub use self::body::CompressBody;
-pub use self::coding::{Coding, InvalidLevel, Level};
+pub use self::coding::{Coding, InvalidLevel, Level, UnknownCoding};
 pub use self::compressor::{Compressing, Compressor, Encoding};
-pub use self::content_types::ContentTypes;
+pub use self::content_types::{ContentTypes, InvalidContentType};
 pub use self::error::{CompressError, EncodeError};
 pub use self::etag::EtagPolicy;
 pub use self::future::ResponseFuture;

@@ -52,6 +52,10 @@ fn negotiation_does_not_allocate() {
     let (negotiated, usage) = ALLOCATOR.measure(|| negotiate(&headers, Coding::ALL));
     assert_eq!(negotiated, Negotiated::Encode(Coding::Gzip));
     assert_eq!(usage.allocations, 0);
+    for (what, headers, expected) in crate::weights::garbage() {
+        let (negotiated, usage) = ALLOCATOR.measure(|| negotiate(&headers, Coding::ALL));
+        assert_eq!((negotiated, usage.allocations), (expected, 0), "{what}");
+    }
 }
 
 #[test]

@@ -155,6 +155,54 @@ fn n8_and_n9_the_identity_is_refused_by_name_or_by_the_star() {
     assert_eq!(negotiate(&headers(["gzip, identity;q=0"]), &[]), REFUSED);
 }
 
+/// What 64 KiB of a head can hold, and what is found in it.
+pub(crate) fn garbage() -> Vec<(&'static str, HeaderMap, Negotiated)> {
+    const SIZE: usize = 64 << 10;
+    let filled = |member: &str, last: &str| {
+        let line = member.repeat(SIZE / member.len()) + last;
+        headers([line.as_str()])
+    };
+    let lines = |member: &str, last: &str| {
+        let many = std::iter::repeat_n(member, SIZE / 32);
+        headers(many.chain([last]))
+    };
+    vec![
+        ("unknown codings", filled("a,", "br"), BR),
+        ("bad weights", filled("gzip;q=1.5,", "br;q=0.1"), BR),
+        ("long weights", filled("gzip;q=0.00000000001,", "br;q=0.1"), BR),
+        ("empty members", filled(",", "br"), BR),
+        ("blanks", filled(" \t", ",br"), BR),
+        ("one long name", filled("x", ",br"), BR),
+        ("one long parameter", filled(";q=1", ",br"), BR),
+        ("a quote without end", filled("\"a,", "br"), BR),
+        ("the same again", filled("gzip;q=0.2,", "br;q=0.1"), GZIP),
+        ("refused at last", filled("gzip,", "gzip;q=0"), IDENTITY),
+        ("all refused at last", filled("gzip,", "gzip;q=0,*;q=0"), REFUSED),
+        ("stars", filled("*;q=0.1,", "gzip"), GZIP),
+        ("thousands of lines", lines("gzip;q=0.001", "br"), BR),
+        ("thousands of empty lines", lines("", "zstd"), ZSTD),
+    ]
+}
+
+#[test]
+fn garbage_is_read_to_its_end_and_hides_nothing() {
+    for (what, headers, expected) in garbage() {
+        assert_eq!(negotiate(&headers, Coding::ALL), expected, "{what}");
+    }
+    // A stray quote is a part of one member only: the field has no quoted strings.
+    check(&[
+        ("a\"b, gzip", GZIP),
+        ("\", gzip", GZIP),
+        ("br;q=\"1, gzip;q=0.1", GZIP),
+        ("br;q=\"1,gzip\"", IDENTITY),
+    ]);
+    let bytes = HeaderValue::from_bytes(b"\xff\xfe, br;q=\xb1, gzip").unwrap();
+    assert_eq!(
+        negotiate(&HeaderMap::from_iter([(ACCEPT_ENCODING, bytes)]), Coding::ALL),
+        GZIP
+    );
+}
+
 #[derive(Clone, Debug)]
 struct Element {
     name: &'static str,
