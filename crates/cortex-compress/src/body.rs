@@ -51,7 +51,7 @@ pub struct CompressBody<B: Body> {
 enum State<E> {
     /// The inner body as it is.
     Identity,
-    /// Nothing, of unknown length: the answer to `HEAD`.
+    /// Nothing, of unknown length: the answer to `HEAD`, and a 304.
     Absent,
     /// What was read of the inner body, or made of it.
     Held(Held<E>),

@@ -126,6 +126,11 @@ impl Compressor {
                 shared.skipped(reason);
                 Compressing::Done(CompressBody::identity(body))
             }
+            Verdict::NotModified => {
+                shared.skipped(SkipReason::Status);
+                // axum writes the length of the body, and that of nothing is false as it is for HEAD.
+                Compressing::Done(CompressBody::absent(body))
+            }
             Verdict::Head(coding, length) => {
                 let whole = length.is_some_and(|length| length <= ONE_SHOT_MAX);
                 describe_encoded(&mut head.headers, shared.variant(coding), None, whole);

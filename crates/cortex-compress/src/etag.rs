@@ -87,8 +87,8 @@ const REVISION: u8 = 1;
 pub(crate) fn mark_encoded(headers: &mut HeaderMap, variant: Variant, whole: bool) {
     match variant.etag {
         EtagPolicy::Keep => {}
-        EtagPolicy::Suffix if whole => set(headers, |tag| Some(suffixed(tag, variant))),
-        EtagPolicy::Weaken | EtagPolicy::Suffix => set(headers, |tag| Some(weakened(tag))),
+        EtagPolicy::Suffix if whole => drop(set(headers, |tag| Some(suffixed(tag, variant)))),
+        EtagPolicy::Weaken | EtagPolicy::Suffix => drop(set(headers, |tag| Some(weakened(tag)))),
     }
 }
 
@@ -96,14 +96,16 @@ pub(crate) fn mark_encoded(headers: &mut HeaderMap, variant: Variant, whole: boo
 /// a 200 would be encoded with.
 ///
 /// A cache that holds `W/"x"` cannot freshen it by a 304 with `"x"` (RFC 9111, section 4.3.4).
+///
+/// Tells whether the form is that of an encoded representation.
 pub(crate) fn mark_not_modified(
     headers: &mut HeaderMap,
     if_none_match: &HeaderValue,
     policy: EtagPolicy,
     variant: Option<Variant>,
-) {
+) -> bool {
     if policy == EtagPolicy::Keep {
-        return;
+        return false;
     }
     let suffixes = policy == EtagPolicy::Suffix;
     set(headers, |tag| {
@@ -123,7 +125,7 @@ pub(crate) fn mark_not_modified(
             return Some(weakened(tag));
         }
         other.filter(|_| !strong).map(<[u8]>::to_vec)
-    });
+    })
 }
 
 /// Takes our suffixes out of what a request compares with the tags of its handler.
@@ -186,15 +188,15 @@ fn weakened(tag: &[u8]) -> Vec<u8> {
     [b"W/", tag].concat()
 }
 
-/// Changes a strong tag. Others, and what is none, stay as they are.
-fn set(headers: &mut HeaderMap, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) {
-    let Some(tag) = headers.get(ETAG).map(HeaderValue::as_bytes) else {
-        return;
+/// Changes a strong tag, and tells whether it did. Others, and what is none, stay as they are.
+fn set(headers: &mut HeaderMap, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> bool {
+    let tag = headers.get(ETAG).map(HeaderValue::as_bytes);
+    let is_strong = |tag: &&[u8]| tag.len() >= 2 && tag.starts_with(b"\"") && tag.ends_with(b"\"");
+    let Some(changed) = tag.filter(is_strong).and_then(change) else {
+        return false;
     };
-    let is_strong = tag.len() >= 2 && tag.starts_with(b"\"") && tag.ends_with(b"\"");
-    if let Some(tag) = is_strong.then(|| change(tag)).flatten() {
-        headers.insert(ETAG, value(tag));
-    }
+    headers.insert(ETAG, value(changed));
+    true
 }
 
 fn value(bytes: Vec<u8>) -> HeaderValue {
@@ -255,7 +257,8 @@ mod tests {
             let mut headers = tagged(r#""x""#);
             let variant = would_encode.then(|| variant(EtagPolicy::Weaken));
             let held_value = HeaderValue::from_static(held);
-            mark_not_modified(&mut headers, &held_value, EtagPolicy::Weaken, variant);
+            let marked = mark_not_modified(&mut headers, &held_value, EtagPolicy::Weaken, variant);
+            assert_eq!(marked, expected != r#""x""#, "{held} {would_encode}");
             assert_eq!(headers[ETAG], expected, "{held} {would_encode}");
         }
     }

@@ -11,14 +11,19 @@ use http::header::{
 /// `length` is what may be declared; `whole` says that the body is encoded in one piece, and so always alike.
 pub(crate) fn describe_encoded(headers: &mut HeaderMap, variant: Variant, length: Option<u64>, whole: bool) {
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(variant.coding));
-    match length {
-        Some(length) => headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
-        None => headers.remove(CONTENT_LENGTH),
-    };
-    headers.remove(ACCEPT_RANGES); // 14.3: ranges would be of the encoded bytes, which are made anew each time
-    remove_digests(headers);
+    forget_identity(headers);
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     vary_on_accept_encoding(headers);
     mark_encoded(headers, variant, whole);
+}
+
+/// Removes what is true of the identity only.
+pub(crate) fn forget_identity(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(ACCEPT_RANGES); // 14.3: ranges would be of the encoded bytes, which are made anew each time
+    remove_digests(headers);
 }
 
 /// Removes the digests of the identity (RFC 9530, sections 2 and 3, and their forerunners).

@@ -3,7 +3,7 @@
 use crate::coding::Coding;
 use crate::content_types::{essence, is_event_stream, is_grpc};
 use crate::etag::{EtagPolicy, mark_not_modified, strip_conditions};
-use crate::headers::{joined, vary_on_accept_encoding};
+use crate::headers::{forget_identity, joined, vary_on_accept_encoding};
 use crate::list::{directives, elements};
 use crate::negotiate::{Accepted, Negotiated, choose};
 use crate::observer::SkipReason;
@@ -86,6 +86,8 @@ pub(crate) enum Verdict {
     Pass(SkipReason),
     /// Send the identity, but say that another coding might have been sent.
     Identity(SkipReason),
+    /// The same of a 304 whose 200 would have been encoded.
+    NotModified,
     /// Describe the encoded response, without a body; that of `GET` would have this length before.
     Head(Coding, Option<u64>),
     /// Encode the body.
@@ -147,7 +149,7 @@ impl Plan {
     /// Judges a response, and amends the header of one that will not be encoded.
     pub(crate) fn apply(&self, head: &mut Parts, length: &SizeHint, shared: &Shared) -> Verdict {
         let verdict = self.judge(head, length.exact(), shared);
-        if let Verdict::Identity(_) = verdict {
+        if let Verdict::Identity(_) | Verdict::NotModified = verdict {
             vary_on_accept_encoding(&mut head.headers);
         }
         verdict
@@ -175,10 +177,10 @@ impl Plan {
         }
         let wish = response.extensions.get::<CompressWith>().copied();
         if status == StatusCode::NOT_MODIFIED {
-            return self.judge_not_modified(&mut response.headers, wish, shared);
+            return self.judge_not_modified(response, wish, shared);
         }
         if is_present(&response.headers, &CONTENT_ENCODING) {
-            return judge_encoded(&mut response.headers);
+            return judge_encoded(response);
         }
         let least = if wish.is_some() { 1 } else { shared.min_size.max(1) };
         let head = self.method == Asked::Head;
@@ -211,24 +213,31 @@ impl Plan {
     /// 15.4.5: a 304 has the `Vary` and the entity tag that the 200 would have had.
     fn judge_not_modified(
         &self,
-        headers: &mut HeaderMap,
+        response: &mut Parts,
         wish: Option<CompressWith>,
         shared: &Shared,
     ) -> Verdict {
-        if headers.contains_key(CONTENT_ENCODING) {
-            judge_encoded(headers);
+        if response.headers.contains_key(CONTENT_ENCODING) {
+            judge_encoded(response);
             return Verdict::Pass(SkipReason::Status);
         }
+        let headers = &mut response.headers;
         let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is_left_alone = content_type.is_some() && judge_type(content_type, wish, shared).is_some();
         if is_left_alone || is_fixed(headers, shared).is_some() {
             return Verdict::Pass(SkipReason::Status);
         }
+        let variant = self.coding_for(wish).map(|coding| shared.variant(coding));
+        let mut encoded = variant.is_some();
         if let Some(held) = &self.if_none_match {
-            let variant = self.coding_for(wish).map(|coding| shared.variant(coding));
-            mark_not_modified(headers, held, shared.etag, variant);
+            encoded |= mark_not_modified(headers, held, shared.etag, variant);
         }
-        Verdict::Identity(SkipReason::Status)
+        if !encoded {
+            return Verdict::Identity(SkipReason::Status);
+        }
+        // A cache takes over what the 304 says (RFC 9111, section 4.3.4), and a length must be that of the 200 (8.6).
+        forget_identity(headers);
+        Verdict::NotModified
     }
 }
 
@@ -298,8 +307,9 @@ fn is_present(headers: &HeaderMap, name: &HeaderName) -> bool {
 }
 
 /// 8.4: leaves an encoded response alone; `identity` is no coding but the wish of the handler to have none.
-fn judge_encoded(headers: &mut HeaderMap) -> Verdict {
-    if remove_identity(headers) {
+fn judge_encoded(response: &mut Parts) -> Verdict {
+    if remove_identity(&mut response.headers) {
+        response.extensions.insert(NoCompress); // for another layer around this one
         return Verdict::Pass(SkipReason::OptedOut);
     }
     Verdict::Pass(SkipReason::AlreadyEncoded)

@@ -178,10 +178,18 @@ proptest! {
             if status != 304 {
                 prop_assert_eq!(before.get("etag"), after.get("etag"));
             }
-            for name in ["content-length", "accept-ranges", "repr-digest", "content-type", "content-range"] {
-                prop_assert_eq!(before.get(name), after.get(name));
+            for name in [
+                "content-length",
+                "accept-ranges",
+                "repr-digest",
+                "content-type",
+                "content-range",
+            ] {
+                let forgotten = status == 304 && !after.contains_key(name);
+                prop_assert!(forgotten || before.get(name) == after.get(name), "{}", name);
             }
-            prop_assert_eq!(read(body).data(), original);
+            let data = read(body).data();
+            prop_assert!(data == original || status == 304 && data.is_empty());
             return Ok(());
         }
         // V1, H1, H2, E1, E2.

@@ -615,6 +615,47 @@ fn v1_a_304_varies_unless_its_type_is_known_to_be_left_alone() {
     encoded.send().must_be_untouched(SkipReason::Status);
 }
 
+/// 8.6, and RFC 9111, section 4.3.4: a cache takes over what a 304 says.
+#[test]
+fn a_304_says_nothing_of_the_identity_to_who_holds_another_coding() {
+    let case = |request: &[(&'static str, &'static str)]| Case {
+        status: StatusCode::NOT_MODIFIED,
+        request: request.to_vec(),
+        body: Script::default().exact(0),
+        ..with(&[
+            ("content-length", "4000"),
+            ("accept-ranges", "bytes"),
+            ("repr-digest", "d"),
+        ])
+    };
+    for request in [
+        &[("accept-encoding", "gzip")][..],
+        &[("if-none-match", "W/\"x\"")],
+        &[("accept-encoding", "gzip"), ("if-none-match", "W/\"x\"")],
+    ] {
+        let answer = case(request).send();
+        for name in [
+            "content-length",
+            "accept-ranges",
+            "repr-digest",
+            "content-encoding",
+        ] {
+            assert_eq!(answer.header(name), None, "{request:?}");
+        }
+        assert_eq!(answer.header("vary"), Some("accept-encoding"));
+        assert_eq!(answer.reason(), Some(SkipReason::Status));
+        let body = answer.response.into_body();
+        assert_eq!(body.size_hint().exact(), None);
+        assert!(read(body).data().is_empty());
+    }
+    for request in [&[][..], &[("if-none-match", "\"x\"")]] {
+        let answer = case(request).send();
+        assert_eq!(answer.header("content-length"), Some("4000"));
+        assert_eq!(answer.header("repr-digest"), Some("d"));
+        answer.must_be_identity(SkipReason::Status);
+    }
+}
+
 #[test]
 fn v1_vary_is_there_wherever_accept_encoding_might_have_changed_the_response() {
     let mut without = vec![
