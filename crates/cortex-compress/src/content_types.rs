@@ -41,6 +41,7 @@ impl ContentTypes {
             Pattern::Exact(Cow::Borrowed("application/json")),
             Pattern::Suffix(Cow::Borrowed("+json")),
             Pattern::Suffix(Cow::Borrowed("+xml")),
+            Pattern::Suffix(Cow::Borrowed("+yaml")),
             Pattern::Exact(Cow::Borrowed("application/javascript")),
             Pattern::Exact(Cow::Borrowed("application/xml")),
             Pattern::Exact(Cow::Borrowed("application/x-javascript")),
@@ -57,6 +58,7 @@ impl ContentTypes {
             Pattern::Exact(Cow::Borrowed("application/x-yaml")),
             Pattern::Exact(Cow::Borrowed("application/rtf")),
             Pattern::Exact(Cow::Borrowed("application/openmetrics-text")),
+            Pattern::Exact(Cow::Borrowed("application/vnd.apple.mpegurl")),
             Pattern::Exact(Cow::Borrowed("application/vnd.ms-fontobject")),
             Pattern::Exact(Cow::Borrowed("font/collection")),
             Pattern::Exact(Cow::Borrowed("font/otf")),
@@ -240,6 +242,8 @@ mod tests {
             "application/x-ndjson",
             "font/ttf",
             "application/openmetrics-text; version=1.0.0",
+            "application/vnd.oai.openapi+yaml",
+            "application/vnd.apple.mpegurl",
         ] {
             assert!(types.contains(yes), "{yes}");
         }

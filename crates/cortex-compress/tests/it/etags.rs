@@ -153,6 +153,11 @@ fn t1_t3_a_304_carries_the_tag_that_the_client_holds() {
             "\"x~cortex-br-4.1\", \"x~cortex-gzip-5.1\"",
             SUFFIXED,
         ),
+        (
+            EtagPolicy::Suffix,
+            "\"x~cortex-gzip-5.1\", \"x~cortex-br-4.1\"",
+            SUFFIXED,
+        ),
         // Of another level or coding, and yet of the same representation.
         (EtagPolicy::Suffix, "\"x~cortex-br-9.7\"", "\"x~cortex-br-9.7\""),
         (EtagPolicy::Suffix, "\"x\", \"x~cortex-br-9.7\"", "\"x\""),

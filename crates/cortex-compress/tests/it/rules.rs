@@ -199,11 +199,19 @@ fn e3_no_transform_leaves_the_response_untouched() {
     ] {
         with(&[("cache-control", value)]).send().must_be_encoded();
     }
-    let ignoring = Case {
-        layer: CompressionLayer::new().no_transform(false),
-        ..with(&[("cache-control", "no-transform")])
+    let said = || {
+        let request = asking(&[("accept-encoding", "gzip"), ("cache-control", "no-transform")]);
+        [with(&[("cache-control", "no-transform")]), request]
     };
-    ignoring.send().must_be_encoded();
+    for case in said() {
+        let layer = CompressionLayer::new().no_transform(false);
+        Case { layer, ..case }.send().must_be_encoded();
+    }
+    for case in said() {
+        let layer = CompressionLayer::new().no_transform(false).no_transform(true);
+        let untouched = Case { layer, ..case }.send();
+        untouched.must_be_untouched(SkipReason::NoTransform);
+    }
 }
 
 #[test]
