@@ -91,7 +91,7 @@ pub enum Event {
 /// ```
 /// use cortex_compress::SkipReason;
 ///
-/// assert_eq!(format!("{:?}", SkipReason::TooSmall), "TooSmall");
+/// assert_eq!(SkipReason::TooSmall.as_str(), "too_small");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -125,6 +125,28 @@ pub enum SkipReason {
     NotSmaller,
     /// The body ended early, failed at once, or the encoder had no memory.
     Failed,
+}
+
+impl SkipReason {
+    /// Returns a name of it for metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAccepted => "not_accepted",
+            Self::NotAcceptable => "not_acceptable",
+            Self::Status => "status",
+            Self::Range => "range",
+            Self::NoTransform => "no_transform",
+            Self::OptedOut => "opted_out",
+            Self::Signed => "signed",
+            Self::AlreadyEncoded => "already_encoded",
+            Self::ContentType => "content_type",
+            Self::EventStream => "event_stream",
+            Self::TooSmall => "too_small",
+            Self::Head => "head",
+            Self::NotSmaller => "not_smaller",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -185,23 +185,22 @@ impl Plan {
         let least = if wish.is_some() { 1 } else { shared.min_size.max(1) };
         let head = self.method == Asked::Head;
         let partial = status == StatusCode::PARTIAL_CONTENT;
-        if !head && !partial && exact.is_some_and(|length| length < least) {
+        let headers = &response.headers;
+        let length = if head { declared(headers).or(exact) } else { exact };
+        // A handler may answer HEAD without the body of GET: then nothing is known of its length.
+        let bodiless = head && length == Some(0);
+        if !partial && !bodiless && length.is_some_and(|length| length < least) {
             return Verdict::Pass(SkipReason::TooSmall); // most responses that are not encoded end here
         }
-        let headers = &response.headers;
         if let Some(verdict) = judge_content(headers, status, wish, shared) {
             return verdict;
         }
-        let length = if head {
-            declared(headers).or(exact)
-        } else {
-            exact.or_else(|| declared(headers))
-        };
-        match length {
-            // A handler may answer HEAD without the body of GET: then nothing is known of its length.
-            Some(0) if head => return Verdict::Identity(SkipReason::TooSmall),
-            Some(length) if length < least => return Verdict::Pass(SkipReason::TooSmall),
-            _ => {}
+        if bodiless {
+            return Verdict::Identity(SkipReason::TooSmall);
+        }
+        let length = length.or_else(|| declared(headers));
+        if length.is_some_and(|length| length < least) {
+            return Verdict::Pass(SkipReason::TooSmall);
         }
         match self.coding_for(wish) {
             None => Verdict::Identity(SkipReason::NotAccepted),

@@ -227,7 +227,8 @@ impl Server {
     }
 
     /// Compresses responses with this layer. Default: zstd, brotli and gzip for text of 1 KiB or more; a `min_size` of
-    /// `u64::MAX` compresses nothing.
+    /// `u64::MAX` compresses nothing. A 406 of its [`not_acceptable`](CompressionLayer::not_acceptable) is a
+    /// [`Problem`](crate::Problem).
     pub fn compression(mut self, layer: CompressionLayer) -> Self {
         self.compression = layer;
         self
