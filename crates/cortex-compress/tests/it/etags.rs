@@ -113,6 +113,12 @@ fn t1_t3_the_policy_decides_on_the_tag_of_what_is_encoded() {
         assert_eq!(tag(&head), one_shot);
         let head = send(&layer(policy), Method::HEAD, &[accept("gzip")], Script::default());
         assert_eq!(tag(&head), streamed);
+        // What is too long to be encoded before its header is sent is streamed.
+        for method in [Method::GET, Method::HEAD] {
+            let long = Script::whole(text((256 << 10) + 1));
+            let response = send(&layer(policy), method, &[accept("gzip")], long);
+            assert_eq!(tag(&response), streamed);
+        }
     }
 }
 
