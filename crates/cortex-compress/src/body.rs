@@ -10,11 +10,12 @@ use std::task::{Context, Poll};
 /// The body of a response that went through [`Compress`](crate::Compress): encoded or as it was.
 ///
 /// Holds the inner body itself, never a box. Reads from it only when it is read from, so that back-pressure passes
-/// through; holds one frame of input, one of output (16 KiB) and the state of the encoder.
+/// through; holds one frame of input (up to 64 KiB and one frame if there is an [`Offload`](crate::Offload)), the output
+/// of a quarter of a millisecond in frames of at most 16 KiB, and the state of the encoder.
 ///
 /// # Cancel safety
 ///
-/// Dropping the body at any time gives its encoder back to the layer. Between two polls nothing is held back: what the
+/// Dropping the body at any time gives its encoder back to the layer; if a job has it, at the end of that. Between two polls nothing is held back: what the
 /// inner body has yielded before a pause is flushed out.
 ///
 /// # Examples
@@ -55,6 +56,8 @@ enum State<E> {
     Absent,
     /// What was read of the inner body, or made of it.
     Held(Held<E>),
+    /// The beginning of the inner body, which was read already, and then the rest as it is.
+    Begun(Bytes),
     /// Boxed to keep the body small: most responses are not streamed through an encoder.
     Stream(Box<Stream>),
 }
@@ -72,6 +75,19 @@ pub(crate) enum Then<E> {
 }
 
 const HAS_INNER: &str = "invariant: only held bodies may have none inside";
+
+impl<E> Held<E> {
+    pub(crate) fn new(data: Bytes, then: Then<E>) -> Self {
+        let data = Some(data).filter(|data| !data.is_empty());
+        Self { data, then }
+    }
+}
+
+impl<E> From<Option<HeaderMap>> for Then<E> {
+    fn from(trailers: Option<HeaderMap>) -> Self {
+        trailers.map_or(Self::End, |trailers| Self::Trailers(Box::new(trailers)))
+    }
+}
 
 impl<B: Body> CompressBody<B> {
     pub(crate) const fn identity(inner: B) -> Self {
@@ -106,6 +122,19 @@ impl<B: Body> CompressBody<B> {
         }
     }
 
+    /// The identity of a body whose beginning was read.
+    pub(crate) fn begun(inner: B, chunk: Bytes) -> Self {
+        let state = if chunk.is_empty() {
+            State::Identity
+        } else {
+            State::Begun(chunk)
+        };
+        Self {
+            inner: Some(inner),
+            state,
+        }
+    }
+
     pub(crate) fn stream(inner: B, stream: Stream) -> Self {
         Self {
             inner: Some(inner),
@@ -135,6 +164,11 @@ impl<B: Body + Unpin> Body for CompressBody<B> {
                         Err(error) => Err(CompressError::Inner(error)),
                     })
                 }),
+            State::Begun(chunk) => {
+                let chunk = std::mem::take(chunk);
+                *state = State::Identity;
+                Poll::Ready(Some(Ok(Frame::data(chunk))))
+            }
             State::Absent => Poll::Ready(None),
             State::Held(held) => Poll::Ready(held.next()),
             State::Stream(stream) => stream.poll(inner.as_mut().expect(HAS_INNER), cx),
@@ -144,7 +178,8 @@ impl<B: Body + Unpin> Body for CompressBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.state {
             State::Identity => self.inner.as_ref().is_none_or(Body::is_end_stream),
-            State::Absent => false, // an end in sight is a length of 0 to some servers
+            // Of an answer to HEAD, an end in sight is a length of 0 to some servers.
+            State::Begun(_) | State::Absent => false,
             State::Held(held) => held.data.is_none() && matches!(held.then, Then::End),
             State::Stream(stream) => stream.is_done(),
         }
@@ -156,6 +191,19 @@ impl<B: Body + Unpin> Body for CompressBody<B> {
                 .inner
                 .as_ref()
                 .map_or_else(SizeHint::default, Body::size_hint),
+            State::Begun(chunk) => {
+                let inner = self
+                    .inner
+                    .as_ref()
+                    .map_or_else(SizeHint::default, Body::size_hint);
+                let read = chunk.len() as u64;
+                let mut hint = SizeHint::new();
+                hint.set_lower(inner.lower().saturating_add(read));
+                if let Some(upper) = inner.upper().and_then(|upper| upper.checked_add(read)) {
+                    hint.set_upper(upper);
+                }
+                hint
+            }
             State::Held(Held {
                 then: Then::Error(_), ..
             })
@@ -185,6 +233,7 @@ impl<B: Body> fmt::Debug for CompressBody<B> {
         let state = match &self.state {
             State::Identity => "identity",
             State::Absent => "absent",
+            State::Begun(_) => "begun",
             State::Held(_) => "held",
             State::Stream(_) => "stream",
         };

@@ -1,5 +1,7 @@
 use crate::body::{CompressBody, Held, Then};
 use crate::coding::Coding;
+use crate::content_types::essence;
+use crate::encoder::Size;
 use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding};
 use crate::observer::SkipReason;
 use crate::one_shot::{ONE_SHOT_MAX, OneShot, Outcome, Read, read};
@@ -9,6 +11,7 @@ use crate::rules::{Plan, Verdict};
 use crate::shared::Shared;
 use crate::stream::Stream;
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::response::Parts;
 use http::{HeaderMap, Method, Response};
 use http_body::Body;
@@ -76,6 +79,8 @@ pub struct Encoding<B>(Option<Box<Begun<B>>>);
 struct Begun<B> {
     body: B,
     trailers: Option<HeaderMap>,
+    coding: Coding,
+    shared: Arc<Shared>,
     job: OneShot,
 }
 
@@ -132,7 +137,7 @@ impl Compressor {
                 Compressing::Done(CompressBody::absent(body))
             }
             Verdict::Head(coding, length) => {
-                let whole = length.is_some_and(|length| length <= ONE_SHOT_MAX);
+                let whole = length.is_some_and(|length| shared.is_constant(coding, length));
                 describe_encoded(&mut head.headers, shared.variant(coding), None, whole);
                 shared.skipped(SkipReason::Head);
                 Compressing::Done(CompressBody::absent(body))
@@ -179,33 +184,61 @@ fn begin<B: Body + Unpin>(
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
-    let lease = Lease::take(shared, coding);
     let length = body.size_hint().exact();
     let chunk = match length.filter(|&length| length <= ONE_SHOT_MAX) {
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {
-                let mut begun = Begun {
-                    body,
-                    trailers,
-                    job: OneShot::new(lease, data),
-                };
-                return match begun.job.poll(cx) {
-                    Poll::Ready(outcome) => Compressing::Done(end(headers, begun, outcome)),
-                    Poll::Pending => Compressing::Encoding(Encoding(Some(Box::new(begun)))),
-                };
+                return begin_whole(headers, body, (data, trailers), coding, shared, cx);
             }
             Read::Part(chunk) => chunk,
             Read::Broken { data, error } => {
                 shared.skipped(SkipReason::Failed);
                 vary_on_accept_encoding(headers);
                 let then = error.map_or(Then::End, Then::Error);
-                return Compressing::Done(CompressBody::held(body, Held { data, then }));
+                return Compressing::Done(CompressBody::held(body, Held::new(data, then)));
             }
         },
     };
+    let Some(lease) = Lease::take(shared, coding, Size::Stream(length)) else {
+        vary_on_accept_encoding(headers);
+        shared.skipped(SkipReason::MemoryBudget);
+        return Compressing::Done(CompressBody::begun(body, chunk));
+    };
     describe_encoded(headers, shared.variant(coding), None, false);
-    Compressing::Done(CompressBody::stream(body, Stream::new(lease, chunk)))
+    let eager = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
+    Compressing::Done(CompressBody::stream(
+        body,
+        Stream::new(lease, chunk, length, eager),
+    ))
+}
+
+fn begin_whole<B: Body>(
+    headers: &mut HeaderMap,
+    body: B,
+    (data, trailers): (Bytes, Option<HeaderMap>),
+    coding: Coding,
+    shared: &Arc<Shared>,
+    cx: &mut Context<'_>,
+) -> Compressing<B> {
+    let Some(lease) = Lease::take(shared, coding, Size::Whole(data.len())) else {
+        vary_on_accept_encoding(headers);
+        shared.skipped(SkipReason::MemoryBudget);
+        return Compressing::Done(CompressBody::held(body, Held::new(data, Then::from(trailers))));
+    };
+    let mut begun = Begun {
+        body,
+        trailers,
+        coding,
+        shared: Arc::clone(shared),
+        job: OneShot::new(lease, data),
+    };
+    match begun.job.poll(cx) {
+        Poll::Ready(outcome) => Compressing::Done(end(headers, begun, outcome)),
+        Poll::Pending => Compressing::Encoding(Encoding(Some(Box::new(begun)))),
+    }
 }
 
 /// Makes the response of a body that was encoded, or did not get smaller.
@@ -213,37 +246,34 @@ fn end<B: Body>(headers: &mut HeaderMap, begun: Begun<B>, outcome: Outcome) -> C
     let Begun {
         body,
         mut trailers,
+        coding,
+        shared,
         job,
     } = begun;
-    let shared = job.lease().shared();
+    let input = job.into_input();
     let data = match outcome {
         Outcome::Smaller(data) => {
-            let coding = job.lease().offer().coding;
             let length = data.len() as u64;
             // 6.5: in HTTP/1.1 a body of declared length has no trailers.
             let declared = trailers.is_none().then_some(length);
-            describe_encoded(headers, shared.variant(coding), declared, true);
+            let constant = shared.is_constant(coding, input.len() as u64);
+            describe_encoded(headers, shared.variant(coding), declared, constant);
             if let Some(trailers) = &mut trailers {
                 remove_digests(trailers);
             }
-            shared.encoded(coding, job.input().len() as u64, length);
+            shared.encoded(coding, input.len() as u64, length);
             data
         }
         Outcome::NotSmaller => {
             vary_on_accept_encoding(headers);
             shared.skipped(SkipReason::NotSmaller);
-            job.input().clone()
+            input
         }
         Outcome::Failed => {
             vary_on_accept_encoding(headers);
             shared.skipped(SkipReason::Failed);
-            job.discard()
+            input
         }
     };
-    let then = trailers.map_or(Then::End, |trailers| Then::Trailers(Box::new(trailers)));
-    let held = Held {
-        data: Some(data),
-        then,
-    };
-    CompressBody::held(body, held)
+    CompressBody::held(body, Held::new(data, Then::from(trailers)))
 }

@@ -59,7 +59,8 @@ pub enum EtagPolicy {
     /// into a 304. Out of `If-Range` it is never taken: parts of the identity must not be added to an encoded beginning.
     ///
     /// A strong tag promises the same bytes each time, which a body that is encoded as it comes cannot keep (where it
-    /// pauses, it is flushed): the tag of such a one is weakened.
+    /// pauses, it is flushed), nor one that takes long (in slices or elsewhere, as there is time; from about 10 KB of br 4,
+    /// 20 KB of gzip 5, 110 KB of zstd 1): the tags of such are weakened.
     Suffix,
     /// The tag stays as it is.
     ///

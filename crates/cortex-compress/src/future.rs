@@ -13,12 +13,13 @@ use std::task::{Context, Poll, ready};
 pin_project! {
     /// The response of [`Compress`](crate::Compress), on its way.
     ///
-    /// A body that is there at once, in one frame and of at most 256 KiB, is encoded here, so that `Content-Length` is
+    /// A body that is there at once, of known length and at most 256 KiB, is encoded here, so that `Content-Length` is
     /// exact; any other body is encoded while it is sent.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the future of the inner service, and gives the encoder back.
+    /// Dropping the future drops the future of the inner service, and gives the encoder back: at once, or when a job that an
+    /// [`Offload`](crate::Offload) runs has ended.
     ///
     /// # Examples
     ///

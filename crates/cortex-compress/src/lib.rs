@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod budget;
 mod coding;
 mod compressor;
 mod content_types;
@@ -14,6 +15,7 @@ mod layer;
 mod list;
 mod negotiate;
 mod observer;
+mod offload;
 mod one_shot;
 mod pool;
 mod refusal;
@@ -32,6 +34,9 @@ pub use self::future::ResponseFuture;
 pub use self::layer::CompressionLayer;
 pub use self::negotiate::{Negotiated, negotiate};
 pub use self::observer::{Event, Observer, SkipReason};
+#[cfg(feature = "tokio")]
+pub use self::offload::SpawnBlocking;
+pub use self::offload::{Job, Offload};
 pub use self::refusal::NotAcceptable;
 pub use self::rules::{CompressWith, NoCompress, Plan};
 pub use self::service::Compress;

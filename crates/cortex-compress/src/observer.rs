@@ -123,6 +123,8 @@ pub enum SkipReason {
     Head,
     /// Encoding did not make the body smaller.
     NotSmaller,
+    /// The encoders at work have used up the memory budget; or one more would.
+    MemoryBudget,
     /// The body ended early, failed at once, or the encoder had no memory.
     Failed,
 }
@@ -144,6 +146,7 @@ impl SkipReason {
             Self::TooSmall => "too_small",
             Self::Head => "head",
             Self::NotSmaller => "not_smaller",
+            Self::MemoryBudget => "memory_budget",
             Self::Failed => "failed",
         }
     }

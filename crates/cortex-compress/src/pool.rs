@@ -1,98 +1,241 @@
 use crate::coding::Coding;
-use crate::encoder::{self, Encoder};
+use crate::encoder::{self, Encoder, Size};
 use crate::shared::{Offer, Shared};
+use cortex_core::Clock;
+use std::cell::Cell;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The length of a full output frame.
 pub(crate) const FRAME: usize = 16 << 10;
 
-/// The longest scratch buffer that an idle worker keeps.
-const KEPT_SCRATCH: usize = 128 << 10;
+/// What idle workers may hold together: about a hundred and fifty of the default levels.
+const MAX_IDLE_BYTES: usize = 64 << 20;
+
+/// An idle worker larger than this is not kept: the highest levels take long anyway.
+const MAX_WORKER: usize = 8 << 20;
+
+/// How many idle workers a shard keeps for its threads, and how many of one kind.
+const SHARD: usize = 8;
+const SHARD_EACH: usize = 2;
+
+/// How many idle workers are kept for all threads, for each of them.
+const GLOBAL: usize = 8;
+
+/// Nanoseconds after which an idle worker is dropped.
+const MAX_IDLE: u64 = 60_000_000_000;
 
 /// An encoder and the buffer it writes to.
 pub(crate) struct Worker {
     pub(crate) encoder: Box<dyn Encoder>,
-    /// Scratch of at least [`FRAME`] bytes; what it holds is only of meaning while the worker is on lease.
+    /// Scratch of at least [`FRAME`] bytes and at most the longest body that is encoded at once; what it holds is only of meaning while the worker is on lease.
     pub(crate) out: Vec<u8>,
 }
 
-/// The idle encoders of one coding and level.
+impl Worker {
+    fn memory(&self) -> usize {
+        self.encoder.memory() + self.out.capacity()
+    }
+}
+
+/// The idle encoders.
 ///
-/// Setting an encoder up costs several times what a small body costs, so they are kept: up to one for each processor,
-/// as no more can be at work at a time.
+/// Setting an encoder up costs several times what a small body costs, so they are kept: a few for each thread, whose
+/// caches know them, and some for all. Their number, their bytes and the time they are idle are bounded.
 pub(crate) struct Pool {
-    idle: Mutex<Vec<Worker>>,
-    capacity: usize,
+    shards: Box<[Shard]>,
+    global: Mutex<Vec<Idle>>,
+    global_capacity: usize,
+    bytes: AtomicUsize,
+    next_trim: AtomicU64,
+    clock: Arc<dyn Clock>,
+}
+
+/// On a cache line of its own, as each thread has mostly one to itself.
+#[repr(align(128))]
+struct Shard(Mutex<Vec<Idle>>);
+
+struct Idle {
+    kind: Kind,
+    worker: Worker,
+    bytes: usize,
+    since: u64,
+}
+
+/// What an encoder was made for: coding and level, and whole bodies or streams.
+///
+/// Whole bodies take larger states; a stream that waits for its reader must not hold one.
+type Kind = (Coding, u8, bool);
+
+thread_local! {
+    /// A number of the thread; the same for all pools.
+    static THREAD: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+fn thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    THREAD.with(|thread| {
+        if thread.get() == usize::MAX {
+            thread.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        thread.get()
+    })
+}
+
+fn lock(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the worker of this kind that was used last.
+fn pop(idle: &mut Vec<Idle>, kind: Kind) -> Option<Idle> {
+    let found = idle.iter().rposition(|idle| idle.kind == kind);
+    found.map(|at| idle.remove(at))
 }
 
 impl Pool {
-    pub(crate) fn new() -> Self {
-        let capacity = std::thread::available_parallelism().map_or(4, usize::from);
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let threads = std::thread::available_parallelism().map_or(4, usize::from);
         Self {
-            idle: Mutex::new(Vec::with_capacity(capacity)),
-            capacity,
+            shards: (0..threads.next_power_of_two())
+                .map(|_| Shard(Mutex::new(Vec::with_capacity(SHARD))))
+                .collect(),
+            global: Mutex::default(),
+            global_capacity: threads * GLOBAL,
+            bytes: AtomicUsize::new(0),
+            next_trim: AtomicU64::new(clock.nanos().saturating_add(MAX_IDLE)),
+            clock,
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Worker>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn own(&self) -> &Mutex<Vec<Idle>> {
+        &self.shards[thread() & (self.shards.len() - 1)].0
     }
 
-    fn take(&self, coding: Coding, level: u8) -> Worker {
-        let idle = self.idle().pop();
-        idle.unwrap_or_else(|| Worker {
-            encoder: encoder::create(coding, level),
+    fn take(&self, kind: Kind) -> Worker {
+        let found = pop(&mut lock(self.own()), kind);
+        let found = found.or_else(|| pop(&mut lock(&self.global), kind));
+        if let Some(idle) = found {
+            self.bytes.fetch_sub(idle.bytes, Ordering::Relaxed);
+            return idle.worker;
+        }
+        Worker {
+            encoder: encoder::create(kind.0, kind.1),
             out: vec![0; FRAME],
-        })
+        }
     }
 
-    fn give_back(&self, mut worker: Worker) {
+    fn give_back(&self, kind: Kind, mut worker: Worker) {
         if !worker.encoder.reset() {
             return;
         }
-        if worker.out.len() > KEPT_SCRATCH {
-            worker.out.truncate(FRAME);
-            worker.out.shrink_to_fit();
+        let now = self.clock.nanos();
+        self.keep(kind, worker, now);
+        self.trim(now);
+    }
+
+    fn keep(&self, kind: Kind, worker: Worker, now: u64) {
+        let bytes = worker.memory();
+        let total = self
+            .bytes
+            .fetch_add(bytes, Ordering::Relaxed)
+            .saturating_add(bytes);
+        if bytes > MAX_WORKER || total > MAX_IDLE_BYTES {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return;
         }
-        let mut idle = self.idle();
-        if idle.len() < self.capacity {
-            idle.push(worker);
+        let idle = Idle {
+            kind,
+            worker,
+            bytes,
+            since: now,
+        };
+        let Some(idle) = self.keep_near(idle) else { return };
+        let mut global = lock(&self.global);
+        // The oldest goes, or one kind that is in fashion no more would keep all others out.
+        let oldest = (global.len() >= self.global_capacity).then(|| global.remove(0));
+        global.push(idle);
+        drop(global);
+        if let Some(oldest) = oldest {
+            self.bytes.fetch_sub(oldest.bytes, Ordering::Relaxed);
         }
     }
 
+    /// Keeps a worker in the shard of the thread, and returns the one that has no place there.
+    fn keep_near(&self, idle: Idle) -> Option<Idle> {
+        let mut own = lock(self.own());
+        if own.iter().filter(|other| other.kind == idle.kind).count() >= SHARD_EACH {
+            return Some(idle);
+        }
+        let oldest = (own.len() >= SHARD).then(|| own.remove(0));
+        own.push(idle);
+        oldest
+    }
+
+    /// Drops what has been idle for long, every now and then.
+    fn trim(&self, now: u64) {
+        let due = self.next_trim.load(Ordering::Relaxed);
+        if now < due {
+            return;
+        }
+        let next = now.saturating_add(MAX_IDLE / 2);
+        if self
+            .next_trim
+            .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+            .is_err()
+        {
+            return; // another thread does it
+        }
+        for idle in self.shards.iter().map(|shard| &shard.0).chain([&self.global]) {
+            // A thread that is at it keeps its own, until the next time.
+            let Ok(mut idle) = idle.try_lock() else { continue };
+            let old: Vec<Idle> = idle
+                .extract_if(.., |idle| idle.since.saturating_add(MAX_IDLE) <= now)
+                .collect();
+            drop(idle);
+            let bytes = old.iter().map(|idle| idle.bytes).sum();
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns how many workers of this coding are idle.
     #[cfg(test)]
-    pub(crate) fn count(&self) -> usize {
-        self.idle().len()
+    pub(crate) fn count(&self, coding: Coding) -> usize {
+        let idle = self.shards.iter().map(|shard| &shard.0).chain([&self.global]);
+        idle.map(|idle| lock(idle).iter().filter(|idle| idle.kind.0 == coding).count())
+            .sum()
     }
 }
 
-/// A changed layer starts with a pool of its own.
-impl Clone for Pool {
-    fn clone(&self) -> Self {
-        Self::new()
-    }
-}
-
-/// A worker on loan from its pool: it is owned, not borrowed, so that it may wait inside a body on any thread.
+/// A worker on loan from its pool: it is owned, not borrowed, so that it may wait inside a body or a job on any thread.
 ///
 /// Dropping the lease gives the worker back.
 pub(crate) struct Lease {
     worker: Option<Worker>,
     shared: Arc<Shared>,
     offer: usize,
+    whole: bool,
+    /// What is reserved of the memory budget.
+    reserved: usize,
 }
 
 impl Lease {
-    /// Takes an idle worker, or makes one. The coding has to be on offer.
-    pub(crate) fn take(shared: &Arc<Shared>, coding: Coding) -> Self {
+    /// Takes an idle worker, or makes one, unless there is no memory left for it. The coding has to be on offer.
+    pub(crate) fn take(shared: &Arc<Shared>, coding: Coding, size: Size) -> Option<Self> {
         let index = shared.find(coding);
         let offer = shared.offer_at(index);
-        Self {
-            worker: Some(offer.pool.take(offer.coding, offer.level)),
+        let reserved = encoder::footprint(coding, offer.level, size) + FRAME;
+        if !shared.budget.reserve(reserved) {
+            return None;
+        }
+        let whole = matches!(size, Size::Whole(_));
+        Some(Self {
+            worker: Some(shared.pool.take((coding, offer.level, whole))),
             shared: Arc::clone(shared),
             offer: index,
-        }
+            whole,
+            reserved,
+        })
     }
 
     pub(crate) fn offer(&self) -> &Offer {
@@ -105,8 +248,17 @@ impl Lease {
             .expect("invariant: only drop and discard take the worker")
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Makes the reservation what the worker holds: it may have served a larger body before, or grown.
+    pub(crate) fn settle(&mut self) {
+        let holds = self.worker.as_ref().map_or(0, Worker::memory);
+        if holds != self.reserved {
+            self.shared.budget.correct(self.reserved, holds);
+            self.reserved = holds;
+        }
     }
 
     /// Drops the worker: after an error its state is not to be trusted.
@@ -119,8 +271,11 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // A panic may have left the encoder in the middle of something.
         if let Some(worker) = self.worker.take().filter(|_| !std::thread::panicking()) {
-            self.offer().pool.give_back(worker);
+            let offer = self.offer();
+            let kind = (offer.coding, offer.level, self.whole);
+            self.shared.pool.give_back(kind, worker);
         }
+        self.shared.budget.release(self.reserved);
     }
 }
 
@@ -133,17 +288,22 @@ impl fmt::Debug for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compressor::Compressor;
+    use crate::budget::Budget;
+    use crate::coding::Level;
+    use crate::compressor::{Compressing, Compressor};
     use crate::encoder::{Drained, Size};
     use crate::error::EncodeError;
+    use crate::offload::{Job, Offload};
     use crate::service::Compress;
     use bytes::Bytes;
+    use cortex_testkit::ManualClock;
     use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
-    use http::{HeaderMap, Request, Response};
+    use http::{HeaderMap, Method, Request, Response};
     use http_body::{Body, Frame, SizeHint};
     use std::convert::Infallible;
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
     use tower::{Service, service_fn};
 
     /// The length of a piece: several slices of any coding.
@@ -177,7 +337,7 @@ mod tests {
                 _ => {
                     self.left -= 1;
                     Poll::Ready(Some(Ok(Frame::data(Bytes::from(
-                        "{\"id\":17},".repeat(LENGTH / 11),
+                        "{\"id\":17},".repeat(LENGTH / 10),
                     )))))
                 }
             }
@@ -190,6 +350,13 @@ mod tests {
         fn size_hint(&self) -> SizeHint {
             self.exact.map_or_else(SizeHint::default, SizeHint::with_exact)
         }
+    }
+
+    /// With a clock that stands still, so that slices are as long as on any machine.
+    fn shared() -> Arc<Shared> {
+        let mut shared = Shared::new();
+        shared.set_clock(Arc::new(ManualClock::new()));
+        Arc::new(shared)
     }
 
     /// Polls a response and its body that many times, drops it, and returns how many workers are idle then, and
@@ -228,14 +395,74 @@ mod tests {
                 }
             }
         }
-        (shared.offer_at(offer).pool.count(), done)
+        (shared.pool.count(shared.offer_at(offer).coding), done)
+    }
+
+    /// Runs each job when the next one comes, so that answers are waited for and bodies are dropped while jobs wait.
+    fn late() -> impl Offload {
+        let last = Mutex::new(None);
+        move |job: Job| {
+            if let Some(last) = last.lock().unwrap().replace(job) {
+                last();
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_response_dropped_while_a_job_has_its_worker_gives_it_back() {
+        for offer in 0..Coding::ALL.len() {
+            for (exact, immediate) in [(true, true), (true, false), (false, true), (false, false)] {
+                for polls in 1..12 {
+                    let mut shared = Shared::new();
+                    shared.set_clock(Arc::new(ManualClock::new()));
+                    shared.offload = Some(if immediate {
+                        Arc::new(|job: Job| -> Result<(), Job> {
+                            job();
+                            Ok(())
+                        })
+                    } else {
+                        Arc::new(late())
+                    });
+                    let shared = Arc::new(shared);
+                    let body = Pieces {
+                        left: if exact { 1 } else { 4 },
+                        paused: 0,
+                        exact: exact.then_some(LENGTH as u64),
+                        fails: false,
+                    };
+                    let (idle, _) = drop_after(&shared, offer, polls, body);
+                    assert_eq!(idle, 1, "{:?} after {polls} polls", shared.offer_at(offer));
+                    assert_eq!(shared.budget.used(), 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_on_another_thread_is_an_error_and_drops_the_worker() {
+        if Coding::ALL.is_empty() {
+            return;
+        }
+        for exact in [false, true] {
+            let mut shared = Shared::new();
+            // Dear enough to be sent away, whatever it is.
+            shared.offer(Coding::ALL[0], Level::new(*Coding::ALL[0].levels().end()));
+            shared.offload = Some(Arc::new(|job: Job| -> Result<(), Job> {
+                std::thread::scope(|scope| scope.spawn(job).join().unwrap());
+                Ok(())
+            }));
+            let shared = Arc::new(shared);
+            assert_eq!(send_through(&shared, Faulty::Panic, exact), (0, true));
+            assert_eq!(shared.budget.used(), 0);
+        }
     }
 
     #[test]
     fn a_response_dropped_after_any_poll_gives_its_worker_back() {
         for offer in 0..Coding::ALL.len() {
             for (left, exact, fails) in [(4, None, false), (4, None, true), (1, Some(LENGTH as u64), false)] {
-                let shared = Arc::new(Shared::new());
+                let shared = shared();
                 for polls in 1.. {
                     let body = Pieces {
                         left,
@@ -251,6 +478,104 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn idle_workers_are_bounded_and_dropped_after_a_minute() {
+        let clock = ManualClock::new();
+        let mut shared = Shared::new();
+        shared.set_clock(Arc::new(clock.clone()));
+        shared.budget = Arc::new(Budget::new(usize::MAX));
+        let shared = Arc::new(shared);
+        for &coding in Coding::ALL {
+            let take = || Lease::take(&shared, coding, Size::Stream(None)).unwrap();
+            let leases: Vec<_> = std::iter::repeat_with(take).take(1000).collect();
+            drop(leases);
+            let kept = shared.pool.count(coding);
+            assert!(
+                (SHARD_EACH..=SHARD_EACH + shared.pool.global_capacity).contains(&kept),
+                "{coding}: {kept}"
+            );
+        }
+        let many: usize = Coding::ALL.iter().map(|&coding| shared.pool.count(coding)).sum();
+        assert!(shared.pool.bytes.load(Ordering::Relaxed) >= many * FRAME);
+        assert_eq!(shared.budget.used(), 0);
+
+        let Some(&coding) = Coding::ALL.first() else {
+            return;
+        };
+        clock.advance(Duration::from_nanos(MAX_IDLE));
+        drop(Lease::take(&shared, coding, Size::Stream(None)));
+        let left: usize = Coding::ALL.iter().map(|&coding| shared.pool.count(coding)).sum();
+        assert_eq!(left, 1, "all but the one that was used now");
+        let last = lock(shared.pool.own()).first().unwrap().bytes;
+        assert_eq!(shared.pool.bytes.load(Ordering::Relaxed), last);
+    }
+
+    #[test]
+    fn a_worker_serves_the_next_stream_on_any_thread_and_never_another_kind() {
+        for &coding in Coding::ALL {
+            let shared = shared();
+            let take = |size| Lease::take(&shared, coding, size).unwrap();
+            drop(take(Size::Stream(None)));
+            std::thread::scope(|scope| {
+                for _ in 0..40 {
+                    scope.spawn(|| drop(take(Size::Stream(None))));
+                }
+            });
+            // As many as there may be threads at it at the same time, or as their shards keep.
+            let idle = shared.pool.count(coding);
+            assert!(
+                (1..=40).contains(&idle) && idle <= shared.pool.shards.len() * SHARD_EACH + 40,
+                "{coding}"
+            );
+            let whole = take(Size::Whole(5000));
+            assert_eq!(shared.pool.count(coding), idle, "{coding}: a stream's was taken");
+            drop(whole);
+            assert_eq!(shared.pool.count(coding), idle + 1);
+        }
+    }
+
+    #[test]
+    fn a_waiting_stream_holds_what_it_may_and_reserves_what_it_holds() {
+        for (at, &coding) in Coding::ALL.iter().enumerate() {
+            let shared = shared();
+            let mut response = Response::new(Pieces {
+                left: 300,
+                paused: 0,
+                exact: None,
+                fails: false,
+            });
+            let text = HeaderValue::from_static("text/plain");
+            response.headers_mut().insert(CONTENT_TYPE, text);
+            let (mut head, body) = response.into_parts();
+            let mut request = HeaderMap::new();
+            request.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding.as_str()));
+            let compressor = Compressor::new(Arc::clone(&shared));
+            let plan = compressor.plan(&Method::GET, &mut request);
+            let mut cx = Context::from_waker(Waker::noop());
+            let Compressing::Done(mut body) = compressor.respond(&plan, &mut head, body, &mut cx) else {
+                panic!("a stream begins at once");
+            };
+            let estimated = shared.budget.used();
+            for _ in 0..300 {
+                let _ = Pin::new(&mut body).poll_frame(&mut cx);
+            }
+            let bytes = shared.budget.used();
+            let most = match coding.as_str() {
+                "zstd" => 700_000,
+                "br" => 1_000_000,
+                _ => 500_000,
+            };
+            assert!((1..=most).contains(&bytes), "{coding}: {bytes} bytes");
+            assert!(
+                bytes.abs_diff(estimated) <= bytes / 8,
+                "{coding}: {bytes} bytes, not {estimated}"
+            );
+            drop(body);
+            assert_eq!(shared.budget.used(), 0);
+            assert_eq!(shared.pool.count(shared.offer_at(at).coding), 1);
         }
     }
 
@@ -309,20 +634,24 @@ mod tests {
         fn reset(&mut self) -> bool {
             *self != Self::Reset
         }
+
+        fn memory(&self) -> usize {
+            1000
+        }
     }
 
     /// Sends two pieces, or one of known length, through a faulty encoder.
     fn through(fault: Faulty, exact: bool) -> (usize, bool) {
-        send_through(&Arc::new(Shared::new()), fault, exact)
+        send_through(&shared(), fault, exact)
     }
 
     fn send_through(shared: &Arc<Shared>, fault: Faulty, exact: bool) -> (usize, bool) {
-        let mut idle = shared.offer_at(0).pool.idle();
-        idle.push(Worker {
+        let worker = Worker {
             encoder: Box::new(fault),
             out: vec![0; FRAME],
-        });
-        drop(idle);
+        };
+        let offer = shared.offer_at(0);
+        shared.pool.keep((offer.coding, offer.level, exact), worker, 0);
         let body = Pieces {
             left: if exact { 1 } else { 3 },
             paused: 0,
@@ -358,11 +687,12 @@ mod tests {
         if Coding::ALL.is_empty() {
             return;
         }
-        let shared = Arc::new(Shared::new());
+        let shared = shared();
         for exact in [false, true] {
             let sent = std::panic::AssertUnwindSafe(|| send_through(&shared, Faulty::Panic, exact));
             assert!(std::panic::catch_unwind(sent).is_err());
-            assert_eq!(shared.offer_at(0).pool.count(), 0);
+            assert_eq!(shared.pool.count(shared.offer_at(0).coding), 0);
+            assert_eq!(shared.budget.used(), 0);
         }
         assert_eq!(send_through(&shared, Faulty::Reset, false), (0, true));
     }

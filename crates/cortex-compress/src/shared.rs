@@ -1,9 +1,13 @@
+use crate::budget::Budget;
 use crate::coding::{Coding, Level};
 use crate::content_types::ContentTypes;
+use crate::encoder::Cost;
 use crate::etag::{EtagPolicy, Variant};
 use crate::observer::{Event, Observer, SkipReason};
+use crate::offload::Offload;
 use crate::pool::Pool;
 use crate::refusal::NotAcceptable;
+use cortex_core::{Clock, SystemClock};
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,18 +23,26 @@ pub(crate) struct Shared {
     pub(crate) etag: EtagPolicy,
     pub(crate) not_acceptable: NotAcceptable,
     observer: Option<Arc<dyn Observer>>,
+    pub(crate) offload: Option<Arc<dyn Offload>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) budget: Arc<Budget>,
 }
 
-/// A coding on offer, with its idle encoders.
+/// The default of what the encoders at work may hold together.
+const MEMORY_BUDGET: usize = 256 << 20;
+
+/// A coding on offer, with what it costs.
 #[derive(Clone)]
 pub(crate) struct Offer {
     pub(crate) coding: Coding,
     pub(crate) level: u8,
-    pub(crate) pool: Pool,
+    pub(crate) cost: Arc<Cost>,
 }
 
 impl Shared {
     pub(crate) fn new() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut shared = Self {
             offers: Vec::new(),
             codings: Vec::new(),
@@ -41,6 +53,10 @@ impl Shared {
             etag: EtagPolicy::default(),
             not_acceptable: NotAcceptable::default(),
             observer: None,
+            offload: None,
+            pool: Arc::new(Pool::new(Arc::clone(&clock))),
+            clock,
+            budget: Arc::new(Budget::new(MEMORY_BUDGET)),
         };
         for &coding in Coding::ALL {
             shared.offer(coding, Level::DEFAULT);
@@ -53,7 +69,7 @@ impl Shared {
         let offer = Offer {
             coding,
             level: level.resolve(coding),
-            pool: Pool::new(),
+            cost: Arc::new(Cost::new(coding, level.resolve(coding))),
         };
         if let Some(at) = self.codings.iter().position(|&known| known == coding) {
             self.offers[at] = offer;
@@ -66,6 +82,11 @@ impl Shared {
     pub(crate) fn clear_offers(&mut self) {
         self.offers.clear();
         self.codings.clear();
+    }
+
+    pub(crate) fn set_clock(&mut self, clock: Arc<dyn Clock>) {
+        self.pool = Arc::new(Pool::new(Arc::clone(&clock)));
+        self.clock = clock;
     }
 
     pub(crate) fn observe(&mut self, observer: Arc<dyn Observer>) {
@@ -91,6 +112,14 @@ impl Shared {
             level: self.offers[self.find(coding)].level,
             etag: self.etag,
         }
+    }
+
+    /// Tells whether a whole body of this length always gives the same bytes, as a strong entity tag promises.
+    ///
+    /// Bodies that take longer are encoded in one way or another, as there is time.
+    pub(crate) fn is_constant(&self, coding: Coding, length: u64) -> bool {
+        let offer = self.offer_at(self.find(coding));
+        usize::try_from(length).is_ok_and(|length| offer.cost.whole.are_few(length))
     }
 
     pub(crate) fn offer_at(&self, index: usize) -> &Offer {

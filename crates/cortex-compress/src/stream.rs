@@ -1,11 +1,14 @@
-use crate::encoder::{Size, slice};
+use crate::encoder::{BUDGET, Grain, Rate, Size, grain};
 use crate::error::{CompressError, EncodeError};
 use crate::headers::remove_digests;
+use crate::offload::{Answer, Offload, Ticket, submit};
 use crate::pool::{Lease, Worker};
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
+use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 type Polled<E> = Poll<Option<Result<Frame<Bytes>, CompressError<E>>>>;
@@ -13,27 +16,40 @@ type Polled<E> = Poll<Option<Result<Frame<Bytes>, CompressError<E>>>>;
 /// Work that counts as input for each frame of the inner body, so that empty ones cannot keep a poll going for ever.
 const FRAME_COST: usize = 64;
 
-/// A sync marker of gzip wants room, or it is written twice.
+/// The sync marker of gzip wants room, or it is written twice.
 const MIN_ROOM: usize = 64;
+
+/// The input of a job that is worth the way to another thread, and all that one takes.
+const BATCH: usize = 64 << 10;
+
+/// The frames of a job; shorter ones would make a batch of many.
+const BATCH_FRAMES: usize = 64;
 
 /// Encodes a body as it comes, a frame at a time.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// Until the stream is finished or has failed.
-    lease: Option<Lease>,
+    /// Until the stream is finished or has failed; not while a job has it.
+    core: Option<Core>,
+    coding: &'static str,
     phase: Phase,
     /// Input that waits to be encoded.
-    chunk: Bytes,
-    /// Output that waits to be sent, at the start of the worker's buffer.
-    filled: usize,
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    /// Output that waits to be sent.
+    ready: VecDeque<Bytes>,
+    /// Takes what would hold the thread for too long.
+    offload: Option<Arc<dyn Offload>>,
+    ticket: Option<Ticket<Batch, Batched>>,
     /// There is input inside the encoder that no flush has brought out.
     dirty: bool,
     /// The inner body was pending at the last poll already.
     paused: bool,
-    /// Input since the last time the task gave its thread away.
+    /// Flushes at the first pause.
+    eager: bool,
+    /// What was done since the last time the task gave its thread away, in bytes of input.
     spent: usize,
-    bytes_in: u64,
-    bytes_out: u64,
+    /// When that began.
+    since: Option<u64>,
     trailers: Option<Box<HeaderMap>>,
 }
 
@@ -49,23 +65,31 @@ enum Phase {
 
 impl Stream {
     /// Begins a stream with what has been read of the body already.
-    pub(crate) const fn new(lease: Lease, chunk: Bytes) -> Self {
-        Self {
-            lease: Some(lease),
+    ///
+    /// One that is `eager` flushes as soon as there is a pause: an event must not wait for the next one.
+    pub(crate) fn new(lease: Lease, chunk: Bytes, length: Option<u64>, eager: bool) -> Self {
+        let mut stream = Self {
+            offload: lease.shared().offload.clone(),
+            coding: lease.offer().coding.as_str(),
+            core: Some(Core::new(lease, Size::Stream(length))),
             phase: Phase::Starting,
-            chunk,
-            filled: 0,
+            queue: VecDeque::new(),
+            queued: 0,
+            ready: VecDeque::new(),
+            ticket: None,
             dirty: false,
             paused: false,
+            eager,
             spent: 0,
-            bytes_in: 0,
-            bytes_out: 0,
+            since: None,
             trailers: None,
-        }
+        };
+        stream.push(chunk);
+        stream
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.phase == Phase::Done
+        self.phase == Phase::Done && self.ready.is_empty()
     }
 
     pub(crate) fn poll<B>(&mut self, inner: &mut B, cx: &mut Context<'_>) -> Polled<B::Error>
@@ -73,71 +97,80 @@ impl Stream {
         B: Body + Unpin,
     {
         loop {
+            if let Some(data) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            if let Some(ticket) = &self.ticket {
+                let Poll::Ready(answer) = ticket.poll(cx) else {
+                    self.rest();
+                    return Poll::Pending;
+                };
+                self.ticket = None;
+                if let Err(error) = self.take_back(answer) {
+                    return self.fail(error);
+                }
+                continue;
+            }
             let step = match self.phase {
                 Phase::Starting => self.start(),
-                Phase::Encoding if self.spent >= self.slice() => {
-                    self.spent = 0;
-                    cx.waker().wake_by_ref(); // others may run, and what was sent so far reaches the socket
-                    return Poll::Pending;
+                Phase::Encoding if self.is_full() => self.work(),
+                Phase::Encoding => {
+                    if self.is_spent() {
+                        return self.give_way(cx);
+                    }
+                    match Pin::new(&mut *inner).poll_frame(cx) {
+                        Poll::Ready(Some(Ok(frame))) => {
+                            self.take(frame);
+                            Poll::Ready(Ok(()))
+                        }
+                        Poll::Ready(Some(Err(error))) => {
+                            self.end(); // without the end of the stream
+                            return Poll::Ready(Some(Err(CompressError::Inner(error))));
+                        }
+                        Poll::Ready(None) => {
+                            self.phase = Phase::Finishing;
+                            Poll::Ready(Ok(()))
+                        }
+                        Poll::Pending => {
+                            if !self.dirty && self.queued == 0 {
+                                self.rest();
+                                return Poll::Pending;
+                            }
+                            if !self.paused && !self.eager {
+                                // Whoever feeds the body may be about to go on: a flush for each piece would cost size.
+                                self.paused = true;
+                                return self.give_way(cx);
+                            }
+                            self.phase = Phase::Flushing;
+                            Poll::Ready(Ok(()))
+                        }
+                    }
                 }
-                Phase::Encoding if self.chunk.is_empty() => match Pin::new(&mut *inner).poll_frame(cx) {
-                    Poll::Ready(Some(Ok(frame))) => {
-                        self.take(frame);
-                        Ok(None)
-                    }
-                    Poll::Ready(Some(Err(error))) => {
-                        self.end(); // without the end of the stream
-                        return Poll::Ready(Some(Err(CompressError::Inner(error))));
-                    }
-                    Poll::Ready(None) => {
-                        self.phase = Phase::Finishing;
-                        Ok(None)
-                    }
-                    Poll::Pending => {
-                        self.spent = 0;
-                        if !self.dirty {
-                            return Poll::Pending;
-                        }
-                        if !self.paused {
-                            // Whoever feeds the body may be about to go on: a flush for each piece would cost size.
-                            self.paused = true;
-                            cx.waker().wake_by_ref();
-                            return Poll::Pending;
-                        }
-                        self.phase = Phase::Flushing;
-                        Ok(None)
-                    }
-                },
-                Phase::Encoding => self.encode(),
-                Phase::Flushing => self.flush(),
-                Phase::Finishing => self.finish(),
+                Phase::Flushing | Phase::Finishing => self.work(),
                 Phase::Trailers => {
                     self.phase = Phase::Done;
-                    match self.trailers.take() {
-                        Some(trailers) => Ok(Some(Frame::trailers(*trailers))),
-                        None => return Poll::Ready(None),
-                    }
+                    let trailers = self.trailers.take();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
                 }
                 Phase::Done => return Poll::Ready(None),
             };
             match step {
-                Ok(None) => {}
-                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
-                Err(error) => {
-                    if let Some(lease) = self.lease.take() {
-                        lease.discard();
-                    }
-                    self.end();
-                    return Poll::Ready(Some(Err(error.into())));
-                }
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return self.fail(error),
+                Poll::Pending => return self.give_way(cx),
             }
         }
+    }
+
+    fn start(&mut self) -> Poll<Result<(), EncodeError>> {
+        self.phase = Phase::Encoding;
+        Poll::Ready(self.core.as_mut().map_or(Ok(()), Core::start))
     }
 
     fn take<D: Buf>(&mut self, frame: Frame<D>) {
         self.spent += FRAME_COST;
         match frame.into_data() {
-            Ok(mut data) => self.chunk = data.copy_to_bytes(data.remaining()),
+            Ok(mut data) => self.push(data.copy_to_bytes(data.remaining())),
             Err(frame) => {
                 if let Ok(mut trailers) = frame.into_trailers() {
                     remove_digests(&mut trailers);
@@ -148,127 +181,443 @@ impl Stream {
         }
     }
 
-    fn start(&mut self) -> Result<Option<Frame<Bytes>>, EncodeError> {
-        if let Some(worker) = worker(&mut self.lease) {
-            worker.encoder.start(Size::Unknown)?;
-        }
-        self.phase = Phase::Encoding;
-        Ok(None)
-    }
-
-    fn encode(&mut self) -> Result<Option<Frame<Bytes>>, EncodeError> {
-        let most = self.chunk.len().min(self.slice() - self.spent);
-        let mut input = &self.chunk[..most];
-        let Some(Worker { encoder, out }) = worker(&mut self.lease) else {
-            return Ok(None);
-        };
-        let written = encoder.encode(&mut input, &mut out[self.filled..])?;
-        let read = most - input.len();
-        if read == 0 && written == 0 {
-            return Err(self.stuck());
-        }
-        self.chunk.advance(read);
-        self.spent += read;
-        self.bytes_in += read as u64;
-        self.filled += written;
-        self.dirty = true;
-        self.paused = false;
-        Ok(self.full_frame(0))
-    }
-
-    fn flush(&mut self) -> Result<Option<Frame<Bytes>>, EncodeError> {
-        if let Some(frame) = self.full_frame(MIN_ROOM) {
-            return Ok(Some(frame));
-        }
-        let Some(Worker { encoder, out }) = worker(&mut self.lease) else {
-            return Ok(None);
-        };
-        let drained = encoder.flush(&mut out[self.filled..])?;
-        self.filled += drained.written;
-        if drained.done {
-            self.dirty = false;
+    fn push(&mut self, data: Bytes) {
+        if !data.is_empty() {
+            self.queued += data.len();
+            self.queue.push_back(data);
             self.paused = false;
-            self.phase = Phase::Encoding;
-            return Ok(self.frame());
         }
-        self.more_room_needed(drained.written)
     }
 
-    fn finish(&mut self) -> Result<Option<Frame<Bytes>>, EncodeError> {
-        let Some(Worker { encoder, out }) = worker(&mut self.lease) else {
-            return Ok(None);
+    /// There is as much input as is encoded at a time.
+    fn is_full(&self) -> bool {
+        let most = match self.core.as_ref().map(|core| core.grain) {
+            _ if self.offload.is_some() => BATCH,
+            Some(Grain::Gulp(bytes)) => bytes,
+            _ => 1,
         };
-        let drained = encoder.finish(&mut out[self.filled..])?;
-        self.filled += drained.written;
-        if !drained.done {
-            return self.more_room_needed(drained.written);
+        self.queued >= most || self.queue.len() >= BATCH_FRAMES
+    }
+
+    /// Brings the queue on: as a job if it is much, else here, until the task has to give way.
+    fn work(&mut self) -> Poll<Result<(), EncodeError>> {
+        let Some(core) = &self.core else {
+            return Poll::Ready(Ok(()));
+        };
+        let batch = self.queued.min(BATCH);
+        let load = core.load(batch, self.phase != Phase::Encoding);
+        if core.rate().nanos(load) > BUDGET
+            && let Some(offload) = self.offload.clone()
+            && self.send_away(&*offload, batch)
+        {
+            return Poll::Ready(Ok(()));
         }
-        let frame = self.frame();
-        if let Some(lease) = self.lease.take() {
-            lease
-                .shared()
-                .encoded(lease.offer().coding, self.bytes_in, self.bytes_out);
+        self.work_here()
+    }
+
+    fn work_here(&mut self) -> Poll<Result<(), EncodeError>> {
+        let Some(core) = &self.core else {
+            return Poll::Ready(Ok(()));
+        };
+        let next = match core.grain {
+            Grain::Gulp(_) => self.queued,
+            _ => self.queue.front().map_or(0, Bytes::len),
+        };
+        let step = core.step(next);
+        let load = core.load(step, next == 0);
+        let timed = Rate::wants(load).then(|| core.lease.shared().clock.nanos());
+        // Whatever is done first may be as much as it is; what would be too much together waits.
+        if self.spent > 0 && (self.spent + load > core.slice || self.is_late(timed)) {
+            return Poll::Pending;
+        }
+        if let Some(now) = timed {
+            self.since.get_or_insert(now);
+        }
+        self.spent += load.max(step / 16).max(1);
+        let input = self.dequeue(step);
+        let Some(core) = &mut self.core else {
+            return Poll::Ready(Ok(()));
+        };
+        let result = if next > 0 {
+            self.dirty = true;
+            core.encode(&input, &mut self.ready)
+        } else if self.phase == Phase::Flushing {
+            core.flush(&mut self.ready)
+        } else {
+            core.finish(&mut self.ready)
+        };
+        if let Some(began) = timed {
+            let took = core.lease.shared().clock.nanos().saturating_sub(began);
+            core.rate().learn(load, took);
+        }
+        if next == 0 && result.is_ok() {
+            self.drained();
+        }
+        Poll::Ready(result)
+    }
+
+    /// A flush, or the end, has brought everything out.
+    fn drained(&mut self) {
+        self.dirty = false;
+        self.paused = false;
+        if self.phase == Phase::Flushing {
+            self.phase = Phase::Encoding;
+        } else {
+            self.finished();
+        }
+    }
+
+    fn finished(&mut self) {
+        if let Some(Core {
+            lease,
+            bytes_in,
+            bytes_out,
+            ..
+        }) = self.core.take()
+        {
+            let coding = lease.offer().coding;
+            lease.shared().encoded(coding, bytes_in, bytes_out);
         }
         self.phase = if self.trailers.is_some() {
             Phase::Trailers
         } else {
             Phase::Done
         };
-        Ok(frame)
     }
 
-    /// Makes room for an encoder that says it has more to write.
-    fn more_room_needed(&mut self, written: usize) -> Result<Option<Frame<Bytes>>, EncodeError> {
-        match self.full_frame(MIN_ROOM) {
-            None if written == 0 => Err(self.stuck()),
-            frame => Ok(frame),
+    /// Hands a batch over; tells whether somebody took it.
+    fn send_away(&mut self, offload: &dyn Offload, length: usize) -> bool {
+        let Some(core) = self.core.take() else {
+            return false;
+        };
+        let input = self.dequeue(length);
+        let then = match self.phase {
+            Phase::Flushing if self.queued == 0 => Then::Flush,
+            Phase::Finishing if self.queued == 0 => Then::Finish,
+            _ => Then::Wait,
+        };
+        let batch = Batch { core, input, then };
+        match submit(offload, batch, Batch::run) {
+            Ok(ticket) => {
+                self.ticket = Some(ticket);
+                true
+            }
+            Err(batch) => {
+                self.put_back(batch);
+                false
+            }
         }
     }
 
-    /// Takes the output as a frame if there is less room left than this, or none.
-    fn full_frame(&mut self, room: usize) -> Option<Frame<Bytes>> {
-        let length = worker(&mut self.lease).map_or(0, |worker| worker.out.len());
-        if self.filled + room >= length {
-            self.frame()
-        } else {
-            None
+    fn dequeue(&mut self, length: usize) -> Bytes {
+        self.queued -= length;
+        match self.queue.front_mut() {
+            Some(front) if front.len() > length => front.split_to(length),
+            Some(front) if front.len() == length => self.queue.pop_front().unwrap_or_default(),
+            _ => {
+                let mut all = BytesMut::with_capacity(length);
+                while let Some(mut front) = self.queue.pop_front() {
+                    let rest = front.split_off(front.len().min(length - all.len()));
+                    all.extend_from_slice(&front);
+                    if !rest.is_empty() {
+                        self.queue.push_front(rest);
+                        break;
+                    }
+                }
+                all.freeze()
+            }
         }
     }
 
-    fn frame(&mut self) -> Option<Frame<Bytes>> {
-        let out = &worker(&mut self.lease)?.out[..self.filled];
-        if out.is_empty() {
-            return None;
+    fn put_back(&mut self, Batch { core, input, .. }: Batch) {
+        self.core = Some(core);
+        if !input.is_empty() {
+            self.queued += input.len();
+            self.queue.push_front(input);
         }
-        let data = Bytes::copy_from_slice(out);
-        self.bytes_out += data.len() as u64;
-        self.filled = 0;
-        Some(Frame::data(data))
     }
 
-    fn slice(&self) -> usize {
-        self.lease.as_ref().map_or(usize::MAX, |lease| {
-            slice(lease.offer().coding, lease.offer().level, Size::Unknown)
-        })
+    fn take_back(&mut self, answer: Answer<Batch, Batched>) -> Result<(), EncodeError> {
+        match answer {
+            Answer::Done(Batched { core, frames, then }) => {
+                let core = core?;
+                self.core = Some(core);
+                self.ready.extend(frames);
+                match then {
+                    Then::Wait => self.dirty = true,
+                    Then::Flush | Then::Finish => self.drained(),
+                }
+                Ok(())
+            }
+            Answer::Returned(batch) => {
+                self.offload = None; // whoever drops jobs may do so again
+                self.put_back(batch);
+                Ok(())
+            }
+            Answer::Panicked => Err(EncodeError::new(self.coding, "the encoder panicked")),
+        }
     }
 
-    fn stuck(&self) -> EncodeError {
-        let coding = self
-            .lease
-            .as_ref()
-            .map_or("identity", |lease| lease.offer().coding.as_str());
-        EncodeError::new(coding, "the encoder makes no progress")
+    fn is_spent(&self) -> bool {
+        self.core.as_ref().is_some_and(|core| self.spent >= core.slice)
+    }
+
+    fn is_late(&self, now: Option<u64>) -> bool {
+        matches!((self.since, now), (Some(since), Some(now)) if now.saturating_sub(since) >= BUDGET)
+    }
+
+    /// The task is about to give its thread away.
+    fn rest(&mut self) {
+        self.spent = 0;
+        self.since = None;
+    }
+
+    /// Others may run, and what was sent so far reaches the socket.
+    fn give_way<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        self.rest();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn fail<E>(&mut self, error: EncodeError) -> Polled<E> {
+        if let Some(core) = self.core.take() {
+            core.lease.discard();
+        }
+        self.end();
+        Poll::Ready(Some(Err(error.into())))
     }
 
     /// Gives everything up; what was sent stays without an end.
     fn end(&mut self) {
-        self.lease = None;
-        self.chunk = Bytes::new();
+        self.core = None;
+        self.queue = VecDeque::new();
+        self.queued = 0;
+        self.ready = VecDeque::new();
         self.trailers = None;
         self.phase = Phase::Done;
     }
 }
 
-fn worker(lease: &mut Option<Lease>) -> Option<&mut Worker> {
-    lease.as_mut().map(Lease::worker)
+/// The encoder and what of its output is no frame yet.
+#[derive(Debug)]
+struct Core {
+    lease: Lease,
+    size: Size,
+    /// Output at the start of the worker's buffer.
+    filled: usize,
+    /// Input that the encoder has collected and not worked on.
+    inside: usize,
+    /// The input that is worked on at a time, and in what pieces.
+    slice: usize,
+    grain: Grain,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl Core {
+    fn new(lease: Lease, size: Size) -> Self {
+        let mut core = Self {
+            lease,
+            size,
+            filled: 0,
+            inside: 0,
+            slice: 0,
+            grain: Grain::Fine,
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        core.measure();
+        core
+    }
+
+    /// Sets the length of a slice by what is known of the cost by now.
+    fn measure(&mut self) {
+        let offer = self.lease.offer();
+        let slice = offer.cost.stream.slice();
+        self.grain = grain(offer.coding, offer.level, slice);
+        self.slice = slice;
+    }
+
+    fn rate(&self) -> &Rate {
+        &self.lease.offer().cost.stream
+    }
+
+    fn start(&mut self) -> Result<(), EncodeError> {
+        let size = self.size;
+        self.lease.worker().encoder.start(size)?;
+        self.lease.settle();
+        Ok(())
+    }
+
+    /// Returns how much of that much input to encode next.
+    fn step(&self, most: usize) -> usize {
+        match self.grain {
+            Grain::Fine => most.min(self.slice / 4), // with a look at the clock in between
+            Grain::Gulp(bytes) => most.min(bytes),
+            Grain::Block(bytes) | Grain::Cut(bytes) => most.min(bytes.saturating_sub(self.inside).max(1)),
+        }
+    }
+
+    /// Returns how much input will be worked on if this much is encoded, and flushed or not.
+    fn load(&self, length: usize, flush: bool) -> usize {
+        let total = self.inside + length;
+        match self.grain {
+            Grain::Fine | Grain::Gulp(_) => length,
+            Grain::Block(_) | Grain::Cut(_) if flush => total,
+            Grain::Block(bytes) | Grain::Cut(bytes) => total / bytes * bytes,
+        }
+    }
+
+    /// Encodes input that is no longer than a [`step`](Self::step).
+    fn encode(&mut self, input: &[u8], ready: &mut VecDeque<Bytes>) -> Result<(), EncodeError> {
+        let mut left = input;
+        while !left.is_empty() {
+            let before = left.len();
+            let Worker { encoder, out } = self.lease.worker();
+            let written = encoder.encode(&mut left, &mut out[self.filled..])?;
+            if written == 0 && left.len() == before {
+                return Err(self.stuck());
+            }
+            self.filled += written;
+            self.emit(0, ready);
+        }
+        self.bytes_in += input.len() as u64;
+        self.inside += input.len();
+        match self.grain {
+            Grain::Fine | Grain::Gulp(_) => {
+                self.inside = 0;
+                self.measure();
+            }
+            Grain::Block(bytes) if self.inside >= bytes => {
+                self.inside %= bytes;
+                self.measure();
+            }
+            Grain::Cut(bytes) if self.inside >= bytes => {
+                self.drain(Encoding::Flush, ready)?;
+                self.measure();
+            }
+            Grain::Block(_) | Grain::Cut(_) => {}
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, ready: &mut VecDeque<Bytes>) -> Result<(), EncodeError> {
+        self.drain(Encoding::Flush, ready)?;
+        self.emit(usize::MAX, ready);
+        self.measure();
+        Ok(())
+    }
+
+    fn finish(&mut self, ready: &mut VecDeque<Bytes>) -> Result<(), EncodeError> {
+        self.drain(Encoding::Finish, ready)?;
+        self.emit(usize::MAX, ready);
+        Ok(())
+    }
+
+    fn drain(&mut self, how: Encoding, ready: &mut VecDeque<Bytes>) -> Result<(), EncodeError> {
+        loop {
+            let room = if self.grain == Grain::Fine { MIN_ROOM } else { 0 };
+            self.emit(room, ready);
+            let Worker { encoder, out } = self.lease.worker();
+            let out = &mut out[self.filled..];
+            let drained = match how {
+                Encoding::Flush => encoder.flush(out)?,
+                Encoding::Finish => encoder.finish(out)?,
+            };
+            self.filled += drained.written;
+            if drained.done {
+                self.inside = 0;
+                self.lease.settle();
+                return Ok(());
+            }
+            if drained.written == 0 {
+                return Err(self.stuck());
+            }
+        }
+    }
+
+    /// Makes a frame of the output if there is no more room left than this.
+    fn emit(&mut self, room: usize, ready: &mut VecDeque<Bytes>) {
+        let out = &self.lease.worker().out;
+        if self.filled == 0 || self.filled.saturating_add(room) < out.len() {
+            return;
+        }
+        let data = Bytes::copy_from_slice(&out[..self.filled]);
+        self.bytes_out += data.len() as u64;
+        self.filled = 0;
+        ready.push_back(data);
+    }
+
+    fn stuck(&self) -> EncodeError {
+        EncodeError::new(
+            self.lease.offer().coding.as_str(),
+            "the encoder makes no progress",
+        )
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Flush,
+    Finish,
+}
+
+/// What a job does.
+#[derive(Debug)]
+struct Batch {
+    core: Core,
+    input: Bytes,
+    then: Then,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Wait,
+    Flush,
+    Finish,
+}
+
+/// What a job has done.
+#[derive(Debug)]
+struct Batched {
+    core: Result<Core, EncodeError>,
+    frames: VecDeque<Bytes>,
+    then: Then,
+}
+
+impl Batch {
+    fn run(self) -> Batched {
+        let Self {
+            mut core,
+            mut input,
+            then,
+        } = self;
+        let mut frames = VecDeque::new();
+        let load = core.load(input.len(), then != Then::Wait);
+        let began = core.lease.shared().clock.nanos();
+        let mut run = || -> Result<(), EncodeError> {
+            while !input.is_empty() {
+                let step = core.step(input.len());
+                core.encode(&input[..step], &mut frames)?;
+                input.advance(step);
+            }
+            match then {
+                Then::Wait => Ok(()),
+                Then::Flush => core.flush(&mut frames),
+                Then::Finish => core.finish(&mut frames),
+            }
+        };
+        let core = match run() {
+            Ok(()) => {
+                let took = core.lease.shared().clock.nanos().saturating_sub(began);
+                core.rate().learn(load, took);
+                Ok(core)
+            }
+            Err(error) => {
+                core.lease.discard();
+                Err(error)
+            }
+        };
+        Batched { core, frames, then }
+    }
 }

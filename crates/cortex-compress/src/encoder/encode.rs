@@ -22,21 +22,46 @@ pub(crate) trait Encoder: Send + Sync {
 
     /// Encodes a whole stream at once where there is a faster way than the streaming one.
     ///
-    /// Grows `out` as needed and returns how many bytes of it are the stream.
-    fn one_pass(&mut self, input: &[u8], out: &mut Vec<u8>) -> Option<Result<usize, EncodeError>> {
-        let _ = (input, out);
+    /// Returns how many bytes of `out` are the stream, or that it does not fit.
+    fn one_pass(&mut self, input: &[u8], out: &mut [u8], pace: Pace) -> Option<Result<OnePass, EncodeError>> {
+        let _ = (input, out, pace);
         None
     }
 
     /// Makes the encoder ready for another stream; tells whether it is.
     fn reset(&mut self) -> bool;
+
+    /// Returns about how many bytes of memory the encoder holds now.
+    fn memory(&self) -> usize;
 }
 
-/// How long the input will be.
+/// How long the input will be, and how it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
-    Known(usize),
-    Unknown,
+    /// All of it is there, and exactly this long.
+    Whole(usize),
+    /// It comes in pieces; it says that it will be this long.
+    Stream(Option<u64>),
+}
+
+/// Who waits for an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// The thread that serves.
+    Brisk,
+    /// A thread for such work.
+    Easy,
+}
+
+/// How [`Encoder::one_pass`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(any(feature = "libdeflate", feature = "zstd")),
+    expect(dead_code, reason = "theirs")
+)]
+pub(crate) enum OnePass {
+    Written(usize),
+    Full,
 }
 
 /// What [`Encoder::flush`] and [`Encoder::finish`] did.
@@ -47,7 +72,7 @@ pub(crate) struct Drained {
     pub(crate) done: bool,
 }
 
-/// Makes an encoder. It allocates its state in [`Encoder::start`] at the latest.
+/// Makes an encoder. It allocates its state in [`Encoder::start`] or [`Encoder::one_pass`].
 pub(crate) fn create(coding: Coding, level: u8) -> Box<dyn Encoder> {
     match (coding, level) {
         #[cfg(feature = "zstd")]
@@ -61,39 +86,22 @@ pub(crate) fn create(coding: Coding, level: u8) -> Box<dyn Encoder> {
     }
 }
 
-/// Returns how much input takes about 250 us to encode: the longest time a task keeps its thread to itself.
-///
-/// From measurements of JSON on one machine, so a bound in order of magnitude only. Brotli from level 4 on and zstd from
-/// level 5 on work in bursts of a block (64 KiB and more: 1 to 3 ms), which no slice can divide.
-pub(crate) const fn slice(coding: Coding, level: u8, size: Size) -> usize {
+/// Returns about how many bytes of memory an encoder will hold for such an input.
+pub(crate) fn footprint(coding: Coding, level: u8, size: Size) -> usize {
     match (coding, level, size) {
         #[cfg(feature = "zstd")]
-        (Coding::Zstd, ..=2, Size::Known(_)) => 104 << 10,
-        #[cfg(feature = "zstd")]
-        (Coding::Zstd, ..=4, _) => 64 << 10,
-        #[cfg(feature = "zstd")]
-        (Coding::Zstd, ..=7, _) => 16 << 10,
-        #[cfg(feature = "zstd")]
-        (Coding::Zstd, _, _) => 4 << 10,
+        (Coding::Zstd, level, size) => super::zstd::footprint(level, size),
         #[cfg(feature = "brotli")]
-        (Coding::Br, ..=1, _) => 32 << 10,
-        #[cfg(feature = "brotli")]
-        (Coding::Br, ..=3, _) => 16 << 10,
-        #[cfg(feature = "brotli")]
-        (Coding::Br, 4, _) => 12 << 10,
-        #[cfg(feature = "brotli")]
-        (Coding::Br, _, _) => 4 << 10,
+        (Coding::Br, level, size) => super::brotli::footprint(level, size),
         #[cfg(feature = "gzip")]
-        (Coding::Gzip, ..=4, _) => 20 << 10,
-        #[cfg(feature = "gzip")]
-        (Coding::Gzip, 5, _) => 16 << 10,
-        #[cfg(feature = "gzip")]
-        (Coding::Gzip, 6, _) => 12 << 10,
-        #[cfg(feature = "gzip")]
-        (Coding::Gzip, _, _) => 8 << 10,
+        (Coding::Gzip, level, size) => super::gzip::footprint(level, size),
         #[cfg(feature = "deflate")]
-        (Coding::Deflate, ..=5, _) => 16 << 10,
-        #[cfg(feature = "deflate")]
-        (Coding::Deflate, _, _) => 8 << 10,
+        (Coding::Deflate, level, size) => super::gzip::footprint(level, size),
     }
+}
+
+/// Returns the power of two that holds this many bytes, within bounds.
+#[cfg(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
+pub(super) fn log(length: u64, least: u32, most: u32) -> u32 {
+    (u64::BITS - length.saturating_sub(1).leading_zeros()).clamp(least, most)
 }

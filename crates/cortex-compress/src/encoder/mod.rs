@@ -2,12 +2,14 @@
 
 #[cfg(feature = "brotli")]
 mod brotli;
+mod cost;
 mod encode;
 #[cfg(any(feature = "deflate", feature = "gzip"))]
 mod gzip;
 #[cfg(feature = "zstd")]
 mod zstd;
 
+pub(crate) use self::cost::{BUDGET, Cost, Grain, Rate, grain};
 #[cfg(test)]
 pub(crate) use self::encode::Drained;
-pub(crate) use self::encode::{Encoder, Size, create, slice};
+pub(crate) use self::encode::{Encoder, OnePass, Pace, Size, create, footprint};

@@ -1,9 +1,10 @@
-use super::encode::{Drained, Encoder, Size};
+use super::encode::{Drained, Encoder, OnePass, Pace, Size, log};
 use crate::error::EncodeError;
+use zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd_safe::{CCtx, CParameter, ErrorCode, InBuffer, OutBuffer, ResetDirective, SafeResult};
 
-/// The window for a stream of unknown length: smaller blocks keep a poll short, and a waiting stream small.
-const STREAM_WINDOW_LOG: u32 = 16;
+/// The window for a stream of unknown length, and with it the largest block: it keeps a waiting stream small.
+pub(super) const STREAM_WINDOW_LOG: u32 = 16;
 
 /// RFC 9659 allows 8 MiB in the `zstd` coding; the highest levels would take more.
 const MAX_WINDOW_LOG: u32 = 23;
@@ -12,11 +13,17 @@ pub(super) struct Zstd {
     /// Made for the first stream.
     context: Option<CCtx<'static>>,
     level: u8,
+    /// The tables as they are set: of window, hashes and chains.
+    tables: [u32; 3],
 }
 
 impl Zstd {
     pub(super) const fn new(level: u8) -> Self {
-        Self { context: None, level }
+        Self {
+            context: None,
+            level,
+            tables: [0; 3],
+        }
     }
 
     fn context(&mut self) -> Result<&mut CCtx<'static>, EncodeError> {
@@ -30,23 +37,27 @@ impl Zstd {
         Ok(self.context.insert(context))
     }
 
-    /// Sets the window: for a whole body the level and the length choose.
-    fn set_window(&mut self, size: Size) -> Result<(), EncodeError> {
-        let log = match size {
-            Size::Unknown => STREAM_WINDOW_LOG,
-            Size::Known(_) if self.level >= 17 => MAX_WINDOW_LOG,
-            Size::Known(_) => 0,
-        };
-        check(self.context()?.set_parameter(CParameter::WindowLog(log))).map(drop)
+    fn set_tables(&mut self, size: Size) -> Result<(), EncodeError> {
+        let tables = tables(self.level, size);
+        if tables != self.tables {
+            let [window, hashes, chains] = tables;
+            let context = self.context()?;
+            check(context.set_parameter(CParameter::WindowLog(window)))?;
+            check(context.set_parameter(CParameter::HashLog(hashes)))?;
+            check(context.set_parameter(CParameter::ChainLog(chains)))?;
+            self.tables = tables;
+        }
+        Ok(())
     }
 }
 
 impl Encoder for Zstd {
     fn start(&mut self, size: Size) -> Result<(), EncodeError> {
-        self.set_window(size)?;
+        self.set_tables(size)?;
         let length = match size {
-            Size::Known(length) => u64::try_from(length).ok(),
-            Size::Unknown => None,
+            Size::Whole(length) => Some(length as u64),
+            // A body that ends early would have no valid frame then; the tables are small without the promise.
+            Size::Stream(_) => None,
         };
         check(self.context()?.set_pledged_src_size(length)).map(drop)
     }
@@ -79,16 +90,15 @@ impl Encoder for Zstd {
     }
 
     /// Encodes straight from `input` to `out`, which needs no buffers inside the context.
-    fn one_pass(&mut self, input: &[u8], out: &mut Vec<u8>) -> Option<Result<usize, EncodeError>> {
-        let bound = zstd_safe::compress_bound(input.len());
-        if out.len() < bound {
-            out.resize(bound, 0);
-        }
-        let size = Size::Known(input.len());
-        Some(
-            self.set_window(size)
-                .and_then(|()| check(self.context()?.compress2(out.as_mut_slice(), input))),
-        )
+    fn one_pass(&mut self, input: &[u8], out: &mut [u8], _: Pace) -> Option<Result<OnePass, EncodeError>> {
+        let set = self.set_tables(Size::Whole(input.len()));
+        Some(set.and_then(|()| match self.context()?.compress2(out, input) {
+            Ok(written) => Ok(OnePass::Written(written)),
+            Err(code) if zstd_safe::is_error_kind(code, ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall) => {
+                Ok(OnePass::Full)
+            }
+            Err(code) => Err(refused(code)),
+        }))
     }
 
     fn reset(&mut self) -> bool {
@@ -97,8 +107,47 @@ impl Encoder for Zstd {
             None => true,
         }
     }
+
+    fn memory(&self) -> usize {
+        self.context.as_ref().map_or(0, CCtx::sizeof)
+    }
+}
+
+/// The logarithms of window, hash table and chain table; 0 leaves one to the level, and to the length if that is known.
+///
+/// For a stream the level would take tables for megabytes, whatever the window: 85 MB at level 19.
+fn tables(level: u8, size: Size) -> [u32; 3] {
+    let window = match size {
+        Size::Whole(_) if level >= 17 => return [MAX_WINDOW_LOG, 0, 0],
+        Size::Whole(_) => return [0; 3],
+        Size::Stream(Some(length)) => log(length, 10, STREAM_WINDOW_LOG),
+        Size::Stream(None) => STREAM_WINDOW_LOG,
+    };
+    match level {
+        1 if window == STREAM_WINDOW_LOG => [window, 0, 0],
+        ..=4 => [window, window - 1, window - 2],
+        _ => [window, window - 1, window - 1],
+    }
+}
+
+/// What a context holds, from measurements.
+pub(super) fn footprint(level: u8, size: Size) -> usize {
+    let optimal = if level >= 16 { 600 << 10 } else { 0 }; // statistics of the parser
+    optimal
+        + match size {
+            Size::Stream(None) => 540 << 10,
+            Size::Stream(Some(length)) => (200 << 10) + (6 << log(length, 10, STREAM_WINDOW_LOG)),
+            Size::Whole(length) => {
+                let bits = if level <= 4 { 2 } else { 3 };
+                (100 << 10) + (1_usize << bits << log(length as u64, 10, 20))
+            }
+        }
 }
 
 fn check(result: SafeResult) -> Result<usize, EncodeError> {
-    result.map_err(|code: ErrorCode| EncodeError::new("zstd", zstd_safe::get_error_name(code)))
+    result.map_err(refused)
+}
+
+fn refused(code: ErrorCode) -> EncodeError {
+    EncodeError::new("zstd", zstd_safe::get_error_name(code))
 }

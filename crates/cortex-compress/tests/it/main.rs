@@ -10,6 +10,8 @@ mod case;
 mod cost;
 mod etags;
 mod headers;
+mod memory;
+mod offload;
 mod router;
 mod rules;
 mod streaming;

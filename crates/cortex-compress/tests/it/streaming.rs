@@ -105,6 +105,29 @@ fn a_short_pause_costs_no_flush_and_a_long_one_only_one() {
 }
 
 #[test]
+fn an_event_is_flushed_at_the_first_pause() {
+    let layer = cortex_compress::CompressionLayer::new().sse(true);
+    for &coding in Coding::ALL {
+        for (content_type, pauses) in [("text/event-stream; charset=utf-8", 1), ("text/plain", 2)] {
+            let event = Bytes::from_static(b"data: 17\n\n");
+            let request = http::Request::builder().header("accept-encoding", coding.as_str());
+            let response = http::Response::builder().header("content-type", content_type);
+            let script = Script::new([Step::Data(event.clone()), Step::Stall]);
+            let answer =
+                crate::support::respond(&layer, request.body(()).unwrap(), response.body(script).unwrap());
+            let received = read(answer.into_body());
+            assert!(received.stalled);
+            assert_eq!(received.pending, pauses, "{coding} {content_type}");
+            assert_eq!(
+                decode(coding, &received.data()),
+                (event.to_vec(), false),
+                "{coding}"
+            );
+        }
+    }
+}
+
+#[test]
 fn nothing_is_written_before_there_is_input() {
     for &coding in Coding::ALL {
         let received = read(encode(coding, Script::new([Step::Stall])).into_body());

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use cortex_compress::{Coding, CompressBody, CompressError, CompressionLayer};
+use cortex_testkit::ManualClock;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
@@ -224,7 +225,9 @@ pub(crate) fn encode(coding: Coding, body: Script) -> Response<CompressBody<Scri
         .header("content-type", "text/plain")
         .body(body)
         .unwrap();
-    respond(&CompressionLayer::new(), request, response)
+    // With a clock that stands still, slices are as long as on any machine.
+    let layer = CompressionLayer::new().clock(ManualClock::new());
+    respond(&layer, request, response)
 }
 
 /// Decodes as far as it goes, and tells whether the stream has a valid end.

@@ -1,0 +1,415 @@
+//! Encoding on other threads, and what a thread does at a time without them.
+
+use crate::support::{Script, Step, decode, drive, noise, read, respond, text};
+use bytes::Bytes;
+use cortex_compress::{Coding, CompressBody, CompressionLayer, Job, Level, Offload};
+use cortex_testkit::ManualClock;
+use http::{Request, Response};
+use http_body::Body;
+use proptest::prelude::*;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use tower::{Layer, Service, service_fn};
+
+/// With a clock that stands still, what is quick and what is not is the same on any machine.
+fn layer(offload: impl Offload) -> CompressionLayer {
+    CompressionLayer::new().clock(ManualClock::new()).offload(offload)
+}
+
+fn request(coding: Coding) -> Request<()> {
+    Request::builder()
+        .header("accept-encoding", coding.as_str())
+        .body(())
+        .unwrap()
+}
+
+fn response(body: Script) -> Response<Script> {
+    Response::builder()
+        .header("content-type", "text/plain")
+        .body(body)
+        .unwrap()
+}
+
+/// Keeps jobs until the test runs, or drops, them.
+#[derive(Clone, Default)]
+struct Drawer(Arc<Mutex<Vec<Job>>>);
+
+impl Offload for Drawer {
+    fn submit(&self, job: Job) -> Result<(), Job> {
+        self.0.lock().unwrap().push(job);
+        Ok(())
+    }
+}
+
+impl Drawer {
+    fn open(&self) -> Vec<Job> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+/// Answers with a whole body of 200 KB, and does with each job as told.
+fn whole(coding: Coding, with: impl Fn(Job)) -> Response<CompressBody<Script>> {
+    let drawer = Drawer::default();
+    let mut body = Some(response(Script::whole(text(200_000))));
+    let handler =
+        service_fn(move |_: Request<()>| std::future::ready(Ok::<_, Infallible>(body.take().unwrap())));
+    let mut future = layer(drawer.clone()).layer(handler).call(request(coding));
+    loop {
+        let (done, _) = drive(|cx| Pin::new(&mut future).poll(cx));
+        if let Some(answer) = done {
+            assert!(drawer.open().is_empty());
+            return answer.unwrap();
+        }
+        let jobs = drawer.open();
+        assert_eq!(jobs.len(), 1, "stalled without one job under way");
+        jobs.into_iter().for_each(&with);
+    }
+}
+
+#[test]
+fn a_whole_body_that_takes_long_is_encoded_elsewhere_with_its_exact_length() {
+    for &coding in Coding::ALL {
+        let jobs = AtomicUsize::new(0);
+        let answer = whole(coding, |job| {
+            jobs.fetch_add(1, Ordering::Relaxed);
+            job();
+        });
+        assert_eq!(jobs.into_inner(), 1, "{coding}");
+        let declared: usize = answer.headers()["content-length"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let data = read(answer.into_body()).data();
+        assert_eq!(data.len(), declared);
+        assert!(
+            decode(coding, &data) == (text(200_000).to_vec(), true),
+            "{coding}"
+        );
+    }
+}
+
+#[test]
+fn a_job_that_nobody_takes_is_done_in_slices_with_the_exact_length() {
+    for &coding in Coding::ALL {
+        let full = |job: Job| -> Result<(), Job> { Err(job) };
+        for answer in [
+            whole(coding, drop),
+            respond(
+                &layer(full),
+                request(coding),
+                response(Script::whole(text(200_000))),
+            ),
+        ] {
+            assert!(answer.headers().contains_key("content-length"));
+            let data = read(answer.into_body()).data();
+            assert!(
+                decode(coding, &data) == (text(200_000).to_vec(), true),
+                "{coding}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_quick_stays() {
+    for (coding, length) in [
+        (Coding::Gzip, 10_000),
+        (Coding::Zstd, 100_000),
+        (Coding::Br, 10_000),
+    ] {
+        let none = |_: Job| -> Result<(), Job> { panic!("a job") };
+        for body in [
+            Script::whole(text(length)),
+            Script::new([Step::Data(text(length / 4)), Step::Pause, Step::Pause]),
+        ] {
+            let answer = respond(&layer(none), request(coding), response(body.clone()));
+            let data = read(answer.into_body()).data();
+            let length = body.steps.iter().fold(0, |sum, step| match step {
+                Step::Data(data) => sum + data.len(),
+                _ => sum,
+            });
+            assert_eq!(decode(coding, &data), (text(length).to_vec(), true));
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_encoded_elsewhere_one_batch_at_a_time_and_reads_no_further() {
+    for coding in [Coding::Gzip, Coding::Br, Coding::Deflate] {
+        let drawer = Drawer::default();
+        let pieces = text(1_000_000);
+        let script = Script::new((0..100).map(|at| Step::Data(pieces.slice(at * 10_000..(at + 1) * 10_000))));
+        let polls = Arc::clone(&script.polls);
+        let answer = respond(&layer(drawer.clone()), request(coding), response(script));
+        let mut body = answer.into_body();
+        let mut data = Vec::new();
+        let mut jobs = 0;
+        loop {
+            let (next, _) = drive(|cx| Pin::new(&mut body).poll_frame(cx));
+            match next {
+                None => {
+                    let batch = drawer.open();
+                    assert_eq!(batch.len(), 1, "{coding}: one at a time");
+                    // A batch is of 64 KiB; the last frame that was read may exceed it.
+                    let read = polls.load(Ordering::Relaxed) * 10_000;
+                    assert!(read <= (jobs + 1) * (64 << 10) + 20_000, "{coding}: {read}");
+                    jobs += 1;
+                    for job in batch {
+                        job();
+                    }
+                }
+                Some(None) => break,
+                Some(Some(frame)) => data.extend_from_slice(&frame.unwrap().into_data().unwrap()),
+            }
+        }
+        assert!((15..=16).contains(&jobs), "{coding}: {jobs} jobs");
+        assert!(decode(coding, &data) == (pieces.to_vec(), true), "{coding}");
+    }
+}
+
+#[test]
+fn a_pause_brings_out_everything_that_waits_for_a_batch() {
+    for &coding in Coding::ALL {
+        let now = |job: Job| -> Result<(), Job> {
+            job();
+            Ok(())
+        };
+        for length in [1, 100, 50_000, 70_000] {
+            let script = Script::new([Step::Data(text(length)), Step::Stall]);
+            let answer = respond(&layer(now), request(coding), response(script));
+            let received = read(answer.into_body());
+            assert!(received.stalled);
+            assert_eq!(
+                decode(coding, &received.data()),
+                (text(length).to_vec(), false),
+                "{coding}"
+            );
+        }
+    }
+}
+
+/// What becomes of a job.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Now,
+    /// When the next one comes, or the body waits.
+    Later,
+    Refused,
+    Dropped,
+}
+
+#[derive(Clone)]
+struct Fates {
+    fates: Arc<Mutex<Vec<Fate>>>,
+    later: Drawer,
+}
+
+impl Offload for Fates {
+    fn submit(&self, job: Job) -> Result<(), Job> {
+        let fate = self.fates.lock().unwrap().pop().unwrap_or(Fate::Now);
+        self.later.open().into_iter().for_each(|job| job());
+        match fate {
+            Fate::Now => job(),
+            Fate::Later => return self.later.submit(job),
+            Fate::Refused => return Err(job),
+            Fate::Dropped => drop(job),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a body that may wait for jobs which only the test can run.
+fn read_with(later: &Drawer, body: &mut CompressBody<Script>, most: usize) -> (Vec<u8>, bool) {
+    let mut data = Vec::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..most {
+        match Pin::new(&mut *body).poll_frame(&mut cx) {
+            Poll::Pending => later.open().into_iter().for_each(|job| job()),
+            Poll::Ready(None) => return (data, true),
+            Poll::Ready(Some(frame)) => data.extend_from_slice(&frame.unwrap().into_data().unwrap()),
+        }
+    }
+    (data, false)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Any chunking, any pauses, any fate of jobs, any cancelled response before it, on the encoders that it left behind.
+    #[test]
+    fn what_is_decoded_is_what_was_sent_whoever_encodes_it(
+        pieces in prop::collection::vec(
+            prop_oneof![
+                2 => (1..4000_usize).prop_map(Some),
+                1 => (1..150_000_usize).prop_map(Some),
+                2 => Just(None),
+            ],
+            0..14,
+        ),
+        fates in prop::collection::vec(
+            prop_oneof![Just(Fate::Now), Just(Fate::Later), Just(Fate::Refused), Just(Fate::Dropped)],
+            0..12,
+        ),
+        cancel_after in 0..40_usize,
+        known in any::<bool>(),
+    ) {
+        let mut sent = Vec::new();
+        let steps: Vec<_> = pieces.iter().map(|piece| piece.map_or(Step::Pause, |length| {
+            let data = if length % 3 == 0 { noise(length) } else { text(length) };
+            sent.extend_from_slice(&data);
+            Step::Data(data)
+        })).collect();
+        for &coding in Coding::ALL {
+            let later = Drawer::default();
+            let fates = Fates { fates: Arc::new(Mutex::new(fates.clone())), later: later.clone() };
+            let layer = layer(fates);
+            for most in [cancel_after, usize::MAX] {
+                let mut script = Script::new(steps.clone());
+                if known && sent.len() > 1024 {
+                    script = script.exact(sent.len());
+                }
+                let mut answer = Some(response(script));
+                let handler = service_fn(move |_: Request<()>| {
+                    std::future::ready(Ok::<_, Infallible>(answer.take().unwrap()))
+                });
+                let mut future = layer.layer(handler).call(request(coding));
+                let mut cx = Context::from_waker(Waker::noop());
+                let answer = loop {
+                    match Pin::new(&mut future).poll(&mut cx) {
+                        Poll::Pending => later.open().into_iter().for_each(|job| job()),
+                        Poll::Ready(answer) => break answer.unwrap(),
+                    }
+                };
+                let encoded = answer.headers().contains_key("content-encoding");
+                let (data, ended) = read_with(&later, &mut answer.into_body(), most);
+                if ended && encoded {
+                    prop_assert!(decode(coding, &data) == (sent.clone(), true), "{coding}");
+                } else if ended {
+                    prop_assert!(data == sent, "{coding}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn blocking_threads_of_tokio_encode_what_takes_long() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let layer = CompressionLayer::new()
+            .coding(Coding::Br, Level::new(9))
+            .clock(ManualClock::new())
+            .offload(cortex_compress::SpawnBlocking::new());
+        for body in [
+            Script::whole(text(100_000)),
+            Script::new([Step::Data(text(100_000))]),
+        ] {
+            let mut body = Some(response(body));
+            let handler = service_fn(move |_: Request<()>| {
+                std::future::ready(Ok::<_, Infallible>(body.take().unwrap()))
+            });
+            let mut answer = layer
+                .layer(handler)
+                .call(request(Coding::Br))
+                .await
+                .unwrap()
+                .into_body();
+            let mut data = Vec::new();
+            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut answer).poll_frame(cx)).await {
+                data.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            }
+            assert!(decode(Coding::Br, &data) == (text(100_000).to_vec(), true));
+        }
+    });
+}
+
+/// The input that a task may encode before it gives its thread away, by the first estimate.
+const SLICES: [(Coding, u8, usize); 9] = [
+    (Coding::Zstd, 1, 73_529),
+    (Coding::Zstd, 3, 65_789),
+    (Coding::Zstd, 6, 20_833),
+    (Coding::Br, 1, 40_322),
+    (Coding::Br, 4, 11_363),
+    (Coding::Br, 5, 6250),
+    (Coding::Gzip, 5, 19_230),
+    (Coding::Gzip, 9, 6250),
+    (Coding::Deflate, 5, 19_230),
+];
+
+/// Polls a body to its end as a server does, and returns the most that `measure` grew between two pauses.
+fn longest(mut body: CompressBody<Script>, mut measure: impl FnMut(usize) -> usize) -> usize {
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut longest, mut sent, mut before) = (0, 0, measure(0));
+    loop {
+        let next = Pin::new(&mut body).poll_frame(&mut cx);
+        if let Poll::Ready(Some(Ok(frame))) = &next {
+            sent += frame.data_ref().unwrap().len();
+        }
+        if let Poll::Ready(Some(_)) = next {
+            continue;
+        }
+        longest = longest.max(measure(sent) - before);
+        before = measure(sent);
+        if next.is_ready() {
+            return longest;
+        }
+    }
+}
+
+#[test]
+fn a_task_encodes_no_more_than_its_slice_at_a_time() {
+    for (coding, level, slice) in SLICES {
+        let layer = CompressionLayer::new()
+            .coding(coding, Level::new(level))
+            .clock(ManualClock::new());
+        let send = |script| respond(&layer, request(coding), response(script)).into_body();
+
+        // By what it reads, where all is ready: frames of 500 bytes, of which the last may not be encoded yet.
+        let whole = text(400_000);
+        let script = Script::new(
+            whole
+                .chunks(500)
+                .map(|piece| Step::Data(Bytes::copy_from_slice(piece))),
+        );
+        let polls = Arc::clone(&script.polls);
+        let read = longest(send(script), |_| polls.load(Ordering::Relaxed) * 500);
+        // Encoders that collect input are charged a sixteenth of it until they work, so that more may be read than that.
+        assert!(
+            (slice / 3..=slice * 17 / 8 + 1000).contains(&read),
+            "{coding} {level}: {read} bytes read at a time, not {slice}"
+        );
+
+        // By what it writes of one large frame: noise comes out as long as it was.
+        let written = longest(send(Script::new([Step::Data(noise(1_000_000))])), |sent| sent);
+        assert!(
+            (slice / 3..=slice + (17 << 10)).contains(&written),
+            "{coding} {level}: {written} bytes written at a time, not {slice}"
+        );
+    }
+}
+
+#[test]
+fn a_whole_body_is_encoded_in_slices_of_that_length() {
+    for (coding, level, slice) in SLICES {
+        let layer = CompressionLayer::new()
+            .coding(coding, Level::new(level))
+            .clock(ManualClock::new());
+        let mut answer = Some(response(Script::whole(text(256 << 10))));
+        let handler =
+            service_fn(move |_: Request<()>| std::future::ready(Ok::<_, Infallible>(answer.take().unwrap())));
+        let mut future = layer.layer(handler).call(request(coding));
+        let (answer, pauses) = drive(|cx| Pin::new(&mut future).poll(cx));
+        let least = (256 << 10) / slice;
+        assert!(
+            (least..=least * 7 / 3 + 2).contains(&pauses),
+            "{coding} {level}: {pauses} pauses, not {least}"
+        );
+        let data = read(answer.unwrap().unwrap().into_body()).data();
+        assert!(decode(coding, &data) == (text(256 << 10).to_vec(), true));
+    }
+}
