@@ -295,6 +295,7 @@ mod tests {
     use crate::error::EncodeError;
     use crate::offload::{Job, Offload};
     use crate::service::Compress;
+    use crate::stream::Stream;
     use bytes::Bytes;
     use cortex_testkit::ManualClock;
     use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -307,7 +308,7 @@ mod tests {
     use tower::{Service, service_fn};
 
     /// The length of a piece: several slices of any coding.
-    const LENGTH: usize = 198_000;
+    const LENGTH: usize = 120_000;
 
     /// Pieces with a pause of two polls before each, so that they are flushed, then trailers or an error; or one piece of known length, without a pause.
     struct Pieces {
@@ -645,13 +646,17 @@ mod tests {
         send_through(&shared(), fault, exact)
     }
 
-    fn send_through(shared: &Arc<Shared>, fault: Faulty, exact: bool) -> (usize, bool) {
+    fn put(shared: &Arc<Shared>, fault: Faulty, whole: bool) {
         let worker = Worker {
             encoder: Box::new(fault),
             out: vec![0; FRAME],
         };
         let offer = shared.offer_at(0);
-        shared.pool.keep((offer.coding, offer.level, exact), worker, 0);
+        shared.pool.keep((offer.coding, offer.level, whole), worker, 0);
+    }
+
+    fn send_through(shared: &Arc<Shared>, fault: Faulty, exact: bool) -> (usize, bool) {
+        put(shared, fault, exact);
         let body = Pieces {
             left: if exact { 1 } else { 3 },
             paused: 0,
@@ -695,5 +700,22 @@ mod tests {
             assert_eq!(shared.budget.used(), 0);
         }
         assert_eq!(send_through(&shared, Faulty::Reset, false), (0, true));
+
+        // A server that catches the panic drops the body later.
+        put(&shared, Faulty::Panic, false);
+        let coding = shared.offer_at(0).coding;
+        let lease = Lease::take(&shared, coding, Size::Stream(None)).unwrap();
+        let mut stream = Stream::new(lease, Bytes::from_static(b"{}"), None, false);
+        let mut body = Pieces {
+            left: 0,
+            paused: 0,
+            exact: Some(0),
+            fails: false,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let poll = std::panic::AssertUnwindSafe(|| stream.poll(&mut body, &mut cx).is_ready());
+        assert!(std::panic::catch_unwind(poll).is_err());
+        drop(stream);
+        assert_eq!((shared.pool.count(coding), shared.budget.used()), (0, 0));
     }
 }

@@ -42,15 +42,25 @@ pub(crate) struct Stream {
     ticket: Option<Ticket<Batch, Batched>>,
     /// There is input inside the encoder that no flush has brought out.
     dirty: bool,
-    /// The inner body was pending at the last poll already.
-    paused: bool,
-    /// Flushes at the first pause.
-    eager: bool,
+    pause: Pause,
     /// What was done since the last time the task gave its thread away, in bytes of input.
     spent: usize,
     /// When that began.
     since: Option<u64>,
+    /// A poll is under way; after a panic it stays so.
+    polled: bool,
     trailers: Option<Box<HeaderMap>>,
+}
+
+/// What to do when the inner body has no more for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    /// Flush.
+    Flush,
+    /// Look once more first: whoever feeds the body may be about to go on, and a flush for each piece would cost size.
+    LookAgain,
+    /// It was so the last time already: flush.
+    Lasts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +88,10 @@ impl Stream {
             ready: VecDeque::new(),
             ticket: None,
             dirty: false,
-            paused: false,
-            eager,
+            pause: if eager { Pause::Flush } else { Pause::LookAgain },
             spent: 0,
             since: None,
+            polled: false,
             trailers: None,
         };
         stream.push(chunk);
@@ -93,6 +103,16 @@ impl Stream {
     }
 
     pub(crate) fn poll<B>(&mut self, inner: &mut B, cx: &mut Context<'_>) -> Polled<B::Error>
+    where
+        B: Body + Unpin,
+    {
+        self.polled = true;
+        let next = self.advance(inner, cx);
+        self.polled = false;
+        next
+    }
+
+    fn advance<B>(&mut self, inner: &mut B, cx: &mut Context<'_>) -> Polled<B::Error>
     where
         B: Body + Unpin,
     {
@@ -136,9 +156,8 @@ impl Stream {
                                 self.rest();
                                 return Poll::Pending;
                             }
-                            if !self.paused && !self.eager {
-                                // Whoever feeds the body may be about to go on: a flush for each piece would cost size.
-                                self.paused = true;
+                            if self.pause == Pause::LookAgain {
+                                self.pause = Pause::Lasts;
                                 return self.give_way(cx);
                             }
                             self.phase = Phase::Flushing;
@@ -185,7 +204,13 @@ impl Stream {
         if !data.is_empty() {
             self.queued += data.len();
             self.queue.push_back(data);
-            self.paused = false;
+            self.go_on();
+        }
+    }
+
+    fn go_on(&mut self) {
+        if self.pause == Pause::Lasts {
+            self.pause = Pause::LookAgain;
         }
     }
 
@@ -259,7 +284,7 @@ impl Stream {
     /// A flush, or the end, has brought everything out.
     fn drained(&mut self) {
         self.dirty = false;
-        self.paused = false;
+        self.go_on();
         if self.phase == Phase::Flushing {
             self.phase = Phase::Encoding;
         } else {
@@ -395,6 +420,17 @@ impl Stream {
         self.ready = VecDeque::new();
         self.trailers = None;
         self.phase = Phase::Done;
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A panic that a server has caught may have left the encoder in the middle of something.
+        if self.polled
+            && let Some(core) = self.core.take()
+        {
+            core.lease.discard();
+        }
     }
 }
 
