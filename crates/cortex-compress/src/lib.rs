@@ -6,6 +6,7 @@ mod budget;
 mod coding;
 mod compressor;
 mod content_types;
+mod decode;
 mod encoder;
 mod error;
 mod etag;
@@ -28,6 +29,11 @@ pub use self::body::CompressBody;
 pub use self::coding::{Coding, InvalidLevel, Level, UnknownCoding};
 pub use self::compressor::{Compressing, Compressor, Encoding};
 pub use self::content_types::{ContentTypes, InvalidContentType};
+pub use self::decode::{
+    DecodeError, DecodeErrorKind, DecompressBody, DecompressError, Limit, OriginalHeaders, RefusalBody,
+    RequestBody, RequestDecompression, RequestDecompressionFuture, RequestDecompressionLayer,
+    ResponseDecompression, ResponseDecompressionFuture, ResponseDecompressionLayer,
+};
 pub use self::error::{CompressError, EncodeError};
 pub use self::etag::EtagPolicy;
 pub use self::future::ResponseFuture;

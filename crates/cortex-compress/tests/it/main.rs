@@ -8,6 +8,7 @@
 
 mod case;
 mod cost;
+mod decode;
 mod etags;
 mod headers;
 mod memory;

@@ -1,0 +1,113 @@
+use crate::decode::body::DecompressBody;
+use crate::decode::error::DecompressError;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Full, LengthLimitError, Limited};
+use std::error::Error;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The body of a request behind [`RequestDecompression`](crate::RequestDecompression): a [`DecompressBody`] whose errors
+/// get the right status.
+///
+/// Extractors of axum answer with 413 where an error is a [`LengthLimitError`], and with 400 else. Therefore:
+///
+/// - If a limit is exceeded, the error is a [`LengthLimitError`].
+/// - If the data is wrong, the error is a [`DecodeError`](crate::DecodeError).
+/// - If the encoded body fails, the error is its own, or a [`LengthLimitError`] if that is what it came from.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "gzip")] {
+/// use axum::{Router, body::Body, routing::post};
+/// use cortex_compress::RequestDecompressionLayer;
+/// use http::{Request, StatusCode};
+/// use tower::ServiceExt;
+///
+/// let app = Router::new()
+///     .route("/", post(async |text: String| text))
+///     .layer(RequestDecompressionLayer::new());
+/// let request = Request::post("/").header("content-encoding", "gzip").body(Body::from("This is not gzip.")).unwrap();
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let response = app.oneshot(request).await.unwrap();
+/// assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+/// # });
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct RequestBody<B>(DecompressBody<B>);
+
+impl<B> RequestBody<B> {
+    pub(super) const fn new(body: DecompressBody<B>) -> Self {
+        Self(body)
+    }
+
+    /// Returns the same body, with errors that tell which limit was exceeded.
+    pub fn into_inner(self) -> DecompressBody<B> {
+        self.0
+    }
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let next = Pin::new(&mut self.0).poll_frame(cx);
+        next.map(|next| next.map(|frame| frame.map_err(translate)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+fn translate<E: Into<BoxError>>(error: DecompressError<E>) -> BoxError {
+    match error {
+        DecompressError::Decode(error) if error.exceeded().is_some() => length_limit(),
+        DecompressError::Decode(error) => error.into(),
+        DecompressError::Inner(error) => {
+            let error = error.into();
+            // axum finds it under two wrappers of its own at most, and passing through here adds one.
+            if comes_from_a_limit(&*error) {
+                length_limit()
+            } else {
+                error
+            }
+        }
+    }
+}
+
+fn comes_from_a_limit(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Makes the error that nobody but [`Limited`] can make.
+fn length_limit() -> BoxError {
+    let exceeding = pin!(Limited::new(Full::new(&[0_u8][..]), 0));
+    match exceeding.poll_frame(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Err(error))) => error,
+        _ => unreachable!("one byte is more than none"),
+    }
+}

@@ -1,0 +1,160 @@
+use super::chain::{Chain, Step};
+use super::error::{DecodeError, DecompressError, Limit};
+use super::headers::clean_trailers;
+use super::shared::Shared;
+use crate::coding::Coding;
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+type Polled<E> = Poll<Option<Result<Frame<Bytes>, DecompressError<E>>>>;
+
+/// Work that takes about 250 us at most: the longest time a task keeps its thread to itself.
+///
+/// Counted, not timed: what a step costs is known well enough, a clock would cost as much as a short step, and a test
+/// can count, too.
+const SLICE: usize = 64 << 10;
+
+/// Work that counts for each frame of the inner body, so that empty ones cannot keep a poll going for ever.
+const FRAME_COST: usize = 64;
+
+/// Decodes a body as it comes, a frame at a time.
+#[derive(Debug)]
+pub(super) struct Stream {
+    phase: Phase,
+    /// Input that waits to be decoded.
+    chunk: Bytes,
+    /// The inner body has come to its end.
+    complete: bool,
+    /// All bytes of the inner body so far.
+    encoded: u64,
+    max_encoded: u64,
+    /// Work since the last time the task gave its thread away.
+    spent: usize,
+    trailers: Option<Box<HeaderMap>>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Decoding(Chain),
+    Failing(DecodeError),
+    Trailers,
+    Done,
+}
+
+impl Stream {
+    /// Begins to decode what has these codings, of which there is at least one, in the order they were applied.
+    ///
+    /// `length` is what the header says the inner body has.
+    pub(super) fn new(shared: &Arc<Shared>, codings: &[Coding], length: u64) -> Self {
+        let max_encoded = shared.limits.encoded;
+        let phase = match Chain::new(shared, codings) {
+            Err(error) => Phase::Failing(error),
+            Ok(chain) if length > max_encoded => {
+                Phase::Failing(chain.exceeds(Limit::EncodedSize(max_encoded)))
+            }
+            Ok(chain) => Phase::Decoding(chain),
+        };
+        Self {
+            phase,
+            chunk: Bytes::new(),
+            complete: false,
+            encoded: 0,
+            max_encoded,
+            spent: 0,
+            trailers: None,
+        }
+    }
+
+    pub(super) const fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+
+    pub(super) fn poll<B>(&mut self, inner: &mut B, cx: &mut Context<'_>) -> Polled<B::Error>
+    where
+        B: Body + Unpin,
+    {
+        loop {
+            let chain = match &mut self.phase {
+                Phase::Decoding(chain) => chain,
+                Phase::Failing(error) => {
+                    let error = error.clone();
+                    self.end();
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                Phase::Trailers => {
+                    self.end();
+                    let trailers = self.trailers.take();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
+                }
+                Phase::Done => return Poll::Ready(None),
+            };
+            if chain.is_full() || (self.spent >= SLICE && !chain.ready().is_empty()) {
+                return Poll::Ready(Some(Ok(Frame::data(chain.take()))));
+            }
+            if self.spent >= SLICE {
+                self.spent = 0;
+                cx.waker().wake_by_ref(); // others may run
+                return Poll::Pending;
+            }
+            match chain.step(&mut self.chunk, self.complete) {
+                Ok(Step::Worked(cost)) => self.spent += cost,
+                Ok(Step::Hungry | Step::Ended) if !chain.ready().is_empty() => {
+                    return Poll::Ready(Some(Ok(Frame::data(chain.take()))));
+                }
+                Ok(Step::Ended) => self.phase = Phase::Trailers, // gives the decoders back
+                Ok(Step::Hungry) => match Pin::new(&mut *inner).poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => self.receive(frame),
+                    Poll::Ready(Some(Err(error))) => {
+                        self.end();
+                        return Poll::Ready(Some(Err(DecompressError::Inner(error))));
+                    }
+                    Poll::Ready(None) => self.complete = true,
+                    Poll::Pending => {
+                        self.spent = 0;
+                        return Poll::Pending;
+                    }
+                },
+                Err(error) => self.fail(error),
+            }
+        }
+    }
+
+    fn receive<D: Buf>(&mut self, frame: Frame<D>) {
+        self.spent += FRAME_COST;
+        match frame.into_data() {
+            Ok(mut data) => {
+                self.encoded = self.encoded.saturating_add(data.remaining() as u64);
+                match &self.phase {
+                    Phase::Decoding(chain) if self.encoded > self.max_encoded => {
+                        let error = chain.exceeds(Limit::EncodedSize(self.max_encoded));
+                        self.fail(error);
+                    }
+                    _ => self.chunk = data.copy_to_bytes(data.remaining()),
+                }
+            }
+            Err(frame) => {
+                if let Ok(mut trailers) = frame.into_trailers() {
+                    clean_trailers(&mut trailers);
+                    self.trailers = Some(Box::new(trailers));
+                    self.complete = true;
+                }
+            }
+        }
+    }
+
+    /// Stops decoding at once.
+    fn fail(&mut self, error: DecodeError) {
+        if let Phase::Decoding(chain) = std::mem::replace(&mut self.phase, Phase::Failing(error)) {
+            chain.discard();
+        }
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Done;
+        self.chunk = Bytes::new();
+    }
+}

@@ -1,0 +1,8 @@
+//! Requests and responses that are decoded.
+
+mod bombs;
+mod extractors;
+mod requests;
+mod responses;
+mod streams;
+mod support;
