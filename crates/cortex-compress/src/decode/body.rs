@@ -23,7 +23,9 @@ use std::task::{Context, Poll};
 ///
 /// # Performance
 ///
-/// After about 250 us of decoding a poll wakes its task again and is pending, so that others may run.
+/// After about 250 us of decoding a poll wakes its task again and is pending, so that others may run. (A block of zstd
+/// is decoded as a whole: 128 KiB that hardly compress at all take up to 800 us.) The decoders are those of zlib-rs, brotli
+/// and libzstd; what is around them costs 4 to 11 % more.
 ///
 /// # Examples
 ///

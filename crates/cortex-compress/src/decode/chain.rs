@@ -8,11 +8,10 @@ use bytes::{Buf, Bytes};
 use std::sync::Arc;
 
 /// The most input that a decoder gets at a time: what comes of it may be long, or take long.
-const STEP: usize = 2 << 10;
+const STEP: usize = 512;
 
-/// What a byte of input counts for, where a byte of output counts for 1: nearly all the work is in the output, but for
-/// streams that are made to have none.
-const INPUT_COST: usize = 8;
+/// What a byte of input counts for, where a byte of output counts for 1: most of the work is in the output.
+const INPUT_COST: usize = 2;
 
 /// What a step counts for in itself.
 const STEP_COST: usize = 64;

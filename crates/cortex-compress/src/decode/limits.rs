@@ -79,6 +79,15 @@ macro_rules! settings {
             std::sync::Arc::make_mut(&mut self.shared).limits.members = count;
             self
         }
+
+        /// Sets the clock that tells a task when to let others run; [`SystemClock`](cortex_core::SystemClock) by default.
+        ///
+        /// With one that stands still it is told by the bytes alone.
+        #[must_use]
+        pub fn clock(mut self, clock: impl cortex_core::Clock + 'static) -> Self {
+            std::sync::Arc::make_mut(&mut self.shared).clock = std::sync::Arc::new(clock);
+            self
+        }
     };
 }
 

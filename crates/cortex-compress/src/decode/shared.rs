@@ -1,8 +1,10 @@
 use super::limits::Limits;
 use super::pool::Pool;
 use crate::coding::Coding;
+use cortex_core::{Clock, SystemClock};
 use http::header::HeaderValue;
 use std::fmt;
+use std::sync::Arc;
 
 /// What a layer, its services and their bodies have in common.
 #[derive(Clone)]
@@ -10,6 +12,7 @@ pub(crate) struct Shared {
     codings: Vec<Coding>,
     accept_encoding: HeaderValue,
     pub(crate) limits: Limits,
+    pub(crate) clock: Arc<dyn Clock>,
     pools: [Pool; Coding::COUNT],
 }
 
@@ -19,6 +22,7 @@ impl Shared {
             codings: Coding::ALL.to_vec(),
             accept_encoding: accept(Coding::ALL),
             limits,
+            clock: Arc::new(SystemClock),
             pools: std::array::from_fn(|_| Pool::new()),
         }
     }

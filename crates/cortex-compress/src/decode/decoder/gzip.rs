@@ -2,13 +2,14 @@ use super::gzip_header::Header;
 use super::inflate::Inflate;
 use super::{Decoder, Fault};
 use crate::decode::error::Limit;
-use flate2::Crc;
+use zlib_rs::crc32::crc32;
 
 /// Gzip (RFC 1952): members one after the other.
 pub(super) struct Gzip {
     inflate: Inflate,
-    /// Of what the member has decoded to.
-    crc: Crc,
+    /// The checksum of what the member has decoded to, and its length modulo 2^32.
+    crc: u32,
+    length: u32,
     part: Part,
     members: u32,
     members_left: u32,
@@ -30,7 +31,8 @@ impl Gzip {
     pub(super) fn new() -> Self {
         Self {
             inflate: Inflate::new(false),
-            crc: Crc::new(),
+            crc: 0,
+            length: 0,
             part: Part::Header(Header::new()),
             members: 0,
             members_left: 0,
@@ -40,10 +42,10 @@ impl Gzip {
     /// Checks the trailer of a member (section 2.3.1).
     fn check(&self, trailer: [u8; 8]) -> Result<(), Fault> {
         let [c0, c1, c2, c3, l0, l1, l2, l3] = trailer;
-        if u32::from_le_bytes([c0, c1, c2, c3]) != self.crc.sum() {
+        if u32::from_le_bytes([c0, c1, c2, c3]) != self.crc {
             return Err(Fault::Corrupt("the checksum does not match"));
         }
-        if u32::from_le_bytes([l0, l1, l2, l3]) != self.crc.amount() {
+        if u32::from_le_bytes([l0, l1, l2, l3]) != self.length {
             return Err(Fault::Corrupt("the length does not match"));
         }
         Ok(())
@@ -55,7 +57,7 @@ impl Gzip {
             .checked_sub(1)
             .ok_or(Fault::Limit(Limit::Members(self.members)))?;
         self.inflate.reset();
-        self.crc.reset();
+        (self.crc, self.length) = (0, 0);
         self.part = Part::Header(Header::new());
         Ok(())
     }
@@ -79,7 +81,10 @@ impl Decoder for Gzip {
                 }
                 Part::Data => {
                     let now = self.inflate.decode(input, &mut out[written..])?;
-                    self.crc.update(&out[written..written + now]);
+                    self.crc = crc32(self.crc, &out[written..written + now]);
+                    self.length = self
+                        .length
+                        .wrapping_add(u32::try_from(now).expect("invariant: a buffer is short"));
                     written += now;
                     if !self.inflate.ended {
                         return Ok(written);

@@ -1,5 +1,5 @@
 use super::Fault;
-use flate2::Crc;
+use zlib_rs::crc32::crc32;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const DEFLATE: u8 = 8;
@@ -14,7 +14,7 @@ const RESERVED: u8 = 0b1110_0000;
 pub(super) struct Header {
     part: Part,
     flags: u8,
-    crc: Crc,
+    crc: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -38,7 +38,7 @@ impl Header {
         Self {
             part: Part::Fixed(0),
             flags: 0,
-            crc: Crc::new(),
+            crc: 0,
         }
     }
 
@@ -94,7 +94,7 @@ impl Header {
                 let Some(low) = low else {
                     return Ok(Part::Checksum(Some(byte)));
                 };
-                let [expected_low, expected_high, ..] = self.crc.sum().to_le_bytes();
+                let [expected_low, expected_high, ..] = self.crc.to_le_bytes();
                 if [low, byte] != [expected_low, expected_high] {
                     return Err(Fault::Corrupt("the checksum of the header does not match"));
                 }
@@ -119,7 +119,7 @@ impl Header {
         let (taken, rest) = input.split_at(length);
         *input = rest;
         if self.flags & HEADER_CRC != 0 || matches!(self.part, Part::Fixed(_)) {
-            self.crc.update(taken); // before the flags are known, as it may be wanted
+            self.crc = crc32(self.crc, taken); // before the flags are known, as it may be wanted
         }
         taken
     }
@@ -135,9 +135,8 @@ mod tests {
         let mut header = vec![0x1f, 0x8b, 8, flags, 1, 2, 3, 4, 0, 255];
         header.extend([3, 0, b'a', 0, b'b']);
         header.extend(b"name\0a comment\0");
-        let mut crc = Crc::new();
-        crc.update(&header);
-        header.extend(&crc.sum().to_le_bytes()[..2]);
+        let crc = crc32(0, &header);
+        header.extend(&crc.to_le_bytes()[..2]);
         header
     }
 

@@ -1,9 +1,11 @@
 use super::Fault;
-use flate2::{Decompress, FlushDecompress, Status};
+use zlib_rs::{InflateError, InflateFlush, Status};
 
-/// The window and tables of deflate, about 50 KB on zlib-rs, and where its stream stands.
+const WINDOW_BITS: u8 = 15;
+
+/// The window and tables of deflate, about 50 KB, and where its stream stands.
 pub(super) struct Inflate {
-    state: Decompress,
+    state: zlib_rs::Inflate,
     zlib: bool,
     pub(super) ended: bool,
 }
@@ -12,7 +14,7 @@ impl Inflate {
     /// Makes one for bare deflate (RFC 1951), or deflate in the zlib format (RFC 1950).
     pub(super) fn new(zlib: bool) -> Self {
         Self {
-            state: Decompress::new(zlib),
+            state: zlib_rs::Inflate::new(zlib, WINDOW_BITS),
             zlib,
             ended: false,
         }
@@ -25,31 +27,32 @@ impl Inflate {
 
     /// Decodes until the input is used up, the output is full or the stream has ended.
     pub(super) fn decode(&mut self, input: &mut &[u8], out: &mut [u8]) -> Result<usize, Fault> {
-        let (mut read, mut written) = (0, 0);
+        let mut written = 0;
         while !self.ended && written < out.len() {
-            let (read_before, written_before) = (self.state.total_in(), self.state.total_out());
+            let before = (self.state.total_in(), self.state.total_out());
             let status = self
                 .state
-                .decompress(&input[read..], &mut out[written..], FlushDecompress::None)
-                .map_err(|error| {
-                    Fault::Corrupt(match error.needs_dictionary() {
-                        Some(_) => "a dictionary is needed",
-                        None => "a block is invalid",
-                    })
-                })?;
-            let (newly_read, newly_written) = (
-                count(read_before, self.state.total_in()),
-                count(written_before, self.state.total_out()),
-            );
-            read += newly_read;
-            written += newly_written;
+                .decompress(input, &mut out[written..], InflateFlush::NoFlush)
+                .map_err(|error| self.explain(error))?;
             self.ended = status == Status::StreamEnd;
+            let (newly_read, newly_written) = (
+                count(before.0, self.state.total_in()),
+                count(before.1, self.state.total_out()),
+            );
+            *input = &input[newly_read..];
+            written += newly_written;
             if newly_read == 0 && newly_written == 0 {
                 break;
             }
         }
-        *input = &input[read..];
         Ok(written)
+    }
+
+    fn explain(&self, error: InflateError) -> Fault {
+        Fault::Corrupt(match error {
+            InflateError::NeedDict { .. } => "a dictionary is needed",
+            _ => self.state.error_message().unwrap_or("the data is invalid"),
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! Bodies that are made to cost more than they are.
 
-use super::support::{body, count, decode, encode};
+use super::support::{Ticking, body, count, decode, encode};
 use crate::support::{Script, Step, text};
 use bytes::Bytes;
 use cortex_compress::{Coding, DecodeErrorKind, Limit, ResponseDecompressionLayer};
 use std::io::Write;
+use std::time::Duration;
 
 /// Encodes that many megabytes of zeros, without having them.
 fn zeros(coding: Coding, megabytes: usize) -> Vec<u8> {
@@ -169,7 +170,9 @@ fn d4_members_and_frames_are_counted_and_skippable_ones_too() {
 
 #[test]
 fn d4_what_never_decodes_to_anything_is_limited_by_its_encoded_length() {
-    let layer = ResponseDecompressionLayer::new().max_encoded(1 << 20);
+    let layer = ResponseDecompressionLayer::new()
+        .max_encoded(1 << 20)
+        .clock(Ticking::new(Duration::ZERO));
     let name = [0x1f, 0x8b, 8, 1 << 3, 0, 0, 0, 0, 0, 3];
     let skippable = [&0x184d_2a50_u32.to_le_bytes()[..], &u32::MAX.to_le_bytes()].concat();
     for (coding, head) in [(Coding::Gzip, name.to_vec()), (Coding::Zstd, skippable)] {
@@ -187,7 +190,7 @@ fn d4_what_never_decodes_to_anything_is_limited_by_its_encoded_length() {
             polls.load(std::sync::atomic::Ordering::Relaxed) < 1100,
             "{coding} was read on"
         );
-        assert!(decoded.pending > 50, "{coding}: {}", decoded.pending);
+        assert!(decoded.pending > 5, "{coding}: {}", decoded.pending);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Requests and responses that are decoded.
 
 mod bombs;
+mod cost;
 mod extractors;
 mod requests;
 mod responses;

@@ -1,6 +1,6 @@
 //! What bodies decode to, and what is wrong with those that do not.
 
-use super::support::{body, decode, encode, read};
+use super::support::{Ticking, body, decode, encode, read};
 use crate::support::{Script, Step, noise, text};
 use bytes::Bytes;
 use cortex_compress::{Coding, DecodeErrorKind, DecompressError, ResponseDecompressionLayer};
@@ -11,6 +11,7 @@ use std::io::Write;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 /// Cuts data into frames of these lengths, again and again, with pauses.
 fn pieces(data: &[u8], lengths: &[usize], pauses: bool) -> Script {
@@ -279,17 +280,34 @@ fn the_inner_body_is_read_only_when_there_is_nothing_to_decode() {
 }
 
 #[test]
-fn d6_the_thread_is_given_away_between_slices_of_work() {
+fn d6_the_thread_is_given_away_when_time_is_up() {
     for &coding in Coding::ALL {
         for data in [text(1 << 20), noise(1 << 20), vec![b'a'; 1 << 20].into()] {
-            let decoded = decode(coding.as_str(), encode(coding, &data));
-            assert!(decoded.data() == data);
-            assert!(decoded.burst <= 96 << 10, "{coding}: {}", decoded.burst);
-            assert!(decoded.pending >= 10, "{coding}: {}", decoded.pending);
+            let encoded = Bytes::from(encode(coding, &data));
+            let read = |clock| {
+                let layer = layer().clock(clock);
+                let decoded = read(body(&layer, coding.as_str(), Script::whole(encoded.clone())));
+                assert!(decoded.data() == data);
+                decoded
+            };
+            // What a look takes is what the work before it took.
+            let fast = read(Ticking::new(Duration::from_micros(20)));
+            let slow = read(Ticking::new(Duration::from_micros(70)));
+            assert!(fast.burst <= 160 << 10, "{coding}: {}", fast.burst);
+            assert!(slow.burst <= 80 << 10, "{coding}: {}", slow.burst);
+            assert!(slow.pending >= 20 && slow.pending >= fast.pending, "{coding}");
+
+            let stopped = read(Ticking::new(Duration::ZERO));
+            assert!(stopped.burst <= 280 << 10, "{coding}: {}", stopped.burst);
+            assert!(stopped.pending >= 3);
         }
     }
-    // Frames of nothing count, too.
+}
+
+#[test]
+fn d6_frames_of_nothing_are_work_too() {
     let empty = std::iter::repeat_n(Step::Data(Bytes::new()), 100_000);
-    let decoded = read(body(&layer(), "gzip", Script::new(empty)));
-    assert!(decoded.pending > 50);
+    let layer = layer().clock(Ticking::new(Duration::ZERO));
+    let decoded = read(body(&layer, "gzip", Script::new(empty)));
+    assert!(decoded.pending > 20);
 }

@@ -3,13 +3,46 @@
 use crate::support::{Broken, Script, drive};
 use bytes::Bytes;
 use cortex_compress::{Coding, DecodeError, DecompressBody, DecompressError, ResponseDecompressionLayer};
+use cortex_core::{Clock, SystemClock};
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use std::convert::Infallible;
 use std::future::ready;
 use std::io::Write;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 use tower::{Layer, Service, service_fn};
+
+/// A clock that goes on whenever somebody looks at it.
+pub(super) struct Ticking {
+    nanos: AtomicU64,
+    tick: Duration,
+}
+
+impl Ticking {
+    pub(super) fn new(tick: Duration) -> Self {
+        Self {
+            nanos: AtomicU64::new(1),
+            tick,
+        }
+    }
+}
+
+impl Clock for Ticking {
+    fn now(&self) -> Instant {
+        SystemClock.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemClock.wall()
+    }
+
+    fn nanos(&self) -> u64 {
+        let tick = self.tick.as_nanos().try_into().unwrap();
+        self.nanos.fetch_add(tick, Ordering::Relaxed)
+    }
+}
 
 /// Encodes with an encoder that is not ours.
 pub(super) fn encode(coding: Coding, data: &[u8]) -> Vec<u8> {
