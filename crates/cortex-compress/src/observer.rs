@@ -1,7 +1,10 @@
 use crate::coding::Coding;
+use crate::decode::DecodeError;
+use http::StatusCode;
 use std::sync::Arc;
 
-/// Learns what became of each response; give it to [`CompressionLayer::observe`].
+/// Learns what became of each response; give it to [`CompressionLayer::observe`], or to the same setter of a layer that
+/// decodes.
 ///
 /// It runs on the thread that serves the response: it must neither block nor panic. Without an observer no event is
 /// built.
@@ -50,7 +53,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 }
 
-/// What became of a response.
+/// What became of a response, or of a body that was decoded.
 ///
 /// # Examples
 ///
@@ -81,6 +84,30 @@ pub enum Event {
     Skipped {
         /// The first reason that was found.
         reason: SkipReason,
+    },
+    /// A body was decoded to its end.
+    #[non_exhaustive]
+    Decoded {
+        /// The coding it came in; of several, the one that was applied last.
+        coding: Coding,
+        /// The length of the body before decoding.
+        bytes_in: u64,
+        /// The length of the body after decoding.
+        bytes_out: u64,
+    },
+    /// A body could not be decoded, or was not any further.
+    #[non_exhaustive]
+    NotDecoded {
+        /// What was wrong, and with which coding.
+        error: DecodeError,
+        /// How much of the body had come by then.
+        bytes_in: u64,
+    },
+    /// A request was refused because of its `Content-Encoding`, before its body was read.
+    #[non_exhaustive]
+    Refused {
+        /// What it was answered with: 413 or 415.
+        status: StatusCode,
     },
 }
 

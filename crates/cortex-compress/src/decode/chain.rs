@@ -4,6 +4,7 @@ use super::limits::{Limits, RATIO_FLOOR};
 use super::pool::{FRAME, Lease};
 use super::shared::Shared;
 use crate::coding::Coding;
+use crate::observer::Event;
 use bytes::{Buf, Bytes};
 use std::sync::Arc;
 
@@ -94,11 +95,21 @@ impl Chain {
         taken
     }
 
+    /// Makes the event of a body that was decoded from so many bytes.
+    pub(super) fn decoded(&self, bytes_in: u64) -> Event {
+        let bytes_out = self.last().written;
+        self.stages[0].lease.name(|coding| Event::Decoded {
+            coding,
+            bytes_in,
+            bytes_out,
+        })
+    }
+
     /// Makes the error of a body that is more as it is sent than is allowed.
     pub(super) fn exceeds(&self, limit: Limit) -> DecodeError {
         self.stages[0]
             .lease
-            .blame(|coding| DecodeError::limit(coding, limit))
+            .name(|coding| DecodeError::limit(coding, limit))
     }
 
     /// Does a bounded amount of work: one call of one decoder. Not to be called while [full](Self::is_full).
@@ -158,7 +169,7 @@ impl Chain {
         } else {
             return Ok(written + INPUT_COST * read + STEP_COST);
         };
-        Err(stage.lease.blame(|coding| DecodeError::limit(coding, limit)))
+        Err(stage.lease.name(|coding| DecodeError::limit(coding, limit)))
     }
 
     /// Drops the decoders: after an error their states are not to be trusted.
@@ -186,11 +197,11 @@ impl Stage {
         let written = worker
             .decoder
             .decode(&mut rest, &mut worker.out[self.end..])
-            .map_err(|fault| self.lease.blame(|coding| explain(coding, fault)))?;
+            .map_err(|fault| self.lease.name(|coding| explain(coding, fault)))?;
         let read = given.len() - rest.len();
         if read == 0 && written == 0 && !given.is_empty() {
             let stuck = |coding| DecodeError::corrupt(coding, "the decoder makes no progress");
-            return Err(self.lease.blame(stuck));
+            return Err(self.lease.name(stuck));
         }
         self.end += written;
         self.written += written as u64;
@@ -201,7 +212,7 @@ impl Stage {
     /// Notes that there is neither input nor output any more.
     fn finish(&mut self) -> Result<(), DecodeError> {
         if !self.lease.worker().decoder.is_complete() {
-            return Err(self.lease.blame(DecodeError::truncated));
+            return Err(self.lease.name(DecodeError::truncated));
         }
         self.ended = true;
         Ok(())

@@ -77,7 +77,7 @@ impl<E> From<DecodeError> for DecompressError<E> {
 /// # });
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     coding: Coding,
     kind: DecodeErrorKind,

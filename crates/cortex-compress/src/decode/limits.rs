@@ -80,6 +80,13 @@ macro_rules! settings {
             self
         }
 
+        /// Tells an observer what becomes of each body. A second call replaces the observer: give a pair for two.
+        #[must_use]
+        pub fn observe(mut self, observer: impl $crate::Observer + 'static) -> Self {
+            std::sync::Arc::make_mut(&mut self.shared).set_observer(std::sync::Arc::new(observer));
+            self
+        }
+
         /// Sets the clock that tells a task when to let others run; [`SystemClock`](cortex_core::SystemClock) by default.
         ///
         /// With one that stands still it is told by the bytes alone.

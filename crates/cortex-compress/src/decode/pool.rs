@@ -1,5 +1,4 @@
 use super::decoder::{self, Decoder};
-use super::error::DecodeError;
 use super::shared::Shared;
 use crate::coding::Coding;
 use std::fmt;
@@ -81,9 +80,9 @@ impl Lease {
         }
     }
 
-    /// Makes an error about the coding.
-    pub(super) fn blame(&self, error: impl FnOnce(Coding) -> DecodeError) -> DecodeError {
-        error(self.coding)
+    /// Makes something that names the coding.
+    pub(super) fn name<T>(&self, make: impl FnOnce(Coding) -> T) -> T {
+        make(self.coding)
     }
 
     pub(super) fn worker(&mut self) -> &mut Worker {

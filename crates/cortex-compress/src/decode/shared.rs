@@ -1,6 +1,7 @@
 use super::limits::Limits;
 use super::pool::Pool;
 use crate::coding::Coding;
+use crate::observer::{Event, Observer};
 use cortex_core::{Clock, SystemClock};
 use http::header::HeaderValue;
 use std::fmt;
@@ -13,6 +14,7 @@ pub(crate) struct Shared {
     accept_encoding: HeaderValue,
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
+    observer: Option<Arc<dyn Observer>>,
     pools: [Pool; Coding::COUNT],
 }
 
@@ -23,6 +25,7 @@ impl Shared {
             accept_encoding: accept(Coding::ALL),
             limits,
             clock: Arc::new(SystemClock),
+            observer: None,
             pools: std::array::from_fn(|_| Pool::new()),
         }
     }
@@ -30,6 +33,16 @@ impl Shared {
     pub(crate) fn offer(&mut self, codings: &[Coding]) {
         self.codings = codings.to_vec();
         self.accept_encoding = accept(codings);
+    }
+
+    pub(crate) fn set_observer(&mut self, observer: Arc<dyn Observer>) {
+        self.observer = Some(observer);
+    }
+
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+        if let Some(observer) = &self.observer {
+            observer.on_event(&event());
+        }
     }
 
     pub(crate) fn codings(&self) -> &[Coding] {
@@ -59,6 +72,7 @@ impl fmt::Debug for Shared {
         f.debug_struct("Shared")
             .field("codings", &self.codings)
             .field("limits", &self.limits)
+            .field("observed", &self.observer.is_some())
             .finish_non_exhaustive()
     }
 }

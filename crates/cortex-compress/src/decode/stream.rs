@@ -3,6 +3,7 @@ use super::error::{DecodeError, DecompressError, Limit};
 use super::headers::clean_trailers;
 use super::shared::Shared;
 use crate::coding::Coding;
+use crate::observer::Event;
 use bytes::{Buf, Bytes};
 use cortex_core::Clock;
 use http::HeaderMap;
@@ -38,9 +39,8 @@ pub(super) struct Stream {
     complete: bool,
     /// All bytes of the inner body so far.
     encoded: u64,
-    max_encoded: u64,
     slice: Slice,
-    clock: Arc<dyn Clock>,
+    shared: Arc<Shared>,
     trailers: Option<Box<HeaderMap>>,
 }
 
@@ -69,9 +69,8 @@ impl Stream {
             chunk: Bytes::new(),
             complete: false,
             encoded: 0,
-            max_encoded,
             slice: Slice::default(),
-            clock: Arc::clone(&shared.clock),
+            shared: Arc::clone(shared),
             trailers: None,
         }
     }
@@ -88,8 +87,10 @@ impl Stream {
             let chain = match &mut self.phase {
                 Phase::Decoding(chain) => chain,
                 Phase::Failing(error) => {
-                    let error = error.clone();
+                    let error = *error;
                     self.end();
+                    let bytes_in = self.encoded;
+                    self.shared.tell(|| Event::NotDecoded { error, bytes_in });
                     return Poll::Ready(Some(Err(error.into())));
                 }
                 Phase::Trailers => {
@@ -99,7 +100,7 @@ impl Stream {
                 }
                 Phase::Done => return Poll::Ready(None),
             };
-            let late = self.slice.is_over(&*self.clock);
+            let late = self.slice.is_over(&*self.shared.clock);
             if chain.is_full() || (late && !chain.ready().is_empty()) {
                 return Poll::Ready(Some(Ok(Frame::data(chain.take()))));
             }
@@ -113,7 +114,10 @@ impl Stream {
                 Ok(Step::Hungry | Step::Ended) if !chain.ready().is_empty() => {
                     return Poll::Ready(Some(Ok(Frame::data(chain.take()))));
                 }
-                Ok(Step::Ended) => self.phase = Phase::Trailers, // gives the decoders back
+                Ok(Step::Ended) => {
+                    self.shared.tell(|| chain.decoded(self.encoded));
+                    self.phase = Phase::Trailers; // gives the decoders back
+                }
                 Ok(Step::Hungry) => match Pin::new(&mut *inner).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => self.receive(frame),
                     Poll::Ready(Some(Err(error))) => {
@@ -136,9 +140,10 @@ impl Stream {
         match frame.into_data() {
             Ok(mut data) => {
                 self.encoded = self.encoded.saturating_add(data.remaining() as u64);
+                let max_encoded = self.shared.limits.encoded;
                 match &self.phase {
-                    Phase::Decoding(chain) if self.encoded > self.max_encoded => {
-                        let error = chain.exceeds(Limit::EncodedSize(self.max_encoded));
+                    Phase::Decoding(chain) if self.encoded > max_encoded => {
+                        let error = chain.exceeds(Limit::EncodedSize(max_encoded));
                         self.fail(error);
                     }
                     _ => self.chunk = data.copy_to_bytes(data.remaining()),

@@ -5,6 +5,7 @@ use crate::decode::body::DecompressBody;
 use crate::decode::codings::Codings;
 use crate::decode::headers::OriginalHeaders;
 use crate::decode::shared::Shared;
+use crate::observer::Event;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::{Request, Response};
@@ -103,7 +104,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.admit(request) {
             Ok(request) => RequestDecompressionFuture::inner(self.inner.call(request)),
-            Err(refusal) => RequestDecompressionFuture::refusal(refusal),
+            Err(refusal) => {
+                let status = refusal.status();
+                self.shared.tell(|| Event::Refused { status });
+                RequestDecompressionFuture::refusal(refusal)
+            }
         }
     }
 }

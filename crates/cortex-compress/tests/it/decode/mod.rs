@@ -3,7 +3,9 @@
 mod bombs;
 mod cost;
 mod extractors;
+mod observed;
 mod requests;
 mod responses;
 mod streams;
 mod support;
+mod wire;

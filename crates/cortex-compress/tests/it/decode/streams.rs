@@ -282,7 +282,7 @@ fn the_inner_body_is_read_only_when_there_is_nothing_to_decode() {
 #[test]
 fn d6_the_thread_is_given_away_when_time_is_up() {
     for &coding in Coding::ALL {
-        for data in [text(1 << 20), noise(1 << 20), vec![b'a'; 1 << 20].into()] {
+        for data in [text(600_000), noise(600_000), vec![b'a'; 600_000].into()] {
             let encoded = Bytes::from(encode(coding, &data));
             let read = |clock| {
                 let layer = layer().clock(clock);
@@ -295,11 +295,11 @@ fn d6_the_thread_is_given_away_when_time_is_up() {
             let slow = read(Ticking::new(Duration::from_micros(70)));
             assert!(fast.burst <= 160 << 10, "{coding}: {}", fast.burst);
             assert!(slow.burst <= 80 << 10, "{coding}: {}", slow.burst);
-            assert!(slow.pending >= 20 && slow.pending >= fast.pending, "{coding}");
+            assert!(slow.pending >= 10 && slow.pending >= fast.pending, "{coding}");
 
             let stopped = read(Ticking::new(Duration::ZERO));
             assert!(stopped.burst <= 280 << 10, "{coding}: {}", stopped.burst);
-            assert!(stopped.pending >= 3);
+            assert!(stopped.pending >= 2);
         }
     }
 }
