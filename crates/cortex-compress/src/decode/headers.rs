@@ -1,5 +1,6 @@
 use crate::headers::remove_digests;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName};
+use http_body::Body;
 
 /// An extension of a request or response that was decoded: the fields that were true of the encoded body only.
 ///
@@ -57,6 +58,13 @@ impl OriginalHeaders {
         }
         Self(taken)
     }
+}
+
+/// How long the body says it is, or 0.
+pub(super) fn announced<B: Body>(headers: &HeaderMap, body: &B) -> u64 {
+    let header = headers.get(CONTENT_LENGTH);
+    let length = header.and_then(|value| value.to_str().ok()?.parse().ok());
+    body.size_hint().lower().max(length.unwrap_or(0))
 }
 
 /// Removes what is true of the encoded body only from its trailers.

@@ -113,7 +113,7 @@ pub(super) fn unsupported(shared: &Shared) -> Box<Response<Bytes>> {
 
 pub(super) fn too_many(shared: &Shared) -> Box<Response<Bytes>> {
     let text = format!(
-        "Unsupported Content-Encoding: at most {} codings can be decoded.\n",
+        "Unsupported Content-Encoding: too many codings, the limit is {}.\n",
         shared.limits.codings
     );
     with_accept_encoding(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text), shared)

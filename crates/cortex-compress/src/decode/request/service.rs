@@ -3,11 +3,11 @@ use super::future::RequestDecompressionFuture;
 use super::refusal::{self, RefusalBody};
 use crate::decode::body::DecompressBody;
 use crate::decode::codings::Codings;
-use crate::decode::headers::OriginalHeaders;
+use crate::decode::headers::{OriginalHeaders, announced};
 use crate::decode::shared::Shared;
 use crate::observer::Event;
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use http::header::CONTENT_ENCODING;
 use http::{Request, Response};
 use http_body::Body;
 use std::error::Error;
@@ -77,13 +77,6 @@ impl<S> RequestDecompression<S> {
             }
         }
     }
-}
-
-/// How long the body says it is, or 0.
-fn announced<B: Body>(headers: &HeaderMap, body: &B) -> u64 {
-    let header = headers.get(CONTENT_LENGTH);
-    let length = header.and_then(|value| value.to_str().ok()?.parse().ok());
-    body.size_hint().lower().max(length.unwrap_or(0))
 }
 
 impl<S, B, R> Service<Request<B>> for RequestDecompression<S>

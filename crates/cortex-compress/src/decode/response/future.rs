@@ -1,6 +1,6 @@
 use crate::decode::body::DecompressBody;
 use crate::decode::codings::Codings;
-use crate::decode::headers::OriginalHeaders;
+use crate::decode::headers::{OriginalHeaders, announced};
 use crate::decode::shared::Shared;
 use http::header::{CONTENT_ENCODING, CONTENT_RANGE};
 use http::{Response, StatusCode};
@@ -98,7 +98,7 @@ fn decode<R: Body + Unpin>(response: Response<R>, shared: &Arc<Shared>) -> Respo
             DecompressBody::identity(body)
         }
         Codings::Known(codings) => {
-            let length = body.size_hint().lower();
+            let length = announced(&head.headers, &body);
             let original = OriginalHeaders::take_from(&mut head.headers);
             head.extensions.insert(original);
             DecompressBody::decode(body, shared, &codings, length)

@@ -3,7 +3,9 @@
 use super::support::encode;
 use crate::support::{Script, drive, text};
 use bytes::Bytes;
-use cortex_compress::{Coding, OriginalHeaders, RefusalBody, RequestBody, RequestDecompressionLayer};
+use cortex_compress::{
+    Coding, DecompressError, Limit, OriginalHeaders, RefusalBody, RequestBody, RequestDecompressionLayer,
+};
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError};
@@ -135,7 +137,7 @@ fn d2_15_5_16_what_is_unknown_or_too_much_is_refused_before_it_is_read() {
     let (_, response) = send(&two, request(&["gzip, br"], Script::whole("anything")));
     assert_eq!(
         response.body(),
-        "Unsupported Content-Encoding: at most 1 codings can be decoded.\n"
+        "Unsupported Content-Encoding: too many codings, the limit is 1.\n"
     );
     let none = layer().codings(&[]);
     let (_, response) = send(&none, request(&["gzip"], Script::whole("anything")));
@@ -257,4 +259,22 @@ fn a_request_without_codings_passes_as_it_is() {
     assert_eq!(seen.headers["content-length"], "5");
     assert_eq!(seen.body.unwrap(), "plain");
     assert_eq!(seen.original, None);
+}
+
+#[test]
+fn a_handler_that_wants_to_know_the_limit_takes_the_body_out() {
+    let handler = service_fn(async |request: Request<RequestBody<Script>>| {
+        let error = request.into_body().into_inner().collect().await.unwrap_err();
+        let DecompressError::Decode(error) = error else {
+            panic!("{error}")
+        };
+        assert_eq!(error.exceeded(), Some(Limit::DecodedSize(99)));
+        let mut response = Response::new(Full::<Bytes>::default());
+        *response.status_mut() = error.status();
+        Ok::<_, Infallible>(response)
+    });
+    let request = request(&["zstd"], Script::whole(encode(Coding::Zstd, &text(100))));
+    let mut future = pin!(layer().max_decoded(99).layer(handler).call(request));
+    let (response, _) = drive(|cx| future.as_mut().poll(cx));
+    assert_eq!(response.unwrap().unwrap().status(), 413);
 }

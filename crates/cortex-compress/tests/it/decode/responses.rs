@@ -1,11 +1,12 @@
 //! The rules for responses, with the sections of RFC 9110.
 
 use super::support::{encode, fetch, read};
-use crate::support::{Script, text};
-use cortex_compress::{Coding, OriginalHeaders, ResponseDecompressionLayer};
+use crate::support::{Script, Step, text};
+use cortex_compress::{Coding, Limit, OriginalHeaders, ResponseDecompressionLayer};
 use http::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::future::ready;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use tower::{Layer, Service, service_fn};
 
@@ -130,4 +131,19 @@ fn the_error_of_the_client_comes_through() {
     let mut future = std::pin::pin!(future);
     let (result, _) = crate::support::drive(|cx| future.as_mut().poll(cx));
     assert_eq!(result.unwrap().unwrap_err(), "no route");
+}
+
+#[test]
+fn a_response_that_says_it_is_too_long_is_not_read() {
+    let script = Script::new([Step::Data(encode(Coding::Gzip, &text(3000)).into())]);
+    let polls = Arc::clone(&script.polls);
+    let response = Response::builder()
+        .header("content-encoding", "gzip")
+        .header("content-length", 1001);
+    let layer = layer().max_encoded(1000);
+    let response = fetch(&layer, Request::new(()), response.body(script).unwrap());
+    let decoded = read(response.into_body());
+    let limit = decoded.decode_error().unwrap().exceeded();
+    assert_eq!(limit, Some(Limit::EncodedSize(1000)));
+    assert_eq!(polls.load(Ordering::Relaxed), 0);
 }
