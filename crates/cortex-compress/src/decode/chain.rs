@@ -57,7 +57,7 @@ impl Chain {
         let mut stages = Vec::with_capacity(codings.len());
         for &coding in codings.iter().rev() {
             let mut lease = Lease::take(shared, coding);
-            if let Err(fault) = lease.worker().decoder.start(shared.limits.members) {
+            if let Err(fault) = lease.work(|worker| worker.decoder.start(shared.limits.members)) {
                 lease.discard();
                 return Err(explain(coding, fault));
             }
@@ -191,12 +191,12 @@ impl Stage {
 
     /// Decodes some of the input into the free part of the buffer; returns how much it read and wrote.
     fn decode(&mut self, input: &[u8]) -> Result<(usize, usize), DecodeError> {
-        let worker = self.lease.worker();
         let given = &input[..input.len().min(STEP)];
         let mut rest = given;
-        let written = worker
-            .decoder
-            .decode(&mut rest, &mut worker.out[self.end..])
+        let end = self.end;
+        let written = self
+            .lease
+            .work(|worker| worker.decoder.decode(&mut rest, &mut worker.out[end..]))
             .map_err(|fault| self.lease.name(|coding| explain(coding, fault)))?;
         let read = given.len() - rest.len();
         if read == 0 && written == 0 && !given.is_empty() {
@@ -211,7 +211,7 @@ impl Stage {
 
     /// Notes that there is neither input nor output any more.
     fn finish(&mut self) -> Result<(), DecodeError> {
-        if !self.lease.worker().decoder.is_complete() {
+        if !self.lease.is_complete() {
             return Err(self.lease.name(DecodeError::truncated));
         }
         self.ended = true;

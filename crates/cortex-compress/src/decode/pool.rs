@@ -71,6 +71,8 @@ pub(super) struct Lease {
     coding: Coding,
 }
 
+const PRESENT: &str = "invariant: only an error or a panic takes the worker, and ends the body";
+
 impl Lease {
     pub(super) fn take(shared: &Arc<Shared>, coding: Coding) -> Self {
         Self {
@@ -85,18 +87,20 @@ impl Lease {
         make(self.coding)
     }
 
-    pub(super) fn worker(&mut self) -> &mut Worker {
-        self.worker
-            .as_mut()
-            .expect("invariant: only drop and discard take the worker")
+    /// Lets the worker do something. If that panics the worker is gone, whoever catches it: its state is not to be trusted.
+    pub(super) fn work<T>(&mut self, work: impl FnOnce(&mut Worker) -> T) -> T {
+        let mut worker = self.worker.take().expect(PRESENT);
+        let done = work(&mut worker);
+        self.worker = Some(worker);
+        done
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.worker.as_ref().expect(PRESENT).decoder.is_complete()
     }
 
     pub(super) fn out(&self) -> &[u8] {
-        &self
-            .worker
-            .as_ref()
-            .expect("invariant: only drop and discard take the worker")
-            .out
+        &self.worker.as_ref().expect(PRESENT).out
     }
 
     /// Drops the worker: after an error its state is not to be trusted.
@@ -107,8 +111,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // A panic may have left the decoder in the middle of something.
-        if let Some(worker) = self.worker.take().filter(|_| !std::thread::panicking()) {
+        if let Some(worker) = self.worker.take() {
             self.shared.pool(self.coding).give_back(worker);
         }
     }
@@ -329,6 +332,13 @@ mod tests {
 
         let caught = catch_unwind(AssertUnwindSafe(|| through(&shared, coding, Faulty::Panic)));
         assert!(caught.is_err());
+        assert_eq!(shared.pool(coding).count(), 0);
+
+        // As a server does that catches the panic of a handler: the body is dropped later.
+        let mut lease = Lease::take(&shared, coding);
+        let panics = AssertUnwindSafe(|| lease.work(|_| panic!("a defect")));
+        assert!(catch_unwind(panics).is_err());
+        drop(lease);
         assert_eq!(shared.pool(coding).count(), 0);
     }
 }
