@@ -21,7 +21,9 @@
 //!   named, and services that call each other have no use for it.
 //! - Nothing is tried again, but for what certainly was not sent: a request for which a pooled connection was chosen that
 //!   the other side had just closed. Policies go around the client.
-//! - Bodies are not decompressed, and no cookies are kept. Proxies in the environment are not used.
+//! - Bodies are not decompressed: [`ResponseDecompressionLayer`](cortex_compress::ResponseDecompressionLayer) around the client
+//!   asks for encoded ones and decodes them within limits. What the client counts and bounds are the encoded bytes then.
+//! - No cookies are kept. Proxies in the environment are not used.
 //! - How many calls are under way at once is not bounded, nor where they may go: addresses that a stranger chose must be
 //!   checked before.
 //!

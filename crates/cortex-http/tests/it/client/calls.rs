@@ -1,11 +1,12 @@
 use axum::response::Redirect;
 use axum::routing::{any, get};
+use cortex_compress::{OriginalHeaders, ResponseDecompressionLayer};
 use cortex_http::client::{Error, ErrorKind};
 use cortex_http::{Client, Limits, Routes, Server};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 
 use super::support::{measured, url};
 use crate::support::Shop;
@@ -102,6 +103,21 @@ async fn other_layers_fit_around_it() {
     let response = layered.oneshot(request().unwrap()).await.unwrap();
     assert_eq!(response.into_body().text().await.unwrap(), "hello");
     shop.close().await;
+}
+
+#[tokio::test]
+async fn encoded_answers_are_decoded_by_a_layer_around_it() {
+    let routes = Routes::new().route("/", get(async || "again and ".repeat(1000)));
+    let running = Server::new(routes).start("127.0.0.1:0").await.unwrap();
+    let client = Client::builder().build().unwrap();
+    let client = ResponseDecompressionLayer::new().layer(client);
+    let request = Request::get(url(running.local_addr(), "/")).body(String::new());
+    let response = client.oneshot(request.unwrap()).await.unwrap();
+    let original = response.extensions().get::<OriginalHeaders>().unwrap();
+    assert_eq!(original.headers()["content-encoding"], "zstd");
+    assert!(!response.headers().contains_key("content-encoding"));
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "again and ".repeat(1000));
 }
 
 #[tokio::test]
