@@ -335,10 +335,15 @@ mod tests {
         assert_eq!(shared.pool(coding).count(), 0);
 
         // As a server does that catches the panic of a handler: the body is dropped later.
-        let mut lease = Lease::take(&shared, coding);
-        let panics = AssertUnwindSafe(|| lease.work(|_| panic!("a defect")));
-        assert!(catch_unwind(panics).is_err());
-        drop(lease);
+        let mut leases: Vec<_> = Coding::ALL
+            .iter()
+            .map(|&coding| Lease::take(&shared, coding))
+            .collect();
+        for lease in &mut leases {
+            let panics = AssertUnwindSafe(|| lease.work(|_| panic!("a defect")));
+            assert!(catch_unwind(panics).is_err());
+        }
+        drop(leases);
         assert_eq!(shared.pool(coding).count(), 0);
     }
 }
