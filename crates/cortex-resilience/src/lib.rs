@@ -21,6 +21,7 @@ mod sync;
 mod time;
 #[cfg(feature = "tokio")]
 mod timer;
+mod total;
 #[cfg(any(feature = "health", feature = "metrics"))]
 mod watch;
 
@@ -60,5 +61,6 @@ pub use self::observer::Observer;
 pub use self::outcome::Outcome;
 pub use self::policy_error::{Cause, PolicyError, Through};
 pub use self::rejected::{Reason, Rejected};
+pub use self::total::is_policy_deadline;
 #[cfg(any(feature = "health", feature = "metrics"))]
 pub use self::watch::{Watch, Watched};

@@ -8,7 +8,7 @@ use crate::observer::Observer;
 use crate::rejected::{Reason, Rejected};
 use crate::shared::is_shared;
 use crate::sync::{Mutex, lock};
-use crate::timeout::Total;
+use crate::total::Total;
 use cortex_core::{Clock, Context, Deadline, TscClock};
 use std::fmt;
 use std::sync::Arc;

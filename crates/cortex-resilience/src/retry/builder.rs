@@ -74,7 +74,8 @@ impl<C, O, K> Builder<C, O, K> {
     /// Sets how long after the beginning of the call an attempt may begin, in addition to the deadline of the
     /// [`Context`](cortex_core::Context). By default there is no limit.
     ///
-    /// Attempts see it as the deadline of their context. It ends none of them: what shrinks to a deadline does that inside.
+    /// Attempts see it as the deadline of their context. It ends none of them: what shrinks to a deadline does that inside, and
+    /// counts as a timeout there, unlike the deadline of the caller.
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.settings.within = Some(time);

@@ -15,6 +15,7 @@ use crate::rejected::{Reason, Rejected};
 use crate::shared::is_shared;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::time::nanos;
+use crate::total::Total;
 use cortex_core::{Clock, Context, Deadline, TscClock};
 use std::fmt;
 use std::sync::Arc;
@@ -164,14 +165,6 @@ fn or_no_limit(within: Option<Duration>) -> u64 {
     within.map_or(NO_LIMIT, nanos)
 }
 
-/// Says whether a deadline of the context is past; a limit on all attempts that has just begun need not be asked.
-fn is_past(deadline: Deadline, clock: &impl Clock) -> bool {
-    #[cfg(feature = "tokio")]
-    return crate::timeout::Total::is_past(deadline, clock);
-    #[cfg(not(feature = "tokio"))]
-    deadline.is_past(clock.now())
-}
-
 impl<O, K> Inner<O, K> {
     pub(super) fn new(
         name: Box<str>,
@@ -221,7 +214,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         caller: Option<Deadline>,
         within: u64,
     ) -> Result<(), Rejected> {
-        if caller.is_some_and(|deadline| is_past(deadline, &self.clock)) {
+        if caller.is_some_and(|deadline| Total::is_past(deadline, &self.clock)) {
             let rejected = Rejected::new(Reason::Deadline, None);
             self.tell(|| Event::Rejected(rejected));
             return Err(rejected);

@@ -7,7 +7,8 @@ use crate::classify::Classify;
 use crate::observer::Observer;
 use crate::outcome::Outcome;
 use crate::rejected::Rejected;
-use cortex_core::{Clock, Context, Deadline};
+use crate::total::Total;
+use cortex_core::{Clock, Deadline};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ impl Progress<'_> {
         let Some(deadline) = self.deadline.filter(|_| self.is_own_deadline) else {
             return work();
         };
-        let _guard = Context::current().with_deadline(deadline).attach();
+        let _inside = Total::tell(deadline);
         work()
     }
 

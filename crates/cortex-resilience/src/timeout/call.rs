@@ -2,10 +2,10 @@ use super::error::Error;
 use super::inner::{Due, Inner, Limit};
 use super::kind::Kind;
 use super::timed_out::TimedOut;
-use super::total::Total;
 use crate::link::Link;
 use crate::observer::Observer;
 use crate::timer::Timer;
+use crate::total::{Total, is_policy_deadline};
 use cortex_core::{Clock, Context, Deadline};
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -53,8 +53,8 @@ pub(super) struct Begun {
     pub(super) limit: Limit,
     /// When its time began, if the clock was read.
     pub(super) start: Option<Instant>,
-    /// That of the caller.
-    pub(super) deadline: Option<Deadline>,
+    /// That of the context which nobody else keeps, and which time is over then.
+    pub(super) deadline: Option<(Deadline, Kind)>,
 }
 
 impl Begun {
@@ -93,18 +93,34 @@ impl Begun {
     }
 }
 
-/// Returns the deadline of the caller and when it was looked at; none if it is that of a limit outside, which keeps it itself.
+type Looked = (Option<(Deadline, Kind)>, Option<Instant>);
+
+/// Returns the [deadline to keep](to_keep) and when it was looked at.
 #[inline(never)]
-fn look(deadline: Deadline, clock: &impl Clock) -> Result<(Option<Deadline>, Option<Instant>), TimedOut> {
-    let total = Total::of(deadline);
-    if total.is_some() && !Total::is_past(deadline, clock) {
+fn look(deadline: Deadline, clock: &impl Clock) -> Result<Looked, TimedOut> {
+    let deadline_to_keep = to_keep(deadline);
+    if deadline_to_keep.is_none() && !Total::is_past(deadline, clock) {
         return Ok((None, None));
     }
     let now = clock.now();
     if deadline.is_past(now) {
         return Err(TimedOut::new(Kind::Deadline, Duration::ZERO));
     }
-    Ok((total.is_none().then_some(deadline), Some(now)))
+    Ok((deadline_to_keep, Some(now)))
+}
+
+/// Returns the deadline of the context with which time is over then: that of the caller, or that of a policy outside, for all
+/// attempts. There is none to keep if that policy keeps it itself.
+pub(super) fn to_keep(deadline: Deadline) -> Option<(Deadline, Kind)> {
+    if Total::of(deadline).is_some() {
+        return None;
+    }
+    let kind = if is_policy_deadline(deadline) {
+        Kind::Total
+    } else {
+        Kind::Deadline
+    };
+    Some((deadline, kind))
 }
 
 impl<'a, F, O, K> Call<'a, F, O, K> {

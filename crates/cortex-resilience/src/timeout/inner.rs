@@ -76,20 +76,21 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     /// Returns when a call that began then is given up; never, if there is no limit and no deadline, or if no clock gets there.
-    pub(super) fn due(limit: Limit, start: Instant, deadline: Option<Deadline>) -> Option<Due> {
+    pub(super) fn due(limit: Limit, start: Instant, deadline: Option<(Deadline, Kind)>) -> Option<Due> {
         let own = limit.0.and_then(|(kind, after)| {
             let at = start.checked_add(after)?;
             let timed_out = TimedOut::new(kind, after);
             Some(Due { at, timed_out })
         });
-        let Some(at) = deadline.map(Deadline::instant) else {
+        let Some((deadline, kind)) = deadline else {
             return own;
         };
+        let at = deadline.instant();
         if own.is_some_and(|own| own.at <= at) {
             return own;
         }
         let after = at.saturating_duration_since(start);
-        let timed_out = TimedOut::new(Kind::Deadline, after);
+        let timed_out = TimedOut::new(kind, after);
         Some(Due { at, timed_out })
     }
 

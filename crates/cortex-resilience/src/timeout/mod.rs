@@ -22,8 +22,6 @@ mod policy;
 #[cfg(all(feature = "tokio", feature = "tower"))]
 mod service;
 mod timed_out;
-#[cfg(feature = "tokio")]
-mod total;
 
 #[cfg(feature = "tokio")]
 pub use self::builder::Builder;
@@ -40,5 +38,3 @@ pub use self::policy::Timeout;
 #[cfg(all(feature = "tokio", feature = "tower"))]
 pub use self::service::{ResponseFuture, TimeoutService};
 pub use self::timed_out::TimedOut;
-#[cfg(feature = "tokio")]
-pub(crate) use self::total::Total;

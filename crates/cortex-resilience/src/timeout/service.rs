@@ -1,14 +1,14 @@
-use super::call::{Begun, Call};
+use super::call::{Begun, Call, to_keep};
 use super::error::Error;
 use super::inner::{Due, Inner};
 use super::kind::Kind;
 use super::policy::Timeout;
 use super::timed_out::TimedOut;
-use super::total::Total;
 use crate::link::Link;
 use crate::maybe::Maybe;
 use crate::observer::Observer;
 use crate::timer::Timer;
+use crate::total::Total;
 use cortex_core::{Clock, Deadline, TscClock};
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -94,9 +94,7 @@ impl<S, O: Observer, K: Clock> TimeoutService<S, O, K> {
     fn wait(&self, deadline: Option<Deadline>, waker: &Waker) -> Wait {
         let limit = self.timeout.inner.limit();
         let start = self.timeout.inner.clock.now();
-        // A limit outside keeps its end itself.
-        let callers = deadline.filter(|deadline| Total::of(*deadline).is_none());
-        let due = Inner::<O, K>::due(limit, start, callers);
+        let due = Inner::<O, K>::due(limit, start, deadline.and_then(to_keep));
         Wait {
             start,
             deadline,

@@ -297,6 +297,44 @@ async fn the_deadline_of_the_caller_is_no_vote() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_limit_of_a_retry_outside_is_a_vote() {
+    let breaker = Breaker::builder("shop")
+        .window(Window::count(1))
+        .min_calls(1)
+        .clock(TokioClock)
+        .build()
+        .unwrap();
+    let retry = Retry::builder("shop").within(SECOND).clock(TokioClock);
+    let shop = Pipeline::new((
+        retry.build().unwrap(),
+        breaker.clone(),
+        Timeout::builder("shop")
+            .attempt(2 * SECOND)
+            .clock(TokioClock)
+            .build()
+            .unwrap(),
+    ));
+    // The caller has even less time: nobody's failure.
+    let context = Context::new().with_deadline(Deadline::after(TokioClock.now(), SECOND / 2));
+    let late = shop
+        .call(|_| pending::<Result<(), &str>>())
+        .with_context(context)
+        .await
+        .unwrap_err();
+    assert_eq!(late.timed_out().map(|late| late.kind()), Some(Kind::Deadline));
+    assert_eq!((breaker.state(), breaker.snapshot().total), (State::Closed, 0));
+    let context = Context::new().with_deadline(Deadline::after(TokioClock.now(), 3 * SECOND));
+    let hangs = shop
+        .call(|_| pending::<Result<(), &str>>())
+        .with_context(context)
+        .await
+        .unwrap_err();
+    let timed_out = hangs.timed_out().unwrap();
+    assert_eq!((timed_out.kind(), timed_out.after()), (Kind::Total, SECOND));
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rate_limit_outside_spends_nothing_on_what_it_refuses() {
     let limit = RateLimiter::builder("shop")
         .limit(1, SECOND)
