@@ -67,7 +67,8 @@ impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Inner(error) => Some(error),
-            Self::Rejected(_) | Self::NotReady => None,
+            Self::Rejected(rejected) => rejected.source(),
+            Self::NotReady => None,
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,8 +17,12 @@ use std::time::Duration;
 /// assert_eq!(header(&rejected), Some(2));
 /// assert_eq!(rejected.to_string(), "the circuit is open; try again in 1.5s");
 /// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rejected(Said);
+
+/// The end of the causes of an error of a policy, whatever the policies around it are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rejected {
+struct Said {
     reason: Reason,
     retry_after: Option<Duration>,
 }
@@ -26,23 +31,44 @@ impl Rejected {
     /// Makes a refusal.
     #[inline]
     pub const fn new(reason: Reason, retry_after: Option<Duration>) -> Self {
-        Self { reason, retry_after }
+        Self(Said { reason, retry_after })
+    }
+
+    /// Returns the refusal that an error is the end of: the last cause of an error of policies, however many are around the one
+    /// that refused, is such an end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_resilience::{Reason, Rejected, circuit, retry};
+    /// use std::error::Error;
+    ///
+    /// fn refusal(error: &(dyn Error + 'static)) -> Option<Rejected> {
+    ///     std::iter::successors(Some(error), |cause| (*cause).source()).find_map(Rejected::at_end)
+    /// }
+    ///
+    /// let open = Rejected::new(Reason::Open, None);
+    /// let error: retry::Error<circuit::Error<std::io::Error>> = retry::Error::Inner(circuit::Error::Rejected(open));
+    /// assert_eq!(refusal(&error), Some(open));
+    /// ```
+    pub fn at_end(error: &(dyn StdError + 'static)) -> Option<Self> {
+        error.downcast_ref().copied().map(Self)
     }
 
     /// Returns why.
     pub const fn reason(&self) -> Reason {
-        self.reason
+        self.0.reason
     }
 
     /// Returns how long to wait before another call can be let through; `None` where nobody knows.
     pub const fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.0.retry_after
     }
 }
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.reason {
+        f.write_str(match self.0.reason {
             Reason::Open => "the circuit is open",
             Reason::HalfOpen => "the circuit is half-open and every probe is under way",
             Reason::Forced => "the circuit is forced open",
@@ -58,14 +84,35 @@ impl fmt::Display for Rejected {
             Reason::TooManyKeys => "the registry is full, and every policy in it has to stay",
             Reason::Throttled => "so many calls failed of late that only a share is made",
         })?;
-        match self.retry_after {
+        match self.0.retry_after {
             Some(wait) => write!(f, "; try again in {wait:?}"),
             None => Ok(()),
         }
     }
 }
 
-impl std::error::Error for Rejected {}
+impl fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected")
+            .field("reason", &self.0.reason)
+            .field("retry_after", &self.0.retry_after)
+            .finish()
+    }
+}
+
+impl StdError for Rejected {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a policy here refused the call")
+    }
+}
+
+impl StdError for Said {}
 
 /// Why a policy refused a call.
 ///

@@ -107,7 +107,9 @@ impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::GaveUp { error, .. } | Self::Inner(error) => Some(error),
-            Self::Rejected(_) | Self::TimedOut(_) | Self::NotReady => None,
+            Self::Rejected(rejected) => rejected.source(),
+            Self::TimedOut(timed_out) => timed_out.source(),
+            Self::NotReady => None,
         }
     }
 }

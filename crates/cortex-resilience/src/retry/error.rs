@@ -102,7 +102,8 @@ impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::GaveUp { error, .. } | Self::Inner(error) => Some(error),
-            Self::Rejected(_) | Self::NotReady => None,
+            Self::Rejected(rejected) => rejected.source(),
+            Self::NotReady => None,
         }
     }
 }
@@ -215,7 +216,8 @@ mod tests {
             error.to_string(),
             "the deadline of the caller leaves no time to wait"
         );
-        assert!(error.source().is_none() && error.gave_up().is_none());
+        assert_eq!(error.source().and_then(Rejected::at_end), Some(rejected));
+        assert!(error.gave_up().is_none());
         assert_eq!(error.why(), Cause::Rejected(rejected));
         assert_eq!(error.rejected(), Some(rejected));
         assert_eq!(error.into_inner(), None);

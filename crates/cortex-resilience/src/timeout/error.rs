@@ -60,7 +60,8 @@ impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Inner(error) => Some(error),
-            Self::TimedOut(_) | Self::NotReady => None,
+            Self::TimedOut(timed_out) => timed_out.source(),
+            Self::NotReady => None,
         }
     }
 }
@@ -88,7 +89,8 @@ mod tests {
     fn says_why_and_has_the_calls_own_error_for_a_source() {
         let refused: Error<fmt::Error> = Error::TimedOut(TimedOut::new(Kind::Total, Duration::from_secs(1)));
         assert_eq!(refused.to_string(), "the time for all attempts was over after 1s");
-        assert!(refused.timed_out().is_some() && refused.source().is_none());
+        assert_eq!(refused.source().and_then(TimedOut::at_end), refused.timed_out());
+        assert!(refused.timed_out().is_some());
         assert_eq!(refused.into_inner(), None);
         let failed = Error::Inner(fmt::Error);
         assert!(

@@ -13,7 +13,10 @@ fn errors_say_what_happened_and_lead_to_the_calls_own() {
     let rejected = Rejected::new(Reason::Open, Some(Duration::from_secs(3)));
     let error: Error<io::Error> = Error::Rejected(rejected);
     assert_eq!(error.to_string(), "the circuit is open; try again in 3s");
-    assert!(error.source().is_none() && error.rejected() == Some(rejected) && error.into_inner().is_none());
+    let cause = error.source().expect("who said so");
+    assert_eq!(cause.to_string(), "a policy here refused the call");
+    assert_eq!(Rejected::at_end(cause), Some(rejected));
+    assert!(cause.source().is_none() && error.rejected() == Some(rejected) && error.into_inner().is_none());
     let error: Error<io::Error> = Error::NotReady;
     assert_eq!(error.to_string(), "the service was called before it was ready");
     assert!(error.source().is_none() && error.rejected().is_none() && error.into_inner().is_none());
