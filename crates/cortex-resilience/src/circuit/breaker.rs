@@ -261,6 +261,11 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
 
     /// Takes over a state that was saved at most `max_age` ago, here or elsewhere. The window starts empty.
     ///
+    /// A breaker that was half-open is restored as one whose break is over: the next calls are its probes. So is one that was forced
+    /// open, for whoever forced it does not know of this one, and nobody would ever end it. One that was disabled or only measured
+    /// changes nothing, and leaves this one in the state it has. Force what is to be forced here, too, or have it begin so with
+    /// [`initial`](super::Builder::initial).
+    ///
     /// # Errors
     ///
     /// It is too old, or the breaker may not go there; nothing has changed.

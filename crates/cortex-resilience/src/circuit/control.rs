@@ -123,15 +123,9 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     /// Goes to a phase that has no way out by itself, or is closed.
     pub(super) fn set(&self, phase: Phase, event: impl FnOnce(State) -> Event) {
-        self.set_after(None, phase, event);
-    }
-
-    /// As [`set`](Self::set), after so many half-open attempts; a closed one has none.
-    fn set_after(&self, attempts: Option<u32>, phase: Phase, event: impl FnOnce(State) -> Event) {
         let (_, now) = self.settle();
         let mut core = lock(&self.core);
         let from = self.word.load().phase().state();
-        core.half_open_attempts = attempts.unwrap_or(core.half_open_attempts);
         self.enter(&mut core, phase, now);
         drop(core);
         if from != phase.state() {
@@ -259,13 +253,10 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         let attempts = Some(saved.half_open_attempts);
         match saved.state {
             State::Closed => self.set(Phase::Closed, |from| Event::Closed { from }),
-            State::Disabled => self.set_after(attempts, Phase::Disabled, |from| Event::Disabled { from }),
-            State::MetricsOnly => {
-                self.set_after(attempts, Phase::MetricsOnly, |from| Event::MetricsOnly { from });
-            }
-            State::ForcedOpen => self.set_after(attempts, Phase::Forced, |from| Event::ForcedOpen { from }),
+            // Somebody's decision, which says nothing of the dependency, and has no end here.
+            State::Disabled | State::MetricsOnly => {}
             // Probes of others are not ours: a break that is over, so that the next call starts some.
-            State::HalfOpen => self.open_after(attempts, Wait::Until)?,
+            State::HalfOpen | State::ForcedOpen => self.open_after(attempts, Wait::Until)?,
             State::Open => self.open_after(attempts, |now| {
                 // Whose clock is ahead of ours has not saved it in our future: no more is left than was then.
                 let from = wall.max(saved.at);

@@ -7,6 +7,9 @@ use std::time::{Duration, SystemTime};
 ///
 /// The fields are what has to be written down, in any format.
 ///
+/// What somebody has forced by hand is theirs to end, here and now: nobody would end it where it is
+/// [restored](super::Breaker::restore), and so it is not forced there.
+///
 /// # Examples
 ///
 /// ```
@@ -24,7 +27,8 @@ use std::time::{Duration, SystemTime};
 pub struct SavedState {
     /// When it was saved.
     pub at: SystemTime,
-    /// The state.
+    /// The state; [`ForcedOpen`](State::ForcedOpen), [`Disabled`](State::Disabled) and [`MetricsOnly`](State::MetricsOnly) tell, and
+    /// are not restored.
     pub state: State,
     /// When the break is over; `None` if it is not open, or never.
     pub until: Option<SystemTime>,
