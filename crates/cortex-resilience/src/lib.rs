@@ -13,6 +13,7 @@ mod maybe;
 mod observer;
 mod outcome;
 mod policy_error;
+mod policy_id;
 mod random;
 mod rejected;
 mod shared;
@@ -60,6 +61,7 @@ pub use self::event::Event;
 pub use self::observer::Observer;
 pub use self::outcome::Outcome;
 pub use self::policy_error::{Cause, PolicyError, Through};
+pub use self::policy_id::PolicyId;
 pub use self::rejected::{Reason, Rejected};
 pub use self::total::is_policy_deadline;
 #[cfg(any(feature = "health", feature = "metrics"))]

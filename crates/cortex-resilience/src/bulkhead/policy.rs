@@ -8,6 +8,7 @@ use super::permit::Permit;
 use crate::build_error::BuildError;
 use crate::link::Link;
 use crate::observer::Observer;
+use crate::policy_id::PolicyId;
 use crate::rejected::{Reason, Rejected};
 use crate::shared::is_shared;
 use cortex_core::{Clock, TscClock};
@@ -117,6 +118,11 @@ impl<O: Observer, K: Clock> Bulkhead<O, K> {
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// Returns what tells it from others; clones have the same.
+    pub fn id(&self) -> PolicyId {
+        PolicyId::of(&self.inner)
     }
 
     /// Returns how it is set, and how it stands.

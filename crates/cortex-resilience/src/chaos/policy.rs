@@ -6,6 +6,7 @@ use crate::build_error::BuildError;
 use crate::event::Event;
 use crate::link::Link;
 use crate::observer::Observer;
+use crate::policy_id::PolicyId;
 use crate::random::Random;
 use std::fmt;
 use std::sync::Arc;
@@ -151,6 +152,11 @@ impl<E, A, W, O> Chaos<E, A, W, O> {
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// Returns what tells it from others; clones have the same.
+    pub fn id(&self) -> PolicyId {
+        PolicyId::of(&self.inner)
     }
 
     #[inline]

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::link::Link;
 use crate::observer::Observer;
+use crate::policy_id::PolicyId;
 use crate::rejected::Rejected;
 use cortex_core::{Clock, Deadline, TscClock};
 use std::fmt;
@@ -137,6 +138,11 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// Returns what tells it from others; clones have the same.
+    pub fn id(&self) -> PolicyId {
+        PolicyId::of(&self.inner)
     }
 
     /// Returns the state; half-open as soon as a break is over, although nothing changes before the next call.

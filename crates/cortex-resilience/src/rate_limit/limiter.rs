@@ -10,6 +10,7 @@ use crate::event::Event;
 #[cfg(feature = "tokio")]
 use crate::link::Link;
 use crate::observer::Observer;
+use crate::policy_id::PolicyId;
 use crate::rejected::{Reason, Rejected};
 use crate::shared::is_shared;
 use crate::time::nanos;
@@ -108,6 +109,11 @@ impl<O: Observer, K: Clock> RateLimiter<O, K> {
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// Returns what tells it from others; clones have the same.
+    pub fn id(&self) -> PolicyId {
+        PolicyId::of(&self.inner)
     }
 
     /// Returns how it is set, and how it stands.

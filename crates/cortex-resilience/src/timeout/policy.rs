@@ -4,6 +4,7 @@ use super::inner::{Inner, Snapshot};
 use crate::build_error::BuildError;
 use crate::link::Link;
 use crate::observer::Observer;
+use crate::policy_id::PolicyId;
 use crate::shared::is_shared;
 use cortex_core::{Clock, TscClock};
 use std::fmt;
@@ -66,6 +67,11 @@ impl<O: Observer, K: Clock> Timeout<O, K> {
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// Returns what tells it from others; clones have the same.
+    pub fn id(&self) -> PolicyId {
+        PolicyId::of(&self.inner)
     }
 
     /// Returns how it is set, and what it did.
