@@ -67,7 +67,9 @@ pub(super) struct Bounds {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Limit {
     Call(Duration),
-    /// Of the context that it was made in.
+    /// The deadline of the context that it was made in, which a policy around the call set.
+    Policy,
+    /// The deadline of the context that it was made in, which is the caller's.
     Deadline,
 }
 

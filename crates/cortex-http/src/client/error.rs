@@ -51,9 +51,11 @@ pub enum ErrorKind {
     Tls,
     /// There was no connection, handshake included, within [`connect_timeout`](super::ClientBuilder::connect_timeout).
     ConnectTimeout,
-    /// The answer was not whole within the [limit of the call](super::ClientBuilder::timeout).
+    /// The answer was not whole within the [limit of the call](super::ClientBuilder::timeout), or that of a policy around it, such as
+    /// [`within`](cortex_resilience::retry::Builder::within) of a retry.
     Timeout,
-    /// The deadline of the context that the call was made in has passed: nobody waits for the answer any more.
+    /// The deadline of the context that the call was made in has passed, which whoever asked has set: nobody waits for the answer any
+    /// more. Or there was no time left to ask.
     Deadline,
     /// The answer's body paused for longer than [`body_idle`](super::ClientBuilder::body_idle).
     BodyIdle,

@@ -10,7 +10,8 @@ use super::error::{Error, ErrorKind};
 /// Answers are judged as [`HttpClassify`] does, `Retry-After` included. An error is a failure of whoever is called, and worth another
 /// attempt, but for these:
 ///
-/// - the deadline of the caller, and what is wrong with the request itself, are nobody's failure and not tried again;
+/// - the deadline of the caller, and what is wrong with the request itself, are nobody's failure and not tried again; a time that a
+///   policy here has set, such as that of all attempts, is not the caller's, and to exceed it is a failure;
 /// - a TLS handshake that fails, and answers that are too large, are failures that another attempt does not mend.
 ///
 /// # Examples

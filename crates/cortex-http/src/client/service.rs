@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cortex_core::Context as Current;
-use cortex_resilience::Attempt;
+use cortex_resilience::{Attempt, is_policy_deadline};
 use cortex_trace::layer::{ResendCount, TraceClient};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
@@ -107,15 +107,19 @@ where
             let method = method_index(&parts.method);
             Watch::begin(metrics, method, &target, now)
         });
-        let until = until(&self.settings, &parts, now);
+        let mut until = until(&self.settings, &parts, now);
+        let left = until.map(|(at, _)| at.saturating_duration_since(now));
+        let is_late = left.is_some_and(|left| left < LEAST);
+        if let Some((_, limit)) = until.as_mut().filter(|_| is_late) {
+            limit.not_asked();
+        }
         let bounds = Bounds {
             target,
             until,
             body_bytes: self.settings.body_bytes,
             body_idle: self.settings.body_idle,
         };
-        let left = until.map(|(at, _)| at.saturating_duration_since(now));
-        if left.is_some_and(|left| left < LEAST) {
+        if is_late {
             return Bounding::refused(bounds, watch);
         }
         announce(&self.settings, &mut parts, &bounds.target, left);
@@ -138,7 +142,14 @@ fn until(settings: &Settings, parts: &Parts, now: Instant) -> Option<(Instant, L
         .map_or(settings.timeout, |Timeout(limit)| *limit);
     let own = now.checked_add(own).map(|at| (at, Limit::Call(own)));
     let deadline = Current::current().deadline();
-    let deadline = deadline.map(|deadline| (Instant::from_std(deadline.instant()), Limit::Deadline));
+    let deadline = deadline.map(|deadline| {
+        let limit = if is_policy_deadline(deadline) {
+            Limit::Policy
+        } else {
+            Limit::Deadline
+        };
+        (Instant::from_std(deadline.instant()), limit)
+    });
     match (own, deadline) {
         (Some(own), Some(deadline)) => Some(if deadline.0 <= own.0 { deadline } else { own }),
         (own, deadline) => own.or(deadline),
@@ -166,10 +177,21 @@ fn announce(settings: &Settings, parts: &mut Parts, target: &Target, left: Optio
 }
 
 impl Limit {
+    /// Whoever is to be called was not asked, and so has not taken too long: the time was over before.
+    const fn not_asked(&mut self) {
+        if matches!(self, Self::Policy) {
+            *self = Self::Deadline;
+        }
+    }
+
     /// Says what ran out.
     pub(super) fn error(self, target: &Target) -> Error {
         match self {
             Self::Deadline => Error::new(ErrorKind::Deadline, target),
+            Self::Policy => {
+                let detail = "which a policy around the call limits";
+                Error::with_detail(ErrorKind::Timeout, target, detail)
+            }
             Self::Call(limit) => {
                 let detail = format!("{limit:?}; if it may take longer, raise `timeout`");
                 Error::with_detail(ErrorKind::Timeout, target, &detail)

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use axum::routing::{get, post};
 use cortex_core::{Clock, Context, Deadline, FutureExt, SystemClock};
-use cortex_http::client::{ClientClassify, ErrorKind};
+use cortex_http::client::{ClientClassify, ClientLayer, ErrorKind};
 use cortex_http::{Client, Problem, Routes, Running, Server};
 use cortex_resilience::bulkhead::{Bulkhead, BulkheadLayer};
-use cortex_resilience::circuit::{State, Window};
+use cortex_resilience::circuit::{Breaker, State, Window};
 use cortex_resilience::http::HttpRequests;
 use cortex_resilience::pipeline::{Error, Pipeline};
 use cortex_resilience::retry::{Backoff, Retry};
@@ -16,7 +16,7 @@ use cortex_trace::{InMemory, Tracer};
 use http::{HeaderMap, Request, StatusCode};
 use tower::{Layer, ServiceExt};
 
-use super::support::url;
+use super::support::{SOON, answering, url};
 use crate::support::within;
 
 /// A server that fails as often as it is told, and keeps the headers of what it is asked.
@@ -211,6 +211,80 @@ async fn a_permit_is_held_until_the_body_has_ended() {
     .await;
     assert_eq!(body.unwrap(), "seven");
     assert_eq!((bulkhead.snapshot().in_use, stock.count()), (0, 1));
+}
+
+/// A breaker that two failures open.
+fn touchy() -> cortex_resilience::circuit::Builder<ClientClassify> {
+    Breaker::builder("stock")
+        .classify(ClientClassify::new())
+        .window(Window::count(2))
+        .min_calls(2)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_for_as_long_as_a_retry_goes_on_opens_the_breaker() {
+    struct Tokio;
+    impl Clock for Tokio {
+        fn now(&self) -> std::time::Instant {
+            tokio::time::Instant::now().into_std()
+        }
+
+        fn wall(&self) -> std::time::SystemTime {
+            SystemClock.wall()
+        }
+    }
+    let second = Duration::from_secs(1);
+    let retry = Retry::builder("stock")
+        .classify(ClientClassify::new())
+        .within(second)
+        .clock(Arc::new(Tokio));
+    let breaker = touchy().build().unwrap();
+    let policies = Pipeline::new((retry.build().unwrap(), breaker.clone()));
+    let hangs = tower::service_fn(|_: Request<String>| {
+        std::future::pending::<Result<http::Response<String>, std::io::Error>>()
+    });
+    let hangs = policies
+        .layer_for(HttpRequests::new())
+        .layer(ClientLayer::new().layer(hangs));
+    let call = async |context: Context| {
+        let request = Request::get("http://stock/").body(String::new()).unwrap();
+        let begun = tokio::time::Instant::now();
+        let call = hangs.clone().oneshot(request).with_context(context);
+        (call.await.unwrap_err(), begun.elapsed())
+    };
+    // Who asked has less time: that is nobody's failure.
+    let soon = Context::new().with_deadline(Deadline::after(Tokio.now(), second / 2));
+    let (error, after) = call(soon).await;
+    assert_eq!(
+        error.into_inner().map(|error| error.kind()),
+        Some(ErrorKind::Deadline)
+    );
+    assert!(after < second, "{after:?}");
+    assert_eq!((breaker.state(), breaker.snapshot().total), (State::Closed, 0));
+    for _ in 0..2 {
+        let later = Context::new().with_deadline(Deadline::after(Tokio.now(), 5 * second));
+        let (error, after) = call(later).await;
+        assert!((second..2 * second).contains(&after), "{after:?}");
+        let error = error.into_inner().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.to_string().contains("a policy around the call"), "{error}");
+    }
+    assert_eq!((breaker.state(), breaker.snapshot().failed), (State::Open, 2));
+}
+
+#[tokio::test]
+async fn what_hangs_until_the_time_of_all_attempts_is_over_opens_the_breaker() {
+    let silent = answering("").await;
+    let breaker = touchy().build().unwrap();
+    let total = cortex_resilience::timeout::Timeout::builder("stock").total(SOON);
+    let policies = Pipeline::new((total.build().unwrap(), breaker.clone()));
+    let client = policies.layer_for(HttpRequests::new()).layer(client());
+    for _ in 0..2 {
+        let request = Request::get(url(silent, "/")).body(String::new()).unwrap();
+        let error = within(client.clone().oneshot(request)).await.unwrap_err();
+        assert_eq!(Problem::from(error).status(), 504);
+    }
+    assert_eq!(breaker.state(), State::Open);
 }
 
 #[tokio::test]
