@@ -91,35 +91,37 @@ impl From<crate::client::Error> for Problem {
     }
 }
 
-/// Answers for a call of ours that failed: what it says is for the log alone.
+/// Causes deeper down are not looked at: somebody's chain may be endless.
+const DEEPEST: usize = 32;
+
+/// Answers for a call of ours that failed, as the cause says that knows: a policy, however many are around it, or the client. What it
+/// says is for the log alone.
 #[cold]
 fn failed(error: &(dyn StdError + Send + Sync + 'static)) -> Problem {
-    #[cfg(feature = "client")]
-    if let Some(problem) = of_client(error) {
-        return problem;
+    let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |cause| {
+        (*cause).source()
+    });
+    for cause in causes.take(DEEPEST) {
+        if let Some(rejected) = Rejected::at_end(cause) {
+            return rejected.into();
+        }
+        if let Some(timed_out) = TimedOut::at_end(cause) {
+            return timed_out.into();
+        }
+        #[cfg(feature = "client")]
+        if let Some(call) = cause.downcast_ref::<crate::client::Error>() {
+            if call.is_timeout() {
+                tracing::warn!(error = error as &(dyn StdError + 'static), "a call failed");
+                return too_late();
+            }
+            if call.kind() == crate::client::ErrorKind::RequestBody {
+                break; // what is below is about whatever the body was made of, another call perhaps
+            }
+        }
     }
     tracing::warn!(error = error as &(dyn StdError + 'static), "a call failed");
     let problem = problem(StatusCode::BAD_GATEWAY, Context::current());
     problem.detail("Something that this service asks has failed.")
-}
-
-/// Answers for calls of the client that were too late, or refused by a policy around the client.
-#[cfg(feature = "client")]
-fn of_client(error: &(dyn StdError + 'static)) -> Option<Problem> {
-    use crate::client;
-
-    let behind = error.downcast_ref::<Error<client::Error>>();
-    if let Some(rejected) = behind.and_then(Error::rejected) {
-        return Some(rejected.into());
-    }
-    let call = match behind {
-        Some(Error::Inner(call)) => Some(call),
-        _ => error.downcast_ref::<client::Error>(),
-    };
-    call?.is_timeout().then(|| {
-        tracing::warn!(error, "a call failed");
-        too_late()
-    })
 }
 
 fn too_late() -> Problem {
@@ -141,6 +143,8 @@ mod tests {
     use std::time::Duration;
 
     type Io = pipeline::Error<io::Error>;
+    /// Of four layers around a call.
+    type Deep = Error<retry::Error<timeout::Error<Io>>>;
 
     #[test]
     fn refusals_and_times_have_their_status() {
@@ -184,6 +188,45 @@ mod tests {
             let timeout = timeout::Error::<io::Error>::TimedOut(timed_out);
             assert_eq!(Problem::from(timeout).status(), 504);
         }
+    }
+
+    #[test]
+    fn the_policy_that_refused_tells_however_many_are_around_it() {
+        let wait = Some(Duration::from_secs(7));
+        let said = |of: pipeline::Error<io::Error>| {
+            let deep: Deep = Error::Inner(retry::Error::Inner(timeout::Error::Inner(of)));
+            let response: http::Response<bytes::Bytes> = Problem::from(deep).respond();
+            let after = response.headers().get("retry-after").cloned();
+            (
+                response.status().as_u16(),
+                after.map(|after| after.to_str().unwrap().to_owned()),
+            )
+        };
+        let after = Some("7".to_owned());
+        assert_eq!(
+            said(Io::Rejected(Rejected::new(Reason::RateLimit, wait))),
+            (429, after.clone())
+        );
+        assert_eq!(
+            said(Io::Rejected(Rejected::new(Reason::Open, wait))),
+            (503, after)
+        );
+        assert_eq!(
+            said(Io::TimedOut(TimedOut::new(Kind::Total, Duration::ZERO))),
+            (504, None)
+        );
+        assert_eq!(said(Io::Inner(io::Error::other("no route"))), (502, None));
+        // In any order, and below an error of somebody's own.
+        let timed_out = timeout::Error::<io::Error>::TimedOut(TimedOut::new(Kind::Attempt, Duration::ZERO));
+        let error: Error<retry::Error<timeout::Error<io::Error>>> =
+            Error::Inner(retry::Error::Inner(timed_out));
+        assert_eq!(Problem::from(error).status(), 504);
+        let full = || Error::<io::Error>::Rejected(Rejected::new(Reason::Full, None));
+        let error: timeout::Error<retry::Error<Error<io::Error>>> =
+            timeout::Error::Inner(retry::Error::Inner(full()));
+        assert_eq!(Problem::from(error).status(), 503);
+        let error: timeout::Error<io::Error> = timeout::Error::Inner(io::Error::other(full()));
+        assert_eq!(Problem::from(error).status(), 503);
     }
 
     #[test]

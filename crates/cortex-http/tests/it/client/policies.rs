@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use cortex_core::{Clock, Context, Deadline, FutureExt, SystemClock};
 use cortex_http::client::{ClientClassify, ClientLayer, ErrorKind};
@@ -285,6 +286,33 @@ async fn what_hangs_until_the_time_of_all_attempts_is_over_opens_the_breaker() {
         assert_eq!(Problem::from(error).status(), 504);
     }
     assert_eq!(breaker.state(), State::Open);
+}
+
+#[tokio::test]
+async fn whatever_layers_are_around_a_call_the_one_that_refuses_tells() {
+    use cortex_resilience::circuit::BreakerLayer;
+    use cortex_resilience::timeout::{Timeout, TimeoutLayer};
+
+    let stock = Flaky::failing(0).await;
+    let breaker = touchy().build().unwrap();
+    breaker.force_open();
+    let timeout = Timeout::builder("stock").attempt(Duration::from_secs(20));
+    let timeout = TimeoutLayer::new(timeout.build().unwrap());
+    let full = Bulkhead::builder("stock").max_concurrent(1).build().unwrap();
+    let call = BreakerLayer::new(breaker.clone()).layer(client());
+    let call = timeout.layer(BulkheadLayer::new(full.clone()).layer(timeout.layer(call)));
+    let problem = async || {
+        let answer = within(call.clone().oneshot(stock.request("GET"))).await;
+        Problem::from(answer.unwrap_err())
+    };
+    assert_eq!(problem().await.status(), 503);
+    breaker.open_for(Duration::from_secs(90)).unwrap();
+    let response = problem().await.into_response();
+    let after = response.headers()["retry-after"].to_str().unwrap().parse::<u64>();
+    assert!(response.status() == 503 && after.is_ok_and(|after| (60..=90).contains(&after)));
+    breaker.close();
+    let answer = within(call.clone().oneshot(stock.request("GET"))).await.unwrap();
+    assert_eq!(answer.status(), 200);
 }
 
 #[tokio::test]
