@@ -3,7 +3,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use cortex_compress::Compressor;
@@ -128,6 +129,8 @@ pub(crate) struct Conn {
     bodies: AtomicU64,
     /// The last request that had a body, by its number; of HTTP/1 alone.
     with_body: AtomicU64,
+    /// The task of a connection of HTTP/1 whose answer is sent, while another one still reads what it answers.
+    reading: Mutex<Option<Waker>>,
     /// The connection speaks another protocol now, whose waits are its own.
     upgraded: OnceLock<Upgrade>,
     /// The last request whose body was left unread, by its number; on HTTP/2, when that was.
@@ -191,6 +194,7 @@ impl Conn {
             idle_since: AtomicU64::new(Deadline::at(accepted).nanos()),
             bodies: AtomicU64::new(0),
             with_body: AtomicU64::new(0),
+            reading: Mutex::new(None),
             upgraded: OnceLock::new(),
             unread: AtomicU64::new(0),
             expired: AtomicU8::new(0),
@@ -378,7 +382,32 @@ impl Conn {
     }
 
     pub(crate) fn end_body(&self) {
+        let waits = self.protocol == Some(Protocol::Http1);
+        if waits && self.ended.load(Ordering::Acquire) == self.begun() {
+            self.idle_from_now(); // the answer was sent before
+        }
         self.bodies.fetch_sub(1, Ordering::Relaxed);
+        if waits {
+            let reading = self.reading().take();
+            reading.inspect(Waker::wake_by_ref);
+        }
+    }
+
+    /// Says whether an answered request is all that keeps a connection of HTTP/1 busy: somebody reads its body on. The task is woken
+    /// when they have, for nothing else does, and the wait for the next request begins.
+    pub(crate) fn waits_for_reader(&self, cx: &Context<'_>) -> bool {
+        let waits =
+            || self.bodies.load(Ordering::Relaxed) > 0 && self.ended.load(Ordering::Acquire) == self.begun();
+        if self.protocol != Some(Protocol::Http1) || !waits() {
+            return false;
+        }
+        *self.reading() = Some(cx.waker().clone());
+        // Who ends it now finds the waker; of who ended it before that, this hears.
+        waits()
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A response that was handed over whole is still being sent, piece by piece.
@@ -389,7 +418,7 @@ impl Conn {
     /// It is sent, or given up: now the connection may begin to be idle.
     pub(crate) fn end_sending(&self) {
         self.idle_from_now();
-        self.end_body();
+        self.bodies.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn idle_from_now(&self) {

@@ -199,7 +199,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
         if !self.partial && self.is_armed_for_idle(cx) {
             return Poll::Pending;
         }
-        let Some((until, limit)) = self.patience() else {
+        let patience = match self.patience() {
+            None if self.conn.waits_for_reader(cx) => None,
+            None => self.patience(),
+            patience => patience,
+        };
+        let Some((until, limit)) = patience else {
             return Poll::Pending;
         };
         ready!(self.poll_until(until, limit, cx));
@@ -553,6 +558,7 @@ mod tests {
             };
             let routes = Routes::new()
                 .route("/slow", get(slow))
+                .route("/later", any(read_later))
                 .route("/echo", any(|body: String| async move { body }))
                 .route("/", any(|| async { "hello" }));
             let (app, table) = routes.into_parts();
@@ -595,6 +601,16 @@ mod tests {
             let expired = self.server.await.expect("no panic");
             (all, self.opened.elapsed().as_secs(), expired)
         }
+    }
+
+    /// Answers at once, and reads the body later, in a task of its own.
+    async fn read_later(body: axum::body::Body) -> &'static str {
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let read = axum::body::to_bytes(body, 100).await;
+            assert_eq!(read.expect("all of it"), "five!");
+        });
+        "later"
     }
 
     fn local<F: Future<Output = ()>>(test: F) -> impl Future<Output = ()> {
@@ -675,6 +691,33 @@ mod tests {
                 assert_eq!(expired, Some(Expired::Idle), "{first}|{later}");
                 assert!((75..=76).contains(&at), "{first}|{later}: {at}");
             }
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_the_next_request_begins_when_somebody_has_read_the_body_of_the_last() {
+        local(async {
+            let later = POST.replace("/echo", "/later");
+            let (head, body) = later.split_at(later.len() - 5);
+            for (first, pause, rest, read_at) in [
+                (later.clone(), 1, "", 10),           // it is there long before it is read
+                (head.to_owned(), 5, body, 10),       // it comes after the answer
+                (head.to_owned(), 25, body, 25),      // it is waited for
+                (format!("{GET}{later}"), 1, "", 10), // a timer runs already
+            ] {
+                let mut client = Client::open(Duration::ZERO, &first).await;
+                client.send_after(pause * SECOND, rest).await;
+                let ended = tokio::time::timeout(Duration::from_hours(1), client.end()).await;
+                let (answer, at, expired) = ended.expect("it does not idle for ever");
+                assert!(answer.ends_with("later"), "{first}|{rest}: {answer}");
+                assert_eq!(expired, Some(Expired::Idle), "{first}|{rest}");
+                assert_eq!(at, read_at + 75, "{first}|{rest}");
+            }
+            // Who gives it up has read it, too.
+            let mut client = Client::open(Duration::ZERO, &later.replace("/later", "/")).await;
+            client.send_after(SECOND, "").await;
+            assert_eq!(client.end().await.2, Some(Expired::Idle));
         })
         .await;
     }
