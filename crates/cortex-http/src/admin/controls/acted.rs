@@ -100,6 +100,9 @@ impl InputKind {
 
 /// What an action did: for good, or for a time.
 ///
+/// What is forced for a time is named. There is one thing of a name, whichever action forced it: another action may
+/// [replace](Self::for_a_time) or [end](Self::for_good) it, and all others leave it alone.
+///
 /// # Examples
 ///
 /// ```
@@ -112,6 +115,7 @@ impl InputKind {
 ///     paused.store(true, Ordering::Relaxed);
 ///     let (still, resume) = (Arc::clone(paused), Arc::clone(paused));
 ///     Acted::for_a_time(
+///         "paused",
 ///         Duration::from_mins(10),
 ///         move || still.load(Ordering::Relaxed),
 ///         move || resume.store(false, Ordering::Relaxed),
@@ -121,44 +125,68 @@ impl InputKind {
 /// ```
 #[must_use = "what was done for a time has to end"]
 pub struct Acted {
-    pub(super) forced: Option<Forced>,
+    pub(super) effect: Effect,
+}
+
+/// What an action does to what is forced for a time.
+pub(super) enum Effect {
+    Nothing,
+    /// It is no longer forced: what the action did stays.
+    ForGood(&'static str),
+    ForATime(Forced),
 }
 
 /// What an action has forced.
 pub(super) struct Forced {
+    pub(super) what: &'static str,
     pub(super) term: Duration,
     pub(super) is_so: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(super) undo: Box<dyn FnOnce() + Send>,
 }
 
 impl Acted {
-    /// It is done, and stays so.
+    /// It is done, and has nothing to do with what is forced for a time.
     pub const fn done() -> Self {
-        Self { forced: None }
+        let effect = Effect::Nothing;
+        Self { effect }
+    }
+
+    /// It is done, and stays so: `what` is no longer forced for a time, if it was.
+    pub const fn for_good(what: &'static str) -> Self {
+        let effect = Effect::ForGood(what);
+        Self { effect }
     }
 
     /// It is done, and the admin port undoes it after `term`, if it is so still. Until then it shows when
     /// that will be.
     ///
-    /// When an action changes what another had forced, it is the first of them that is undone in the end.
+    /// When an action changes `what` another had forced, it is the first of them that is undone in the end.
     pub fn for_a_time(
+        what: &'static str,
         term: Duration,
         is_so: impl Fn() -> bool + Send + Sync + 'static,
         undo: impl FnOnce() + Send + 'static,
     ) -> Self {
-        Self {
-            forced: Some(Forced {
-                term,
-                is_so: Arc::new(is_so),
-                undo: Box::new(undo),
-            }),
-        }
+        let effect = Effect::ForATime(Forced {
+            what,
+            term,
+            is_so: Arc::new(is_so),
+            undo: Box::new(undo),
+        });
+        Self { effect }
     }
 }
 
 impl fmt::Debug for Acted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let term = self.forced.as_ref().map(|forced| forced.term);
-        f.debug_struct("Acted").field("term", &term).finish()
+        let (what, term) = match &self.effect {
+            Effect::Nothing => (None, None),
+            Effect::ForGood(what) => (Some(what), None),
+            Effect::ForATime(forced) => (Some(&forced.what), Some(forced.term)),
+        };
+        f.debug_struct("Acted")
+            .field("what", &what)
+            .field("term", &term)
+            .finish()
     }
 }

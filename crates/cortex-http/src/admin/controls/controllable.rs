@@ -1,6 +1,9 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use cortex_resilience::PolicyId;
 
 use super::acted::{Acted, ActionInput, InputKind};
 use super::state::ControlState;
@@ -49,6 +52,12 @@ pub trait Controllable: Send + Sync {
     /// Returns how it is, for people and for programs that watch.
     fn state(&self) -> ControlState;
 
+    /// Returns which policy it is, of those that may be registered more than once: what is forced is forced for all of these parts,
+    /// and one of them is asked at a time. Default: it is none; an [`Arc`] of a part is what it points to.
+    fn policy(&self) -> Option<PolicyId> {
+        None
+    }
+
     /// Returns the names of what [`act`](Self::act) can do, of letters, digits, `_` and `-`. Default: nothing.
     fn actions(&self) -> &'static [&'static str] {
         &[]
@@ -88,10 +97,15 @@ pub trait Controllable: Send + Sync {
 
 /// Parts that are held in another way.
 macro_rules! held {
-    ($($held:ty),*) => {$(
+    ($($held:ty: |$part:ident| $policy:expr),*) => {$(
         impl<T: Controllable + ?Sized> Controllable for $held {
             fn state(&self) -> ControlState {
                 T::state(self)
+            }
+
+            fn policy(&self) -> Option<PolicyId> {
+                let $part = self;
+                $policy
             }
 
             fn actions(&self) -> &'static [&'static str] {
@@ -101,6 +115,7 @@ macro_rules! held {
             fn act(&self, action: &str, expires_after: Option<Duration>) -> Result<(), ActionError> {
                 T::act(self, action, expires_after)
             }
+
             fn inputs(&self, action: &str) -> &'static [(&'static str, InputKind)] {
                 T::inputs(self, action)
             }
@@ -112,7 +127,10 @@ macro_rules! held {
     )*};
 }
 
-held!(std::sync::Arc<T>, Box<T>);
+held!(
+    Arc<T>: |part| T::policy(part).or_else(|| Some(PolicyId::of(part))),
+    Box<T>: |part| T::policy(part)
+);
 
 /// Why an action was not done. The reason is shown to who asked: nothing secret belongs into it.
 ///

@@ -53,6 +53,7 @@ impl ControlEndpoints {
             for control in this.controls.all() {
                 let left = until.saturating_duration_since(Instant::now());
                 let is_stuck = control
+                    .subject
                     .calling_for()
                     .is_some_and(|so_long| so_long >= PATIENCE_EACH);
                 let state = if is_stuck {
@@ -126,13 +127,16 @@ impl ControlEndpoints {
         let (acting, blocking) = (Arc::clone(&control), self.blocking.clone());
         let asked = action.to_owned();
         let call = move || {
-            let _call = acting.call();
+            let _call = acting.subject.call();
             told.ends("panicked"); // unless it is told otherwise
             let acted = act(&acting, &asked, expires_after, &input, &blocking);
             told.ends(if acted.is_ok() { "done" } else { "refused" });
             acted.map(|()| Shown::of(&acting))
         };
-        let state = self.blocking.run(&control.turn, PATIENCE, call).await??;
+        let state = self
+            .blocking
+            .run(control.subject.turn(), PATIENCE, call)
+            .await??;
         Ok(json(written(&control, &Ok(state))))
     }
 
@@ -144,10 +148,10 @@ impl ControlEndpoints {
     async fn state(&self, control: &Arc<Control>, patience: Duration) -> Result<Shown, Unanswered> {
         let asked = Arc::clone(control);
         let call = move || {
-            let _call = asked.call();
+            let _call = asked.subject.call();
             Shown::of(&asked)
         };
-        self.blocking.run(&control.turn, patience, call).await
+        self.blocking.run(control.subject.turn(), patience, call).await
     }
 }
 
@@ -171,9 +175,9 @@ fn act(
     if let Some(term) = expires_after {
         given = given.for_a_time(term);
     }
-    let was_so = control.is_forced();
+    control.subject.forget_what_has_changed();
     let acted = part.act_with(action, &given)?;
-    control.acted(was_so, acted.forced, blocking);
+    control.subject.acted(control, acted.effect, blocking);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod endpoint;
 mod policies;
 mod registry;
 mod state;
+mod subject;
 
 pub use self::acted::{Acted, ActionInput, InputKind};
 pub use self::controllable::{ActionError, Controllable};

@@ -1,21 +1,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use cortex_resilience::PolicyId;
 
-use super::acted::Forced;
 use super::controllable::Controllable;
 use super::state::ControlState;
-use crate::admin::blocking::{Blocking, Unanswered};
+use super::subject::Subject;
 
 /// The parts that an operator can look at, and act on, by the admin port. A clone is the same registry.
 ///
 /// Each part is of a kind, such as `breaker`, and has a name of its own among those. The admin port shows them once it
 /// [has them](crate::Admin::controls), also those that are registered later.
+///
+/// A policy may be registered more than once, also within a [pipeline](Self::register_pipeline): what is forced through one of the
+/// parts is shown, replaced and ended through each of them. Keep one registry for that, which knows of all.
 ///
 /// # Examples
 ///
@@ -39,145 +38,60 @@ use crate::admin::blocking::{Blocking, Unanswered};
 /// # Ok::<(), cortex_http::ControlError>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Controls(Arc<RwLock<BTreeMap<Key, Arc<Control>>>>);
+pub struct Controls(Arc<RwLock<Parts>>);
 
 /// Kind and name.
 type Key = (Arc<str>, Arc<str>);
+
+/// What is registered.
+#[derive(Default)]
+struct Parts {
+    by_name: BTreeMap<Key, Arc<Control>>,
+    /// Of the policies among them, and of some that were removed while something is forced.
+    policies: Vec<(PolicyId, Weak<Subject>)>,
+}
 
 /// A part that is registered.
 pub(super) struct Control {
     pub(super) kind: Arc<str>,
     pub(super) name: Arc<str>,
-    pub(super) part: Box<dyn Controllable>,
-    /// One call at a time: a part that hangs keeps one thread, however often somebody asks.
-    pub(super) turn: Arc<Semaphore>,
-    /// Since when the part has been asked and has not come back.
-    called: Mutex<Option<Instant>>,
-    /// What an action has forced for a time.
-    held: Mutex<Option<Held>>,
+    pub(super) part: Arc<dyn Controllable>,
+    /// Other parts have it, too, if they are the same policy.
+    pub(super) subject: Arc<Subject>,
 }
-
-/// Something that is forced until then.
-struct Held {
-    until: Instant,
-    forced: Forced,
-    /// The task that undoes it.
-    task: Option<AbortHandle>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-/// A call into a part, until this is dropped.
-pub(super) struct Call<'a>(&'a Control);
 
 impl Control {
-    /// Notes that the part is asked now. Only who has the [turn](Self::turn) may ask.
-    pub(super) fn call(&self) -> Call<'_> {
-        *self.called() = Some(Instant::now());
-        Call(self)
-    }
-
-    /// Returns for how long the part has not come back, if it is asked something.
-    pub(super) fn calling_for(&self) -> Option<Duration> {
-        self.called().map(|since| since.elapsed())
-    }
-
-    /// Returns how the part is, and until when that is forced. Only who has the [turn](Self::turn) may ask.
+    /// Returns how the part is, and how soon what is forced ends. Only who has the turn may ask.
     pub(super) fn state(&self) -> ControlState {
         let state = self.part.state();
-        match self.forced_until() {
-            Some(until) => state.expires_in(until.saturating_duration_since(Instant::now())),
+        match self.subject.ends_in() {
+            Some(left) => state.expires_in(left),
             None => state,
         }
     }
 
-    /// Returns until when something is forced that still is so.
-    fn forced_until(&self) -> Option<Instant> {
-        let held = self.held();
-        let (until, is_so) = held
-            .as_ref()
-            .map(|held| (held.until, Arc::clone(&held.forced.is_so)))?;
-        drop(held); // before the part is asked, which may do anything
-        is_so().then_some(until)
-    }
-
-    /// Takes note of what an action has done. What was forced before, and still was so when that began, is what comes back in the
-    /// end.
-    pub(super) fn acted(self: &Arc<Self>, was_so: bool, forced: Option<Forced>, blocking: &Blocking) {
-        let before = self.held().take();
-        let Some(mut forced) = forced else { return };
-        if let Some(mut before) = before.filter(|_| was_so) {
-            std::mem::swap(&mut forced.undo, &mut before.forced.undo);
-        }
-        let until = Instant::now() + forced.term;
-        let task = tokio::spawn(undo_at(until, Arc::clone(self), blocking.clone()));
-        *self.held() = Some(Held {
-            until,
-            forced,
-            task: Some(task.abort_handle()),
-        });
-    }
-
-    /// Says whether something is forced.
-    pub(super) fn is_forced(&self) -> bool {
-        self.forced_until().is_some()
-    }
-
-    /// Undoes what was forced until now.
-    fn undo(&self) {
-        let held = self.held().take_if(|held| held.until <= Instant::now());
-        let Some(mut held) = held else { return };
-        held.task = None; // it is the one that runs this
-        let is_so = Arc::clone(&held.forced.is_so);
-        let undo = std::mem::replace(&mut held.forced.undo, Box::new(|| ()));
-        if is_so() {
-            undo();
-            tracing::info!(
-                target: "cortex_http::admin", kind = &*self.kind, name = &*self.name,
-                "what an action forced has ended"
-            );
-        }
-    }
-
-    fn held(&self) -> MutexGuard<'_, Option<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn called(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.called.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns what logs call it.
+    pub(super) fn told(&self) -> (Arc<str>, Arc<str>) {
+        (Arc::clone(&self.kind), Arc::clone(&self.name))
     }
 }
 
-/// The longest time that a part takes to undo something.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// After how long it is tried again, while earlier calls have not come back.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// Undoes what is forced when its time is over.
-async fn undo_at(until: Instant, control: Arc<Control>, blocking: Blocking) {
-    sleep_until(until).await;
-    loop {
-        let undone = Arc::clone(&control);
-        let call = move || {
-            let _call = undone.call();
-            undone.undo();
+impl Parts {
+    /// Returns what a part is to be acted on as: what others are that are the same policy.
+    fn subject(&mut self, part: &Arc<dyn Controllable>) -> Arc<Subject> {
+        let new = || Arc::new(Subject::new(Arc::clone(part)));
+        let Some(id) = (**part).policy() else {
+            return new();
         };
-        match blocking.run(&control.turn, PATIENCE, call).await {
-            Err(Unanswered::Busy) => sleep(AGAIN).await,
-            _ => return,
-        }
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        *self.0.called() = None;
+        self.policies.retain(|(_, subject)| subject.strong_count() > 0);
+        let known = self.policies.iter().find(|(other, _)| *other == id);
+        known
+            .and_then(|(_, subject)| subject.upgrade())
+            .unwrap_or_else(|| {
+                let subject = new();
+                self.policies.push((id, Arc::downgrade(&subject)));
+                subject
+            })
     }
 }
 
@@ -212,36 +126,36 @@ impl Controls {
             return error(ControlErrorKind::Name);
         }
         let key: Key = (kind.into(), name.into());
+        let part: Arc<dyn Controllable> = Arc::new(part);
         let mut parts = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if parts.contains_key(&key) {
+        if parts.by_name.contains_key(&key) {
             return error(ControlErrorKind::Taken);
         }
-        if parts.len() >= Self::MAX {
+        if parts.by_name.len() >= Self::MAX {
             return error(ControlErrorKind::Full);
         }
         let control = Control {
             kind: Arc::clone(&key.0),
             name: Arc::clone(&key.1),
-            part: Box::new(part),
-            turn: Arc::new(Semaphore::new(1)),
-            called: Mutex::default(),
-            held: Mutex::default(),
+            subject: parts.subject(&part),
+            part,
         };
-        parts.insert(key, Arc::new(control));
+        parts.by_name.insert(key, Arc::new(control));
         Ok(())
     }
 
     /// Removes a part; says whether there was one.
     pub fn remove(&self, kind: &str, name: &str) -> bool {
         let mut parts = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let removed = parts.remove(&(kind.into(), name.into()));
+        let removed = parts.by_name.remove(&(kind.into(), name.into()));
         drop(parts); // before the part, whose drop may do anything
         removed.is_some()
     }
 
     /// Returns how many there are.
     pub fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+        let parts = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        parts.by_name.len()
     }
 
     /// Says whether there are none.
@@ -251,13 +165,13 @@ impl Controls {
 
     pub(super) fn get(&self, kind: &str, name: &str) -> Option<Arc<Control>> {
         let parts = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        parts.get(&(kind.into(), name.into())).cloned()
+        parts.by_name.get(&(kind.into(), name.into())).cloned()
     }
 
     /// Returns all of them, by kind and name.
     pub(super) fn all(&self) -> Vec<Arc<Control>> {
         let parts = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        parts.values().cloned().collect()
+        parts.by_name.values().cloned().collect()
     }
 }
 

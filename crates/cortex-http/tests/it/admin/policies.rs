@@ -1,7 +1,10 @@
 use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use cortex_http::{Admin, Controls, Limits};
+use cortex_http::{Acted, ActionError, ActionInput, Admin, ControlState, Controllable, Controls, Limits};
 use cortex_resilience::adaptive::{AdaptiveLimit, Aimd};
 use cortex_resilience::budget::Budget;
 use cortex_resilience::bulkhead::Bulkhead;
@@ -24,8 +27,21 @@ use crate::support::{Shop, within};
 /// An admin port with a part.
 struct Port {
     shop: Shop,
+    part: Part,
+}
+
+/// A part of an admin port.
+struct Part {
     addr: SocketAddr,
     path: &'static str,
+}
+
+impl Deref for Port {
+    type Target = Part;
+
+    fn deref(&self) -> &Part {
+        &self.part
+    }
 }
 
 impl Port {
@@ -33,7 +49,17 @@ impl Port {
         let admin = Admin::bind("127.0.0.1:0").controls(controls);
         let shop = Shop::with(Limits::new(), |server| server.admin(admin)).await;
         let addr = shop.running.admin_addr().expect("an admin port");
-        Self { shop, addr, path }
+        let part = Part { addr, path };
+        Self { shop, part }
+    }
+}
+
+impl Part {
+    const fn beside(&self, path: &'static str) -> Self {
+        Self {
+            addr: self.addr,
+            path,
+        }
     }
 
     async fn show(&self) -> Value {
@@ -258,6 +284,167 @@ async fn chaos_is_switched_on_for_a_time() {
     assert!(chaos.is_enabled());
     assert_eq!(port.until_ended().await["state"], "off");
     assert!(!chaos.is_enabled());
+    port.shop.close().await;
+}
+
+#[tokio::test]
+async fn chaos_that_was_on_before_comes_back() {
+    let chaos = Chaos::builder("search").hang(0.5).build().unwrap();
+    chaos.enable();
+    let controls = Controls::new();
+    controls.register("chaos", "search", chaos.clone()).unwrap();
+    let port = Port::open(&controls, "chaos/search").await;
+    assert!(!port.done("on", r#"{"for_seconds": 1}"#).await["expires_in_seconds"].is_null());
+    assert_eq!(port.until_ended().await["state"], "on");
+    let shown = port.done("off", r#"{"for_seconds": 600}"#).await;
+    assert_eq!(
+        (&shown["state"], shown["expires_in_seconds"].is_null()),
+        (&json!("off"), false)
+    );
+    // On and off are one thing: what was there before both is what comes back.
+    assert_eq!(port.done("on", "").await["state"], "on");
+    assert_eq!(port.done("off", r#"{"for_seconds": 1}"#).await["state"], "off");
+    assert_eq!(port.until_ended().await["state"], "on");
+    assert_eq!(port.done("off", "").await["expires_in_seconds"], Value::Null);
+    assert!(!chaos.is_enabled());
+    port.shop.close().await;
+}
+
+#[tokio::test]
+async fn what_is_forced_is_forced_of_the_policy_however_often_it_is_there() {
+    let payments = Pipeline::standard("payments").build().unwrap();
+    let breaker = payments.stages().rest().rest().policy().clone();
+    let controls = Controls::new();
+    controls.register_pipeline("payments", &payments).unwrap();
+    controls.register("breaker", "payments", breaker.clone()).unwrap();
+    let port = Port::open(&controls, "breaker/payments").await;
+    let same = port.beside("pipeline/payments.3-breaker");
+    let left = |shown: &Value| shown["expires_in_seconds"].as_u64();
+
+    port.done("force_open", "").await;
+    assert!(left(&same.show().await).is_some_and(|left| left > 1));
+    // What ends it through one of them ends it for all.
+    same.done("close", "").await;
+    assert_eq!(left(&port.show().await), None);
+
+    // What replaces it through the other one takes its end over.
+    same.done("force_open", "").await;
+    port.done("metrics_only", r#"{"for_seconds": 1}"#).await;
+    assert!(left(&same.show().await).is_some_and(|left| left <= 1));
+    assert_eq!(same.until_ended().await["state"], "closed");
+    assert_eq!(left(&port.show().await), None);
+
+    // A part that is there anew is the policy that it was.
+    port.done("force_open", "").await;
+    assert!(controls.remove("breaker", "payments") && controls.remove("pipeline", "payments.3-breaker"));
+    controls.register("breaker", "payments", breaker.clone()).unwrap();
+    assert!(left(&port.show().await).is_some_and(|left| left > 1));
+    port.done("disable", r#"{"for_seconds": 1}"#).await;
+    assert_eq!(port.until_ended().await["state"], "closed");
+    assert_eq!(breaker.state(), State::Closed);
+    port.shop.close().await;
+}
+
+#[tokio::test]
+async fn what_is_set_for_good_stays_though_it_was_forced_before() {
+    let bulkhead = Bulkhead::builder("search").max_concurrent(1).build().unwrap();
+    let controls = Controls::new();
+    controls.register("bulkhead", "search", bulkhead.clone()).unwrap();
+    controls.register("bulkhead", "again", bulkhead.clone()).unwrap();
+    let port = Port::open(&controls, "bulkhead/search").await;
+    let set = r#"{"max_concurrent": 3, "for_seconds": 1}"#;
+    port.done("set_max_concurrent", set).await;
+    let again = port.beside("bulkhead/again");
+    let shown = again.done("set_max_concurrent", r#"{"max_concurrent": 3}"#).await;
+    assert_eq!(shown["expires_in_seconds"], Value::Null);
+    // Longer than it was forced for, as the end of another one tells.
+    let other = Chaos::builder("other").build().unwrap();
+    controls.register("chaos", "other", other).unwrap();
+    let clock = port.beside("chaos/other");
+    clock.done("on", r#"{"for_seconds": 2}"#).await;
+    clock.until_ended().await;
+    assert_eq!(bulkhead.snapshot().max_concurrent, 3);
+    port.shop.close().await;
+}
+
+/// A part of which two things can be forced, and a third one done.
+#[derive(Default)]
+struct Orders {
+    paused: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
+    flushed: AtomicU32,
+}
+
+impl Controllable for Orders {
+    fn state(&self) -> ControlState {
+        ControlState::new("here")
+            .field("paused", self.paused.load(Ordering::SeqCst))
+            .field("silent", self.silent.load(Ordering::SeqCst))
+            .field("flushed", self.flushed.load(Ordering::SeqCst))
+    }
+
+    fn actions(&self) -> &'static [&'static str] {
+        &["pause", "resume", "silence", "flush"]
+    }
+
+    fn act_with(&self, action: &str, input: &ActionInput) -> Result<Acted, ActionError> {
+        let (what, flag) = match action {
+            "pause" => ("paused", &self.paused),
+            "silence" => ("silent", &self.silent),
+            "resume" => {
+                self.paused.store(false, Ordering::SeqCst);
+                return Ok(Acted::for_good("paused"));
+            }
+            _ => {
+                self.flushed.fetch_add(1, Ordering::SeqCst);
+                return Ok(Acted::done());
+            }
+        };
+        flag.store(true, Ordering::SeqCst);
+        let (still, undone) = (Arc::clone(flag), Arc::clone(flag));
+        let term = input.expires_after().unwrap_or(Duration::from_mins(10));
+        let is_so = move || still.load(Ordering::SeqCst);
+        let undo = move || undone.store(false, Ordering::SeqCst);
+        Ok(Acted::for_a_time(what, term, is_so, undo))
+    }
+}
+
+#[tokio::test]
+async fn what_is_done_besides_leaves_what_is_forced_alone() {
+    let orders = Arc::new(Orders::default());
+    let controls = Controls::new();
+    controls.register("queue", "orders", Arc::clone(&orders)).unwrap();
+    controls
+        .register("queue", "the-same", Arc::clone(&orders))
+        .unwrap();
+    let port = Port::open(&controls, "queue/orders").await;
+    let same = port.beside("queue/the-same");
+    port.done("pause", r#"{"for_seconds": 1}"#).await;
+    let shown = same.done("flush", "").await;
+    assert_eq!(shown["fields"]["flushed"], 1);
+    let shown = port.done("silence", "").await;
+    assert!(
+        shown["expires_in_seconds"].as_u64().is_some_and(|left| left <= 1),
+        "the first end"
+    );
+    let resumed = async {
+        loop {
+            let shown = same.show().await;
+            if shown["fields"]["paused"] == false {
+                return shown;
+            }
+        }
+    };
+    let shown = within(resumed).await;
+    assert_eq!(shown["fields"]["silent"], true, "each has its own end");
+    assert!(shown["expires_in_seconds"].as_u64().is_some_and(|left| left > 60));
+    port.done("pause", "").await;
+    let shown = port.done("resume", "").await;
+    assert_eq!(
+        (&shown["fields"]["paused"], &shown["fields"]["silent"]),
+        (&json!(false), &json!(true))
+    );
+    assert!(!shown["expires_in_seconds"].is_null());
     port.shop.close().await;
 }
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use cortex_core::Clock;
-use cortex_resilience::Observer;
 use cortex_resilience::circuit::{Breaker, State};
+use cortex_resilience::{Observer, PolicyId};
 
 use super::term::FORCED;
 use crate::admin::controls::{Acted, ActionError, ActionInput, ControlState, Controllable};
@@ -46,6 +46,10 @@ where
         }
     }
 
+    fn policy(&self) -> Option<PolicyId> {
+        Some(self.id())
+    }
+
     fn actions(&self) -> &'static [&'static str] {
         &[
             "open",
@@ -65,7 +69,7 @@ where
             "metrics_only" => Self::metrics_only,
             _ => {
                 self.go(action, input.expires_after())?;
-                return Ok(Acted::done());
+                return Ok(Acted::for_good(STATE));
             }
         };
         let before = self.state();
@@ -88,9 +92,12 @@ where
             }
         };
         let term = input.expires_after().unwrap_or(FORCED);
-        Ok(Acted::for_a_time(term, is_so, undo))
+        Ok(Acted::for_a_time(STATE, term, is_so, undo))
     }
 }
+
+/// What is forced: the state, which every action sets.
+const STATE: &str = "state";
 
 /// What is not forced.
 trait Go {

@@ -8,7 +8,7 @@ use cortex_resilience::load_shed::{LoadShed, ShedPolicy};
 use cortex_resilience::rate_limit::{self, KeyedRateLimiter, RateLimiter};
 use cortex_resilience::throttle::AdaptiveThrottle;
 use cortex_resilience::timeout::{self, Kind, Timeout};
-use cortex_resilience::{BuildError, Observer};
+use cortex_resilience::{BuildError, Observer, PolicyId};
 
 use super::term::{acted, missing};
 use crate::admin::controls::{Acted, ActionError, ActionInput, ControlState, Controllable, InputKind};
@@ -28,6 +28,10 @@ impl<O: Observer + 'static, K: Clock + 'static> Controllable for RateLimiter<O, 
         .field("interval", snapshot.quota.interval())
         .field("max_wait", snapshot.max_wait)
         .field("rejected", snapshot.rejected)
+    }
+
+    fn policy(&self) -> Option<PolicyId> {
+        Some(self.id())
     }
 
     fn actions(&self) -> &'static [&'static str] {
@@ -58,10 +62,11 @@ impl<O: Observer + 'static, K: Clock + 'static> Controllable for RateLimiter<O, 
             let settings: rate_limit::Builder = RateLimiter::builder("")
                 .limit(1, before.quota.interval())
                 .burst(burst)
-                .max_wait(before.max_wait);
+                .max_wait(undone.snapshot().max_wait);
             undo_by(undone.reload(&settings));
         };
-        Ok(acted(input, move || still.snapshot().quota == set, undo))
+        let is_so = move || still.snapshot().quota == set;
+        Ok(acted("limit", input, is_so, undo))
     }
 }
 
@@ -88,6 +93,10 @@ impl<O: Observer + 'static, K: Clock + 'static> Controllable for Bulkhead<O, K> 
             .field("rejected", snapshot.rejected)
     }
 
+    fn policy(&self) -> Option<PolicyId> {
+        Some(self.id())
+    }
+
     fn actions(&self) -> &'static [&'static str] {
         &["set_max_concurrent"]
     }
@@ -103,7 +112,8 @@ impl<O: Observer + 'static, K: Clock + 'static> Controllable for Bulkhead<O, K> 
         self.resize(max).map_err(refused)?;
         let (still, undone) = (self.clone(), self.clone());
         let is_so = move || still.snapshot().max_concurrent == max;
-        Ok(acted(input, is_so, move || undo_by(undone.resize(before))))
+        let undo = move || undo_by(undone.resize(before));
+        Ok(acted("max_concurrent", input, is_so, undo))
     }
 }
 
@@ -157,6 +167,10 @@ impl<O: Observer + 'static, K: Clock + 'static> Controllable for Timeout<O, K> {
         state.field("timed_out", snapshot.timed_out)
     }
 
+    fn policy(&self) -> Option<PolicyId> {
+        Some(self.id())
+    }
+
     fn actions(&self) -> &'static [&'static str] {
         &["set_time"]
     }
@@ -174,7 +188,8 @@ impl<O: Observer + 'static, K: Clock + 'static> Controllable for Timeout<O, K> {
         let set = self.snapshot().limit;
         let (still, undone) = (self.clone(), self.clone());
         let is_so = move || still.snapshot().limit == set;
-        Ok(acted(input, is_so, move || undo_by(undone.reload(&of(before)))))
+        let undo = move || undo_by(undone.reload(&of(before)));
+        Ok(acted("time", input, is_so, undo))
     }
 }
 

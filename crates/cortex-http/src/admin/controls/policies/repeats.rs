@@ -1,13 +1,13 @@
 use std::hash::Hash;
 
 use cortex_core::Clock;
-use cortex_resilience::Observer;
 use cortex_resilience::budget::Budget;
 use cortex_resilience::chaos::Chaos;
 use cortex_resilience::fallback::Fallback;
 use cortex_resilience::hedge::Hedge;
 use cortex_resilience::registry::Registry;
 use cortex_resilience::retry::Retry;
+use cortex_resilience::{Observer, PolicyId};
 
 use super::term::FORCED;
 use crate::admin::controls::{Acted, ActionError, ActionInput, ControlState, Controllable};
@@ -48,7 +48,10 @@ impl<H: Send + Sync, C: Send + Sync, O: Observer> Controllable for Fallback<H, C
     }
 }
 
-/// Switches it on, for ten minutes unless `for_seconds` says otherwise, and off.
+/// What is forced of chaos.
+const ON: &str = "on";
+
+/// Switches it on, for ten minutes unless `for_seconds` says otherwise, and off, for good or for a time. Then it is as it was before.
 impl<E, A, W, O> Controllable for Chaos<E, A, W, O>
 where
     E: Send + Sync + 'static,
@@ -60,20 +63,26 @@ where
         ControlState::new(if self.is_enabled() { "on" } else { "off" })
     }
 
+    fn policy(&self) -> Option<PolicyId> {
+        Some(self.id())
+    }
+
     fn actions(&self) -> &'static [&'static str] {
         &["on", "off"]
     }
 
     fn act_with(&self, action: &str, input: &ActionInput) -> Result<Acted, ActionError> {
-        if action == "off" {
-            self.disable();
-            return Ok(Acted::done());
-        }
-        self.enable();
+        let (before, on) = (self.is_enabled(), action == "on");
+        let switch = |chaos: &Self, on| if on { chaos.enable() } else { chaos.disable() };
+        switch(self, on);
         let (still, undone) = (self.clone(), self.clone());
-        let term = input.expires_after().unwrap_or(FORCED);
-        let is_so = move || still.is_enabled();
-        Ok(Acted::for_a_time(term, is_so, move || undone.disable()))
+        let is_so = move || still.is_enabled() == on;
+        let undo = move || switch(&undone, before);
+        let term = input.expires_after().or(on.then_some(FORCED));
+        Ok(match term {
+            Some(term) => Acted::for_a_time(ON, term, is_so, undo),
+            None => Acted::for_good(ON),
+        })
     }
 }
 
