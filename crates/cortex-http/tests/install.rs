@@ -8,7 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use cortex_health::{Check, Health};
-use cortex_http::{ActionError, Admin, ControlState, Controllable, Controls, Lifecycle, Routes, Server};
+use cortex_http::{
+    ActionError, Admin, ControlState, Controllable, Controls, InputKind, Lifecycle, Routes, Server,
+};
 use cortex_trace::JsonLogs;
 
 const TOKEN: &str = "operator-0123456789abcdef";
@@ -68,6 +70,10 @@ impl Controllable for Breaker {
 
     fn actions(&self) -> &'static [&'static str] {
         &["reset", "trip"]
+    }
+
+    fn inputs(&self, _: &str) -> &'static [(&'static str, InputKind)] {
+        &[("permits", InputKind::Count)]
     }
 
     fn act(&self, action: &str, _: Option<Duration>) -> Result<(), ActionError> {
@@ -161,10 +167,8 @@ fn every_action_is_logged_with_who_and_what() {
         }
     };
 
-    assert_eq!(
-        post(addr, "/controls/breaker/db/reset", TOKEN, r#"{"for_seconds":60}"#),
-        200
-    );
+    let input = r#"{"for_seconds":60,"permits":7}"#;
+    assert_eq!(post(addr, "/controls/breaker/db/reset", TOKEN, input), 200);
     told(
         2,
         &[
@@ -172,6 +176,7 @@ fn every_action_is_logged_with_who_and_what() {
             ("kind", "breaker"),
             ("name", "db"),
             ("outcome", "done"),
+            ("input", "for_seconds=60 permits=7"),
         ],
     );
     assert_eq!(post(addr, "/controls/breaker/db/trip", TOKEN, ""), 409);

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -125,6 +127,42 @@ impl Input {
     }
 }
 
+/// The most bytes of an [`Input`] in a log.
+const SHOWN: usize = 256;
+
+/// As for a log: in one line, escaped and bounded.
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = SHOWN;
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            let member = match value {
+                Scalar::Null => format!("{}=null", cut(name)),
+                Scalar::Bool(value) => format!("{}={value}", cut(name)),
+                Scalar::Number(number) => format!("{}={}", cut(name), cut(number)),
+                Scalar::Text(text) => format!("{}={}", cut(name), cut(text)),
+            };
+            let Some(rest) = left.checked_sub(member.len() + 1) else {
+                return f.write_str(" ..");
+            };
+            left = rest;
+            let before = if index > 0 { " " } else { "" };
+            write!(f, "{before}{member}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the beginning of what somebody sent, quoted unless it is a word.
+fn cut(text: &str) -> Cow<'_, str> {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_word) {
+        return text.into();
+    }
+    let cut = &text[..text.floor_char_boundary(64)];
+    let more = if cut.len() < text.len() { ".." } else { "" };
+    format!("{cut:?}{more}").into()
+}
+
 fn of_kind(name: &str, kind: InputKind, value: &Scalar) -> Result<ControlValue, Refusal> {
     let Scalar::Number(number) = value else {
         return Err(bad(format!("`{name}` has to be a number")));
@@ -189,6 +227,21 @@ mod tests {
                 Some(status)
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_log_shows_what_was_given_in_one_line_of_bounded_length() {
+        let shown = async |body: String| Input::read_any(body.into()).await.map(|input| input.to_string());
+        let all = r#"{"count":10,"period_seconds":0.5,"for_seconds":null,"it is":true,"filter":"a\nb"}"#;
+        let expected = r#"count=10 period_seconds=0.5 for_seconds=null "it is"=true filter="a\nb""#;
+        assert_eq!(shown(all.into()).await.unwrap(), expected);
+        assert_eq!(shown(String::new()).await.unwrap(), "");
+        let long = format!("{}\u{1f600}", "x".repeat(62));
+        let text = shown(format!(r#"{{"filter":"{long}y"}}"#)).await.unwrap();
+        assert_eq!(text, format!("filter=\"{}\"..", "x".repeat(62)));
+        let many: Vec<_> = (0..16).map(|n| format!(r#""m{n}":"{long}""#)).collect();
+        let text = shown(format!("{{{}}}", many.join(","))).await.unwrap();
+        assert!(text.len() <= SHOWN + 3 && text.ends_with(" .."), "{text}");
     }
 
     #[tokio::test]

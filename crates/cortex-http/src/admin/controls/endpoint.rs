@@ -123,7 +123,7 @@ impl ControlEndpoints {
                 return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
             }
         };
-        let mut told = Told::asked(&control, action, expires_after, caller);
+        let mut told = Told::asked(&control, action, &input, caller);
         let (acting, blocking) = (Arc::clone(&control), self.blocking.clone());
         let asked = action.to_owned();
         let call = move || {
@@ -185,21 +185,25 @@ fn act(
 struct Told {
     control: Arc<Control>,
     action: String,
+    /// What was given along, as far as it is short.
+    input: String,
     caller: Caller,
     outcome: &'static str,
 }
 
 impl Told {
-    fn asked(control: &Arc<Control>, action: &str, expires_after: Option<Duration>, caller: &Caller) -> Self {
+    fn asked(control: &Arc<Control>, action: &str, input: &Input, caller: &Caller) -> Self {
         // Debug, which escapes it: it is what somebody sent.
         let action: String = action.chars().take(64).collect();
+        let input = input.to_string();
         tracing::info!(
             target: "cortex_http::admin", actor = caller.actor(), peer = %caller.peer, kind = &*control.kind,
-            name = &*control.name, ?action, ?expires_after, "an action is asked for"
+            name = &*control.name, ?action, input, "an action is asked for"
         );
         Self {
             control: Arc::clone(control),
             action,
+            input,
             caller: caller.clone(),
             outcome: "not begun",
         }
@@ -215,12 +219,13 @@ impl Drop for Told {
         let Self {
             control,
             action,
+            input,
             caller,
             outcome,
         } = self;
         tracing::info!(
             target: "cortex_http::admin", actor = caller.actor(), peer = %caller.peer, kind = &*control.kind,
-            name = &*control.name, ?action, outcome, "an action has ended"
+            name = &*control.name, ?action, input, outcome, "an action has ended"
         );
     }
 }
