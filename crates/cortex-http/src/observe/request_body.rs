@@ -230,7 +230,8 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self { inner, bounds } = self.get_mut();
-        if bounds.broken {
+        // What has ended is not asked again: hyper tells of an end after the answer with the next request, if one comes.
+        if bounds.broken || bounds.ended {
             return Poll::Ready(None);
         }
         let frame = Pin::new(&mut *inner)
