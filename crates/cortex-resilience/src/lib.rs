@@ -7,6 +7,8 @@ mod classify;
 mod clone_request;
 mod error;
 mod event;
+#[cfg(feature = "tower")]
+mod hold;
 mod link;
 #[cfg(feature = "tower")]
 mod maybe;

@@ -422,6 +422,63 @@ mod pipelines {
         });
     }
 
+    /// Nor does a vote that waits for the body.
+    #[cfg(feature = "http")]
+    #[test]
+    fn neither_does_a_body_that_votes() {
+        use cortex_resilience::http::{GrpcClassify, HttpClassify};
+        use http::{Request, Response};
+        use http_body::Body;
+
+        #[derive(Clone)]
+        struct Upstream;
+
+        impl Service<Request<()>> for Upstream {
+            type Response = Response<http_body_util::Full<bytes::Bytes>>;
+            type Error = ();
+            type Future = std::future::Ready<Result<Self::Response, ()>>;
+
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, _: Request<()>) -> Self::Future {
+                let body = http_body_util::Full::new(bytes::Bytes::from_static(b"answer"));
+                ready(Ok(Response::new(body)))
+            }
+        }
+
+        fn reads<B: Body>(what: &str, mut service: impl Service<Request<()>, Response = Response<B>>) {
+            allocates_nothing(what, |_| {
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(matches!(service.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+                let answer = pin!(service.call(Request::new(()))).poll(&mut cx);
+                let Poll::Ready(Ok(answer)) = answer else {
+                    panic!("it is answered at once")
+                };
+                let mut body = pin!(answer.into_body());
+                while let Poll::Ready(Some(_)) = body.as_mut().poll_frame(&mut cx) {}
+            });
+        }
+
+        let breaker = Breaker::builder("test").slow_call(Duration::from_secs(1), 0.5);
+        let breaker = breaker.classify(HttpClassify::new());
+        let breaker = breaker.build().expect("the settings make sense");
+        reads(
+            "breaker",
+            BreakerLayer::new(breaker.clone())
+                .until_body_end()
+                .layer(Upstream),
+        );
+        assert!(breaker.snapshot().ok > 0);
+        let limit = AdaptiveLimit::builder("test", Gradient2::new(1..=100)).classify(GrpcClassify::new());
+        let limit = limit.build().expect("the settings make sense");
+        reads(
+            "adaptive limit",
+            GateLayer::new(limit).until_body_end().layer(Upstream),
+        );
+    }
+
     #[test]
     fn neither_does_a_layer() {
         const GOOD: &str = "the settings make sense";

@@ -1,5 +1,5 @@
 use cortex_core::{Clock, TscClock};
-use cortex_resilience::http::HttpClassify;
+use cortex_resilience::http::{ClassifyEnd, HttpClassify};
 use cortex_resilience::{Classify, Outcome, Pushback};
 use http::Response;
 
@@ -87,6 +87,9 @@ impl<B, K: Clock> Classify<Response<B>, Error> for ClientClassify<K> {
         self.answers.pushback(result)
     }
 }
+
+/// A body that has ended is a success, whatever its trailers are.
+impl<B, K: Clock> ClassifyEnd<Response<B>, Error> for ClientClassify<K> {}
 
 /// Says whether it says nothing of whoever was called.
 const fn is_ours(kind: ErrorKind) -> bool {

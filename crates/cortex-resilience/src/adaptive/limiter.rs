@@ -4,12 +4,18 @@ use super::limit::Limit;
 use super::ticket::{End, Started, Ticket};
 use crate::build_error::BuildError;
 use crate::classify::{Classify, ErrIsFailure};
+#[cfg(all(feature = "http", feature = "tower"))]
+use crate::gate::JudgeEnd;
 use crate::gate::{Abandoned, Call, Gate, Judge, Permit};
+#[cfg(all(feature = "http", feature = "tower"))]
+use crate::http::{ClassifyEnd, judge_end};
 use crate::observer::Observer;
 use crate::outcome::Outcome;
 use crate::rejected::Rejected;
 use crate::shared::is_shared;
 use cortex_core::{Clock, TscClock};
+#[cfg(all(feature = "http", feature = "tower"))]
+use http::HeaderMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -209,6 +215,23 @@ where
     #[inline]
     fn judge(&self, result: Result<&T, &E>) -> Outcome {
         self.classify.outcome(result)
+    }
+}
+
+#[cfg(all(feature = "http", feature = "tower"))]
+impl<L, C, O, K, T, E> JudgeEnd<T, E> for AdaptiveLimit<L, C, O, K>
+where
+    L: Limit,
+    C: ClassifyEnd<T, E>,
+    O: Observer,
+    K: Clock,
+{
+    fn needs_trailers(&self, headers: &HeaderMap) -> bool {
+        self.classify.needs_trailers(headers)
+    }
+
+    fn judge_end(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        judge_end::<T, E, C>(&self.classify, trailers).0
     }
 }
 

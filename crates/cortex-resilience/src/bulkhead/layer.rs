@@ -1,9 +1,9 @@
-use super::hold::UntilAnswer;
-#[cfg(feature = "http")]
-use super::hold::UntilBodyEnd;
 use super::policy::Bulkhead;
 use super::priority::Priority;
 use super::service::BulkheadService;
+use crate::hold::UntilAnswer;
+#[cfg(feature = "http")]
+use crate::hold::UntilBodyEnd;
 use cortex_core::TscClock;
 use std::marker::PhantomData;
 use tower_layer::Layer;

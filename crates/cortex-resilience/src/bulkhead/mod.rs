@@ -52,10 +52,8 @@ pub use self::body::PermitBody;
 pub use self::builder::Builder;
 #[cfg(feature = "tokio")]
 pub use self::call::Call;
-#[cfg(all(feature = "tokio", feature = "tower", feature = "http"))]
-pub use self::hold::UntilBodyEnd;
 #[cfg(all(feature = "tokio", feature = "tower"))]
-pub use self::hold::{Hold, UntilAnswer};
+pub use self::hold::Hold;
 pub use self::inner::Snapshot;
 #[cfg(all(feature = "tokio", feature = "tower"))]
 pub use self::layer::BulkheadLayer;
@@ -65,3 +63,7 @@ pub use self::priority::Priority;
 #[cfg(all(feature = "tokio", feature = "tower"))]
 pub use self::service::{BulkheadService, ResponseFuture};
 pub use crate::error::Error;
+#[cfg(all(feature = "tokio", feature = "tower"))]
+pub use crate::hold::UntilAnswer;
+#[cfg(all(feature = "tokio", feature = "tower", feature = "http"))]
+pub use crate::hold::UntilBodyEnd;

@@ -1,9 +1,10 @@
 use super::acquire::Acquire;
-use super::hold::{Hold, UntilAnswer};
+use super::hold::Hold;
 use super::permit::Permit;
 use super::policy::Bulkhead;
 use super::priority::Priority;
 use crate::error::Error;
+use crate::hold::UntilAnswer;
 use crate::link::Link;
 use crate::observer::Observer;
 use cortex_core::{Clock, TscClock};

@@ -35,6 +35,22 @@ impl Ticket {
         self.word.phase()
     }
 
+    /// Returns one whose time ends here: it is slow already, or never.
+    #[cfg(feature = "tower")]
+    pub(super) const fn stopped(self, now: u64) -> Self {
+        let slow_after = if self.is_slow(now) { 0 } else { NEVER };
+        Self {
+            word: self.word,
+            slow_after,
+        }
+    }
+
+    /// Says whether somebody asks how long the call takes.
+    #[cfg(feature = "tower")]
+    pub(super) const fn is_timed(self) -> bool {
+        self.slow_after != NEVER
+    }
+
     /// Slow is strictly longer than the threshold.
     #[inline]
     pub(super) const fn is_slow(self, now: u64) -> bool {

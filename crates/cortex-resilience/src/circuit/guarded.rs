@@ -1,7 +1,11 @@
 use super::admit::Ticket;
 use super::breaker::Breaker;
+#[cfg(feature = "tower")]
+use super::pending_vote::PendingVote;
 use crate::classify::{Classify, Pushback};
 use crate::error::Error;
+#[cfg(feature = "tower")]
+use crate::hold::VoteWhen;
 use crate::observer::Observer;
 use crate::outcome::Outcome;
 use cortex_core::Clock;
@@ -150,6 +154,51 @@ impl<B: Hold, F> Guarded<B, F> {
         *stage = Stage::Done;
         breaker.inner.record(*ticket, outcome, retry_after);
         Poll::Ready(result.map_err(Error::Inner))
+    }
+}
+
+#[cfg(feature = "tower")]
+impl<C, O: Observer, K: Clock, F> Guarded<Breaker<C, O, K>, F> {
+    /// Polls a call that was let through, of a service that may wait with the vote until the answer has ended.
+    #[inline]
+    pub(super) fn poll_until<H, T, E>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<H::Answer, Error<E>>>
+    where
+        F: Future<Output = Result<T, E>>,
+        C: Classify<T, E> + Clone,
+        H: VoteWhen<T, PendingVote<C, O, K, T, E>>,
+    {
+        let this = self.project();
+        let Turn {
+            breaker,
+            stage,
+            ticket,
+        } = this.turn;
+        let is_running = matches!(stage, Stage::Running);
+        assert!(
+            is_running,
+            "a call was polled after it was ready, or had panicked"
+        );
+        *stage = Stage::Polling;
+        let poll = this.inner.poll(cx);
+        *stage = Stage::Running; // also while the result is judged: if that panics, it says nothing
+        let result = ready!(poll);
+        let (outcome, retry_after) = judge(&breaker.classify, result.as_ref());
+        Poll::Ready(match result {
+            Ok(answer) if H::WAITS && outcome == Outcome::Success => {
+                let breaker = breaker.clone();
+                *stage = Stage::Done; // the vote has the ticket now
+                let vote = PendingVote::new(breaker, *ticket, H::TIMED);
+                Ok(H::answer(answer, Some(vote)))
+            }
+            result => {
+                *stage = Stage::Done;
+                breaker.inner.record(*ticket, outcome, retry_after);
+                result.map(|answer| H::answer(answer, None)).map_err(Error::Inner)
+            }
+        })
     }
 }
 

@@ -14,6 +14,9 @@
 //! later generation is counted as late and does nothing else. Nothing happens by a timer: what is due happens when somebody calls,
 //! looks or [advances](Breaker::advance) it, and the end of probing is dated when it was due.
 //!
+//! A vote is given when there is a result. A layer can wait with it until the body of an answer has ended, or its trailers have
+//! come (feature `http`): `BreakerLayer::until_body_end`.
+//!
 //! Votes of a window of time that come on several threads at the same moment may be judged with the next one; all others are
 //! judged as if they came one by one.
 
@@ -36,6 +39,8 @@ mod guarded;
 mod keep;
 #[cfg(feature = "tower")]
 mod layer;
+#[cfg(feature = "tower")]
+mod pending_vote;
 #[cfg(feature = "tower")]
 mod service;
 
@@ -65,6 +70,8 @@ pub use self::error::IllegalTransition;
 pub use self::half_open::{After, HalfOpen};
 #[cfg(feature = "tower")]
 pub use self::layer::BreakerLayer;
+#[cfg(feature = "tower")]
+pub use self::pending_vote::PendingVote;
 pub use self::permit::Permit;
 pub use self::saved::{RestoreError, SavedState, StateSink};
 #[cfg(feature = "tower")]
@@ -74,3 +81,7 @@ pub use self::snapshot::{Axis, Snapshot};
 pub use self::state::State;
 pub use self::window::Window;
 pub use crate::error::Error;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub use crate::hold::{TimedUntilBodyEnd, UntilBodyEnd};
+#[cfg(feature = "tower")]
+pub use crate::hold::{UntilAnswer, VoteWhen};

@@ -77,6 +77,17 @@ impl<'a, O: Observer, K: Clock> Permit<'a, O, K> {
     }
 }
 
+#[cfg(feature = "http")]
+impl<O: Observer, K: Clock> crate::http::EndVote for Permit<'_, O, K> {
+    fn ended(self, _: Option<&http::HeaderMap>) {
+        self.success();
+    }
+
+    fn failed(self) {
+        self.failure();
+    }
+}
+
 impl<O: Observer, K: Clock> Drop for Permit<'_, O, K> {
     #[inline]
     fn drop(&mut self) {

@@ -1,13 +1,16 @@
 use super::breaker::Breaker;
 use super::guarded::Guarded;
+use super::pending_vote::PendingVote;
 use super::running::Running;
 use crate::classify::{Classify, ErrIsFailure};
 use crate::error::Error;
+use crate::hold::{UntilAnswer, VoteWhen};
 use crate::observer::Observer;
 use crate::rejected::Rejected;
 use cortex_core::{Clock, TscClock};
 use pin_project_lite::pin_project;
 use std::fmt;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tower_service::Service;
@@ -29,10 +32,11 @@ use tower_service::Service;
 /// assert!(format!("{service:?}").contains("anything"));
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct BreakerService<S, C = ErrIsFailure, O = (), K = TscClock> {
+pub struct BreakerService<S, C = ErrIsFailure, O = (), K = TscClock, H = UntilAnswer> {
     inner: S,
     breaker: Breaker<C, O, K>,
     ready: Readiness,
+    when: PhantomData<fn() -> H>,
 }
 
 /// What the last look at readiness found; a clone has not looked.
@@ -45,26 +49,28 @@ enum Readiness {
     Rejects,
 }
 
-impl<S, C, O, K> BreakerService<S, C, O, K> {
+impl<S, C, O, K, H> BreakerService<S, C, O, K, H> {
     pub(super) const fn new(inner: S, breaker: Breaker<C, O, K>) -> Self {
         Self {
             inner,
             breaker,
             ready: Readiness::Unknown,
+            when: PhantomData,
         }
     }
 }
 
-impl<S, R, C, O, K> Service<R> for BreakerService<S, C, O, K>
+impl<S, R, C, O, K, H> Service<R> for BreakerService<S, C, O, K, H>
 where
     S: Service<R>,
     C: Classify<S::Response, S::Error> + Clone,
     O: Observer,
     K: Clock,
+    H: VoteWhen<S::Response, PendingVote<C, O, K, S::Response, S::Error>>,
 {
-    type Response = S::Response;
+    type Response = H::Answer;
     type Error = Error<S::Error>;
-    type Future = ResponseFuture<S::Future, C, O, K>;
+    type Future = ResponseFuture<S::Future, C, O, K, H>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if self.breaker.inner.turns_away() {
@@ -95,6 +101,7 @@ where
                     ResponseFuture {
                         refusal: None,
                         call: Some(Guarded::admitted(self.breaker.clone(), ticket, future)),
+                        when: PhantomData,
                     }
                 }
                 // The inner service stays ready: the next call takes that up.
@@ -109,13 +116,13 @@ where
     }
 }
 
-impl<S: Clone, C: Clone, O, K> Clone for BreakerService<S, C, O, K> {
+impl<S: Clone, C: Clone, O, K, H> Clone for BreakerService<S, C, O, K, H> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.breaker.clone())
     }
 }
 
-impl<S: fmt::Debug, C, O, K> fmt::Debug for BreakerService<S, C, O, K> {
+impl<S: fmt::Debug, C, O, K, H> fmt::Debug for BreakerService<S, C, O, K, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BreakerService")
             .field("inner", &self.inner)
@@ -131,31 +138,34 @@ pin_project! {
     ///
     /// As [`Call`](super::Call).
     #[must_use = "futures do nothing unless they are polled"]
-    pub struct ResponseFuture<F, C, O: Observer, K: Clock> {
+    pub struct ResponseFuture<F, C, O: Observer, K: Clock, H = UntilAnswer> {
         // Why there is no call: it was refused, or not ready. Taken by the answer.
         refusal: Option<Option<Rejected>>,
         #[pin]
         call: Option<Guarded<Breaker<C, O, K>, F>>,
+        when: PhantomData<fn() -> H>,
     }
 }
 
-impl<F, C, O: Observer, K: Clock> ResponseFuture<F, C, O, K> {
+impl<F, C, O: Observer, K: Clock, H> ResponseFuture<F, C, O, K, H> {
     const fn refused(why: Option<Rejected>) -> Self {
         Self {
             refusal: Some(why),
             call: None,
+            when: PhantomData,
         }
     }
 }
 
-impl<F, T, E, C, O, K> Future for ResponseFuture<F, C, O, K>
+impl<F, T, E, C, O, K, H> Future for ResponseFuture<F, C, O, K, H>
 where
     F: Future<Output = Result<T, E>>,
-    C: Classify<T, E>,
+    C: Classify<T, E> + Clone,
     O: Observer,
     K: Clock,
+    H: VoteWhen<T, PendingVote<C, O, K, T, E>>,
 {
-    type Output = Result<T, Error<E>>;
+    type Output = Result<H::Answer, Error<E>>;
 
     /// # Panics
     ///
@@ -163,14 +173,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match (this.call.as_pin_mut(), this.refusal.take()) {
-            (Some(call), _) => call.poll(cx),
+            (Some(call), _) => call.poll_until::<H, T, E>(cx),
             (None, Some(why)) => Poll::Ready(Err(why.map_or(Error::NotReady, Error::Rejected))),
             (None, None) => panic!("a call was polled after it was ready"),
         }
     }
 }
 
-impl<F, C, O: Observer, K: Clock> fmt::Debug for ResponseFuture<F, C, O, K> {
+impl<F, C, O: Observer, K: Clock, H> fmt::Debug for ResponseFuture<F, C, O, K, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
             .field("refusal", &self.refusal)

@@ -49,6 +49,25 @@ pub trait Judge<T, E>: Gate {
     fn judge(&self, result: Result<&T, &E>) -> Outcome;
 }
 
+/// A gate that knows what the ends of bodies mean, of answers that were successes by their heads.
+///
+/// See [`GateLayer::until_body_end`](super::GateLayer::until_body_end). By default a body that has ended is a success.
+#[cfg(all(feature = "http", feature = "tower"))]
+pub trait JudgeEnd<T, E>: Judge<T, E> {
+    /// Says whether the end is to be judged by what comes after the body, of an answer with these headers; by default, yes.
+    /// If not, a body that has ended is a success.
+    fn needs_trailers(&self, headers: &http::HeaderMap) -> bool {
+        let _ = headers;
+        true
+    }
+
+    /// Judges an end by its trailers, if there were some; by default it is a success.
+    fn judge_end(&self, trailers: Option<&http::HeaderMap>) -> Outcome {
+        let _ = trailers;
+        Outcome::Success
+    }
+}
+
 /// Why a call that was let through has no result.
 ///
 /// # Examples

@@ -1,6 +1,14 @@
 use super::admission::{Abandoned, Gate, Judge};
+#[cfg(feature = "tower")]
+use super::pending_vote::PendingVote;
+#[cfg(feature = "tower")]
+use super::permit::Permit;
 use crate::error::Error;
+#[cfg(feature = "tower")]
+use crate::hold::VoteWhen;
 use crate::link::Link;
+#[cfg(feature = "tower")]
+use crate::outcome::Outcome;
 #[cfg(feature = "tower")]
 use crate::rejected::Rejected;
 use pin_project_lite::pin_project;
@@ -107,14 +115,7 @@ where
                     return Poll::Ready(Err(Error::Rejected(rejected)));
                 }
             },
-            #[cfg(feature = "tower")]
-            Stage::Refused(rejected) => {
-                *stage = Stage::Done;
-                return Poll::Ready(Err(rejected.map_or(Error::NotReady, Error::Rejected)));
-            }
-            Stage::Polling(_) | Stage::Done => {
-                panic!("a call was polled after it was ready, or had panicked")
-            }
+            _ => panic!("a call was polled after it was ready, or had panicked"),
         };
         *stage = Stage::Polling(ticket);
         let poll = this.inner.poll(cx);
@@ -124,6 +125,49 @@ where
         *stage = Stage::Done;
         gate.finish(ticket, outcome);
         Poll::Ready(result.map_err(Error::Inner))
+    }
+}
+
+#[cfg(feature = "tower")]
+impl<F, G: Gate> Call<'static, F, G> {
+    /// Polls a call of a service, which may wait with telling the gate until the answer has ended.
+    #[inline]
+    pub(super) fn poll_until<H, T, E>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<H::Answer, Error<E>>>
+    where
+        F: Future<Output = Result<T, E>>,
+        G: Judge<T, E> + Clone,
+        H: VoteWhen<T, PendingVote<G, T, E>>,
+    {
+        let this = self.project();
+        let Turn { gate, stage } = this.turn;
+        let ticket = match *stage {
+            Stage::Running(ticket) => ticket,
+            Stage::Refused(rejected) => {
+                *stage = Stage::Done;
+                return Poll::Ready(Err(rejected.map_or(Error::NotReady, Error::Rejected)));
+            }
+            _ => panic!("a call was polled after it was ready, or had panicked"),
+        };
+        *stage = Stage::Polling(ticket);
+        let poll = this.inner.poll(cx);
+        *stage = Stage::Running(ticket); // also while the result is judged: if that panics, it says nothing
+        let result = ready!(poll);
+        let outcome = gate.judge(result.as_ref());
+        Poll::Ready(match result {
+            Ok(answer) if H::WAITS && outcome == Outcome::Success => {
+                let permit = Permit::of(G::clone(gate), ticket);
+                *stage = Stage::Done;
+                Ok(H::answer(answer, Some(PendingVote::new(permit))))
+            }
+            result => {
+                *stage = Stage::Done;
+                gate.finish(ticket, outcome);
+                result.map(|answer| H::answer(answer, None)).map_err(Error::Inner)
+            }
+        })
     }
 }
 

@@ -50,13 +50,23 @@ mod permit;
 #[cfg(feature = "tower")]
 mod layer;
 #[cfg(feature = "tower")]
+mod pending_vote;
+#[cfg(feature = "tower")]
 mod service;
 
+#[cfg(all(feature = "http", feature = "tower"))]
+pub use self::admission::JudgeEnd;
 pub use self::admission::{Abandoned, Gate, Judge};
 pub use self::call::Call;
 #[cfg(feature = "tower")]
 pub use self::layer::GateLayer;
+#[cfg(feature = "tower")]
+pub use self::pending_vote::PendingVote;
 pub use self::permit::Permit;
 #[cfg(feature = "tower")]
 pub use self::service::{GateService, ResponseFuture};
 pub use crate::error::Error;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub use crate::hold::UntilBodyEnd;
+#[cfg(feature = "tower")]
+pub use crate::hold::{UntilAnswer, VoteWhen};

@@ -78,10 +78,35 @@ impl<'a, G: Gate> Permit<'a, G> {
         self.record(Outcome::Ignore);
     }
 
+    /// Takes over a call that was let through.
+    #[cfg(feature = "tower")]
+    pub(super) const fn of(gate: G, ticket: G::Ticket) -> Self {
+        Self {
+            gate: Link::Owned(gate),
+            ticket: Some(ticket),
+        }
+    }
+
+    #[cfg(all(feature = "http", feature = "tower"))]
+    pub(super) fn gate(&self) -> &G {
+        &self.gate
+    }
+
     /// Leaves it to somebody else to say how the call ended.
     #[cfg(feature = "tower")]
     pub(super) fn forget(mut self) -> Option<G::Ticket> {
         self.ticket.take()
+    }
+}
+
+#[cfg(feature = "http")]
+impl<G: Gate> crate::http::EndVote for Permit<'_, G> {
+    fn ended(self, _: Option<&http::HeaderMap>) {
+        self.success();
+    }
+
+    fn failed(self) {
+        self.failure();
     }
 }
 

@@ -1,10 +1,13 @@
 use super::admission::{Gate, Judge};
 use super::call::Call;
+use super::pending_vote::PendingVote;
 use super::permit::Permit;
 use crate::error::Error;
+use crate::hold::{UntilAnswer, VoteWhen};
 use crate::maybe::Maybe;
 use pin_project_lite::pin_project;
 use std::fmt;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tower_service::Service;
@@ -27,10 +30,11 @@ use tower_service::Service;
 /// assert!(format!("{service:?}").contains("anything"));
 /// # Ok::<(), cortex_resilience::BuildError>(())
 /// ```
-pub struct GateService<S, G> {
+pub struct GateService<S, G, H = UntilAnswer> {
     inner: S,
     gate: G,
     ready: Readiness,
+    when: PhantomData<fn() -> H>,
 }
 
 /// What the last look at readiness found; a clone has not looked.
@@ -45,24 +49,26 @@ enum Readiness {
     Busy,
 }
 
-impl<S, G> GateService<S, G> {
+impl<S, G, H> GateService<S, G, H> {
     pub(super) const fn new(inner: S, gate: G) -> Self {
         Self {
             inner,
             gate,
             ready: Readiness::Unknown,
+            when: PhantomData,
         }
     }
 }
 
-impl<S, R, G> Service<R> for GateService<S, G>
+impl<S, R, G, H> Service<R> for GateService<S, G, H>
 where
     S: Service<R>,
     G: Judge<S::Response, S::Error> + Clone + 'static,
+    H: VoteWhen<S::Response, PendingVote<G, S::Response, S::Error>>,
 {
-    type Response = S::Response;
+    type Response = H::Answer;
     type Error = Error<S::Error>;
-    type Future = ResponseFuture<S::Future, G>;
+    type Future = ResponseFuture<S::Future, G, H>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let before = std::mem::replace(&mut self.ready, Readiness::Unknown);
@@ -87,6 +93,7 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         let refused = |why| ResponseFuture {
             call: Call::refused(self.gate.clone(), why, Maybe { future: None }),
+            when: PhantomData,
         };
         match self.ready {
             Readiness::Inner => match Permit::acquire(&self.gate) {
@@ -99,6 +106,7 @@ where
                     let inner = Maybe { future: Some(future) };
                     ResponseFuture {
                         call: Call::admitted(self.gate.clone(), ticket, inner),
+                        when: PhantomData,
                     }
                 }
                 // The inner service stays ready: the next call takes that up.
@@ -117,13 +125,13 @@ where
     }
 }
 
-impl<S: Clone, G: Clone> Clone for GateService<S, G> {
+impl<S: Clone, G: Clone, H> Clone for GateService<S, G, H> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.gate.clone())
     }
 }
 
-impl<S: fmt::Debug, G: fmt::Debug> fmt::Debug for GateService<S, G> {
+impl<S: fmt::Debug, G: fmt::Debug, H> fmt::Debug for GateService<S, G, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GateService")
             .field("inner", &self.inner)
@@ -139,29 +147,31 @@ pin_project! {
     ///
     /// As [`Call`].
     #[must_use = "futures do nothing unless they are polled"]
-    pub struct ResponseFuture<F, G>
+    pub struct ResponseFuture<F, G, H = UntilAnswer>
     where
         G: Gate,
         G: 'static,
     {
         #[pin]
         call: Call<'static, Maybe<F>, G>,
+        when: PhantomData<fn() -> H>,
     }
 }
 
-impl<F, T, E, G> Future for ResponseFuture<F, G>
+impl<F, T, E, G, H> Future for ResponseFuture<F, G, H>
 where
     F: Future<Output = Result<T, E>>,
-    G: Judge<T, E> + 'static,
+    G: Judge<T, E> + Clone + 'static,
+    H: VoteWhen<T, PendingVote<G, T, E>>,
 {
-    type Output = Result<T, Error<E>>;
+    type Output = Result<H::Answer, Error<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().call.poll(cx)
+        self.project().call.poll_until::<H, T, E>(cx)
     }
 }
 
-impl<F, G: Gate + 'static> fmt::Debug for ResponseFuture<F, G> {
+impl<F, G: Gate + 'static, H> fmt::Debug for ResponseFuture<F, G, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.call.fmt(f)
     }

@@ -1,8 +1,10 @@
+use super::classify_end::ClassifyEnd;
 use super::pushback::pushback;
 use crate::classify::{Classify, Pushback};
 use crate::outcome::Outcome;
 use cortex_core::{Clock, TscClock};
 use http::{Response, StatusCode};
+use std::sync::Arc;
 
 /// Judges answers of HTTP by their status.
 ///
@@ -25,7 +27,7 @@ use http::{Response, StatusCode};
 /// ```
 #[derive(Clone, Debug)]
 pub struct HttpClassify<K = TscClock> {
-    retryable: Vec<StatusCode>,
+    retryable: Arc<[StatusCode]>,
     clock: K,
 }
 
@@ -33,12 +35,12 @@ impl HttpClassify {
     /// Makes one with the defaults.
     pub fn new() -> Self {
         Self {
-            retryable: vec![
+            retryable: Arc::new([
                 StatusCode::TOO_MANY_REQUESTS,
                 StatusCode::BAD_GATEWAY,
                 StatusCode::SERVICE_UNAVAILABLE,
                 StatusCode::GATEWAY_TIMEOUT,
-            ],
+            ]),
             clock: TscClock,
         }
     }
@@ -99,6 +101,9 @@ impl<B, E, K: Clock> Classify<Response<B>, E> for HttpClassify<K> {
         pushback(answer.headers(), self.clock.wall())
     }
 }
+
+/// A body that has ended is a success, whatever its trailers are.
+impl<B, E, K: Clock> ClassifyEnd<Response<B>, E> for HttpClassify<K> {}
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,16 @@
+use super::classify_end::ClassifyEnd;
 use super::pushback::grpc_pushback;
 use crate::classify::{Classify, Pushback};
 use crate::outcome::Outcome;
-use http::{Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use std::sync::Arc;
 
-/// Judges answers of gRPC by the `grpc-status` among their headers.
+/// Judges answers of gRPC by the `grpc-status` among their headers, or among their trailers.
 ///
-/// It is there if the call failed before there was anything to send. An answer without it has begun: its status comes in the
-/// trailers, and gRPC does not repeat it. Failures are the statuses that speak of the server: unknown (2), deadline exceeded (4),
+/// It is among the headers if the call failed before there was anything to send. An answer without it has begun: its status comes
+/// in the trailers, and gRPC does not repeat it. It is a success unless a policy
+/// [waits for the end](crate::circuit::BreakerLayer::until_body_end) and so for the trailers; without a status there, it is
+/// unknown. Failures are the statuses that speak of the server: unknown (2), deadline exceeded (4),
 /// resource exhausted (8), internal (13), unavailable (14) and data loss (15). Worth another attempt are errors, and unavailable
 /// unless it is told otherwise.
 ///
@@ -28,14 +32,14 @@ use http::{Response, StatusCode};
 /// ```
 #[derive(Clone, Debug)]
 pub struct GrpcClassify {
-    retryable: Vec<u32>,
+    retryable: Arc<[u32]>,
 }
 
 impl GrpcClassify {
     /// Makes one with the defaults.
     pub fn new() -> Self {
         Self {
-            retryable: vec![UNAVAILABLE],
+            retryable: Arc::new([UNAVAILABLE]),
         }
     }
 
@@ -44,6 +48,19 @@ impl GrpcClassify {
     pub fn retryable(mut self, statuses: impl IntoIterator<Item = u32>) -> Self {
         self.retryable = statuses.into_iter().collect();
         self
+    }
+}
+
+impl GrpcClassify {
+    fn judge(&self, status: u32) -> Outcome {
+        match status {
+            UNKNOWN | DEADLINE_EXCEEDED | RESOURCE_EXHAUSTED | INTERNAL | UNAVAILABLE | DATA_LOSS => {
+                Outcome::Failure
+            }
+            OK => Outcome::Success,
+            status if self.retryable.contains(&status) => Outcome::Failure,
+            _ => Outcome::Success,
+        }
     }
 }
 
@@ -61,14 +78,17 @@ const INTERNAL: u32 = 13;
 const UNAVAILABLE: u32 = 14;
 const DATA_LOSS: u32 = 15;
 
+const STATUS: &str = "grpc-status";
+
+fn read(value: &HeaderValue) -> u32 {
+    let code = value.to_str().ok().and_then(|value| value.parse().ok());
+    code.unwrap_or(UNKNOWN)
+}
+
 /// Returns the status; that of HTTP stands for one if there is none, as gRPC's mapping has it.
 fn status<B>(answer: &Response<B>) -> u32 {
-    match answer.headers().get("grpc-status") {
-        Some(value) => value
-            .to_str()
-            .ok()
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(UNKNOWN),
+    match answer.headers().get(STATUS) {
+        Some(value) => read(value),
         None => match answer.status() {
             StatusCode::OK => OK,
             StatusCode::TOO_MANY_REQUESTS
@@ -83,13 +103,7 @@ fn status<B>(answer: &Response<B>) -> u32 {
 
 impl<B, E> Classify<Response<B>, E> for GrpcClassify {
     fn outcome(&self, result: Result<&Response<B>, &E>) -> Outcome {
-        match result.map(status) {
-            Ok(UNKNOWN | DEADLINE_EXCEEDED | RESOURCE_EXHAUSTED | INTERNAL | UNAVAILABLE | DATA_LOSS)
-            | Err(_) => Outcome::Failure,
-            Ok(OK) => Outcome::Success,
-            Ok(status) if self.retryable.contains(&status) => Outcome::Failure,
-            Ok(_) => Outcome::Success,
-        }
+        result.map_or(Outcome::Failure, |answer| self.judge(status(answer)))
     }
 
     fn is_retryable(&self, result: Result<&Response<B>, &E>) -> bool {
@@ -111,6 +125,21 @@ impl<B, E> Classify<Response<B>, E> for GrpcClassify {
     fn pushback(&self, result: Result<&Response<B>, &E>) -> Option<Pushback> {
         let answer = result.ok().filter(|answer| status(answer) != OK)?;
         grpc_pushback(answer.headers())
+    }
+}
+
+impl<B, E> ClassifyEnd<Response<B>, E> for GrpcClassify {
+    /// Where there is a status among the headers, that was all.
+    fn needs_trailers(&self, headers: &HeaderMap) -> bool {
+        !headers.contains_key(STATUS)
+    }
+
+    fn end(&self, trailers: &HeaderMap) -> Outcome {
+        self.judge(trailers.get(STATUS).map_or(UNKNOWN, read))
+    }
+
+    fn end_pushback(&self, trailers: &HeaderMap) -> Option<Pushback> {
+        grpc_pushback(trailers)
     }
 }
 

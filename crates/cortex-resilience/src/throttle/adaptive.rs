@@ -4,7 +4,11 @@ use super::window::Window;
 use crate::build_error::BuildError;
 use crate::classify::{Classify, ErrIsFailure};
 use crate::event::Event;
+#[cfg(all(feature = "http", feature = "tower"))]
+use crate::gate::JudgeEnd;
 use crate::gate::{Abandoned, Call, Gate, Judge, Permit};
+#[cfg(all(feature = "http", feature = "tower"))]
+use crate::http::{ClassifyEnd, judge_end};
 use crate::observer::Observer;
 use crate::outcome::Outcome;
 use crate::random::Random;
@@ -13,6 +17,8 @@ use crate::shared::is_shared;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time;
 use cortex_core::{Clock, TscClock};
+#[cfg(all(feature = "http", feature = "tower"))]
+use http::HeaderMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -222,6 +228,17 @@ impl<C: Classify<T, E>, O: Observer, K: Clock, T, E> Judge<T, E> for AdaptiveThr
     #[inline]
     fn judge(&self, result: Result<&T, &E>) -> Outcome {
         self.classify.outcome(result)
+    }
+}
+
+#[cfg(all(feature = "http", feature = "tower"))]
+impl<C: ClassifyEnd<T, E>, O: Observer, K: Clock, T, E> JudgeEnd<T, E> for AdaptiveThrottle<C, O, K> {
+    fn needs_trailers(&self, headers: &HeaderMap) -> bool {
+        self.classify.needs_trailers(headers)
+    }
+
+    fn judge_end(&self, trailers: Option<&HeaderMap>) -> Outcome {
+        judge_end::<T, E, C>(&self.classify, trailers).0
     }
 }
 

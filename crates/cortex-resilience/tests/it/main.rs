@@ -1,6 +1,8 @@
 //! The policies as their users see them.
 
 mod adaptive;
+#[cfg(all(feature = "http", feature = "tower"))]
+mod body_vote;
 mod budget;
 #[cfg(feature = "tokio")]
 mod bulkhead;
