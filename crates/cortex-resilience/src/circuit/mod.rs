@@ -51,6 +51,7 @@ mod state_word;
 mod transition;
 
 mod cell;
+mod compact;
 mod count_window;
 mod counters;
 mod shard;

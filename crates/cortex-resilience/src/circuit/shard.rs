@@ -1,8 +1,9 @@
 use super::cell::Cell;
+use super::compact::Compact;
 use super::counters::{Count, Counters};
 use super::tally::Tally;
 use crate::slot::{self, SLOTS};
-use crate::sync::{AtomicU64, Mutex, Ordering, fence, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 use std::sync::OnceLock;
 
 /// How many buckets a window of time has at most.
@@ -72,8 +73,13 @@ impl Cut {
         now.saturating_sub(self.since_origin(now) % self.width)
     }
 
+    /// Returns how many buckets there are, of at most as many as there may be.
+    pub(super) fn len(self) -> usize {
+        usize::try_from(self.buckets).unwrap_or(BUCKETS).clamp(1, BUCKETS)
+    }
+
     /// Returns the place of the bucket that starts then.
-    fn place(self, start: u64) -> usize {
+    pub(super) fn place(self, start: u64) -> usize {
         usize::try_from(self.since_origin(start) / self.width % self.buckets).unwrap_or(0)
     }
 
@@ -131,8 +137,7 @@ impl Shard {
             return false;
         }
         // With the first vote of a thread, so that it is not a later one that waits for it.
-        let buckets = usize::try_from(cut.buckets).unwrap_or(BUCKETS);
-        let past = self.past.get_or_init(|| Past::new(buckets.min(BUCKETS)));
+        let past = self.past.get_or_init(|| Past::new(cut.len()));
         if before == generation {
             if start <= last {
                 return true; // the clock went back: no time has passed since the last vote
@@ -191,20 +196,24 @@ impl Shard {
     }
 }
 
-/// The shards of a breaker: one each for the first threads, and one that the others share.
+/// The shards of a breaker: one each for the first threads, and a window in little memory that the others share.
 #[derive(Debug)]
 pub(super) struct Shards {
     own: Box<[Own]>,
-    shared: Shard,
-    gate: Mutex<()>,
+    /// Whether the others wrote anything, so that nobody takes the lock for nothing.
+    is_shared: AtomicU64,
+    shared: Mutex<Compact>,
+    /// Written under the lock.
+    counters: Counters,
 }
 
 impl Shards {
     pub(super) fn new(own: usize) -> Self {
         Self {
             own: (0..own.min(SLOTS)).map(|_| Own(Shard::new())).collect(),
-            shared: Shard::new(),
-            gate: Mutex::new(()),
+            is_shared: AtomicU64::new(0),
+            shared: Mutex::new(Compact::new()),
+            counters: Counters::new(),
         }
     }
 
@@ -218,7 +227,11 @@ impl Shards {
 
     #[cold]
     fn count_elsewhere(&self, cycle: u64, count: Count) {
-        self.with_first_or_shared(|shard| shard.counters.add(cycle, count));
+        if let Some(shard) = self.own.get(slot::lease()) {
+            return shard.0.counters.add(cycle, count);
+        }
+        let _shared = lock(&self.shared);
+        self.counters.add(cycle, count);
     }
 
     /// Takes a vote in the bucket of the last one of this thread; `false` if it is in another one.
@@ -235,42 +248,44 @@ impl Shards {
 
     /// Takes a vote.
     pub(super) fn vote(&self, cut: Cut, generation: u64, now: u64, vote: Vote) {
-        self.with_first_or_shared(|shard| shard.vote(cut, generation, now, vote));
-    }
-
-    /// Writes to the shard of a thread that writes for the first time, or to the shared one.
-    fn with_first_or_shared(&self, write: impl FnOnce(&Shard)) {
         if let Some(shard) = self.own.get(slot::lease()) {
-            return write(&shard.0);
+            return shard.0.vote(cut, generation, now, vote);
         }
-        let _gate = lock(&self.gate);
-        write(&self.shared);
+        let mut shared = lock(&self.shared);
+        shared.vote(cut, generation, now, vote);
+        self.is_shared.store(1, Ordering::Release);
     }
 
-    fn all(&self) -> impl Iterator<Item = &Shard> {
-        self.own.iter().map(|own| &own.0).chain([&self.shared])
+    /// Returns what threads without a shard wrote, if they did.
+    fn shared(&self) -> Option<MutexGuard<'_, Compact>> {
+        (self.is_shared.load(Ordering::Acquire) != 0).then(|| lock(&self.shared))
     }
 
     /// Counts the votes that are in the window now.
     pub(super) fn tally(&self, cut: Cut, generation: u64, now: u64) -> Tally {
         let from = cut.start(now).saturating_sub(cut.width * (cut.buckets - 1));
         let mut tally = Tally::default();
-        for shard in self.all() {
-            tally.merge(shard.tally(generation, from));
+        for shard in &self.own {
+            tally.merge(shard.0.tally(generation, from));
+        }
+        if let Some(shared) = self.shared() {
+            tally.merge(shared.tally(cut, generation, from));
         }
         tally
     }
 
     /// Counts the votes for the dependency in a generation whose window is one of time.
     pub(super) fn ok(&self, generation: u64) -> u64 {
-        self.all().map(|shard| shard.ok(generation)).sum()
+        let own = self.own.iter().map(|shard| shard.0.ok(generation)).sum::<u64>();
+        own + self.shared().map_or(0, |shared| shared.ok(generation))
     }
 
     /// Returns the counts of a cycle in the order of [`Count`].
     pub(super) fn counts(&self, cycle: u64) -> [u64; 3] {
         let mut sums = [0; 3];
-        for shard in self.all() {
-            for (sum, count) in sums.iter_mut().zip(shard.counters.read(cycle)) {
+        let own = self.own.iter().map(|shard| &shard.0.counters);
+        for counters in own.chain([&self.counters]) {
+            for (sum, count) in sums.iter_mut().zip(counters.read(cycle)) {
                 *sum += count;
             }
         }

@@ -45,7 +45,8 @@ impl Window {
 
     /// The votes of the last `length`, which leave in buckets: one a second for whole seconds up to 60, else ten.
     ///
-    /// It takes 32 bytes a bucket and thread, however many calls there are.
+    /// It takes 32 bytes a bucket and thread, however many calls there are, and much less without
+    /// [shards](super::Builder::shards).
     pub const fn time(length: Duration) -> Self {
         Self(Kind::Time {
             length,
