@@ -35,6 +35,8 @@ pub enum Error<E> {
         attempts: u32,
         /// The error of the last attempt that had one: a policy may have refused those after it.
         error: E,
+        /// What a policy inside said to the last attempt, if it refused that.
+        refusal: Option<Rejected>,
     },
     /// The only attempt failed.
     Inner(E),
@@ -67,10 +69,14 @@ impl<E> Error<E> {
         }
     }
 
-    /// Returns when to try again, if the policy that refused the call knows.
+    /// Returns when to try again, if the policy knows that refused the call, or its last attempt.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Rejected(rejected) => rejected.retry_after(),
+            Self::Rejected(rejected)
+            | Self::GaveUp {
+                refusal: Some(rejected),
+                ..
+            } => rejected.retry_after(),
             _ => None,
         }
     }
@@ -95,7 +101,11 @@ impl<E> fmt::Display for Error<E> {
             Self::Rejected(rejected) => rejected.fmt(f),
             Self::TimedOut(timed_out) => timed_out.fmt(f),
             Self::GaveUp { reason, attempts, .. } => {
-                write!(f, "the call failed after {attempts} attempts: {}", reason.text())
+                write!(f, "the call failed after {attempts} attempts: {}", reason.text())?;
+                match self.retry_after() {
+                    Some(wait) => write!(f, "; try again in {wait:?}"),
+                    None => Ok(()),
+                }
             }
             Self::Inner(_) => f.write_str("the call failed"),
             Self::NotReady => f.write_str("the service was called before it was ready"),

@@ -66,6 +66,8 @@ pub enum Peeled<E> {
         attempts: u32,
         /// The error of the last one.
         error: E,
+        /// What a policy inside said to the last attempt, if it refused that.
+        refusal: Option<Rejected>,
     },
     /// A layer was misused.
     NotReady,
@@ -85,11 +87,13 @@ impl<E> Peeled<E> {
                 reason,
                 attempts,
                 error,
+                refusal,
             } => match error.flatten() {
                 Error::Inner(error) if attempts > 1 => Error::GaveUp {
                     reason,
                     attempts,
                     error,
+                    refusal,
                 },
                 other => other, // which policy it was says more than that there were several attempts
             },
@@ -128,10 +132,12 @@ impl<E> Peel for retry::Error<E> {
                 reason,
                 attempts,
                 error,
+                refusal,
             } => Peeled::GaveUp {
                 reason,
                 attempts,
                 error,
+                refusal,
             },
             Self::Rejected(rejected) => Peeled::Rejected(rejected),
             Self::NotReady => Peeled::NotReady,

@@ -93,17 +93,20 @@ impl<C, O: Observer, K: Clock> Retry<C, O, K> {
             let outcome = self.classify.outcome(result.as_ref());
             if outcome == Outcome::Success {
                 progress.succeeded();
-                return progress.gave_up(GaveUp::NotRetryable, result);
+                return progress.gave_up((GaveUp::NotRetryable, None), result);
             }
             let verdict = link.failed(&mut progress, outcome, result.as_ref());
             let result = link.last(kept.take(), result);
             match verdict {
-                Verdict::GiveUp(reason) => return progress.gave_up(reason, result),
+                Verdict::GiveUp(reason, refusal) => return progress.gave_up((reason, refusal), result),
                 Verdict::Retry { delay, .. } => sleeper.sleep(delay),
             }
             match link.again(&mut progress) {
                 Ok(next) => attempt = next,
-                Err(reason) => return progress.gave_up(reason, result),
+                Err(reason) => {
+                    let refusal = self.classify.rejected(result.as_ref());
+                    return progress.gave_up((reason, refusal), result);
+                }
             }
             kept = link.keep(result);
         }

@@ -1,6 +1,7 @@
 use crate::policy_error::{Cause, PolicyError};
 use crate::rejected::{Reason, Rejected};
 use std::fmt;
+use std::time::Duration;
 
 /// Why a call with retries has no result.
 ///
@@ -30,6 +31,9 @@ pub enum Error<E> {
         /// The error of the last attempt. If a policy inside refused that, or the deadline cut it short, it is the call's own error
         /// before, if there is one.
         error: E,
+        /// The refusal of a policy inside that the last attempt ended with, such as that of an open breaker. It may not be in the
+        /// error, which then is of an attempt before.
+        refusal: Option<Rejected>,
     },
     /// The deadline had passed before the first attempt: nothing was tried.
     Rejected(Rejected),
@@ -64,6 +68,34 @@ impl<E> Error<E> {
         }
     }
 
+    /// Returns when to try again, if the policy knows that refused the call or its last attempt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_resilience::circuit::Breaker;
+    /// use cortex_resilience::retry::{GaveUp, Retry};
+    /// use std::time::Duration;
+    ///
+    /// let breaker = Breaker::builder("payments").min_calls(1).break_for(Duration::from_secs(60)).build()?;
+    /// let retry = Retry::builder("payments").through().build()?;
+    /// let result = retry.call_blocking(|_| breaker.run(|| Err::<(), _>("no route")), &|_: Duration| ());
+    /// let error = result.unwrap_err(); // "no route", and then the breaker was open
+    /// assert_eq!((error.gave_up(), error.attempts()), (Some(GaveUp::CircuitOpen), 2));
+    /// assert!(error.retry_after() > Some(Duration::from_secs(59)));
+    /// # Ok::<(), cortex_resilience::BuildError>(())
+    /// ```
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(rejected)
+            | Self::GaveUp {
+                refusal: Some(rejected),
+                ..
+            } => rejected.retry_after(),
+            Self::GaveUp { refusal: None, .. } | Self::Inner(_) | Self::NotReady => None,
+        }
+    }
+
     /// Returns the refusal, if it is one.
     pub const fn rejected(&self) -> Option<Rejected> {
         match self {
@@ -89,7 +121,11 @@ impl<E> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::GaveUp { reason, attempts, .. } => {
-                write!(f, "the call failed after {attempts} attempts: {}", reason.text())
+                write!(f, "the call failed after {attempts} attempts: {}", reason.text())?;
+                match self.retry_after() {
+                    Some(wait) => write!(f, "; try again in {wait:?}"),
+                    None => Ok(()),
+                }
             }
             Self::Rejected(rejected) => rejected.fmt(f),
             Self::Inner(_) => f.write_str("the service failed to become ready"),
@@ -203,7 +239,9 @@ mod tests {
                 reason,
                 attempts: 3,
                 error: fmt::Error,
+                refusal: None,
             };
+            assert_eq!(error.retry_after(), None);
             let text = error.to_string();
             assert!(text.starts_with("the call failed after 3 attempts: ") && text.ends_with(reason.text()));
             assert_eq!(error.source().unwrap().to_string(), fmt::Error.to_string());

@@ -255,7 +255,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             running.failed();
         }
         if outcome == Outcome::Ignore && !retryable {
-            return Verdict::GiveUp(GaveUp::NotRetryable); // nothing to tell of
+            return Verdict::GiveUp(GaveUp::NotRetryable, None); // nothing to tell of
         }
         if !retryable || !progress.is_repeatable {
             return self.give_up(progress, GaveUp::NotRetryable);
@@ -351,7 +351,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     pub(super) fn give_up(&self, progress: &Progress<'_>, reason: GaveUp) -> Verdict {
         let attempts = progress.attempts;
         self.tell(|| Event::GaveUp { reason, attempts });
-        Verdict::GiveUp(reason)
+        Verdict::GiveUp(reason, None)
     }
 
     fn tell(&self, event: impl FnOnce() -> Event) {

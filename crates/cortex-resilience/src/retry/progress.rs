@@ -60,8 +60,12 @@ impl Retries<'_> {
 /// What comes after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    GiveUp(GaveUp),
-    Retry { delay: Duration, cost: Cost },
+    /// Why, and what a policy inside said to the attempt.
+    GiveUp(GaveUp, Option<Rejected>),
+    Retry {
+        delay: Duration,
+        cost: Cost,
+    },
 }
 
 impl Progress<'_> {
@@ -114,12 +118,17 @@ impl Progress<'_> {
 
     /// Makes the answer of a call that gives up: what was an answer stays one.
     #[inline]
-    pub(super) fn gave_up<T, E>(&self, reason: GaveUp, last: Result<T, E>) -> Result<T, Error<E>> {
+    pub(super) fn gave_up<T, E>(
+        &self,
+        (reason, refusal): (GaveUp, Option<Rejected>),
+        last: Result<T, E>,
+    ) -> Result<T, Error<E>> {
         let attempts = self.attempts;
         last.map_err(|error| Error::GaveUp {
             reason,
             attempts,
             error,
+            refusal,
         })
     }
 }
@@ -157,6 +166,16 @@ impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
         outcome: Outcome,
         result: Result<&T, &E>,
     ) -> Verdict
+    where
+        C: Classify<T, E>,
+    {
+        match self.decide(progress, outcome, result) {
+            Verdict::GiveUp(reason, _) => Verdict::GiveUp(reason, self.classify.rejected(result)),
+            retry @ Verdict::Retry { .. } => retry,
+        }
+    }
+
+    fn decide<T, E>(&self, progress: &mut Progress<'a>, outcome: Outcome, result: Result<&T, &E>) -> Verdict
     where
         C: Classify<T, E>,
     {

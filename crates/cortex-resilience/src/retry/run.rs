@@ -152,7 +152,7 @@ where
             let outcome = this.link.classify.outcome(result.as_ref());
             if outcome == Outcome::Success {
                 this.progress.succeeded();
-                return Poll::Ready(this.progress.gave_up(GaveUp::NotRetryable, result));
+                return Poll::Ready(this.progress.gave_up((GaveUp::NotRetryable, None), result));
             }
             if let Some(answer) = self.as_mut().failed(outcome, result) {
                 return Poll::Ready(answer);
@@ -187,7 +187,9 @@ where
         let verdict = this.link.failed(this.progress, outcome, result.as_ref());
         let result = this.link.last(this.last.take(), result);
         match verdict {
-            Verdict::GiveUp(reason) => return Some(this.progress.gave_up(reason, result)),
+            Verdict::GiveUp(reason, refusal) => {
+                return Some(this.progress.gave_up((reason, refusal), result));
+            }
             Verdict::Retry { delay, .. } if delay.is_zero() => {
                 let yields = this.progress.attempts.is_multiple_of(IN_A_ROW);
                 let next = if yields {
@@ -216,7 +218,7 @@ where
                     let outcome = this.link.classify.outcome(result.as_ref());
                     if outcome == Outcome::Success {
                         this.progress.succeeded();
-                        return Poll::Ready(this.progress.gave_up(GaveUp::NotRetryable, result));
+                        return Poll::Ready(this.progress.gave_up((GaveUp::NotRetryable, None), result));
                     }
                     if let Some(answer) = self.as_mut().failed(outcome, result) {
                         return Poll::Ready(answer);
@@ -285,7 +287,10 @@ where
         };
         let attempt = match again {
             Ok(attempt) => attempt,
-            Err(reason) => return Poll::Ready(Some(this.progress.gave_up(reason, last))),
+            Err(reason) => {
+                let refusal = this.link.classify.rejected(last.as_ref());
+                return Poll::Ready(Some(this.progress.gave_up((reason, refusal), last)));
+            }
         };
         *this.last = this.link.keep(last);
         let future = this.progress.run(|| this.make.make(attempt));

@@ -75,6 +75,13 @@ async fn tries_again_and_tells_how_often() {
         ),
         "{failed:?}"
     );
+    // It says when the breaker lets calls through again, although the error is that of the attempt before.
+    assert_eq!(failed.retry_after(), Some(59 * SECOND), "{failed:?}");
+    assert!(
+        failed
+            .to_string()
+            .ends_with("the circuit is open; try again in 59s")
+    );
     assert_eq!(
         log.0.take(),
         [
