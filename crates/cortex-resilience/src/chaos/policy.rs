@@ -8,6 +8,7 @@ use crate::link::Link;
 use crate::observer::Observer;
 use crate::policy_id::PolicyId;
 use crate::random::Random;
+use crate::shared::is_shared;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -201,6 +202,13 @@ impl<E, A, W, O: Observer> Chaos<E, A, W, O> {
         self.inner
             .observer
             .on_event(&self.inner.name, &Event::Chaos(fault));
+    }
+}
+
+impl<E, A, W, O> Chaos<E, A, W, O> {
+    /// Says whether there is another handle.
+    pub(crate) fn is_shared(&self) -> bool {
+        is_shared(&self.inner)
     }
 }
 

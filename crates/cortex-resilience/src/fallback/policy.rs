@@ -6,6 +6,7 @@ use crate::event::Event;
 use crate::link::Link;
 use crate::observer::Observer;
 use crate::outcome::Outcome;
+use crate::shared::is_shared;
 use std::fmt;
 use std::sync::Arc;
 
@@ -82,6 +83,13 @@ impl<H, C, O: Observer> Fallback<H, C, O> {
         }
         self.inner.observer.on_event(&self.inner.name, &Event::FellBack);
         Err(self.inner.handler.handle(result))
+    }
+}
+
+impl<H, C, O> Fallback<H, C, O> {
+    /// Says whether there is another handle.
+    pub(crate) fn is_shared(&self) -> bool {
+        is_shared(&self.inner)
     }
 }
 

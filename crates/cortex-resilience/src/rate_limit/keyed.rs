@@ -5,6 +5,7 @@ use crate::build_error::BuildError;
 use crate::event::Event;
 use crate::observer::Observer;
 use crate::rejected::{Reason, Rejected};
+use crate::shared::is_shared;
 use crate::time::nanos;
 use cortex_core::{Clock, TscClock};
 use std::fmt;
@@ -77,7 +78,7 @@ impl<O: Observer, K: Clock, S: BuildHasher> KeyedRateLimiter<O, K, S> {
     /// There is no token; the refusal says when there is one.
     pub fn try_acquire<Q: Hash + ?Sized>(&self, key: &Q) -> Result<(), Rejected> {
         let inner = &*self.inner;
-        let now = nanos(inner.clock.now().saturating_duration_since(inner.origin));
+        let now = inner.now();
         let key = inner.hasher.hash_one(key);
         inner
             .table
@@ -95,9 +96,21 @@ impl<O: Observer, K: Clock, S: BuildHasher> KeyedRateLimiter<O, K, S> {
         self.inner.quota
     }
 
+    /// Says whether the buckets of all keys are full. It looks at each.
+    pub(crate) fn is_full(&self) -> bool {
+        self.inner.table.is_full(self.inner.now())
+    }
+
     /// Returns how many calls were refused, whatever their key.
     pub fn rejected(&self) -> u64 {
         self.inner.rejected.load(Ordering::Relaxed)
+    }
+}
+
+impl<O, K: Clock, S> Inner<O, K, S> {
+    #[inline]
+    fn now(&self) -> u64 {
+        nanos(self.clock.now().saturating_duration_since(self.origin))
     }
 }
 
@@ -108,6 +121,13 @@ impl<O: Observer, K, S> Inner<O, K, S> {
         let rejected = Rejected::new(Reason::RateLimit, Some(wait));
         self.observer.on_event(&self.name, &Event::Rejected(rejected));
         rejected
+    }
+}
+
+impl<O, K, S> KeyedRateLimiter<O, K, S> {
+    /// Says whether there is another handle.
+    pub(crate) fn is_shared(&self) -> bool {
+        is_shared(&self.inner)
     }
 }
 

@@ -93,6 +93,17 @@ impl QuotaTable {
     }
 }
 
+impl QuotaTable {
+    /// Says whether all buckets are full at `now`: as good as new.
+    pub(super) fn is_full(&self, now: u64) -> bool {
+        let is_full = |set: &Mutex<Set>| {
+            let set = set.lock().unwrap_or_else(PoisonError::into_inner);
+            set.shared <= now && set.own.iter().all(|(_, full_at)| *full_at <= now)
+        };
+        self.sets.iter().all(is_full)
+    }
+}
+
 impl Set {
     fn take(&mut self, quota: Quota, key: u64, now: u64) -> Result<(), Duration> {
         let mut free = None;

@@ -1,16 +1,23 @@
 use crate::adaptive::AdaptiveLimit;
 use crate::bulkhead::Bulkhead;
+use crate::chaos::Chaos;
+use crate::fallback::Fallback;
 #[cfg(feature = "tokio")]
 use crate::hedge::Hedge;
 use crate::load_shed::LoadShed;
 use crate::observer::Observer;
-use crate::rate_limit::RateLimiter;
+#[cfg(feature = "tokio")]
+use crate::pipeline::Pipeline;
+#[cfg(feature = "tokio")]
+use crate::pipeline::parts::{Around, Operation, Repeat};
+use crate::rate_limit::{KeyedRateLimiter, RateLimiter};
 use crate::retry::Retry;
 use crate::shared::is_shared;
 use crate::throttle::AdaptiveThrottle;
 #[cfg(feature = "tokio")]
 use crate::timeout::Timeout;
 use cortex_core::Clock;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Says whether a policy has to stay in its [`Registry`](super::Registry), however long nobody asked for it.
@@ -57,6 +64,7 @@ keep_while_shared! {
     AdaptiveLimit<L, C, O, K>,
     AdaptiveThrottle<C, O, K>,
     Bulkhead<O, K>,
+    Fallback<H, C, O>,
     #[cfg(feature = "tokio")] Hedge<C, O, K>,
     LoadShed<P, O>,
     Retry<C, O, K>,
@@ -67,6 +75,64 @@ keep_while_shared! {
 impl<O: Observer, K: Clock> Keep for RateLimiter<O, K> {
     fn keep(&self) -> bool {
         self.is_shared() || !self.is_full()
+    }
+}
+
+/// One with a key whose bucket is not full stays, too. Each is looked at: give a limiter in a registry no more keys than it needs.
+impl<O: Observer, K: Clock, S: BuildHasher> Keep for KeyedRateLimiter<O, K, S> {
+    fn keep(&self) -> bool {
+        self.is_shared() || !self.is_full()
+    }
+}
+
+/// One that is switched on stays, too: a new one is not.
+impl<E, A, W, O> Keep for Chaos<E, A, W, O> {
+    fn keep(&self) -> bool {
+        self.is_shared() || self.is_enabled()
+    }
+}
+
+/// One of whose policies one has to stay. A policy that is not made for this pipeline alone is in use, and keeps it for good: such
+/// as a bulkhead that all keys share. A budget of retries may be shared.
+#[cfg(feature = "tokio")]
+impl<S: Keep> Keep for Pipeline<S> {
+    fn keep(&self) -> bool {
+        self.stages().keep()
+    }
+
+    fn settle(&self) {
+        self.stages().settle();
+    }
+}
+
+/// Policies around others, or around nothing.
+#[cfg(feature = "tokio")]
+macro_rules! keep_if_either {
+    ($($around:ident,)*) => {$(
+        impl<P: Keep, Rest: Keep> Keep for $around<P, Rest> {
+            fn keep(&self) -> bool {
+                self.policy().keep() || self.rest().keep()
+            }
+
+            fn settle(&self) {
+                self.policy().settle();
+                self.rest().settle();
+            }
+        }
+    )*};
+}
+
+#[cfg(feature = "tokio")]
+keep_if_either! {
+    Around,
+    Repeat,
+}
+
+/// What is inside of all policies has nothing to keep.
+#[cfg(feature = "tokio")]
+impl Keep for Operation {
+    fn keep(&self) -> bool {
+        false
     }
 }
 

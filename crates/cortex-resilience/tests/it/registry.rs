@@ -3,11 +3,17 @@
 use crate::support::{Log, secs, without_files};
 use cortex_resilience::adaptive::{AdaptiveLimit, Vegas};
 use cortex_resilience::bulkhead::Bulkhead;
+use cortex_resilience::chaos::Chaos;
+#[cfg(feature = "tokio")]
+use cortex_resilience::circuit::State;
 use cortex_resilience::circuit::{After, Breaker, HalfOpen, Window};
+use cortex_resilience::fallback::Fallback;
 #[cfg(feature = "tokio")]
 use cortex_resilience::hedge::Hedge;
 use cortex_resilience::load_shed::LoadShed;
-use cortex_resilience::rate_limit::RateLimiter;
+#[cfg(feature = "tokio")]
+use cortex_resilience::pipeline::{Pipeline, Standard};
+use cortex_resilience::rate_limit::{KeyedRateLimiter, RateLimiter};
 use cortex_resilience::registry::{Keep, Registry};
 use cortex_resilience::retry::Retry;
 use cortex_resilience::throttle::AdaptiveThrottle;
@@ -102,6 +108,90 @@ fn what_is_open_controlled_by_hand_or_in_use_stays() {
     hosts.get("forced").unwrap().close();
     clock.advance(secs(100));
     assert_eq!((hosts.sweep(), hosts.len()), (3, 0));
+}
+
+#[test]
+fn a_limiter_of_many_keys_stays_until_all_of_its_buckets_are_full() {
+    let clock = ManualClock::new();
+    let limiter = KeyedRateLimiter::builder("tenant")
+        .limit(1, secs(10))
+        .keys(100)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    assert!(!limiter.keep());
+    limiter.try_acquire("ada").unwrap();
+    clock.advance(secs(9));
+    assert!(limiter.keep());
+    limiter.try_acquire("grace").unwrap();
+    clock.advance(secs(1));
+    assert!(limiter.keep()); // that of one key is not
+    clock.advance(secs(9));
+    assert!(!limiter.keep());
+    let other = limiter.clone();
+    assert!(limiter.keep());
+    drop(other);
+    assert!(!limiter.keep());
+}
+
+#[test]
+fn chaos_that_is_on_and_a_fallback_that_is_used_stay() {
+    let chaos = Chaos::builder("test").error(0.5, || "lost").build().unwrap();
+    assert!(!chaos.keep());
+    chaos.enable();
+    assert!(chaos.keep());
+    chaos.disable();
+    let fallback = Fallback::builder("test").value(7).build();
+    let others = (chaos.clone(), fallback.clone());
+    assert!(chaos.keep() && fallback.keep());
+    drop(others);
+    assert!(!chaos.keep() && !fallback.keep());
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_pipeline_stays_while_one_of_its_policies_has_to() {
+    type Calls = Standard<(), ErrIsFailure, (), ManualClock>;
+    let clock = ManualClock::new();
+    let make = {
+        let clock = clock.clone();
+        move |host: &String| {
+            let builder = Pipeline::standard(host.as_str()).breaker(|breaker| {
+                breaker
+                    .shards(0)
+                    .half_open(HalfOpen::permits(1).max_time(secs(10), After::Open))
+            });
+            builder
+                .clock(clock.clone())
+                .build()
+                .expect("the settings make sense")
+        }
+    };
+    let builder = Registry::<String, Calls>::builder("test")
+        .capacity(3)
+        .idle(secs(100));
+    let hosts = builder.clock(clock.clone()).build(make).unwrap();
+    let breaker = |pipeline: &Calls| pipeline.stages().rest().rest().policy().clone();
+    breaker(&hosts.get("open").unwrap()).open_for(secs(1000)).unwrap();
+    let used = hosts.get("used").unwrap();
+    hosts.get("idle").unwrap();
+    clock.advance(secs(100));
+    assert_eq!((hosts.sweep(), hosts.len()), (1, 2));
+    drop(used);
+    clock.advance(secs(100));
+    assert_eq!((hosts.sweep(), hosts.len()), (1, 1));
+    assert_eq!(breaker(&hosts.get("open").unwrap()).state(), State::Open);
+
+    // One that was probed last, and whose probing nobody ends, is settled: its next break is known, and over.
+    clock.advance(secs(750));
+    hosts.get("open").unwrap();
+    clock.advance(secs(50));
+    let probe = breaker(&hosts.get("open").unwrap()).try_acquire_owned().unwrap();
+    drop(probe);
+    clock.advance(secs(100));
+    assert_eq!((hosts.sweep(), hosts.len()), (0, 1));
+    clock.advance(secs(160));
+    assert_eq!((hosts.sweep(), hosts.len()), (1, 0));
 }
 
 #[test]
