@@ -1,15 +1,17 @@
+use super::answers::{AnswersBy, ReadHead, Responses};
 use super::classify_end::ClassifyEnd;
+use super::errors::{AllTransport, ErrorKind, KindOf};
 use super::pushback::pushback;
 use crate::classify::{Classify, Pushback};
 use crate::outcome::Outcome;
 use cortex_core::{Clock, TscClock};
-use http::{Response, StatusCode};
+use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 
 /// Judges answers of HTTP by their status.
 ///
 /// `5xx` and `429` are failures, everything else that was answered is a success, and so is a `404`: the dependency did its work.
-/// An error is a failure. Worth another attempt are errors, `429`, `502`, `503` and `504`. `429` says that the dependency has too
+/// An error is a failure, unless [told otherwise](Self::errors). Worth another attempt are errors, `429`, `502`, `503` and `504`. `429` says that the dependency has too
 /// much to do, `504` that it took too long. What the answer says of further attempts is [`pushback`](fn@super::pushback).
 ///
 /// # Examples
@@ -26,9 +28,11 @@ use std::sync::Arc;
 /// assert!(!classify.is_retryable(result));
 /// ```
 #[derive(Clone, Debug)]
-pub struct HttpClassify<K = TscClock> {
+pub struct HttpClassify<K = TscClock, A = Responses, X = AllTransport> {
     retryable: Arc<[StatusCode]>,
     clock: K,
+    answers: A,
+    errors: X,
 }
 
 impl HttpClassify {
@@ -42,11 +46,13 @@ impl HttpClassify {
                 StatusCode::GATEWAY_TIMEOUT,
             ]),
             clock: TscClock,
+            answers: Responses,
+            errors: AllTransport,
         }
     }
 }
 
-impl<K> HttpClassify<K> {
+impl<K, A, X> HttpClassify<K, A, X> {
     /// Sets which answers are worth another attempt, among those that are failures; by default `429`, `502`, `503` and `504`.
     #[must_use]
     pub fn retryable(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
@@ -56,10 +62,51 @@ impl<K> HttpClassify<K> {
 
     /// Sets the clock that dates are read against; by default the operating system's.
     #[must_use]
-    pub fn clock<K2: Clock>(self, clock: K2) -> HttpClassify<K2> {
+    pub fn clock<K2: Clock>(self, clock: K2) -> HttpClassify<K2, A, X> {
         HttpClassify {
             retryable: self.retryable,
             clock,
+            answers: self.answers,
+            errors: self.errors,
+        }
+    }
+
+    /// Sets how answers of another type than [`http::Response`] are read: their status, and their headers.
+    ///
+    /// ```
+    /// use cortex_resilience::http::HttpClassify;
+    /// use cortex_resilience::{Classify, Outcome};
+    ///
+    /// use reqwest::Response;
+    ///
+    /// let classify = HttpClassify::new().answers(Response::status, Response::headers);
+    /// let answer = Response::from(http::Response::builder().status(503).body("")?);
+    /// let result: Result<_, &reqwest::Error> = Ok(&answer);
+    /// assert_eq!(classify.outcome(result), Outcome::Failure);
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    #[must_use]
+    pub fn answers<T, S, H>(self, status: S, headers: H) -> HttpClassify<K, AnswersBy<S, H>, X>
+    where
+        S: Fn(&T) -> StatusCode,
+        H: Fn(&T) -> &HeaderMap,
+    {
+        HttpClassify {
+            retryable: self.retryable,
+            clock: self.clock,
+            answers: AnswersBy { status, headers },
+            errors: self.errors,
+        }
+    }
+
+    /// Sets what errors are; by default, they all are of the [transport](ErrorKind::Transport).
+    #[must_use]
+    pub fn errors<E, X2: Fn(&E) -> ErrorKind>(self, kind: X2) -> HttpClassify<K, A, X2> {
+        HttpClassify {
+            retryable: self.retryable,
+            clock: self.clock,
+            answers: self.answers,
+            errors: kind,
         }
     }
 }
@@ -74,42 +121,57 @@ fn is_failure(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
-impl<B, E, K: Clock> Classify<Response<B>, E> for HttpClassify<K> {
-    fn outcome(&self, result: Result<&Response<B>, &E>) -> Outcome {
+impl<T, E, K, A, X> Classify<T, E> for HttpClassify<K, A, X>
+where
+    K: Clock,
+    A: ReadHead<T>,
+    X: KindOf<E>,
+{
+    fn outcome(&self, result: Result<&T, &E>) -> Outcome {
         match result {
-            Ok(answer) if !is_failure(answer.status()) => Outcome::Success,
+            Ok(answer) if !is_failure(self.answers.status(answer)) => Outcome::Success,
+            Err(error) if self.errors.kind(error) == ErrorKind::Request => Outcome::Ignore,
             _ => Outcome::Failure,
         }
     }
 
-    fn is_retryable(&self, result: Result<&Response<B>, &E>) -> bool {
-        result.map_or(true, |answer| {
-            is_failure(answer.status()) && self.retryable.contains(&answer.status())
-        })
+    fn is_retryable(&self, result: Result<&T, &E>) -> bool {
+        match result {
+            Ok(answer) => {
+                let status = self.answers.status(answer);
+                is_failure(status) && self.retryable.contains(&status)
+            }
+            Err(error) => self.errors.kind(error) != ErrorKind::Request,
+        }
     }
 
-    fn is_throttling(&self, result: Result<&Response<B>, &E>) -> bool {
-        result.is_ok_and(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS)
+    fn is_throttling(&self, result: Result<&T, &E>) -> bool {
+        result.is_ok_and(|answer| self.answers.status(answer) == StatusCode::TOO_MANY_REQUESTS)
     }
 
-    fn is_timeout(&self, result: Result<&Response<B>, &E>) -> bool {
-        result.is_ok_and(|answer| answer.status() == StatusCode::GATEWAY_TIMEOUT)
+    fn is_timeout(&self, result: Result<&T, &E>) -> bool {
+        match result {
+            Ok(answer) => self.answers.status(answer) == StatusCode::GATEWAY_TIMEOUT,
+            Err(error) => self.errors.kind(error) == ErrorKind::Timeout,
+        }
     }
 
-    fn pushback(&self, result: Result<&Response<B>, &E>) -> Option<Pushback> {
-        let answer = result.ok().filter(|answer| is_failure(answer.status()))?;
-        pushback(answer.headers(), self.clock.wall())
+    fn pushback(&self, result: Result<&T, &E>) -> Option<Pushback> {
+        let answer = result
+            .ok()
+            .filter(|answer| is_failure(self.answers.status(answer)))?;
+        pushback(self.answers.headers(answer), self.clock.wall())
     }
 }
 
 /// A body that has ended is a success, whatever its trailers are.
-impl<B, E, K: Clock> ClassifyEnd<Response<B>, E> for HttpClassify<K> {}
+impl<T, E, K: Clock, A: ReadHead<T>, X: KindOf<E>> ClassifyEnd<T, E> for HttpClassify<K, A, X> {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use cortex_testkit::ManualClock;
-    use http::HeaderValue;
+    use http::{HeaderValue, Response};
     use std::time::Duration;
 
     fn answer(status: u16) -> Response<()> {

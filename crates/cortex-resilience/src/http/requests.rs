@@ -64,6 +64,33 @@ impl HttpRequests {
         }
     }
 
+    /// Copies requests of another type that are idempotent, as a client's own may be: by their method, their headers, and what
+    /// copies one if that can be done.
+    ///
+    /// ```
+    /// use cortex_resilience::{CloneRequest, http::HttpRequests};
+    /// use reqwest::{Method, Request};
+    ///
+    /// let requests = HttpRequests::of(Request::method, Request::headers, Request::try_clone);
+    /// let prices = "http://example.com/prices".parse()?;
+    /// assert!(requests.clone_request(&Request::new(Method::GET, prices)).is_some());
+    /// let orders = "http://example.com/orders".parse()?;
+    /// assert!(requests.clone_request(&Request::new(Method::POST, orders)).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of<R, M, H, C>(method: M, headers: H, copy: C) -> RequestsBy<M, H, C>
+    where
+        M: Fn(&R) -> &Method,
+        H: Fn(&R) -> &HeaderMap,
+        C: CloneRequest<R>,
+    {
+        RequestsBy {
+            method,
+            headers,
+            copy,
+        }
+    }
+
     /// Copies all requests: for gRPC, where the method of HTTP says nothing. Those that are sent again tell how many attempts
     /// there were before, in `grpc-previous-rpc-attempts`.
     pub const fn grpc() -> Self {
@@ -115,6 +142,31 @@ impl<B, F: CloneRequest<B>> CloneRequest<Request<B>> for HttpRequests<F> {
             let previous = HeaderValue::from(attempt.saturating_sub(1));
             request.headers_mut().insert(PREVIOUS_ATTEMPTS, previous);
         }
+    }
+}
+
+/// Copies requests of another type than [`http::Request`]; made by [`HttpRequests::of`](super::HttpRequests::of).
+#[derive(Clone, Copy, Debug)]
+pub struct RequestsBy<M, H, C> {
+    method: M,
+    headers: H,
+    copy: C,
+}
+
+impl<R, M, H, C> CloneRequest<R> for RequestsBy<M, H, C>
+where
+    M: Fn(&R) -> &Method,
+    H: Fn(&R) -> &HeaderMap,
+    C: CloneRequest<R>,
+{
+    fn clone_request(&self, request: &R) -> Option<R> {
+        is_idempotent((self.method)(request), (self.headers)(request))
+            .then(|| self.copy.clone_request(request))
+            .flatten()
+    }
+
+    fn prepare(&self, request: &mut R, attempt: u32) {
+        self.copy.prepare(request, attempt);
     }
 }
 

@@ -46,6 +46,8 @@ mod pipeline;
 mod pipeline_service;
 mod rate_limit;
 mod registry;
+#[cfg(all(feature = "http", feature = "tokio", feature = "tower"))]
+mod reqwest_client;
 #[cfg(feature = "tokio")]
 mod retry;
 #[cfg(all(feature = "tokio", feature = "tower"))]
