@@ -97,7 +97,7 @@ fn a_breaker_without_shards_is_small_also_after_its_first_vote() {
             poll(breaker.call(ready(Ok::<_, ()>(1))));
             breaker
         });
-        let (bytes, most) = (usage.retained(), 1024);
+        let (bytes, most) = (usage.retained(), 1024 - 64); // its name may be longer
         assert!(bytes <= most, "{window:?}: {bytes} bytes");
         let ((), usage) = ALLOCATOR.measure(|| {
             for _ in 0..1000 {

@@ -71,7 +71,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
                 _ => return None,
             };
             if let Some(next) = next {
-                return self.instant(next);
+                return Self::instant(next);
             }
         }
     }
@@ -99,8 +99,8 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         let mut snapshot = Snapshot {
             state: self.shown(word, now).unwrap_or(word.phase().state()), // the lock keeps the word
             generation: word.generation(),
-            since: self.instant(core.since).unwrap_or_else(|| self.clock.now()),
-            until: self.instant(due),
+            since: Self::instant(core.since).unwrap_or_else(|| self.clock.now()),
+            until: Self::instant(due),
             failure_rate: None,
             slow_rate: None,
             failure_ratio: 0.0,

@@ -1,5 +1,5 @@
 use super::count_window::CountWindow;
-use super::half_open::{HalfOpen, Verdict};
+use super::half_open::{After, HalfOpen, Verdict};
 use super::settings::{Finding, Settings};
 use super::tally::Tally;
 
@@ -26,14 +26,29 @@ pub(super) struct Core {
 /// The votes of a half-open breaker, and how it was set when it began to probe.
 #[derive(Debug)]
 pub(super) struct Probes {
-    pub(super) how: HalfOpen,
+    pub(super) verdict: Verdict,
+    /// Whether it closes if there is no verdict in time.
+    pub(super) closes: bool,
     pub(super) tally: Tally,
 }
 
 impl Probes {
+    pub(super) const fn new(how: HalfOpen) -> Self {
+        Self {
+            verdict: how.verdict,
+            closes: matches!(how.max_time, Some((_, After::Closed))),
+            tally: Tally {
+                total: 0,
+                failed: 0,
+                slow_ok: 0,
+                slow_failed: 0,
+            },
+        }
+    }
+
     /// Returns how many votes the rates need.
     pub(super) fn min_votes(&self, settings: &Settings) -> u64 {
-        match self.how.verdict {
+        match self.verdict {
             Verdict::Rates { permits } => u64::from(settings.min_calls.min(permits)),
             Verdict::Successes { .. } => 1,
         }
@@ -42,7 +57,7 @@ impl Probes {
     /// Says whether the dependency is well, once that is certain.
     pub(super) fn verdict(&self, settings: &Settings) -> Option<bool> {
         let (ok, failed) = (self.tally.total - self.tally.failed, self.tally.failed);
-        match self.how.verdict {
+        match self.verdict {
             Verdict::Successes { needed, permits } => {
                 let may_fail = u64::from(permits - needed);
                 (ok >= u64::from(needed) || failed > may_fail).then_some(failed <= may_fail)

@@ -3,20 +3,18 @@ use super::tally::Tally;
 /// The last votes: two bits each, and their sums.
 #[derive(Debug)]
 pub(super) struct CountWindow {
-    failed: Box<[u64]>,
-    slow: Box<[u64]>,
-    size: usize,
+    /// Failed ones and slow ones, 64 votes each.
+    bits: Box<[[u64; 2]]>,
+    size: u32,
     /// Where the next vote goes, and the oldest is once the window is full.
-    next: usize,
+    next: u32,
     tally: Tally,
 }
 
 impl CountWindow {
-    pub(super) fn new(size: usize) -> Self {
-        let words = size.div_ceil(64);
+    pub(super) fn new(size: u32) -> Self {
         Self {
-            failed: vec![0; words].into(),
-            slow: vec![0; words].into(),
+            bits: vec![[0; 2]; size.div_ceil(64) as usize].into(),
             size,
             next: 0,
             tally: Tally::default(),
@@ -29,13 +27,14 @@ impl CountWindow {
 
     /// Adds a vote; the oldest goes if there are more than may be.
     pub(super) fn push(&mut self, failed: bool, slow: bool) {
-        let (word, bit) = (self.next / 64, self.next % 64);
-        if self.tally.total == self.size as u64 {
-            let (failed, slow) = (self.failed[word] >> bit & 1 == 1, self.slow[word] >> bit & 1 == 1);
-            self.tally.remove(failed, slow);
+        let bit = self.next % 64;
+        let [failed_bits, slow_bits] = &mut self.bits[self.next as usize / 64];
+        if self.tally.total == u64::from(self.size) {
+            self.tally
+                .remove(*failed_bits >> bit & 1 == 1, *slow_bits >> bit & 1 == 1);
         }
-        set(&mut self.failed[word], bit, failed);
-        set(&mut self.slow[word], bit, slow);
+        set(failed_bits, bit, failed);
+        set(slow_bits, bit, slow);
         self.tally.add(failed, slow);
         self.next = if self.next + 1 == self.size {
             0
@@ -49,7 +48,7 @@ impl CountWindow {
     }
 }
 
-const fn set(word: &mut u64, bit: usize, value: bool) {
+const fn set(word: &mut u64, bit: u32, value: bool) {
     *word = *word & !(1 << bit) | (value as u64) << bit;
 }
 
@@ -60,7 +59,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn holds_exactly_the_last_votes(size in 1_usize..200, votes in prop::collection::vec(any::<(bool, bool, bool)>(), 0..600)) {
+        fn holds_exactly_the_last_votes(size in 1_u32..200, votes in prop::collection::vec(any::<(bool, bool, bool)>(), 0..600)) {
             let mut window = CountWindow::new(size);
             let mut all = Vec::new();
             for (index, (failed, slow, _)) in votes.into_iter().enumerate() {
@@ -71,7 +70,7 @@ mod tests {
                 window.push(failed, slow);
                 all.push((failed, slow));
                 let mut expected = Tally::default();
-                for (failed, slow) in all.iter().rev().take(size) {
+                for (failed, slow) in all.iter().rev().take(size as usize) {
                     expected.add(*failed, *slow);
                 }
                 prop_assert_eq!(window.tally(), expected);

@@ -40,9 +40,7 @@ pub(super) struct Inner<O, K> {
     /// Whether a dropped call that was slow is a failure.
     pub(super) drop_fails: AtomicU64,
     pub(super) clock: K,
-    /// When it was made.
-    origin: Instant,
-    /// The same, as the clock and all times here count.
+    /// When it was made, as the clock and all times here count.
     start: u64,
     pub(super) observer: O,
     pub(super) name: Box<str>,
@@ -74,8 +72,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         sink: Option<Arc<dyn StateSink>>,
     ) -> Self {
         let (width, buckets) = settings.window.cut();
-        let origin = clock.now();
-        let start = Deadline::at(origin).nanos();
+        let start = Deadline::at(clock.now()).nanos();
         Self {
             word: StateWord::new(Word::new(1, Phase::Closed, 0)),
             cycle: AtomicU64::new(1),
@@ -89,7 +86,6 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             buckets: AtomicU64::new(buckets),
             shards: Shards::new(shards),
             clock,
-            origin,
             start,
             observer,
             name,
@@ -97,10 +93,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             core: Mutex::new(Core {
                 since: start,
                 ring: CountWindow::new(settings.window.ring()),
-                half_open: Probes {
-                    how: settings.half_open(),
-                    tally: Tally::default(),
-                },
+                half_open: Probes::new(settings.half_open()),
                 settings,
                 frozen: (Tally::default(), 1),
                 streak: Streak::default(),
@@ -118,11 +111,8 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     /// Returns a time as others count; `None` if it is none.
-    pub(super) fn instant(&self, at: u64) -> Option<Instant> {
-        let after = Duration::from_nanos(at.saturating_sub(self.start));
-        let before = Duration::from_nanos(self.start.saturating_sub(at));
-        let instant = self.origin.checked_add(after)?.checked_sub(before)?;
-        (at != NEVER).then_some(instant)
+    pub(super) fn instant(at: u64) -> Option<Instant> {
+        (at != NEVER).then(|| Deadline::from_nanos(at).instant())
     }
 
     /// Sets when a generation that began `at` some time ends and when its rejected calls may try again, before its word is set.

@@ -1,6 +1,5 @@
 use super::admit::Ticket;
-use super::core::{Core, Ramp, Streak};
-use super::half_open::After;
+use super::core::{Core, Probes, Ramp, Streak};
 use super::inner::Inner;
 use super::settings::BreakCx;
 use super::state::State;
@@ -63,10 +62,10 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             Phase::Closed | Phase::Ramp => core.half_open_attempts = 0,
             Phase::HalfOpen => {
                 core.half_open_attempts = core.half_open_attempts.saturating_add(1);
-                core.half_open.how = core.settings.half_open();
-                core.half_open.tally = Tally::default();
-                permits = core.half_open.how.verdict.permits();
-                until = core.half_open.how.due(at);
+                let how = core.settings.half_open();
+                core.half_open = Probes::new(how);
+                permits = how.verdict.permits();
+                until = how.due(at);
                 let one_break = match core.last_break {
                     0 => nanos(core.settings.break_for), // there was none, or none to speak of
                     last => last,
@@ -202,9 +201,10 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         if word.generation() != generation || word.phase() != Phase::HalfOpen {
             return;
         }
-        match core.half_open.how.max_time {
-            Some((_, After::Closed)) => self.recover(core, due),
-            Some((_, After::Open)) | None => self.open(core, due, Wait::Break { retry_after: None }),
+        if core.half_open.closes {
+            self.recover(core, due);
+        } else {
+            self.open(core, due, Wait::Break { retry_after: None });
         }
     }
 

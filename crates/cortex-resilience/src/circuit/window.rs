@@ -116,10 +116,10 @@ impl Window {
     }
 
     /// Returns how many votes have room in a ring.
-    pub(super) const fn ring(self) -> usize {
+    pub(super) const fn ring(self) -> u32 {
         match self.0 {
-            Kind::Count(size) => size as usize,
-            Kind::KOfN { n, .. } => n as usize,
+            Kind::Count(size) => size,
+            Kind::KOfN { n, .. } => n,
             Kind::Time { .. } => 0,
         }
     }
