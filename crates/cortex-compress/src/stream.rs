@@ -252,7 +252,8 @@ impl Stream {
         let load = core.load(step, next == 0);
         let timed = Rate::wants(load).then(|| core.lease.shared().clock.nanos());
         // Whatever is done first may be as much as it is; what would be too much together waits.
-        if self.spent > 0 && (self.spent + load > core.slice || self.is_late(timed)) {
+        if self.spent > 0 && (self.spent + load > core.slice || self.is_late(timed, core.rate().nanos(load)))
+        {
             return Poll::Pending;
         }
         if let Some(now) = timed {
@@ -387,8 +388,9 @@ impl Stream {
         self.core.as_ref().is_some_and(|core| self.spent >= core.slice)
     }
 
-    fn is_late(&self, now: Option<u64>) -> bool {
-        matches!((self.since, now), (Some(since), Some(now)) if now.saturating_sub(since) >= BUDGET)
+    /// What comes next would take longer than there is time.
+    fn is_late(&self, now: Option<u64>, next: u64) -> bool {
+        matches!((self.since, now), (Some(since), Some(now)) if now.saturating_sub(since) + next > BUDGET)
     }
 
     /// The task is about to give its thread away.
