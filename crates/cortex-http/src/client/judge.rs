@@ -1,3 +1,5 @@
+use std::any::Any;
+
 use cortex_core::{Clock, TscClock};
 use cortex_resilience::http::{ClassifyEnd, HttpClassify};
 use cortex_resilience::{Classify, Outcome, Pushback};
@@ -88,8 +90,15 @@ impl<B, K: Clock> Classify<Response<B>, Error> for ClientClassify<K> {
     }
 }
 
-/// A body that has ended is a success, whatever its trailers are.
-impl<B, K: Clock> ClassifyEnd<Response<B>, Error> for ClientClassify<K> {}
+/// A body that has ended is a success, whatever its trailers are. One that broke off is judged by its error, as a call is.
+impl<B, K: Clock> ClassifyEnd<Response<B>, Error> for ClientClassify<K> {
+    fn broke(&self, error: &dyn Any) -> Outcome {
+        match error.downcast_ref::<Error>() {
+            Some(error) if is_ours(error.kind()) => Outcome::Ignore,
+            _ => Outcome::Failure,
+        }
+    }
+}
 
 /// Says whether it says nothing of whoever was called.
 const fn is_ours(kind: ErrorKind) -> bool {

@@ -233,6 +233,10 @@ where
     fn judge_end(&self, trailers: Option<&HeaderMap>) -> Outcome {
         judge_end::<T, E, C>(&self.classify, trailers).0
     }
+
+    fn judge_broken(&self, error: &dyn std::any::Any) -> Outcome {
+        self.classify.broke(error)
+    }
 }
 
 impl<L, C, O, K> AdaptiveLimit<L, C, O, K> {

@@ -59,6 +59,7 @@ mod http {
     use crate::http::{ClassifyEnd, EndVote, judge_end};
     use crate::outcome::Outcome;
     use ::http::HeaderMap;
+    use std::any::Any;
 
     impl<C, O, K, T, E> EndVote for PendingVote<C, O, K, T, E>
     where
@@ -88,6 +89,13 @@ mod http {
         fn failed(mut self) {
             if let Some(ticket) = self.ticket.take() {
                 self.breaker.inner.record(ticket, Outcome::Failure, None);
+            }
+        }
+
+        fn broke(mut self, error: &dyn Any) {
+            let outcome = self.breaker.classify.broke(error);
+            if let Some(ticket) = self.ticket.take() {
+                self.breaker.inner.record(ticket, outcome, None);
             }
         }
     }

@@ -66,6 +66,12 @@ pub trait JudgeEnd<T, E>: Judge<T, E> {
         let _ = trailers;
         Outcome::Success
     }
+
+    /// Judges a body that broke off with this error, which is the body's own; by default it is a failure.
+    fn judge_broken(&self, error: &dyn std::any::Any) -> Outcome {
+        let _ = error;
+        Outcome::Failure
+    }
 }
 
 /// Why a call that was let through has no result.

@@ -41,6 +41,7 @@ mod http {
     use crate::http::EndVote;
     use crate::outcome::Outcome;
     use ::http::HeaderMap;
+    use std::any::Any;
 
     impl<G: JudgeEnd<T, E>, T, E> EndVote for PendingVote<G, T, E> {
         fn see(&mut self, headers: &HeaderMap) {
@@ -58,6 +59,11 @@ mod http {
 
         fn failed(self) {
             self.permit.failure();
+        }
+
+        fn broke(self, error: &dyn Any) {
+            let outcome = self.permit.gate().judge_broken(error);
+            self.permit.record(outcome);
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::classify::{Classify, Pushback};
 use crate::outcome::Outcome;
 use cortex_core::{Clock, TscClock};
 use http::{HeaderMap, StatusCode};
+use std::any::Any;
 use std::sync::Arc;
 
 /// Judges answers of HTTP by their status.
@@ -164,8 +165,16 @@ where
     }
 }
 
-/// A body that has ended is a success, whatever its trailers are.
-impl<T, E, K: Clock, A: ReadHead<T>, X: KindOf<E>> ClassifyEnd<T, E> for HttpClassify<K, A, X> {}
+/// A body that has ended is a success, whatever its trailers are. An error of a body that is of the type of the calls' is judged as
+/// theirs are.
+impl<T, E: 'static, K: Clock, A: ReadHead<T>, X: KindOf<E>> ClassifyEnd<T, E> for HttpClassify<K, A, X> {
+    fn broke(&self, error: &dyn Any) -> Outcome {
+        match error.downcast_ref() {
+            Some(error) => Classify::<T, E>::outcome(self, Err(error)),
+            None => Outcome::Failure,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,13 +2,14 @@ use crate::classify::{Classify, ErrIsFailure, Pushback};
 use crate::outcome::Outcome;
 use crate::policy_error::{PolicyError, Through};
 use http::HeaderMap;
+use std::any::Any;
 use std::sync::Arc;
 
 /// Judges how the body of an answer ended that was a success by its head, for policies that
 /// [wait for that](crate::circuit::BreakerLayer::until_body_end).
 ///
 /// By default a body that has ended is a success, whatever its trailers are. What was a failure by its head, or told nothing,
-/// is judged by that, and a body that breaks off is a failure: nobody asks then.
+/// is judged by that: nobody asks then. A body that breaks off is a failure, unless its error is said to be something else.
 ///
 /// # Examples
 ///
@@ -62,6 +63,15 @@ pub trait ClassifyEnd<T, E>: Classify<T, E> {
         let _ = trailers;
         None
     }
+
+    /// Judges a body that broke off with this error; by default it is a failure.
+    ///
+    /// Not every such error is one of who sent the body: the time of the caller may have been over. The error is that of the body,
+    /// which may be of another type than that of the call: see what it is by `downcast_ref`.
+    fn broke(&self, error: &dyn Any) -> Outcome {
+        let _ = error;
+        Outcome::Failure
+    }
 }
 
 impl<T, E, F: Fn(Result<&T, &E>) -> Outcome> ClassifyEnd<T, E> for F {}
@@ -80,6 +90,10 @@ impl<T, E, C: ClassifyEnd<T, E> + ?Sized> ClassifyEnd<T, E> for Arc<C> {
     fn end_pushback(&self, trailers: &HeaderMap) -> Option<Pushback> {
         (**self).end_pushback(trailers)
     }
+
+    fn broke(&self, error: &dyn Any) -> Outcome {
+        (**self).broke(error)
+    }
 }
 
 impl<T, E: PolicyError, C: ClassifyEnd<T, E::Error>> ClassifyEnd<T, E> for Through<C> {
@@ -93,6 +107,10 @@ impl<T, E: PolicyError, C: ClassifyEnd<T, E::Error>> ClassifyEnd<T, E> for Throu
 
     fn end_pushback(&self, trailers: &HeaderMap) -> Option<Pushback> {
         self.0.end_pushback(trailers)
+    }
+
+    fn broke(&self, error: &dyn Any) -> Outcome {
+        self.0.broke(error)
     }
 }
 

@@ -1,6 +1,7 @@
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,6 +20,18 @@ pub trait EndVote {
 
     /// The body failed, or panicked.
     fn failed(self);
+
+    /// The body failed with this error; by default that is what any failure is.
+    ///
+    /// It is the error of the body, which may be of another type than that of the call: see what it is by
+    /// `downcast_ref`.
+    fn broke(self, error: &dyn Any)
+    where
+        Self: Sized,
+    {
+        let _ = error;
+        self.failed();
+    }
 }
 
 pin_project! {
@@ -84,6 +97,12 @@ impl<V: EndVote> Keeper<V> {
         }
     }
 
+    fn broke(&mut self, error: &dyn Any) {
+        if let Some(vote) = self.vote.take() {
+            vote.broke(error);
+        }
+    }
+
     fn failed(&mut self) {
         if let Some(vote) = self.vote.take() {
             vote.failed();
@@ -134,7 +153,7 @@ impl<B: Body, V: EndVote> VoteBody<B, V> {
     }
 }
 
-impl<B: Body, V: EndVote> Body for VoteBody<B, V> {
+impl<B: Body<Error: 'static>, V: EndVote> Body for VoteBody<B, V> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -156,7 +175,7 @@ impl<B: Body, V: EndVote> Body for VoteBody<B, V> {
                 None if this.body.is_end_stream() => this.keeper.ended(None),
                 None => {}
             },
-            Some(Err(_)) => this.keeper.failed(),
+            Some(Err(error)) => this.keeper.broke(error),
             None => this.keeper.ended(None),
         }
         Poll::Ready(frame)

@@ -240,6 +240,10 @@ impl<C: ClassifyEnd<T, E>, O: Observer, K: Clock, T, E> JudgeEnd<T, E> for Adapt
     fn judge_end(&self, trailers: Option<&HeaderMap>) -> Outcome {
         judge_end::<T, E, C>(&self.classify, trailers).0
     }
+
+    fn judge_broken(&self, error: &dyn std::any::Any) -> Outcome {
+        self.classify.broke(error)
+    }
 }
 
 impl<C, O, K> AdaptiveThrottle<C, O, K> {

@@ -6,13 +6,14 @@ use cortex_resilience::adaptive::{AdaptiveLimit, AdaptiveLimitLayer, Aimd};
 use cortex_resilience::circuit::{
     Breaker, BreakerLayer, Builder, Dropped, HalfOpen, Snapshot, State, UntilBodyEnd, VoteWhen,
 };
-use cortex_resilience::http::{EndVote, GrpcClassify, HttpClassify, VoteBody};
+use cortex_resilience::http::{ClassifyEnd, EndVote, ErrorKind, GrpcClassify, HttpClassify, VoteBody};
 use cortex_resilience::throttle::{AdaptiveThrottle, AdaptiveThrottleLayer};
 use cortex_resilience::{Event, Outcome};
 use cortex_testkit::ManualClock;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use proptest::prelude::*;
+use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -369,6 +370,60 @@ fn a_body_that_panics_has_failed() {
     assert!(catch_unwind(AssertUnwindSafe(|| read(&mut body))).is_err());
     drop(body);
     assert_eq!(counts(&breaker.snapshot()), (0, 1, 0));
+}
+
+#[test]
+fn an_error_of_a_body_is_what_the_classifier_says() {
+    #[derive(Clone)]
+    struct Late;
+
+    impl<B, E> cortex_resilience::Classify<Response<B>, E> for Late {
+        fn outcome(&self, result: Result<&Response<B>, &E>) -> Outcome {
+            result.map_or(Outcome::Failure, |_| Outcome::Success)
+        }
+    }
+
+    impl<B, E> ClassifyEnd<Response<B>, E> for Late {
+        fn broke(&self, error: &dyn Any) -> Outcome {
+            match error.downcast_ref() {
+                Some(&"broken") => Outcome::Ignore,
+                _ => Outcome::Failure,
+            }
+        }
+    }
+
+    let broken = || Upstream::of([Response::new(script([Step::Data, Step::Fail]))]);
+    let (late, ..) = breaker(Arc::new(Late), |builder| builder);
+    let mut service = BreakerLayer::new(late.clone()).until_body_end().layer(broken());
+    read(&mut Box::pin(call(&mut service).unwrap().into_body()));
+    assert_eq!(counts(&late.snapshot()), (0, 0, 1));
+
+    let limit = AdaptiveLimit::builder("test", Aimd::new(1..=9, secs(1)));
+    let limit = limit.classify(Late).build().unwrap();
+    let layer = AdaptiveLimitLayer::new(limit.clone()).until_body_end();
+    read(&mut Box::pin(
+        call(&mut layer.layer(broken())).unwrap().into_body(),
+    ));
+    assert_eq!((limit.in_flight(), limit.limit()), (0, 1)); // neither more nor less
+
+    let throttle = AdaptiveThrottle::builder("test").classify(Late).build().unwrap();
+    let layer = AdaptiveThrottleLayer::new(throttle.clone()).until_body_end();
+    read(&mut Box::pin(
+        call(&mut layer.layer(broken())).unwrap().into_body(),
+    ));
+    assert_eq!((throttle.snapshot().ok, throttle.snapshot().failed), (0, 0));
+
+    // By default as an error of a call is, if it is one.
+    let ours = |error: &&'static str| match *error {
+        "broken" => ErrorKind::Request,
+        _ => ErrorKind::Transport,
+    };
+    let (by_kind, ..) = breaker(HttpClassify::new().errors(ours), |builder| builder);
+    let mut service = BreakerLayer::new(by_kind.clone())
+        .until_body_end()
+        .layer(broken());
+    read(&mut Box::pin(call(&mut service).unwrap().into_body()));
+    assert_eq!(counts(&by_kind.snapshot()), (0, 0, 1));
 }
 
 /// One whose end comes while nobody asks.

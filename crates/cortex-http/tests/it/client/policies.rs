@@ -8,13 +8,14 @@ use cortex_core::{Clock, Context, Deadline, FutureExt, SystemClock};
 use cortex_http::client::{ClientClassify, ClientLayer, ErrorKind};
 use cortex_http::{Client, Problem, Routes, Running, Server};
 use cortex_resilience::bulkhead::{Bulkhead, BulkheadLayer};
-use cortex_resilience::circuit::{Breaker, State, Window};
+use cortex_resilience::circuit::{Breaker, BreakerLayer, State, Window};
 use cortex_resilience::http::HttpRequests;
 use cortex_resilience::pipeline::{Error, Pipeline};
 use cortex_resilience::retry::{Backoff, Retry};
 use cortex_resilience::{Reason, Through};
 use cortex_trace::{InMemory, Tracer};
 use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt};
 
 use super::support::{SOON, answering, url};
@@ -290,7 +291,6 @@ async fn what_hangs_until_the_time_of_all_attempts_is_over_opens_the_breaker() {
 
 #[tokio::test]
 async fn whatever_layers_are_around_a_call_the_one_that_refuses_tells() {
-    use cortex_resilience::circuit::BreakerLayer;
     use cortex_resilience::timeout::{Timeout, TimeoutLayer};
 
     let stock = Flaky::failing(0).await;
@@ -313,6 +313,32 @@ async fn whatever_layers_are_around_a_call_the_one_that_refuses_tells() {
     breaker.close();
     let answer = within(call.clone().oneshot(stock.request("GET"))).await.unwrap();
     assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_in_the_middle_of_a_body_is_no_vote() {
+    let stuck = answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
+    let breaker = Breaker::builder("stock").classify(ClientClassify::new()).build();
+    let breaker = breaker.unwrap();
+    let layer = BreakerLayer::new(breaker.clone()).until_body_end();
+    let request = || Request::get(url(stuck, "/")).body(String::new()).unwrap();
+    let counts = || {
+        let seen = breaker.snapshot();
+        (seen.ok, seen.failed, seen.ignored)
+    };
+    let deadline = Deadline::after(SystemClock.now(), Duration::from_millis(500));
+    let call = async { layer.layer(client()).oneshot(request()).await };
+    let answer = within(call.with_context(Context::new().with_deadline(deadline))).await;
+    let error = within(answer.unwrap().into_body().collect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    assert_eq!(counts(), (0, 0, 1));
+
+    // The dependency's own pause is its failure.
+    let client = Client::builder().body_idle(PAUSE).build().unwrap();
+    let answer = within(layer.layer(client).oneshot(request())).await;
+    let error = within(answer.unwrap().into_body().collect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BodyIdle);
+    assert_eq!(counts(), (0, 1, 1));
 }
 
 #[tokio::test]
