@@ -3,7 +3,7 @@ use std::any::Any;
 use cortex_core::{Clock, TscClock};
 use cortex_resilience::http::{ClassifyEnd, HttpClassify};
 use cortex_resilience::{Classify, Outcome, Pushback};
-use http::Response;
+use http::{HeaderMap, Response};
 
 use super::error::{Error, ErrorKind};
 
@@ -92,6 +92,10 @@ impl<B, K: Clock> Classify<Response<B>, Error> for ClientClassify<K> {
 
 /// A body that has ended is a success, whatever its trailers are. One that broke off is judged by its error, as a call is.
 impl<B, K: Clock> ClassifyEnd<Response<B>, Error> for ClientClassify<K> {
+    fn needs_trailers(&self, _: &HeaderMap) -> bool {
+        false
+    }
+
     fn broke(&self, error: &dyn Any) -> Outcome {
         match error.downcast_ref::<Error>() {
             Some(error) if is_ours(error.kind()) => Outcome::Ignore,

@@ -71,6 +71,10 @@ mod http {
             self.needs_trailers = self.breaker.classify.needs_trailers(headers);
         }
 
+        fn needs_trailers(&self) -> bool {
+            self.needs_trailers
+        }
+
         fn ended(mut self, trailers: Option<&HeaderMap>) {
             let (outcome, pushback) = if self.needs_trailers {
                 judge_end::<T, E, C>(&self.breaker.classify, trailers)

@@ -79,6 +79,10 @@ impl<'a, O: Observer, K: Clock> Permit<'a, O, K> {
 
 #[cfg(feature = "http")]
 impl<O: Observer, K: Clock> crate::http::EndVote for Permit<'_, O, K> {
+    fn needs_trailers(&self) -> bool {
+        false
+    }
+
     fn ended(self, _: Option<&http::HeaderMap>) {
         self.success();
     }

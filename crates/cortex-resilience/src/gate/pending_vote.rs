@@ -48,6 +48,10 @@ mod http {
             self.needs_trailers = self.permit.gate().needs_trailers(headers);
         }
 
+        fn needs_trailers(&self) -> bool {
+            self.needs_trailers
+        }
+
         fn ended(self, trailers: Option<&HeaderMap>) {
             let outcome = if self.needs_trailers {
                 self.permit.gate().judge_end(trailers)

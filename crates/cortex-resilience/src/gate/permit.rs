@@ -101,6 +101,10 @@ impl<'a, G: Gate> Permit<'a, G> {
 
 #[cfg(feature = "http")]
 impl<G: Gate> crate::http::EndVote for Permit<'_, G> {
+    fn needs_trailers(&self) -> bool {
+        false
+    }
+
     fn ended(self, _: Option<&http::HeaderMap>) {
         self.success();
     }

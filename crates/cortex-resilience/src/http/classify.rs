@@ -168,6 +168,10 @@ where
 /// A body that has ended is a success, whatever its trailers are. An error of a body that is of the type of the calls' is judged as
 /// theirs are.
 impl<T, E: 'static, K: Clock, A: ReadHead<T>, X: KindOf<E>> ClassifyEnd<T, E> for HttpClassify<K, A, X> {
+    fn needs_trailers(&self, _: &HeaderMap) -> bool {
+        false
+    }
+
     fn broke(&self, error: &dyn Any) -> Outcome {
         match error.downcast_ref() {
             Some(error) => Classify::<T, E>::outcome(self, Err(error)),

@@ -46,7 +46,7 @@ use std::sync::Arc;
 )]
 pub trait ClassifyEnd<T, E>: Classify<T, E> {
     /// Says whether the end is to be judged by what comes after the body, of an answer with these headers; by default, yes.
-    /// If not, a body that has ended is a success.
+    /// If not, a body that has ended is a success, and one of known length has ended with its last byte.
     fn needs_trailers(&self, headers: &HeaderMap) -> bool {
         let _ = headers;
         true
@@ -74,9 +74,17 @@ pub trait ClassifyEnd<T, E>: Classify<T, E> {
     }
 }
 
-impl<T, E, F: Fn(Result<&T, &E>) -> Outcome> ClassifyEnd<T, E> for F {}
+impl<T, E, F: Fn(Result<&T, &E>) -> Outcome> ClassifyEnd<T, E> for F {
+    fn needs_trailers(&self, _: &HeaderMap) -> bool {
+        false
+    }
+}
 
-impl<T, E> ClassifyEnd<T, E> for ErrIsFailure {}
+impl<T, E> ClassifyEnd<T, E> for ErrIsFailure {
+    fn needs_trailers(&self, _: &HeaderMap) -> bool {
+        false
+    }
+}
 
 impl<T, E, C: ClassifyEnd<T, E> + ?Sized> ClassifyEnd<T, E> for Arc<C> {
     fn needs_trailers(&self, headers: &HeaderMap) -> bool {

@@ -15,6 +15,12 @@ pub trait EndVote {
         let _ = headers;
     }
 
+    /// Says whether the end is judged by what comes after the body; by default, yes. If not, a body of known length has ended with
+    /// its last byte, also where nobody asks whether there is more.
+    fn needs_trailers(&self) -> bool {
+        true
+    }
+
     /// The body has ended, with these trailers if there were some.
     fn ended(self, trailers: Option<&HeaderMap>);
 
@@ -38,8 +44,10 @@ pin_project! {
     /// A body that keeps a vote until it has ended.
     ///
     /// An answer is not done with its head: a connection may break in the middle of it, and gRPC says at the end how it went. The
-    /// vote is given with the last frame, an error or the trailers, once; a body that is empty gives it at once. One that is
-    /// dropped before its end drops the vote: its reader went away, which says nothing of the dependency.
+    /// vote is given with the last frame, an error or the trailers, once; a body that is empty gives it at once. Who knows how long a
+    /// body is, as a server that sends it on, may not ask for more than that: unless the vote [needs](EndVote::needs_trailers)
+    /// trailers, a body with nothing left of an exact [`size_hint`](Body::size_hint) has ended. One that is dropped before its end
+    /// drops the vote: its reader went away, which says nothing of the dependency.
     ///
     /// # Examples
     ///
@@ -71,9 +79,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             // Who knows that there is nothing more does not ask for it.
             let this = this.project();
-            if this.keeper.waits() && this.body.is_end_stream() {
-                this.keeper.ended(None);
-            }
+            this.keeper.look(&*this.body);
         }
     }
 }
@@ -86,9 +92,14 @@ struct Keeper<V: EndVote> {
 }
 
 impl<V: EndVote> Keeper<V> {
-    /// Says whether there is a vote, of a body that has not panicked.
-    const fn waits(&self) -> bool {
-        self.vote.is_some() && !self.is_polling
+    /// Gives the vote if nothing more comes that it waits for, of a body that has not panicked.
+    fn look(&mut self, body: &impl Body) {
+        if !self.is_polling
+            && let Some(vote) = &self.vote
+            && (body.is_end_stream() || body.size_hint().exact() == Some(0) && !vote.needs_trailers())
+        {
+            self.ended(None);
+        }
     }
 
     fn ended(&mut self, trailers: Option<&HeaderMap>) {
@@ -141,9 +152,7 @@ impl<B: Body, V: EndVote> VoteBody<B, V> {
             vote,
             is_polling: false,
         };
-        if keeper.waits() && body.is_end_stream() {
-            keeper.ended(None);
-        }
+        keeper.look(&body);
         Self { body, keeper }
     }
 
@@ -172,8 +181,7 @@ impl<B: Body<Error: 'static>, V: EndVote> Body for VoteBody<B, V> {
         match &frame {
             Some(Ok(frame)) => match frame.trailers_ref() {
                 Some(trailers) => this.keeper.ended(Some(trailers)), // nothing comes after them
-                None if this.body.is_end_stream() => this.keeper.ended(None),
-                None => {}
+                None => this.keeper.look(&*this.body),
             },
             Some(Err(error)) => this.keeper.broke(error),
             None => this.keeper.ended(None),

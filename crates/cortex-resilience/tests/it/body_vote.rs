@@ -38,12 +38,14 @@ enum Step {
 struct Script {
     steps: VecDeque<Step>,
     knows_its_end: bool,
+    knows_its_length: bool,
 }
 
 fn script(steps: impl IntoIterator<Item = Step>) -> Script {
     Script {
         steps: steps.into_iter().collect(),
         knows_its_end: false,
+        knows_its_length: false,
     }
 }
 
@@ -51,6 +53,15 @@ impl Script {
     fn with_known_end(mut self) -> Self {
         self.knows_its_end = true;
         self
+    }
+
+    fn with_known_length(mut self) -> Self {
+        self.knows_its_length = true;
+        self
+    }
+
+    fn left(&self) -> u64 {
+        4 * self.steps.iter().filter(|step| **step == Step::Data).count() as u64
     }
 }
 
@@ -87,7 +98,11 @@ impl Body for Script {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(4 * self.steps.iter().filter(|step| **step == Step::Data).count() as u64)
+        if self.knows_its_length {
+            SizeHint::with_exact(self.left())
+        } else {
+            SizeHint::default()
+        }
     }
 }
 
@@ -444,7 +459,9 @@ impl Body for Ends {
 #[test]
 fn a_body_is_as_long_as_it_says_and_may_be_known_to_have_ended_without_being_asked() {
     let (breaker, ..) = breaker(HttpClassify::new(), |builder| builder);
-    let body = script([Step::Data, Step::Data]).with_known_end();
+    let body = script([Step::Data, Step::Data])
+        .with_known_end()
+        .with_known_length();
     let body = VoteBody::new(body, breaker.try_acquire_owned().unwrap());
     assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(8), false));
     let mut body = Box::pin(body);
@@ -460,6 +477,48 @@ fn a_body_is_as_long_as_it_says_and_may_be_known_to_have_ended_without_being_ask
     ended.store(true, Ordering::Relaxed);
     drop(body);
     assert_eq!(counts(&breaker.snapshot()), (2, 0, 0));
+}
+
+/// Reads one frame.
+fn take<B: Body>(body: &mut Pin<Box<B>>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(body.as_mut().poll_frame(&mut cx).is_ready());
+}
+
+#[test]
+fn who_knows_the_length_of_a_body_asks_for_no_more_and_loses_no_success() {
+    let answer = || Response::new(script([Step::Data, Step::Data]).with_known_length());
+    let (breaker, ..) = breaker(HttpClassify::new(), |builder| builder);
+    let upstream = Upstream::of([answer(), answer()]);
+    let mut service = BreakerLayer::new(breaker.clone())
+        .until_body_end()
+        .layer(upstream);
+    for expected in [(1, 0, 0), (1, 0, 1)] {
+        let mut body = Box::pin(call(&mut service).unwrap().into_body());
+        take(&mut body);
+        if expected == (1, 0, 0) {
+            take(&mut body);
+        }
+        assert!(!body.is_end_stream());
+        drop(body);
+        assert_eq!(counts(&breaker.snapshot()), expected);
+    }
+
+    // Where the status comes after the body, its length says nothing.
+    let (breaker, ..) = self::breaker(GrpcClassify::new(), |builder| builder);
+    let mut failed = answer();
+    failed.body_mut().steps.push_back(Step::Trailers(Some(14)));
+    let upstream = Upstream::of([failed, answer()]);
+    let mut service = BreakerLayer::new(breaker.clone())
+        .until_body_end()
+        .layer(upstream);
+    read(&mut Box::pin(call(&mut service).unwrap().into_body()));
+    assert_eq!(counts(&breaker.snapshot()), (0, 1, 0));
+    let mut body = Box::pin(call(&mut service).unwrap().into_body());
+    take(&mut body);
+    take(&mut body);
+    drop(body);
+    assert_eq!(counts(&breaker.snapshot()), (0, 1, 1));
 }
 
 #[test]
@@ -512,32 +571,42 @@ fn limits_and_throttles_wait_too() {
 #[derive(Clone, Debug, Default)]
 struct Heard(Arc<Mutex<Vec<&'static str>>>);
 
-struct Vote(Heard, bool);
+struct Vote {
+    heard: Heard,
+    is_told: bool,
+    needs_trailers: bool,
+}
 
 impl EndVote for Vote {
+    fn needs_trailers(&self) -> bool {
+        self.needs_trailers
+    }
+
     fn ended(mut self, trailers: Option<&HeaderMap>) {
-        self.1 = true;
+        self.is_told = true;
         let what = if trailers.is_some() { "trailers" } else { "ended" };
-        self.0.0.lock().expect("nobody panics").push(what);
+        self.heard.0.lock().expect("nobody panics").push(what);
     }
 
     fn failed(mut self) {
-        self.1 = true;
-        self.0.0.lock().expect("nobody panics").push("failed");
+        self.is_told = true;
+        self.heard.0.lock().expect("nobody panics").push("failed");
     }
 }
 
 impl Drop for Vote {
     fn drop(&mut self) {
-        if !self.1 {
-            self.0.0.lock().expect("nobody panics").push("dropped");
+        if !self.is_told {
+            self.heard.0.lock().expect("nobody panics").push("dropped");
         }
     }
 }
 
 /// What a vote should hear of a body that is asked so often: a slow, obviously right reading of its script.
-fn model(body: &Script, polls: usize) -> &'static str {
-    if body.is_end_stream() {
+fn model(body: &Script, needs_trailers: bool, polls: usize) -> &'static str {
+    let is_over =
+        |body: &Script| body.is_end_stream() || body.knows_its_length && !needs_trailers && body.left() == 0;
+    if is_over(body) {
         return "ended";
     }
     let mut rest = body.clone();
@@ -546,7 +615,7 @@ fn model(body: &Script, polls: usize) -> &'static str {
             Some(Step::Trailers(_)) => return "trailers",
             Some(Step::Fail | Step::Panic) => return "failed",
             None => return "ended",
-            Some(Step::Data | Step::Wait) if rest.is_end_stream() => return "ended",
+            Some(Step::Data | Step::Wait) if is_over(&rest) => return "ended",
             Some(Step::Data | Step::Wait) => {}
         }
     }
@@ -568,13 +637,14 @@ proptest! {
             ],
             0..8,
         ),
-        knows_its_end in any::<bool>(),
+        (knows_its_end, knows_its_length, needs_trailers) in any::<(bool, bool, bool)>(),
         polls in 0_usize..10,
     ) {
-        let script = Script { knows_its_end, ..script(steps) };
-        let expected = model(&script, polls);
+        let script = Script { knows_its_end, knows_its_length, ..script(steps) };
+        let expected = model(&script, needs_trailers, polls);
         let heard = Heard::default();
-        let answer = UntilBodyEnd::answer(Response::new(script), Some(Vote(heard.clone(), false)));
+        let vote = Vote { heard: heard.clone(), is_told: false, needs_trailers };
+        let answer = UntilBodyEnd::answer(Response::new(script), Some(vote));
         let mut body = Box::pin(answer.into_body());
         for _ in 0..polls {
             let mut cx = Context::from_waker(Waker::noop());
