@@ -24,7 +24,7 @@ pub trait EndVote {
     /// The body has ended, with these trailers if there were some.
     fn ended(self, trailers: Option<&HeaderMap>);
 
-    /// The body failed, or panicked.
+    /// The body failed, panicked, or ended before the length that it had announced.
     fn failed(self);
 
     /// The body failed with this error; by default that is what any failure is.
@@ -184,6 +184,8 @@ impl<B: Body<Error: 'static>, V: EndVote> Body for VoteBody<B, V> {
                 None => this.keeper.look(&*this.body),
             },
             Some(Err(error)) => this.keeper.broke(error),
+            // What was announced did not come: a peer that stops at an HTTP/2 stream without an error, for one.
+            None if this.body.size_hint().lower() > 0 && !this.body.is_end_stream() => this.keeper.failed(),
             None => this.keeper.ended(None),
         }
         Poll::Ready(frame)

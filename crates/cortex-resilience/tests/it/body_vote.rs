@@ -31,6 +31,8 @@ enum Step {
     Trailers(Option<u32>),
     Fail,
     Panic,
+    /// The end, whatever was to come.
+    Cut,
 }
 
 /// A body that does as it is told, and says that it is over when it knows.
@@ -89,7 +91,7 @@ impl Body for Script {
             Some(Step::Trailers(status)) => Poll::Ready(Some(Ok(Frame::trailers(trailers(status))))),
             Some(Step::Fail) => Poll::Ready(Some(Err("broken"))),
             Some(Step::Panic) => panic!("as written"),
-            None => Poll::Ready(None),
+            Some(Step::Cut) | None => Poll::Ready(None),
         }
     }
 
@@ -504,6 +506,17 @@ fn who_knows_the_length_of_a_body_asks_for_no_more_and_loses_no_success() {
         assert_eq!(counts(&breaker.snapshot()), expected);
     }
 
+    // One that was cut short says so by nothing else than its length.
+    let cut = || script([Step::Data, Step::Cut, Step::Data]);
+    let upstream = Upstream::of([Response::new(cut().with_known_length()), Response::new(cut())]);
+    let mut service = BreakerLayer::new(breaker.clone())
+        .until_body_end()
+        .layer(upstream);
+    for expected in [(1, 1, 1), (2, 1, 1)] {
+        read(&mut Box::pin(call(&mut service).unwrap().into_body()));
+        assert_eq!(counts(&breaker.snapshot()), expected);
+    }
+
     // Where the status comes after the body, its length says nothing.
     let (breaker, ..) = self::breaker(GrpcClassify::new(), |builder| builder);
     let mut failed = answer();
@@ -614,7 +627,8 @@ fn model(body: &Script, needs_trailers: bool, polls: usize) -> &'static str {
         match rest.steps.pop_front() {
             Some(Step::Trailers(_)) => return "trailers",
             Some(Step::Fail | Step::Panic) => return "failed",
-            None => return "ended",
+            Some(Step::Cut) if rest.knows_its_length && rest.left() > 0 => return "failed",
+            Some(Step::Cut) | None => return "ended",
             Some(Step::Data | Step::Wait) if is_over(&rest) => return "ended",
             Some(Step::Data | Step::Wait) => {}
         }
@@ -634,6 +648,7 @@ proptest! {
                 1 => prop::option::of(0_u32..17).prop_map(Step::Trailers),
                 1 => Just(Step::Fail),
                 1 => Just(Step::Panic),
+                1 => Just(Step::Cut),
             ],
             0..8,
         ),
