@@ -64,6 +64,12 @@ impl Rejected {
     pub const fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
+
+    /// Returns what is left of it so much later.
+    pub(crate) fn later_by(self, time: Duration) -> Self {
+        let left = self.retry_after().map(|wait| wait.saturating_sub(time));
+        Self::new(self.reason(), left)
+    }
 }
 
 impl fmt::Display for Rejected {

@@ -104,7 +104,7 @@ impl<C, O: Observer, K: Clock> Retry<C, O, K> {
             match link.again(&mut progress) {
                 Ok(next) => attempt = next,
                 Err(reason) => {
-                    let refusal = self.classify.rejected(result.as_ref());
+                    let refusal = progress.refusal();
                     return progress.gave_up((reason, refusal), result);
                 }
             }

@@ -32,7 +32,7 @@ pub enum Error<E> {
         /// before, if there is one.
         error: E,
         /// The refusal of a policy inside that the last attempt ended with, such as that of an open breaker. It may not be in the
-        /// error, which then is of an attempt before.
+        /// error, which then is of an attempt before. What the call has waited since is taken off.
         refusal: Option<Rejected>,
     },
     /// The deadline had passed before the first attempt: nothing was tried.

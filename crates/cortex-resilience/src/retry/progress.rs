@@ -38,6 +38,8 @@ pub(super) struct Retries<'a> {
     pub(super) previous: Option<Duration>,
     /// What was taken for the attempt that waits.
     withdrawal: Option<Withdrawal<'a>>,
+    /// What a policy inside said to the attempt before it, as it stands once the delay is over.
+    pub(super) refusal: Option<Rejected>,
 }
 
 impl Retries<'_> {
@@ -47,6 +49,7 @@ impl Retries<'_> {
             retry: 0,
             previous: None,
             withdrawal: None,
+            refusal: None,
         }
     }
 
@@ -106,6 +109,11 @@ impl Progress<'_> {
     /// Says whether all attempts were made.
     pub(super) const fn is_used_up(&self, settings: &Settings) -> bool {
         self.is_alone || self.attempts >= settings.max_attempts
+    }
+
+    /// Returns what a policy inside said to the last attempt, of a call that has waited for another in vain.
+    pub(super) fn refusal(&self) -> Option<Rejected> {
+        self.retries.as_ref().and_then(|retries| retries.refusal)
     }
 
     /// Takes note of a success.
@@ -171,7 +179,15 @@ impl<'a, C, O: Observer, K: Clock> Link<'a, C, O, K> {
     {
         match self.decide(progress, outcome, result) {
             Verdict::GiveUp(reason, _) => Verdict::GiveUp(reason, self.classify.rejected(result)),
-            retry @ Verdict::Retry { .. } => retry,
+            Verdict::Retry { delay, cost } => {
+                if let Some(retries) = &mut progress.retries {
+                    retries.refusal = self
+                        .classify
+                        .rejected(result)
+                        .map(|refusal| refusal.later_by(delay));
+                }
+                Verdict::Retry { delay, cost }
+            }
         }
     }
 

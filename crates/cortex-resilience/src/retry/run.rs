@@ -288,7 +288,7 @@ where
         let attempt = match again {
             Ok(attempt) => attempt,
             Err(reason) => {
-                let refusal = this.link.classify.rejected(last.as_ref());
+                let refusal = this.progress.refusal();
                 return Poll::Ready(Some(this.progress.gave_up((reason, refusal), last)));
             }
         };

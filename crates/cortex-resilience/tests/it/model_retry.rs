@@ -36,6 +36,8 @@ struct Settings {
     clamp: Option<Time>,
     waits_out: bool,
     bucket: Option<(u32, [u32; 3])>,
+    /// What waits, waits for so much longer.
+    late: Time,
 }
 
 /// All that can be seen from outside.
@@ -45,9 +47,15 @@ struct Story {
     delays: Vec<Time>,
     /// `None` if nothing was tried.
     end: Option<(End, Option<GaveUp>)>,
+    /// What a policy inside said at last.
+    refusal: Option<Rejected>,
     is_told: bool,
     tokens: Option<u32>,
     now: Time,
+}
+
+fn rejected(wait: Option<Time>) -> Rejected {
+    Rejected::new(Reason::Open, wait.map(Duration::from_millis))
 }
 
 fn model(set: &Settings, script: &[(Time, End)]) -> Story {
@@ -57,6 +65,7 @@ fn model(set: &Settings, script: &[(Time, End)]) -> Story {
         begun: vec![],
         delays: vec![],
         end: None,
+        refusal: None,
         is_told: set.caller == Some(0),
         tokens: capacity,
         now: 0,
@@ -122,17 +131,32 @@ fn model(set: &Settings, script: &[(Time, End)]) -> Story {
         if !matches!(end, End::Refused(_)) {
             own = Some(end);
         }
-        match wait {
+        let refused = match end {
+            End::Refused(hint) => Some(hint),
+            _ => None,
+        };
+        let reason = match wait {
             Ok(wait) => {
                 story.delays.push(wait);
-                story.now += wait;
+                story.now += wait + set.late;
+                if deadline.is_none_or(|deadline| story.now < deadline) {
+                    continue;
+                }
+                // It had a hint of before the wait, and paid for an attempt that is not made.
+                story.refusal = refused.map(|hint| rejected(hint.map(|hint| hint.saturating_sub(wait))));
+                story.tokens = story
+                    .tokens
+                    .map(|tokens| (tokens + taken).min(capacity.unwrap_or(0)));
+                GaveUp::Deadline
             }
             Err(reason) => {
-                story.end = Some((own.unwrap_or(end), Some(reason)));
-                story.is_told = true;
-                return story;
+                story.refusal = refused.map(rejected);
+                reason
             }
-        }
+        };
+        story.end = Some((own.unwrap_or(end), Some(reason)));
+        story.is_told = true;
+        return story;
     }
 }
 
@@ -170,7 +194,7 @@ impl Classify<(), End> for ByEnd {
 
     fn rejected(&self, result: Result<&(), &End>) -> Option<Rejected> {
         match result {
-            Err(End::Refused(wait)) => Some(Rejected::new(Reason::Open, wait.map(Duration::from_millis))),
+            Err(End::Refused(wait)) => Some(rejected(*wait)),
             _ => None,
         }
     }
@@ -263,6 +287,10 @@ impl<K: Clock + Clone> Bench<K> {
                 _ => is_told = true,
             }
         }
+        let refusal = match &result {
+            Err(Error::GaveUp { refusal, .. }) => *refusal,
+            _ => None,
+        };
         let end = match result {
             Ok(()) => Some((End::Fine, None)),
             Err(error) => error.gave_up().map(|reason| {
@@ -278,6 +306,7 @@ impl<K: Clock + Clone> Bench<K> {
             begun: self.begun.borrow().clone(),
             delays,
             end,
+            refusal,
             is_told,
             #[expect(
                 clippy::cast_possible_truncation,
@@ -327,6 +356,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             clamp,
             waits_out,
             bucket,
+            late: 0,
         },
     )
 }
@@ -339,7 +369,12 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn model_of_retries_that_block(set in settings(), script in script()) {
+    fn model_of_retries_that_block(
+        set in settings(),
+        script in script(),
+        late in prop_oneof![Just(0), 1_u64..300],
+    ) {
+        let set = Settings { late, ..set };
         let bench = Bench::new(&set, &script, ManualClock::new());
         let retry = bench.policy();
         let result = {
@@ -350,7 +385,7 @@ proptest! {
                     bench.clock.advance(took);
                     result
                 },
-                &|time| bench.clock.advance(time),
+                &|time| bench.clock.advance(time + Duration::from_millis(set.late)),
             )
         };
         prop_assert_eq!(bench.story(result), model(&set, &script));

@@ -4,7 +4,8 @@ use crate::support::{Log, TokioClock, millis, secs};
 use cortex_core::{Clock, Context, Deadline, FutureExt};
 use cortex_resilience::budget::Budget;
 use cortex_resilience::retry::{Backoff, Builder, Error, GaveUp, Retry, RetryLayer};
-use cortex_resilience::{ErrIsFailure, Event, Reason};
+use cortex_resilience::{ErrIsFailure, Event, Reason, Rejected, circuit};
+use std::collections::VecDeque;
 use std::future::{Future, Ready, poll_fn, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -272,6 +273,68 @@ async fn to_wait_for_readiness_is_over_at_the_deadline() {
             ..
         })
     ));
+}
+
+/// One that fails, is refused by a breaker for a second, and then is never ready again.
+#[derive(Clone)]
+struct Refused(Arc<Mutex<VecDeque<circuit::Error<&'static str>>>>);
+
+impl Service<()> for Refused {
+    type Response = ();
+    type Error = circuit::Error<&'static str>;
+    type Future = Ready<Result<(), Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.0.lock().expect("nobody panics").is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        let next = self.0.lock().expect("nobody panics").pop_front();
+        ready(Err(next.expect("it was ready")))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_was_waited_for_in_vain_is_told() {
+    let rejected = |wait| Rejected::new(Reason::Open, Some(wait));
+    let refused = circuit::Error::Rejected(rejected(secs(1)));
+    for (before, last) in [
+        (vec![], refused),
+        (
+            vec![circuit::Error::Inner("no route")],
+            circuit::Error::Inner("no route"),
+        ),
+    ] {
+        let answers = before.into_iter().chain([refused]).collect();
+        let service = Refused(Arc::new(Mutex::new(answers)));
+        let retry = Retry::builder("test")
+            .within(secs(9))
+            .backoff(Backoff::constant(secs(0)))
+            .wait_out_rejections()
+            .through()
+            .build()
+            .unwrap();
+        let error = RetryLayer::new(retry)
+            .layer(service)
+            .oneshot(())
+            .await
+            .unwrap_err();
+        let Error::GaveUp {
+            reason,
+            error,
+            refusal,
+            ..
+        } = error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!((reason, error), (GaveUp::Deadline, last));
+        assert_eq!(refusal, Some(rejected(secs(0)))); // the second has been waited for
+    }
 }
 
 #[tokio::test(start_paused = true)]
