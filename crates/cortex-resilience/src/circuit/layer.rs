@@ -49,8 +49,12 @@ impl<C, O, K> BreakerLayer<C, O, K> {
     /// A body that fails is a failure, and one that is dropped before its end is a call that was dropped. What an end means that
     /// came in order says [`ClassifyEnd`](crate::http::ClassifyEnd): by default it is a success, and
     /// [`GrpcClassify`](crate::http::GrpcClassify) asks the trailers. A body that is empty, or never was to be read, votes at once.
-    /// Half-open, the permit is in use until then, and [`max_time`](super::HalfOpen::max_time) bounds that. The call is slow by the
-    /// time that its head took, unless [asked otherwise](Self::slow_until_body_end).
+    /// The call is slow by the time that its head took, unless [asked otherwise](Self::slow_until_body_end).
+    ///
+    /// Half-open, the permit is in use until then, and [`max_time`](super::HalfOpen::max_time), a minute by default, bounds the
+    /// probing. Where all bodies take longer, none of them is a vote in time: the breaker opens again, and does so for ever. Let
+    /// `max_time` exceed the longest body, or have the breaker close after it ([`After::Closed`](super::After::Closed)); and do not
+    /// wait for the ends of streams that have none.
     ///
     /// # Examples
     ///

@@ -4,7 +4,7 @@ use crate::support::{Bench, Log, bench, millis, secs, without_files};
 use bytes::Bytes;
 use cortex_resilience::adaptive::{AdaptiveLimit, AdaptiveLimitLayer, Aimd};
 use cortex_resilience::circuit::{
-    Breaker, BreakerLayer, Builder, Dropped, HalfOpen, Snapshot, State, UntilBodyEnd, VoteWhen,
+    After, Breaker, BreakerLayer, Builder, Dropped, HalfOpen, Snapshot, State, UntilBodyEnd, VoteWhen,
 };
 use cortex_resilience::http::{ClassifyEnd, EndVote, ErrorKind, GrpcClassify, HttpClassify, VoteBody};
 use cortex_resilience::throttle::{AdaptiveThrottle, AdaptiveThrottleLayer};
@@ -287,7 +287,7 @@ fn a_pushback_among_trailers_is_what_a_break_is_computed_from() {
 fn probing() -> Bench {
     let bench = bench(|builder| {
         builder
-            .half_open(HalfOpen::permits(1).max_time(secs(30), cortex_resilience::circuit::After::Open))
+            .half_open(HalfOpen::permits(1).max_time(secs(30), After::Open))
             .min_calls(1)
     });
     bench.breaker.open().expect("it may");
@@ -328,6 +328,35 @@ fn a_probe_has_its_permit_until_the_body_has_ended_and_loses_none() {
     );
     read(&mut Box::pin(answer.into_body()));
     assert_eq!(bench.breaker.state(), State::Closed);
+}
+
+#[test]
+fn bodies_that_take_longer_than_probing_may_keep_a_breaker_open_unless_it_is_told() {
+    for (probing, after) in [
+        (HalfOpen::permits(1).max_time(secs(30), After::Open), State::Open),
+        (
+            HalfOpen::permits(1).max_time(secs(30), After::Closed),
+            State::Closed,
+        ),
+        (
+            HalfOpen::permits(1).max_time(secs(41), After::Open),
+            State::Closed,
+        ),
+    ] {
+        let bench = bench(|builder| builder.half_open(probing).min_calls(1));
+        bench.breaker.open().expect("it may");
+        let answers = (0..3).map(|_| Response::new(script([Step::Data])));
+        let mut service = BreakerLayer::new(bench.breaker.clone())
+            .until_body_end()
+            .layer(Upstream::of(answers));
+        for _ in 0..3 {
+            bench.clock.advance(secs(60));
+            let mut body = Box::pin(call(&mut service).unwrap().into_body());
+            bench.clock.advance(secs(40));
+            read(&mut body);
+            assert_eq!(bench.breaker.state(), after, "{probing:?}");
+        }
+    }
 }
 
 #[test]
