@@ -11,6 +11,8 @@ use http_body_util::{BodyExt, Full};
 use reqwest::{Body, Client, Method, Request, Response, Url};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tower::{Layer, Service, ServiceExt};
@@ -34,6 +36,20 @@ fn classify()
 
 fn client() -> Client {
     Client::builder().no_proxy().build().expect("it needs nothing")
+}
+
+/// A client that counts what it is asked.
+fn counted() -> (
+    Arc<AtomicUsize>,
+    impl Service<Request, Response = Response, Error = reqwest::Error, Future: Send> + Clone,
+) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let counted = client().map_request(move |request| {
+        count.fetch_add(1, Ordering::Relaxed);
+        request
+    });
+    (calls, counted)
 }
 
 /// Answers one request after the other, each on a connection of its own, and says what they were.
@@ -142,16 +158,36 @@ async fn what_is_not_idempotent_or_cannot_be_copied_is_sent_once() {
         .classify(classify())
         .build()
         .unwrap();
-    let mut service = HedgeLayer::new(hedge).requests(requests).layer(client());
+    let (calls, counted) = counted();
+    let mut service = HedgeLayer::new(hedge).requests(requests).layer(counted);
     let answer = call(&mut service, request(Method::POST, &url, "a pen"))
         .await
         .unwrap();
-    assert_eq!(answer.status(), 200);
+    assert_eq!(
+        (answer.status().as_u16(), calls.load(Ordering::Relaxed)),
+        (200, 1)
+    );
     let seen = server.join().unwrap();
     assert_eq!(
         (seen[0].as_str(), seen[2].as_str(), seen.len()),
         ("post a book", "post a pen", 3)
     );
+}
+
+#[tokio::test]
+async fn what_is_idempotent_is_hedged() {
+    let (url, server) = server(&[OK]);
+    let hedge = Hedge::builder("test").delay(Duration::ZERO).classify(classify());
+    let requests = HttpRequests::of(Request::method, Request::headers, Request::try_clone);
+    let (calls, counted) = counted();
+    let layer = HedgeLayer::new(hedge.build().unwrap()).requests(requests);
+    let put = request(Method::PUT, &url, "a pen");
+    let answer = call(&mut layer.layer(counted), put).await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), calls.load(Ordering::Relaxed)),
+        (200, 2)
+    );
+    assert_eq!(server.join().unwrap(), ["put a pen"]);
 }
 
 #[tokio::test]
