@@ -142,7 +142,7 @@ where
                 let status = self.answers.status(answer);
                 is_failure(status) && self.retryable.contains(&status)
             }
-            Err(error) => self.errors.kind(error) != ErrorKind::Request,
+            Err(error) => !matches!(self.errors.kind(error), ErrorKind::Request | ErrorKind::Permanent),
         }
     }
 

@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Timeout,
     /// The request itself is wrong, and was not sent: it says nothing, and would be wrong again.
     Request,
+    /// It was answered, in a way that another attempt does not mend, such as by redirects without an end: a failure.
+    Permanent,
 }
 
 /// Says what errors are. A function is one.

@@ -17,8 +17,10 @@
 //! fn kind(error: &reqwest::Error) -> ErrorKind {
 //!     if error.is_timeout() {
 //!         ErrorKind::Timeout
-//!     } else if error.is_builder() || error.is_redirect() {
-//!         ErrorKind::Request // it was not sent, or sent round and round
+//!     } else if error.is_builder() {
+//!         ErrorKind::Request // it was not sent
+//!     } else if error.is_redirect() {
+//!         ErrorKind::Permanent // it was sent round and round
 //!     } else {
 //!         ErrorKind::Transport
 //!     }

@@ -20,8 +20,10 @@ use tower::{Layer, Service, ServiceExt};
 fn kind(error: &reqwest::Error) -> ErrorKind {
     if error.is_timeout() {
         ErrorKind::Timeout
-    } else if error.is_builder() || error.is_redirect() {
+    } else if error.is_builder() {
         ErrorKind::Request
+    } else if error.is_redirect() {
+        ErrorKind::Permanent
     } else {
         ErrorKind::Transport
     }
@@ -96,6 +98,8 @@ const OK: &str = "200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
 const BUSY: &str =
     "503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 const CUT: &str = "200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\nhalf";
+
+const ROUND: &str = "302 Found\r\nlocation: /orders\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 const AVAILABLE: &str = "200 OK\r\ntransfer-encoding: chunked\r\ntrailer: grpc-status\r\nconnection: close\r\n\r\n\
                          4\r\nhalf\r\n0\r\ngrpc-status: 0\r\n\r\n";
@@ -310,4 +314,29 @@ async fn errors_are_what_they_are_said_to_be() {
         judge(client().execute(wrong).await),
         (Outcome::Ignore, false, false)
     );
+}
+
+#[tokio::test]
+async fn redirects_without_an_end_are_a_failure_and_not_tried_again() {
+    let (url, server) = server(&[ROUND, ROUND, ROUND]);
+    let client = Client::builder().no_proxy();
+    let client = client
+        .redirect(reqwest::redirect::Policy::limited(2))
+        .build()
+        .unwrap();
+    let retry = Retry::builder("test").classify(classify()).build().unwrap();
+    let requests = HttpRequests::of(Request::method, Request::headers, Request::try_clone);
+    let mut service = RetryLayer::new(retry).requests(requests).layer(client);
+    let error = call(&mut service, Request::new(Method::GET, url))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.gave_up(), error.attempts()),
+        (Some(GaveUp::NotRetryable), 1)
+    );
+    let error = error.into_inner().unwrap();
+    assert_eq!(kind(&error), ErrorKind::Permanent);
+    let result: Result<&Response, _> = Err(&error);
+    assert_eq!(classify().outcome(result), Outcome::Failure);
+    assert_eq!(server.join().unwrap().len(), 3);
 }
