@@ -109,6 +109,26 @@ fn a_breaker_without_shards_is_small_also_after_its_first_vote() {
     }
 }
 
+#[test]
+fn a_slow_vote_makes_room_for_its_like_once() {
+    let clock = cortex_testkit::ManualClock::new();
+    let builder = Breaker::builder("test").shards(0).clock(clock.clone());
+    let builder = builder.window(Window::time(Duration::from_mins(1)));
+    let builder = builder.slow_call(Duration::from_secs(1), 1.0).min_calls(1000);
+    let breaker = builder.build().expect("the settings make sense");
+    poll(breaker.call(ready(Ok::<_, ()>(1))));
+    let slow = || {
+        let permit = breaker.try_acquire().expect("it is closed");
+        clock.advance(Duration::from_secs(2));
+        permit.success();
+    };
+    let ((), usage) = ALLOCATOR.measure(slow);
+    assert_eq!((usage.allocations, usage.retained()), (1, 60 * 4));
+    let ((), usage) = ALLOCATOR.measure(|| (0..100).for_each(|_| slow()));
+    assert_eq!(usage.allocations, 0);
+    assert!(breaker.snapshot().slow_ok > 0);
+}
+
 /// Whatever its budget is, and although it may be tried again, or beside itself.
 #[cfg(feature = "tokio")]
 #[test]

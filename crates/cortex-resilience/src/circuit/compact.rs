@@ -104,9 +104,9 @@ impl Counts {
         }
     }
 
-    /// Begins with zeros, in so many buckets.
+    /// Begins with zeros, in so many buckets. What was wide is not any more: there may never be as many votes again.
     fn restart(&mut self, len: usize) {
-        if self.len() == len {
+        if self.len() == len && !matches!(self, Self::Wide(_)) {
             (0..len).for_each(|place| self.clear(place));
         } else {
             *self = Self::Plain(vec![[0; 2]; len].into());
@@ -238,6 +238,11 @@ mod tests {
             assert_eq!((tally.total, tally.failed, tally.slow_ok), (many + 1, many, 1));
             assert_eq!(tally.slow_failed, if slow { many } else { 0 });
             assert!(matches!(window.counts, Counts::Wide(_)));
+            // The next state has as little as the first.
+            window.vote(CUT, 2, 50, vote(true, false));
+            assert!(matches!(window.counts, Counts::Plain(_)));
+            let tally = window.tally(CUT, 2, 0);
+            assert_eq!((tally.total, tally.failed, window.ok(2)), (1, 1, 0));
         }
     }
 
