@@ -67,7 +67,8 @@ impl<E: Into<BoxError>> From<retry::Error<E>> for Problem {
     fn from(error: retry::Error<E>) -> Self {
         match error {
             retry::Error::Rejected(rejected) => rejected.into(),
-            retry::Error::GaveUp { error, .. } | retry::Error::Inner(error) => failed(&*error.into()),
+            retry::Error::GaveUp { error, refusal, .. } => gave_up(&*error.into(), refusal),
+            retry::Error::Inner(error) => failed(&*error.into()),
             _ => misused(),
         }
     }
@@ -78,7 +79,8 @@ impl<E: Into<BoxError>> From<pipeline::Error<E>> for Problem {
         match error {
             pipeline::Error::Rejected(rejected) => rejected.into(),
             pipeline::Error::TimedOut(timed_out) => timed_out.into(),
-            pipeline::Error::GaveUp { error, .. } | pipeline::Error::Inner(error) => failed(&*error.into()),
+            pipeline::Error::GaveUp { error, refusal, .. } => gave_up(&*error.into(), refusal),
+            pipeline::Error::Inner(error) => failed(&*error.into()),
             _ => misused(),
         }
     }
@@ -124,6 +126,15 @@ fn failed(error: &(dyn StdError + Send + Sync + 'static)) -> Problem {
     problem.detail("Something that this service asks has failed.")
 }
 
+/// Does the same, and says when to try again where the policy knows that refused the last attempt.
+fn gave_up(error: &(dyn StdError + Send + Sync + 'static), refusal: Option<Rejected>) -> Problem {
+    let problem = failed(error);
+    match refusal.and_then(|refusal| refusal.retry_after()) {
+        Some(wait) => problem.retry_after(wait),
+        None => problem,
+    }
+}
+
 fn too_late() -> Problem {
     let problem = problem(StatusCode::GATEWAY_TIMEOUT, Context::current());
     problem.detail("What this service asks did not answer in time.")
@@ -138,6 +149,8 @@ fn misused() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cortex_resilience::circuit::Breaker;
+    use cortex_resilience::retry::Retry;
     use cortex_resilience::timeout::Kind;
     use std::io;
     use std::time::Duration;
@@ -227,6 +240,29 @@ mod tests {
         assert_eq!(Problem::from(error).status(), 503);
         let error: timeout::Error<io::Error> = timeout::Error::Inner(io::Error::other(full()));
         assert_eq!(Problem::from(error).status(), 503);
+    }
+
+    #[test]
+    fn a_call_that_a_breaker_ended_says_when_to_try_again() {
+        let breaker = Breaker::builder("stock")
+            .min_calls(1)
+            .break_for(Duration::from_mins(1));
+        let breaker = breaker.build().unwrap();
+        let retry = Retry::builder("stock").through().build().unwrap();
+        let ask = || breaker.run(|| Err::<(), _>(io::Error::other("no route")));
+        let error = retry.call_blocking(|_| ask(), &|_: Duration| ()).unwrap_err();
+        assert_eq!(error.attempts(), 2); // "no route", and then the breaker was open
+        let response: http::Response<bytes::Bytes> = Problem::from(error).respond();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["retry-after"]),
+            (502, &60.into())
+        );
+        // And none where nobody knows.
+        let retry = Retry::builder("stock").max_attempts(1).build().unwrap();
+        let error = retry.call_blocking(|_| Err::<(), _>(io::Error::other("no route")), &|_: Duration| ());
+        let response: http::Response<bytes::Bytes> = Problem::from(error.unwrap_err()).respond();
+        assert_eq!(response.status(), 502);
+        assert!(!response.headers().contains_key("retry-after"));
     }
 
     #[test]
