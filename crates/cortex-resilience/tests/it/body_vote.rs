@@ -2,13 +2,15 @@
 
 use crate::support::{Bench, Log, bench, millis, secs, without_files};
 use bytes::Bytes;
+use cortex_core::TscClock;
 use cortex_resilience::adaptive::{AdaptiveLimit, AdaptiveLimitLayer, Aimd};
 use cortex_resilience::circuit::{
-    After, Breaker, BreakerLayer, Builder, Dropped, HalfOpen, Snapshot, State, UntilBodyEnd, VoteWhen,
+    After, Breaker, BreakerLayer, Builder, Dropped, HalfOpen, ResponseFuture, Snapshot, State, UntilAnswer,
+    UntilBodyEnd, VoteWhen,
 };
 use cortex_resilience::http::{ClassifyEnd, EndVote, ErrorKind, GrpcClassify, HttpClassify, VoteBody};
 use cortex_resilience::throttle::{AdaptiveThrottle, AdaptiveThrottleLayer};
-use cortex_resilience::{Event, Outcome};
+use cortex_resilience::{ErrIsFailure, Event, Outcome};
 use cortex_testkit::ManualClock;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -328,6 +330,17 @@ fn a_probe_has_its_permit_until_the_body_has_ended_and_loses_none() {
     );
     read(&mut Box::pin(answer.into_body()));
     assert_eq!(bench.breaker.state(), State::Closed);
+}
+
+#[test]
+fn who_does_not_wait_for_bodies_has_no_larger_future() {
+    type Answer<H> = ResponseFuture<Ready<Result<(), u8>>, ErrIsFailure, (), TscClock, H>;
+    assert_eq!(
+        size_of::<Answer<UntilAnswer>>(),
+        size_of::<Answer<UntilBodyEnd>>()
+    );
+    #[cfg(target_pointer_width = "64")]
+    assert_eq!(size_of::<Answer<UntilAnswer>>(), 64); // what it was when it knew of no bodies
 }
 
 #[test]

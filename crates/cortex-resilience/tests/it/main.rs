@@ -24,6 +24,8 @@ mod half_open;
 mod health;
 #[cfg(feature = "tokio")]
 mod hedge;
+#[cfg(all(feature = "http", feature = "tokio", feature = "tower"))]
+mod http2;
 mod load_shed;
 #[cfg(all(feature = "metrics", feature = "tokio"))]
 mod metrics;
