@@ -170,6 +170,10 @@ where
                     let since = *this.waiting.get_or_insert_with(Instant::now);
                     ready!(poll_expired(this.timer, this.bounds, since, cx))
                 }
+                // The peer stopped, and said that there is no error, before the length that it had announced.
+                Poll::Ready(None) if inner.size_hint().lower() > 0 && !inner.is_end_stream() => {
+                    Error::new(ErrorKind::Closed, &this.bounds.target)
+                }
                 Poll::Ready(None) => {
                     this.inner.set(None);
                     end(this.watch, None);

@@ -1,15 +1,17 @@
 use std::error::Error as _;
+use std::sync::Arc;
 
 use cortex_http::Limits;
 use cortex_http::client::{ClientBuilder, ErrorKind};
-use http::Request;
-use http_body_util::StreamBody;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use super::support::{SOON, answering, closing_after, measured, raw, read_head, url};
-use crate::support::Shop;
+use crate::support::{Shop, within};
 
 #[tokio::test]
 async fn nobody_listens() {
@@ -77,6 +79,46 @@ async fn servers_that_close_early_or_talk_nonsense() {
         assert_eq!(calls.ended(addr, status, kind.as_str()), 1, "{sent}");
         calls.until_quiet().await;
     }
+}
+
+/// Answers over HTTP/2 with half of what it announces, and stops without an error once that was read; to `HEAD`, it sends nothing.
+async fn stop(socket: TcpStream, go_on: Arc<Notify>) {
+    let mut connection = h2::server::handshake(socket).await.expect("it speaks HTTP/2");
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let go_on = Arc::clone(&go_on);
+        tokio::spawn(async move {
+            let head = Response::builder().header("content-length", 8).body(());
+            let head = head.expect("a length");
+            let mut body = respond.send_response(head, false).expect("a connection");
+            if request.method() == Method::HEAD {
+                return body.send_data(Bytes::new(), true).expect("a stream");
+            }
+            let half = Bytes::from_static(b"half");
+            body.send_data(half, false).expect("a stream");
+            go_on.notified().await;
+            body.send_reset(h2::Reason::NO_ERROR);
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_before_the_length_that_it_announced() {
+    let go_on = Arc::new(Notify::new());
+    let wait = Arc::clone(&go_on);
+    let addr = raw(move |socket| stop(socket, Arc::clone(&wait))).await;
+    let calls = measured(ClientBuilder::http2_prior_knowledge);
+    let mut body = calls.client.get(url(addr, "/")).await.unwrap().into_body();
+    let half = within(body.frame()).await.unwrap().unwrap();
+    assert_eq!(half.into_data().unwrap(), "half");
+    go_on.notify_one();
+    let error = within(body.frame()).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert_eq!(calls.ended(addr, "200", "closed"), 1);
+    // What `HEAD` announces does not come.
+    let request = Request::head(url(addr, "/")).body(String::new()).unwrap();
+    let answer = within(calls.client.send(request)).await.unwrap();
+    assert_eq!(answer.headers()["content-length"], "8");
+    assert_eq!(within(answer.into_body().bytes()).await.unwrap(), "");
 }
 
 #[tokio::test]
