@@ -208,6 +208,15 @@ impl<B: Body + Unpin> Body for CompressBody<B> {
                 then: Then::Error(_), ..
             })
             | State::Absent => SizeHint::default(),
+            // 6.5 of RFC 9112: in HTTP/1.1 a body of declared length has no trailers, and who knows the length declares it.
+            State::Held(Held {
+                data,
+                then: Then::Trailers(_),
+            }) => {
+                let mut hint = SizeHint::new();
+                hint.set_lower(data.as_ref().map_or(0, |data| data.len() as u64));
+                hint
+            }
             State::Held(held) => SizeHint::with_exact(held.data.as_ref().map_or(0, |data| data.len() as u64)),
             State::Stream(stream) if stream.is_done() => SizeHint::with_exact(0),
             State::Stream(_) => SizeHint::default(),

@@ -24,8 +24,8 @@ const SLICE_TIME: u64 = 150_000;
 /// The work after which a task lets others run, whatever the clock says: a reader may be fast, and a clock may stand.
 const SLICE: usize = 256 << 10;
 
-/// The work after which a look at the clock is worth its price.
-const LOOK: usize = 2 << 10;
+/// The work after which a look at the clock is worth its price: every full step, of which none may be followed by another unseen.
+const LOOK: usize = 1 << 10;
 
 /// Work that counts for each frame of the inner body, so that empty ones cannot keep a poll going for ever.
 const FRAME_COST: usize = 64;

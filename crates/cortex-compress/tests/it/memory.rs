@@ -58,7 +58,8 @@ fn without_memory_the_identity_is_sent_and_varies() {
             assert_eq!(answer.header("etag"), Some("\"x\""));
             let body = answer.response.into_body();
             assert!(!body.is_end_stream());
-            assert_eq!(body.size_hint().exact(), exact.then_some(4000));
+            let length = (exact && !trailing).then_some(4000); // which would keep the trailers back
+            assert_eq!(body.size_hint().exact(), length);
             let received = read(body);
             assert_eq!(received.data(), sent);
             assert_eq!(received.error.is_some(), fails);

@@ -559,6 +559,7 @@ fn h3_a_whole_body_with_trailers_has_no_length() {
     case.body = Script::new(steps).exact(4000);
     let answer = case.send();
     assert_eq!(answer.header("content-length"), None);
+    assert_eq!(answer.response.body().size_hint().exact(), None); // or a server would declare it
     let received = read(answer.response.into_body());
     assert_eq!(received.trailers, Some(trailers.clone()));
     assert_eq!(

@@ -5,8 +5,9 @@ use zstd_safe::{DCtx, DParameter, ErrorCode, InBuffer, OutBuffer, ResetDirective
 /// RFC 9659 allows windows of 8 MiB in the `zstd` coding.
 const MAX_WINDOW_LOG: u32 = 23;
 
-/// A context that has grown larger than this is not kept: it had a large window, which is seldom needed again.
-const KEPT_SIZE: usize = 1 << 20;
+/// A context that has grown larger than this is not kept: it had a large window, which is seldom needed again. Level 3, which most
+/// encoders use, has one of 2 MiB.
+const KEPT_SIZE: usize = 3 << 20;
 
 /// The negated codes of zstd's errors, as its functions return them.
 const PREFIX_UNKNOWN: ErrorCode = 10_usize.wrapping_neg();
@@ -62,6 +63,11 @@ impl Decoder for Zstd {
         let mut written = 0;
         while written < out.len() && (self.within_frame || !input.is_empty()) {
             if !self.within_frame {
+                // A frame (RFC 8878, 3.1.1) or one to be skipped (3.1.2): where another crate has switched them on, the library would
+                // take those of its versions before 1.0, too, whose windows it does not limit.
+                if !matches!(input.first(), Some(0x28 | 0x50..=0x5f)) {
+                    return Err(self.fault(PREFIX_UNKNOWN));
+                }
                 self.frames_left = self
                     .frames_left
                     .checked_sub(1)

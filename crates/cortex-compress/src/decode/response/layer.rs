@@ -7,8 +7,8 @@ use tower_layer::Layer;
 
 /// Asks for encoded responses, and decodes them within limits: for the clients of other servers.
 ///
-/// - A request gets an `Accept-Encoding` that names what is [decoded](Self::codings), unless it has one, or a `Range`:
-///   a part of an encoded body could not be decoded.
+/// - A request gets an `Accept-Encoding` that names what is [decoded](Self::codings), unless it has one. With a
+///   `Range` that is `identity`, as a part of an encoded body could not be decoded, and for CONNECT, too.
 /// - A response with a `Content-Encoding` of these is decoded while it is read. It has no `Content-Encoding`,
 ///   `Content-Length` and digests, which are in [`OriginalHeaders`](crate::OriginalHeaders) now.
 /// - A response that cannot be decoded passes as it is, `Content-Encoding` and all: one of an unknown coding, or of more

@@ -2,7 +2,7 @@ use super::future::ResponseDecompressionFuture;
 use crate::decode::body::DecompressBody;
 use crate::decode::shared::Shared;
 use http::header::{ACCEPT_ENCODING, RANGE};
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::Body;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -50,10 +50,16 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let has_body = !matches!(*request.method(), Method::HEAD | Method::CONNECT);
+        let is_tunnel = request.method() == Method::CONNECT;
         let headers = request.headers_mut();
-        if !headers.contains_key(ACCEPT_ENCODING) && !headers.contains_key(RANGE) {
-            headers.insert(ACCEPT_ENCODING, self.shared.accept_encoding().clone());
-        }
+        // A part of what is encoded cannot be decoded, nor what a proxy answers that is asked for a tunnel. Nothing said would
+        // allow every coding (RFC 9110, section 12.5.3).
+        let accepted = if is_tunnel || headers.contains_key(RANGE) {
+            HeaderValue::from_static("identity")
+        } else {
+            self.shared.accept_encoding().clone()
+        };
+        headers.entry(ACCEPT_ENCODING).or_insert(accepted);
         ResponseDecompressionFuture::new(self.inner.call(request), Arc::clone(&self.shared), has_body)
     }
 }
