@@ -265,16 +265,18 @@ impl<C, O: Observer, K: Clock> Breaker<C, O, K> {
         self.inner.save()
     }
 
-    /// Takes over a state that was saved at most `max_age` ago, here or elsewhere. The window starts empty.
+    /// Takes over a state that was saved at most `max_age` ago, here or elsewhere. The window starts empty, unless both are closed.
     ///
-    /// A breaker that was half-open is restored as one whose break is over: the next calls are its probes. So is one that was forced
-    /// open, for whoever forced it does not know of this one, and nobody would ever end it. One that was disabled or only measured
-    /// changes nothing, and leaves this one in the state it has. Force what is to be forced here, too, or have it begin so with
-    /// [`initial`](super::Builder::initial).
+    /// A breaker that was half-open is restored as one whose break is over: the next calls are its probes. One that was forced open,
+    /// disabled or only measured changes nothing: that was somebody's decision, which says nothing of the dependency, and nobody
+    /// would end it here. Force what is to be forced here, too, or have it begin so with [`initial`](super::Builder::initial).
+    ///
+    /// In the same way nothing ends what was decided here: who shares states with peers may ignore that error.
     ///
     /// # Errors
     ///
-    /// It is too old, or the breaker may not go there; nothing has changed.
+    /// It is too old, or this breaker is [`ForcedOpen`](State::ForcedOpen), [`Disabled`](State::Disabled) or
+    /// [`MetricsOnly`](State::MetricsOnly) itself; nothing has changed.
     pub fn restore(&self, saved: &SavedState, max_age: Duration) -> Result<(), RestoreError> {
         self.inner.restore(saved, max_age)
     }

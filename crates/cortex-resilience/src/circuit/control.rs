@@ -147,22 +147,13 @@ impl<O: Observer, K: Clock> Inner<O, K> {
     }
 
     pub(super) fn open_by_hand(&self, wait: impl FnOnce(u64) -> Wait) -> Result<(), IllegalTransition> {
-        self.open_after(None, wait)
-    }
-
-    fn open_after(
-        &self,
-        attempts: Option<u32>,
-        wait: impl FnOnce(u64) -> Wait,
-    ) -> Result<(), IllegalTransition> {
         let (_, now) = self.settle();
-        let mut core = lock(&self.core);
+        let core = lock(&self.core);
         let from = self.word.load().phase().state();
         if from == State::MetricsOnly {
             let to = State::Open;
             return Err(IllegalTransition { from, to });
         }
-        core.half_open_attempts = attempts.unwrap_or(core.half_open_attempts);
         self.open(core, now, wait(now));
         Ok(())
     }
@@ -250,21 +241,34 @@ impl<O: Observer, K: Clock> Inner<O, K> {
         if age > max_age {
             return Err(RestoreError::TooOld { age, max: max_age });
         }
-        let attempts = Some(saved.half_open_attempts);
-        match saved.state {
-            State::Closed => self.set(Phase::Closed, |from| Event::Closed { from }),
-            // Somebody's decision, which says nothing of the dependency, and has no end here.
-            State::Disabled | State::MetricsOnly => {}
+        let left = match saved.state {
+            State::Closed => None,
             // Probes of others are not ours: a break that is over, so that the next call starts some.
-            State::HalfOpen | State::ForcedOpen => self.open_after(attempts, Wait::Until)?,
-            State::Open => self.open_after(attempts, |now| {
-                // Whose clock is ahead of ours has not saved it in our future: no more is left than was then.
-                let from = wall.max(saved.at);
-                let left = saved
-                    .until
-                    .map(|until| until.duration_since(from).unwrap_or_default());
-                Wait::Until(left.map_or(NEVER, |left| now.saturating_add(nanos(left))))
-            })?,
+            State::HalfOpen => Some(Duration::ZERO),
+            // Whose clock is ahead of ours has not saved it in our future: no more is left than was then.
+            State::Open => saved.until.map_or(Some(Duration::MAX), |until| {
+                Some(until.duration_since(wall.max(saved.at)).unwrap_or_default())
+            }),
+            // Somebody's decision, which says nothing of the dependency, and has no end here.
+            State::ForcedOpen | State::Disabled | State::MetricsOnly => return Ok(()),
+        };
+        let (_, now) = self.settle();
+        let mut core = lock(&self.core);
+        let phase = self.word.load().phase();
+        let (from, to) = (phase.state(), saved.state);
+        if matches!(from, State::ForcedOpen | State::Disabled | State::MetricsOnly) {
+            // Whoever decided that here ends it. What a peer saved may even be the echo of it.
+            return Err(IllegalTransition { from, to }.into());
+        }
+        if let Some(left) = left {
+            core.half_open_attempts = saved.half_open_attempts;
+            self.open(core, now, Wait::Until(now.saturating_add(nanos(left))));
+        } else if phase != Phase::Closed {
+            self.enter(&mut core, Phase::Closed, now);
+            drop(core);
+            if from != State::Closed {
+                self.publish(&News::of(Event::Closed { from }));
+            }
         }
         Ok(())
     }

@@ -92,7 +92,7 @@ pub enum RestoreError {
         /// How long it may be.
         max: Duration,
     },
-    /// The breaker may not go there from where it is.
+    /// Somebody has decided which state the breaker is in, and has to end that first.
     Illegal(IllegalTransition),
 }
 

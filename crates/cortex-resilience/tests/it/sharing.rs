@@ -95,41 +95,40 @@ fn states_are_restored_and_probing_as_a_break_that_is_over() {
         (State::HalfOpen, 1)
     );
     assert!(there.breaker.try_acquire().is_ok());
-    let counts = bench(|builder| builder.initial(State::MetricsOnly));
-    let open = SavedState {
-        at: counts.clock.wall(),
-        state: State::Open,
-        until: None,
-        half_open_attempts: 0,
-    };
-    assert!(matches!(
-        counts.breaker.restore(&open, Duration::MAX),
-        Err(RestoreError::Illegal(_))
-    ));
 }
 
 #[test]
-fn what_is_forced_is_not_forced_where_it_is_restored() {
-    let here = bench(|builder| builder);
-    here.breaker.force_open();
-    let saved = here.breaker.save();
-    assert_eq!((saved.state, saved.until), (State::ForcedOpen, None));
-    let there = bench(|builder| builder);
-    there.breaker.restore(&saved, secs(1)).unwrap();
-    // It has an end: probes go through, and close it.
-    assert_eq!(there.breaker.state(), State::HalfOpen);
-    for _ in 0..10 {
-        if let Ok(permit) = there.breaker.try_acquire() {
-            permit.success();
+fn what_somebody_decided_here_is_theirs_to_end() {
+    for decided in [State::ForcedOpen, State::Disabled, State::MetricsOnly] {
+        let here = bench(|builder| builder.initial(decided));
+        let generation = here.breaker.snapshot().generation;
+        for state in [State::Closed, State::HalfOpen, State::Open] {
+            let saved = SavedState {
+                at: here.clock.wall(),
+                state,
+                until: None,
+                half_open_attempts: 0,
+            };
+            let refused = here.breaker.restore(&saved, Duration::MAX);
+            assert!(
+                matches!(refused, Err(RestoreError::Illegal(why)) if (why.from(), why.to()) == (decided, state))
+            );
         }
+        let snapshot = here.breaker.snapshot();
+        assert_eq!((snapshot.state, snapshot.generation), (decided, generation));
     }
-    assert_eq!(there.breaker.state(), State::Closed);
+}
 
-    // What was disabled elsewhere says nothing of this one, which goes on as it was.
+#[test]
+fn what_is_forced_elsewhere_says_nothing_of_this_one() {
+    let (here, there) = (bench(|builder| builder), bench(|builder| builder));
+    here.breaker.force_open();
+    let forced = here.breaker.save();
+    assert_eq!((forced.state, forced.until), (State::ForcedOpen, None));
     here.breaker.disable();
     let disabled = here.breaker.save();
     here.breaker.metrics_only();
-    for saved in [disabled, here.breaker.save()] {
+    for saved in [forced, disabled, here.breaker.save()] {
         there.fail(5);
         let generation = there.breaker.snapshot().generation;
         there.breaker.restore(&saved, secs(1)).unwrap();
@@ -137,4 +136,50 @@ fn what_is_forced_is_not_forced_where_it_is_restored() {
         assert_eq!(there.breaker.snapshot().generation, generation);
         there.breaker.reset();
     }
+}
+
+struct ToPeer(Recorder<SavedState>);
+
+impl StateSink for ToPeer {
+    fn on_transition(&self, _: &str, state: &SavedState) {
+        self.0.record(*state);
+    }
+}
+
+#[test]
+fn two_that_restore_each_other_leave_what_is_forced_and_what_is_healthy_alone() {
+    let told = [Recorder::new(), Recorder::new()];
+    let one = |told: &Recorder<SavedState>| bench(|builder| builder.sink(Arc::new(ToPeer(told.clone()))));
+    let (here, there) = (one(&told[0]), one(&told[1]));
+    // A few rounds, which is more than an echo needs.
+    let exchange = || {
+        for _ in 0..4 {
+            for (sink, peer) in told.iter().zip([&there, &here]) {
+                for state in sink.take() {
+                    let _kept = peer.breaker.restore(&state, secs(10));
+                }
+            }
+        }
+    };
+    there.fail(3);
+    here.breaker.force_open();
+    exchange();
+    assert_eq!(here.breaker.state(), State::ForcedOpen);
+    let healthy = there.breaker.snapshot();
+    assert_eq!((healthy.state, healthy.failed), (State::Closed, 3));
+
+    // What the peer finds out in the meantime does not end it, and its end reopens nothing there.
+    there.fail(2);
+    exchange();
+    assert_eq!(
+        (here.breaker.state(), there.breaker.state()),
+        (State::ForcedOpen, State::Open)
+    );
+    there.breaker.reset();
+    there.fail(3);
+    here.breaker.reset();
+    exchange();
+    assert_eq!(here.breaker.state(), State::Closed);
+    let healthy = there.breaker.snapshot();
+    assert_eq!((healthy.state, healthy.failed), (State::Closed, 3));
 }
