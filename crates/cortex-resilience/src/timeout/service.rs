@@ -94,7 +94,10 @@ impl<S, O: Observer, K: Clock> TimeoutService<S, O, K> {
     fn wait(&self, deadline: Option<Deadline>, waker: &Waker) -> Wait {
         let limit = self.timeout.inner.limit();
         let start = self.timeout.inner.clock.now();
-        let due = Inner::<O, K>::due(limit, start, deadline.and_then(to_keep));
+        // Whoever is called was not asked yet: a time that somebody else set is not theirs to keep, whoever set it.
+        let others = deadline.and_then(to_keep);
+        let others = others.map(|(deadline, _)| (deadline, Kind::Deadline));
+        let due = Inner::<O, K>::due(limit, start, others);
         Wait {
             start,
             deadline,

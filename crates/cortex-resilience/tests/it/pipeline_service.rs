@@ -2,11 +2,11 @@
 
 use crate::support::{Log, TokioClock, millis, secs};
 use cortex_core::{Clock, Context, Deadline, FutureExt};
-use cortex_resilience::circuit::Window;
+use cortex_resilience::circuit::{Breaker, State, Window};
 use cortex_resilience::pipeline::{Error, OuterBreaker, Pipeline, Standard};
 use cortex_resilience::rate_limit::RateLimiter;
-use cortex_resilience::retry::{Backoff, GaveUp};
-use cortex_resilience::timeout::Kind;
+use cortex_resilience::retry::{Backoff, GaveUp, Retry};
+use cortex_resilience::timeout::{Kind, Timeout};
 use cortex_resilience::{ErrIsFailure, Event, Reason};
 use std::future::{poll_fn, ready};
 use std::pin::pin;
@@ -300,4 +300,26 @@ async fn what_the_inner_service_says_and_misuse_are_flat_too() {
     assert!(matches!(broken, Error::Inner(_)), "{broken:?}");
     assert!(matches!(service.call(7).await, Err(Error::NotReady)));
     assert_eq!((probe.snapshot().calls, log.all().len()), (0, 0)); // no vote, and nothing was decided
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_ready_in_time_was_not_asked_and_so_has_not_failed() {
+    let breaker = Breaker::builder("test").window(Window::count(1)).min_calls(1);
+    let breaker = breaker.clock(TokioClock).build().expect(SENSE);
+    let timeout = Timeout::builder("test").attempt(secs(2)).clock(TokioClock);
+    let policies = Pipeline::new((breaker.clone(), timeout.build().expect(SENSE)));
+    let (inner, probe, _control) = controlled(false);
+    let service = policies.layer_for(cortex_resilience::Cloned).layer(inner);
+    let retry = Retry::builder("test").within(secs(1)).clock(TokioClock);
+    let retry = retry.build().expect(SENSE);
+    let begun = Instant::now();
+    let call = retry.call(|_| ServiceExt::<u32>::oneshot(service.clone(), 0));
+    let error = tokio::time::timeout(secs(60), call)
+        .await
+        .expect("it ends")
+        .unwrap_err();
+    assert_eq!(begun.elapsed(), secs(1));
+    let late = error.into_inner().and_then(|error| expired(&error));
+    assert_eq!((late, probe.snapshot().calls), (Some(Kind::Deadline), 0));
+    assert_eq!((breaker.state(), breaker.snapshot().total), (State::Closed, 0));
 }
