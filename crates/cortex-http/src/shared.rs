@@ -131,6 +131,8 @@ pub(crate) struct Conn {
     with_body: AtomicU64,
     /// The task of a connection of HTTP/1 whose answer is sent, while another one still reads what it answers.
     reading: Mutex<Option<Waker>>,
+    /// There is such a task: most bodies end without one, and without the lock. It changes under the lock.
+    awaits_reader: AtomicBool,
     /// The connection speaks another protocol now, whose waits are its own.
     upgraded: OnceLock<Upgrade>,
     /// The last request whose body was left unread, by its number; on HTTP/2, when that was.
@@ -181,6 +183,17 @@ pub(crate) enum Expired {
     Left,
 }
 
+/// Whether an answered request is all that keeps a connection of HTTP/1 busy, because somebody reads its body on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// It is not.
+    Irrelevant,
+    /// It is: the task is woken when they have, for nothing else does, and the wait for the next request begins.
+    Awaited,
+    /// Nobody reads any more; they may have ended this moment.
+    Gone,
+}
+
 impl Conn {
     pub(crate) fn new(shared: Arc<Shared>, peer: Option<SocketAddr>) -> Self {
         let accepted = shared.clock.now();
@@ -195,6 +208,7 @@ impl Conn {
             bodies: AtomicU64::new(0),
             with_body: AtomicU64::new(0),
             reading: Mutex::new(None),
+            awaits_reader: AtomicBool::new(false),
             upgraded: OnceLock::new(),
             unread: AtomicU64::new(0),
             expired: AtomicU8::new(0),
@@ -367,7 +381,7 @@ impl Conn {
 
     pub(crate) fn is_busy(&self) -> bool {
         self.ended.load(Ordering::Acquire) != self.begun()
-            || self.bodies.load(Ordering::Relaxed) > 0
+            || self.bodies.load(Ordering::Acquire) > 0 // with it comes since when it is idle
             || self.upgraded.get().is_some()
     }
 
@@ -386,24 +400,38 @@ impl Conn {
         if waits && self.ended.load(Ordering::Acquire) == self.begun() {
             self.idle_from_now(); // the answer was sent before
         }
-        self.bodies.fetch_sub(1, Ordering::Relaxed);
-        if waits {
-            let reading = self.reading().take();
-            reading.inspect(Waker::wake_by_ref);
+        // First this, then the look at who waits, who does it the other way round: one of them sees the other.
+        self.bodies.fetch_sub(1, Ordering::SeqCst);
+        if waits && self.awaits_reader.load(Ordering::SeqCst) {
+            let waker = {
+                let mut reading = self.reading();
+                self.awaits_reader.store(false, Ordering::SeqCst);
+                reading.take()
+            };
+            waker.inspect(Waker::wake_by_ref);
         }
     }
 
-    /// Says whether an answered request is all that keeps a connection of HTTP/1 busy: somebody reads its body on. The task is woken
-    /// when they have, for nothing else does, and the wait for the next request begins.
-    pub(crate) fn waits_for_reader(&self, cx: &Context<'_>) -> bool {
-        let waits =
-            || self.bodies.load(Ordering::Relaxed) > 0 && self.ended.load(Ordering::Acquire) == self.begun();
-        if self.protocol != Some(Protocol::Http1) || !waits() {
-            return false;
+    /// Called by the connection's task when it has to wait: see [`Reader`].
+    pub(crate) fn waits_for_reader(&self, cx: &Context<'_>) -> Reader {
+        // On HTTP/1 requests end in this task.
+        let is_answered = self.protocol == Some(Protocol::Http1)
+            && self.ended.load(Ordering::Acquire) == self.begun()
+            && self.upgraded.get().is_none();
+        if !is_answered {
+            return Reader::Irrelevant;
         }
-        *self.reading() = Some(cx.waker().clone());
-        // Who ends it now finds the waker; of who ended it before that, this hears.
-        waits()
+        let is_read = || self.bodies.load(Ordering::SeqCst) > 0;
+        if is_read() {
+            let mut reading = self.reading();
+            *reading = Some(cx.waker().clone());
+            self.awaits_reader.store(true, Ordering::SeqCst);
+            drop(reading);
+            if is_read() {
+                return Reader::Awaited;
+            }
+        }
+        Reader::Gone
     }
 
     fn reading(&self) -> MutexGuard<'_, Option<Waker>> {
@@ -418,7 +446,7 @@ impl Conn {
     /// It is sent, or given up: now the connection may begin to be idle.
     pub(crate) fn end_sending(&self) {
         self.idle_from_now();
-        self.bodies.fetch_sub(1, Ordering::Relaxed);
+        self.bodies.fetch_sub(1, Ordering::Release);
     }
 
     fn idle_from_now(&self) {
@@ -434,7 +462,7 @@ impl Conn {
 
     pub(crate) fn end_tunnel(&self) {
         self.idle_from_now();
-        self.bodies.fetch_sub(TUNNEL, Ordering::Relaxed);
+        self.bodies.fetch_sub(TUNNEL, Ordering::Release);
     }
 
     pub(crate) fn upgrade(&self, upgrade: Upgrade) {
@@ -506,5 +534,85 @@ impl Drop for Conn {
             .tally
             .requests
             .fetch_add(self.begun(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use cortex_core::SystemClock;
+
+    use super::*;
+    use crate::routes::Routes;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn http1() -> Conn {
+        let (_, table) = Routes::new().into_parts();
+        let (tracer, clock) = (Tracer::propagate_only(), Arc::new(SystemClock));
+        let shared = Shared::new(table, Limits::new(), tracer, AccessLog::off(), clock);
+        Conn::new(Arc::new(shared), None).speaking(Protocol::Http1)
+    }
+
+    #[test]
+    fn the_reader_of_an_answered_request_is_awaited_once() {
+        let (conn, count) = (http1(), Arc::new(Wakes::default()));
+        let waker = Arc::clone(&count).into();
+        let cx = &Context::from_waker(&waker);
+        let woken = || count.0.load(Ordering::SeqCst);
+        assert_eq!(conn.waits_for_reader(cx), Reader::Gone); // there was none
+        conn.begin();
+        conn.begin_body();
+        assert_eq!(conn.waits_for_reader(cx), Reader::Irrelevant); // its handler is at work
+        conn.end_body();
+        conn.end(1);
+        assert_eq!(woken(), 0);
+        conn.begin();
+        conn.begin_body();
+        conn.end(2);
+        assert_eq!(conn.waits_for_reader(cx), Reader::Awaited);
+        assert!(conn.is_busy());
+        conn.end_body();
+        assert_eq!((woken(), conn.is_busy()), (1, false));
+        assert_eq!(conn.waits_for_reader(cx), Reader::Gone);
+        // Nobody waits any more.
+        conn.begin();
+        conn.begin_body();
+        conn.end(3);
+        conn.end_body();
+        assert_eq!(woken(), 1);
+    }
+
+    #[test]
+    fn who_reads_to_the_end_while_the_wait_begins_is_heard_of() {
+        let (conn, count) = (http1(), Arc::new(Wakes::default()));
+        let waker = Arc::clone(&count).into();
+        for round in 0..500 {
+            conn.begin();
+            conn.begin_body();
+            conn.end(round);
+            let (both, before) = (Barrier::new(2), count.0.load(Ordering::SeqCst));
+            let reader = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    both.wait();
+                    conn.end_body();
+                });
+                both.wait();
+                conn.waits_for_reader(&Context::from_waker(&waker))
+            });
+            let is_woken = count.0.load(Ordering::SeqCst) > before;
+            assert!(reader == Reader::Gone || reader == Reader::Awaited && is_woken);
+            assert!(!conn.is_busy());
+        }
     }
 }

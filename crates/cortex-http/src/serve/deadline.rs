@@ -16,7 +16,7 @@ use super::sniff::Protocol;
 use crate::join::poll_write_joined;
 use crate::lifecycle::Phase;
 use crate::report::Cut;
-use crate::shared::{Conn, Expired};
+use crate::shared::{Conn, Expired, Reader};
 use crate::tail::Tail;
 
 /// A socket that gives up on a client that keeps it waiting: with a head it does not finish, with nothing at all, or
@@ -200,8 +200,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> DeadlineIo<T> {
             return Poll::Pending;
         }
         let patience = match self.patience() {
-            None if self.conn.waits_for_reader(cx) => None,
-            None => self.patience(),
+            // Not if there was nobody to wait for before: only the last reader of a body changes the answer.
+            None if self.conn.waits_for_reader(cx) == Reader::Gone => self.patience(),
             patience => patience,
         };
         let Some((until, limit)) = patience else {
