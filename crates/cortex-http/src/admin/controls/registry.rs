@@ -78,9 +78,9 @@ impl Control {
 
 impl Parts {
     /// Returns what a part is to be acted on as: what others are that are the same policy.
-    fn subject(&mut self, part: &Arc<dyn Controllable>) -> Arc<Subject> {
+    fn subject(&mut self, part: &Arc<dyn Controllable>, policy: Option<PolicyId>) -> Arc<Subject> {
         let new = || Arc::new(Subject::new(Arc::clone(part)));
-        let Some(id) = (**part).policy() else {
+        let Some(id) = policy else {
             return new();
         };
         self.policies.retain(|(_, subject)| subject.strong_count() > 0);
@@ -126,6 +126,7 @@ impl Controls {
             return error(ControlErrorKind::Name);
         }
         let key: Key = (kind.into(), name.into());
+        let policy = part.policy(); // not under the lock: the part may do anything
         let part: Arc<dyn Controllable> = Arc::new(part);
         let mut parts = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if parts.by_name.contains_key(&key) {
@@ -137,7 +138,7 @@ impl Controls {
         let control = Control {
             kind: Arc::clone(&key.0),
             name: Arc::clone(&key.1),
-            subject: parts.subject(&part),
+            subject: parts.subject(&part, policy),
             part,
         };
         parts.by_name.insert(key, Arc::new(control));
@@ -272,6 +273,29 @@ mod tests {
         assert!(controls.remove("pool", "a") && !controls.remove("pool", "a"));
         controls.register("pool", "a", Part).unwrap();
         assert_eq!(controls.len(), 3);
+    }
+
+    #[test]
+    fn a_part_is_asked_which_policy_it_is_while_the_registry_is_free() {
+        struct Asks(Controls, PolicyId);
+
+        impl Controllable for Asks {
+            fn state(&self) -> ControlState {
+                ControlState::new("fine")
+            }
+
+            fn policy(&self) -> Option<PolicyId> {
+                self.0.0.try_write().expect("nobody holds it").policies.clear();
+                Some(self.1)
+            }
+        }
+
+        let controls = Controls::new();
+        let policy = cortex_resilience::chaos::Chaos::builder("a").build().unwrap();
+        controls
+            .register("chaos", "a", Asks(controls.clone(), policy.id()))
+            .unwrap();
+        assert_eq!(controls.len(), 1);
     }
 
     #[test]
