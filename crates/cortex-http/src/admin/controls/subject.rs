@@ -182,3 +182,77 @@ async fn undo_at(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+    use super::*;
+    use crate::ControlState;
+    use crate::admin::controls::Acted;
+
+    struct Part;
+
+    impl Controllable for Part {
+        fn state(&self) -> ControlState {
+            ControlState::new("fine")
+        }
+    }
+
+    fn control() -> Control {
+        let part: Arc<dyn Controllable> = Arc::new(Part);
+        Control {
+            kind: "queue".into(),
+            name: "orders".into(),
+            subject: Arc::new(Subject::new(Arc::clone(&part))),
+            part,
+        }
+    }
+
+    /// Forces something for so many seconds, the undoing of which sends that number.
+    fn forced(seconds: u64, undone: &UnboundedSender<u64>) -> Effect {
+        let undone = undone.clone();
+        let undo = move || undone.send(seconds).expect("somebody listens");
+        Acted::for_a_time("paused", Duration::from_secs(seconds), || true, undo).effect
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_replaced_when_its_time_is_over_is_not_undone_early() {
+        // While its undoing waits for the turn, and once it has given up to wait for a while.
+        for busy in [12, 18] {
+            let (control, blocking) = (control(), Blocking::new(1));
+            let (undone, mut undoings) = unbounded_channel();
+            let begun = Instant::now();
+            control.subject.acted(&control, forced(10, &undone), &blocking);
+            let turn = Arc::clone(control.subject.turn()).acquire_owned().await.unwrap();
+            sleep(Duration::from_secs(busy)).await;
+            control.subject.acted(&control, forced(30, &undone), &blocking);
+            drop(turn);
+            sleep(Duration::from_secs(29)).await;
+            assert!(undoings.is_empty(), "{busy}");
+            assert!(
+                control
+                    .subject
+                    .ends_in()
+                    .is_some_and(|left| left <= Duration::from_secs(1))
+            );
+            // What was there before anything was forced is what comes back.
+            assert_eq!(undoings.recv().await, Some(10));
+            assert_eq!(begun.elapsed().as_secs(), busy + 30);
+            assert_eq!(control.subject.ends_in(), None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stays_for_good_is_never_undone() {
+        let (control, blocking) = (control(), Blocking::new(1));
+        let (undone, mut undoings) = unbounded_channel();
+        control.subject.acted(&control, forced(10, &undone), &blocking);
+        control
+            .subject
+            .acted(&control, Effect::ForGood("paused"), &blocking);
+        drop(undone);
+        assert_eq!(undoings.recv().await, None); // what would undo it is gone
+        assert_eq!(control.subject.ends_in(), None);
+    }
+}
