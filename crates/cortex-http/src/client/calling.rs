@@ -1,5 +1,5 @@
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use cortex_trace::layer::ClientResponseFuture;
 use http::Response;
 use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::body::Body;
@@ -136,7 +137,8 @@ where
                     let Some(timer) = this.timer.as_mut().as_pin_mut() else {
                         return Poll::Pending;
                     };
-                    ready!(timer.poll(cx));
+                    // What was polled before may have used up the budget of the task, at every poll.
+                    ready!(pin!(unconstrained(timer)).poll(cx));
                     this.bounds.take().map(|bounds| bounds.over())
                 }
             },

@@ -289,6 +289,30 @@ async fn what_hangs_until_the_time_of_all_attempts_is_over_opens_the_breaker() {
     assert_eq!(breaker.state(), State::Open);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_below_which_all_is_always_busy_ends_in_time() {
+    use std::task::Poll;
+
+    let busy = tower::service_fn(|_: Request<String>| {
+        let mut polls = 0;
+        std::future::poll_fn(move |cx| {
+            polls += 1;
+            assert!(polls < 1000, "nobody heard the timer");
+            while tokio::task::coop::has_budget_remaining() {
+                let _ = std::pin::pin!(tokio::task::coop::consume_budget()).poll(cx);
+            }
+            cx.waker().wake_by_ref();
+            Poll::<Result<http::Response<String>, std::io::Error>>::Pending
+        })
+    });
+    let layer = ClientLayer::new().timeout(Duration::from_millis(50));
+    let request = Request::get("http://stock/").body(String::new()).unwrap();
+    let call = tokio::spawn(layer.layer(busy).oneshot(request));
+    tokio::task::yield_now().await;
+    tokio::time::advance(Duration::from_millis(51)).await;
+    assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+}
+
 #[tokio::test]
 async fn whatever_layers_are_around_a_call_the_one_that_refuses_tells() {
     use cortex_resilience::timeout::{Timeout, TimeoutLayer};
