@@ -97,7 +97,8 @@ impl From<crate::client::Error> for Problem {
 const DEEPEST: usize = 32;
 
 /// Answers for a call of ours that failed, as the cause says that knows: a policy, however many are around it, or the client. What it
-/// says is for the log alone.
+/// says is for the log alone. A service that was called before it was ready is a failure like others here: only the outermost policy
+/// is known to have been misused by this service itself.
 #[cold]
 fn failed(error: &(dyn StdError + Send + Sync + 'static)) -> Problem {
     let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |cause| {

@@ -5,7 +5,13 @@ use std::cell::Cell;
 /// [`within`](crate::retry::Builder::within), and not the caller's.
 ///
 /// Who is still at work when it comes has taken too long, as with any other timeout; that the caller waits no longer is nobody's
-/// failure. It is known where the policy polls the call, and not in tasks that the call spawns: there it counts as the caller's.
+/// failure. Whoever is under way at that moment has failed, however little time was left for them: give attempts a timeout of their
+/// own, with which a slow one ends before it uses up the time of the next.
+///
+/// A total timeout drops what is inside when its time is over: what keeps that deadline itself, as the client of `cortex-http` does,
+/// has failed by then, and what does not has no result, and no vote in a breaker between. A timeout between leaves that end to it.
+///
+/// It is known where the policy polls the call, and not in tasks that the call spawns: there it counts as the caller's.
 ///
 /// # Examples
 ///

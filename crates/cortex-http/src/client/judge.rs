@@ -13,7 +13,8 @@ use super::error::{Error, ErrorKind};
 /// attempt, but for these:
 ///
 /// - the deadline of the caller, and what is wrong with the request itself, are nobody's failure and not tried again; a time that a
-///   policy here has set, such as that of all attempts, is not the caller's, and to exceed it is a failure;
+///   policy here has set, such as that of all attempts, is not the caller's, and to exceed it is a failure: of whoever is asked at
+///   that moment, however little time was left, which is why attempts should have a timeout of their own;
 /// - a TLS handshake that fails, and answers that are too large, are failures that another attempt does not mend.
 ///
 /// # Examples
