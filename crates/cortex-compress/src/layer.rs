@@ -29,10 +29,11 @@ use tower_layer::Layer;
 ///     .coding(Coding::Br, Level::new(5))
 ///     .coding(Coding::Gzip, Level::DEFAULT)
 ///     .min_size(512)
-///     .types(ContentTypes::compressible().allow("application/vnd.acme.table"));
+///     .types(ContentTypes::compressible().allow("application/vnd.acme.table")?);
 /// let app: Router = Router::new().route("/", get(async || "Hello")).layer(layer.clone());
 /// assert!(format!("{layer:?}").contains("[br 5, gzip 5]"));
 /// # }
+/// # Ok::<(), cortex_compress::InvalidContentType>(())
 /// ```
 #[derive(Clone)]
 pub struct CompressionLayer {
