@@ -58,9 +58,11 @@ where
         if !this.acquire.is_holding() {
             ready!(this.acquire.as_mut().poll_hold(cx)).map_err(Error::Rejected)?;
         }
-        let result = ready!(this.inner.poll(cx));
-        this.acquire.release();
-        Poll::Ready(result.map_err(Error::Inner))
+        let poll = this.inner.poll(cx);
+        if poll.is_ready() {
+            this.acquire.release();
+        }
+        poll.map_err(Error::Inner)
     }
 }
 

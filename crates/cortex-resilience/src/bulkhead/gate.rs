@@ -50,6 +50,7 @@ impl Gate {
         gate
     }
 
+    #[inline]
     pub(super) fn word(&self) -> Word {
         Word(self.word.load(Ordering::Relaxed))
     }

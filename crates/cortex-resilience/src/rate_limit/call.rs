@@ -52,9 +52,9 @@ where
             ready!(this.acquire.poll(cx)).map_err(Error::Rejected)?;
             *this.is_running = true;
         }
-        let result = ready!(this.inner.poll(cx));
-        *this.is_running = false; // another poll is told that it is one too many
-        Poll::Ready(result.map_err(Error::Inner))
+        let poll = this.inner.poll(cx);
+        *this.is_running = poll.is_pending(); // after the end, another poll is told that it is one too many
+        poll.map_err(Error::Inner)
     }
 }
 

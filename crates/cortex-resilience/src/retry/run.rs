@@ -146,14 +146,21 @@ where
         let mut this = self.as_mut().project();
         if let StageProj::Running { attempt } = this.stage.as_mut().project() {
             let poll = this.progress.run(|| attempt.poll(cx));
-            let result = ready!(poll);
+            if poll.is_pending() {
+                return Poll::Pending;
+            }
             // What the attempt holds is free before anything is decided, and while the call waits.
             this.stage.set(Stage::Done);
+            // Looked at where it is: to move it first takes longer than all else here.
+            let Poll::Ready(result) = &poll else {
+                return Poll::Pending;
+            };
             let outcome = this.link.classify.outcome(result.as_ref());
             if outcome == Outcome::Success {
                 this.progress.succeeded();
-                return Poll::Ready(this.progress.gave_up((GaveUp::NotRetryable, None), result));
+                return poll.map(|result| this.progress.gave_up((GaveUp::NotRetryable, None), result));
             }
+            let result = ready!(poll);
             if let Some(answer) = self.as_mut().failed(outcome, result) {
                 return Poll::Ready(answer);
             }

@@ -23,7 +23,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Builder<O = (), K = TscClock> {
     name: String,
-    limit: Limit,
+    limit: Option<(Kind, Duration)>,
     observer: O,
     clock: K,
 }
@@ -32,7 +32,7 @@ impl Builder {
     pub(super) const fn new(name: String) -> Self {
         Self {
             name,
-            limit: Limit(None),
+            limit: None,
             observer: (),
             clock: TscClock,
         }
@@ -43,14 +43,14 @@ impl<O, K> Builder<O, K> {
     /// Gives each call so long, as one attempt among others; replaces [`total`](Self::total).
     #[must_use]
     pub const fn attempt(mut self, time: Duration) -> Self {
-        self.limit = Limit(Some((Kind::Attempt, time)));
+        self.limit = Some((Kind::Attempt, time));
         self
     }
 
     /// Gives each call so long, with all its attempts; replaces [`attempt`](Self::attempt).
     #[must_use]
     pub const fn total(mut self, time: Duration) -> Self {
-        self.limit = Limit(Some((Kind::Total, time)));
+        self.limit = Some((Kind::Total, time));
         self
     }
 
@@ -77,11 +77,11 @@ impl<O, K> Builder<O, K> {
     }
 
     pub(super) fn checked(&self) -> Result<Limit, BuildError> {
-        match self.limit.0 {
+        match self.limit {
             Some((kind, time)) if time.is_zero() => {
                 Err(BuildError::new(kind.as_str(), "0ns", "longer than zero"))
             }
-            _ => Ok(self.limit),
+            limit => Ok(Limit::new(limit)),
         }
     }
 }

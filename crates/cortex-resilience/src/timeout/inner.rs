@@ -17,35 +17,41 @@ pub(super) struct Inner<O, K> {
     expired: AtomicU64,
 }
 
-/// How long calls may take, as one number: nanoseconds, and whether it is of all attempts.
+/// How long calls may take, as one number: nanoseconds, and whether it is of all attempts. Most calls end without a need to take it
+/// apart, which is a division.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limit(pub(super) Option<(Kind, Duration)>);
+pub(super) struct Limit(u64);
 
 const NONE: u64 = u64::MAX;
 
 impl Limit {
+    pub(super) fn new(limit: Option<(Kind, Duration)>) -> Self {
+        Self(match limit {
+            None => NONE,
+            Some((kind, after)) => (nanos(after).min(NONE >> 2) << 1) | u64::from(kind == Kind::Total),
+        })
+    }
+
+    #[inline]
+    pub(super) const fn get(self) -> Option<(Kind, Duration)> {
+        if self.0 == NONE {
+            return None;
+        }
+        let kind = if self.0 & 1 == 1 {
+            Kind::Total
+        } else {
+            Kind::Attempt
+        };
+        Some((kind, Duration::from_nanos(self.0 >> 1)))
+    }
+
     /// Returns the time for all attempts, if that is what is limited.
     #[inline]
     pub(super) const fn total(self) -> Option<Duration> {
-        match self.0 {
+        match self.get() {
             Some((Kind::Total, after)) => Some(after),
             _ => None,
         }
-    }
-
-    fn pack(self) -> u64 {
-        match self.0 {
-            None => NONE,
-            Some((kind, after)) => (nanos(after).min(NONE >> 2) << 1) | u64::from(kind == Kind::Total),
-        }
-    }
-
-    const fn unpack(word: u64) -> Self {
-        if word == NONE {
-            return Self(None);
-        }
-        let kind = if word & 1 == 1 { Kind::Total } else { Kind::Attempt };
-        Self(Some((kind, Duration::from_nanos(word >> 1))))
     }
 }
 
@@ -62,22 +68,23 @@ impl<O: Observer, K: Clock> Inner<O, K> {
             name,
             observer,
             clock,
-            limit: AtomicU64::new(limit.pack()),
+            limit: AtomicU64::new(limit.0),
             expired: AtomicU64::new(0),
         }
     }
 
+    #[inline]
     pub(super) fn limit(&self) -> Limit {
-        Limit::unpack(self.limit.load(Ordering::Relaxed))
+        Limit(self.limit.load(Ordering::Relaxed))
     }
 
     pub(super) fn set_limit(&self, limit: Limit) {
-        self.limit.store(limit.pack(), Ordering::Relaxed);
+        self.limit.store(limit.0, Ordering::Relaxed);
     }
 
     /// Returns when a call that began then is given up; never, if there is no limit and no deadline, or if no clock gets there.
     pub(super) fn due(limit: Limit, start: Instant, deadline: Option<(Deadline, Kind)>) -> Option<Due> {
-        let own = limit.0.and_then(|(kind, after)| {
+        let own = limit.get().and_then(|(kind, after)| {
             let at = start.checked_add(after)?;
             let timed_out = TimedOut::new(kind, after);
             Some(Due { at, timed_out })
@@ -102,7 +109,7 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot {
-            limit: self.limit().0,
+            limit: self.limit().get(),
             timed_out: self.expired.load(Ordering::Relaxed),
         }
     }
@@ -110,10 +117,10 @@ impl<O: Observer, K: Clock> Inner<O, K> {
 
 impl<O, K> fmt::Debug for Inner<O, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = Limit::unpack(self.limit.load(Ordering::Relaxed));
+        let limit = Limit(self.limit.load(Ordering::Relaxed));
         f.debug_struct("Timeout")
             .field("name", &self.name)
-            .field("limit", &limit.0)
+            .field("limit", &limit.get())
             .finish_non_exhaustive()
     }
 }
@@ -152,11 +159,9 @@ mod tests {
             Some((Kind::Attempt, Duration::from_nanos(1))),
             Some((Kind::Total, day)),
         ] {
-            assert_eq!(Limit::unpack(Limit(limit).pack()), Limit(limit));
+            assert_eq!(Limit::new(limit).get(), limit);
         }
-        let (kind, after) = Limit::unpack(Limit(Some((Kind::Total, Duration::MAX))).pack())
-            .0
-            .unwrap();
+        let (kind, after) = Limit::new(Some((Kind::Total, Duration::MAX))).get().unwrap();
         assert!(kind == Kind::Total && after > day * 365 * 100);
     }
 }
