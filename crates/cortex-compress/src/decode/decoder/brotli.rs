@@ -1,14 +1,19 @@
+use super::brotli_alloc::BoundedAlloc;
 use super::{Decoder, Fault};
+use crate::decode::error::Limit;
+use crate::decode::limits::Limits;
 use ::brotli::enc::StandardAlloc;
 use ::brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
 
-type State = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
+type State = BrotliState<BoundedAlloc, StandardAlloc, StandardAlloc>;
 
 /// Brotli (RFC 7932), without the large windows that are no part of the coding.
 ///
-/// Its window grows with what is decoded, to 16 MiB at most. Nothing in it could be used again.
+/// Its window grows with what meta-blocks say they have, to 16 MiB at most, or to what the limit of decoded bytes can need. Nothing in it
+/// could be used again.
 pub(super) struct Brotli {
     state: Option<Box<State>>,
+    max_decoded: u64,
     ended: bool,
 }
 
@@ -16,15 +21,18 @@ impl Brotli {
     pub(super) const fn new() -> Self {
         Self {
             state: None,
+            max_decoded: 0,
             ended: false,
         }
     }
 }
 
 impl Decoder for Brotli {
-    fn start(&mut self, _: u32) -> Result<(), Fault> {
-        let alloc = StandardAlloc::default;
-        self.state = Some(Box::new(State::new_strict(alloc(), alloc(), alloc())));
+    fn start(&mut self, limits: &Limits) -> Result<(), Fault> {
+        let bytes = BoundedAlloc::new(limits.decoded);
+        let (words, codes) = (StandardAlloc::default(), StandardAlloc::default());
+        self.state = Some(Box::new(State::new_strict(bytes, words, codes)));
+        self.max_decoded = limits.decoded;
         self.ended = false;
         Ok(())
     }
@@ -54,6 +62,9 @@ impl Decoder for Brotli {
         );
         *input = &input[read..];
         match result {
+            BrotliResult::ResultFailure if state.alloc_u8.has_refused() => {
+                return Err(Fault::Limit(Limit::DecodedSize(self.max_decoded)));
+            }
             BrotliResult::ResultFailure => return Err(Fault::Corrupt("a block is invalid")),
             BrotliResult::ResultSuccess => self.ended = true,
             BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}

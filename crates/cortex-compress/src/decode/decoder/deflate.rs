@@ -1,5 +1,6 @@
 use super::inflate::Inflate;
 use super::{Decoder, Fault};
+use crate::decode::limits::Limits;
 
 /// Deflate in the zlib format (RFC 9110, section 8.4.1.2); zlib checks its header and its checksum.
 pub(super) struct Deflate {
@@ -15,7 +16,7 @@ impl Deflate {
 }
 
 impl Decoder for Deflate {
-    fn start(&mut self, _: u32) -> Result<(), Fault> {
+    fn start(&mut self, _: &Limits) -> Result<(), Fault> {
         Ok(())
     }
 

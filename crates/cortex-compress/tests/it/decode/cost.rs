@@ -14,7 +14,7 @@ use std::task::{Context, Waker};
 use tower::{Layer, Service, service_fn};
 
 /// Reads a body to its end; returns its length, and the most that was held at any time beyond what was at first.
-fn peak(layer: &ResponseDecompressionLayer, codings: &str, data: Bytes) -> (u64, i64) {
+pub(super) fn peak(layer: &ResponseDecompressionLayer, codings: &str, data: Bytes) -> (u64, i64) {
     let (mut body, usage) = ALLOCATOR.measure(|| body(layer, codings, Script::whole(data)));
     let mut held = usage.retained();
     let (mut length, mut most) = (0, held);

@@ -3,6 +3,7 @@
 mod bombs;
 mod cost;
 mod extractors;
+mod hostile;
 mod observed;
 mod requests;
 mod responses;

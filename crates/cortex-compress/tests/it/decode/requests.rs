@@ -1,5 +1,6 @@
 //! The rules for requests, D1 to D6 of which the numbers are, with the sections of RFC 9110.
 
+use super::hostile::many_of_one;
 use super::support::encode;
 use crate::support::{Script, drive, text};
 use bytes::Bytes;
@@ -187,15 +188,16 @@ fn d3_d4_limits_that_show_while_reading_are_length_limits() {
     let members = encode(Coding::Gzip, b"").repeat(3);
     let long = encode(Coding::Gzip, &text(10_000));
     let cases = [
-        (layer(), bomb.clone()),
-        (layer().max_ratio(u32::MAX).max_decoded(1 << 20), bomb),
-        (layer().max_members(2), members),
-        (layer().max_encoded(1000), long),
+        (layer(), "gzip", bomb.clone()),
+        (layer().max_ratio(u32::MAX).max_decoded(1 << 20), "gzip", bomb),
+        (layer().max_decoded(1 << 20), "br", many_of_one(1 << 24).into()),
+        (layer().max_members(2), "gzip", members),
+        (layer().max_encoded(1000), "gzip", long),
     ];
-    for (layer, body) in cases {
+    for (layer, coding, body) in cases {
         let mut script = Script::whole(body);
         script.exact = None;
-        let (seen, _) = send(&layer, request(&["gzip"], script));
+        let (seen, _) = send(&layer, request(&[coding], script));
         let error = seen.unwrap().body.unwrap_err();
         assert!(error.is::<LengthLimitError>(), "{error:?}");
     }
