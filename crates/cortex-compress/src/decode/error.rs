@@ -1,5 +1,6 @@
 use crate::coding::Coding;
 use http::StatusCode;
+use http_body_util::LengthLimitError;
 use std::error::Error;
 use std::fmt;
 
@@ -141,6 +142,55 @@ impl DecodeError {
             DecodeErrorKind::Limit(_) => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
+    }
+
+    /// Returns the status to answer a request with if an error comes from decoding it, however deep in the
+    /// [sources](Error::source) of that error the reason is.
+    ///
+    /// That is the [status](Self::status) of a [`DecodeError`], and 413 where there is a [`LengthLimitError`], which is what the reader of
+    /// a [`RequestBody`](crate::RequestBody) gets for a limit. For readers that wrap the errors of a body in their own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "gzip")] {
+    /// use axum::extract::{Multipart, multipart::MultipartError};
+    /// use axum::{Router, body::Body, routing::post};
+    /// use cortex_compress::{DecodeError, RequestDecompressionLayer};
+    /// use http::{Request, StatusCode};
+    /// use tower::ServiceExt;
+    ///
+    /// // What axum says, but for what could not be decoded: it would say 500 to that.
+    /// fn status(error: MultipartError) -> StatusCode {
+    ///     DecodeError::status_of(&error).unwrap_or_else(|| error.status())
+    /// }
+    ///
+    /// async fn count(mut form: Multipart) -> Result<String, StatusCode> {
+    ///     let mut bytes = 0;
+    ///     while let Some(field) = form.next_field().await.map_err(status)? {
+    ///         bytes += field.bytes().await.map_err(status)?.len();
+    ///     }
+    ///     Ok(bytes.to_string())
+    /// }
+    ///
+    /// let app = Router::new().route("/", post(count)).layer(RequestDecompressionLayer::new());
+    /// let request = Request::post("/")
+    ///     .header("content-type", "multipart/form-data; boundary=next")
+    ///     .header("content-encoding", "gzip")
+    ///     .body(Body::from("This is not gzip."))
+    ///     .unwrap();
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// assert_eq!(app.oneshot(request).await.unwrap().status(), StatusCode::BAD_REQUEST);
+    /// # });
+    /// # }
+    /// ```
+    pub fn status_of(error: &(dyn Error + 'static)) -> Option<StatusCode> {
+        std::iter::successors(Some(error), |&error| error.source()).find_map(|error| {
+            if error.is::<LengthLimitError>() {
+                return Some(StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            error.downcast_ref().map(Self::status)
+        })
     }
 }
 
