@@ -5,29 +5,34 @@ use crate::support::text;
 use axum::Router;
 use axum::routing::post;
 use bytes::Bytes;
-use cortex_compress::{Coding, RequestDecompressionLayer};
-use std::sync::Arc;
+use cortex_compress::{Coding, DecodeError, RequestDecompressionLayer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Serves on a free port; the handler tells when it was dropped before it had all of the body.
-async fn serve() -> (TcpStream, Arc<Notify>) {
-    struct Gone(Arc<Notify>);
+/// What became of a handler: it was dropped (`None`), or has read its body.
+type Outcome = Option<Result<Bytes, axum::Error>>;
 
-    impl Drop for Gone {
+/// Serves on a free port, and tells what becomes of each request.
+async fn serve() -> (TcpStream, UnboundedReceiver<Outcome>) {
+    struct Note(UnboundedSender<Outcome>, Outcome);
+
+    impl Drop for Note {
         fn drop(&mut self) {
-            self.0.notify_one();
+            let _ = self.0.send(self.1.take());
         }
     }
 
-    let gone = Arc::new(Notify::new());
-    let note = Arc::clone(&gone);
+    let (sender, outcomes) = unbounded_channel();
     let handler = async move |body: axum::body::Body| {
-        let guard = Gone(Arc::clone(&note));
-        let read: Result<Bytes, _> = axum::body::to_bytes(body, usize::MAX).await;
-        drop(guard);
-        read.map_or_else(|error| error.to_string(), |read| read.len().to_string())
+        let mut note = Note(sender.clone(), None);
+        let read = axum::body::to_bytes(body, usize::MAX).await;
+        let answer = match &read {
+            Ok(read) => read.len().to_string(),
+            Err(error) => error.to_string(),
+        };
+        note.1 = Some(read);
+        answer
     };
     let app = Router::new()
         .route("/", post(handler))
@@ -35,7 +40,7 @@ async fn serve() -> (TcpStream, Arc<Notify>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
-    (TcpStream::connect(address).await.unwrap(), gone)
+    (TcpStream::connect(address).await.unwrap(), outcomes)
 }
 
 /// Reads a head of a response, and nothing of what follows.
@@ -103,14 +108,21 @@ async fn a_client_that_sends_a_byte_at_a_time_gets_its_answer() {
 
 #[tokio::test]
 async fn a_client_that_vanishes_ends_the_handler() {
-    let (mut connection, gone) = serve().await;
-    let body = encode(Coding::Gzip, &text(100_000));
-    let request = format!(
-        "POST / HTTP/1.1\r\nhost: a\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    connection.write_all(request.as_bytes()).await.unwrap();
-    connection.write_all(&body[..body.len() / 2]).await.unwrap();
-    drop(connection);
-    gone.notified().await;
+    for &coding in Coding::ALL {
+        let (mut connection, mut outcomes) = serve().await;
+        let body = encode(coding, &text(100_000));
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.write_all(request.as_bytes()).await.unwrap();
+        connection.write_all(&body[..body.len() / 2]).await.unwrap();
+        drop(connection);
+        // Either the server drops the handler, or that learns of it by an error, which is not one of decoding.
+        match outcomes.recv().await.unwrap() {
+            None => {}
+            Some(Ok(read)) => panic!("{} bytes of half a body in {coding}", read.len()),
+            Some(Err(error)) => assert_eq!(DecodeError::status_of(&error), None, "{coding}: {error:?}"),
+        }
+    }
 }
