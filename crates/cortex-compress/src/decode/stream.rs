@@ -83,6 +83,20 @@ impl Stream {
     where
         B: Body + Unpin,
     {
+        self.slice.go_on(&*self.shared.clock);
+        let polled = self.advance(inner, cx);
+        if polled.is_pending() {
+            self.slice = Slice::default();
+        } else {
+            self.slice.pause(&*self.shared.clock);
+        }
+        polled
+    }
+
+    fn advance<B>(&mut self, inner: &mut B, cx: &mut Context<'_>) -> Polled<B::Error>
+    where
+        B: Body + Unpin,
+    {
         loop {
             let chain = match &mut self.phase {
                 Phase::Decoding(chain) => chain,
@@ -105,7 +119,6 @@ impl Stream {
                 return Poll::Ready(Some(Ok(Frame::data(chain.take()))));
             }
             if late {
-                self.slice.end();
                 cx.waker().wake_by_ref(); // others may run
                 return Poll::Pending;
             }
@@ -125,10 +138,7 @@ impl Stream {
                         return Poll::Ready(Some(Err(DecompressError::Inner(error))));
                     }
                     Poll::Ready(None) => self.complete = true,
-                    Poll::Pending => {
-                        self.slice.end();
-                        return Poll::Pending;
-                    }
+                    Poll::Pending => return Poll::Pending,
                 },
                 Err(error) => self.fail(error),
             }
@@ -176,28 +186,38 @@ impl Stream {
 #[derive(Default)]
 struct Slice {
     spent: usize,
-    /// When it began, and how much had been spent at the last look at the clock.
-    timed: Option<(u64, usize)>,
+    /// The time it took, without that between polls, in which others may have run.
+    taken: u64,
+    /// How much had been spent at the last look at the clock, and what the clock said.
+    looked: (usize, u64),
     over: bool,
 }
 
 impl Slice {
+    /// Begins to count the time again.
+    fn go_on(&mut self, clock: &dyn Clock) {
+        self.looked = (self.spent, clock.nanos());
+    }
+
     fn is_over(&mut self, clock: &dyn Clock) -> bool {
-        match &mut self.timed {
-            _ if self.over => {}
-            None => self.timed = Some((clock.nanos(), self.spent)),
-            Some(_) if self.spent >= SLICE => self.over = true,
-            Some((began, looked)) if self.spent - *looked >= LOOK => {
-                *looked = self.spent;
-                self.over = clock.nanos().saturating_sub(*began) >= SLICE_TIME;
-            }
-            Some(_) => {}
+        if !self.over && self.spent - self.looked.0 >= LOOK {
+            self.look(clock);
         }
         self.over
     }
 
-    fn end(&mut self) {
-        *self = Self::default();
+    /// Counts what has not been counted yet.
+    fn pause(&mut self, clock: &dyn Clock) {
+        if self.spent > self.looked.0 {
+            self.look(clock);
+        }
+    }
+
+    fn look(&mut self, clock: &dyn Clock) {
+        let now = clock.nanos();
+        self.taken += now.saturating_sub(self.looked.1);
+        self.looked = (self.spent, now);
+        self.over = self.spent >= SLICE || self.taken >= SLICE_TIME;
     }
 }
 
