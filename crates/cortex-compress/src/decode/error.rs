@@ -147,8 +147,9 @@ impl DecodeError {
     /// Returns the status to answer a request with if an error comes from decoding it, however deep in the
     /// [sources](Error::source) of that error the reason is.
     ///
-    /// That is the [status](Self::status) of a [`DecodeError`], and 413 where there is a [`LengthLimitError`], which is what the reader of
-    /// a [`RequestBody`](crate::RequestBody) gets for a limit. For readers that wrap the errors of a body in their own.
+    /// That is the [status](Self::status) of a [`DecodeError`], and 413 where there is a [`LengthLimitError`], which
+    /// is what the reader of a [`RequestBody`](crate::RequestBody) gets for a limit. For readers that wrap the errors
+    /// of a body in their own.
     ///
     /// # Examples
     ///

@@ -9,8 +9,8 @@ type State = BrotliState<BoundedAlloc, StandardAlloc, StandardAlloc>;
 
 /// Brotli (RFC 7932), without the large windows that are no part of the coding.
 ///
-/// Its window grows with what meta-blocks say they have, to 16 MiB at most, or to what the limit of decoded bytes can need. Nothing in it
-/// could be used again.
+/// Its window grows with what meta-blocks say they have, to 16 MiB at most, or to what the limit of decoded bytes can
+/// need. Nothing in it could be used again.
 pub(super) struct Brotli {
     state: Option<Box<State>>,
     max_decoded: u64,

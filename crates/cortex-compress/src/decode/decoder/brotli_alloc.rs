@@ -1,14 +1,14 @@
 use ::brotli::Allocator;
 use ::brotli::enc::StandardAlloc;
 
-/// Memory that is never refused: what is not the ring buffer, context maps of 16 KiB at most, and what the decoder adds to the ring
-/// buffer.
+/// Memory that is never refused: what is not the ring buffer, context maps of 16 KiB at most, and what the decoder
+/// adds to the ring buffer.
 const ALWAYS: usize = 32 << 10;
 
 /// Gives the brotli decoder its memory for bytes, but for a ring buffer that only a body over the limit can need.
 ///
-/// The decoder takes it as soon as a meta-block says how long it is: the power of two that holds that and all before, up to the window. It
-/// then fills it, in one call if there is nothing to wait for, before it writes anything out.
+/// The decoder takes it as soon as a meta-block says how long it is: the power of two that holds that and all before,
+/// up to the window. It then fills it, in one call if there is nothing to wait for, before it writes anything out.
 pub(super) struct BoundedAlloc {
     most: usize,
     refused: bool,

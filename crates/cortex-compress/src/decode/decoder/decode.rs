@@ -9,8 +9,8 @@ use crate::decode::limits::Limits;
 pub(in crate::decode) trait Decoder: Send + Sync {
     /// Begins a stream.
     ///
-    /// It may have that many members (of gzip) or frames (of zstd, skippable ones included). How much it decodes to is for the caller to
-    /// count; what is longer than allowed by its own account may be refused early.
+    /// It may have that many members (of gzip) or frames (of zstd, skippable ones included). How much it decodes to
+    /// is for the caller to count; what is longer than allowed by its own account may be refused early.
     fn start(&mut self, limits: &Limits) -> Result<(), Fault>;
 
     /// Takes input away from the front of `input` and returns how many bytes it wrote to `out`, which is not empty.

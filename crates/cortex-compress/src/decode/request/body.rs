@@ -12,15 +12,15 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// The body of a request behind [`RequestDecompression`](crate::RequestDecompression): a [`DecompressBody`] whose errors
 /// get the right status.
 ///
-/// The extractors of axum that read a whole body (`Bytes`, `String`, `Json`, `Form`) answer with 413 where an error is a
-/// [`LengthLimitError`], and with 400 else. Therefore:
+/// The extractors of axum that read a whole body (`Bytes`, `String`, `Json`, `Form`) answer with 413 where an error
+/// is a [`LengthLimitError`], and with 400 else. Therefore:
 ///
 /// - If a limit is exceeded, the error is a [`LengthLimitError`].
 /// - If the data is wrong, the error is a [`DecodeError`].
 /// - If the encoded body fails, the error is its own, or a [`LengthLimitError`] if that is what it came from.
 ///
-/// Its `Multipart` answers with 500 to all that it does not know, and looks for a [`LengthLimitError`] less deep than its own limit puts it:
-/// with [`DecodeError::status_of`] a handler finds the status in a `MultipartError`.
+/// Its `Multipart` answers with 500 to all that it does not know, and looks for a [`LengthLimitError`] less deep than
+/// its own limit puts it: with [`DecodeError::status_of`] a handler finds the status in a `MultipartError`.
 ///
 /// [`DecodeError`]: crate::DecodeError
 /// [`DecodeError::status_of`]: crate::DecodeError::status_of

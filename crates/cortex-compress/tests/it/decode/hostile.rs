@@ -35,7 +35,8 @@ impl Bits {
         self.put(1, 2).put(0, 2).put(symbol, alphabet_bits)
     }
 
-    /// The head of a stream with a window of 16 MiB, and of a meta-block that says it has so many bytes (sections 9.1 and 9.2).
+    /// The head of a stream with a window of 16 MiB, and of a meta-block that says it has so many bytes (sections 9.1
+    /// and 9.2).
     fn brotli(length: usize) -> Self {
         let nibbles = [16, 20, 24]
             .into_iter()

@@ -88,7 +88,9 @@ proptest! {
                     }
                     (Some(error), _) => prop_assert!(false, "{coding}: {error}"),
                     // What is not noticed changes nothing, but in brotli, which has no checksum.
-                    (None, Some(whole)) => prop_assert!(coding == Coding::Br || decoded.data() == **whole, "{}", coding),
+                    (None, Some(whole)) => {
+                        prop_assert!(coding == Coding::Br || decoded.data() == **whole, "{}", coding);
+                    }
                     (None, None) => {}
                 }
             }
@@ -389,7 +391,8 @@ fn d6_frames_of_nothing_are_work_too() {
     assert!(decoded.pending > 20);
 }
 
-/// Reads a body whose reader is away for that long before each poll; returns the lengths of its frames, and how often it was pending.
+/// Reads a body whose reader is away for that long before each poll; returns the lengths of its frames, and how often
+/// it was pending.
 fn frames_with_absences(coding: Coding, encoded: Bytes, absence: Duration) -> (Vec<usize>, usize) {
     let clock = ManualClock::new();
     let mut body = body(
