@@ -11,6 +11,8 @@ pub mod guides {
     pub mod call_others {}
     #[doc = include_str!("../guides/cardinality.md")]
     pub mod cardinality {}
+    #[doc = include_str!("../guides/compress.md")]
+    pub mod compress {}
     #[doc = include_str!("../guides/first-service.md")]
     pub mod first_service {}
     #[doc = include_str!("../guides/logs.md")]
