@@ -16,10 +16,8 @@ use std::task::{Context, Poll};
 ///
 /// - gzip and deflate have 32 KiB.
 /// - zstd has what a frame asks for, up to 8 MiB; it is allocated when the frame begins, and used as far as it decodes.
-/// - br has what a block says it decodes to, together with all before it, rounded up to a power of two, up to 16 MiB;
-///   but no more than `max_decoded` rounded up likewise, as what says it is longer is refused before it is decoded.
-///   (While such a window grows, it is there half as much again.) Tables take up to 4 MiB beside it, in bodies that
-///   are made for that.
+/// - br has what was decoded and up to half as much again, 16 MiB at most, whatever the body says it has. Its tables
+///   take some 20 KiB beside it, and up to 5 MiB in a body that is made for that.
 ///
 /// A body of no bytes at all is taken for an empty one, whatever its coding.
 ///
@@ -29,15 +27,13 @@ use std::task::{Context, Poll};
 ///
 /// # Performance
 ///
-/// After about 250 us of decoding a poll wakes its task again and is pending, so that others may run. Two decoders
-/// cannot always be stopped in time:
+/// After about 250 us of decoding a poll wakes its task again and is pending, so that others may run. (A block of
+/// zstd is decoded as a whole: 128 KiB that hardly compress at all take up to 800 us. So is the header of a block of
+/// br: one that is made for that takes 350 us.)
 ///
-/// - A block of zstd is decoded as a whole: 128 KiB that hardly compress at all take up to 800 us.
-/// - A decoder of br hands nothing out before its window is full or its input is used up, and 15 bytes can stand for
-///   a whole window. That takes up to 3 ms for each MiB: 20 ms for the 8 MiB of a request by default. A lower
-///   `max_decoded` bounds it, and [`codings`](crate::RequestDecompressionLayer::codings) without `br` avoids it.
-///
-/// The decoders are those of zlib-rs, brotli and libzstd; what is around them costs 4 to 11 % more.
+/// The decoders are those of zlib-rs and libzstd, and one of our own for br, which can be stopped after any byte: that
+/// of the brotli crate, which takes between half and two thirds of the time for text, decodes a whole window at once.
+/// What is around them costs 4 to 11 % more.
 ///
 /// # Examples
 ///

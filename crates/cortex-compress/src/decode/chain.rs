@@ -57,7 +57,7 @@ impl Chain {
         let mut stages = Vec::with_capacity(codings.len());
         for &coding in codings.iter().rev() {
             let mut lease = Lease::take(shared, coding);
-            if let Err(fault) = lease.work(|worker| worker.decoder.start(&shared.limits)) {
+            if let Err(fault) = lease.work(|worker| worker.decoder.start(shared.limits.members)) {
                 lease.discard();
                 return Err(explain(coding, fault));
             }

@@ -48,8 +48,7 @@ macro_rules! settings {
 
         #[doc = concat!("Sets how many bytes a body may decode to; ", $size, " by default.")]
         ///
-        /// Where there are several codings, it holds for what each of them decodes to. It bounds the memory for the
-        /// window of `br`, too: see [`DecompressBody`](crate::DecompressBody).
+        /// Where there are several codings, it holds for what each of them decodes to.
         #[must_use]
         pub fn max_decoded(mut self, bytes: u64) -> Self {
             std::sync::Arc::make_mut(&mut self.shared).limits.decoded = bytes;

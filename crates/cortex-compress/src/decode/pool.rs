@@ -279,7 +279,7 @@ mod tests {
     }
 
     impl Decoder for Faulty {
-        fn start(&mut self, _: &Limits) -> Result<(), Fault> {
+        fn start(&mut self, _: u32) -> Result<(), Fault> {
             match self {
                 Self::Start => Err(Fault::Corrupt("a defect")),
                 _ => Ok(()),

@@ -1,17 +1,13 @@
 use crate::coding::Coding;
 use crate::decode::error::Limit;
-use crate::decode::limits::Limits;
 
 /// A streaming decoder that can be used again.
 ///
 /// The order of calls is [`start`](Self::start), then [`decode`](Self::decode) until it fails or the input ends, then
 /// [`is_complete`](Self::is_complete); [`reset`](Self::reset) may come at any time.
 pub(in crate::decode) trait Decoder: Send + Sync {
-    /// Begins a stream.
-    ///
-    /// It may have that many members (of gzip) or frames (of zstd, skippable ones included). How much it decodes to
-    /// is for the caller to count; what is longer than allowed by its own account may be refused early.
-    fn start(&mut self, limits: &Limits) -> Result<(), Fault>;
+    /// Begins a stream of at most that many members (of gzip) or frames (of zstd, skippable ones included).
+    fn start(&mut self, members: u32) -> Result<(), Fault>;
 
     /// Takes input away from the front of `input` and returns how many bytes it wrote to `out`, which is not empty.
     ///
@@ -28,7 +24,7 @@ pub(in crate::decode) trait Decoder: Send + Sync {
 /// What is wrong with a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
-    not(any(feature = "brotli", feature = "gzip", feature = "zstd")),
+    not(any(feature = "gzip", feature = "zstd")),
     expect(dead_code, reason = "not every coding has every fault")
 )]
 pub(in crate::decode) enum Fault {

@@ -1,6 +1,5 @@
 use super::inflate::Inflate;
 use super::{Decoder, Fault};
-use crate::decode::limits::Limits;
 
 /// Deflate in the zlib format (RFC 9110, section 8.4.1.2); zlib checks its header and its checksum.
 pub(super) struct Deflate {
@@ -16,7 +15,7 @@ impl Deflate {
 }
 
 impl Decoder for Deflate {
-    fn start(&mut self, _: &Limits) -> Result<(), Fault> {
+    fn start(&mut self, _: u32) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -2,7 +2,6 @@ use super::gzip_header::Header;
 use super::inflate::Inflate;
 use super::{Decoder, Fault};
 use crate::decode::error::Limit;
-use crate::decode::limits::Limits;
 use zlib_rs::crc32::crc32;
 
 /// Gzip (RFC 1952): members one after the other.
@@ -65,8 +64,8 @@ impl Gzip {
 }
 
 impl Decoder for Gzip {
-    fn start(&mut self, limits: &Limits) -> Result<(), Fault> {
-        (self.members, self.members_left) = (limits.members, limits.members);
+    fn start(&mut self, members: u32) -> Result<(), Fault> {
+        (self.members, self.members_left) = (members, members);
         self.next_member()
     }
 

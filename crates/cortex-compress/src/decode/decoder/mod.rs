@@ -2,8 +2,6 @@
 
 #[cfg(feature = "brotli")]
 mod brotli;
-#[cfg(feature = "brotli")]
-mod brotli_alloc;
 mod decode;
 #[cfg(feature = "deflate")]
 mod deflate;

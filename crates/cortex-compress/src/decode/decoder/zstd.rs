@@ -1,6 +1,5 @@
 use super::{Decoder, Fault};
 use crate::decode::error::Limit;
-use crate::decode::limits::Limits;
 use zstd_safe::{DCtx, DParameter, ErrorCode, InBuffer, OutBuffer, ResetDirective};
 
 /// RFC 9659 allows windows of 8 MiB in the `zstd` coding.
@@ -47,9 +46,9 @@ impl Zstd {
 }
 
 impl Decoder for Zstd {
-    fn start(&mut self, limits: &Limits) -> Result<(), Fault> {
+    fn start(&mut self, members: u32) -> Result<(), Fault> {
         (self.within_frame, self.any) = (false, false);
-        (self.frames, self.frames_left) = (limits.members, limits.members);
+        (self.frames, self.frames_left) = (members, members);
         if self.context.is_none() {
             let mut context = DCtx::try_create().ok_or(Fault::Corrupt("there is no memory"))?;
             context

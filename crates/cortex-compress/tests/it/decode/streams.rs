@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Cuts data into frames of these lengths, again and again, with pauses.
-fn pieces(data: &[u8], lengths: &[usize], pauses: bool) -> Script {
+pub(super) fn pieces(data: &[u8], lengths: &[usize], pauses: bool) -> Script {
     let mut steps = Vec::new();
     let mut rest = data;
     for length in lengths.iter().cycle() {
@@ -32,7 +32,7 @@ fn pieces(data: &[u8], lengths: &[usize], pauses: bool) -> Script {
     Script::new(steps)
 }
 
-fn layer() -> ResponseDecompressionLayer {
+pub(super) fn layer() -> ResponseDecompressionLayer {
     ResponseDecompressionLayer::new()
 }
 
