@@ -137,16 +137,20 @@ pub(crate) fn strip_conditions(method: &Method, headers: &mut HeaderMap) {
     }
 }
 
+/// Tells whether one of the tags in a line has a suffix of ours.
+pub(crate) fn has_suffix(line: &HeaderValue) -> bool {
+    tags(line.as_bytes()).any(|tag| stripped(tag).is_some())
+}
+
 /// Line by line: a quote that is not closed must not change the meaning of other lines.
 fn strip_field(headers: &mut HeaderMap, name: &HeaderName) {
-    let is_ours = |line: &HeaderValue| tags(line.as_bytes()).any(|tag| stripped(tag).is_some());
-    if !headers.get_all(name).iter().any(is_ours) {
+    if !headers.get_all(name).iter().any(has_suffix) {
         return;
     }
     let lines: Vec<_> = headers.get_all(name).iter().cloned().collect();
     headers.remove(name);
     for line in lines {
-        let line = if is_ours(&line) {
+        let line = if has_suffix(&line) {
             strip_line(line.as_bytes())
         } else {
             line

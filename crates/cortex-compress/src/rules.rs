@@ -2,7 +2,7 @@
 
 use crate::coding::Coding;
 use crate::content_types::{essence, is_event_stream, is_grpc};
-use crate::etag::{EtagPolicy, mark_not_modified, strip_conditions};
+use crate::etag::{EtagPolicy, has_suffix, mark_not_modified, strip_conditions};
 use crate::headers::{forget_identity, joined, vary_on_accept_encoding};
 use crate::list::{directives, elements};
 use crate::negotiate::{Accepted, Negotiated, choose};
@@ -88,7 +88,8 @@ pub(crate) enum Verdict {
     Identity(SkipReason),
     /// The same of a 304 whose 200 would have been encoded.
     NotModified,
-    /// Describe the encoded response, without a body; that of `GET` would have this length before.
+    /// Describe the encoded response, without a body; that of `GET` would be there as a whole, of this length, or is
+    /// streamed.
     Head(Coding, Option<u64>),
     /// Encode the body.
     Encode(Coding),
@@ -168,6 +169,9 @@ impl Plan {
         {
             return Verdict::Pass(SkipReason::Status);
         }
+        if status == StatusCode::NOT_MODIFIED {
+            return self.judge_not_modified(response, shared);
+        }
         if self.no_transform {
             return Verdict::Pass(SkipReason::NoTransform);
         }
@@ -176,9 +180,6 @@ impl Plan {
             return Verdict::Pass(SkipReason::OptedOut);
         }
         let wish = response.extensions.get::<CompressWith>().copied();
-        if status == StatusCode::NOT_MODIFIED {
-            return self.judge_not_modified(response, wish, shared);
-        }
         if is_present(&response.headers, &CONTENT_ENCODING) {
             return judge_encoded(response);
         }
@@ -186,7 +187,11 @@ impl Plan {
         let head = self.method == Asked::Head;
         let partial = status == StatusCode::PARTIAL_CONTENT;
         let headers = &response.headers;
-        let length = if head { declared(headers).or(exact) } else { exact };
+        let length = if head {
+            declared(headers).or(exact)
+        } else {
+            exact.or_else(|| declared(headers))
+        };
         // A handler may answer HEAD without the body of GET: then nothing is known of its length.
         let bodiless = head && length == Some(0);
         if !partial && !bodiless && length.is_some_and(|length| length < least) {
@@ -198,45 +203,55 @@ impl Plan {
         if bodiless {
             return Verdict::Identity(SkipReason::TooSmall);
         }
-        let length = length.or_else(|| declared(headers));
-        if length.is_some_and(|length| length < least) {
-            return Verdict::Pass(SkipReason::TooSmall);
-        }
         match self.coding_for(wish) {
             None => Verdict::Identity(SkipReason::NotAccepted),
-            Some(coding) if head => Verdict::Head(coding, length),
+            // What declares a length and promises none is streamed, however short it is.
+            Some(coding) if head => Verdict::Head(coding, exact.filter(|_| exact == length)),
             Some(coding) => Verdict::Encode(coding),
         }
     }
 
     /// 15.4.5: a 304 has the `Vary` and the entity tag that the 200 would have had.
-    fn judge_not_modified(
-        &self,
-        response: &mut Parts,
-        wish: Option<CompressWith>,
-        shared: &Shared,
-    ) -> Verdict {
+    ///
+    /// That of a response that is to be left alone has them, too, if the client holds an encoded representation, of a time or
+    /// a request that allowed it: the handler has compared what [`strip_conditions`] made of the tag.
+    fn judge_not_modified(&self, response: &mut Parts, shared: &Shared) -> Verdict {
         if response.headers.contains_key(CONTENT_ENCODING) {
             judge_encoded(response);
             return Verdict::Pass(SkipReason::Status);
         }
+        let wish = response.extensions.get::<CompressWith>().copied();
+        let opted_out = response.extensions.get::<NoCompress>().is_some();
         let headers = &mut response.headers;
         let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let is_left_alone = content_type.is_some() && judge_type(content_type, wish, shared).is_some();
-        if is_left_alone || is_fixed(headers, shared).is_some() {
-            return Verdict::Pass(SkipReason::Status);
-        }
-        let variant = self.coding_for(wish).map(|coding| shared.variant(coding));
+        let is_unlisted = content_type.is_some() && judge_type(content_type, wish, shared).is_some();
+        let fixed = is_fixed(headers, shared);
+        let left_alone = if self.no_transform {
+            Some(SkipReason::NoTransform)
+        } else if opted_out {
+            Some(SkipReason::OptedOut)
+        } else {
+            (is_unlisted || fixed.is_some()).then_some(SkipReason::Status)
+        };
+        let coding = self.coding_for(wish).filter(|_| left_alone.is_none());
+        let variant = coding.map(|coding| shared.variant(coding));
         let mut encoded = variant.is_some();
-        if let Some(held) = &self.if_none_match {
+        if let Some(held) = &self.if_none_match
+            && fixed != Some(SkipReason::Signed)
+            // A weak tag of what is never encoded is none of ours.
+            && (left_alone.is_none() || self.no_transform || has_suffix(held))
+        {
             encoded |= mark_not_modified(headers, held, shared.etag, variant);
         }
-        if !encoded {
-            return Verdict::Identity(SkipReason::Status);
+        match left_alone {
+            // A cache takes over what the 304 says (RFC 9111, section 4.3.4), and a length must be that of the 200 (8.6).
+            _ if encoded => {
+                forget_identity(headers);
+                Verdict::NotModified
+            }
+            None => Verdict::Identity(SkipReason::Status),
+            Some(reason) => Verdict::Pass(reason),
         }
-        // A cache takes over what the 304 says (RFC 9111, section 4.3.4), and a length must be that of the 200 (8.6).
-        forget_identity(headers);
-        Verdict::NotModified
     }
 }
 

@@ -193,6 +193,103 @@ fn t1_t3_a_304_carries_the_tag_that_the_client_holds() {
     assert_eq!(of_status(304).send().header("etag"), Some("\"x\""));
 }
 
+/// What must not be encoded now was encoded before, and the handler has compared with what was made of the tag.
+#[test]
+fn t1_t3_a_304_that_is_left_alone_still_carries_the_tag_that_the_client_holds() {
+    use cortex_compress::NoCompress;
+    let answer = |policy,
+                  held: &'static str,
+                  untransformed: bool,
+                  extend: bool,
+                  line: (&'static str, &'static str)| {
+        let mut case = with(&[
+            line,
+            ("content-length", "4000"),
+            ("repr-digest", "sha-256=:AA==:"),
+        ]);
+        case.layer = layer(policy);
+        case.status = StatusCode::NOT_MODIFIED;
+        case.body = Script::default().exact(0);
+        case.request.push(("if-none-match", held));
+        if untransformed {
+            case.request.push(("cache-control", "no-transform"));
+        }
+        let answer = if extend { case.extended(NoCompress) } else { case }.send();
+        let encoded = answer.header("content-length").is_none();
+        assert_eq!(
+            answer.header("repr-digest").is_none(),
+            encoded,
+            "{policy:?} {held}"
+        );
+        // The 200 to such a request does not vary; the one that the client holds does.
+        assert_eq!(answer.header("vary").is_some(), encoded, "{policy:?} {held}");
+        (answer.header("etag").unwrap().to_owned(), encoded)
+    };
+    let (weaken, suffix, keep) = (EtagPolicy::Weaken, EtagPolicy::Suffix, EtagPolicy::Keep);
+    let cached = ("cache-control", "max-age=9");
+    for (policy, held, encoded) in [
+        (suffix, SUFFIXED, true),
+        (suffix, "W/\"x\"", true),
+        (suffix, "\"x\"", false),
+        (suffix, "\"x~cortex-gzip-5.1\", \"x\"", false),
+        (weaken, "W/\"x\"", true),
+        (weaken, "W/\"x\", \"x\"", false),
+        (keep, "W/\"x\"", false),
+    ] {
+        let expected = if encoded { held } else { "\"x\"" };
+        let told = answer(policy, held, true, false, cached);
+        assert_eq!(told, (expected.to_owned(), encoded), "{policy:?} {held}");
+    }
+    // The same of what the response forbids, since it did not before; but then only a suffix is known to be ours.
+    for line in [("cache-control", "no-transform"), ("content-type", "image/png")] {
+        assert_eq!(
+            answer(suffix, SUFFIXED, false, false, line),
+            (SUFFIXED.to_owned(), true)
+        );
+        for policy in [weaken, suffix] {
+            let told = answer(policy, "W/\"x\"", false, false, line);
+            assert_eq!(told, ("\"x\"".to_owned(), false));
+        }
+    }
+    assert_eq!(
+        answer(suffix, SUFFIXED, false, true, cached),
+        (SUFFIXED.to_owned(), true)
+    );
+    assert_eq!(
+        answer(weaken, "W/\"x\"", false, true, cached),
+        ("\"x\"".to_owned(), false)
+    );
+    // RFC 9421: the tag may be signed.
+    let signed = ("signature-input", "sig=()");
+    assert_eq!(
+        answer(suffix, SUFFIXED, false, false, signed),
+        ("\"x\"".to_owned(), false)
+    );
+}
+
+/// 9.3.2: `GET` streams what promises no length, whatever its header declares, and `HEAD` says so.
+#[test]
+fn e8_head_has_the_tag_of_get_where_a_length_is_declared_and_not_promised() {
+    for policy in [EtagPolicy::Weaken, EtagPolicy::Suffix] {
+        let ask = |method, body| {
+            let mut case = with(&[("content-length", "4000")]);
+            (case.method, case.layer, case.body) = (method, layer(policy), body);
+            case.send()
+        };
+        let reader = || Script::new([Step::Data(text(4000))]);
+        let get = ask(Method::GET, reader());
+        assert_eq!(get.header("etag"), Some("W/\"x\""));
+        // With the body of GET, and without any.
+        for body in [reader(), Script::default(), Script::default().exact(0)] {
+            let head = ask(Method::HEAD, body);
+            assert_eq!(head.response.headers(), get.response.headers(), "{policy:?}");
+        }
+        let get = ask(Method::GET, whole());
+        let head = ask(Method::HEAD, whole());
+        assert_eq!(head.header("etag"), get.header("etag"), "{policy:?}");
+    }
+}
+
 #[test]
 fn t3_a_tag_of_another_resource_does_not_match() {
     for held in ["\"y~cortex-gzip-5.1\"", "\"x~other-gzip-5.1\"", "\"x-gzip\""] {
