@@ -3,13 +3,14 @@ use crate::coding::Coding;
 use crate::content_types::essence;
 use crate::encoder::Size;
 use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding};
-use crate::observer::SkipReason;
+use crate::observer::{EncodePath, SkipReason};
 use crate::one_shot::{ONE_SHOT_MAX, OneShot, Outcome, Read, read};
 use crate::pool::Lease;
 use crate::refusal::refuse;
 use crate::rules::{Plan, Verdict};
 use crate::shared::Shared;
 use crate::stream::Stream;
+use crate::tally::Tally;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
@@ -82,6 +83,7 @@ struct Begun<B> {
     coding: Coding,
     shared: Arc<Shared>,
     job: OneShot,
+    tally: Tally,
 }
 
 impl Compressor {
@@ -162,10 +164,19 @@ impl<B: Body> Encoding<B> {
     pub fn poll(&mut self, head: &mut Parts, cx: &mut Context<'_>) -> Poll<CompressBody<B>> {
         let mut begun = self.0.take().expect("an encoding is not polled after its end");
         let Poll::Ready(outcome) = begun.job.poll(cx) else {
+            begun.note();
             self.0 = Some(begun);
             return Poll::Pending;
         };
         Poll::Ready(end(&mut head.headers, *begun, outcome))
+    }
+}
+
+impl<B> Begun<B> {
+    /// Takes down what has been done so far, for the case that no more is.
+    fn note(&mut self) {
+        let (path, nanos) = self.job.spent();
+        self.tally.went(path, nanos);
     }
 }
 
@@ -233,22 +244,28 @@ fn begin_whole<B: Body>(
         trailers,
         coding,
         shared: Arc::clone(shared),
+        tally: Tally::new(shared, coding, lease.offer().level, EncodePath::Inline),
         job: OneShot::new(lease, data),
     };
     match begun.job.poll(cx) {
         Poll::Ready(outcome) => Compressing::Done(end(headers, begun, outcome)),
-        Poll::Pending => Compressing::Encoding(Encoding(Some(Box::new(begun)))),
+        Poll::Pending => {
+            begun.note();
+            Compressing::Encoding(Encoding(Some(Box::new(begun))))
+        }
     }
 }
 
 /// Makes the response of a body that was encoded, or did not get smaller.
-fn end<B: Body>(headers: &mut HeaderMap, begun: Begun<B>, outcome: Outcome) -> CompressBody<B> {
+fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, outcome: Outcome) -> CompressBody<B> {
+    begun.note();
     let Begun {
         body,
         mut trailers,
         coding,
         shared,
         job,
+        mut tally,
     } = begun;
     let input = job.into_input();
     let data = match outcome {
@@ -261,17 +278,18 @@ fn end<B: Body>(headers: &mut HeaderMap, begun: Begun<B>, outcome: Outcome) -> C
             if let Some(trailers) = &mut trailers {
                 remove_digests(trailers);
             }
-            shared.encoded(coding, input.len() as u64, length);
+            tally.count(input.len() as u64, length);
+            tally.encoded();
             data
         }
         Outcome::NotSmaller => {
             vary_on_accept_encoding(headers);
-            shared.skipped(SkipReason::NotSmaller);
+            tally.skipped(SkipReason::NotSmaller);
             input
         }
         Outcome::Failed => {
             vary_on_accept_encoding(headers);
-            shared.skipped(SkipReason::Failed);
+            tally.skipped(SkipReason::Failed);
             input
         }
     };

@@ -24,6 +24,7 @@ mod rules;
 mod service;
 mod shared;
 mod stream;
+mod tally;
 
 pub use self::body::CompressBody;
 pub use self::coding::{Coding, InvalidLevel, Level, UnknownCoding};
@@ -39,7 +40,7 @@ pub use self::etag::EtagPolicy;
 pub use self::future::ResponseFuture;
 pub use self::layer::CompressionLayer;
 pub use self::negotiate::{Negotiated, negotiate};
-pub use self::observer::{Event, Observer, SkipReason};
+pub use self::observer::{AbortCause, EncodePath, Event, Observer, SkipReason};
 #[cfg(feature = "tokio")]
 pub use self::offload::SpawnBlocking;
 pub use self::offload::{Job, Offload};

@@ -2,6 +2,7 @@ use crate::coding::Coding;
 use crate::decode::DecodeError;
 use http::StatusCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Learns what became of each response; give it to [`CompressionLayer::observe`], or to the same setter of a layer that
 /// decodes.
@@ -74,10 +75,35 @@ pub enum Event {
     Encoded {
         /// The coding the client got.
         coding: Coding,
+        /// The level it was encoded at.
+        level: u8,
+        /// The way it was encoded.
+        path: EncodePath,
         /// The length of the body before encoding.
         bytes_in: u64,
         /// The length of the body after encoding.
         bytes_out: u64,
+        /// How long the encoder was at it, on whatever thread, without the time that it waited.
+        time: Duration,
+    },
+    /// A body that was to be encoded was given up before its end. Each that was begun ends in this, in
+    /// [`Encoded`](Self::Encoded) or, if the identity is sent after all, in [`Skipped`](Self::Skipped).
+    #[non_exhaustive]
+    Aborted {
+        /// The coding the client was to get.
+        coding: Coding,
+        /// The level it was encoded at.
+        level: u8,
+        /// The way it was encoded.
+        path: EncodePath,
+        /// How much of the body had been encoded by then; without what a job was at.
+        bytes_in: u64,
+        /// What that had been made into. The client has got as much at most.
+        bytes_out: u64,
+        /// How long the encoder had been at it by then.
+        time: Duration,
+        /// What was the end of it.
+        cause: AbortCause,
     },
     /// A response was left as it was, but perhaps for `Vary`.
     #[non_exhaustive]
@@ -109,6 +135,74 @@ pub enum Event {
         /// What it was answered with: 413 or 415.
         status: StatusCode,
     },
+}
+
+/// The way a body was encoded.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_compress::EncodePath;
+///
+/// assert_eq!(EncodePath::Offloaded.as_str(), "offloaded");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EncodePath {
+    /// As a whole and at once, by the thread that serves the response.
+    Inline,
+    /// As a whole, by an [`Offload`](crate::Offload).
+    Offloaded,
+    /// As a whole, in slices between which the thread does other things.
+    Sliced,
+    /// Piece by piece, as it came; long pieces may have gone to an [`Offload`](crate::Offload).
+    Streamed,
+}
+
+impl EncodePath {
+    /// Returns a name of it for metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inline => "inline",
+            Self::Offloaded => "offloaded",
+            Self::Sliced => "sliced",
+            Self::Streamed => "streamed",
+        }
+    }
+}
+
+/// Why a body was not encoded to its end.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_compress::AbortCause;
+///
+/// assert_eq!(AbortCause::Dropped.as_str(), "dropped");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AbortCause {
+    /// The body of the handler failed.
+    Inner,
+    /// The encoder failed: a defect.
+    Encoder,
+    /// The response was dropped, mostly because the client had gone.
+    Dropped,
+    /// The encoder, or the body of the handler, panicked.
+    Panic,
+}
+
+impl AbortCause {
+    /// Returns a name of it for metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inner => "inner",
+            Self::Encoder => "encoder",
+            Self::Dropped => "dropped",
+            Self::Panic => "panic",
+        }
+    }
 }
 
 /// Why a response was not encoded.

@@ -1,5 +1,6 @@
 use crate::encoder::{BUDGET, Grain, OnePass, Pace, Rate, Size, grain};
 use crate::etag::EtagPolicy;
+use crate::observer::EncodePath;
 use crate::offload::{Answer, Ticket, submit};
 use crate::pool::{FRAME, Lease};
 use bytes::{Buf, Bytes, BytesMut};
@@ -113,13 +114,16 @@ impl Parts {
 pub(crate) struct OneShot {
     input: Bytes,
     work: Work,
+    path: EncodePath,
+    /// How long it has taken, as far as that is known.
+    nanos: u64,
 }
 
 #[derive(Debug)]
 enum Work {
     New(Whole),
     Slices(Whole),
-    Away(Ticket<Whole, Outcome>),
+    Away(Ticket<Whole, (Outcome, u64)>),
     Over,
 }
 
@@ -140,11 +144,19 @@ impl OneShot {
             read: 0,
             filled: 0,
             started: false,
+            nanos: 0,
         };
         Self {
             input,
             work: Work::New(whole),
+            path: EncodePath::Inline,
+            nanos: 0,
         }
+    }
+
+    /// Returns by which way it went, and how many nanoseconds it took if somebody observes.
+    pub(crate) const fn spent(&self) -> (EncodePath, u64) {
+        (self.path, self.nanos)
     }
 
     pub(crate) fn into_input(self) -> Bytes {
@@ -155,28 +167,38 @@ impl OneShot {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
             match std::mem::replace(&mut self.work, Work::Over) {
-                Work::New(whole) if whole.is_quick() => return Poll::Ready(whole.run(Pace::Brisk)),
+                Work::New(whole) if whole.is_quick() => return self.over(whole.run(Pace::Brisk)),
                 Work::New(whole) => self.work = whole.send_away(),
-                Work::Away(ticket) => match ticket.poll(cx) {
-                    Poll::Ready(Answer::Done(outcome)) => return Poll::Ready(outcome),
-                    Poll::Ready(Answer::Returned(whole)) => self.work = Work::Slices(whole),
-                    Poll::Ready(Answer::Panicked) => return Poll::Ready(Outcome::Failed),
-                    Poll::Pending => {
-                        self.work = Work::Away(ticket);
-                        return Poll::Pending;
+                Work::Away(ticket) => {
+                    self.path = EncodePath::Offloaded;
+                    match ticket.poll(cx) {
+                        Poll::Ready(Answer::Done(ended)) => return self.over(ended),
+                        Poll::Ready(Answer::Returned(whole)) => self.work = Work::Slices(whole),
+                        Poll::Ready(Answer::Panicked) => return Poll::Ready(Outcome::Failed),
+                        Poll::Pending => {
+                            self.work = Work::Away(ticket);
+                            return Poll::Pending;
+                        }
                     }
-                },
+                }
                 Work::Slices(mut whole) => {
+                    self.path = EncodePath::Sliced;
                     let Some(outcome) = whole.slice() else {
+                        self.nanos = whole.nanos;
                         self.work = Work::Slices(whole);
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     };
-                    return Poll::Ready(whole.end(outcome));
+                    return self.over(whole.end(outcome));
                 }
                 Work::Over => return Poll::Ready(Outcome::Failed),
             }
         }
+    }
+
+    fn over(&mut self, (outcome, nanos): (Outcome, u64)) -> Poll<Outcome> {
+        self.nanos = nanos;
+        Poll::Ready(outcome)
     }
 }
 
@@ -188,6 +210,7 @@ struct Whole {
     read: usize,
     filled: usize,
     started: bool,
+    nanos: u64,
 }
 
 impl Whole {
@@ -222,13 +245,16 @@ impl Whole {
     }
 
     /// Encodes everything, and gives the encoder back.
-    fn run(mut self, pace: Pace) -> Outcome {
+    fn run(mut self, pace: Pace) -> (Outcome, u64) {
         let length = self.input.len();
-        let began = Rate::wants(length).then(|| self.lease.shared().clock.nanos());
+        let shared = self.lease.shared();
+        let began = (Rate::wants(length) || shared.is_observed()).then(|| shared.clock.nanos());
         let outcome = self.run_at_once(pace);
-        if let (Some(began), Outcome::Smaller(_)) = (began, &outcome) {
-            let took = self.lease.shared().clock.nanos().saturating_sub(began);
-            self.lease.offer().cost.whole.learn(length, took);
+        if let Some(began) = began {
+            self.nanos = self.lease.shared().clock.nanos().saturating_sub(began);
+            if let Outcome::Smaller(_) = &outcome {
+                self.lease.offer().cost.whole.learn(length, self.nanos);
+            }
         }
         self.end(outcome)
     }
@@ -277,8 +303,9 @@ impl Whole {
         } else {
             None
         };
-        cost.stream
-            .learn(self.read - from, shared.clock.nanos().saturating_sub(began));
+        let took = shared.clock.nanos().saturating_sub(began);
+        cost.stream.learn(self.read - from, took);
+        self.nanos += took;
         self.lease.settle();
         outcome
     }
@@ -341,11 +368,12 @@ impl Whole {
         }
     }
 
-    /// Gives the encoder back, unless it is not to be trusted any more.
-    fn end(self, outcome: Outcome) -> Outcome {
+    /// Gives the encoder back, unless it is not to be trusted any more, and tells how long it took.
+    fn end(self, outcome: Outcome) -> (Outcome, u64) {
+        let nanos = self.nanos;
         if let Outcome::Failed = outcome {
             self.lease.discard();
         }
-        outcome
+        (outcome, nanos)
     }
 }

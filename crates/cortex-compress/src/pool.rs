@@ -293,6 +293,7 @@ mod tests {
     use crate::compressor::{Compressing, Compressor};
     use crate::encoder::{Drained, Size};
     use crate::error::EncodeError;
+    use crate::observer::{AbortCause, EncodePath, Event, Observer, SkipReason};
     use crate::offload::{Job, Offload};
     use crate::service::Compress;
     use crate::stream::Stream;
@@ -684,6 +685,44 @@ mod tests {
         }
         for fault in [Faulty::Start, Faulty::Encode, Faulty::Stuck, Faulty::Finish] {
             assert_eq!(through(fault, true), (0, true), "{fault:?}, in one go");
+        }
+    }
+
+    #[derive(Default)]
+    struct Log(Mutex<Vec<Event>>);
+
+    impl Observer for Log {
+        fn on_event(&self, event: &Event) {
+            self.0.lock().unwrap().push(*event);
+        }
+    }
+
+    #[test]
+    fn a_defect_of_an_encoder_is_told_once() {
+        if Coding::ALL.is_empty() {
+            return;
+        }
+        let told = |fault, exact| {
+            let log = Arc::new(Log::default());
+            let mut shared = Shared::new();
+            shared.set_clock(Arc::new(ManualClock::new()));
+            shared.observe(Arc::<Log>::clone(&log));
+            send_through(&Arc::new(shared), fault, exact);
+            std::mem::take(&mut *log.0.lock().unwrap())
+        };
+        for fault in [Faulty::Start, Faulty::Encode, Faulty::Stuck, Faulty::Flush] {
+            let [Event::Aborted { cause, path, .. }] = told(fault, false)[..] else {
+                panic!("{fault:?} was not told");
+            };
+            assert_eq!(
+                (cause, path),
+                (AbortCause::Encoder, EncodePath::Streamed),
+                "{fault:?}"
+            );
+            if fault != Faulty::Flush {
+                let reason = SkipReason::Failed; // the identity is sent
+                assert_eq!(told(fault, true), [Event::Skipped { reason }], "{fault:?}");
+            }
         }
     }
 

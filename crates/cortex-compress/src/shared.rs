@@ -126,20 +126,18 @@ impl Shared {
         &self.offers[index]
     }
 
-    pub(crate) fn encoded(&self, coding: Coding, bytes_in: u64, bytes_out: u64) {
+    pub(crate) const fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
+    pub(crate) fn tell(&self, event: &Event) {
         if let Some(observer) = &self.observer {
-            observer.on_event(&Event::Encoded {
-                coding,
-                bytes_in,
-                bytes_out,
-            });
+            observer.on_event(event);
         }
     }
 
     pub(crate) fn skipped(&self, reason: SkipReason) {
-        if let Some(observer) = &self.observer {
-            observer.on_event(&Event::Skipped { reason });
-        }
+        self.tell(&Event::Skipped { reason });
     }
 }
 

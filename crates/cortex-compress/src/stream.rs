@@ -1,8 +1,10 @@
 use crate::encoder::{BUDGET, Grain, Rate, Size, grain};
 use crate::error::{CompressError, EncodeError};
 use crate::headers::remove_digests;
+use crate::observer::{AbortCause, EncodePath};
 use crate::offload::{Answer, Offload, Ticket, submit};
 use crate::pool::{Lease, Worker};
+use crate::tally::Tally;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
@@ -50,6 +52,7 @@ pub(crate) struct Stream {
     /// A poll is under way; after a panic it stays so.
     polled: bool,
     trailers: Option<Box<HeaderMap>>,
+    tally: Tally,
 }
 
 /// What to do when the inner body has no more for now.
@@ -78,9 +81,11 @@ impl Stream {
     ///
     /// One that is `eager` flushes as soon as there is a pause: an event must not wait for the next one.
     pub(crate) fn new(lease: Lease, chunk: Bytes, length: Option<u64>, eager: bool) -> Self {
+        let (coding, level) = (lease.offer().coding, lease.offer().level);
         let mut stream = Self {
+            tally: Tally::new(lease.shared(), coding, level, EncodePath::Streamed),
             offload: lease.shared().offload.clone(),
-            coding: lease.offer().coding.as_str(),
+            coding: coding.as_str(),
             core: Some(Core::new(lease, Size::Stream(length))),
             phase: Phase::Starting,
             queue: VecDeque::new(),
@@ -144,7 +149,7 @@ impl Stream {
                             Poll::Ready(Ok(()))
                         }
                         Poll::Ready(Some(Err(error))) => {
-                            self.end(); // without the end of the stream
+                            self.end(AbortCause::Inner); // without the end of the stream
                             return Poll::Ready(Some(Err(CompressError::Inner(error))));
                         }
                         Poll::Ready(None) => {
@@ -183,7 +188,10 @@ impl Stream {
 
     fn start(&mut self) -> Poll<Result<(), EncodeError>> {
         self.phase = Phase::Encoding;
-        Poll::Ready(self.core.as_mut().map_or(Ok(()), Core::start))
+        let began = self.tally.begin();
+        let started = self.core.as_mut().map_or(Ok(()), Core::start);
+        self.tally.end(began);
+        Poll::Ready(started)
     }
 
     fn take<D: Buf>(&mut self, frame: Frame<D>) {
@@ -264,6 +272,7 @@ impl Stream {
         let Some(core) = &mut self.core else {
             return Poll::Ready(Ok(()));
         };
+        let watched = self.tally.begin();
         let result = if next > 0 {
             self.dirty = true;
             core.encode(&input, &mut self.ready)
@@ -272,6 +281,7 @@ impl Stream {
         } else {
             core.finish(&mut self.ready)
         };
+        self.tally.end(watched);
         if let Some(began) = timed {
             let took = core.lease.shared().clock.nanos().saturating_sub(began);
             core.rate().learn(load, took);
@@ -294,16 +304,9 @@ impl Stream {
     }
 
     fn finished(&mut self) {
-        if let Some(Core {
-            lease,
-            bytes_in,
-            bytes_out,
-            ..
-        }) = self.core.take()
-        {
-            let coding = lease.offer().coding;
-            lease.shared().encoded(coding, bytes_in, bytes_out);
-        }
+        self.count();
+        self.tally.encoded();
+        self.core = None; // gives the encoder back
         self.phase = if self.trailers.is_some() {
             Phase::Trailers
         } else {
@@ -311,8 +314,16 @@ impl Stream {
         };
     }
 
+    /// Takes down how far the encoder is.
+    fn count(&mut self) {
+        if let Some(core) = &self.core {
+            self.tally.count(core.bytes_in, core.bytes_out);
+        }
+    }
+
     /// Hands a batch over; tells whether somebody took it.
     fn send_away(&mut self, offload: &dyn Offload, length: usize) -> bool {
+        self.count();
         let Some(core) = self.core.take() else {
             return false;
         };
@@ -365,7 +376,13 @@ impl Stream {
 
     fn take_back(&mut self, answer: Answer<Batch, Batched>) -> Result<(), EncodeError> {
         match answer {
-            Answer::Done(Batched { core, frames, then }) => {
+            Answer::Done(Batched {
+                core,
+                frames,
+                then,
+                nanos,
+            }) => {
+                self.tally.spent(nanos);
                 let core = core?;
                 self.core = Some(core);
                 self.ready.extend(frames);
@@ -407,15 +424,18 @@ impl Stream {
     }
 
     fn fail<E>(&mut self, error: EncodeError) -> Polled<E> {
+        self.count();
         if let Some(core) = self.core.take() {
             core.lease.discard();
         }
-        self.end();
+        self.end(AbortCause::Encoder);
         Poll::Ready(Some(Err(error.into())))
     }
 
     /// Gives everything up; what was sent stays without an end.
-    fn end(&mut self) {
+    fn end(&mut self, cause: AbortCause) {
+        self.count();
+        self.tally.aborted(cause);
         self.core = None;
         self.queue = VecDeque::new();
         self.queued = 0;
@@ -427,10 +447,13 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.count();
+        if !self.polled {
+            return;
+        }
+        self.tally.aborted(AbortCause::Panic);
         // A panic that a server has caught may have left the encoder in the middle of something.
-        if self.polled
-            && let Some(core) = self.core.take()
-        {
+        if let Some(core) = self.core.take() {
             core.lease.discard();
         }
     }
@@ -621,6 +644,8 @@ struct Batched {
     core: Result<Core, EncodeError>,
     frames: VecDeque<Bytes>,
     then: Then,
+    /// How long that took.
+    nanos: u64,
 }
 
 impl Batch {
@@ -645,10 +670,11 @@ impl Batch {
                 Then::Finish => core.finish(&mut frames),
             }
         };
-        let core = match run() {
+        let result = run();
+        let nanos = core.lease.shared().clock.nanos().saturating_sub(began);
+        let core = match result {
             Ok(()) => {
-                let took = core.lease.shared().clock.nanos().saturating_sub(began);
-                core.rate().learn(load, took);
+                core.rate().learn(load, nanos);
                 Ok(core)
             }
             Err(error) => {
@@ -656,6 +682,11 @@ impl Batch {
                 Err(error)
             }
         };
-        Batched { core, frames, then }
+        Batched {
+            core,
+            frames,
+            then,
+            nanos,
+        }
     }
 }

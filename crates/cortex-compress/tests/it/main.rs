@@ -12,6 +12,7 @@ mod decode;
 mod etags;
 mod headers;
 mod memory;
+mod observed;
 mod offload;
 mod router;
 mod rules;
