@@ -1,4 +1,4 @@
-use crate::budget::Budget;
+use crate::budget::MemoryBudget;
 use crate::coding::{Coding, Level};
 use crate::compressor::Compressor;
 use crate::content_types::ContentTypes;
@@ -137,12 +137,14 @@ impl CompressionLayer {
 
     /// Lets the encoders at work hold at most this many bytes of memory together; 256 MiB by default.
     ///
+    /// A [`MemoryBudget`] may be shared with other layers, and tells how much of it is used; a number is one of its own.
+    ///
     /// A response whose encoder would exceed it is sent as it is, and still says that it varies: a waiting stream takes about
     /// 0.4 MB (gzip), 0.5 MB (zstd 1) or 1 MB (br 4), however slow its reader is. Idle encoders are bounded apart from that: to
     /// 64 MiB, and a minute.
     #[must_use]
-    pub fn memory_budget(mut self, bytes: usize) -> Self {
-        Arc::make_mut(&mut self.shared).budget = Arc::new(Budget::new(bytes));
+    pub fn memory_budget(mut self, budget: impl Into<MemoryBudget>) -> Self {
+        Arc::make_mut(&mut self.shared).budget = budget.into().into_inner();
         self
     }
 

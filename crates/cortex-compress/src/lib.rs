@@ -27,6 +27,7 @@ mod stream;
 mod tally;
 
 pub use self::body::CompressBody;
+pub use self::budget::MemoryBudget;
 pub use self::coding::{Coding, InvalidLevel, Level, UnknownCoding};
 pub use self::compressor::{Compressing, Compressor, Encoding};
 pub use self::content_types::{ContentTypes, InvalidContentType};
