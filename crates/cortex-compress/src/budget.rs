@@ -37,6 +37,12 @@ impl MemoryBudget {
         self.0.limit
     }
 
+    /// Tells whether they are one budget.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn into_inner(self) -> Arc<Budget> {
         self.0
     }

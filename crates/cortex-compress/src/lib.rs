@@ -14,6 +14,8 @@ mod future;
 mod headers;
 mod layer;
 mod list;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod negotiate;
 mod observer;
 mod offload;
@@ -40,6 +42,8 @@ pub use self::error::{CompressError, EncodeError};
 pub use self::etag::EtagPolicy;
 pub use self::future::ResponseFuture;
 pub use self::layer::CompressionLayer;
+#[cfg(feature = "metrics")]
+pub use self::metrics::MetricsObserver;
 pub use self::negotiate::{Negotiated, negotiate};
 pub use self::observer::{AbortCause, EncodePath, Event, Observer, SkipReason};
 #[cfg(feature = "tokio")]

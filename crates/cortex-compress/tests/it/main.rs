@@ -12,6 +12,8 @@ mod decode;
 mod etags;
 mod headers;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod observed;
 mod offload;
 mod router;
