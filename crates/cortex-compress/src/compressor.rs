@@ -4,7 +4,7 @@ use crate::content_types::essence;
 use crate::encoder::Size;
 use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding};
 use crate::observer::{EncodePath, SkipReason};
-use crate::one_shot::{ONE_SHOT_MAX, OneShot, Outcome, Read, read};
+use crate::one_shot::{OneShot, Outcome, Read, read};
 use crate::pool::Lease;
 use crate::refusal::refuse;
 use crate::rules::{Plan, Verdict};
@@ -196,7 +196,7 @@ fn begin<B: Body + Unpin>(
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
     let length = body.size_hint().exact();
-    let chunk = match length.filter(|&length| length <= ONE_SHOT_MAX) {
+    let chunk = match length.filter(|&length| length <= shared.one_shot_max) {
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {

@@ -90,6 +90,19 @@ impl CompressionLayer {
         self
     }
 
+    /// Encodes bodies up to this many bytes as a whole, before their header is sent, if all of them is there and their length
+    /// is known; 256 KiB by default.
+    ///
+    /// Such a response has an exact `Content-Length`, is left alone where it would not get smaller, and under
+    /// [`EtagPolicy::Suffix`] may have a strong tag. For that its first byte waits for the last one to be encoded, and the
+    /// encoder holds a buffer as large as the body, which idle ones keep up to 8 MB. All longer bodies are streamed; with 0,
+    /// all bodies are.
+    #[must_use]
+    pub fn one_shot_max(mut self, bytes: u64) -> Self {
+        Arc::make_mut(&mut self.shared).one_shot_max = bytes;
+        self
+    }
+
     /// Sets which content types are encoded; [`ContentTypes::compressible`] by default.
     #[must_use]
     pub fn types(mut self, types: ContentTypes) -> Self {
@@ -152,6 +165,9 @@ impl CompressionLayer {
     ///
     /// Without an offload, and while it is saturated, such work is done in slices, between which other tasks run. The
     /// response has its exact `Content-Length` either way if its body was there as a whole.
+    ///
+    /// There is no length to set from which on work is sent away: a length that takes long with br 9 is nothing with zstd 1, on
+    /// this machine or a slower one. What takes long is learned from what encoding took, by coding and level.
     #[must_use]
     pub fn offload(mut self, offload: impl Offload) -> Self {
         Arc::make_mut(&mut self.shared).offload = Some(Arc::new(offload));

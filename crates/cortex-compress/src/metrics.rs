@@ -268,7 +268,11 @@ impl Shared {
 
     #[cfg_attr(
         not(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd")),
-        expect(unreachable_code, unused_variables, reason = "without codings there is none to be wrong")
+        expect(
+            unreachable_code,
+            unused_variables,
+            reason = "without codings there is none to be wrong"
+        )
     )]
     fn not_decoded(&self, error: &DecodeError, bytes_in: u64) {
         self.of(error.coding()).decoder_input.add(bytes_in);

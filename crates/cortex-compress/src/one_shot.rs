@@ -9,7 +9,7 @@ use http_body::Body;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// The longest body that is encoded before its header is sent.
+/// The longest body that is encoded before its header is sent, unless the layer has another one.
 pub(crate) const ONE_SHOT_MAX: u64 = 256 << 10;
 
 /// The most frames that are looked at for one body: a task must not read empty ones for ever.

@@ -5,6 +5,7 @@ use crate::encoder::Cost;
 use crate::etag::{EtagPolicy, Variant};
 use crate::observer::{Event, Observer, SkipReason};
 use crate::offload::Offload;
+use crate::one_shot::ONE_SHOT_MAX;
 use crate::pool::Pool;
 use crate::refusal::NotAcceptable;
 use cortex_core::{Clock, SystemClock};
@@ -17,6 +18,7 @@ pub(crate) struct Shared {
     offers: Vec<Offer>,
     codings: Vec<Coding>,
     pub(crate) min_size: u64,
+    pub(crate) one_shot_max: u64,
     pub(crate) types: ContentTypes,
     pub(crate) no_transform: bool,
     pub(crate) sse: bool,
@@ -47,6 +49,7 @@ impl Shared {
             offers: Vec::new(),
             codings: Vec::new(),
             min_size: 1024,
+            one_shot_max: ONE_SHOT_MAX,
             types: ContentTypes::compressible(),
             no_transform: true,
             sse: false,
@@ -119,7 +122,8 @@ impl Shared {
     /// Bodies that take longer are encoded in one way or another, as there is time.
     pub(crate) fn is_constant(&self, coding: Coding, length: u64) -> bool {
         let offer = self.offer_at(self.find(coding));
-        usize::try_from(length).is_ok_and(|length| offer.cost.whole.are_few(length))
+        length <= self.one_shot_max
+            && usize::try_from(length).is_ok_and(|length| offer.cost.whole.are_few(length))
     }
 
     pub(crate) fn offer_at(&self, index: usize) -> &Offer {

@@ -4,7 +4,8 @@ use crate::case::{Case, Log, asking, of_body, of_status, with};
 use crate::support::{Script, Step, decode, noise, read, respond, text};
 use bytes::Bytes;
 use cortex_compress::{
-    Coding, CompressWith, CompressionLayer, ContentTypes, Event, NoCompress, NotAcceptable, SkipReason,
+    Coding, CompressWith, CompressionLayer, ContentTypes, EtagPolicy, Event, NoCompress, NotAcceptable,
+    SkipReason,
 };
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -324,6 +325,46 @@ fn e5_short_bodies_are_left_alone() {
         ..of_length(200)
     };
     assert_eq!(lowered.send().header("content-encoding"), Some("gzip"));
+}
+
+#[test]
+fn h1_a_body_is_encoded_as_a_whole_up_to_the_length_that_is_set() {
+    for (most, length, whole) in [
+        (None, 256 << 10, true),
+        (None, (256 << 10) + 1, false),
+        (Some(4000), 4000, true),
+        (Some(3999), 4000, false),
+        (Some(0), 1024, false),
+        (Some(1 << 20), 1 << 20, true),
+        (Some(u64::MAX), 300_000, true),
+    ] {
+        let layer = CompressionLayer::new().etag(EtagPolicy::Suffix);
+        let layer = most.map_or(layer.clone(), |most| layer.one_shot_max(most));
+        let ask = |method| {
+            let case = Case {
+                layer: layer.clone(),
+                method,
+                ..of_body(Script::whole(text(length)))
+            };
+            case.send()
+        };
+        let (get, head) = (ask(Method::GET), ask(Method::HEAD));
+        assert_eq!(get.header("content-encoding"), Some("gzip"), "{most:?} {length}");
+        assert_eq!(get.header("etag"), head.header("etag"), "{most:?} {length}");
+        let strong = whole && length <= 4000; // what takes longer may be encoded in one way or another
+        assert_eq!(
+            get.header("etag") == Some("W/\"x\""),
+            !strong,
+            "{most:?} {length}"
+        );
+        let declared = get
+            .header("content-length")
+            .map(|value| value.parse::<usize>().unwrap());
+        assert_eq!(declared.is_some(), whole, "{most:?} {length}");
+        let data = read(get.response.into_body()).data();
+        assert!(declared.is_none_or(|declared| declared == data.len()));
+        assert!(decode(Coding::Gzip, &data) == (text(length).to_vec(), true));
+    }
 }
 
 #[test]
