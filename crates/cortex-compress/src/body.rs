@@ -15,8 +15,9 @@ use std::task::{Context, Poll};
 ///
 /// # Cancel safety
 ///
-/// Dropping the body at any time gives its encoder back to the layer; if a job has it, at the end of that. Between two polls nothing is held back: what the
-/// inner body has yielded before a pause is flushed out.
+/// Dropping the body at any time gives its encoder back to the layer; if a job has it, at the end of that. Between two polls
+/// nothing is held back: what the inner body has yielded before a pause is flushed out, unless the
+/// [`FlushPolicy`](crate::FlushPolicy) is another one.
 ///
 /// # Examples
 ///

@@ -3,6 +3,7 @@ use crate::coding::{Coding, Level};
 use crate::compressor::Compressor;
 use crate::content_types::ContentTypes;
 use crate::etag::EtagPolicy;
+use crate::flush::FlushPolicy;
 use crate::observer::Observer;
 use crate::offload::Offload;
 use crate::refusal::NotAcceptable;
@@ -138,6 +139,13 @@ impl CompressionLayer {
     #[must_use]
     pub fn sse(mut self, encode: bool) -> Self {
         Arc::make_mut(&mut self.shared).sse = encode;
+        self
+    }
+
+    /// Sets when streamed bodies are flushed out to the client; [`FlushPolicy::OnPause`] by default.
+    #[must_use]
+    pub fn flush(mut self, policy: FlushPolicy) -> Self {
+        Arc::make_mut(&mut self.shared).flush = policy;
         self
     }
 

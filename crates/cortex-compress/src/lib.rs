@@ -10,6 +10,7 @@ mod decode;
 mod encoder;
 mod error;
 mod etag;
+mod flush;
 mod future;
 mod headers;
 mod layer;
@@ -40,6 +41,7 @@ pub use self::decode::{
 };
 pub use self::error::{CompressError, EncodeError};
 pub use self::etag::EtagPolicy;
+pub use self::flush::FlushPolicy;
 pub use self::future::ResponseFuture;
 pub use self::layer::CompressionLayer;
 #[cfg(feature = "metrics")]

@@ -3,6 +3,7 @@ use crate::coding::{Coding, Level};
 use crate::content_types::ContentTypes;
 use crate::encoder::Cost;
 use crate::etag::{EtagPolicy, Variant};
+use crate::flush::FlushPolicy;
 use crate::observer::{Event, Observer, SkipReason};
 use crate::offload::Offload;
 use crate::one_shot::ONE_SHOT_MAX;
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) types: ContentTypes,
     pub(crate) no_transform: bool,
     pub(crate) sse: bool,
+    pub(crate) flush: FlushPolicy,
     pub(crate) etag: EtagPolicy,
     pub(crate) not_acceptable: NotAcceptable,
     observer: Option<Arc<dyn Observer>>,
@@ -53,6 +55,7 @@ impl Shared {
             types: ContentTypes::compressible(),
             no_transform: true,
             sse: false,
+            flush: FlushPolicy::default(),
             etag: EtagPolicy::default(),
             not_acceptable: NotAcceptable::default(),
             observer: None,
@@ -152,6 +155,7 @@ impl fmt::Debug for Shared {
             .field("min_size", &self.min_size)
             .field("no_transform", &self.no_transform)
             .field("sse", &self.sse)
+            .field("flush", &self.flush)
             .field("etag", &self.etag)
             .field("not_acceptable", &self.not_acceptable)
             .field("observed", &self.observer.is_some())

@@ -1,5 +1,6 @@
 use crate::encoder::{BUDGET, Grain, Rate, Size, grain};
 use crate::error::{CompressError, EncodeError};
+use crate::flush::FlushPolicy;
 use crate::headers::remove_digests;
 use crate::observer::{AbortCause, EncodePath};
 use crate::offload::{Answer, Offload, Ticket, submit};
@@ -64,6 +65,8 @@ enum Pause {
     LookAgain,
     /// It was so the last time already: flush.
     Lasts,
+    /// Wait for more: only the end brings everything out.
+    Wait,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,7 @@ impl Stream {
     /// One that is `eager` flushes as soon as there is a pause: an event must not wait for the next one.
     pub(crate) fn new(lease: Lease, chunk: Bytes, length: Option<u64>, eager: bool) -> Self {
         let (coding, level) = (lease.offer().coding, lease.offer().level);
+        let flush = lease.shared().flush;
         let mut stream = Self {
             tally: Tally::new(lease.shared(), coding, level, EncodePath::Streamed),
             offload: lease.shared().offload.clone(),
@@ -93,7 +97,11 @@ impl Stream {
             ready: VecDeque::new(),
             ticket: None,
             dirty: false,
-            pause: if eager { Pause::Flush } else { Pause::LookAgain },
+            pause: match flush {
+                _ if eager => Pause::Flush,
+                FlushPolicy::OnPause => Pause::LookAgain,
+                FlushPolicy::OnEnd => Pause::Wait,
+            },
             spent: 0,
             since: None,
             polled: false,
@@ -157,7 +165,7 @@ impl Stream {
                             Poll::Ready(Ok(()))
                         }
                         Poll::Pending => {
-                            if !self.dirty && self.queued == 0 {
+                            if self.pause == Pause::Wait || !self.dirty && self.queued == 0 {
                                 self.rest();
                                 return Poll::Pending;
                             }

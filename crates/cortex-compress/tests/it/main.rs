@@ -10,6 +10,7 @@ mod case;
 mod cost;
 mod decode;
 mod etags;
+mod flush;
 mod headers;
 mod memory;
 #[cfg(feature = "metrics")]
