@@ -1,5 +1,5 @@
 use crate::body::{CompressBody, Held, Then};
-use crate::coding::Coding;
+use crate::choice::Choice;
 use crate::content_types::essence;
 use crate::encoder::Size;
 use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding};
@@ -80,7 +80,7 @@ pub struct Encoding<B>(Option<Box<Begun<B>>>);
 struct Begun<B> {
     body: B,
     trailers: Option<HeaderMap>,
-    coding: Coding,
+    choice: Choice,
     shared: Arc<Shared>,
     job: OneShot,
     tally: Tally,
@@ -138,13 +138,13 @@ impl Compressor {
                 // axum writes the length of the body, and that of nothing is false as it is for HEAD.
                 Compressing::Done(CompressBody::absent(body))
             }
-            Verdict::Head(coding, length) => {
-                let whole = length.is_some_and(|length| shared.is_constant(coding, length));
-                describe_encoded(&mut head.headers, shared.variant(coding), None, whole);
+            Verdict::Head(choice, length) => {
+                let whole = length.is_some_and(|length| shared.is_constant(choice, length));
+                describe_encoded(&mut head.headers, shared.variant(choice), None, whole);
                 shared.skipped(SkipReason::Head);
                 Compressing::Done(CompressBody::absent(body))
             }
-            Verdict::Encode(coding) => begin(&mut head.headers, body, coding, shared, cx),
+            Verdict::Encode(choice) => begin(&mut head.headers, body, choice, shared, cx),
         }
     }
 }
@@ -191,7 +191,7 @@ impl<B> fmt::Debug for Encoding<B> {
 fn begin<B: Body + Unpin>(
     headers: &mut HeaderMap,
     mut body: B,
-    coding: Coding,
+    choice: Choice,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
@@ -200,7 +200,7 @@ fn begin<B: Body + Unpin>(
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {
-                return begin_whole(headers, body, (data, trailers), coding, shared, cx);
+                return begin_whole(headers, body, (data, trailers), choice, shared, cx);
             }
             Read::Part(chunk) => chunk,
             Read::Broken { data, error } => {
@@ -211,12 +211,12 @@ fn begin<B: Body + Unpin>(
             }
         },
     };
-    let Some(lease) = Lease::take(shared, coding, Size::Stream(length)) else {
+    let Some(lease) = Lease::take(shared, choice, Size::Stream(length)) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::begun(body, chunk));
     };
-    describe_encoded(headers, shared.variant(coding), None, false);
+    describe_encoded(headers, shared.variant(choice), None, false);
     let eager = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
@@ -230,11 +230,11 @@ fn begin_whole<B: Body>(
     headers: &mut HeaderMap,
     body: B,
     (data, trailers): (Bytes, Option<HeaderMap>),
-    coding: Coding,
+    choice: Choice,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
-    let Some(lease) = Lease::take(shared, coding, Size::Whole(data.len())) else {
+    let Some(lease) = Lease::take(shared, choice, Size::Whole(data.len())) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::held(body, Held::new(data, Then::from(trailers))));
@@ -242,9 +242,9 @@ fn begin_whole<B: Body>(
     let mut begun = Begun {
         body,
         trailers,
-        coding,
+        choice,
         shared: Arc::clone(shared),
-        tally: Tally::new(shared, coding, lease.offer().level, EncodePath::Inline),
+        tally: Tally::new(shared, lease.offer(), EncodePath::Inline),
         job: OneShot::new(lease, data),
     };
     match begun.job.poll(cx) {
@@ -262,7 +262,7 @@ fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, outcome: Outcome) 
     let Begun {
         body,
         mut trailers,
-        coding,
+        choice,
         shared,
         job,
         mut tally,
@@ -273,8 +273,8 @@ fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, outcome: Outcome) 
             let length = data.len() as u64;
             // 6.5: in HTTP/1.1 a body of declared length has no trailers.
             let declared = trailers.is_none().then_some(length);
-            let constant = shared.is_constant(coding, input.len() as u64);
-            describe_encoded(headers, shared.variant(coding), declared, constant);
+            let constant = shared.is_constant(choice, input.len() as u64);
+            describe_encoded(headers, shared.variant(choice), declared, constant);
             if let Some(trailers) = &mut trailers {
                 remove_digests(trailers);
             }

@@ -1,8 +1,17 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd")),
+    expect(
+        unreachable_code,
+        unused_variables,
+        reason = "without codings nothing is ever encoded"
+    )
+)]
 
 mod body;
 mod budget;
+mod choice;
 mod coding;
 mod compressor;
 mod content_types;

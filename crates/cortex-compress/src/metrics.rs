@@ -266,14 +266,6 @@ impl Shared {
         self.aborted.with(&labels, Counter::inc);
     }
 
-    #[cfg_attr(
-        not(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd")),
-        expect(
-            unreachable_code,
-            unused_variables,
-            reason = "without codings there is none to be wrong"
-        )
-    )]
     fn not_decoded(&self, error: &DecodeError, bytes_in: u64) {
         self.of(error.coding()).decoder_input.add(bytes_in);
         let labels = ByError {

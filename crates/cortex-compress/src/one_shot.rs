@@ -218,7 +218,7 @@ impl Whole {
         let (offer, shared) = (self.lease.offer(), self.lease.shared());
         let length = self.input.len();
         offer.cost.whole.nanos(length) <= BUDGET
-            || shared.etag == EtagPolicy::Suffix && shared.is_constant(offer.coding, length as u64)
+            || shared.etag == EtagPolicy::Suffix && shared.is_constant(self.lease.choice(), length as u64)
     }
 
     fn send_away(self) -> Work {

@@ -1,3 +1,4 @@
+use crate::choice::Choice;
 use crate::coding::Coding;
 use crate::encoder::{self, Encoder, Size};
 use crate::shared::{Offer, Shared};
@@ -213,7 +214,7 @@ impl Pool {
 pub(crate) struct Lease {
     worker: Option<Worker>,
     shared: Arc<Shared>,
-    offer: usize,
+    choice: Choice,
     whole: bool,
     /// What is reserved of the memory budget.
     reserved: usize,
@@ -221,25 +222,29 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Takes an idle worker, or makes one, unless there is no memory left for it. The coding has to be on offer.
-    pub(crate) fn take(shared: &Arc<Shared>, coding: Coding, size: Size) -> Option<Self> {
-        let index = shared.find(coding);
-        let offer = shared.offer_at(index);
-        let reserved = encoder::footprint(coding, offer.level, size) + FRAME;
+    pub(crate) fn take(shared: &Arc<Shared>, choice: impl Into<Choice>, size: Size) -> Option<Self> {
+        let choice = choice.into();
+        let offer = shared.chosen(choice);
+        let reserved = encoder::footprint(offer.coding, offer.level, size) + FRAME;
         if !shared.budget.reserve(reserved) {
             return None;
         }
         let whole = matches!(size, Size::Whole(_));
         Some(Self {
-            worker: Some(shared.pool.take((coding, offer.level, whole))),
+            worker: Some(shared.pool.take((offer.coding, offer.level, whole))),
             shared: Arc::clone(shared),
-            offer: index,
+            choice,
             whole,
             reserved,
         })
     }
 
     pub(crate) fn offer(&self) -> &Offer {
-        self.shared.offer_at(self.offer)
+        self.shared.chosen(self.choice)
+    }
+
+    pub(crate) const fn choice(&self) -> Choice {
+        self.choice
     }
 
     pub(crate) fn worker(&mut self) -> &mut Worker {

@@ -1,6 +1,7 @@
 //! Which responses are encoded. Section numbers are of RFC 9110 unless named.
 
-use crate::coding::Coding;
+use crate::choice::Choice;
+use crate::coding::{Coding, Level};
 use crate::content_types::{essence, is_event_stream, is_grpc};
 use crate::etag::{EtagPolicy, has_suffix, mark_not_modified, strip_conditions};
 use crate::headers::{forget_identity, joined, vary_on_accept_encoding};
@@ -46,11 +47,11 @@ pub struct NoCompress;
 /// ```
 /// # #[cfg(feature = "gzip")] {
 /// use axum::{Extension, Router, body::Body, routing::get};
-/// use cortex_compress::{Coding, CompressWith, CompressionLayer};
+/// use cortex_compress::{Coding, CompressWith, CompressionLayer, Level};
 /// use http::Request;
 /// use tower::ServiceExt;
 ///
-/// let map = || async { (Extension(CompressWith(Coding::Gzip)), vec![0_u8; 500]) };
+/// let map = || async { (Extension(CompressWith::new(Coding::Gzip).level(Level::new(9))), vec![0_u8; 500]) };
 /// let app = Router::new().route("/map", get(map)).layer(CompressionLayer::new());
 /// let request = Request::builder().uri("/map").header("accept-encoding", "gzip, zstd, br").body(Body::empty()).unwrap();
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -59,7 +60,39 @@ pub struct NoCompress;
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CompressWith(pub Coding);
+pub struct CompressWith(Choice);
+
+impl CompressWith {
+    /// Asks for this coding, at the level at which it is on offer.
+    pub fn new(coding: Coding) -> Self {
+        Self(coding.into())
+    }
+
+    /// Asks for another level of the coding than that on offer. It says nothing of the coding that is negotiated where the
+    /// client does not accept this one.
+    ///
+    /// Encoders of other levels are kept apart, and count in the memory budget as what they hold. The entity tag of
+    /// [`EtagPolicy::Suffix`] says the level; for one representation ask for the same one each time.
+    ///
+    /// # Panics
+    ///
+    /// The coding has no such level; [`Coding::level`] checks without panicking.
+    #[must_use]
+    pub fn level(mut self, level: Level) -> Self {
+        let coding = self.0.coding;
+        let level = level.resolve(coding);
+        if let Err(error) = coding.level(level) {
+            panic!("failed to {error}");
+        }
+        self.0.level = Some(level);
+        self
+    }
+
+    /// Returns the coding that is asked for.
+    pub const fn coding(&self) -> Coding {
+        self.0.coding
+    }
+}
 
 /// What has to be remembered of a request until its response comes; made by [`Compressor::plan`](crate::Compressor::plan).
 #[derive(Debug)]
@@ -90,9 +123,9 @@ pub(crate) enum Verdict {
     NotModified,
     /// Describe the encoded response, without a body; that of `GET` would be there as a whole, of this length, or is
     /// streamed.
-    Head(Coding, Option<u64>),
+    Head(Choice, Option<u64>),
     /// Encode the body.
-    Encode(Coding),
+    Encode(Choice),
 }
 
 impl Plan {
@@ -138,12 +171,12 @@ impl Plan {
         self.refused
     }
 
-    /// Returns the coding for a response of which the handler has this wish.
-    fn coding_for(&self, wish: Option<CompressWith>) -> Option<Coding> {
+    /// Chooses for a response of which the handler has this wish.
+    fn choose(&self, wish: Option<CompressWith>) -> Option<Choice> {
         let negotiated = self.coding?;
         Some(match wish {
-            Some(CompressWith(coding)) if self.accepted.contains(coding) => coding,
-            _ => negotiated,
+            Some(CompressWith(choice)) if self.accepted.contains(choice.coding) => choice,
+            _ => negotiated.into(),
         })
     }
 
@@ -203,11 +236,11 @@ impl Plan {
         if bodiless {
             return Verdict::Identity(SkipReason::TooSmall);
         }
-        match self.coding_for(wish) {
+        match self.choose(wish) {
             None => Verdict::Identity(SkipReason::NotAccepted),
             // What declares a length and promises none is streamed, however short it is.
-            Some(coding) if head => Verdict::Head(coding, exact.filter(|_| exact == length)),
-            Some(coding) => Verdict::Encode(coding),
+            Some(choice) if head => Verdict::Head(choice, exact.filter(|_| exact == length)),
+            Some(choice) => Verdict::Encode(choice),
         }
     }
 
@@ -233,8 +266,8 @@ impl Plan {
         } else {
             (is_unlisted || fixed.is_some()).then_some(SkipReason::Status)
         };
-        let coding = self.coding_for(wish).filter(|_| left_alone.is_none());
-        let variant = coding.map(|coding| shared.variant(coding));
+        let choice = self.choose(wish).filter(|_| left_alone.is_none());
+        let variant = choice.map(|choice| shared.variant(choice));
         let mut encoded = variant.is_some();
         if let Some(held) = &self.if_none_match
             && fixed != Some(SkipReason::Signed)

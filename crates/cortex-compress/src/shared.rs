@@ -1,4 +1,5 @@
 use crate::budget::Budget;
+use crate::choice::{Choice, OtherLevels};
 use crate::coding::{Coding, Level};
 use crate::content_types::ContentTypes;
 use crate::encoder::Cost;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Shared {
     offers: Vec<Offer>,
+    other_levels: Arc<OtherLevels>,
     codings: Vec<Coding>,
     pub(crate) min_size: u64,
     pub(crate) one_shot_max: u64,
@@ -49,6 +51,7 @@ impl Shared {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut shared = Self {
             offers: Vec::new(),
+            other_levels: Arc::default(),
             codings: Vec::new(),
             min_size: 1024,
             one_shot_max: ONE_SHOT_MAX,
@@ -72,11 +75,7 @@ impl Shared {
 
     /// Appends a coding to the offers, or changes its level where it stands.
     pub(crate) fn offer(&mut self, coding: Coding, level: Level) {
-        let offer = Offer {
-            coding,
-            level: level.resolve(coding),
-            cost: Arc::new(Cost::new(coding, level.resolve(coding))),
-        };
+        let offer = Offer::new(coding, level);
         if let Some(at) = self.codings.iter().position(|&known| known == coding) {
             self.offers[at] = offer;
         } else {
@@ -111,20 +110,30 @@ impl Shared {
             .expect("invariant: only what is on offer is negotiated")
     }
 
-    /// Says how a coding of [`codings`](Self::codings) is described.
-    pub(crate) fn variant(&self, coding: Coding) -> Variant {
+    /// Says how a choice among [`codings`](Self::codings) is described.
+    pub(crate) fn variant(&self, choice: impl Into<Choice>) -> Variant {
+        let offer = self.chosen(choice.into());
         Variant {
-            coding: coding.as_str(),
-            level: self.offers[self.find(coding)].level,
+            coding: offer.coding.as_str(),
+            level: offer.level,
             etag: self.etag,
+        }
+    }
+
+    /// Finds what belongs to a choice among [`codings`](Self::codings).
+    pub(crate) fn chosen(&self, choice: Choice) -> &Offer {
+        let offer = self.offer_at(self.find(choice.coding));
+        match choice.level {
+            Some(level) if level != offer.level => self.other_levels.find(choice.coding, level),
+            _ => offer,
         }
     }
 
     /// Tells whether a whole body of this length always gives the same bytes, as a strong entity tag promises.
     ///
     /// Bodies that take longer are encoded in one way or another, as there is time.
-    pub(crate) fn is_constant(&self, coding: Coding, length: u64) -> bool {
-        let offer = self.offer_at(self.find(coding));
+    pub(crate) fn is_constant(&self, choice: impl Into<Choice>, length: u64) -> bool {
+        let offer = self.chosen(choice.into());
         length <= self.one_shot_max
             && usize::try_from(length).is_ok_and(|length| offer.cost.whole.are_few(length))
     }

@@ -84,12 +84,11 @@ impl Stream {
     ///
     /// One that is `eager` flushes as soon as there is a pause: an event must not wait for the next one.
     pub(crate) fn new(lease: Lease, chunk: Bytes, length: Option<u64>, eager: bool) -> Self {
-        let (coding, level) = (lease.offer().coding, lease.offer().level);
         let flush = lease.shared().flush;
         let mut stream = Self {
-            tally: Tally::new(lease.shared(), coding, level, EncodePath::Streamed),
+            tally: Tally::new(lease.shared(), lease.offer(), EncodePath::Streamed),
             offload: lease.shared().offload.clone(),
-            coding: coding.as_str(),
+            coding: lease.offer().coding.as_str(),
             core: Some(Core::new(lease, Size::Stream(length))),
             phase: Phase::Starting,
             queue: VecDeque::new(),

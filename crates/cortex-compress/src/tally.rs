@@ -1,6 +1,6 @@
 use crate::coding::Coding;
 use crate::observer::{AbortCause, EncodePath, Event, SkipReason};
-use crate::shared::Shared;
+use crate::shared::{Offer, Shared};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ struct Open {
 }
 
 impl Tally {
-    pub(crate) fn new(shared: &Arc<Shared>, coding: Coding, level: u8, path: EncodePath) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, offer: &Offer, path: EncodePath) -> Self {
         Self(shared.is_observed().then(|| Open {
             shared: Arc::clone(shared),
-            coding,
-            level,
+            coding: offer.coding,
+            level: offer.level,
             path,
             bytes_in: 0,
             bytes_out: 0,

@@ -177,7 +177,7 @@ proptest! {
         *response.headers_mut() = before.clone();
         match wish {
             1 => drop(response.extensions_mut().insert(NoCompress)),
-            2 => drop(response.extensions_mut().insert(CompressWith(Coding::Br))),
+            2 => drop(response.extensions_mut().insert(CompressWith::new(Coding::Br))),
             _ => {}
         }
         let (response, called) = ask(&layer, request, response);
@@ -263,7 +263,7 @@ proptest! {
             let mut response = Response::builder().status(status).body(script).unwrap();
             *response.headers_mut() = headers(&answered);
             if wish {
-                response.extensions_mut().insert(CompressWith(Coding::Gzip));
+                response.extensions_mut().insert(CompressWith::new(Coding::Gzip));
             }
             ask(&layer, request, response).0
         };

@@ -240,7 +240,7 @@ async fn nothing_is_encoded_twice_and_who_opts_out_does_so_for_all() {
             "/file" => ([("content-encoding", "br")], response).into_response(),
             "/out" => ([("content-encoding", "identity")], response).into_response(),
             "/secret" => (Extension(NoCompress), response).into_response(),
-            "/wish" => (Extension(CompressWith(Coding::Deflate)), response).into_response(),
+            "/wish" => (Extension(CompressWith::new(Coding::Deflate)), response).into_response(),
             _ => response,
         })
     }
