@@ -43,6 +43,10 @@ impl MemoryBudget {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    pub(crate) const fn around(budget: Arc<Budget>) -> Self {
+        Self(budget)
+    }
+
     pub(crate) fn into_inner(self) -> Arc<Budget> {
         self.0
     }

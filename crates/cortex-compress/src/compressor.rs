@@ -1,4 +1,5 @@
 use crate::body::{CompressBody, Held, Then};
+use crate::budget::MemoryBudget;
 use crate::choice::Choice;
 use crate::content_types::essence;
 use crate::encoder::Size;
@@ -89,6 +90,16 @@ struct Begun<B> {
 impl Compressor {
     pub(crate) const fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// Tells whether there is an [`Observer`](crate::Observer).
+    pub fn is_observed(&self) -> bool {
+        self.shared.is_observed()
+    }
+
+    /// Returns the budget of memory that its encoders share.
+    pub fn memory_budget(&self) -> MemoryBudget {
+        MemoryBudget::around(Arc::clone(&self.shared.budget))
     }
 
     /// Remembers of a request what decides on its response.

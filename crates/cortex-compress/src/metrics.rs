@@ -17,7 +17,7 @@ use std::time::Duration;
 /// | `cortex_compress_skipped_total` | `reason` | responses that were left as they were, by [`SkipReason`](crate::SkipReason); `memory_budget` is the budget's refusals |
 /// | `cortex_compress_encoder_input_bytes_total` | `coding` | bytes that encoders have read, of responses that were given up, too |
 /// | `cortex_compress_encoder_output_bytes_total` | `coding` | bytes that they have made of them |
-/// | `cortex_compress_encoder_seconds_total` | `coding` | time that they were at it |
+/// | `cortex_compress_encoder_seconds_total` | `coding` | time that they were at it; not of bodies that did not get smaller |
 /// | `cortex_compress_decoded_total` | `coding` | bodies that were decoded to their end |
 /// | `cortex_compress_not_decoded_total` | `coding`, `reason` | bodies that were not: `corrupt`, `truncated`, `trailing_data`, or the limit that they exceed |
 /// | `cortex_compress_refused_total` | `status` | requests that were refused unread for their `Content-Encoding` or length |
