@@ -189,7 +189,7 @@ pub enum AbortCause {
     Encoder,
     /// The response was dropped, mostly because the client had gone.
     Dropped,
-    /// The encoder, or the body of the handler, panicked.
+    /// There was a panic: of the encoder, of the handler's body, or of what held the response.
     Panic,
 }
 
