@@ -1,4 +1,5 @@
 use crate::encoder::{BUDGET, Grain, OnePass, Pace, Rate, Size, grain};
+use crate::error::CompressError;
 use crate::etag::EtagPolicy;
 use crate::offload::{Answer, Ticket, submit};
 use crate::pool::{FRAME, Lease};
@@ -24,7 +25,7 @@ pub(crate) enum Read<E> {
     /// Its beginning, or nothing yet.
     Part(Bytes),
     /// It failed, or ended before the promised length.
-    Broken { data: Bytes, error: Option<E> },
+    Broken { data: Bytes, error: CompressError<E> },
 }
 
 /// Reads a body that promises a length, as far as it is ready.
@@ -59,7 +60,7 @@ where
             Some(Err(error)) => {
                 return Read::Broken {
                     data: parts.join(),
-                    error: Some(error),
+                    error: CompressError::Inner(error),
                 };
             }
             None => None,
@@ -68,7 +69,11 @@ where
         return if complete {
             Read::Whole { data, trailers }
         } else {
-            Read::Broken { data, error: None }
+            let error = CompressError::Incomplete {
+                promised: length,
+                received: data.len() as u64,
+            };
+            Read::Broken { data, error }
         };
     }
     Read::Part(parts.join())

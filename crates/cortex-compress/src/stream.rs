@@ -32,6 +32,9 @@ pub(crate) struct Stream {
     core: Option<Core>,
     coding: &'static str,
     phase: Phase,
+    /// The length that the inner body has promised, and what has come of it.
+    promised: Option<u64>,
+    received: u64,
     /// Input that waits to be encoded.
     queue: VecDeque<Bytes>,
     queued: usize,
@@ -76,13 +79,16 @@ enum Phase {
 impl Stream {
     /// Begins a stream with what has been read of the body already.
     ///
-    /// One that is `eager` flushes as soon as there is a pause: an event must not wait for the next one.
-    pub(crate) fn new(lease: Lease, chunk: Bytes, length: Option<u64>, eager: bool) -> Self {
+    /// If the body ends before the length that it has promised, the stream ends with an error. One that is `eager` flushes as
+    /// soon as there is a pause: an event must not wait for the next one.
+    pub(crate) fn new(lease: Lease, chunk: Bytes, promised: Option<u64>, eager: bool) -> Self {
         let mut stream = Self {
             offload: lease.shared().offload.clone(),
             coding: lease.offer().coding.as_str(),
-            core: Some(Core::new(lease, Size::Stream(length))),
+            core: Some(Core::new(lease, Size::Stream(promised))),
             phase: Phase::Starting,
+            promised,
+            received: 0,
             queue: VecDeque::new(),
             queued: 0,
             ready: VecDeque::new(),
@@ -140,7 +146,10 @@ impl Stream {
                     }
                     match Pin::new(&mut *inner).poll_frame(cx) {
                         Poll::Ready(Some(Ok(frame))) => {
-                            self.take(frame);
+                            if let Err(error) = self.take(frame) {
+                                self.end();
+                                return Poll::Ready(Some(Err(error)));
+                            }
                             Poll::Ready(Ok(()))
                         }
                         Poll::Ready(Some(Err(error))) => {
@@ -148,7 +157,10 @@ impl Stream {
                             return Poll::Ready(Some(Err(CompressError::Inner(error))));
                         }
                         Poll::Ready(None) => {
-                            self.phase = Phase::Finishing;
+                            if let Err(error) = self.close() {
+                                self.end();
+                                return Poll::Ready(Some(Err(error)));
+                            }
                             Poll::Ready(Ok(()))
                         }
                         Poll::Pending => {
@@ -186,22 +198,36 @@ impl Stream {
         Poll::Ready(self.core.as_mut().map_or(Ok(()), Core::start))
     }
 
-    fn take<D: Buf>(&mut self, frame: Frame<D>) {
+    fn take<D: Buf, E>(&mut self, frame: Frame<D>) -> Result<(), CompressError<E>> {
         self.spent += FRAME_COST;
         match frame.into_data() {
             Ok(mut data) => self.push(data.copy_to_bytes(data.remaining())),
             Err(frame) => {
                 if let Ok(mut trailers) = frame.into_trailers() {
+                    self.close()?;
                     remove_digests(&mut trailers);
                     self.trailers = Some(Box::new(trailers));
-                    self.phase = Phase::Finishing;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Nothing more comes of the inner body: the stream gets its end, unless something is missing.
+    ///
+    /// The header of the response says no length any more, by which a server would notice.
+    fn close<E>(&mut self) -> Result<(), CompressError<E>> {
+        let received = self.received;
+        if let Some(promised) = self.promised.filter(|&promised| received < promised) {
+            return Err(CompressError::Incomplete { promised, received });
+        }
+        self.phase = Phase::Finishing;
+        Ok(())
     }
 
     fn push(&mut self, data: Bytes) {
         if !data.is_empty() {
+            self.received += data.len() as u64;
             self.queued += data.len();
             self.queue.push_back(data);
             self.go_on();

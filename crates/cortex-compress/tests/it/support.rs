@@ -252,12 +252,12 @@ fn decode_first(coding: Coding, data: &[u8]) -> (Vec<u8>, Option<usize>) {
         Coding::Deflate => inflate(flate2::Decompress::new(true), data),
         Coding::Br => unbrotli(data),
         Coding::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(data)
+            let mut zstd = zstd::stream::read::Decoder::with_buffer(data)
                 .unwrap()
                 .single_frame();
             let mut decoded = Vec::new();
-            let read = decoder.read_to_end(&mut decoded); // which keeps what came before an error
-            let rest = decoder.finish().len();
+            let read = zstd.read_to_end(&mut decoded); // which keeps what came before an error
+            let rest = zstd.finish().len();
             (
                 decoded,
                 read.ok().filter(|_| !data.is_empty()).map(|_| data.len() - rest),
@@ -267,15 +267,16 @@ fn decode_first(coding: Coding, data: &[u8]) -> (Vec<u8>, Option<usize>) {
     }
 }
 
-fn inflate(mut decoder: flate2::Decompress, data: &[u8]) -> (Vec<u8>, Option<usize>) {
-    let mut decoded = Vec::new();
+fn inflate(mut state: flate2::Decompress, data: &[u8]) -> (Vec<u8>, Option<usize>) {
+    let (mut decoded, mut read) = (Vec::new(), 0);
     loop {
         decoded.reserve(4096);
-        let (read, before) = (decoder.total_in() as usize, decoded.len());
-        let flush = flate2::FlushDecompress::None;
-        match decoder.decompress_vec(&data[read..], &mut decoded, flush) {
-            Ok(flate2::Status::StreamEnd) => return (decoded, Some(decoder.total_in() as usize)),
-            Ok(_) if decoder.total_in() as usize > read || decoded.len() > before => {}
+        let before = (read, decoded.len());
+        let status = state.decompress_vec(&data[read..], &mut decoded, flate2::FlushDecompress::None);
+        read = usize::try_from(state.total_in()).unwrap();
+        match status {
+            Ok(flate2::Status::StreamEnd) => return (decoded, Some(read)),
+            Ok(_) if before != (read, decoded.len()) => {}
             Ok(_) | Err(_) => return (decoded, None),
         }
     }
