@@ -60,7 +60,9 @@ pub enum EtagPolicy {
     ///
     /// A strong tag promises the same bytes each time, which a body that is encoded as it comes cannot keep (where it
     /// pauses, it is flushed), nor one that takes long (in slices or elsewhere, as there is time; from about 10 KB of br 4,
-    /// 20 KB of gzip 5, 110 KB of zstd 1): the tags of such are weakened.
+    /// 20 KB of gzip 5, 110 KB of zstd 1): the tags of such are weakened. What is shorter is encoded in one go, by an
+    /// [`Offload`](crate::Offload) or else by the thread that serves, even where that takes a slow machine longer than the quarter of a
+    /// millisecond after which a task lets others run.
     Suffix,
     /// The tag stays as it is.
     ///

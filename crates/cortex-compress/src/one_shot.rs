@@ -1,4 +1,4 @@
-use crate::encoder::{BUDGET, Grain, OnePass, Pace, Rate, Size, grain};
+use crate::encoder::{BUDGET, Grain, OnePass, Rate, Size, grain};
 use crate::error::CompressError;
 use crate::etag::EtagPolicy;
 use crate::offload::{Answer, Ticket, submit};
@@ -113,7 +113,8 @@ impl Parts {
 
 /// Encodes a whole body, so that its length is known before its header is sent.
 ///
-/// At once if that is quick; else on another thread, if there is one to take it; else in slices.
+/// At once if that is quick; else on another thread, if there is one to take it; else in slices. One whose entity tag promises
+/// the same bytes each time is never encoded in slices.
 #[derive(Debug)]
 pub(crate) struct OneShot {
     input: Bytes,
@@ -123,6 +124,8 @@ pub(crate) struct OneShot {
 #[derive(Debug)]
 enum Work {
     New(Whole),
+    /// However long it takes.
+    Here(Whole),
     Slices(Whole),
     Away(Ticket<Whole, Outcome>),
     Over,
@@ -160,11 +163,12 @@ impl OneShot {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
             match std::mem::replace(&mut self.work, Work::Over) {
-                Work::New(whole) if whole.is_quick() => return Poll::Ready(whole.run(Pace::Brisk)),
+                Work::New(whole) if whole.is_quick() => return Poll::Ready(whole.run()),
+                Work::Here(whole) => return Poll::Ready(whole.run()),
                 Work::New(whole) => self.work = whole.send_away(),
                 Work::Away(ticket) => match ticket.poll(cx) {
                     Poll::Ready(Answer::Done(outcome)) => return Poll::Ready(outcome),
-                    Poll::Ready(Answer::Returned(whole)) => self.work = Work::Slices(whole),
+                    Poll::Ready(Answer::Returned(whole)) => self.work = whole.keep(),
                     Poll::Ready(Answer::Panicked) => return Poll::Ready(Outcome::Failed),
                     Poll::Pending => {
                         self.work = Work::Away(ticket);
@@ -197,19 +201,27 @@ struct Whole {
 
 impl Whole {
     fn is_quick(&self) -> bool {
-        let (offer, shared) = (self.lease.offer(), self.lease.shared());
-        let length = self.input.len();
-        offer.cost.whole.nanos(length) <= BUDGET
-            || shared.etag == EtagPolicy::Suffix && shared.is_constant(offer.coding, length as u64)
+        self.lease.offer().cost.whole.nanos(self.input.len()) <= BUDGET
     }
 
     fn send_away(self) -> Work {
         let Some(offload) = self.lease.shared().offload.clone() else {
-            return Work::Slices(self);
+            return self.keep();
         };
-        match submit(&*offload, self, |whole| whole.run(Pace::Easy)) {
+        match submit(&*offload, self, Self::run) {
             Ok(ticket) => Work::Away(ticket),
-            Err(whole) => Work::Slices(whole),
+            Err(whole) => whole.keep(),
+        }
+    }
+
+    /// What nobody else takes is done in slices, whose bytes are others than those of a body that is encoded at once.
+    fn keep(self) -> Work {
+        let (offer, shared) = (self.lease.offer(), self.lease.shared());
+        let length = self.input.len() as u64;
+        if shared.etag == EtagPolicy::Suffix && shared.is_constant(offer.coding, length) {
+            Work::Here(self)
+        } else {
+            Work::Slices(self)
         }
     }
 
@@ -227,10 +239,10 @@ impl Whole {
     }
 
     /// Encodes everything, and gives the encoder back.
-    fn run(mut self, pace: Pace) -> Outcome {
+    fn run(mut self) -> Outcome {
         let length = self.input.len();
         let began = Rate::wants(length).then(|| self.lease.shared().clock.nanos());
-        let outcome = self.run_at_once(pace);
+        let outcome = self.run_at_once();
         if let (Some(began), Outcome::Smaller(_)) = (began, &outcome) {
             let took = self.lease.shared().clock.nanos().saturating_sub(began);
             self.lease.offer().cost.whole.learn(length, took);
@@ -238,14 +250,11 @@ impl Whole {
         self.end(outcome)
     }
 
-    fn run_at_once(&mut self, pace: Pace) -> Outcome {
+    fn run_at_once(&mut self) -> Outcome {
         self.make_room();
         let limit = self.limit();
         let worker = self.lease.worker();
-        match worker
-            .encoder
-            .one_pass(&self.input, &mut worker.out[..limit], pace)
-        {
+        match worker.encoder.one_pass(&self.input, &mut worker.out[..limit]) {
             Some(Ok(OnePass::Written(length))) => {
                 Outcome::Smaller(Bytes::copy_from_slice(&worker.out[..length]))
             }
@@ -282,8 +291,7 @@ impl Whole {
         } else {
             None
         };
-        cost.stream
-            .learn(self.read - from, shared.clock.nanos().saturating_sub(began));
+        cost.learn_piece(self.read - from, shared.clock.nanos().saturating_sub(began));
         self.lease.settle();
         outcome
     }

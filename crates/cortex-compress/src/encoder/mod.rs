@@ -12,4 +12,4 @@ mod zstd;
 pub(crate) use self::cost::{BUDGET, Cost, Grain, Rate, grain};
 #[cfg(test)]
 pub(crate) use self::encode::Drained;
-pub(crate) use self::encode::{Encoder, OnePass, Pace, Size, create, footprint};
+pub(crate) use self::encode::{Encoder, OnePass, Size, create, footprint};

@@ -1,4 +1,4 @@
-use super::encode::{Drained, Encoder, OnePass, Pace, Size, log};
+use super::encode::{Drained, Encoder, OnePass, Size, log};
 use crate::error::EncodeError;
 use zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd_safe::{CCtx, CParameter, ErrorCode, InBuffer, OutBuffer, ResetDirective, SafeResult};
@@ -90,7 +90,7 @@ impl Encoder for Zstd {
     }
 
     /// Encodes straight from `input` to `out`, which needs no buffers inside the context.
-    fn one_pass(&mut self, input: &[u8], out: &mut [u8], _: Pace) -> Option<Result<OnePass, EncodeError>> {
+    fn one_pass(&mut self, input: &[u8], out: &mut [u8]) -> Option<Result<OnePass, EncodeError>> {
         let set = self.set_tables(Size::Whole(input.len()));
         Some(set.and_then(|()| match self.context()?.compress2(out, input) {
             Ok(written) => Ok(OnePass::Written(written)),
