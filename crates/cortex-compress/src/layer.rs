@@ -139,7 +139,7 @@ impl CompressionLayer {
     ///
     /// A response whose encoder would exceed it is sent as it is, and still says that it varies: a waiting stream takes about
     /// 0.4 MB (gzip), 0.5 MB (zstd 1) or 1 MB (br 4), however slow its reader is. Idle encoders are bounded apart from that: to
-    /// 64 MiB, and a minute.
+    /// 64 MiB, and to a minute, after which the responses that come next let them go.
     #[must_use]
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         Arc::make_mut(&mut self.shared).budget = Arc::new(Budget::new(bytes));

@@ -2,7 +2,7 @@ use crate::encoder::{BUDGET, Grain, OnePass, Rate, Size, grain};
 use crate::error::CompressError;
 use crate::etag::EtagPolicy;
 use crate::offload::{Answer, Ticket, submit};
-use crate::pool::{FRAME, Lease};
+use crate::pool::{Lease, scratch};
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
@@ -234,7 +234,7 @@ impl Whole {
         let limit = self.limit();
         let out = &mut self.lease.worker().out;
         if out.len() < limit {
-            *out = vec![0; limit.next_multiple_of(FRAME)]; // from the system, where most of it stays untouched
+            *out = vec![0; scratch(self.input.len())]; // from the system, where most of it stays untouched
         }
     }
 
