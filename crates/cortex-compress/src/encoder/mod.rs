@@ -6,6 +6,8 @@ mod cost;
 mod encode;
 #[cfg(any(feature = "deflate", feature = "gzip"))]
 mod gzip;
+#[cfg(feature = "brotli")]
+mod recycler;
 #[cfg(feature = "zstd")]
 mod zstd;
 
