@@ -157,7 +157,7 @@ impl CompressionLayer {
     }
 
     /// Measures the cost of encoding with this clock, to learn what this machine does in a quarter of a millisecond; a
-    /// [`SystemClock`](cortex_core::SystemClock) by default. With one that stands still nothing is learned.
+    /// [`TscClock`](cortex_core::TscClock) by default. With one that stands still nothing is learned.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         Arc::make_mut(&mut self.shared).set_clock(Arc::new(clock));

@@ -7,7 +7,7 @@ use crate::observer::{Event, Observer, SkipReason};
 use crate::offload::Offload;
 use crate::pool::Pool;
 use crate::refusal::NotAcceptable;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub(crate) struct Offer {
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(TscClock);
         let mut shared = Self {
             offers: Vec::new(),
             codings: Vec::new(),
