@@ -15,8 +15,8 @@ use std::task::{Context, Poll};
 ///
 /// # Errors
 ///
-/// A body that fails, or ends before the length that it had promised, ends with a [`CompressError`]; what was sent of it has no
-/// valid end.
+/// A body that fails, or ends before the length that it had promised, ends with a [`CompressError`]; what was sent of
+/// it has no valid end.
 ///
 /// # Cancel safety
 ///

@@ -22,8 +22,8 @@ pub enum CompressError<E> {
     Inner(E),
     /// The encoder failed.
     Encode(EncodeError),
-    /// The body of the inner service ended before the length that it had promised by itself or, where it did not know one,
-    /// in the `Content-Length` of its response.
+    /// The body of the inner service ended before the length that it had promised by itself or, where it did not know
+    /// one, in the `Content-Length` of its response.
     #[non_exhaustive]
     Incomplete {
         /// The length that it had promised.

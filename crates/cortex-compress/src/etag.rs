@@ -52,18 +52,18 @@ pub enum EtagPolicy {
     /// conditional on it.
     #[default]
     Weaken,
-    /// `"x"` becomes `"x~cortex-gzip-5.1"`: the coding, its level, and the revision of its encoder, which is another one in
-    /// builds without the feature `libdeflate`.
+    /// `"x"` becomes `"x~cortex-gzip-5.1"`: the coding, its level, and the revision of its encoder, which is another
+    /// one in builds without the feature `libdeflate`.
     ///
     /// For APIs whose clients send back in `If-Match` what they got with `GET`. The suffix, and none but ours, is taken
     /// out of `If-None-Match`, and of `If-Match` where the method is not safe, before the handler sees them, and put back
     /// into a 304. Out of `If-Range` it is never taken: parts of the identity must not be added to an encoded beginning.
     ///
     /// A strong tag promises the same bytes each time, which a body that is encoded as it comes cannot keep (where it
-    /// pauses, it is flushed), nor one that takes long (in slices or elsewhere, as there is time; from about 10 KB of br 4,
-    /// 20 KB of gzip 5, 110 KB of zstd 1): the tags of such are weakened. What is shorter is encoded in one go, by an
-    /// [`Offload`](crate::Offload) or else by the thread that serves, even where that takes a slow machine longer than the quarter of a
-    /// millisecond after which a task lets others run.
+    /// pauses, it is flushed), nor one that takes long (in slices or elsewhere, as there is time; from about 10 KB of
+    /// br 4, 20 KB of gzip 5, 110 KB of zstd 1): the tags of such are weakened. What is shorter is encoded in one go,
+    /// by an [`Offload`](crate::Offload) or else by the thread that serves, even where that takes a slow machine
+    /// longer than the quarter of a millisecond after which a task lets others run.
     Suffix,
     /// The tag stays as it is.
     ///
@@ -85,8 +85,8 @@ const MARK: &[u8] = b"~cortex-";
 
 /// Returns the revision of the encoder that encodes whole bodies: one for all that give the same bytes.
 ///
-/// An encoder that gives other bytes for some input and level, as a new version of it may, needs a number of its own. A test has
-/// the hashes of what these give.
+/// An encoder that gives other bytes for some input and level, as a new version of it may, needs a number of its own.
+/// A test has the hashes of what these give.
 fn revision(coding: &str) -> u8 {
     match coding {
         // By zlib-rs, and not by libdeflate.

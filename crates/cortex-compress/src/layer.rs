@@ -148,8 +148,9 @@ impl CompressionLayer {
 
     /// Encodes elsewhere what would hold the serving thread for more than a quarter of a millisecond.
     ///
-    /// Without an offload, and while it is saturated, such work is done in slices, between which other tasks run (but for what
-    /// [`EtagPolicy::Suffix`] gives a strong tag). The response has its exact `Content-Length` either way if its body was there as a whole.
+    /// Without an offload, and while it is saturated, such work is done in slices, between which other tasks run (but
+    /// for what [`EtagPolicy::Suffix`] gives a strong tag). The response has its exact `Content-Length` either way if
+    /// its body was there as a whole.
     #[must_use]
     pub fn offload(mut self, offload: impl Offload) -> Self {
         Arc::make_mut(&mut self.shared).offload = Some(Arc::new(offload));

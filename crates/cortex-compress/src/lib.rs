@@ -24,6 +24,7 @@ mod rules;
 mod service;
 mod shared;
 mod stream;
+mod turn;
 
 pub use self::body::CompressBody;
 pub use self::coding::{Coding, InvalidLevel, Level, UnknownCoding};

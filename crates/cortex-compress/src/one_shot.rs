@@ -3,11 +3,12 @@ use crate::error::CompressError;
 use crate::etag::EtagPolicy;
 use crate::offload::{Answer, Ticket, submit};
 use crate::pool::{Lease, scratch};
+use crate::turn;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// The longest body that is encoded before its header is sent.
 pub(crate) const ONE_SHOT_MAX: u64 = 256 << 10;
@@ -113,12 +114,14 @@ impl Parts {
 
 /// Encodes a whole body, so that its length is known before its header is sent.
 ///
-/// At once if that is quick; else on another thread, if there is one to take it; else in slices. One whose entity tag promises
-/// the same bytes each time is never encoded in slices.
+/// At once if that is quick; else on another thread, if there is one to take it; else in slices. One whose entity tag
+/// promises the same bytes each time is never encoded in slices.
 #[derive(Debug)]
 pub(crate) struct OneShot {
     input: Bytes,
     work: Work,
+    /// It has let others run already before it goes on.
+    waited: bool,
 }
 
 #[derive(Debug)]
@@ -152,6 +155,7 @@ impl OneShot {
         Self {
             input,
             work: Work::New(whole),
+            waited: false,
         }
     }
 
@@ -163,9 +167,16 @@ impl OneShot {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
             match std::mem::replace(&mut self.work, Work::Over) {
-                Work::New(whole) if whole.is_quick() => return Poll::Ready(whole.run()),
-                Work::Here(whole) => return Poll::Ready(whole.run()),
+                Work::New(whole) if whole.is_quick() => self.work = Work::Here(whole),
                 Work::New(whole) => self.work = whole.send_away(),
+                Work::Here(whole) => {
+                    let began = whole.begin();
+                    if self.gives_way(began, whole.estimate(), cx) {
+                        self.work = Work::Here(whole);
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(whole.run(began, Some(cx.waker())));
+                }
                 Work::Away(ticket) => match ticket.poll(cx) {
                     Poll::Ready(Answer::Done(outcome)) => return Poll::Ready(outcome),
                     Poll::Ready(Answer::Returned(whole)) => self.work = whole.keep(),
@@ -176,16 +187,36 @@ impl OneShot {
                     }
                 },
                 Work::Slices(mut whole) => {
-                    let Some(outcome) = whole.slice() else {
-                        self.work = Work::Slices(whole);
+                    let began = whole.lease.shared().clock.nanos();
+                    if !self.gives_way(Some(began), BUDGET, cx) {
+                        self.waited = false;
+                        let (outcome, took) = whole.slice(began);
+                        if let Some(outcome) = outcome {
+                            turn::spend(cx.waker(), began, took);
+                            return Poll::Ready(whole.end(outcome));
+                        }
+                        turn::end();
                         cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    };
-                    return Poll::Ready(whole.end(outcome));
+                    }
+                    self.work = Work::Slices(whole);
+                    return Poll::Pending;
                 }
                 Work::Over => return Poll::Ready(Outcome::Failed),
             }
         }
+    }
+
+    /// Lets others run first if the task has not so much time any more, but no second time: others of the same task
+    /// might use it up again.
+    fn gives_way(&mut self, now: Option<u64>, next: u64, cx: &Context<'_>) -> bool {
+        let spent = now.map_or(0, |now| turn::spent(cx.waker(), now));
+        let late = spent > 0 && spent.saturating_add(next) > BUDGET;
+        if !late || std::mem::replace(&mut self.waited, true) {
+            return false;
+        }
+        turn::end();
+        cx.waker().wake_by_ref();
+        true
     }
 }
 
@@ -201,14 +232,28 @@ struct Whole {
 
 impl Whole {
     fn is_quick(&self) -> bool {
-        self.lease.offer().cost.whole.nanos(self.input.len()) <= BUDGET
+        self.estimate() <= BUDGET
+    }
+
+    /// Returns about how many nanoseconds it takes at once.
+    fn estimate(&self) -> u64 {
+        self.lease.offer().cost.whole.nanos(self.input.len())
+    }
+
+    /// Returns when it begins, if that is worth to be known.
+    fn begin(&self) -> Option<u64> {
+        Rate::wants(self.input.len()).then(|| self.lease.shared().clock.nanos())
     }
 
     fn send_away(self) -> Work {
         let Some(offload) = self.lease.shared().offload.clone() else {
             return self.keep();
         };
-        match submit(&*offload, self, Self::run) {
+        let run = |whole: Self| {
+            let began = whole.begin();
+            whole.run(began, None)
+        };
+        match submit(&*offload, self, run) {
             Ok(ticket) => Work::Away(ticket),
             Err(whole) => whole.keep(),
         }
@@ -238,14 +283,17 @@ impl Whole {
         }
     }
 
-    /// Encodes everything, and gives the encoder back.
-    fn run(mut self) -> Outcome {
-        let length = self.input.len();
-        let began = Rate::wants(length).then(|| self.lease.shared().clock.nanos());
+    /// Encodes everything, for the task with this waker if it is not elsewhere, and gives the encoder back.
+    fn run(mut self, began: Option<u64>, waker: Option<&Waker>) -> Outcome {
         let outcome = self.run_at_once();
-        if let (Some(began), Outcome::Smaller(_)) = (began, &outcome) {
+        if let Some(began) = began {
             let took = self.lease.shared().clock.nanos().saturating_sub(began);
-            self.lease.offer().cost.whole.learn(length, took);
+            if let Outcome::Smaller(_) = outcome {
+                self.lease.offer().cost.whole.learn(self.input.len(), took);
+            }
+            if let Some(waker) = waker {
+                turn::spend(waker, began, took);
+            }
         }
         self.end(outcome)
     }
@@ -267,33 +315,39 @@ impl Whole {
         }
     }
 
-    /// Encodes one slice.
-    fn slice(&mut self) -> Option<Outcome> {
+    /// Encodes one slice, and returns how long that took.
+    fn slice(&mut self, began: u64) -> (Option<Outcome>, u64) {
+        let from = self.read;
+        let outcome = self.encode_slice();
+        let took = self.lease.shared().clock.nanos().saturating_sub(began);
+        if !matches!(outcome, Some(Outcome::NotSmaller | Outcome::Failed)) {
+            let cost = &self.lease.offer().cost;
+            cost.learn_piece(self.read - from, took);
+        }
+        self.lease.settle();
+        (outcome, took)
+    }
+
+    fn encode_slice(&mut self) -> Option<Outcome> {
         self.make_room();
-        let shared = self.lease.shared().clone();
         let offer = self.lease.offer();
-        let (cost, slice) = (offer.cost.clone(), offer.cost.stream.slice());
+        let slice = offer.cost.stream.slice();
         let grain = grain(offer.coding, offer.level, slice);
         let length = match grain {
             Grain::Fine => slice,
             Grain::Gulp(bytes) | Grain::Block(bytes) | Grain::Cut(bytes) => bytes,
         };
         let stop = self.input.len().min(self.read + length);
-        let (from, began) = (self.read, shared.clock.nanos());
         if let Some(outcome) = self.encode(stop) {
             return Some(outcome);
         }
-        let last = self.read == self.input.len();
-        let outcome = if last {
+        if self.read == self.input.len() {
             Some(self.finish())
         } else if matches!(grain, Grain::Block(_) | Grain::Cut(_)) {
             self.flush()
         } else {
             None
-        };
-        cost.learn_piece(self.read - from, shared.clock.nanos().saturating_sub(began));
-        self.lease.settle();
-        outcome
+        }
     }
 
     /// Encodes up to a place in the input.

@@ -3,6 +3,7 @@ use crate::error::{CompressError, EncodeError};
 use crate::headers::remove_digests;
 use crate::offload::{Answer, Offload, Ticket, submit};
 use crate::pool::{Lease, Worker};
+use crate::turn;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
@@ -48,8 +49,10 @@ pub(crate) struct Stream {
     pause: Pause,
     /// What was done since the last time the task gave its thread away, in bytes of input.
     spent: usize,
-    /// When that began.
+    /// When that began; earlier, by what the task had done before for other responses.
     since: Option<u64>,
+    /// It has let others run already before it goes on.
+    waited: bool,
     /// A poll is under way; after a panic it stays so.
     polled: bool,
     trailers: Option<Box<HeaderMap>>,
@@ -79,8 +82,8 @@ enum Phase {
 impl Stream {
     /// Begins a stream with what has been read of the body already.
     ///
-    /// If the body ends before the length that it has promised, the stream ends with an error. One that is `eager` flushes as
-    /// soon as there is a pause: an event must not wait for the next one.
+    /// If the body ends before the length that it has promised, the stream ends with an error. One that is `eager`
+    /// flushes as soon as there is a pause: an event must not wait for the next one.
     pub(crate) fn new(lease: Lease, chunk: Bytes, promised: Option<u64>, eager: bool) -> Self {
         let mut stream = Self {
             offload: lease.shared().offload.clone(),
@@ -97,6 +100,7 @@ impl Stream {
             pause: if eager { Pause::Flush } else { Pause::LookAgain },
             spent: 0,
             since: None,
+            waited: false,
             polled: false,
             trailers: None,
         };
@@ -139,7 +143,7 @@ impl Stream {
             }
             let step = match self.phase {
                 Phase::Starting => self.start(),
-                Phase::Encoding if self.is_full() => self.work(),
+                Phase::Encoding if self.is_full() => self.work(cx),
                 Phase::Encoding => {
                     if self.is_spent() {
                         return self.give_way(cx);
@@ -177,7 +181,7 @@ impl Stream {
                         }
                     }
                 }
-                Phase::Flushing | Phase::Finishing => self.work(),
+                Phase::Flushing | Phase::Finishing => self.work(cx),
                 Phase::Trailers => {
                     self.phase = Phase::Done;
                     let trailers = self.trailers.take();
@@ -251,7 +255,7 @@ impl Stream {
     }
 
     /// Brings the queue on: as a job if it is much, else here, until the task has to give way.
-    fn work(&mut self) -> Poll<Result<(), EncodeError>> {
+    fn work(&mut self, cx: &Context<'_>) -> Poll<Result<(), EncodeError>> {
         let Some(core) = &self.core else {
             return Poll::Ready(Ok(()));
         };
@@ -263,10 +267,10 @@ impl Stream {
         {
             return Poll::Ready(Ok(()));
         }
-        self.work_here()
+        self.work_here(cx)
     }
 
-    fn work_here(&mut self) -> Poll<Result<(), EncodeError>> {
+    fn work_here(&mut self, cx: &Context<'_>) -> Poll<Result<(), EncodeError>> {
         let Some(core) = &self.core else {
             return Poll::Ready(Ok(()));
         };
@@ -282,8 +286,15 @@ impl Stream {
         {
             return Poll::Pending;
         }
-        if let Some(now) = timed {
-            self.since.get_or_insert(now);
+        if let (Some(now), None) = (timed, self.since) {
+            let spent = turn::spent(cx.waker(), now);
+            let late = spent.saturating_add(core.rate().nanos(load)) > BUDGET;
+            // But no second time: others of the same task might use its time up again.
+            if late && spent > 0 && !std::mem::replace(&mut self.waited, true) {
+                return Poll::Pending;
+            }
+            self.waited = false;
+            self.since = Some(now.saturating_sub(spent));
         }
         self.spent += load.max(step / 16).max(1);
         let input = self.dequeue(step);
@@ -301,6 +312,7 @@ impl Stream {
         if let Some(began) = timed {
             let took = core.lease.shared().clock.nanos().saturating_sub(began);
             core.rate().learn(load, took);
+            turn::spend(cx.waker(), began, took);
         }
         if next == 0 && result.is_ok() {
             self.drained();
@@ -423,6 +435,7 @@ impl Stream {
     fn rest(&mut self) {
         self.spent = 0;
         self.since = None;
+        turn::end();
     }
 
     /// Others may run, and what was sent so far reaches the socket.

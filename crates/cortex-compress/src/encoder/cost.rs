@@ -36,8 +36,9 @@ impl Cost {
 
     /// Learns how long a piece of a whole body took.
     ///
-    /// Bodies that are taken to be too long to be encoded at once are encoded in pieces. If these did not count for both rates,
-    /// nothing would tell when that has changed: an estimate that was raised while the machine was busy would stay for good.
+    /// Bodies that are taken to be too long to be encoded at once are encoded in pieces. If these did not count for
+    /// both rates, nothing would tell when that has changed: an estimate that was raised while the machine was busy
+    /// would stay for good.
     pub(crate) fn learn_piece(&self, bytes: usize, nanos: u64) {
         self.stream.learn(bytes, nanos);
         let whole = nanos.saturating_mul(self.whole.seed) / self.stream.seed.max(1);

@@ -213,8 +213,8 @@ const fn whole_state(level: i32) -> usize {
 
 /// Returns the level of libdeflate whose size is within 3 % of zlib's.
 ///
-/// For level 5 that is 4, which takes an eighth less time than libdeflate's 5 for 1.5 % more bytes. It is one level wherever a
-/// body is encoded, so that the bytes are the same, and the state of a worker serves again.
+/// For level 5 that is 4, which takes an eighth less time than libdeflate's 5 for 1.5 % more bytes. It is one level
+/// wherever a body is encoded, so that the bytes are the same, and the state of a worker serves again.
 #[cfg(feature = "libdeflate")]
 const fn whole_level(level: u8) -> i32 {
     match level {

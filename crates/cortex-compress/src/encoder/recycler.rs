@@ -53,7 +53,8 @@ impl<T> Default for FreeList<T> {
 impl<T: Clone + Default> FreeList<T> {
     /// Returns a block of default values: the smallest that is free and large enough, or a new one.
     ///
-    /// A new one takes the place of the largest that is too small, so that there are never more than were in use at a time.
+    /// A new one takes the place of the largest that is too small, so that there are never more than were in use at a
+    /// time.
     fn take(&mut self, length: usize) -> Block<T> {
         if length == 0 {
             return Block::default();
@@ -92,8 +93,8 @@ macro_rules! recycler {
     ($($list:ident: $item:ty,)*) => {
         /// The allocator of an encoder: what one stream has freed serves the next.
         ///
-        /// The encoder has no reset, and takes up to some megabytes bit by bit. From the system, which clears its pages each
-        /// time, that is up to a third of the time of a body of 100 KB.
+        /// The encoder has no reset, and takes up to some megabytes bit by bit. From the system, which clears its
+        /// pages each time, that is up to a third of the time of a body of 100 KB.
         #[derive(Default)]
         pub(super) struct Recycler {
             $($list: FreeList<$item>,)*

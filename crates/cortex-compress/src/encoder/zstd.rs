@@ -56,7 +56,8 @@ impl Encoder for Zstd {
         self.set_tables(size)?;
         let length = match size {
             Size::Whole(length) => Some(length as u64),
-            // A body may be longer than it says, which would be an error then; the tables are small without the promise.
+            // A body may be longer than it says, which would be an error then; the tables are small without the
+            // promise.
             Size::Stream(_) => None,
         };
         check(self.context()?.set_pledged_src_size(length)).map(drop)

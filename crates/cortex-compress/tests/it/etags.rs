@@ -311,7 +311,8 @@ fn t3_the_same_tag_stands_for_the_same_bytes() {
             );
         };
         check();
-        // On the workers that others have left behind: larger, smaller, streamed, given up half way, and cancelled ones.
+        // On the workers that others have left behind: larger, smaller, streamed, given up half way, and cancelled
+        // ones.
         for body in [
             Script::whole(text(200_000)),
             Script::whole(text(1500)),

@@ -1,6 +1,6 @@
 //! Encoding on other threads, and what a thread does at a time without them.
 
-use crate::support::{Script, Step, decode, drive, noise, read, respond, text};
+use crate::support::{Script, Step, Wakes, decode, drive, noise, read, respond, text};
 use bytes::Bytes;
 use cortex_compress::{Coding, CompressBody, CompressionLayer, EtagPolicy, Job, Level, Offload};
 use cortex_core::Clock;
@@ -442,6 +442,11 @@ impl Busy {
     fn everything_takes(&self, nanos: u64) {
         self.nanos.store(nanos, Ordering::Relaxed);
     }
+
+    /// So long that whatever comes next is another turn of its task.
+    fn rest(&self) {
+        self.clock.advance(Duration::from_secs(1));
+    }
 }
 
 impl Clock for Busy {
@@ -477,23 +482,19 @@ fn what_was_slow_while_the_machine_was_busy_is_quick_again_when_it_is_not() {
     for (coding, length) in QUICK {
         let clock = Busy::new();
         let layer = CompressionLayer::new().clock(clock.clone());
+        let pauses = || {
+            clock.rest();
+            send(&layer, coding, text(length)).1
+        };
         clock.everything_takes(200_000);
-        assert_eq!(
-            send(&layer, coding, text(length)).1,
-            0,
-            "{coding}: quick by the first estimate"
-        );
+        assert_eq!(pauses(), 0, "{coding}: quick by the first estimate");
         clock.everything_takes(10_000_000);
-        let until_slow = (0..50)
-            .take_while(|_| send(&layer, coding, text(length)).1 == 0)
-            .count();
+        let until_slow = (0..50).take_while(|_| pauses() == 0).count();
         assert!((1..50).contains(&until_slow), "{coding}: {until_slow}");
         clock.everything_takes(100_000);
-        let until_quick = (0..50)
-            .take_while(|_| send(&layer, coding, text(length)).1 > 0)
-            .count();
+        let until_quick = (0..50).take_while(|_| pauses() > 0).count();
         assert!((1..50).contains(&until_quick), "{coding}: {until_quick}");
-        assert_eq!(send(&layer, coding, text(length)).1, 0, "{coding}: and stays so");
+        assert_eq!(pauses(), 0, "{coding}: and stays so");
     }
 }
 
@@ -522,6 +523,7 @@ fn what_has_a_strong_tag_of_its_own_is_the_same_whoever_encodes_it() {
             })
         };
         let get = || {
+            clock.rest();
             let (answer, pauses) = send(&layer, coding, text(length));
             let tag = answer.headers()["etag"].clone();
             assert!(tag.as_bytes().starts_with(b"\"x~cortex-"), "{tag:?}");
@@ -541,5 +543,59 @@ fn what_has_a_strong_tag_of_its_own_is_the_same_whoever_encodes_it() {
             jobs.load(Ordering::Relaxed) > 40,
             "{coding}: a slow body is offered to others first"
         );
+    }
+}
+
+/// As of requests that a client has pipelined: the task of the connection answers one after the other in one poll.
+#[test]
+fn responses_of_one_task_share_the_time_of_a_poll() {
+    /// Answers 16 requests in a row, and returns how often each of their tasks gave its thread away.
+    fn answer(coding: Coding, body: &Script, nanos: u64, tasks: &[Arc<Wakes>]) -> Vec<usize> {
+        let clock = Busy::new();
+        clock.everything_takes(nanos);
+        let layer = CompressionLayer::new().clock(clock);
+        let mut pauses = vec![0; tasks.len()];
+        for at in 0..16 {
+            let waker = Waker::from(Arc::clone(&tasks[at % tasks.len()]));
+            let mut cx = Context::from_waker(&waker);
+            let pauses = &mut pauses[at % tasks.len()];
+            let mut answer = Some(response(body.clone()));
+            let handler = service_fn(move |_: Request<()>| {
+                std::future::ready(Ok::<_, Infallible>(answer.take().unwrap()))
+            });
+            let mut future = layer.layer(handler).call(request(coding));
+            let mut answer = loop {
+                match Pin::new(&mut future).poll(&mut cx) {
+                    Poll::Pending => *pauses += 1,
+                    Poll::Ready(answer) => break answer.unwrap().into_body(),
+                }
+            };
+            let mut data = Vec::new();
+            loop {
+                match Pin::new(&mut answer).poll_frame(&mut cx) {
+                    Poll::Pending => *pauses += 1,
+                    Poll::Ready(None) => break,
+                    Poll::Ready(Some(frame)) => data.extend_from_slice(&frame.unwrap().into_data().unwrap()),
+                }
+            }
+            assert_eq!(decode(coding, &data), (text(4000).to_vec(), true));
+        }
+        let wakes: Vec<_> = tasks.iter().map(|task| task.count()).collect();
+        assert_eq!(wakes, pauses, "who gives way goes on soon");
+        pauses
+    }
+
+    let task = || Arc::new(Wakes::default());
+    for &coding in Coding::ALL {
+        for body in [Script::whole(text(4000)), Script::new([Step::Data(text(4000))])] {
+            let how = (coding, body.exact);
+            // 16 times 90 us are no less than five times 250 us.
+            let one = answer(coding, &body, 90_000, &[task()]);
+            assert!((4..=16).contains(&one[0]), "{how:?}: {one:?}");
+            // Of several tasks each has its own; and where nothing takes long, nobody waits.
+            let several = answer(coding, &body, 90_000, &[task(), task()]);
+            assert_eq!(several, [0, 0], "{how:?}");
+            assert_eq!(answer(coding, &body, 1000, &[task()]), [0], "{how:?}");
+        }
     }
 }

@@ -67,8 +67,8 @@ proptest! {
     }
 }
 
-/// As a file that is cut while it is served: the server below the layer notices by the length, which the header does not say
-/// any more.
+/// As a file that is cut while it is served: the server below the layer notices by the length, which the header does
+/// not say any more.
 #[test]
 fn h4_a_body_that_ends_before_its_promised_length_has_no_end() {
     const LONG: usize = 300_000;
