@@ -3,7 +3,7 @@ use crate::budget::MemoryBudget;
 use crate::choice::Choice;
 use crate::content_types::essence;
 use crate::encoder::Size;
-use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding};
+use crate::headers::{declared, describe_encoded, remove_digests, vary_on_accept_encoding};
 use crate::observer::{EncodePath, SkipReason};
 use crate::one_shot::{OneShot, Outcome, Read, read};
 use crate::pool::Lease;
@@ -142,6 +142,7 @@ impl Compressor {
         match plan.apply(head, &body.size_hint(), shared) {
             Verdict::Pass(reason) | Verdict::Identity(reason) => {
                 shared.skipped(reason);
+                shared.pool.pass();
                 Compressing::Done(CompressBody::identity(body))
             }
             Verdict::NotModified => {
@@ -217,12 +218,12 @@ fn begin<B: Body + Unpin>(
             Read::Broken { data, error } => {
                 shared.skipped(SkipReason::Failed);
                 vary_on_accept_encoding(headers);
-                let then = error.map_or(Then::End, Then::Error);
-                return Compressing::Done(CompressBody::held(body, Held::new(data, then)));
+                return Compressing::Done(CompressBody::held(body, Held::new(data, Then::Error(error))));
             }
         },
     };
-    let Some(lease) = Lease::take(shared, choice, Size::Stream(length)) else {
+    let promised = length.or_else(|| declared(headers));
+    let Some(lease) = Lease::take(shared, choice, Size::Stream(promised)) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::begun(body, chunk));
@@ -233,7 +234,7 @@ fn begin<B: Body + Unpin>(
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
     Compressing::Done(CompressBody::stream(
         body,
-        Stream::new(lease, chunk, length, eager),
+        Stream::new(lease, chunk, promised, eager),
     ))
 }
 

@@ -162,7 +162,7 @@ impl CompressionLayer {
     ///
     /// A response whose encoder would exceed it is sent as it is, and still says that it varies: a waiting stream takes about
     /// 0.4 MB (gzip), 0.5 MB (zstd 1) or 1 MB (br 4), however slow its reader is. Idle encoders are bounded apart from that: to
-    /// 64 MiB, and a minute.
+    /// 64 MiB, and to a minute, after which the responses that come next let them go.
     #[must_use]
     pub fn memory_budget(mut self, budget: impl Into<MemoryBudget>) -> Self {
         Arc::make_mut(&mut self.shared).budget = budget.into().into_inner();
@@ -171,8 +171,9 @@ impl CompressionLayer {
 
     /// Encodes elsewhere what would hold the serving thread for more than a quarter of a millisecond.
     ///
-    /// Without an offload, and while it is saturated, such work is done in slices, between which other tasks run. The
-    /// response has its exact `Content-Length` either way if its body was there as a whole.
+    /// Without an offload, and while it is saturated, such work is done in slices, between which other tasks run (but
+    /// for what [`EtagPolicy::Suffix`] gives a strong tag). The response has its exact `Content-Length` either way if
+    /// its body was there as a whole.
     ///
     /// There is no length to set from which on work is sent away: a length that takes long with br 9 is nothing with zstd 1, on
     /// this machine or a slower one. What takes long is learned from what encoding took, by coding and level.
@@ -183,7 +184,7 @@ impl CompressionLayer {
     }
 
     /// Measures the cost of encoding with this clock, to learn what this machine does in a quarter of a millisecond; a
-    /// [`SystemClock`](cortex_core::SystemClock) by default. With one that stands still nothing is learned.
+    /// [`TscClock`](cortex_core::TscClock) by default. With one that stands still nothing is learned.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         Arc::make_mut(&mut self.shared).set_clock(Arc::new(clock));

@@ -37,6 +37,7 @@ mod service;
 mod shared;
 mod stream;
 mod tally;
+mod turn;
 
 pub use self::body::CompressBody;
 pub use self::budget::MemoryBudget;

@@ -183,7 +183,7 @@ impl EncodePath {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AbortCause {
-    /// The body of the handler failed.
+    /// The body of the handler failed, or ended before the length that it had promised.
     Inner,
     /// The encoder failed: a defect.
     Encoder,

@@ -4,15 +4,15 @@ use crate::choice::Choice;
 use crate::coding::{Coding, Level};
 use crate::content_types::{essence, is_event_stream, is_grpc};
 use crate::etag::{EtagPolicy, has_suffix, mark_not_modified, strip_conditions};
-use crate::headers::{forget_identity, joined, vary_on_accept_encoding};
+use crate::headers::{declared, forget_identity, joined, vary_on_accept_encoding};
 use crate::list::{directives, elements};
 use crate::negotiate::{Accepted, Negotiated, choose};
 use crate::observer::SkipReason;
 use crate::refusal::NotAcceptable;
 use crate::shared::Shared;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
-    HeaderName, HeaderValue, IF_NONE_MATCH,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, IF_NONE_MATCH,
 };
 use http::response::Parts;
 use http::{Method, StatusCode};
@@ -377,8 +377,4 @@ fn remove_identity(headers: &mut HeaderMap) -> bool {
 /// Looks for the directive `no-transform` (RFC 9111, sections 5.2.1.6 and 5.2.2.6).
 fn says_no_transform(headers: &HeaderMap) -> bool {
     directives(headers, &CACHE_CONTROL).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
-}
-
-fn declared(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

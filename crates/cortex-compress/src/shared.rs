@@ -10,7 +10,7 @@ use crate::offload::Offload;
 use crate::one_shot::ONE_SHOT_MAX;
 use crate::pool::Pool;
 use crate::refusal::NotAcceptable;
-use cortex_core::{Clock, SystemClock};
+use cortex_core::{Clock, TscClock};
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(crate) struct Offer {
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(TscClock);
         let mut shared = Self {
             offers: Vec::new(),
             other_levels: Arc::default(),

@@ -6,6 +6,7 @@ use crate::observer::{AbortCause, EncodePath};
 use crate::offload::{Answer, Offload, Ticket, submit};
 use crate::pool::{Lease, Worker};
 use crate::tally::Tally;
+use crate::turn;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
@@ -35,6 +36,9 @@ pub(crate) struct Stream {
     core: Option<Core>,
     coding: &'static str,
     phase: Phase,
+    /// The length that the inner body has promised, and what has come of it.
+    promised: Option<u64>,
+    received: u64,
     /// Input that waits to be encoded.
     queue: VecDeque<Bytes>,
     queued: usize,
@@ -48,8 +52,10 @@ pub(crate) struct Stream {
     pause: Pause,
     /// What was done since the last time the task gave its thread away, in bytes of input.
     spent: usize,
-    /// When that began.
+    /// When that began; earlier, by what the task had done before for other responses.
     since: Option<u64>,
+    /// It has let others run already before it goes on.
+    waited: bool,
     /// A poll is under way; after a panic it stays so.
     polled: bool,
     trailers: Option<Box<HeaderMap>>,
@@ -82,15 +88,18 @@ enum Phase {
 impl Stream {
     /// Begins a stream with what has been read of the body already.
     ///
-    /// One that is `eager` flushes as soon as there is a pause: an event must not wait for the next one.
-    pub(crate) fn new(lease: Lease, chunk: Bytes, length: Option<u64>, eager: bool) -> Self {
+    /// If the body ends before the length that it has promised, the stream ends with an error. One that is `eager`
+    /// flushes as soon as there is a pause: an event must not wait for the next one.
+    pub(crate) fn new(lease: Lease, chunk: Bytes, promised: Option<u64>, eager: bool) -> Self {
         let flush = lease.shared().flush;
         let mut stream = Self {
             tally: Tally::new(lease.shared(), lease.offer(), EncodePath::Streamed),
             offload: lease.shared().offload.clone(),
             coding: lease.offer().coding.as_str(),
-            core: Some(Core::new(lease, Size::Stream(length))),
+            core: Some(Core::new(lease, Size::Stream(promised))),
             phase: Phase::Starting,
+            promised,
+            received: 0,
             queue: VecDeque::new(),
             queued: 0,
             ready: VecDeque::new(),
@@ -103,6 +112,7 @@ impl Stream {
             },
             spent: 0,
             since: None,
+            waited: false,
             polled: false,
             trailers: None,
         };
@@ -145,14 +155,17 @@ impl Stream {
             }
             let step = match self.phase {
                 Phase::Starting => self.start(),
-                Phase::Encoding if self.is_full() => self.work(),
+                Phase::Encoding if self.is_full() => self.work(cx),
                 Phase::Encoding => {
                     if self.is_spent() {
                         return self.give_way(cx);
                     }
                     match Pin::new(&mut *inner).poll_frame(cx) {
                         Poll::Ready(Some(Ok(frame))) => {
-                            self.take(frame);
+                            if let Err(error) = self.take(frame) {
+                                self.end(AbortCause::Inner);
+                                return Poll::Ready(Some(Err(error)));
+                            }
                             Poll::Ready(Ok(()))
                         }
                         Poll::Ready(Some(Err(error))) => {
@@ -160,7 +173,10 @@ impl Stream {
                             return Poll::Ready(Some(Err(CompressError::Inner(error))));
                         }
                         Poll::Ready(None) => {
-                            self.phase = Phase::Finishing;
+                            if let Err(error) = self.close() {
+                                self.end(AbortCause::Inner);
+                                return Poll::Ready(Some(Err(error)));
+                            }
                             Poll::Ready(Ok(()))
                         }
                         Poll::Pending => {
@@ -177,7 +193,7 @@ impl Stream {
                         }
                     }
                 }
-                Phase::Flushing | Phase::Finishing => self.work(),
+                Phase::Flushing | Phase::Finishing => self.work(cx),
                 Phase::Trailers => {
                     self.phase = Phase::Done;
                     let trailers = self.trailers.take();
@@ -201,22 +217,36 @@ impl Stream {
         Poll::Ready(started)
     }
 
-    fn take<D: Buf>(&mut self, frame: Frame<D>) {
+    fn take<D: Buf, E>(&mut self, frame: Frame<D>) -> Result<(), CompressError<E>> {
         self.spent += FRAME_COST;
         match frame.into_data() {
             Ok(mut data) => self.push(data.copy_to_bytes(data.remaining())),
             Err(frame) => {
                 if let Ok(mut trailers) = frame.into_trailers() {
+                    self.close()?;
                     remove_digests(&mut trailers);
                     self.trailers = Some(Box::new(trailers));
-                    self.phase = Phase::Finishing;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Nothing more comes of the inner body: the stream gets its end, unless something is missing.
+    ///
+    /// The header of the response says no length any more, by which a server would notice.
+    fn close<E>(&mut self) -> Result<(), CompressError<E>> {
+        let received = self.received;
+        if let Some(promised) = self.promised.filter(|&promised| received < promised) {
+            return Err(CompressError::Incomplete { promised, received });
+        }
+        self.phase = Phase::Finishing;
+        Ok(())
     }
 
     fn push(&mut self, data: Bytes) {
         if !data.is_empty() {
+            self.received += data.len() as u64;
             self.queued += data.len();
             self.queue.push_back(data);
             self.go_on();
@@ -240,7 +270,7 @@ impl Stream {
     }
 
     /// Brings the queue on: as a job if it is much, else here, until the task has to give way.
-    fn work(&mut self) -> Poll<Result<(), EncodeError>> {
+    fn work(&mut self, cx: &Context<'_>) -> Poll<Result<(), EncodeError>> {
         let Some(core) = &self.core else {
             return Poll::Ready(Ok(()));
         };
@@ -252,10 +282,10 @@ impl Stream {
         {
             return Poll::Ready(Ok(()));
         }
-        self.work_here()
+        self.work_here(cx)
     }
 
-    fn work_here(&mut self) -> Poll<Result<(), EncodeError>> {
+    fn work_here(&mut self, cx: &Context<'_>) -> Poll<Result<(), EncodeError>> {
         let Some(core) = &self.core else {
             return Poll::Ready(Ok(()));
         };
@@ -271,8 +301,15 @@ impl Stream {
         {
             return Poll::Pending;
         }
-        if let Some(now) = timed {
-            self.since.get_or_insert(now);
+        if let (Some(now), None) = (timed, self.since) {
+            let spent = turn::spent(cx.waker(), now);
+            let late = spent.saturating_add(core.rate().nanos(load)) > BUDGET;
+            // But no second time: others of the same task might use its time up again.
+            if late && spent > 0 && !std::mem::replace(&mut self.waited, true) {
+                return Poll::Pending;
+            }
+            self.waited = false;
+            self.since = Some(now.saturating_sub(spent));
         }
         self.spent += load.max(step / 16).max(1);
         let input = self.dequeue(step);
@@ -292,6 +329,7 @@ impl Stream {
         if let Some(began) = timed {
             let took = core.lease.shared().clock.nanos().saturating_sub(began);
             core.rate().learn(load, took);
+            turn::spend(cx.waker(), began, took);
         }
         if next == 0 && result.is_ok() {
             self.drained();
@@ -421,6 +459,7 @@ impl Stream {
     fn rest(&mut self) {
         self.spent = 0;
         self.since = None;
+        turn::end();
     }
 
     /// Others may run, and what was sent so far reaches the socket.

@@ -33,6 +33,17 @@ impl Cost {
             stream: Rate::new(stream),
         }
     }
+
+    /// Learns how long a piece of a whole body took.
+    ///
+    /// Bodies that are taken to be too long to be encoded at once are encoded in pieces. If these did not count for
+    /// both rates, nothing would tell when that has changed: an estimate that was raised while the machine was busy
+    /// would stay for good.
+    pub(crate) fn learn_piece(&self, bytes: usize, nanos: u64) {
+        self.stream.learn(bytes, nanos);
+        let whole = nanos.saturating_mul(self.whole.seed) / self.stream.seed.max(1);
+        self.whole.learn(bytes, whole);
+    }
 }
 
 /// A moving average, in picoseconds for a byte.
@@ -212,6 +223,27 @@ mod tests {
         }
         assert_eq!(rate.nanos(1000), 625, "not without end");
         assert_eq!(rate.slice(), MAX_SLICE);
+    }
+
+    #[test]
+    fn an_estimate_for_whole_bodies_comes_down_by_their_pieces() {
+        for &coding in Coding::ALL {
+            let cost = Cost::new(coding, *coding.levels().start());
+            let length = 16 << 10;
+            let (whole, piece) = (cost.whole.nanos(length), cost.stream.nanos(length));
+            for _ in 0..20 {
+                cost.whole.learn(length, u64::MAX); // the machine is busy
+            }
+            assert!(cost.whole.nanos(length) > whole * 2);
+            for _ in 0..200 {
+                cost.learn_piece(length, piece);
+            }
+            assert!(
+                cost.whole.nanos(length).abs_diff(whole) <= whole / 50,
+                "{coding}: {cost:?}"
+            );
+            assert!(cost.stream.nanos(length).abs_diff(piece) <= piece / 50);
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod rules;
 mod streaming;
 mod support;
 mod weights;
+mod wire;
 
 #[global_allocator]
 static ALLOCATOR: cortex_testkit::CountingAllocator = cortex_testkit::CountingAllocator::new();

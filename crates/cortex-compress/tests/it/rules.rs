@@ -4,8 +4,8 @@ use crate::case::{Answer, Case, Log, asking, of_body, of_status, with};
 use crate::support::{Script, Step, decode, noise, read, respond, text};
 use bytes::Bytes;
 use cortex_compress::{
-    Coding, CompressWith, CompressionLayer, ContentTypes, EncodePath, EtagPolicy, Event, Job, Level,
-    NoCompress, NotAcceptable, SkipReason,
+    Coding, CompressError, CompressWith, CompressionLayer, ContentTypes, EncodePath, EtagPolicy, Event, Job,
+    Level, NoCompress, NotAcceptable, SkipReason,
 };
 use cortex_testkit::ManualClock;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -708,11 +708,17 @@ fn h3_a_whole_body_with_trailers_has_no_length() {
 }
 
 #[test]
-fn a_body_that_breaks_its_promise_is_passed_on_as_it_is() {
+fn a_body_that_breaks_its_promise_at_once_is_passed_on_as_it_is_and_has_no_end() {
     let trailers = HeaderMap::new();
     for (steps, data, fails) in [
         (vec![], 0, false),
-        (vec![Step::Trailers(trailers)], 0, false),
+        (vec![Step::Data(text(3999))], 3999, false),
+        (vec![Step::Trailers(trailers.clone())], 0, false),
+        (
+            vec![Step::Data(text(2000)), Step::Trailers(trailers)],
+            2000,
+            false,
+        ),
         (vec![Step::Fail], 0, true),
         (vec![Step::Data(text(4000)), Step::Fail], 4000, true),
     ] {
@@ -720,10 +726,22 @@ fn a_body_that_breaks_its_promise_is_passed_on_as_it_is() {
         assert_eq!(answer.header("content-encoding"), None);
         assert_eq!(answer.reason(), Some(SkipReason::Failed));
         let body = answer.response.into_body();
-        assert_eq!(body.size_hint().exact().is_none(), fails);
+        assert_eq!(
+            body.size_hint().exact(),
+            None,
+            "a server would declare that length"
+        );
         let received = read(body);
         assert_eq!(received.data().len(), data);
-        assert_eq!(received.error.is_some(), fails);
+        match received.error {
+            Some(CompressError::Inner(_)) => assert!(fails),
+            Some(CompressError::Incomplete {
+                promised, received, ..
+            }) => {
+                assert_eq!((fails, promised, received), (false, 4000, data as u64));
+            }
+            other => panic!("{other:?}"),
+        }
     }
     let longer = of_body(Script::new([Step::Data(text(4000)), Step::Data(text(10))]).exact(4000));
     let received = read(longer.send().response.into_body());
