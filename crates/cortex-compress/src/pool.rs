@@ -812,7 +812,10 @@ mod tests {
             let mut shared = Shared::new();
             shared.set_clock(Arc::new(ManualClock::new()));
             shared.observe(Arc::<Log>::clone(&log));
-            send_through(&Arc::new(shared), fault, exact);
+            let shared = Arc::new(shared);
+            let sent = std::panic::AssertUnwindSafe(|| send_through(&shared, fault, exact));
+            let panicked = std::panic::catch_unwind(sent).is_err();
+            assert_eq!(panicked, fault == Faulty::Panic);
             std::mem::take(&mut *log.0.lock().unwrap())
         };
         for fault in [Faulty::Start, Faulty::Encode, Faulty::Stuck, Faulty::Flush] {
@@ -828,6 +831,12 @@ mod tests {
                 let reason = SkipReason::Failed; // the identity is sent
                 assert_eq!(told(fault, true), [Event::Skipped { reason }], "{fault:?}");
             }
+        }
+        for (exact, expected) in [(false, EncodePath::Streamed), (true, EncodePath::Inline)] {
+            let [Event::Aborted { cause, path, .. }] = told(Faulty::Panic, exact)[..] else {
+                panic!("a panic was not told");
+            };
+            assert_eq!((cause, path), (AbortCause::Panic, expected));
         }
     }
 
