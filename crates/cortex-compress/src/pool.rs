@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The length of a full output frame.
 pub(crate) const FRAME: usize = 16 << 10;
 
-/// What idle workers may hold together: about a hundred and fifty of the default levels.
+/// What idle workers may hold together: about a hundred and fifty of the default levels, or sixty of brotli.
 const MAX_IDLE_BYTES: usize = 64 << 20;
 
 /// An idle worker larger than this is not kept: the highest levels take long anyway.
@@ -39,7 +39,8 @@ pub(crate) const fn scratch(length: usize) -> usize {
 /// An encoder and the buffer it writes to.
 pub(crate) struct Worker {
     pub(crate) encoder: Box<dyn Encoder>,
-    /// Scratch of at least [`FRAME`] bytes and at most the longest body that is encoded at once; what it holds is only of meaning while the worker is on lease.
+    /// Scratch of at least [`FRAME`] bytes and at most the longest body that is encoded at once; what it holds is only
+    /// of meaning while the worker is on lease.
     pub(crate) out: Vec<u8>,
 }
 
@@ -346,7 +347,8 @@ mod tests {
     /// The length of a piece: several slices of any coding.
     const LENGTH: usize = 120_000;
 
-    /// Pieces with a pause of two polls before each, so that they are flushed, then trailers or an error; or one piece of known length, without a pause.
+    /// Pieces with a pause of two polls before each, so that they are flushed, then trailers or an error; or one piece
+    /// of known length, without a pause.
     struct Pieces {
         left: usize,
         paused: u8,

@@ -106,7 +106,8 @@ impl Encoder for Brotli {
     }
 }
 
-/// The smallest window that spans the input and serves the encoder well; for streams a small one, as they may have to wait.
+/// The smallest window that spans the input and serves the encoder well; for streams a small one, as they may have to
+/// wait.
 ///
 /// Below 17, the levels from 5 on change to hash tables of 32 MB.
 fn window_log(level: u8, size: Size) -> u32 {

@@ -86,8 +86,8 @@ impl Rate {
 
     /// Learns how long a piece took.
     ///
-    /// One that took unlikely long was interrupted: it counts as twice what was expected. Threads that learn at the same
-    /// time may lose a sample.
+    /// One that took unlikely long was interrupted: it counts as twice what was expected. Threads that learn at the
+    /// same time may lose a sample.
     pub(crate) fn learn(&self, bytes: usize, nanos: u64) {
         if !Self::wants(bytes) || nanos == 0 {
             return;

@@ -249,7 +249,8 @@ fn read_with(later: &Drawer, body: &mut CompressBody<Script>, most: usize) -> (V
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Any chunking, any pauses, any fate of jobs, any cancelled response before it, on the encoders that it left behind.
+    /// Any chunking, any pauses, any fate of jobs, any cancelled response before it, on the encoders that it left
+    /// behind.
     #[test]
     fn what_is_decoded_is_what_was_sent_whoever_encodes_it(
         pieces in prop::collection::vec(
@@ -388,7 +389,8 @@ fn a_task_encodes_no_more_than_its_slice_at_a_time() {
         );
         let polls = Arc::clone(&script.polls);
         let read = longest(send(script), |_| polls.load(Ordering::Relaxed) * 500);
-        // Encoders that collect input are charged a sixteenth of it until they work, so that more may be read than that.
+        // Encoders that collect input are charged a sixteenth of it until they work, so that more may be read than
+        // that.
         assert!(
             (slice / 3..=slice * 17 / 8 + 1000).contains(&read),
             "{coding} {level}: {read} bytes read at a time, not {slice}"

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 
 /// Any chunking, with pauses at any place.
 fn script() -> impl Strategy<Value = (Script, Vec<u8>)> {
@@ -63,6 +64,94 @@ proptest! {
             let (decoded, complete) = decode(coding, &received.data());
             prop_assert!(!complete, "{} looks complete", coding);
             prop_assert!(whole.starts_with(&decoded));
+        }
+    }
+
+    /// Of four clients each reads when it likes, or goes away and another one comes; their encoders are those that others
+    /// have left, at whatever point.
+    #[test]
+    fn bodies_that_are_sent_at_the_same_time_do_not_mix(
+        scripts in prop::collection::vec((script(), any::<bool>()), 1..6),
+        turns in prop::collection::vec((0..4_usize, 0..10_u8), 0..120),
+    ) {
+        let layer = CompressionLayer::new().clock(ManualClock::new());
+        let mut clients: [Option<Client>; 4] = std::array::from_fn(|_| None);
+        let mut scripts = scripts.iter().cycle().zip(0_u8..);
+        for (at, what) in turns {
+            let goes_on = match &mut clients[at] {
+                Some(client) if what > 0 => client.read(),
+                _ => false,
+            };
+            if !goes_on {
+                let Some((((script, whole), known), number)) = scripts.next() else { break };
+                clients[at] = Some(Client::ask(&layer, number, script, whole, *known));
+            }
+        }
+        for client in clients.iter_mut().flatten() {
+            while client.read() {}
+        }
+    }
+}
+
+struct Client {
+    coding: Coding,
+    body: CompressBody<Script>,
+    is_encoded: bool,
+    received: Vec<u8>,
+    expected: Vec<u8>,
+}
+
+impl Client {
+    /// Asks for a body of its own, in a coding by its number.
+    fn ask(layer: &CompressionLayer, number: u8, script: &Script, whole: &[u8], known: bool) -> Self {
+        let coding = Coding::ALL[usize::from(number) % Coding::ALL.len()];
+        let change = |data: &[u8]| {
+            data.iter()
+                .map(|byte| byte.wrapping_add(number))
+                .collect::<Vec<_>>()
+        };
+        let mut body = script.clone();
+        for step in &mut body.steps {
+            if let Step::Data(data) = step {
+                *data = change(data).into();
+            }
+        }
+        if known && whole.len() > 1024 {
+            body = body.exact(whole.len());
+        }
+        let request = Request::builder().header("accept-encoding", coding.as_str());
+        let response = Response::builder().header("content-type", "text/plain");
+        let answer = respond(layer, request.body(()).unwrap(), response.body(body).unwrap());
+        Self {
+            coding,
+            is_encoded: answer.headers().contains_key("content-encoding"),
+            body: answer.into_body(),
+            received: Vec::new(),
+            expected: change(whole),
+        }
+    }
+
+    /// Reads a frame, or finds that there is none yet; tells whether there may be more.
+    fn read(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self.body).poll_frame(&mut cx) {
+            Poll::Pending => true,
+            Poll::Ready(Some(frame)) => {
+                self.received
+                    .extend_from_slice(&frame.unwrap().into_data().unwrap());
+                true
+            }
+            Poll::Ready(None) => {
+                let received = std::mem::take(&mut self.received);
+                let (decoded, complete) = if self.is_encoded {
+                    decode(self.coding, &received)
+                } else {
+                    (received, true)
+                };
+                assert!(complete, "{} has no end", self.coding);
+                assert!(decoded == self.expected, "{} differs", self.coding);
+                false
+            }
         }
     }
 }
