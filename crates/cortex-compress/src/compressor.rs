@@ -1,11 +1,12 @@
 use crate::body::{CompressBody, Held, Then};
 use crate::budget::MemoryBudget;
+use crate::cache::{Done, Slot, Work, serve};
 use crate::choice::Choice;
 use crate::content_types::essence;
 use crate::encoder::Size;
 use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding};
 use crate::observer::{EncodePath, SkipReason};
-use crate::one_shot::{OneShot, Outcome, Read, read};
+use crate::one_shot::{Outcome, Read, read};
 use crate::pool::Lease;
 use crate::refusal::refuse;
 use crate::rules::{Plan, Verdict};
@@ -15,7 +16,7 @@ use crate::tally::Tally;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, Uri};
 use http_body::Body;
 use std::fmt;
 use std::sync::Arc;
@@ -83,7 +84,7 @@ struct Begun<B> {
     trailers: Option<HeaderMap>,
     choice: Choice,
     shared: Arc<Shared>,
-    job: OneShot,
+    job: Work,
     tally: Tally,
 }
 
@@ -109,6 +110,20 @@ impl Compressor {
     #[inline]
     pub fn plan(&self, method: &Method, headers: &mut HeaderMap) -> Plan {
         Plan::new(method, headers, &self.shared)
+    }
+
+    /// Remembers in a plan which resource its request asks for, so that its response can be found in the cache of
+    /// [`CompressionLayer::cache`](crate::CompressionLayer::cache), or kept there.
+    ///
+    /// Without it, and without a cache, nothing is kept. Call it once the plan is made, and before a router has changed the
+    /// URI.
+    ///
+    /// # Performance
+    ///
+    /// Nothing without a cache. With one, it shares the values of the header of each `GET` that accepts a coding.
+    #[inline]
+    pub fn identify(&self, plan: &mut Plan, uri: &Uri, headers: &HeaderMap) {
+        plan.identify(uri, headers, &self.shared);
     }
 
     /// Returns the 406 that a request is to be answered with instead of by the handler; none for most.
@@ -155,7 +170,15 @@ impl Compressor {
                 shared.skipped(SkipReason::Head);
                 Compressing::Done(CompressBody::absent(body))
             }
-            Verdict::Encode(choice) => begin(&mut head.headers, body, choice, shared, cx),
+            Verdict::Encode(choice) => {
+                let slot = Slot::find(plan, head, &body.size_hint(), choice, shared);
+                if let Some(slot) = &slot
+                    && let Some(kept) = slot.get()
+                {
+                    return Compressing::Done(serve(&mut head.headers, body, kept, slot, shared));
+                }
+                begin(&mut head.headers, body, choice, slot, shared, cx)
+            }
         }
     }
 }
@@ -174,12 +197,12 @@ impl<B: Body> Encoding<B> {
     /// It was polled to its end already.
     pub fn poll(&mut self, head: &mut Parts, cx: &mut Context<'_>) -> Poll<CompressBody<B>> {
         let mut begun = self.0.take().expect("an encoding is not polled after its end");
-        let Poll::Ready(outcome) = begun.job.poll(cx) else {
+        let Poll::Ready(done) = begun.job.poll(cx) else {
             begun.note();
             self.0 = Some(begun);
             return Poll::Pending;
         };
-        Poll::Ready(end(&mut head.headers, *begun, outcome))
+        Poll::Ready(end(&mut head.headers, *begun, done))
     }
 }
 
@@ -203,6 +226,7 @@ fn begin<B: Body + Unpin>(
     headers: &mut HeaderMap,
     mut body: B,
     choice: Choice,
+    slot: Option<Slot>,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
@@ -211,7 +235,7 @@ fn begin<B: Body + Unpin>(
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {
-                return begin_whole(headers, body, (data, trailers), choice, shared, cx);
+                return begin_whole(headers, body, (data, trailers), choice, slot, shared, cx);
             }
             Read::Part(chunk) => chunk,
             Read::Broken { data, error } => {
@@ -231,10 +255,11 @@ fn begin<B: Body + Unpin>(
     let eager = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
-    Compressing::Done(CompressBody::stream(
-        body,
-        Stream::new(lease, chunk, length, eager),
-    ))
+    let mut stream = Stream::new(lease, chunk, length, eager);
+    if let Some(slot) = slot {
+        stream.record(slot.recorder());
+    }
+    Compressing::Done(CompressBody::stream(body, stream))
 }
 
 fn begin_whole<B: Body>(
@@ -242,10 +267,11 @@ fn begin_whole<B: Body>(
     body: B,
     (data, trailers): (Bytes, Option<HeaderMap>),
     choice: Choice,
+    slot: Option<Slot>,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
-    let Some(lease) = Lease::take(shared, choice, Size::Whole(data.len())) else {
+    let Some(job) = work(&data, trailers.is_none(), choice, slot, shared) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::held(body, Held::new(data, Then::from(trailers))));
@@ -255,11 +281,11 @@ fn begin_whole<B: Body>(
         trailers,
         choice,
         shared: Arc::clone(shared),
-        tally: Tally::new(shared, lease.offer(), EncodePath::Inline),
-        job: OneShot::new(lease, data),
+        tally: Tally::new(shared, shared.chosen(choice), EncodePath::Inline),
+        job,
     };
     match begun.job.poll(cx) {
-        Poll::Ready(outcome) => Compressing::Done(end(headers, begun, outcome)),
+        Poll::Ready(done) => Compressing::Done(end(headers, begun, done)),
         Poll::Pending => {
             begun.note();
             Compressing::Encoding(Encoding(Some(Box::new(begun))))
@@ -267,8 +293,22 @@ fn begin_whole<B: Body>(
     }
 }
 
+/// Decides who encodes a whole body; none if there is no memory left for it.
+fn work(data: &Bytes, bare: bool, choice: Choice, slot: Option<Slot>, shared: &Arc<Shared>) -> Option<Work> {
+    let lease = || Lease::take(shared, choice, Size::Whole(data.len()));
+    let constant = shared.is_constant(choice, data.len() as u64);
+    // Trailers may be others each time, and the cache has none.
+    let Some(slot) = slot.filter(|_| bare) else {
+        return Some(Work::alone(lease()?, data.clone(), None));
+    };
+    if shared.is_long(choice, data.len()) {
+        return Work::together(slot, constant, data.clone(), lease);
+    }
+    Some(Work::alone(lease()?, data.clone(), Some((slot, constant))))
+}
+
 /// Makes the response of a body that was encoded, or did not get smaller.
-fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, outcome: Outcome) -> CompressBody<B> {
+fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, done: Done) -> CompressBody<B> {
     begun.note();
     let Begun {
         body,
@@ -279,7 +319,7 @@ fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, outcome: Outcome) 
         mut tally,
     } = begun;
     let input = job.into_input();
-    let data = match outcome {
+    let data = match done.outcome {
         Outcome::Smaller(data) => {
             let length = data.len() as u64;
             // 6.5: in HTTP/1.1 a body of declared length has no trailers.
@@ -290,7 +330,11 @@ fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, outcome: Outcome) 
                 remove_digests(trailers);
             }
             tally.count(input.len() as u64, length);
-            tally.encoded();
+            if done.own {
+                tally.encoded();
+            } else {
+                tally.cached();
+            }
             data
         }
         Outcome::NotSmaller => {

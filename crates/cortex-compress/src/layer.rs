@@ -1,4 +1,5 @@
 use crate::budget::MemoryBudget;
+use crate::cache::VariantCache;
 use crate::coding::{Coding, Level};
 use crate::compressor::Compressor;
 use crate::content_types::ContentTypes;
@@ -166,6 +167,17 @@ impl CompressionLayer {
     #[must_use]
     pub fn memory_budget(mut self, budget: impl Into<MemoryBudget>) -> Self {
         Arc::make_mut(&mut self.shared).budget = budget.into().into_inner();
+        self
+    }
+
+    /// Keeps encoded bodies in this cache, for the next responses with the same strong entity tag; there is none by
+    /// default.
+    ///
+    /// A hit costs about what the identity does, so that the level may be one that is too slow to run on every response:
+    /// see [`VariantCache`] for what is kept, and [`offload`](Self::offload) for where to encode it the first time.
+    #[must_use]
+    pub fn cache(mut self, cache: VariantCache) -> Self {
+        Arc::make_mut(&mut self.shared).cache = Some(cache);
         self
     }
 

@@ -11,6 +11,7 @@
 
 mod body;
 mod budget;
+mod cache;
 mod choice;
 mod coding;
 mod compressor;
@@ -40,6 +41,7 @@ mod tally;
 
 pub use self::body::CompressBody;
 pub use self::budget::MemoryBudget;
+pub use self::cache::{CacheStats, VariantCache};
 pub use self::coding::{Coding, InvalidLevel, Level, UnknownCoding};
 pub use self::compressor::{Compressing, Compressor, Encoding};
 pub use self::content_types::{ContentTypes, InvalidContentType};

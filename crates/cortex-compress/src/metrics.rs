@@ -78,6 +78,7 @@ struct Shared {
     of_codings: [OfCoding; Coding::COUNT],
     encoded: Family<ByPath, Counter>,
     aborted: Family<ByCause, Counter>,
+    cached: Family<ByCoding, Counter>,
     skipped: Family<ByReason, Counter>,
     not_decoded: Family<ByError, Counter>,
     refused: Family<ByStatus, Counter>,
@@ -132,6 +133,7 @@ impl MetricsObserver {
             of_codings: register_of_codings(registry)?,
             encoded: Family::new(Counter::default),
             aborted: Family::new(Counter::default),
+            cached: Family::new(Counter::default),
             skipped: Family::new(Counter::default),
             not_decoded: Family::new(Counter::default),
             refused: Family::new(Counter::default),
@@ -146,6 +148,11 @@ impl MetricsObserver {
             "cortex_compress_aborted",
             "Responses whose encoding was given up before their end, by what was the end of it.",
             shared.aborted.clone(),
+        )?;
+        registry.register(
+            "cortex_compress_cached",
+            "Responses whose bodies had been encoded for others.",
+            shared.cached.clone(),
         )?;
         registry.register(
             "cortex_compress_skipped",
@@ -329,6 +336,12 @@ impl Observer for MetricsObserver {
             } => {
                 shared.worked(coding, (bytes_in, bytes_out), time);
                 shared.aborted(coding, cause);
+            }
+            Event::Cached { coding, .. } => {
+                let labels = ByCoding {
+                    coding: coding.as_str(),
+                };
+                shared.cached.with(&labels, Counter::inc);
             }
             Event::Skipped { reason } => {
                 let labels = ByReason {

@@ -105,6 +105,17 @@ pub enum Event {
         /// What was the end of it.
         cause: AbortCause,
     },
+    /// A body was sent that had been encoded for another response: it was in the cache, or both waited for it at the
+    /// same time. See [`CompressionLayer::cache`](crate::CompressionLayer::cache).
+    #[non_exhaustive]
+    Cached {
+        /// The coding the client got.
+        coding: Coding,
+        /// The length of the body before encoding.
+        bytes_in: u64,
+        /// The length of the body after encoding.
+        bytes_out: u64,
+    },
     /// A response was left as it was, but perhaps for `Vary`.
     #[non_exhaustive]
     Skipped {

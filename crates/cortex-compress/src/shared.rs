@@ -1,8 +1,9 @@
 use crate::budget::Budget;
+use crate::cache::VariantCache;
 use crate::choice::{Choice, OtherLevels};
 use crate::coding::{Coding, Level};
 use crate::content_types::ContentTypes;
-use crate::encoder::Cost;
+use crate::encoder::{BUDGET, Cost};
 use crate::etag::{EtagPolicy, Variant};
 use crate::flush::FlushPolicy;
 use crate::observer::{Event, Observer, SkipReason};
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) cache: Option<VariantCache>,
 }
 
 /// The default of what the encoders at work may hold together.
@@ -66,6 +68,7 @@ impl Shared {
             pool: Arc::new(Pool::new(Arc::clone(&clock))),
             clock,
             budget: Arc::new(Budget::new(MEMORY_BUDGET)),
+            cache: None,
         };
         for &coding in Coding::ALL {
             shared.offer(coding, Level::DEFAULT);
@@ -152,6 +155,19 @@ impl Shared {
         }
     }
 
+    pub(crate) fn cached(&self, coding: Coding, bytes_in: u64, bytes_out: u64) {
+        self.tell(&Event::Cached {
+            coding,
+            bytes_in,
+            bytes_out,
+        });
+    }
+
+    /// Tells whether this many bytes take long to encode, by what is known of it.
+    pub(crate) fn is_long(&self, choice: Choice, length: usize) -> bool {
+        self.chosen(choice).cost.whole.nanos(length) > BUDGET
+    }
+
     pub(crate) fn skipped(&self, reason: SkipReason) {
         self.tell(&Event::Skipped { reason });
     }
@@ -167,6 +183,7 @@ impl fmt::Debug for Shared {
             .field("flush", &self.flush)
             .field("etag", &self.etag)
             .field("not_acceptable", &self.not_acceptable)
+            .field("cache", &self.cache)
             .field("observed", &self.observer.is_some())
             .finish_non_exhaustive()
     }
