@@ -164,6 +164,7 @@ impl Compressor {
                 // axum writes the length of the body, and that of nothing is false as it is for HEAD.
                 Compressing::Done(CompressBody::absent(body))
             }
+            Verdict::Head(choice, _) if shared.step(choice).is_none() => press(head, body, shared),
             Verdict::Head(choice, length) => {
                 let whole = length.is_some_and(|length| shared.is_constant(choice, length));
                 describe_encoded(&mut head.headers, shared.variant(choice), None, whole);
@@ -171,13 +172,17 @@ impl Compressor {
                 Compressing::Done(CompressBody::absent(body))
             }
             Verdict::Encode(choice) => {
-                let slot = Slot::find(plan, head, &body.size_hint(), choice, shared);
-                if let Some(slot) = &slot
-                    && let Some(kept) = slot.get()
+                let step = shared.step(choice);
+                let mut slot = Slot::find(plan, head, &body.size_hint(), choice, shared);
+                if let Some(slot) = &mut slot
+                    && let Some(kept) = slot.get(step.unwrap_or(0))
                 {
                     return Compressing::Done(serve(&mut head.headers, body, kept, slot, shared));
                 }
-                begin(&mut head.headers, body, choice, slot, shared, cx)
+                match step {
+                    None => press(head, body, shared),
+                    Some(step) => begin(&mut head.headers, body, (choice, step), slot, shared, cx),
+                }
             }
         }
     }
@@ -222,10 +227,18 @@ impl<B> fmt::Debug for Encoding<B> {
     }
 }
 
+/// Sends the identity, as there is no time for anything else.
+#[cold]
+fn press<B: Body>(head: &mut Parts, body: B, shared: &Shared) -> Compressing<B> {
+    vary_on_accept_encoding(&mut head.headers);
+    shared.skipped(SkipReason::Pressure);
+    Compressing::Done(CompressBody::identity(body))
+}
+
 fn begin<B: Body + Unpin>(
     headers: &mut HeaderMap,
     mut body: B,
-    choice: Choice,
+    (choice, step): (Choice, u8),
     slot: Option<Slot>,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
@@ -235,6 +248,7 @@ fn begin<B: Body + Unpin>(
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {
+                let choice = shared.lower(choice, step, true);
                 return begin_whole(headers, body, (data, trailers), choice, slot, shared, cx);
             }
             Read::Part(chunk) => chunk,
@@ -246,6 +260,7 @@ fn begin<B: Body + Unpin>(
             }
         },
     };
+    let choice = shared.lower(choice, step, false);
     let Some(lease) = Lease::take(shared, choice, Size::Stream(length)) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);

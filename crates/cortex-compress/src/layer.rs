@@ -1,3 +1,4 @@
+use crate::adaptive::Adaptive;
 use crate::budget::MemoryBudget;
 use crate::cache::VariantCache;
 use crate::coding::{Coding, Level};
@@ -122,7 +123,7 @@ impl CompressionLayer {
     /// Sets what becomes of strong entity tags; [`EtagPolicy::Weaken`] by default.
     #[must_use]
     pub fn etag(mut self, policy: EtagPolicy) -> Self {
-        Arc::make_mut(&mut self.shared).etag = policy;
+        Arc::make_mut(&mut self.shared).set_etag(policy);
         self
     }
 
@@ -170,6 +171,16 @@ impl CompressionLayer {
         self
     }
 
+    /// Steps the levels down, and then to the identity, while there is more to do than there is time for; it does not
+    /// by default.
+    ///
+    /// See [`Adaptive`] for what is too much, and how it ends. A response costs a look at the clock more.
+    #[must_use]
+    pub fn adaptive(mut self, adaptive: Adaptive) -> Self {
+        Arc::make_mut(&mut self.shared).set_adaptive(adaptive);
+        self
+    }
+
     /// Keeps encoded bodies in this cache, for the next responses with the same strong entity tag; there is none by
     /// default.
     ///
@@ -190,7 +201,7 @@ impl CompressionLayer {
     /// this machine or a slower one. What takes long is learned from what encoding took, by coding and level.
     #[must_use]
     pub fn offload(mut self, offload: impl Offload) -> Self {
-        Arc::make_mut(&mut self.shared).offload = Some(Arc::new(offload));
+        Arc::make_mut(&mut self.shared).set_offload(Arc::new(offload));
         self
     }
 

@@ -9,6 +9,7 @@
     )
 )]
 
+mod adaptive;
 mod body;
 mod budget;
 mod cache;
@@ -39,6 +40,7 @@ mod shared;
 mod stream;
 mod tally;
 
+pub use self::adaptive::Adaptive;
 pub use self::body::CompressBody;
 pub use self::budget::MemoryBudget;
 pub use self::cache::{CacheStats, VariantCache};

@@ -2,7 +2,7 @@ use crate::budget::MemoryBudget;
 use crate::coding::Coding;
 use crate::decode::{DecodeError, DecodeErrorKind, Limit};
 use crate::observer::{AbortCause, EncodePath, Event, Observer};
-use cortex_metrics::{Counter, CounterF64, Family, RegisterError, Registry, Samples, labels};
+use cortex_metrics::{Counter, CounterF64, Family, Gauge, RegisterError, Registry, Samples, labels};
 use http::StatusCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -79,6 +79,7 @@ struct Shared {
     encoded: Family<ByPath, Counter>,
     aborted: Family<ByCause, Counter>,
     cached: Family<ByCoding, Counter>,
+    step: Gauge,
     skipped: Family<ByReason, Counter>,
     not_decoded: Family<ByError, Counter>,
     refused: Family<ByStatus, Counter>,
@@ -134,6 +135,7 @@ impl MetricsObserver {
             encoded: Family::new(Counter::default),
             aborted: Family::new(Counter::default),
             cached: Family::new(Counter::default),
+            step: Gauge::default(),
             skipped: Family::new(Counter::default),
             not_decoded: Family::new(Counter::default),
             refused: Family::new(Counter::default),
@@ -153,6 +155,11 @@ impl MetricsObserver {
             "cortex_compress_cached",
             "Responses whose bodies had been encoded for others.",
             shared.cached.clone(),
+        )?;
+        registry.register(
+            "cortex_compress_adaptive_step",
+            "How many steps down the levels are, of the layer that took a step last.",
+            shared.step.clone(),
         )?;
         registry.register(
             "cortex_compress_skipped",
@@ -337,6 +344,7 @@ impl Observer for MetricsObserver {
                 shared.worked(coding, (bytes_in, bytes_out), time);
                 shared.aborted(coding, cause);
             }
+            Event::Adapted { step } => shared.step.set(i64::from(step)),
             Event::Cached { coding, .. } => {
                 let labels = ByCoding {
                     coding: coding.as_str(),

@@ -105,6 +105,12 @@ pub enum Event {
         /// What was the end of it.
         cause: AbortCause,
     },
+    /// The levels were stepped down or up: see [`CompressionLayer::adaptive`](crate::CompressionLayer::adaptive).
+    #[non_exhaustive]
+    Adapted {
+        /// How many steps down they are now; 0 is what was configured.
+        step: u8,
+    },
     /// A body was sent that had been encoded for another response: it was in the cache, or both waited for it at the
     /// same time. See [`CompressionLayer::cache`](crate::CompressionLayer::cache).
     #[non_exhaustive]
@@ -257,6 +263,8 @@ pub enum SkipReason {
     NotSmaller,
     /// The encoders at work have used up the memory budget; or one more would.
     MemoryBudget,
+    /// There was too much to do: the last step of [`Adaptive`](crate::Adaptive).
+    Pressure,
     /// The body ended early, failed at once, or the encoder had no memory.
     Failed,
 }
@@ -279,6 +287,7 @@ impl SkipReason {
             Self::Head => "head",
             Self::NotSmaller => "not_smaller",
             Self::MemoryBudget => "memory_budget",
+            Self::Pressure => "pressure",
             Self::Failed => "failed",
         }
     }

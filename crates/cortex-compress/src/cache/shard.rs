@@ -89,9 +89,9 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn get(&mut self, key: &Key) -> Option<Kept> {
+    pub(super) fn get(&mut self, key: &Key, last: bool) -> Option<Kept> {
         let Some(held) = self.table.get_mut(key) else {
-            self.misses += 1;
+            self.misses += u64::from(last);
             return None;
         };
         self.hits += 1;
@@ -208,11 +208,11 @@ mod tests {
             assert!(shard.insert(key(number), body(BODY), limit).is_empty());
         }
         for number in 4..1000 {
-            assert_eq!(shard.get(&key(2)), Some(body(BODY)), "{number}");
+            assert_eq!(shard.get(&key(2), true), Some(body(BODY)), "{number}");
             assert_eq!(shard.insert(key(number), body(BODY), limit).len(), 1);
             assert_eq!((shard.bytes, shard.len(), shard.queue.len()), (limit, 4, 4));
         }
-        assert_eq!(shard.get(&key(0)), None);
+        assert_eq!(shard.get(&key(0), true), None);
         assert_eq!((shard.hits, shard.misses, shard.evictions), (996, 1, 996));
     }
 
@@ -222,11 +222,11 @@ mod tests {
         shard.insert(key(1), body(BODY), 2 * WEIGHT);
         assert!(shard.insert(key(2), body(2 * WEIGHT), 2 * WEIGHT).is_empty());
         assert!(shard.insert(key(1), Kept::NotSmaller, 2 * WEIGHT).is_empty());
-        assert_eq!(shard.get(&key(1)), Some(body(BODY)));
+        assert_eq!(shard.get(&key(1), true), Some(body(BODY)));
         assert_eq!((shard.bytes, shard.len()), (WEIGHT, 1));
         // A large one displaces as many as it has to, even if all were asked for.
         shard.insert(key(2), body(BODY), 2 * WEIGHT);
-        shard.get(&key(2));
+        shard.get(&key(2), true);
         assert_eq!(shard.insert(key(3), body(BODY + WEIGHT), 2 * WEIGHT).len(), 2);
         assert_eq!(shard.len(), 1);
     }
@@ -240,9 +240,9 @@ mod tests {
         };
         shard.insert(same(1), body(1), usize::MAX);
         shard.insert(same(2), body(2), usize::MAX);
-        assert_eq!(shard.get(&same(1)), Some(body(1)));
-        assert_eq!(shard.get(&same(2)), Some(body(2)));
-        assert_eq!(shard.get(&same(3)), None);
+        assert_eq!(shard.get(&same(1), true), Some(body(1)));
+        assert_eq!(shard.get(&same(2), true), Some(body(2)));
+        assert_eq!(shard.get(&same(3), true), None);
     }
 
     proptest! {
@@ -265,7 +265,7 @@ mod tests {
                     if !there {
                         model.insert(number, length);
                     }
-                } else if let Some(found) = shard.get(&key(number)) {
+                } else if let Some(found) = shard.get(&key(number), true) {
                     prop_assert_eq!(found, body(model[&number]));
                 }
                 prop_assert!(shard.bytes <= limit);

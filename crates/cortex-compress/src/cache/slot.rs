@@ -44,8 +44,18 @@ impl Slot {
         })
     }
 
-    pub(crate) fn get(&self) -> Option<Kept> {
-        self.cache.get(&self.key)
+    /// Returns what is there: at best at the level that was configured, else so many steps down, where it will be put.
+    pub(crate) fn get(&mut self, step: u8) -> Option<Kept> {
+        if step == 0 {
+            return self.cache.get(&self.key, true);
+        }
+        let kept = self.cache.get(&self.key, false);
+        if kept.is_some() {
+            return kept;
+        }
+        let lower = [&*self.key.bytes, &[step]].concat();
+        self.key = self.cache.key(&lower);
+        self.cache.get(&self.key, true)
     }
 
     /// Keeps what became of a body that was there as a whole.

@@ -169,8 +169,9 @@ impl VariantCache {
         lock(&self.inner.shards[at])
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Kept> {
-        self.shard(key).get(key)
+    /// Finds an entry; that it is not there counts where there is nowhere else to look.
+    pub(super) fn get(&self, key: &Key, last: bool) -> Option<Kept> {
+        self.shard(key).get(key, last)
     }
 
     pub(super) fn insert(&self, key: Key, kept: Kept) {

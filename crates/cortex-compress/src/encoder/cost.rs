@@ -33,6 +33,12 @@ impl Cost {
             stream: Rate::new(stream),
         }
     }
+
+    /// Returns how many nanoseconds were learned of so far: what encoding took.
+    pub(crate) fn spent(&self) -> u64 {
+        let [whole, stream] = [&self.whole, &self.stream].map(|rate| rate.spent.load(Ordering::Relaxed));
+        whole.wrapping_add(stream)
+    }
 }
 
 /// A moving average, in picoseconds for a byte.
@@ -40,6 +46,8 @@ impl Cost {
 pub(crate) struct Rate {
     now: AtomicU64,
     seed: u64,
+    /// All nanoseconds that were learned of.
+    spent: AtomicU64,
 }
 
 impl Rate {
@@ -47,6 +55,7 @@ impl Rate {
         Self {
             now: AtomicU64::new(seed),
             seed,
+            spent: AtomicU64::new(0),
         }
     }
 
@@ -81,6 +90,7 @@ impl Rate {
         if !Self::wants(bytes) || nanos == 0 {
             return;
         }
+        self.spent.fetch_add(nanos, Ordering::Relaxed);
         let bytes = bytes as u64;
         let now = self.now.load(Ordering::Relaxed);
         let sample = (nanos.saturating_mul(1000) / bytes).clamp(now / 2, now * 2);
