@@ -3,11 +3,16 @@ use super::slot::Slot;
 use bytes::{Bytes, BytesMut};
 use std::fmt;
 
+/// What a frame holds beside its bytes: its place in the list, a count of references, and what the allocator adds.
+const OVERHEAD: usize = 96;
+
 /// Keeps what is sent of a stream, so that the whole can be put into the cache.
 pub(crate) struct Recorder {
     slot: Slot,
     frames: Vec<Bytes>,
     bytes: usize,
+    /// What is reserved of the room for recordings.
+    reserved: usize,
 }
 
 impl Recorder {
@@ -16,6 +21,7 @@ impl Recorder {
             slot,
             frames: Vec::new(),
             bytes: 0,
+            reserved: 0,
         }
     }
 
@@ -30,16 +36,21 @@ impl Recorder {
     pub(crate) fn add(&mut self, frame: &Bytes) -> bool {
         let length = frame.len();
         let cache = &self.slot.cache;
-        if self.bytes + length > cache.max_body() || !cache.reserve(length) {
+        if self.bytes + length > cache.max_body() || !cache.reserve(length + OVERHEAD) {
             return false;
         }
+        self.reserved += length + OVERHEAD;
         self.bytes += length;
         self.frames.push(frame.clone());
         true
     }
 
-    /// Puts a stream that was sent to its end into the cache.
+    /// Puts a stream that was sent to its end into the cache, or that it was no use.
     pub(crate) fn store(mut self) {
+        if self.bytes as u64 >= self.slot.length {
+            self.slot.cache.insert(self.slot.key.clone(), Kept::NotSmaller);
+            return;
+        }
         let mut data = BytesMut::with_capacity(self.bytes);
         for frame in std::mem::take(&mut self.frames) {
             data.extend_from_slice(&frame);
@@ -54,7 +65,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.slot.cache.release(self.bytes);
+        self.slot.cache.release(self.reserved);
     }
 }
 

@@ -39,6 +39,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The layer has to see the whole path for that: inside of `Router::nest` of axum it would not. Put it around the
 /// outermost router.
 ///
+/// A handler whose tag stays while its body changes breaks this cache as it does any other.
+///
+/// # Performance
+///
+/// A hit takes about a microsecond more than the identity (1.3 with twelve fields in the header of the request), whatever
+/// the length of the body. Each `GET` that accepts a coding pays for the part of that which shares the values of its
+/// header, even if nothing is kept.
+///
 /// # Memory
 ///
 /// At most what [`weighted`](Self::weighted) says, which counts keys and an estimate of what else an entry takes, and

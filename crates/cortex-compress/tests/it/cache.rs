@@ -188,11 +188,7 @@ fn a_stream_that_is_not_all_there_is_not_kept() {
         ("it is too short", vec![data(), Step::Pause], "40000"),
         ("it is too long", vec![data(), Step::Pause, data()], "39999"),
         ("it has trailers", vec![data(), Step::Trailers(trailers)], "20000"),
-        (
-            "it does not get smaller than that",
-            vec![Step::Data(noise(300_000))],
-            "300000",
-        ),
+        ("it is too large", vec![Step::Data(noise(300_000))], "300000"),
     ] {
         for &coding in Coding::ALL {
             let cache = VariantCache::weighted(8 << 20).max_entry(200_000);
@@ -389,6 +385,54 @@ fn that_a_body_does_not_get_smaller_is_remembered() {
         };
         assert!(site.events().iter().all(skipped));
     }
+}
+
+#[test]
+fn a_stream_that_did_not_get_smaller_is_the_identity_the_next_time() {
+    let lines = [TEXT, TAG, ("content-length", "20000"), ("accept-ranges", "bytes")];
+    for &coding in Coding::ALL {
+        let site = Site::new();
+        let first = site.get(coding, &lines, file(&noise(20_000)));
+        assert_eq!(first.headers()["content-encoding"], coding.as_str());
+        assert_eq!(
+            decode(coding, &read(first.into_body()).data()),
+            (noise(20_000).to_vec(), true)
+        );
+        let second = site.get(coding, &lines, file(&noise(20_000)));
+        assert!(!second.headers().contains_key("content-encoding"));
+        for (name, value) in [
+            ("content-length", "20000"),
+            ("accept-ranges", "bytes"),
+            ("vary", "accept-encoding"),
+        ] {
+            assert_eq!(second.headers()[name], value);
+        }
+        assert_eq!(read(second.into_body()).data(), noise(20_000));
+        assert_eq!(site.counts(), (1, 1, 1));
+    }
+}
+
+#[test]
+fn many_small_frames_count_as_what_they_hold() {
+    // An eighth of this is room for 30 KB.
+    let site = Site::with(CompressionLayer::new(), VariantCache::weighted(240_000));
+    let lines = [TEXT, TAG, ("content-length", "12000")];
+    let pieces = |length: usize| {
+        let data = noise(12_000);
+        let pieces: Vec<_> = data
+            .chunks(length)
+            .map(|piece| Step::Data(data.slice_ref(piece)))
+            .collect();
+        Script::new(
+            pieces
+                .into_iter()
+                .flat_map(|piece| [piece, Step::Pause, Step::Pause]),
+        )
+    };
+    drop(read(site.get(Coding::Gzip, &lines, pieces(20)).into_body()));
+    assert_eq!(site.counts(), (0, 0, 1), "600 frames");
+    drop(read(site.get(Coding::Gzip, &lines, pieces(4000)).into_body()));
+    assert_eq!(site.counts(), (1, 0, 2), "3 frames");
 }
 
 /// 8.8.3 of RFC 9110: the bytes of a stream depend on how it came, so that no strong tag may stand for them, later
