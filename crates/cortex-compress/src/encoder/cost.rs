@@ -87,10 +87,17 @@ impl Rate {
     /// One that took unlikely long was interrupted: it counts as twice what was expected. Threads that learn at the same
     /// time may lose a sample.
     pub(crate) fn learn(&self, bytes: usize, nanos: u64) {
+        if Self::wants(bytes) {
+            self.spent.fetch_add(nanos, Ordering::Relaxed);
+        }
+        self.adjust(bytes, nanos);
+    }
+
+    /// Learns, and does not count the time: for that of another rate, which has counted it.
+    fn adjust(&self, bytes: usize, nanos: u64) {
         if !Self::wants(bytes) || nanos == 0 {
             return;
         }
-        self.spent.fetch_add(nanos, Ordering::Relaxed);
         let bytes = bytes as u64;
         let now = self.now.load(Ordering::Relaxed);
         let sample = (nanos.saturating_mul(1000) / bytes).clamp(now / 2, now * 2);
