@@ -35,7 +35,9 @@ impl Slot {
         let (cache, resource) = (shared.cache.as_ref()?, plan.resource()?);
         let length = hint.exact().or_else(|| declared(&head.headers))?;
         let level = shared.chosen(choice).level;
-        let key = resource.key(head, length, choice.coding, level)?;
+        let mut key = resource.key(head, length, choice.coding, level)?;
+        // Encoders of another layer may be set up in another way.
+        key.extend_from_slice(&shared.pool.id.to_be_bytes());
         Some(Self {
             key: cache.key(&key),
             cache: cache.clone(),

@@ -43,9 +43,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 ///
 /// # Performance
 ///
-/// A hit takes about a microsecond more than the identity (1.3 with twelve fields in the header of the request), whatever
-/// the length of the body. Each `GET` that accepts a coding pays for the part of that which shares the values of its
-/// header, even if nothing is kept.
+/// A hit takes about a microsecond more than the identity (1.3 with twelve fields in the header of the request),
+/// whatever the length of the body. Each `GET` that accepts a coding pays for the part of that which shares the values
+/// of its header, even if nothing is kept.
 ///
 /// # Memory
 ///
@@ -54,7 +54,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// that were asked for since the last round stay, so that a flood of paths displaces little else than itself. Hashes
 /// are seeded at random.
 ///
-/// Clones are one cache, which layers may share.
+/// Clones are one cache. Layers that share it share its room; bodies are shared by clones of one layer alone, as others
+/// may encode in another way.
 ///
 /// # Examples
 ///

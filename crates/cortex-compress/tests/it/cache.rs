@@ -463,9 +463,9 @@ fn t3_what_was_streamed_once_has_a_weak_tag_for_as_long_as_it_is_kept() {
 }
 
 #[test]
-fn layers_may_share_a_cache_and_their_levels_are_told_apart() {
+fn layers_that_share_a_cache_share_its_room_and_clones_what_is_in_it() {
     let cache = VariantCache::weighted(1 << 20);
-    let [fast, small] = [1, 9].map(|level| {
+    let [fast, small, same] = [1, 9, 9].map(|level| {
         let layer = CompressionLayer::new().coding(Coding::Gzip, Level::new(level));
         Site::with(layer, cache.clone())
     });
@@ -477,8 +477,23 @@ fn layers_may_share_a_cache_and_their_levels_are_told_apart() {
     assert!(second < first);
     assert_eq!((sent(&fast), sent(&small)), (first, second));
     assert_eq!(fast.counts(), (2, 2, 2));
+    assert_eq!(sent(&same), second);
+    assert_eq!(fast.counts(), (3, 2, 3));
+    let clone = Site {
+        layer: small.layer.clone().min_size(1),
+        ..same
+    };
+    assert_eq!(sent(&clone), second);
+    assert_eq!(fast.counts(), (3, 3, 3));
+    // A clone that is changed to another level has that.
+    let clone = Site {
+        layer: small.layer.clone().coding(Coding::Gzip, Level::new(1)),
+        ..clone
+    };
+    assert_eq!(sent(&clone), first);
+    assert_eq!(fast.counts(), (4, 3, 4));
     cache.clear();
-    assert_eq!(fast.counts(), (0, 2, 2));
+    assert_eq!(fast.counts(), (0, 3, 4));
 }
 
 #[test]
