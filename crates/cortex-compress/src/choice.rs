@@ -32,6 +32,12 @@ impl OtherLevels {
         });
         &all[usize::from(level - coding.levels().start())]
     }
+
+    /// Returns of each what was spent on encoding by it, in nanoseconds.
+    pub(crate) fn spent(&self) -> impl Iterator<Item = u64> {
+        let made = self.0.iter().filter_map(OnceLock::get);
+        made.flatten().map(|offer| offer.cost.spent())
+    }
 }
 
 impl Offer {

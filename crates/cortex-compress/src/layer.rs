@@ -1,4 +1,6 @@
+use crate::adaptive::Adaptive;
 use crate::budget::MemoryBudget;
+use crate::cache::VariantCache;
 use crate::coding::{Coding, Level};
 use crate::compressor::Compressor;
 use crate::content_types::ContentTypes;
@@ -121,7 +123,7 @@ impl CompressionLayer {
     /// Sets what becomes of strong entity tags; [`EtagPolicy::Weaken`] by default.
     #[must_use]
     pub fn etag(mut self, policy: EtagPolicy) -> Self {
-        Arc::make_mut(&mut self.shared).etag = policy;
+        Arc::make_mut(&mut self.shared).set_etag(policy);
         self
     }
 
@@ -169,6 +171,27 @@ impl CompressionLayer {
         self
     }
 
+    /// Steps the levels down, and then to the identity, while there is more to do than there is time for; it does not
+    /// by default.
+    ///
+    /// See [`Adaptive`] for what is too much, and how it ends. A response costs a look at the clock more.
+    #[must_use]
+    pub fn adaptive(mut self, adaptive: Adaptive) -> Self {
+        Arc::make_mut(&mut self.shared).set_adaptive(adaptive);
+        self
+    }
+
+    /// Keeps encoded bodies in this cache, for the next responses with the same strong entity tag; there is none by
+    /// default.
+    ///
+    /// A hit costs about what the identity does, so that the level may be one that is too slow to run on every response:
+    /// see [`VariantCache`] for what is kept, and [`offload`](Self::offload) for where to encode it the first time.
+    #[must_use]
+    pub fn cache(mut self, cache: VariantCache) -> Self {
+        Arc::make_mut(&mut self.shared).cache = Some(cache);
+        self
+    }
+
     /// Encodes elsewhere what would hold the serving thread for more than a quarter of a millisecond.
     ///
     /// Without an offload, and while it is saturated, such work is done in slices, between which other tasks run (but
@@ -179,7 +202,7 @@ impl CompressionLayer {
     /// this machine or a slower one. What takes long is learned from what encoding took, by coding and level.
     #[must_use]
     pub fn offload(mut self, offload: impl Offload) -> Self {
-        Arc::make_mut(&mut self.shared).offload = Some(Arc::new(offload));
+        Arc::make_mut(&mut self.shared).set_offload(Arc::new(offload));
         self
     }
 

@@ -9,8 +9,10 @@
     )
 )]
 
+mod adaptive;
 mod body;
 mod budget;
+mod cache;
 mod choice;
 mod coding;
 mod compressor;
@@ -39,8 +41,10 @@ mod stream;
 mod tally;
 mod turn;
 
+pub use self::adaptive::Adaptive;
 pub use self::body::CompressBody;
 pub use self::budget::MemoryBudget;
+pub use self::cache::{CacheStats, VariantCache};
 pub use self::coding::{Coding, InvalidLevel, Level, UnknownCoding};
 pub use self::compressor::{Compressing, Compressor, Encoding};
 pub use self::content_types::{ContentTypes, InvalidContentType};

@@ -2,7 +2,7 @@ use crate::budget::MemoryBudget;
 use crate::coding::Coding;
 use crate::decode::{DecodeError, DecodeErrorKind, Limit};
 use crate::observer::{AbortCause, EncodePath, Event, Observer};
-use cortex_metrics::{Counter, CounterF64, Family, RegisterError, Registry, Samples, labels};
+use cortex_metrics::{Counter, CounterF64, Family, Gauge, RegisterError, Registry, Samples, labels};
 use http::StatusCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -78,6 +78,8 @@ struct Shared {
     of_codings: [OfCoding; Coding::COUNT],
     encoded: Family<ByPath, Counter>,
     aborted: Family<ByCause, Counter>,
+    cached: Family<ByCoding, Counter>,
+    step: Gauge,
     skipped: Family<ByReason, Counter>,
     not_decoded: Family<ByError, Counter>,
     refused: Family<ByStatus, Counter>,
@@ -132,6 +134,8 @@ impl MetricsObserver {
             of_codings: register_of_codings(registry)?,
             encoded: Family::new(Counter::default),
             aborted: Family::new(Counter::default),
+            cached: Family::new(Counter::default),
+            step: Gauge::default(),
             skipped: Family::new(Counter::default),
             not_decoded: Family::new(Counter::default),
             refused: Family::new(Counter::default),
@@ -146,6 +150,16 @@ impl MetricsObserver {
             "cortex_compress_aborted",
             "Responses whose encoding was given up before their end, by what was the end of it.",
             shared.aborted.clone(),
+        )?;
+        registry.register(
+            "cortex_compress_cached",
+            "Responses whose bodies had been encoded for others.",
+            shared.cached.clone(),
+        )?;
+        registry.register(
+            "cortex_compress_adaptive_step",
+            "How many steps down the levels are, of the layer that took a step last.",
+            shared.step.clone(),
         )?;
         registry.register(
             "cortex_compress_skipped",
@@ -329,6 +343,13 @@ impl Observer for MetricsObserver {
             } => {
                 shared.worked(coding, (bytes_in, bytes_out), time);
                 shared.aborted(coding, cause);
+            }
+            Event::Adapted { step } => shared.step.set(i64::from(step)),
+            Event::Cached { coding, .. } => {
+                let labels = ByCoding {
+                    coding: coding.as_str(),
+                };
+                shared.cached.with(&labels, Counter::inc);
             }
             Event::Skipped { reason } => {
                 let labels = ByReason {

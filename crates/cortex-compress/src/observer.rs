@@ -105,6 +105,23 @@ pub enum Event {
         /// What was the end of it.
         cause: AbortCause,
     },
+    /// The levels were stepped down or up: see [`CompressionLayer::adaptive`](crate::CompressionLayer::adaptive).
+    #[non_exhaustive]
+    Adapted {
+        /// How many steps down they are now; 0 is what was configured.
+        step: u8,
+    },
+    /// A body was sent that had been encoded for another response: it was in the cache, or both waited for it at the
+    /// same time. See [`CompressionLayer::cache`](crate::CompressionLayer::cache).
+    #[non_exhaustive]
+    Cached {
+        /// The coding the client got.
+        coding: Coding,
+        /// The length of the body before encoding.
+        bytes_in: u64,
+        /// The length of the body after encoding.
+        bytes_out: u64,
+    },
     /// A response was left as it was, but perhaps for `Vary`.
     #[non_exhaustive]
     Skipped {
@@ -246,6 +263,8 @@ pub enum SkipReason {
     NotSmaller,
     /// The encoders at work have used up the memory budget; or one more would.
     MemoryBudget,
+    /// There was too much to do: the last step of [`Adaptive`](crate::Adaptive).
+    Pressure,
     /// The body ended early, failed at once, or the encoder had no memory.
     Failed,
 }
@@ -268,6 +287,7 @@ impl SkipReason {
             Self::Head => "head",
             Self::NotSmaller => "not_smaller",
             Self::MemoryBudget => "memory_budget",
+            Self::Pressure => "pressure",
             Self::Failed => "failed",
         }
     }

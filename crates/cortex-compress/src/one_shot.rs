@@ -139,7 +139,7 @@ enum Work {
 }
 
 /// How a [`OneShot`] ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Smaller(Bytes),
     NotSmaller,

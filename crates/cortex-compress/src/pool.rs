@@ -55,6 +55,8 @@ impl Worker {
 /// Setting an encoder up costs several times what a small body costs, so they are kept: a few for each thread, whose
 /// caches know them, and some for all. Their number, their bytes and the time they are idle are bounded.
 pub(crate) struct Pool {
+    /// A number of its own.
+    pub(crate) id: u64,
     shards: Box<[Shard]>,
     global: Mutex<Vec<Idle>>,
     global_capacity: usize,
@@ -109,8 +111,10 @@ fn pop(idle: &mut Vec<Idle>, kind: Kind) -> Option<Idle> {
 
 impl Pool {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let threads = std::thread::available_parallelism().map_or(4, usize::from);
         Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             shards: (0..threads.next_power_of_two())
                 .map(|_| Shard(Mutex::new(Vec::with_capacity(SHARD))))
                 .collect(),

@@ -1,5 +1,6 @@
 //! Which responses are encoded. Section numbers are of RFC 9110 unless named.
 
+use crate::cache::Resource;
 use crate::choice::Choice;
 use crate::coding::{Coding, Level};
 use crate::content_types::{essence, is_event_stream, is_grpc};
@@ -15,7 +16,7 @@ use http::header::{
     HeaderValue, IF_NONE_MATCH,
 };
 use http::response::Parts;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use http_body::SizeHint;
 
 static SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
@@ -103,10 +104,13 @@ pub struct Plan {
     method: Asked,
     no_transform: bool,
     if_none_match: Option<HeaderValue>,
+    /// For the cache, if there is one.
+    resource: Option<Box<Resource>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
+    Get,
     Head,
     Connect,
     Other,
@@ -156,13 +160,28 @@ impl Plan {
                 && shared.not_acceptable == NotAcceptable::Status406BeforeHandler
                 && *method != Method::CONNECT,
             method: match *method {
+                Method::GET => Asked::Get,
                 Method::HEAD => Asked::Head,
                 Method::CONNECT => Asked::Connect,
                 _ => Asked::Other,
             },
             no_transform: coding.is_some() && shared.no_transform && says_no_transform(headers),
             if_none_match,
+            resource: None,
         }
+    }
+
+    /// Remembers what tells the response from others in the cache, if it may be found there.
+    #[inline]
+    pub(crate) fn identify(&mut self, uri: &Uri, headers: &HeaderMap, shared: &Shared) {
+        if shared.cache.is_some() && self.coding.is_some() && self.method == Asked::Get && !self.no_transform
+        {
+            self.resource = Some(Box::new(Resource::new(uri, headers)));
+        }
+    }
+
+    pub(crate) fn resource(&self) -> Option<&Resource> {
+        self.resource.as_deref()
     }
 
     /// Says whether the request is to be answered with 406 instead of by the handler.

@@ -1,8 +1,10 @@
+use crate::adaptive::{Adaptive, Control, Costs, ladder, steps};
 use crate::budget::Budget;
+use crate::cache::VariantCache;
 use crate::choice::{Choice, OtherLevels};
 use crate::coding::{Coding, Level};
 use crate::content_types::ContentTypes;
-use crate::encoder::Cost;
+use crate::encoder::{BUDGET, Cost};
 use crate::etag::{EtagPolicy, Variant};
 use crate::flush::FlushPolicy;
 use crate::observer::{Event, Observer, SkipReason};
@@ -33,6 +35,11 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) cache: Option<VariantCache>,
+    adaptive: Option<Adaptive>,
+    control: Option<Arc<Control>>,
+    /// As it was given, if it is watched.
+    given_offload: Option<Arc<dyn Offload>>,
 }
 
 /// The default of what the encoders at work may hold together.
@@ -66,6 +73,10 @@ impl Shared {
             pool: Arc::new(Pool::new(Arc::clone(&clock))),
             clock,
             budget: Arc::new(Budget::new(MEMORY_BUDGET)),
+            cache: None,
+            adaptive: None,
+            control: None,
+            given_offload: None,
         };
         for &coding in Coding::ALL {
             shared.offer(coding, Level::DEFAULT);
@@ -82,16 +93,81 @@ impl Shared {
             self.offers.push(offer);
             self.codings.push(coding);
         }
+        self.derive();
+    }
+
+    pub(crate) fn set_etag(&mut self, policy: EtagPolicy) {
+        self.etag = policy;
+        self.derive();
+    }
+
+    pub(crate) fn set_offload(&mut self, offload: Arc<dyn Offload>) {
+        self.given_offload = Some(Arc::clone(&offload));
+        self.offload = Some(offload);
+        self.derive();
+    }
+
+    pub(crate) fn set_adaptive(&mut self, adaptive: Adaptive) {
+        self.adaptive = Some(adaptive);
+        self.derive();
+    }
+
+    /// Sets what follows from other settings if the levels are stepped down.
+    fn derive(&mut self) {
+        let Some(adaptive) = &self.adaptive else { return };
+        let offers = self.offers.iter();
+        let longest = offers.map(|offer| steps(offer.coding, offer.level)).max();
+        let costs = self.offers.iter().map(|offer| Arc::clone(&offer.cost)).collect();
+        let costs = Costs::new(costs, Arc::clone(&self.other_levels));
+        // The last step is the identity.
+        let last = longest.unwrap_or(0) + 1;
+        let control = Control::new(adaptive, last, costs, Arc::clone(&self.clock));
+        let offload = self.given_offload.clone();
+        self.offload = offload.map(|offload| control.watch(offload));
+        self.control = Some(Arc::new(control));
+        if self.etag == EtagPolicy::Suffix {
+            self.etag = EtagPolicy::Weaken;
+        }
+    }
+
+    /// Returns how many steps down this choice is now; none if it is not to be used at all.
+    pub(crate) fn step(&self, choice: Choice) -> Option<u8> {
+        let Some(control) = &self.control else {
+            return Some(0);
+        };
+        let (step, changed) = control.step();
+        if changed {
+            self.tell(&Event::Adapted { step });
+        }
+        if step == control.steps() {
+            return None;
+        }
+        Some(step.min(steps(choice.coding, self.chosen(choice).level)))
+    }
+
+    /// Returns the choice that is so many steps down.
+    pub(crate) fn lower(&self, choice: Choice, step: u8, whole: bool) -> Choice {
+        if step == 0 {
+            return choice;
+        }
+        let levels = ladder(choice.coding, self.chosen(choice).level, whole);
+        let level = levels.take(usize::from(step)).last();
+        Choice {
+            level: level.or(choice.level),
+            ..choice
+        }
     }
 
     pub(crate) fn clear_offers(&mut self) {
         self.offers.clear();
         self.codings.clear();
+        self.derive();
     }
 
     pub(crate) fn set_clock(&mut self, clock: Arc<dyn Clock>) {
         self.pool = Arc::new(Pool::new(Arc::clone(&clock)));
         self.clock = clock;
+        self.derive();
     }
 
     pub(crate) fn observe(&mut self, observer: Arc<dyn Observer>) {
@@ -152,6 +228,19 @@ impl Shared {
         }
     }
 
+    pub(crate) fn cached(&self, coding: Coding, bytes_in: u64, bytes_out: u64) {
+        self.tell(&Event::Cached {
+            coding,
+            bytes_in,
+            bytes_out,
+        });
+    }
+
+    /// Tells whether this many bytes take long to encode, by what is known of it.
+    pub(crate) fn is_long(&self, choice: Choice, length: usize) -> bool {
+        self.chosen(choice).cost.whole.nanos(length) > BUDGET
+    }
+
     pub(crate) fn skipped(&self, reason: SkipReason) {
         self.tell(&Event::Skipped { reason });
     }
@@ -167,6 +256,8 @@ impl fmt::Debug for Shared {
             .field("flush", &self.flush)
             .field("etag", &self.etag)
             .field("not_acceptable", &self.not_acceptable)
+            .field("cache", &self.cache)
+            .field("adaptive", &self.adaptive)
             .field("observed", &self.observer.is_some())
             .finish_non_exhaustive()
     }

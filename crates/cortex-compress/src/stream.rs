@@ -1,3 +1,4 @@
+use crate::cache::Recorder;
 use crate::encoder::{BUDGET, Grain, Rate, Size, grain};
 use crate::error::{CompressError, EncodeError};
 use crate::flush::FlushPolicy;
@@ -60,6 +61,8 @@ pub(crate) struct Stream {
     polled: bool,
     trailers: Option<Box<HeaderMap>>,
     tally: Tally,
+    /// Keeps what is sent, for the cache.
+    recorder: Option<Box<Recorder>>,
 }
 
 /// What to do when the inner body has no more for now.
@@ -115,9 +118,30 @@ impl Stream {
             waited: false,
             polled: false,
             trailers: None,
+            recorder: None,
         };
         stream.push(chunk);
         stream
+    }
+
+    /// Puts what is sent into the cache if it gets to its end.
+    pub(crate) fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(Box::new(recorder));
+    }
+
+    /// Takes note of a frame that is sent.
+    fn note(&mut self, frame: &Bytes) {
+        let Some(mut recorder) = self.recorder.take().filter(|_| self.trailers.is_none()) else {
+            return;
+        };
+        if !recorder.add(frame) {
+            return;
+        }
+        if self.is_done() {
+            recorder.store();
+        } else {
+            self.recorder = Some(recorder);
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -140,6 +164,7 @@ impl Stream {
     {
         loop {
             if let Some(data) = self.ready.pop_front() {
+                self.note(&data);
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             if let Some(ticket) = &self.ticket {
@@ -349,6 +374,9 @@ impl Stream {
     }
 
     fn finished(&mut self) {
+        let bytes_in = self.core.as_ref().map(|core| core.bytes_in);
+        let recorder = self.recorder.take();
+        self.recorder = recorder.filter(|recorder| Some(recorder.length()) == bytes_in);
         self.count();
         self.tally.encoded();
         self.core = None; // gives the encoder back
@@ -487,6 +515,7 @@ impl Stream {
         self.queued = 0;
         self.ready = VecDeque::new();
         self.trailers = None;
+        self.recorder = None;
         self.phase = Phase::Done;
     }
 }

@@ -78,6 +78,15 @@ impl Tally {
         });
     }
 
+    /// Tells that the body was encoded for another response, and is sent with this one, too.
+    pub(crate) fn cached(&mut self) {
+        self.tell(|open| Event::Cached {
+            coding: open.coding,
+            bytes_in: open.bytes_in,
+            bytes_out: open.bytes_out,
+        });
+    }
+
     /// Tells that the body is sent as it was.
     pub(crate) fn skipped(&mut self, reason: SkipReason) {
         self.tell(|_| Event::Skipped { reason });

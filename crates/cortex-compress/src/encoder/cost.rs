@@ -42,7 +42,13 @@ impl Cost {
     pub(crate) fn learn_piece(&self, bytes: usize, nanos: u64) {
         self.stream.learn(bytes, nanos);
         let whole = nanos.saturating_mul(self.whole.seed) / self.stream.seed.max(1);
-        self.whole.learn(bytes, whole);
+        self.whole.adjust(bytes, whole);
+    }
+
+    /// Returns how many nanoseconds were learned of so far: what encoding took.
+    pub(crate) fn spent(&self) -> u64 {
+        let [whole, stream] = [&self.whole, &self.stream].map(|rate| rate.spent.load(Ordering::Relaxed));
+        whole.wrapping_add(stream)
     }
 }
 
@@ -51,6 +57,8 @@ impl Cost {
 pub(crate) struct Rate {
     now: AtomicU64,
     seed: u64,
+    /// All nanoseconds that were learned of.
+    spent: AtomicU64,
 }
 
 impl Rate {
@@ -58,6 +66,7 @@ impl Rate {
         Self {
             now: AtomicU64::new(seed),
             seed,
+            spent: AtomicU64::new(0),
         }
     }
 
@@ -89,6 +98,14 @@ impl Rate {
     /// One that took unlikely long was interrupted: it counts as twice what was expected. Threads that learn at the
     /// same time may lose a sample.
     pub(crate) fn learn(&self, bytes: usize, nanos: u64) {
+        if Self::wants(bytes) {
+            self.spent.fetch_add(nanos, Ordering::Relaxed);
+        }
+        self.adjust(bytes, nanos);
+    }
+
+    /// Learns, and does not count the time: for that of another rate, which has counted it.
+    fn adjust(&self, bytes: usize, nanos: u64) {
         if !Self::wants(bytes) || nanos == 0 {
             return;
         }

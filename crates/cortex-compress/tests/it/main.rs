@@ -6,6 +6,8 @@
     reason = "helpers are tests, too: they end where a value is missing"
 )]
 
+mod adaptive;
+mod cache;
 mod case;
 mod cost;
 mod decode;

@@ -3,12 +3,17 @@
 use crate::case::{Case, of_body, with};
 use crate::support::{Script, Step, decode, noise, read, respond, text};
 use bytes::Bytes;
-use cortex_compress::{Coding, CompressionLayer, MemoryBudget, MetricsObserver, RequestDecompressionLayer};
+use cortex_compress::{
+    Adaptive, Coding, CompressionLayer, MemoryBudget, MetricsObserver, RequestDecompressionLayer,
+    VariantCache,
+};
 use cortex_metrics::Registry;
+use cortex_testkit::ManualClock;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use std::convert::Infallible;
 use std::io::Write;
+use std::time::Duration;
 use tower::{ServiceBuilder, ServiceExt};
 
 /// Returns the value of a series, or none where it is not shown.
@@ -196,4 +201,47 @@ fn a_second_observer_in_one_registry_is_refused_and_sub_registries_have_their_ow
     assert_eq!(shown(&registry, series), Some(1.0), "{}", registry.to_text());
     let series = "cortex_compress_encoder_input_bytes_total{server=\"shop\",coding=\"br\"}";
     assert_eq!(shown(&registry, series), Some(0.0), "{}", registry.to_text());
+}
+
+#[test]
+fn what_the_cache_spares_and_how_far_the_levels_are_down_is_shown() {
+    let registry = Registry::default();
+    let metrics = MetricsObserver::new(&registry).unwrap();
+    let clock = ManualClock::new();
+    let layer = CompressionLayer::new()
+        .clock(clock.clone())
+        .adaptive(Adaptive::pressure(|| 2.0))
+        .cache(VariantCache::weighted(1 << 20))
+        .observe(metrics);
+    let send = || {
+        let request = Request::builder().header("accept-encoding", "gzip");
+        let response = Response::builder()
+            .header("content-type", "text/plain")
+            .header("etag", "\"x\"");
+        let body = Script::whole(text(4000));
+        let answer = respond(&layer, request.body(()).unwrap(), response.body(body).unwrap());
+        drop(read(answer.into_body()));
+    };
+    let cached = "cortex_compress_cached_total{coding=\"gzip\"}";
+    let encoded = "cortex_compress_encoded_total{coding=\"gzip\",path=\"inline\"}";
+    send();
+    assert_eq!(shown(&registry, "cortex_compress_adaptive_step"), Some(0.0));
+    assert_eq!(
+        (shown(&registry, encoded), shown(&registry, cached)),
+        (Some(1.0), None)
+    );
+    send();
+    assert_eq!(
+        (shown(&registry, encoded), shown(&registry, cached)),
+        (Some(1.0), Some(1.0))
+    );
+    for _ in 0..20 {
+        clock.advance(Duration::from_millis(100));
+        send();
+    }
+    assert_eq!(shown(&registry, "cortex_compress_adaptive_step"), Some(1.0));
+    assert_eq!(
+        (shown(&registry, encoded), shown(&registry, cached)),
+        (Some(1.0), Some(21.0))
+    );
 }

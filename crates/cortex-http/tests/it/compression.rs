@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cortex_compress::{CompressionLayer, EtagPolicy, Event, NotAcceptable, Observer};
+use cortex_compress::{CompressionLayer, EtagPolicy, Event, NotAcceptable, Observer, VariantCache};
 use cortex_http::Limits;
 
 use crate::support::Shop;
@@ -109,5 +109,31 @@ async fn a_layer_that_is_observed_already_keeps_its_observer() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
     assert!(!shop.registry.to_text().contains("cortex_compress_"));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn what_was_encoded_once_is_taken_from_the_cache() {
+    let cache = VariantCache::weighted(1 << 20);
+    let layer = CompressionLayer::new().cache(cache.clone());
+    let shop = Shop::with(Limits::new(), |server| server.compression(layer)).await;
+    let ask = |query| {
+        format!(
+            "GET /tagged?{query} HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n"
+        )
+    };
+    let mut lengths = Vec::new();
+    for query in ["a", "a", "b"] {
+        let answer = shop.exchange(ask(query)).await;
+        assert!(answer.contains("etag: W/\"v1\"\r\n"), "{answer}");
+        assert!(answer.contains("content-encoding: gzip\r\n"), "{answer}");
+        let length = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        lengths.push(length.unwrap().to_owned());
+    }
+    assert!(lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
+    let stats = cache.stats();
+    assert_eq!((stats.entries, stats.misses, stats.hits), (2, 2, 1));
     shop.close().await;
 }
