@@ -13,10 +13,16 @@ use std::task::{Context, Poll};
 /// through; holds one frame of input (up to 64 KiB and one frame if there is an [`Offload`](crate::Offload)), the output
 /// of a quarter of a millisecond in frames of at most 16 KiB, and the state of the encoder.
 ///
+/// # Errors
+///
+/// A body that fails, or ends before the length that it had promised, ends with a [`CompressError`]; what was sent of
+/// it has no valid end.
+///
 /// # Cancel safety
 ///
-/// Dropping the body at any time gives its encoder back to the layer; if a job has it, at the end of that. Between two polls nothing is held back: what the
-/// inner body has yielded before a pause is flushed out.
+/// Dropping the body at any time gives its encoder back to the layer; if a job has it, at the end of that. Between two polls
+/// nothing is held back: what the inner body has yielded before a pause is flushed out, unless the
+/// [`FlushPolicy`](crate::FlushPolicy) is another one.
 ///
 /// # Examples
 ///
@@ -71,7 +77,7 @@ pub(crate) struct Held<E> {
 pub(crate) enum Then<E> {
     End,
     Trailers(Box<HeaderMap>),
-    Error(E),
+    Error(CompressError<E>),
 }
 
 const HAS_INNER: &str = "invariant: only held bodies may have none inside";
@@ -232,7 +238,7 @@ impl<E> Held<E> {
         match std::mem::replace(&mut self.then, Then::End) {
             Then::End => None,
             Then::Trailers(trailers) => Some(Ok(Frame::trailers(*trailers))),
-            Then::Error(error) => Some(Err(CompressError::Inner(error))),
+            Then::Error(error) => Some(Err(error)),
         }
     }
 }

@@ -1,4 +1,62 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A bound to the memory that encoders at work hold together; give clones of one to several layers, and it is theirs
+/// together.
+///
+/// What an encoder will hold is reserved before it is made, by what is known of its coding and level, and corrected by what
+/// it then holds: for a moment that may be a little more than the limit.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_compress::{CompressionLayer, MemoryBudget};
+///
+/// let budget = MemoryBudget::new(64 << 20);
+/// let (public, partners) = (CompressionLayer::new(), CompressionLayer::new().min_size(100));
+/// let layers = [public.memory_budget(budget.clone()), partners.memory_budget(budget.clone())];
+/// assert_eq!((budget.used(), budget.limit()), (0, 64 << 20));
+/// # drop(layers);
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryBudget(Arc<Budget>);
+
+impl MemoryBudget {
+    /// Makes a budget of this many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Budget::new(bytes)))
+    }
+
+    /// Returns how many bytes the encoders at work hold now, or have reserved.
+    pub fn used(&self) -> usize {
+        self.0.used()
+    }
+
+    /// Returns how many bytes they may hold.
+    pub fn limit(&self) -> usize {
+        self.0.limit
+    }
+
+    /// Tells whether they are one budget.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) const fn around(budget: Arc<Budget>) -> Self {
+        Self(budget)
+    }
+
+    pub(crate) fn into_inner(self) -> Arc<Budget> {
+        self.0
+    }
+}
+
+impl From<usize> for MemoryBudget {
+    fn from(bytes: usize) -> Self {
+        Self::new(bytes)
+    }
+}
 
 /// How many bytes of state the encoders at work may hold together.
 #[derive(Debug)]
@@ -17,12 +75,11 @@ impl Budget {
 
     /// Reserves bytes, unless the limit is in the way.
     pub(crate) fn reserve(&self, bytes: usize) -> bool {
-        let used = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = used.checked_add(bytes).is_some_and(|total| total <= self.limit);
-        if !fits {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        fits
+        // Not by adding first: what is refused must not keep out what would fit.
+        let with = |used: usize| used.checked_add(bytes).filter(|&total| total <= self.limit);
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, with)
+            .is_ok()
     }
 
     /// Takes note that a reservation turned out to hold another number of bytes: what is there cannot be refused.
@@ -38,7 +95,6 @@ impl Budget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

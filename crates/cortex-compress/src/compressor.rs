@@ -1,19 +1,22 @@
 use crate::body::{CompressBody, Held, Then};
-use crate::coding::Coding;
+use crate::budget::MemoryBudget;
+use crate::cache::{Done, Slot, Work, serve};
+use crate::choice::Choice;
 use crate::content_types::essence;
 use crate::encoder::Size;
-use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding};
-use crate::observer::SkipReason;
-use crate::one_shot::{ONE_SHOT_MAX, OneShot, Outcome, Read, read};
+use crate::headers::{declared, describe_encoded, remove_digests, vary_on_accept_encoding};
+use crate::observer::{EncodePath, SkipReason};
+use crate::one_shot::{Outcome, Read, read};
 use crate::pool::Lease;
 use crate::refusal::refuse;
 use crate::rules::{Plan, Verdict};
 use crate::shared::Shared;
 use crate::stream::Stream;
+use crate::tally::Tally;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, Uri};
 use http_body::Body;
 use std::fmt;
 use std::sync::Arc;
@@ -79,14 +82,25 @@ pub struct Encoding<B>(Option<Box<Begun<B>>>);
 struct Begun<B> {
     body: B,
     trailers: Option<HeaderMap>,
-    coding: Coding,
+    choice: Choice,
     shared: Arc<Shared>,
-    job: OneShot,
+    job: Work,
+    tally: Tally,
 }
 
 impl Compressor {
     pub(crate) const fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// Tells whether there is an [`Observer`](crate::Observer).
+    pub fn is_observed(&self) -> bool {
+        self.shared.is_observed()
+    }
+
+    /// Returns the budget of memory that its encoders share.
+    pub fn memory_budget(&self) -> MemoryBudget {
+        MemoryBudget::around(Arc::clone(&self.shared.budget))
     }
 
     /// Remembers of a request what decides on its response.
@@ -96,6 +110,20 @@ impl Compressor {
     #[inline]
     pub fn plan(&self, method: &Method, headers: &mut HeaderMap) -> Plan {
         Plan::new(method, headers, &self.shared)
+    }
+
+    /// Remembers in a plan which resource its request asks for, so that its response can be found in the cache of
+    /// [`CompressionLayer::cache`](crate::CompressionLayer::cache), or kept there.
+    ///
+    /// Without it, and without a cache, nothing is kept. Call it once the plan is made, and before a router has changed the
+    /// URI.
+    ///
+    /// # Performance
+    ///
+    /// Nothing without a cache. With one, it shares the values of the header of each `GET` that accepts a coding.
+    #[inline]
+    pub fn identify(&self, plan: &mut Plan, uri: &Uri, headers: &HeaderMap) {
+        plan.identify(uri, headers, &self.shared);
     }
 
     /// Returns the 406 that a request is to be answered with instead of by the handler; none for most.
@@ -129,6 +157,7 @@ impl Compressor {
         match plan.apply(head, &body.size_hint(), shared) {
             Verdict::Pass(reason) | Verdict::Identity(reason) => {
                 shared.skipped(reason);
+                shared.pool.pass();
                 Compressing::Done(CompressBody::identity(body))
             }
             Verdict::NotModified => {
@@ -136,13 +165,26 @@ impl Compressor {
                 // axum writes the length of the body, and that of nothing is false as it is for HEAD.
                 Compressing::Done(CompressBody::absent(body))
             }
-            Verdict::Head(coding, length) => {
-                let whole = length.is_some_and(|length| shared.is_constant(coding, length));
-                describe_encoded(&mut head.headers, shared.variant(coding), None, whole);
+            Verdict::Head(choice, _) if shared.step(choice).is_none() => press(head, body, shared),
+            Verdict::Head(choice, length) => {
+                let whole = length.is_some_and(|length| shared.is_constant(choice, length));
+                describe_encoded(&mut head.headers, shared.variant(choice), None, whole);
                 shared.skipped(SkipReason::Head);
                 Compressing::Done(CompressBody::absent(body))
             }
-            Verdict::Encode(coding) => begin(&mut head.headers, body, coding, shared, cx),
+            Verdict::Encode(choice) => {
+                let step = shared.step(choice);
+                let mut slot = Slot::find(plan, head, &body.size_hint(), choice, shared);
+                if let Some(slot) = &mut slot
+                    && let Some(kept) = slot.get(step.unwrap_or(0))
+                {
+                    return Compressing::Done(serve(&mut head.headers, body, kept, slot, shared));
+                }
+                match step {
+                    None => press(head, body, shared),
+                    Some(step) => begin(&mut head.headers, body, (choice, step), slot, shared, cx),
+                }
+            }
         }
     }
 }
@@ -161,11 +203,20 @@ impl<B: Body> Encoding<B> {
     /// It was polled to its end already.
     pub fn poll(&mut self, head: &mut Parts, cx: &mut Context<'_>) -> Poll<CompressBody<B>> {
         let mut begun = self.0.take().expect("an encoding is not polled after its end");
-        let Poll::Ready(outcome) = begun.job.poll(cx) else {
+        let Poll::Ready(done) = begun.job.poll(cx) else {
+            begun.note();
             self.0 = Some(begun);
             return Poll::Pending;
         };
-        Poll::Ready(end(&mut head.headers, *begun, outcome))
+        Poll::Ready(end(&mut head.headers, *begun, done))
+    }
+}
+
+impl<B> Begun<B> {
+    /// Takes down what has been done so far, for the case that no more is.
+    fn note(&mut self) {
+        let (path, nanos) = self.job.spent();
+        self.tally.went(path, nanos);
     }
 }
 
@@ -177,53 +228,66 @@ impl<B> fmt::Debug for Encoding<B> {
     }
 }
 
+/// Sends the identity, as there is no time for anything else.
+#[cold]
+fn press<B: Body>(head: &mut Parts, body: B, shared: &Shared) -> Compressing<B> {
+    vary_on_accept_encoding(&mut head.headers);
+    shared.skipped(SkipReason::Pressure);
+    Compressing::Done(CompressBody::identity(body))
+}
+
 fn begin<B: Body + Unpin>(
     headers: &mut HeaderMap,
     mut body: B,
-    coding: Coding,
+    (choice, step): (Choice, u8),
+    slot: Option<Slot>,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
     let length = body.size_hint().exact();
-    let chunk = match length.filter(|&length| length <= ONE_SHOT_MAX) {
+    let chunk = match length.filter(|&length| length <= shared.one_shot_max) {
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {
-                return begin_whole(headers, body, (data, trailers), coding, shared, cx);
+                let choice = shared.lower(choice, step, true);
+                return begin_whole(headers, body, (data, trailers), choice, slot, shared, cx);
             }
             Read::Part(chunk) => chunk,
             Read::Broken { data, error } => {
                 shared.skipped(SkipReason::Failed);
                 vary_on_accept_encoding(headers);
-                let then = error.map_or(Then::End, Then::Error);
-                return Compressing::Done(CompressBody::held(body, Held::new(data, then)));
+                return Compressing::Done(CompressBody::held(body, Held::new(data, Then::Error(error))));
             }
         },
     };
-    let Some(lease) = Lease::take(shared, coding, Size::Stream(length)) else {
+    let choice = shared.lower(choice, step, false);
+    let promised = length.or_else(|| declared(headers));
+    let Some(lease) = Lease::take(shared, choice, Size::Stream(promised)) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::begun(body, chunk));
     };
-    describe_encoded(headers, shared.variant(coding), None, false);
+    describe_encoded(headers, shared.variant(choice), None, false);
     let eager = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
-    Compressing::Done(CompressBody::stream(
-        body,
-        Stream::new(lease, chunk, length, eager),
-    ))
+    let mut stream = Stream::new(lease, chunk, promised, eager);
+    if let Some(slot) = slot {
+        stream.record(slot.recorder());
+    }
+    Compressing::Done(CompressBody::stream(body, stream))
 }
 
 fn begin_whole<B: Body>(
     headers: &mut HeaderMap,
     body: B,
     (data, trailers): (Bytes, Option<HeaderMap>),
-    coding: Coding,
+    choice: Choice,
+    slot: Option<Slot>,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
-    let Some(lease) = Lease::take(shared, coding, Size::Whole(data.len())) else {
+    let Some(job) = work(&data, trailers.is_none(), choice, slot, shared) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::held(body, Held::new(data, Then::from(trailers))));
@@ -231,47 +295,72 @@ fn begin_whole<B: Body>(
     let mut begun = Begun {
         body,
         trailers,
-        coding,
+        choice,
         shared: Arc::clone(shared),
-        job: OneShot::new(lease, data),
+        tally: Tally::new(shared, shared.chosen(choice), EncodePath::Inline),
+        job,
     };
     match begun.job.poll(cx) {
-        Poll::Ready(outcome) => Compressing::Done(end(headers, begun, outcome)),
-        Poll::Pending => Compressing::Encoding(Encoding(Some(Box::new(begun)))),
+        Poll::Ready(done) => Compressing::Done(end(headers, begun, done)),
+        Poll::Pending => {
+            begun.note();
+            Compressing::Encoding(Encoding(Some(Box::new(begun))))
+        }
     }
 }
 
+/// Decides who encodes a whole body; none if there is no memory left for it.
+fn work(data: &Bytes, bare: bool, choice: Choice, slot: Option<Slot>, shared: &Arc<Shared>) -> Option<Work> {
+    let lease = || Lease::take(shared, choice, Size::Whole(data.len()));
+    let constant = shared.is_constant(choice, data.len() as u64);
+    // Trailers may be others each time, and the cache has none.
+    let Some(slot) = slot.filter(|_| bare) else {
+        return Some(Work::alone(lease()?, data.clone(), None));
+    };
+    if shared.is_long(choice, data.len()) {
+        return Work::together(slot, constant, data.clone(), lease);
+    }
+    Some(Work::alone(lease()?, data.clone(), Some((slot, constant))))
+}
+
 /// Makes the response of a body that was encoded, or did not get smaller.
-fn end<B: Body>(headers: &mut HeaderMap, begun: Begun<B>, outcome: Outcome) -> CompressBody<B> {
+fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, done: Done) -> CompressBody<B> {
+    begun.note();
     let Begun {
         body,
         mut trailers,
-        coding,
+        choice,
         shared,
         job,
+        mut tally,
     } = begun;
     let input = job.into_input();
-    let data = match outcome {
+    let data = match done.outcome {
         Outcome::Smaller(data) => {
             let length = data.len() as u64;
             // 6.5: in HTTP/1.1 a body of declared length has no trailers.
             let declared = trailers.is_none().then_some(length);
-            let constant = shared.is_constant(coding, input.len() as u64);
-            describe_encoded(headers, shared.variant(coding), declared, constant);
+            let constant = shared.is_constant(choice, input.len() as u64);
+            describe_encoded(headers, shared.variant(choice), declared, constant);
             if let Some(trailers) = &mut trailers {
                 remove_digests(trailers);
             }
-            shared.encoded(coding, input.len() as u64, length);
+            tally.count(input.len() as u64, length);
+            if done.own {
+                tally.encoded();
+            } else {
+                tally.cached();
+            }
             data
         }
         Outcome::NotSmaller => {
             vary_on_accept_encoding(headers);
-            shared.skipped(SkipReason::NotSmaller);
+            tally.skipped(SkipReason::NotSmaller);
             input
         }
         Outcome::Failed => {
             vary_on_accept_encoding(headers);
-            shared.skipped(SkipReason::Failed);
+            tally.skipped(SkipReason::Failed);
             input
         }
     };

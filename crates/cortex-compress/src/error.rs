@@ -3,7 +3,7 @@ use std::fmt;
 
 /// Why a [`CompressBody`](crate::CompressBody) broke off.
 ///
-/// In either case the encoded stream has no valid end, so that a client cannot take it for complete.
+/// In each case the encoded stream has no valid end, so that a client cannot take it for complete.
 ///
 /// # Examples
 ///
@@ -22,6 +22,15 @@ pub enum CompressError<E> {
     Inner(E),
     /// The encoder failed.
     Encode(EncodeError),
+    /// The body of the inner service ended before the length that it had promised by itself or, where it did not know
+    /// one, in the `Content-Length` of its response.
+    #[non_exhaustive]
+    Incomplete {
+        /// The length that it had promised.
+        promised: u64,
+        /// The length that it had.
+        received: u64,
+    },
 }
 
 impl<E> fmt::Display for CompressError<E> {
@@ -29,6 +38,12 @@ impl<E> fmt::Display for CompressError<E> {
         match self {
             Self::Inner(_) => f.write_str("read the response body"),
             Self::Encode(_) => f.write_str("compress the response body"),
+            Self::Incomplete { promised, received } => {
+                write!(
+                    f,
+                    "read all {promised} bytes of the response body, which ended after {received}"
+                )
+            }
         }
     }
 }
@@ -38,6 +53,7 @@ impl<E: Error + 'static> Error for CompressError<E> {
         match self {
             Self::Inner(error) => Some(error),
             Self::Encode(error) => Some(error),
+            Self::Incomplete { .. } => None,
         }
     }
 }
@@ -92,5 +108,14 @@ mod tests {
         let error = CompressError::<std::io::Error>::from(EncodeError::new("gzip", "no progress"));
         assert_eq!(error.to_string(), "compress the response body");
         assert_eq!(error.source().unwrap().to_string(), "encode as gzip: no progress");
+        let error = CompressError::<std::io::Error>::Incomplete {
+            promised: 10,
+            received: 3,
+        };
+        assert_eq!(
+            format!("failed to {error}"),
+            "failed to read all 10 bytes of the response body, which ended after 3"
+        );
+        assert!(error.source().is_none());
     }
 }

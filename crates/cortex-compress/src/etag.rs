@@ -15,7 +15,7 @@ use http::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_M
 /// # Examples
 ///
 /// ```
-/// # #[cfg(feature = "gzip")] {
+/// # #[cfg(feature = "libdeflate")] {
 /// use cortex_compress::{CompressionLayer, EtagPolicy};
 /// use http::{Request, Response};
 /// use http_body_util::Full;
@@ -52,15 +52,18 @@ pub enum EtagPolicy {
     /// conditional on it.
     #[default]
     Weaken,
-    /// `"x"` becomes `"x~cortex-gzip-5.1"`: the coding, its level, and the revision of the encoders.
+    /// `"x"` becomes `"x~cortex-gzip-5.1"`: the coding, its level, and the revision of its encoder, which is another
+    /// one in builds without the feature `libdeflate`.
     ///
     /// For APIs whose clients send back in `If-Match` what they got with `GET`. The suffix, and none but ours, is taken
     /// out of `If-None-Match`, and of `If-Match` where the method is not safe, before the handler sees them, and put back
     /// into a 304. Out of `If-Range` it is never taken: parts of the identity must not be added to an encoded beginning.
     ///
     /// A strong tag promises the same bytes each time, which a body that is encoded as it comes cannot keep (where it
-    /// pauses, it is flushed), nor one that takes long (in slices or elsewhere, as there is time; from about 10 KB of br 4,
-    /// 20 KB of gzip 5, 110 KB of zstd 1): the tags of such are weakened.
+    /// pauses, it is flushed), nor one that takes long (in slices or elsewhere, as there is time; from about 10 KB of
+    /// br 4, 20 KB of gzip 5, 110 KB of zstd 1): the tags of such are weakened. What is shorter is encoded in one go,
+    /// by an [`Offload`](crate::Offload) or else by the thread that serves, even where that takes a slow machine
+    /// longer than the quarter of a millisecond after which a task lets others run.
     Suffix,
     /// The tag stays as it is.
     ///
@@ -80,8 +83,17 @@ pub(crate) struct Variant {
 /// What separates the tag of the handler from what we add.
 const MARK: &[u8] = b"~cortex-";
 
-/// To be raised when an encoder gives other bytes for the same input and level.
-const REVISION: u8 = 1;
+/// Returns the revision of the encoder that encodes whole bodies: one for all that give the same bytes.
+///
+/// An encoder that gives other bytes for some input and level, as a new version of it may, needs a number of its own.
+/// A test has the hashes of what these give.
+fn revision(coding: &str) -> u8 {
+    match coding {
+        // By zlib-rs, and not by libdeflate.
+        "deflate" | "gzip" if cfg!(not(feature = "libdeflate")) => 2,
+        _ => 1,
+    }
+}
 
 /// Gives a representation that is encoded now a tag of its own; `whole` says that the same body will always give the
 /// same bytes.
@@ -137,16 +149,20 @@ pub(crate) fn strip_conditions(method: &Method, headers: &mut HeaderMap) {
     }
 }
 
+/// Tells whether one of the tags in a line has a suffix of ours.
+pub(crate) fn has_suffix(line: &HeaderValue) -> bool {
+    tags(line.as_bytes()).any(|tag| stripped(tag).is_some())
+}
+
 /// Line by line: a quote that is not closed must not change the meaning of other lines.
 fn strip_field(headers: &mut HeaderMap, name: &HeaderName) {
-    let is_ours = |line: &HeaderValue| tags(line.as_bytes()).any(|tag| stripped(tag).is_some());
-    if !headers.get_all(name).iter().any(is_ours) {
+    if !headers.get_all(name).iter().any(has_suffix) {
         return;
     }
     let lines: Vec<_> = headers.get_all(name).iter().cloned().collect();
     headers.remove(name);
     for line in lines {
-        let line = if is_ours(&line) {
+        let line = if has_suffix(&line) {
             strip_line(line.as_bytes())
         } else {
             line
@@ -196,9 +212,10 @@ fn is_closed(base: &[u8], tag: &[u8]) -> bool {
 
 fn suffixed(tag: &[u8], variant: Variant) -> Vec<u8> {
     let Variant { coding, level, .. } = variant;
+    let revision = revision(coding);
     let mut tag = tag.strip_suffix(b"\"").unwrap_or(tag).to_vec();
     tag.extend_from_slice(MARK);
-    tag.extend_from_slice(format!("{coding}-{level}.{REVISION}\"").as_bytes());
+    tag.extend_from_slice(format!("{coding}-{level}.{revision}\"").as_bytes());
     tag
 }
 

@@ -13,7 +13,8 @@ use std::task::{Context, Poll, ready};
 pin_project! {
     /// The response of [`Compress`](crate::Compress), on its way.
     ///
-    /// A body that is there at once, of known length and at most 256 KiB, is encoded here, so that `Content-Length` is
+    /// A body that is there at once, of known length and at most 256 KiB (or
+    /// [`one_shot_max`](crate::CompressionLayer::one_shot_max)), is encoded here, so that `Content-Length` is
     /// exact; any other body is encoded while it is sent.
     ///
     /// # Cancel safety

@@ -19,6 +19,11 @@ pub(crate) fn describe_encoded(headers: &mut HeaderMap, variant: Variant, length
     mark_encoded(headers, variant, whole);
 }
 
+/// Returns the length that a response declares.
+pub(crate) fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Removes what is true of the identity only.
 pub(crate) fn forget_identity(headers: &mut HeaderMap) {
     headers.remove(CONTENT_LENGTH);

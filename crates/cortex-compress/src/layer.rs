@@ -1,8 +1,11 @@
-use crate::budget::Budget;
+use crate::adaptive::Adaptive;
+use crate::budget::MemoryBudget;
+use crate::cache::VariantCache;
 use crate::coding::{Coding, Level};
 use crate::compressor::Compressor;
 use crate::content_types::ContentTypes;
 use crate::etag::EtagPolicy;
+use crate::flush::FlushPolicy;
 use crate::observer::Observer;
 use crate::offload::Offload;
 use crate::refusal::NotAcceptable;
@@ -90,6 +93,19 @@ impl CompressionLayer {
         self
     }
 
+    /// Encodes bodies up to this many bytes as a whole, before their header is sent, if all of them is there and their length
+    /// is known; 256 KiB by default.
+    ///
+    /// Such a response has an exact `Content-Length`, is left alone where it would not get smaller, and under
+    /// [`EtagPolicy::Suffix`] may have a strong tag. For that its first byte waits for the last one to be encoded, and the
+    /// encoder holds a buffer as large as the body, which idle ones keep up to 8 MB. All longer bodies are streamed; with 0,
+    /// all bodies are.
+    #[must_use]
+    pub fn one_shot_max(mut self, bytes: u64) -> Self {
+        Arc::make_mut(&mut self.shared).one_shot_max = bytes;
+        self
+    }
+
     /// Sets which content types are encoded; [`ContentTypes::compressible`] by default.
     #[must_use]
     pub fn types(mut self, types: ContentTypes) -> Self {
@@ -107,7 +123,7 @@ impl CompressionLayer {
     /// Sets what becomes of strong entity tags; [`EtagPolicy::Weaken`] by default.
     #[must_use]
     pub fn etag(mut self, policy: EtagPolicy) -> Self {
-        Arc::make_mut(&mut self.shared).etag = policy;
+        Arc::make_mut(&mut self.shared).set_etag(policy);
         self
     }
 
@@ -128,6 +144,13 @@ impl CompressionLayer {
         self
     }
 
+    /// Sets when streamed bodies are flushed out to the client; [`FlushPolicy::OnPause`] by default.
+    #[must_use]
+    pub fn flush(mut self, policy: FlushPolicy) -> Self {
+        Arc::make_mut(&mut self.shared).flush = policy;
+        self
+    }
+
     /// Tells an observer what becomes of each response. A second call replaces the observer: give a pair for two.
     #[must_use]
     pub fn observe(mut self, observer: impl Observer + 'static) -> Self {
@@ -137,27 +160,54 @@ impl CompressionLayer {
 
     /// Lets the encoders at work hold at most this many bytes of memory together; 256 MiB by default.
     ///
+    /// A [`MemoryBudget`] may be shared with other layers, and tells how much of it is used; a number is one of its own.
+    ///
     /// A response whose encoder would exceed it is sent as it is, and still says that it varies: a waiting stream takes about
     /// 0.4 MB (gzip), 0.5 MB (zstd 1) or 1 MB (br 4), however slow its reader is. Idle encoders are bounded apart from that: to
-    /// 64 MiB, and a minute.
+    /// 64 MiB, and to a minute, after which the responses that come next let them go.
     #[must_use]
-    pub fn memory_budget(mut self, bytes: usize) -> Self {
-        Arc::make_mut(&mut self.shared).budget = Arc::new(Budget::new(bytes));
+    pub fn memory_budget(mut self, budget: impl Into<MemoryBudget>) -> Self {
+        Arc::make_mut(&mut self.shared).budget = budget.into().into_inner();
+        self
+    }
+
+    /// Steps the levels down, and then to the identity, while there is more to do than there is time for; it does not
+    /// by default.
+    ///
+    /// See [`Adaptive`] for what is too much, and how it ends. A response costs a look at the clock more.
+    #[must_use]
+    pub fn adaptive(mut self, adaptive: Adaptive) -> Self {
+        Arc::make_mut(&mut self.shared).set_adaptive(adaptive);
+        self
+    }
+
+    /// Keeps encoded bodies in this cache, for the next responses with the same strong entity tag; there is none by
+    /// default.
+    ///
+    /// A hit costs about what the identity does, so that the level may be one that is too slow to run on every response:
+    /// see [`VariantCache`] for what is kept, and [`offload`](Self::offload) for where to encode it the first time.
+    #[must_use]
+    pub fn cache(mut self, cache: VariantCache) -> Self {
+        Arc::make_mut(&mut self.shared).cache = Some(cache);
         self
     }
 
     /// Encodes elsewhere what would hold the serving thread for more than a quarter of a millisecond.
     ///
-    /// Without an offload, and while it is saturated, such work is done in slices, between which other tasks run. The
-    /// response has its exact `Content-Length` either way if its body was there as a whole.
+    /// Without an offload, and while it is saturated, such work is done in slices, between which other tasks run (but
+    /// for what [`EtagPolicy::Suffix`] gives a strong tag). The response has its exact `Content-Length` either way if
+    /// its body was there as a whole.
+    ///
+    /// There is no length to set from which on work is sent away: a length that takes long with br 9 is nothing with zstd 1, on
+    /// this machine or a slower one. What takes long is learned from what encoding took, by coding and level.
     #[must_use]
     pub fn offload(mut self, offload: impl Offload) -> Self {
-        Arc::make_mut(&mut self.shared).offload = Some(Arc::new(offload));
+        Arc::make_mut(&mut self.shared).set_offload(Arc::new(offload));
         self
     }
 
     /// Measures the cost of encoding with this clock, to learn what this machine does in a quarter of a millisecond; a
-    /// [`SystemClock`](cortex_core::SystemClock) by default. With one that stands still nothing is learned.
+    /// [`TscClock`](cortex_core::TscClock) by default. With one that stands still nothing is learned.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         Arc::make_mut(&mut self.shared).set_clock(Arc::new(clock));

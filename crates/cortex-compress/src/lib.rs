@@ -1,8 +1,19 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd")),
+    expect(
+        unreachable_code,
+        unused_variables,
+        reason = "without codings nothing is ever encoded"
+    )
+)]
 
+mod adaptive;
 mod body;
 mod budget;
+mod cache;
+mod choice;
 mod coding;
 mod compressor;
 mod content_types;
@@ -10,10 +21,13 @@ mod decode;
 mod encoder;
 mod error;
 mod etag;
+mod flush;
 mod future;
 mod headers;
 mod layer;
 mod list;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod negotiate;
 mod observer;
 mod offload;
@@ -24,8 +38,13 @@ mod rules;
 mod service;
 mod shared;
 mod stream;
+mod tally;
+mod turn;
 
+pub use self::adaptive::Adaptive;
 pub use self::body::CompressBody;
+pub use self::budget::MemoryBudget;
+pub use self::cache::{CacheStats, VariantCache};
 pub use self::coding::{Coding, InvalidLevel, Level, UnknownCoding};
 pub use self::compressor::{Compressing, Compressor, Encoding};
 pub use self::content_types::{ContentTypes, InvalidContentType};
@@ -36,10 +55,13 @@ pub use self::decode::{
 };
 pub use self::error::{CompressError, EncodeError};
 pub use self::etag::EtagPolicy;
+pub use self::flush::FlushPolicy;
 pub use self::future::ResponseFuture;
 pub use self::layer::CompressionLayer;
+#[cfg(feature = "metrics")]
+pub use self::metrics::MetricsObserver;
 pub use self::negotiate::{Negotiated, negotiate};
-pub use self::observer::{Event, Observer, SkipReason};
+pub use self::observer::{AbortCause, EncodePath, Event, Observer, SkipReason};
 #[cfg(feature = "tokio")]
 pub use self::offload::SpawnBlocking;
 pub use self::offload::{Job, Offload};

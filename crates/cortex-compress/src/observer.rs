@@ -2,6 +2,7 @@ use crate::coding::Coding;
 use crate::decode::DecodeError;
 use http::StatusCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Learns what became of each response; give it to [`CompressionLayer::observe`], or to the same setter of a layer that
 /// decodes.
@@ -74,6 +75,48 @@ pub enum Event {
     Encoded {
         /// The coding the client got.
         coding: Coding,
+        /// The level it was encoded at.
+        level: u8,
+        /// The way it was encoded.
+        path: EncodePath,
+        /// The length of the body before encoding.
+        bytes_in: u64,
+        /// The length of the body after encoding.
+        bytes_out: u64,
+        /// How long the encoder was at it, on whatever thread, without the time that it waited.
+        time: Duration,
+    },
+    /// A body that was to be encoded was given up before its end. Each that was begun ends in this, in
+    /// [`Encoded`](Self::Encoded) or, if the identity is sent after all, in [`Skipped`](Self::Skipped).
+    #[non_exhaustive]
+    Aborted {
+        /// The coding the client was to get.
+        coding: Coding,
+        /// The level it was encoded at.
+        level: u8,
+        /// The way it was encoded.
+        path: EncodePath,
+        /// How much of the body had been encoded by then; without what a job was at.
+        bytes_in: u64,
+        /// What that had been made into. The client has got as much at most.
+        bytes_out: u64,
+        /// How long the encoder had been at it by then.
+        time: Duration,
+        /// What was the end of it.
+        cause: AbortCause,
+    },
+    /// The levels were stepped down or up: see [`CompressionLayer::adaptive`](crate::CompressionLayer::adaptive).
+    #[non_exhaustive]
+    Adapted {
+        /// How many steps down they are now; 0 is what was configured.
+        step: u8,
+    },
+    /// A body was sent that had been encoded for another response: it was in the cache, or both waited for it at the
+    /// same time. See [`CompressionLayer::cache`](crate::CompressionLayer::cache).
+    #[non_exhaustive]
+    Cached {
+        /// The coding the client got.
+        coding: Coding,
         /// The length of the body before encoding.
         bytes_in: u64,
         /// The length of the body after encoding.
@@ -109,6 +152,74 @@ pub enum Event {
         /// What it was answered with: 413 or 415.
         status: StatusCode,
     },
+}
+
+/// The way a body was encoded.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_compress::EncodePath;
+///
+/// assert_eq!(EncodePath::Offloaded.as_str(), "offloaded");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EncodePath {
+    /// As a whole and at once, by the thread that serves the response.
+    Inline,
+    /// As a whole, by an [`Offload`](crate::Offload).
+    Offloaded,
+    /// As a whole, in slices between which the thread does other things.
+    Sliced,
+    /// Piece by piece, as it came; long pieces may have gone to an [`Offload`](crate::Offload).
+    Streamed,
+}
+
+impl EncodePath {
+    /// Returns a name of it for metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inline => "inline",
+            Self::Offloaded => "offloaded",
+            Self::Sliced => "sliced",
+            Self::Streamed => "streamed",
+        }
+    }
+}
+
+/// Why a body was not encoded to its end.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_compress::AbortCause;
+///
+/// assert_eq!(AbortCause::Dropped.as_str(), "dropped");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AbortCause {
+    /// The body of the handler failed, or ended before the length that it had promised.
+    Inner,
+    /// The encoder failed: a defect.
+    Encoder,
+    /// The response was dropped, mostly because the client had gone.
+    Dropped,
+    /// There was a panic: of the encoder, of the handler's body, or of what held the response.
+    Panic,
+}
+
+impl AbortCause {
+    /// Returns a name of it for metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inner => "inner",
+            Self::Encoder => "encoder",
+            Self::Dropped => "dropped",
+            Self::Panic => "panic",
+        }
+    }
 }
 
 /// Why a response was not encoded.
@@ -152,6 +263,8 @@ pub enum SkipReason {
     NotSmaller,
     /// The encoders at work have used up the memory budget; or one more would.
     MemoryBudget,
+    /// There was too much to do: the last step of [`Adaptive`](crate::Adaptive).
+    Pressure,
     /// The body ended early, failed at once, or the encoder had no memory.
     Failed,
 }
@@ -174,6 +287,7 @@ impl SkipReason {
             Self::Head => "head",
             Self::NotSmaller => "not_smaller",
             Self::MemoryBudget => "memory_budget",
+            Self::Pressure => "pressure",
             Self::Failed => "failed",
         }
     }

@@ -58,8 +58,8 @@ impl fmt::Debug for dyn Offload {
 
 /// A claim on the result of a job.
 ///
-/// The task that was handed over waits inside: if nobody took it up by the time the ticket is dropped, it is dropped, too,
-/// and nothing is run.
+/// The task that was handed over waits inside: if nobody took it up by the time the ticket is dropped, it is dropped,
+/// too, and nothing is run.
 pub(crate) struct Ticket<T, R>(Arc<Slot<T, R>>);
 
 /// How a job ended.
@@ -224,8 +224,8 @@ mod blocking {
 
     /// Runs jobs on the blocking threads of the tokio runtime that serves the response.
     ///
-    /// At most as many at a time as there are processors, or as [`at_most`](Self::at_most) says: more would only wait for
-    /// each other. Outside a runtime it takes no jobs.
+    /// At most as many at a time as there are processors, or as [`at_most`](Self::at_most) says: more would only wait
+    /// for each other. Outside a runtime it takes no jobs.
     ///
     /// # Examples
     ///

@@ -1,14 +1,17 @@
-use crate::encoder::{BUDGET, Grain, OnePass, Pace, Rate, Size, grain};
+use crate::encoder::{BUDGET, Grain, OnePass, Rate, Size, grain};
+use crate::error::CompressError;
 use crate::etag::EtagPolicy;
+use crate::observer::EncodePath;
 use crate::offload::{Answer, Ticket, submit};
-use crate::pool::{FRAME, Lease};
+use crate::pool::{Lease, scratch};
+use crate::turn;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-/// The longest body that is encoded before its header is sent.
+/// The longest body that is encoded before its header is sent, unless the layer has another one.
 pub(crate) const ONE_SHOT_MAX: u64 = 256 << 10;
 
 /// The most frames that are looked at for one body: a task must not read empty ones for ever.
@@ -24,7 +27,7 @@ pub(crate) enum Read<E> {
     /// Its beginning, or nothing yet.
     Part(Bytes),
     /// It failed, or ended before the promised length.
-    Broken { data: Bytes, error: Option<E> },
+    Broken { data: Bytes, error: CompressError<E> },
 }
 
 /// Reads a body that promises a length, as far as it is ready.
@@ -59,7 +62,7 @@ where
             Some(Err(error)) => {
                 return Read::Broken {
                     data: parts.join(),
-                    error: Some(error),
+                    error: CompressError::Inner(error),
                 };
             }
             None => None,
@@ -68,7 +71,11 @@ where
         return if complete {
             Read::Whole { data, trailers }
         } else {
-            Read::Broken { data, error: None }
+            let error = CompressError::Incomplete {
+                promised: length,
+                received: data.len() as u64,
+            };
+            Read::Broken { data, error }
         };
     }
     Read::Part(parts.join())
@@ -108,23 +115,31 @@ impl Parts {
 
 /// Encodes a whole body, so that its length is known before its header is sent.
 ///
-/// At once if that is quick; else on another thread, if there is one to take it; else in slices.
+/// At once if that is quick; else on another thread, if there is one to take it; else in slices. One whose entity tag
+/// promises the same bytes each time is never encoded in slices.
 #[derive(Debug)]
 pub(crate) struct OneShot {
     input: Bytes,
     work: Work,
+    path: EncodePath,
+    /// How long it has taken, as far as that is known.
+    nanos: u64,
+    /// It has let others run already before it goes on.
+    waited: bool,
 }
 
 #[derive(Debug)]
 enum Work {
     New(Whole),
+    /// However long it takes.
+    Here(Whole),
     Slices(Whole),
-    Away(Ticket<Whole, Outcome>),
+    Away(Ticket<Whole, (Outcome, u64)>),
     Over,
 }
 
 /// How a [`OneShot`] ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Smaller(Bytes),
     NotSmaller,
@@ -140,11 +155,20 @@ impl OneShot {
             read: 0,
             filled: 0,
             started: false,
+            nanos: 0,
         };
         Self {
             input,
             work: Work::New(whole),
+            path: EncodePath::Inline,
+            nanos: 0,
+            waited: false,
         }
+    }
+
+    /// Returns by which way it went, and how many nanoseconds it took if somebody observes.
+    pub(crate) const fn spent(&self) -> (EncodePath, u64) {
+        (self.path, self.nanos)
     }
 
     pub(crate) fn into_input(self) -> Bytes {
@@ -155,28 +179,67 @@ impl OneShot {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
             match std::mem::replace(&mut self.work, Work::Over) {
-                Work::New(whole) if whole.is_quick() => return Poll::Ready(whole.run(Pace::Brisk)),
+                Work::New(whole) if whole.is_quick() => self.work = Work::Here(whole),
                 Work::New(whole) => self.work = whole.send_away(),
-                Work::Away(ticket) => match ticket.poll(cx) {
-                    Poll::Ready(Answer::Done(outcome)) => return Poll::Ready(outcome),
-                    Poll::Ready(Answer::Returned(whole)) => self.work = Work::Slices(whole),
-                    Poll::Ready(Answer::Panicked) => return Poll::Ready(Outcome::Failed),
-                    Poll::Pending => {
-                        self.work = Work::Away(ticket);
+                Work::Here(whole) => {
+                    self.path = EncodePath::Inline;
+                    let began = whole.begin();
+                    if self.gives_way(began, whole.estimate(), cx) {
+                        self.work = Work::Here(whole);
                         return Poll::Pending;
                     }
-                },
+                    return self.over(whole.run(began, Some(cx.waker())));
+                }
+                Work::Away(ticket) => {
+                    self.path = EncodePath::Offloaded;
+                    match ticket.poll(cx) {
+                        Poll::Ready(Answer::Done(ended)) => return self.over(ended),
+                        Poll::Ready(Answer::Returned(whole)) => self.work = whole.keep(),
+                        Poll::Ready(Answer::Panicked) => return Poll::Ready(Outcome::Failed),
+                        Poll::Pending => {
+                            self.work = Work::Away(ticket);
+                            return Poll::Pending;
+                        }
+                    }
+                }
                 Work::Slices(mut whole) => {
-                    let Some(outcome) = whole.slice() else {
-                        self.work = Work::Slices(whole);
+                    self.path = EncodePath::Sliced;
+                    let began = whole.lease.shared().clock.nanos();
+                    if !self.gives_way(Some(began), BUDGET, cx) {
+                        self.waited = false;
+                        let (outcome, took) = whole.slice(began);
+                        if let Some(outcome) = outcome {
+                            turn::spend(cx.waker(), began, took);
+                            return self.over(whole.end(outcome));
+                        }
+                        self.nanos = whole.nanos;
+                        turn::end();
                         cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    };
-                    return Poll::Ready(whole.end(outcome));
+                    }
+                    self.work = Work::Slices(whole);
+                    return Poll::Pending;
                 }
                 Work::Over => return Poll::Ready(Outcome::Failed),
             }
         }
+    }
+
+    fn over(&mut self, (outcome, nanos): (Outcome, u64)) -> Poll<Outcome> {
+        self.nanos = nanos;
+        Poll::Ready(outcome)
+    }
+
+    /// Lets others run first if the task has not so much time any more, but no second time: others of the same task
+    /// might use it up again.
+    fn gives_way(&mut self, now: Option<u64>, next: u64, cx: &Context<'_>) -> bool {
+        let spent = now.map_or(0, |now| turn::spent(cx.waker(), now));
+        let late = spent > 0 && spent.saturating_add(next) > BUDGET;
+        if !late || std::mem::replace(&mut self.waited, true) {
+            return false;
+        }
+        turn::end();
+        cx.waker().wake_by_ref();
+        true
     }
 }
 
@@ -188,23 +251,47 @@ struct Whole {
     read: usize,
     filled: usize,
     started: bool,
+    nanos: u64,
 }
 
 impl Whole {
     fn is_quick(&self) -> bool {
-        let (offer, shared) = (self.lease.offer(), self.lease.shared());
-        let length = self.input.len();
-        offer.cost.whole.nanos(length) <= BUDGET
-            || shared.etag == EtagPolicy::Suffix && shared.is_constant(offer.coding, length as u64)
+        self.estimate() <= BUDGET
+    }
+
+    /// Returns about how many nanoseconds it takes at once.
+    fn estimate(&self) -> u64 {
+        self.lease.offer().cost.whole.nanos(self.input.len())
+    }
+
+    /// Returns when it begins, if that is worth to be known.
+    fn begin(&self) -> Option<u64> {
+        let shared = self.lease.shared();
+        (Rate::wants(self.input.len()) || shared.is_observed()).then(|| shared.clock.nanos())
     }
 
     fn send_away(self) -> Work {
         let Some(offload) = self.lease.shared().offload.clone() else {
-            return Work::Slices(self);
+            return self.keep();
         };
-        match submit(&*offload, self, |whole| whole.run(Pace::Easy)) {
+        let run = |whole: Self| {
+            let began = whole.begin();
+            whole.run(began, None)
+        };
+        match submit(&*offload, self, run) {
             Ok(ticket) => Work::Away(ticket),
-            Err(whole) => Work::Slices(whole),
+            Err(whole) => whole.keep(),
+        }
+    }
+
+    /// What nobody else takes is done in slices, whose bytes are others than those of a body that is encoded at once.
+    fn keep(self) -> Work {
+        let shared = self.lease.shared();
+        let length = self.input.len() as u64;
+        if shared.etag == EtagPolicy::Suffix && shared.is_constant(self.lease.choice(), length) {
+            Work::Here(self)
+        } else {
+            Work::Slices(self)
         }
     }
 
@@ -217,30 +304,31 @@ impl Whole {
         let limit = self.limit();
         let out = &mut self.lease.worker().out;
         if out.len() < limit {
-            *out = vec![0; limit.next_multiple_of(FRAME)]; // from the system, where most of it stays untouched
+            *out = vec![0; scratch(self.input.len())]; // from the system, where most of it stays untouched
         }
     }
 
-    /// Encodes everything, and gives the encoder back.
-    fn run(mut self, pace: Pace) -> Outcome {
-        let length = self.input.len();
-        let began = Rate::wants(length).then(|| self.lease.shared().clock.nanos());
-        let outcome = self.run_at_once(pace);
-        if let (Some(began), Outcome::Smaller(_)) = (began, &outcome) {
+    /// Encodes everything, for the task with this waker if it is not elsewhere, and gives the encoder back.
+    fn run(mut self, began: Option<u64>, waker: Option<&Waker>) -> (Outcome, u64) {
+        let outcome = self.run_at_once();
+        if let Some(began) = began {
             let took = self.lease.shared().clock.nanos().saturating_sub(began);
-            self.lease.offer().cost.whole.learn(length, took);
+            self.nanos = took;
+            if let Outcome::Smaller(_) = outcome {
+                self.lease.offer().cost.whole.learn(self.input.len(), took);
+            }
+            if let Some(waker) = waker {
+                turn::spend(waker, began, took);
+            }
         }
         self.end(outcome)
     }
 
-    fn run_at_once(&mut self, pace: Pace) -> Outcome {
+    fn run_at_once(&mut self) -> Outcome {
         self.make_room();
         let limit = self.limit();
         let worker = self.lease.worker();
-        match worker
-            .encoder
-            .one_pass(&self.input, &mut worker.out[..limit], pace)
-        {
+        match worker.encoder.one_pass(&self.input, &mut worker.out[..limit]) {
             Some(Ok(OnePass::Written(length))) => {
                 Outcome::Smaller(Bytes::copy_from_slice(&worker.out[..length]))
             }
@@ -253,34 +341,40 @@ impl Whole {
         }
     }
 
-    /// Encodes one slice.
-    fn slice(&mut self) -> Option<Outcome> {
+    /// Encodes one slice, and returns how long that took.
+    fn slice(&mut self, began: u64) -> (Option<Outcome>, u64) {
+        let from = self.read;
+        let outcome = self.encode_slice();
+        let took = self.lease.shared().clock.nanos().saturating_sub(began);
+        self.nanos += took;
+        if !matches!(outcome, Some(Outcome::NotSmaller | Outcome::Failed)) {
+            let cost = &self.lease.offer().cost;
+            cost.learn_piece(self.read - from, took);
+        }
+        self.lease.settle();
+        (outcome, took)
+    }
+
+    fn encode_slice(&mut self) -> Option<Outcome> {
         self.make_room();
-        let shared = self.lease.shared().clone();
         let offer = self.lease.offer();
-        let (cost, slice) = (offer.cost.clone(), offer.cost.stream.slice());
+        let slice = offer.cost.stream.slice();
         let grain = grain(offer.coding, offer.level, slice);
         let length = match grain {
             Grain::Fine => slice,
             Grain::Gulp(bytes) | Grain::Block(bytes) | Grain::Cut(bytes) => bytes,
         };
         let stop = self.input.len().min(self.read + length);
-        let (from, began) = (self.read, shared.clock.nanos());
         if let Some(outcome) = self.encode(stop) {
             return Some(outcome);
         }
-        let last = self.read == self.input.len();
-        let outcome = if last {
+        if self.read == self.input.len() {
             Some(self.finish())
         } else if matches!(grain, Grain::Block(_) | Grain::Cut(_)) {
             self.flush()
         } else {
             None
-        };
-        cost.stream
-            .learn(self.read - from, shared.clock.nanos().saturating_sub(began));
-        self.lease.settle();
-        outcome
+        }
     }
 
     /// Encodes up to a place in the input.
@@ -341,11 +435,12 @@ impl Whole {
         }
     }
 
-    /// Gives the encoder back, unless it is not to be trusted any more.
-    fn end(self, outcome: Outcome) -> Outcome {
+    /// Gives the encoder back, unless it is not to be trusted any more, and tells how long it took.
+    fn end(self, outcome: Outcome) -> (Outcome, u64) {
+        let nanos = self.nanos;
         if let Outcome::Failed = outcome {
             self.lease.discard();
         }
-        outcome
+        (outcome, nanos)
     }
 }

@@ -1,3 +1,4 @@
+use crate::choice::Choice;
 use crate::coding::Coding;
 use crate::encoder::{self, Encoder, Size};
 use crate::shared::{Offer, Shared};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The length of a full output frame.
 pub(crate) const FRAME: usize = 16 << 10;
 
-/// What idle workers may hold together: about a hundred and fifty of the default levels.
+/// What idle workers may hold together: about a hundred and fifty of the default levels, or sixty of brotli.
 const MAX_IDLE_BYTES: usize = 64 << 20;
 
 /// An idle worker larger than this is not kept: the highest levels take long anyway.
@@ -26,10 +27,20 @@ const GLOBAL: usize = 8;
 /// Nanoseconds after which an idle worker is dropped.
 const MAX_IDLE: u64 = 60_000_000_000;
 
+/// A thread asks for the time once in so many responses that are not encoded, to drop what is idle for too long.
+const PASSES: u8 = 64;
+
+/// Returns the length of the scratch for a whole body, whose encoded form is shorter or of no use.
+pub(crate) const fn scratch(length: usize) -> usize {
+    let frames = length.saturating_sub(1).div_ceil(FRAME);
+    if frames == 0 { FRAME } else { frames * FRAME }
+}
+
 /// An encoder and the buffer it writes to.
 pub(crate) struct Worker {
     pub(crate) encoder: Box<dyn Encoder>,
-    /// Scratch of at least [`FRAME`] bytes and at most the longest body that is encoded at once; what it holds is only of meaning while the worker is on lease.
+    /// Scratch of at least [`FRAME`] bytes and at most the longest body that is encoded at once; what it holds is only
+    /// of meaning while the worker is on lease.
     pub(crate) out: Vec<u8>,
 }
 
@@ -44,6 +55,8 @@ impl Worker {
 /// Setting an encoder up costs several times what a small body costs, so they are kept: a few for each thread, whose
 /// caches know them, and some for all. Their number, their bytes and the time they are idle are bounded.
 pub(crate) struct Pool {
+    /// A number of its own.
+    pub(crate) id: u64,
     shards: Box<[Shard]>,
     global: Mutex<Vec<Idle>>,
     global_capacity: usize,
@@ -71,6 +84,9 @@ type Kind = (Coding, u8, bool);
 thread_local! {
     /// A number of the thread; the same for all pools.
     static THREAD: Cell<usize> = const { Cell::new(usize::MAX) };
+
+    /// How many responses have passed without an encoder.
+    static PASSED: Cell<u8> = const { Cell::new(0) };
 }
 
 fn thread() -> usize {
@@ -95,8 +111,10 @@ fn pop(idle: &mut Vec<Idle>, kind: Kind) -> Option<Idle> {
 
 impl Pool {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let threads = std::thread::available_parallelism().map_or(4, usize::from);
         Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             shards: (0..threads.next_power_of_two())
                 .map(|_| Shard(Mutex::new(Vec::with_capacity(SHARD))))
                 .collect(),
@@ -172,6 +190,15 @@ impl Pool {
         oldest
     }
 
+    /// Takes note of a response that needs no worker: what was idle for long goes even if none comes back any more.
+    pub(crate) fn pass(&self) {
+        let passed = PASSED.get() % PASSES + 1;
+        PASSED.set(passed);
+        if passed == PASSES {
+            self.trim(self.clock.nanos());
+        }
+    }
+
     /// Drops what has been idle for long, every now and then.
     fn trim(&self, now: u64) {
         let due = self.next_trim.load(Ordering::Relaxed);
@@ -213,7 +240,7 @@ impl Pool {
 pub(crate) struct Lease {
     worker: Option<Worker>,
     shared: Arc<Shared>,
-    offer: usize,
+    choice: Choice,
     whole: bool,
     /// What is reserved of the memory budget.
     reserved: usize,
@@ -221,25 +248,38 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Takes an idle worker, or makes one, unless there is no memory left for it. The coding has to be on offer.
-    pub(crate) fn take(shared: &Arc<Shared>, coding: Coding, size: Size) -> Option<Self> {
-        let index = shared.find(coding);
-        let offer = shared.offer_at(index);
-        let reserved = encoder::footprint(coding, offer.level, size) + FRAME;
+    pub(crate) fn take(shared: &Arc<Shared>, choice: impl Into<Choice>, size: Size) -> Option<Self> {
+        let choice = choice.into();
+        let offer = shared.chosen(choice);
+        let (whole, out) = match size {
+            Size::Whole(length) => (true, scratch(length)),
+            Size::Stream(_) => (false, FRAME),
+        };
+        let mut reserved = encoder::footprint(offer.coding, offer.level, size) + out;
         if !shared.budget.reserve(reserved) {
             return None;
         }
-        let whole = matches!(size, Size::Whole(_));
+        let worker = shared.pool.take((offer.coding, offer.level, whole));
+        let holds = worker.memory();
+        if holds > reserved {
+            shared.budget.correct(reserved, holds);
+            reserved = holds;
+        }
         Some(Self {
-            worker: Some(shared.pool.take((coding, offer.level, whole))),
+            worker: Some(worker),
             shared: Arc::clone(shared),
-            offer: index,
+            choice,
             whole,
             reserved,
         })
     }
 
     pub(crate) fn offer(&self) -> &Offer {
-        self.shared.offer_at(self.offer)
+        self.shared.chosen(self.choice)
+    }
+
+    pub(crate) const fn choice(&self) -> Choice {
+        self.choice
     }
 
     pub(crate) fn worker(&mut self) -> &mut Worker {
@@ -293,6 +333,7 @@ mod tests {
     use crate::compressor::{Compressing, Compressor};
     use crate::encoder::{Drained, Size};
     use crate::error::EncodeError;
+    use crate::observer::{AbortCause, EncodePath, Event, Observer, SkipReason};
     use crate::offload::{Job, Offload};
     use crate::service::Compress;
     use crate::stream::Stream;
@@ -310,7 +351,8 @@ mod tests {
     /// The length of a piece: several slices of any coding.
     const LENGTH: usize = 120_000;
 
-    /// Pieces with a pause of two polls before each, so that they are flushed, then trailers or an error; or one piece of known length, without a pause.
+    /// Pieces with a pause of two polls before each, so that they are flushed, then trailers or an error; or one piece
+    /// of known length, without a pause.
     struct Pieces {
         left: usize,
         paused: u8,
@@ -519,23 +561,93 @@ mod tests {
         for &coding in Coding::ALL {
             let shared = shared();
             let take = |size| Lease::take(&shared, coding, size).unwrap();
-            drop(take(Size::Stream(None)));
-            std::thread::scope(|scope| {
-                for _ in 0..40 {
-                    scope.spawn(|| drop(take(Size::Stream(None))));
-                }
-            });
-            // As many as there may be threads at it at the same time, or as their shards keep.
-            let idle = shared.pool.count(coding);
-            assert!(
-                (1..=40).contains(&idle) && idle <= shared.pool.shards.len() * SHARD_EACH + 40,
-                "{coding}"
+            let idle = || shared.pool.count(coding);
+            // One more than the shard of a thread keeps, so that it is there for all.
+            let leases: Vec<_> = (0..=SHARD_EACH).map(|_| take(Size::Stream(None))).collect();
+            assert_eq!(idle(), 0, "{coding}");
+            drop(leases);
+            assert_eq!(idle(), SHARD_EACH + 1, "{coding}");
+            assert_eq!(lock(&shared.pool.global).len(), 1, "{coding}");
+            let elsewhere = || {
+                drop(take(Size::Whole(5000))); // makes one of its own
+                let lease = take(Size::Stream(None));
+                let left = idle();
+                drop(lease);
+                (left, idle())
+            };
+            let other = std::thread::scope(|scope| scope.spawn(elsewhere).join().unwrap());
+            assert_eq!(
+                other,
+                (SHARD_EACH + 1, SHARD_EACH + 2),
+                "{coding}: a new one was made"
             );
-            let whole = take(Size::Whole(5000));
-            assert_eq!(shared.pool.count(coding), idle, "{coding}: a stream's was taken");
-            drop(whole);
-            assert_eq!(shared.pool.count(coding), idle + 1);
+            // And on the thread that left them.
+            let lease = take(Size::Stream(None));
+            assert_eq!(idle(), SHARD_EACH + 1, "{coding}");
+            drop(lease);
+            assert_eq!(idle(), SHARD_EACH + 2, "{coding}");
         }
+    }
+
+    #[test]
+    fn a_lease_counts_its_scratch_and_what_its_worker_holds_from_before() {
+        for &coding in Coding::ALL {
+            let shared = shared();
+            let used = || shared.budget.used();
+            let (small, large) = (Size::Whole(2000), Size::Whole(200_000));
+            let level = shared.offer_at(shared.find(coding)).level;
+            let lease = Lease::take(&shared, coding, large).unwrap();
+            let expected = encoder::footprint(coding, level, large) + scratch(200_000);
+            assert_eq!(used(), expected, "{coding}");
+            assert!(scratch(200_000) >= 199_999);
+            drop(lease);
+            assert_eq!(used(), 0);
+
+            let body = Pieces {
+                left: 1,
+                paused: 0,
+                exact: Some(LENGTH as u64),
+                fails: false,
+            };
+            assert_eq!(drop_after(&shared, shared.find(coding), 200, body), (1, true));
+            let holds = shared.pool.bytes.load(Ordering::Relaxed);
+            assert!(holds >= LENGTH, "{coding}: the scratch is kept");
+            let lease = Lease::take(&shared, coding, small).unwrap();
+            assert!(used() >= holds, "{coding}: {} of {holds} bytes", used());
+            drop(lease);
+            assert_eq!(used(), 0);
+        }
+    }
+
+    #[test]
+    fn responses_that_are_not_encoded_let_idle_workers_go() {
+        let clock = ManualClock::new();
+        let mut shared = Shared::new();
+        shared.set_clock(Arc::new(clock.clone()));
+        let shared = Arc::new(shared);
+        let Some(&coding) = Coding::ALL.first() else {
+            return;
+        };
+        let pass = || {
+            let (mut head, ()) = Response::new(()).into_parts();
+            let compressor = Compressor::new(Arc::clone(&shared));
+            let plan = compressor.plan(&Method::GET, &mut HeaderMap::new());
+            let body = Pieces {
+                left: 0,
+                paused: 0,
+                exact: None,
+                fails: false,
+            };
+            let mut cx = Context::from_waker(Waker::noop());
+            drop(compressor.respond(&plan, &mut head, body, &mut cx));
+        };
+        drop(Lease::take(&shared, coding, Size::Stream(None)));
+        (0..1000).for_each(|_| pass());
+        assert_eq!(shared.pool.count(coding), 1);
+        clock.advance(Duration::from_nanos(MAX_IDLE));
+        (0..PASSES).for_each(|_| pass());
+        assert_eq!(shared.pool.count(coding), 0);
+        assert_eq!(shared.pool.bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -684,6 +796,53 @@ mod tests {
         }
         for fault in [Faulty::Start, Faulty::Encode, Faulty::Stuck, Faulty::Finish] {
             assert_eq!(through(fault, true), (0, true), "{fault:?}, in one go");
+        }
+    }
+
+    #[derive(Default)]
+    struct Log(Mutex<Vec<Event>>);
+
+    impl Observer for Log {
+        fn on_event(&self, event: &Event) {
+            self.0.lock().unwrap().push(*event);
+        }
+    }
+
+    #[test]
+    fn a_defect_of_an_encoder_is_told_once() {
+        if Coding::ALL.is_empty() {
+            return;
+        }
+        let told = |fault, exact| {
+            let log = Arc::new(Log::default());
+            let mut shared = Shared::new();
+            shared.set_clock(Arc::new(ManualClock::new()));
+            shared.observe(Arc::<Log>::clone(&log));
+            let shared = Arc::new(shared);
+            let sent = std::panic::AssertUnwindSafe(|| send_through(&shared, fault, exact));
+            let panicked = std::panic::catch_unwind(sent).is_err();
+            assert_eq!(panicked, fault == Faulty::Panic);
+            std::mem::take(&mut *log.0.lock().unwrap())
+        };
+        for fault in [Faulty::Start, Faulty::Encode, Faulty::Stuck, Faulty::Flush] {
+            let [Event::Aborted { cause, path, .. }] = told(fault, false)[..] else {
+                panic!("{fault:?} was not told");
+            };
+            assert_eq!(
+                (cause, path),
+                (AbortCause::Encoder, EncodePath::Streamed),
+                "{fault:?}"
+            );
+            if fault != Faulty::Flush {
+                let reason = SkipReason::Failed; // the identity is sent
+                assert_eq!(told(fault, true), [Event::Skipped { reason }], "{fault:?}");
+            }
+        }
+        for (exact, expected) in [(false, EncodePath::Streamed), (true, EncodePath::Inline)] {
+            let [Event::Aborted { cause, path, .. }] = told(Faulty::Panic, exact)[..] else {
+                panic!("a panic was not told");
+            };
+            assert_eq!((cause, path), (AbortCause::Panic, expected));
         }
     }
 

@@ -1,20 +1,22 @@
 //! Which responses are encoded. Section numbers are of RFC 9110 unless named.
 
-use crate::coding::Coding;
+use crate::cache::Resource;
+use crate::choice::Choice;
+use crate::coding::{Coding, Level};
 use crate::content_types::{essence, is_event_stream, is_grpc};
-use crate::etag::{EtagPolicy, mark_not_modified, strip_conditions};
-use crate::headers::{forget_identity, joined, vary_on_accept_encoding};
+use crate::etag::{EtagPolicy, has_suffix, mark_not_modified, strip_conditions};
+use crate::headers::{declared, forget_identity, joined, vary_on_accept_encoding};
 use crate::list::{directives, elements};
 use crate::negotiate::{Accepted, Negotiated, choose};
 use crate::observer::SkipReason;
 use crate::refusal::NotAcceptable;
 use crate::shared::Shared;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
-    HeaderName, HeaderValue, IF_NONE_MATCH,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, IF_NONE_MATCH,
 };
 use http::response::Parts;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use http_body::SizeHint;
 
 static SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
@@ -46,11 +48,11 @@ pub struct NoCompress;
 /// ```
 /// # #[cfg(feature = "gzip")] {
 /// use axum::{Extension, Router, body::Body, routing::get};
-/// use cortex_compress::{Coding, CompressWith, CompressionLayer};
+/// use cortex_compress::{Coding, CompressWith, CompressionLayer, Level};
 /// use http::Request;
 /// use tower::ServiceExt;
 ///
-/// let map = || async { (Extension(CompressWith(Coding::Gzip)), vec![0_u8; 500]) };
+/// let map = || async { (Extension(CompressWith::new(Coding::Gzip).level(Level::new(9))), vec![0_u8; 500]) };
 /// let app = Router::new().route("/map", get(map)).layer(CompressionLayer::new());
 /// let request = Request::builder().uri("/map").header("accept-encoding", "gzip, zstd, br").body(Body::empty()).unwrap();
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -59,7 +61,39 @@ pub struct NoCompress;
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CompressWith(pub Coding);
+pub struct CompressWith(Choice);
+
+impl CompressWith {
+    /// Asks for this coding, at the level at which it is on offer.
+    pub fn new(coding: Coding) -> Self {
+        Self(coding.into())
+    }
+
+    /// Asks for another level of the coding than that on offer. It says nothing of the coding that is negotiated where the
+    /// client does not accept this one.
+    ///
+    /// Encoders of other levels are kept apart, and count in the memory budget as what they hold. The entity tag of
+    /// [`EtagPolicy::Suffix`] says the level; for one representation ask for the same one each time.
+    ///
+    /// # Panics
+    ///
+    /// The coding has no such level; [`Coding::level`] checks without panicking.
+    #[must_use]
+    pub fn level(mut self, level: Level) -> Self {
+        let coding = self.0.coding;
+        let level = level.resolve(coding);
+        if let Err(error) = coding.level(level) {
+            panic!("failed to {error}");
+        }
+        self.0.level = Some(level);
+        self
+    }
+
+    /// Returns the coding that is asked for.
+    pub const fn coding(&self) -> Coding {
+        self.0.coding
+    }
+}
 
 /// What has to be remembered of a request until its response comes; made by [`Compressor::plan`](crate::Compressor::plan).
 #[derive(Debug)]
@@ -70,10 +104,13 @@ pub struct Plan {
     method: Asked,
     no_transform: bool,
     if_none_match: Option<HeaderValue>,
+    /// For the cache, if there is one.
+    resource: Option<Box<Resource>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
+    Get,
     Head,
     Connect,
     Other,
@@ -88,10 +125,11 @@ pub(crate) enum Verdict {
     Identity(SkipReason),
     /// The same of a 304 whose 200 would have been encoded.
     NotModified,
-    /// Describe the encoded response, without a body; that of `GET` would have this length before.
-    Head(Coding, Option<u64>),
+    /// Describe the encoded response, without a body; that of `GET` would be there as a whole, of this length, or is
+    /// streamed.
+    Head(Choice, Option<u64>),
     /// Encode the body.
-    Encode(Coding),
+    Encode(Choice),
 }
 
 impl Plan {
@@ -122,13 +160,28 @@ impl Plan {
                 && shared.not_acceptable == NotAcceptable::Status406BeforeHandler
                 && *method != Method::CONNECT,
             method: match *method {
+                Method::GET => Asked::Get,
                 Method::HEAD => Asked::Head,
                 Method::CONNECT => Asked::Connect,
                 _ => Asked::Other,
             },
             no_transform: coding.is_some() && shared.no_transform && says_no_transform(headers),
             if_none_match,
+            resource: None,
         }
+    }
+
+    /// Remembers what tells the response from others in the cache, if it may be found there.
+    #[inline]
+    pub(crate) fn identify(&mut self, uri: &Uri, headers: &HeaderMap, shared: &Shared) {
+        if shared.cache.is_some() && self.coding.is_some() && self.method == Asked::Get && !self.no_transform
+        {
+            self.resource = Some(Box::new(Resource::new(uri, headers)));
+        }
+    }
+
+    pub(crate) fn resource(&self) -> Option<&Resource> {
+        self.resource.as_deref()
     }
 
     /// Says whether the request is to be answered with 406 instead of by the handler.
@@ -137,12 +190,12 @@ impl Plan {
         self.refused
     }
 
-    /// Returns the coding for a response of which the handler has this wish.
-    fn coding_for(&self, wish: Option<CompressWith>) -> Option<Coding> {
+    /// Chooses for a response of which the handler has this wish.
+    fn choose(&self, wish: Option<CompressWith>) -> Option<Choice> {
         let negotiated = self.coding?;
         Some(match wish {
-            Some(CompressWith(coding)) if self.accepted.contains(coding) => coding,
-            _ => negotiated,
+            Some(CompressWith(choice)) if self.accepted.contains(choice.coding) => choice,
+            _ => negotiated.into(),
         })
     }
 
@@ -168,6 +221,9 @@ impl Plan {
         {
             return Verdict::Pass(SkipReason::Status);
         }
+        if status == StatusCode::NOT_MODIFIED {
+            return self.judge_not_modified(response, shared);
+        }
         if self.no_transform {
             return Verdict::Pass(SkipReason::NoTransform);
         }
@@ -176,9 +232,6 @@ impl Plan {
             return Verdict::Pass(SkipReason::OptedOut);
         }
         let wish = response.extensions.get::<CompressWith>().copied();
-        if status == StatusCode::NOT_MODIFIED {
-            return self.judge_not_modified(response, wish, shared);
-        }
         if is_present(&response.headers, &CONTENT_ENCODING) {
             return judge_encoded(response);
         }
@@ -186,7 +239,11 @@ impl Plan {
         let head = self.method == Asked::Head;
         let partial = status == StatusCode::PARTIAL_CONTENT;
         let headers = &response.headers;
-        let length = if head { declared(headers).or(exact) } else { exact };
+        let length = if head {
+            declared(headers).or(exact)
+        } else {
+            exact.or_else(|| declared(headers))
+        };
         // A handler may answer HEAD without the body of GET: then nothing is known of its length.
         let bodiless = head && length == Some(0);
         if !partial && !bodiless && length.is_some_and(|length| length < least) {
@@ -198,45 +255,55 @@ impl Plan {
         if bodiless {
             return Verdict::Identity(SkipReason::TooSmall);
         }
-        let length = length.or_else(|| declared(headers));
-        if length.is_some_and(|length| length < least) {
-            return Verdict::Pass(SkipReason::TooSmall);
-        }
-        match self.coding_for(wish) {
+        match self.choose(wish) {
             None => Verdict::Identity(SkipReason::NotAccepted),
-            Some(coding) if head => Verdict::Head(coding, length),
-            Some(coding) => Verdict::Encode(coding),
+            // What declares a length and promises none is streamed, however short it is.
+            Some(choice) if head => Verdict::Head(choice, exact.filter(|_| exact == length)),
+            Some(choice) => Verdict::Encode(choice),
         }
     }
 
     /// 15.4.5: a 304 has the `Vary` and the entity tag that the 200 would have had.
-    fn judge_not_modified(
-        &self,
-        response: &mut Parts,
-        wish: Option<CompressWith>,
-        shared: &Shared,
-    ) -> Verdict {
+    ///
+    /// That of a response that is to be left alone has them, too, if the client holds an encoded representation, of a time or
+    /// a request that allowed it: the handler has compared what [`strip_conditions`] made of the tag.
+    fn judge_not_modified(&self, response: &mut Parts, shared: &Shared) -> Verdict {
         if response.headers.contains_key(CONTENT_ENCODING) {
             judge_encoded(response);
             return Verdict::Pass(SkipReason::Status);
         }
+        let wish = response.extensions.get::<CompressWith>().copied();
+        let opted_out = response.extensions.get::<NoCompress>().is_some();
         let headers = &mut response.headers;
         let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let is_left_alone = content_type.is_some() && judge_type(content_type, wish, shared).is_some();
-        if is_left_alone || is_fixed(headers, shared).is_some() {
-            return Verdict::Pass(SkipReason::Status);
-        }
-        let variant = self.coding_for(wish).map(|coding| shared.variant(coding));
+        let is_unlisted = content_type.is_some() && judge_type(content_type, wish, shared).is_some();
+        let fixed = is_fixed(headers, shared);
+        let left_alone = if self.no_transform {
+            Some(SkipReason::NoTransform)
+        } else if opted_out {
+            Some(SkipReason::OptedOut)
+        } else {
+            (is_unlisted || fixed.is_some()).then_some(SkipReason::Status)
+        };
+        let choice = self.choose(wish).filter(|_| left_alone.is_none());
+        let variant = choice.map(|choice| shared.variant(choice));
         let mut encoded = variant.is_some();
-        if let Some(held) = &self.if_none_match {
+        if let Some(held) = &self.if_none_match
+            && fixed != Some(SkipReason::Signed)
+            // A weak tag of what is never encoded is none of ours.
+            && (left_alone.is_none() || self.no_transform || has_suffix(held))
+        {
             encoded |= mark_not_modified(headers, held, shared.etag, variant);
         }
-        if !encoded {
-            return Verdict::Identity(SkipReason::Status);
+        match left_alone {
+            // A cache takes over what the 304 says (RFC 9111, section 4.3.4), and a length must be that of the 200 (8.6).
+            _ if encoded => {
+                forget_identity(headers);
+                Verdict::NotModified
+            }
+            None => Verdict::Identity(SkipReason::Status),
+            Some(reason) => Verdict::Pass(reason),
         }
-        // A cache takes over what the 304 says (RFC 9111, section 4.3.4), and a length must be that of the 200 (8.6).
-        forget_identity(headers);
-        Verdict::NotModified
     }
 }
 
@@ -329,8 +396,4 @@ fn remove_identity(headers: &mut HeaderMap) -> bool {
 /// Looks for the directive `no-transform` (RFC 9111, sections 5.2.1.6 and 5.2.2.6).
 fn says_no_transform(headers: &HeaderMap) -> bool {
     directives(headers, &CACHE_CONTROL).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
-}
-
-fn declared(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -50,7 +50,9 @@ where
 
     fn call(&mut self, mut request: Request<R>) -> Self::Future {
         let method = request.method().clone();
-        let plan = self.compressor.plan(&method, request.headers_mut());
+        let mut plan = self.compressor.plan(&method, request.headers_mut());
+        self.compressor
+            .identify(&mut plan, request.uri(), request.headers());
         match self.compressor.refusal(&plan) {
             None => ResponseFuture::new(self.inner.call(request), plan, self.compressor.clone()),
             Some(refusal) => ResponseFuture::refused(refusal, plan, self.compressor.clone()),

@@ -1,8 +1,13 @@
+use crate::cache::Recorder;
 use crate::encoder::{BUDGET, Grain, Rate, Size, grain};
 use crate::error::{CompressError, EncodeError};
+use crate::flush::FlushPolicy;
 use crate::headers::remove_digests;
+use crate::observer::{AbortCause, EncodePath};
 use crate::offload::{Answer, Offload, Ticket, submit};
 use crate::pool::{Lease, Worker};
+use crate::tally::Tally;
+use crate::turn;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
@@ -32,6 +37,9 @@ pub(crate) struct Stream {
     core: Option<Core>,
     coding: &'static str,
     phase: Phase,
+    /// The length that the inner body has promised, and what has come of it.
+    promised: Option<u64>,
+    received: u64,
     /// Input that waits to be encoded.
     queue: VecDeque<Bytes>,
     queued: usize,
@@ -45,11 +53,16 @@ pub(crate) struct Stream {
     pause: Pause,
     /// What was done since the last time the task gave its thread away, in bytes of input.
     spent: usize,
-    /// When that began.
+    /// When that began; earlier, by what the task had done before for other responses.
     since: Option<u64>,
+    /// It has let others run already before it goes on.
+    waited: bool,
     /// A poll is under way; after a panic it stays so.
     polled: bool,
     trailers: Option<Box<HeaderMap>>,
+    tally: Tally,
+    /// Keeps what is sent, for the cache.
+    recorder: Option<Box<Recorder>>,
 }
 
 /// What to do when the inner body has no more for now.
@@ -61,6 +74,8 @@ enum Pause {
     LookAgain,
     /// It was so the last time already: flush.
     Lasts,
+    /// Wait for more: only the end brings everything out.
+    Wait,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,26 +91,57 @@ enum Phase {
 impl Stream {
     /// Begins a stream with what has been read of the body already.
     ///
-    /// One that is `eager` flushes as soon as there is a pause: an event must not wait for the next one.
-    pub(crate) fn new(lease: Lease, chunk: Bytes, length: Option<u64>, eager: bool) -> Self {
+    /// If the body ends before the length that it has promised, the stream ends with an error. One that is `eager`
+    /// flushes as soon as there is a pause: an event must not wait for the next one.
+    pub(crate) fn new(lease: Lease, chunk: Bytes, promised: Option<u64>, eager: bool) -> Self {
+        let flush = lease.shared().flush;
         let mut stream = Self {
+            tally: Tally::new(lease.shared(), lease.offer(), EncodePath::Streamed),
             offload: lease.shared().offload.clone(),
             coding: lease.offer().coding.as_str(),
-            core: Some(Core::new(lease, Size::Stream(length))),
+            core: Some(Core::new(lease, Size::Stream(promised))),
             phase: Phase::Starting,
+            promised,
+            received: 0,
             queue: VecDeque::new(),
             queued: 0,
             ready: VecDeque::new(),
             ticket: None,
             dirty: false,
-            pause: if eager { Pause::Flush } else { Pause::LookAgain },
+            pause: match flush {
+                _ if eager => Pause::Flush,
+                FlushPolicy::OnPause => Pause::LookAgain,
+                FlushPolicy::OnEnd => Pause::Wait,
+            },
             spent: 0,
             since: None,
+            waited: false,
             polled: false,
             trailers: None,
+            recorder: None,
         };
         stream.push(chunk);
         stream
+    }
+
+    /// Puts what is sent into the cache if it gets to its end.
+    pub(crate) fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(Box::new(recorder));
+    }
+
+    /// Takes note of a frame that is sent.
+    fn note(&mut self, frame: &Bytes) {
+        let Some(mut recorder) = self.recorder.take().filter(|_| self.trailers.is_none()) else {
+            return;
+        };
+        if !recorder.add(frame) {
+            return;
+        }
+        if self.is_done() {
+            recorder.store();
+        } else {
+            self.recorder = Some(recorder);
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -118,6 +164,7 @@ impl Stream {
     {
         loop {
             if let Some(data) = self.ready.pop_front() {
+                self.note(&data);
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             if let Some(ticket) = &self.ticket {
@@ -133,26 +180,32 @@ impl Stream {
             }
             let step = match self.phase {
                 Phase::Starting => self.start(),
-                Phase::Encoding if self.is_full() => self.work(),
+                Phase::Encoding if self.is_full() => self.work(cx),
                 Phase::Encoding => {
                     if self.is_spent() {
                         return self.give_way(cx);
                     }
                     match Pin::new(&mut *inner).poll_frame(cx) {
                         Poll::Ready(Some(Ok(frame))) => {
-                            self.take(frame);
+                            if let Err(error) = self.take(frame) {
+                                self.end(AbortCause::Inner);
+                                return Poll::Ready(Some(Err(error)));
+                            }
                             Poll::Ready(Ok(()))
                         }
                         Poll::Ready(Some(Err(error))) => {
-                            self.end(); // without the end of the stream
+                            self.end(AbortCause::Inner); // without the end of the stream
                             return Poll::Ready(Some(Err(CompressError::Inner(error))));
                         }
                         Poll::Ready(None) => {
-                            self.phase = Phase::Finishing;
+                            if let Err(error) = self.close() {
+                                self.end(AbortCause::Inner);
+                                return Poll::Ready(Some(Err(error)));
+                            }
                             Poll::Ready(Ok(()))
                         }
                         Poll::Pending => {
-                            if !self.dirty && self.queued == 0 {
+                            if self.pause == Pause::Wait || !self.dirty && self.queued == 0 {
                                 self.rest();
                                 return Poll::Pending;
                             }
@@ -165,7 +218,7 @@ impl Stream {
                         }
                     }
                 }
-                Phase::Flushing | Phase::Finishing => self.work(),
+                Phase::Flushing | Phase::Finishing => self.work(cx),
                 Phase::Trailers => {
                     self.phase = Phase::Done;
                     let trailers = self.trailers.take();
@@ -183,25 +236,42 @@ impl Stream {
 
     fn start(&mut self) -> Poll<Result<(), EncodeError>> {
         self.phase = Phase::Encoding;
-        Poll::Ready(self.core.as_mut().map_or(Ok(()), Core::start))
+        let began = self.tally.begin();
+        let started = self.core.as_mut().map_or(Ok(()), Core::start);
+        self.tally.end(began);
+        Poll::Ready(started)
     }
 
-    fn take<D: Buf>(&mut self, frame: Frame<D>) {
+    fn take<D: Buf, E>(&mut self, frame: Frame<D>) -> Result<(), CompressError<E>> {
         self.spent += FRAME_COST;
         match frame.into_data() {
             Ok(mut data) => self.push(data.copy_to_bytes(data.remaining())),
             Err(frame) => {
                 if let Ok(mut trailers) = frame.into_trailers() {
+                    self.close()?;
                     remove_digests(&mut trailers);
                     self.trailers = Some(Box::new(trailers));
-                    self.phase = Phase::Finishing;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Nothing more comes of the inner body: the stream gets its end, unless something is missing.
+    ///
+    /// The header of the response says no length any more, by which a server would notice.
+    fn close<E>(&mut self) -> Result<(), CompressError<E>> {
+        let received = self.received;
+        if let Some(promised) = self.promised.filter(|&promised| received < promised) {
+            return Err(CompressError::Incomplete { promised, received });
+        }
+        self.phase = Phase::Finishing;
+        Ok(())
     }
 
     fn push(&mut self, data: Bytes) {
         if !data.is_empty() {
+            self.received += data.len() as u64;
             self.queued += data.len();
             self.queue.push_back(data);
             self.go_on();
@@ -225,7 +295,7 @@ impl Stream {
     }
 
     /// Brings the queue on: as a job if it is much, else here, until the task has to give way.
-    fn work(&mut self) -> Poll<Result<(), EncodeError>> {
+    fn work(&mut self, cx: &Context<'_>) -> Poll<Result<(), EncodeError>> {
         let Some(core) = &self.core else {
             return Poll::Ready(Ok(()));
         };
@@ -237,10 +307,10 @@ impl Stream {
         {
             return Poll::Ready(Ok(()));
         }
-        self.work_here()
+        self.work_here(cx)
     }
 
-    fn work_here(&mut self) -> Poll<Result<(), EncodeError>> {
+    fn work_here(&mut self, cx: &Context<'_>) -> Poll<Result<(), EncodeError>> {
         let Some(core) = &self.core else {
             return Poll::Ready(Ok(()));
         };
@@ -256,14 +326,22 @@ impl Stream {
         {
             return Poll::Pending;
         }
-        if let Some(now) = timed {
-            self.since.get_or_insert(now);
+        if let (Some(now), None) = (timed, self.since) {
+            let spent = turn::spent(cx.waker(), now);
+            let late = spent.saturating_add(core.rate().nanos(load)) > BUDGET;
+            // But no second time: others of the same task might use its time up again.
+            if late && spent > 0 && !std::mem::replace(&mut self.waited, true) {
+                return Poll::Pending;
+            }
+            self.waited = false;
+            self.since = Some(now.saturating_sub(spent));
         }
         self.spent += load.max(step / 16).max(1);
         let input = self.dequeue(step);
         let Some(core) = &mut self.core else {
             return Poll::Ready(Ok(()));
         };
+        let watched = self.tally.begin();
         let result = if next > 0 {
             self.dirty = true;
             core.encode(&input, &mut self.ready)
@@ -272,9 +350,11 @@ impl Stream {
         } else {
             core.finish(&mut self.ready)
         };
+        self.tally.end(watched);
         if let Some(began) = timed {
             let took = core.lease.shared().clock.nanos().saturating_sub(began);
             core.rate().learn(load, took);
+            turn::spend(cx.waker(), began, took);
         }
         if next == 0 && result.is_ok() {
             self.drained();
@@ -294,16 +374,12 @@ impl Stream {
     }
 
     fn finished(&mut self) {
-        if let Some(Core {
-            lease,
-            bytes_in,
-            bytes_out,
-            ..
-        }) = self.core.take()
-        {
-            let coding = lease.offer().coding;
-            lease.shared().encoded(coding, bytes_in, bytes_out);
-        }
+        let bytes_in = self.core.as_ref().map(|core| core.bytes_in);
+        let recorder = self.recorder.take();
+        self.recorder = recorder.filter(|recorder| Some(recorder.length()) == bytes_in);
+        self.count();
+        self.tally.encoded();
+        self.core = None; // gives the encoder back
         self.phase = if self.trailers.is_some() {
             Phase::Trailers
         } else {
@@ -311,8 +387,16 @@ impl Stream {
         };
     }
 
+    /// Takes down how far the encoder is.
+    fn count(&mut self) {
+        if let Some(core) = &self.core {
+            self.tally.count(core.bytes_in, core.bytes_out);
+        }
+    }
+
     /// Hands a batch over; tells whether somebody took it.
     fn send_away(&mut self, offload: &dyn Offload, length: usize) -> bool {
+        self.count();
         let Some(core) = self.core.take() else {
             return false;
         };
@@ -365,7 +449,13 @@ impl Stream {
 
     fn take_back(&mut self, answer: Answer<Batch, Batched>) -> Result<(), EncodeError> {
         match answer {
-            Answer::Done(Batched { core, frames, then }) => {
+            Answer::Done(Batched {
+                core,
+                frames,
+                then,
+                nanos,
+            }) => {
+                self.tally.spent(nanos);
                 let core = core?;
                 self.core = Some(core);
                 self.ready.extend(frames);
@@ -397,6 +487,7 @@ impl Stream {
     fn rest(&mut self) {
         self.spent = 0;
         self.since = None;
+        turn::end();
     }
 
     /// Others may run, and what was sent so far reaches the socket.
@@ -407,30 +498,37 @@ impl Stream {
     }
 
     fn fail<E>(&mut self, error: EncodeError) -> Polled<E> {
+        self.count();
         if let Some(core) = self.core.take() {
             core.lease.discard();
         }
-        self.end();
+        self.end(AbortCause::Encoder);
         Poll::Ready(Some(Err(error.into())))
     }
 
     /// Gives everything up; what was sent stays without an end.
-    fn end(&mut self) {
+    fn end(&mut self, cause: AbortCause) {
+        self.count();
+        self.tally.aborted(cause);
         self.core = None;
         self.queue = VecDeque::new();
         self.queued = 0;
         self.ready = VecDeque::new();
         self.trailers = None;
+        self.recorder = None;
         self.phase = Phase::Done;
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.count();
+        if !self.polled {
+            return;
+        }
+        self.tally.aborted(AbortCause::Panic);
         // A panic that a server has caught may have left the encoder in the middle of something.
-        if self.polled
-            && let Some(core) = self.core.take()
-        {
+        if let Some(core) = self.core.take() {
             core.lease.discard();
         }
     }
@@ -621,6 +719,8 @@ struct Batched {
     core: Result<Core, EncodeError>,
     frames: VecDeque<Bytes>,
     then: Then,
+    /// How long that took.
+    nanos: u64,
 }
 
 impl Batch {
@@ -645,10 +745,11 @@ impl Batch {
                 Then::Finish => core.finish(&mut frames),
             }
         };
-        let core = match run() {
+        let result = run();
+        let nanos = core.lease.shared().clock.nanos().saturating_sub(began);
+        let core = match result {
             Ok(()) => {
-                let took = core.lease.shared().clock.nanos().saturating_sub(began);
-                core.rate().learn(load, took);
+                core.rate().learn(load, nanos);
                 Ok(core)
             }
             Err(error) => {
@@ -656,6 +757,11 @@ impl Batch {
                 Err(error)
             }
         };
-        Batched { core, frames, then }
+        Batched {
+            core,
+            frames,
+            then,
+            nanos,
+        }
     }
 }

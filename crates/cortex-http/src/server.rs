@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use cortex_compress::CompressionLayer;
+use cortex_compress::{CompressionLayer, MetricsObserver};
 use cortex_core::{Clock, TscClock};
 use cortex_health::Health;
 use cortex_metrics::{Buckets, RegisterError, Registry, Samples};
@@ -128,6 +128,10 @@ impl Server {
     /// `_processed`, `otel_sdk_exporter_span_inflight` and `_exported`, where `error_type` says why spans were lost;
     /// and `cortex_trace_untracked_spans` counts those of the `tracing` crate for which there was no room.
     ///
+    /// What becomes of responses in the layer that [compresses](Self::compression) them is counted by a
+    /// [`MetricsObserver`], whose names begin with `cortex_compress_`: how, how much and how fast they are encoded, and why
+    /// others are not.
+    ///
     /// Each [admission](Self::admission) has its `cortex_admission_refused`, and one that counts what is under way
     /// `cortex_admission_in_flight` and `cortex_admission_limit`. The label `admission` is the
     /// [name](Self::named_admission) of it, or that of its stage: `load_shed`, `rate_limit`, `concurrency`. Those of the
@@ -229,6 +233,9 @@ impl Server {
     /// Compresses responses with this layer. Default: zstd, brotli and gzip for text of 1 KiB or more; a `min_size` of
     /// `u64::MAX` compresses nothing. A 406 of its [`not_acceptable`](CompressionLayer::not_acceptable) is a
     /// [`Problem`](crate::Problem).
+    ///
+    /// A layer with an observer of its own is left as it is: give it a [`MetricsObserver`], too, for the
+    /// [metrics](Self::metrics) that others have.
     pub fn compression(mut self, layer: CompressionLayer) -> Self {
         self.compression = layer;
         self
@@ -640,6 +647,13 @@ impl Server {
         let (router, table) = self.routes.into_parts();
         let mut shared = Shared::new(table, limits, self.tracer, self.access, self.clock);
         shared.compressor = self.compression.compressor();
+        if let Some(registry) = &self.registry
+            && !shared.compressor.is_observed()
+        {
+            let metrics = MetricsObserver::new(registry).map_err(|error| taken(&error))?;
+            metrics.watch(&shared.compressor.memory_budget());
+            shared.compressor = self.compression.observe(metrics).compressor();
+        }
         shared.addresses = self.addresses;
         shared.request_ids = self.request_ids;
         shared.reloads = reloads;

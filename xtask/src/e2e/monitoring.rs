@@ -96,10 +96,15 @@ fn answers(setup: &Setup) -> Result<()> {
     })
 }
 
-/// Makes every kind of series: a request that is served, one that fails, one that the admin port refuses, and a connection
-/// that is none.
+/// Makes every kind of series: a request that is served encoded, one that fails, one that the admin port refuses, and a
+/// connection that is none.
 fn use_everything(storefront: &Storefront) -> Result<()> {
     let shop = storefront.at.shop;
+    let encoded = http::request(shop, "GET /catalogue\naccept-encoding: gzip", b"")?;
+    ensure!(
+        encoded.header("content-encoding") == Some("gzip"),
+        "a page is not encoded"
+    );
     let order = format!("{{\"product\": {}, \"quantity\": 1}}", storefront.product()?);
     let head = "POST /checkout\ncontent-type: application/json";
     let paid = http::request(shop, head, order.as_bytes())?;

@@ -1,86 +1,113 @@
 use super::encode::{Drained, Encoder, Size, log};
+use super::recycler::Recycler;
 use crate::error::EncodeError;
-use async_compression::Level;
-use async_compression::brotli::EncoderParams;
-use async_compression::codecs::{BrotliEncoder, EncodeV2};
-use async_compression::core::util::{PartialBuffer, WriteBuffer};
+use brotli::enc::encode::{BrotliEncoderDestroyInstance, BrotliEncoderOperation, BrotliEncoderStateStruct};
 
 /// The largest window: it is a ring buffer in memory.
 const MAX_WINDOW_LOG: u32 = 18;
 
-/// Brotli's state cannot be reset: a new one is made for each stream, which allocates.
+/// A state cannot be reset: each stream has a new one, in the memory of the one before.
 pub(super) struct Brotli {
-    state: Option<BrotliEncoder>,
+    state: Option<BrotliEncoderStateStruct<Recycler>>,
+    /// While there is no state.
+    memory: Recycler,
     level: u8,
     footprint: usize,
 }
 
 impl Brotli {
-    pub(super) const fn new(level: u8) -> Self {
+    pub(super) fn new(level: u8) -> Self {
         Self {
             state: None,
+            memory: Recycler::default(),
             level,
             footprint: 0,
         }
     }
 
-    fn state(&mut self) -> Result<&mut BrotliEncoder, EncodeError> {
+    fn state(&mut self) -> Result<&mut BrotliEncoderStateStruct<Recycler>, EncodeError> {
         self.state
             .as_mut()
             .ok_or(EncodeError::new("br", "the stream was not started"))
+    }
+
+    fn run(
+        &mut self,
+        operation: BrotliEncoderOperation,
+        input: &mut &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, EncodeError> {
+        let (mut left, mut read) = (input.len(), 0);
+        let (mut room, mut written) = (out.len(), 0);
+        let done = self.state()?.compress_stream(
+            operation,
+            &mut left,
+            input,
+            &mut read,
+            &mut room,
+            out,
+            &mut written,
+            &mut None,
+            &mut |_, _, _, _| (),
+        );
+        if !done {
+            return Err(EncodeError::new("br", "the state of the stream is inconsistent"));
+        }
+        *input = &input[read..];
+        Ok(written)
     }
 }
 
 impl Encoder for Brotli {
     fn start(&mut self, size: Size) -> Result<(), EncodeError> {
-        let params = EncoderParams::default().quality(Level::Precise(self.level.into()));
-        let params = match size {
-            Size::Whole(length) => params.size_hint(length),
-            Size::Stream(_) => params,
-        };
-        let window = window_log(self.level, size);
-        self.state = Some(BrotliEncoder::new(params.window_size(window.cast_signed())));
+        self.reset();
+        let mut state = BrotliEncoderStateStruct::new(std::mem::take(&mut self.memory));
+        state.params.quality = self.level.into();
+        state.params.lgwin = window_log(self.level, size).cast_signed();
+        if let Size::Whole(length) = size {
+            state.params.size_hint = length;
+        }
+        self.state = Some(state);
         self.footprint = footprint(self.level, size);
         Ok(())
     }
 
     fn encode(&mut self, input: &mut &[u8], out: &mut [u8]) -> Result<usize, EncodeError> {
-        let mut source = PartialBuffer::new(*input);
-        let mut sink = WriteBuffer::new_initialized(out);
-        self.state()?.encode(&mut source, &mut sink).map_err(refused)?;
-        *input = &input[source.written_len()..];
-        Ok(sink.written_len())
+        self.run(BrotliEncoderOperation::BROTLI_OPERATION_PROCESS, input, out)
     }
 
     fn flush(&mut self, out: &mut [u8]) -> Result<Drained, EncodeError> {
-        let mut sink = WriteBuffer::new_initialized(out);
-        let done = self.state()?.flush(&mut sink).map_err(refused)?;
-        Ok(Drained {
-            written: sink.written_len(),
-            done,
-        })
+        let operation = BrotliEncoderOperation::BROTLI_OPERATION_FLUSH;
+        let written = self.run(operation, &mut &[][..], out)?;
+        let done = !self.state()?.has_more_output();
+        Ok(Drained { written, done })
     }
 
     fn finish(&mut self, out: &mut [u8]) -> Result<Drained, EncodeError> {
-        let mut sink = WriteBuffer::new_initialized(out);
-        let done = self.state()?.finish(&mut sink).map_err(refused)?;
-        Ok(Drained {
-            written: sink.written_len(),
-            done,
-        })
+        let operation = BrotliEncoderOperation::BROTLI_OPERATION_FINISH;
+        let written = self.run(operation, &mut &[][..], out)?;
+        let done = self.state()?.is_finished();
+        Ok(Drained { written, done })
     }
 
     fn reset(&mut self) -> bool {
-        self.state = None;
+        if let Some(mut state) = self.state.take() {
+            BrotliEncoderDestroyInstance(&mut state); // which gives its memory to its allocator
+            self.memory = std::mem::take(&mut state.m8);
+            self.memory.settle();
+        }
         true
     }
 
     fn memory(&self) -> usize {
-        self.state.as_ref().map_or(0, |_| self.footprint)
+        // A state takes its memory bit by bit.
+        let state = self.state.as_ref();
+        state.map_or(self.memory.bytes(), |state| state.m8.bytes().max(self.footprint))
     }
 }
 
-/// The smallest window that spans the input and serves the encoder well; for streams a small one, as they may have to wait.
+/// The smallest window that spans the input and serves the encoder well; for streams a small one, as they may have to
+/// wait.
 ///
 /// Below 17, the levels from 5 on change to hash tables of 32 MB.
 fn window_log(level: u8, size: Size) -> u32 {
@@ -115,6 +142,57 @@ pub(super) fn footprint(level: u8, size: Size) -> usize {
     tables + (3 << window_log(level, size)) + 4 * length
 }
 
-fn refused(_: std::io::Error) -> EncodeError {
-    EncodeError::new("br", "the state of the stream is inconsistent")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Encodes a body, and does not end the stream if it is given up.
+    fn encode(brotli: &mut Brotli, size: Size, input: &[u8], given_up: bool) -> Vec<u8> {
+        brotli.start(size).unwrap();
+        let (mut all, mut left, mut out) = (Vec::new(), input, [0; 4096]);
+        let mut ended = given_up;
+        while !left.is_empty() {
+            let written = brotli.encode(&mut left, &mut out).unwrap();
+            all.extend_from_slice(&out[..written]);
+        }
+        while !ended {
+            let Drained { written, done } = brotli.finish(&mut out).unwrap();
+            all.extend_from_slice(&out[..written]);
+            ended = done;
+        }
+        assert!(brotli.reset());
+        all
+    }
+
+    fn text(length: usize, step: usize) -> Vec<u8> {
+        let words = ["{\"id\":", "kettle ", "\"price\":", "brass ", "walnut,"];
+        (0..length)
+            .flat_map(|at| words[at * at / step % words.len()].bytes())
+            .take(length)
+            .collect()
+    }
+
+    #[test]
+    fn a_stream_in_used_memory_is_the_one_in_new_memory_and_takes_no_more() {
+        for level in 0..=11 {
+            let wanted = text(20_000, 3);
+            let sizes = [Size::Whole(wanted.len()), Size::Stream(None)];
+            let fresh = sizes.map(|size| encode(&mut Brotli::new(level), size, &wanted, false));
+            let mut used = Brotli::new(level);
+            let mut held = 0;
+            for round in 0..4 {
+                encode(&mut used, Size::Stream(None), &text(70_000, 7), false);
+                encode(&mut used, Size::Whole(40_000), &text(40_000, 5), true);
+                encode(&mut used, Size::Whole(1), b"1", false);
+                for (size, fresh) in sizes.iter().zip(&fresh) {
+                    assert!(encode(&mut used, *size, &wanted, false) == *fresh, "{level}");
+                }
+                if round > 1 {
+                    assert_eq!(used.memory(), held, "level {level} grows");
+                }
+                held = used.memory();
+            }
+            assert!(held > 10_000, "{level}: {held}");
+        }
+    }
 }

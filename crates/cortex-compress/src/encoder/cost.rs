@@ -33,6 +33,23 @@ impl Cost {
             stream: Rate::new(stream),
         }
     }
+
+    /// Learns how long a piece of a whole body took.
+    ///
+    /// Bodies that are taken to be too long to be encoded at once are encoded in pieces. If these did not count for
+    /// both rates, nothing would tell when that has changed: an estimate that was raised while the machine was busy
+    /// would stay for good.
+    pub(crate) fn learn_piece(&self, bytes: usize, nanos: u64) {
+        self.stream.learn(bytes, nanos);
+        let whole = nanos.saturating_mul(self.whole.seed) / self.stream.seed.max(1);
+        self.whole.adjust(bytes, whole);
+    }
+
+    /// Returns how many nanoseconds were learned of so far: what encoding took.
+    pub(crate) fn spent(&self) -> u64 {
+        let [whole, stream] = [&self.whole, &self.stream].map(|rate| rate.spent.load(Ordering::Relaxed));
+        whole.wrapping_add(stream)
+    }
 }
 
 /// A moving average, in picoseconds for a byte.
@@ -40,6 +57,8 @@ impl Cost {
 pub(crate) struct Rate {
     now: AtomicU64,
     seed: u64,
+    /// All nanoseconds that were learned of.
+    spent: AtomicU64,
 }
 
 impl Rate {
@@ -47,6 +66,7 @@ impl Rate {
         Self {
             now: AtomicU64::new(seed),
             seed,
+            spent: AtomicU64::new(0),
         }
     }
 
@@ -75,9 +95,17 @@ impl Rate {
 
     /// Learns how long a piece took.
     ///
-    /// One that took unlikely long was interrupted: it counts as twice what was expected. Threads that learn at the same
-    /// time may lose a sample.
+    /// One that took unlikely long was interrupted: it counts as twice what was expected. Threads that learn at the
+    /// same time may lose a sample.
     pub(crate) fn learn(&self, bytes: usize, nanos: u64) {
+        if Self::wants(bytes) {
+            self.spent.fetch_add(nanos, Ordering::Relaxed);
+        }
+        self.adjust(bytes, nanos);
+    }
+
+    /// Learns, and does not count the time: for that of another rate, which has counted it.
+    fn adjust(&self, bytes: usize, nanos: u64) {
         if !Self::wants(bytes) || nanos == 0 {
             return;
         }
@@ -212,6 +240,27 @@ mod tests {
         }
         assert_eq!(rate.nanos(1000), 625, "not without end");
         assert_eq!(rate.slice(), MAX_SLICE);
+    }
+
+    #[test]
+    fn an_estimate_for_whole_bodies_comes_down_by_their_pieces() {
+        for &coding in Coding::ALL {
+            let cost = Cost::new(coding, *coding.levels().start());
+            let length = 16 << 10;
+            let (whole, piece) = (cost.whole.nanos(length), cost.stream.nanos(length));
+            for _ in 0..20 {
+                cost.whole.learn(length, u64::MAX); // the machine is busy
+            }
+            assert!(cost.whole.nanos(length) > whole * 2);
+            for _ in 0..200 {
+                cost.learn_piece(length, piece);
+            }
+            assert!(
+                cost.whole.nanos(length).abs_diff(whole) <= whole / 50,
+                "{coding}: {cost:?}"
+            );
+            assert!(cost.stream.nanos(length).abs_diff(piece) <= piece / 50);
+        }
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(crate) trait Encoder: Send + Sync {
     /// Encodes a whole stream at once where there is a faster way than the streaming one.
     ///
     /// Returns how many bytes of `out` are the stream, or that it does not fit.
-    fn one_pass(&mut self, input: &[u8], out: &mut [u8], pace: Pace) -> Option<Result<OnePass, EncodeError>> {
-        let _ = (input, out, pace);
+    fn one_pass(&mut self, input: &[u8], out: &mut [u8]) -> Option<Result<OnePass, EncodeError>> {
+        let _ = (input, out);
         None
     }
 
@@ -42,15 +42,6 @@ pub(crate) enum Size {
     Whole(usize),
     /// It comes in pieces; it says that it will be this long.
     Stream(Option<u64>),
-}
-
-/// Who waits for an encoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// The thread that serves.
-    Brisk,
-    /// A thread for such work.
-    Easy,
 }
 
 /// How [`Encoder::one_pass`] ended.

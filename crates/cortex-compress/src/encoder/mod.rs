@@ -6,10 +6,12 @@ mod cost;
 mod encode;
 #[cfg(any(feature = "deflate", feature = "gzip"))]
 mod gzip;
+#[cfg(feature = "brotli")]
+mod recycler;
 #[cfg(feature = "zstd")]
 mod zstd;
 
 pub(crate) use self::cost::{BUDGET, Cost, Grain, Rate, grain};
 #[cfg(test)]
 pub(crate) use self::encode::Drained;
-pub(crate) use self::encode::{Encoder, OnePass, Pace, Size, create, footprint};
+pub(crate) use self::encode::{Encoder, OnePass, Size, create, footprint};

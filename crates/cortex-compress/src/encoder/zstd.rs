@@ -1,4 +1,4 @@
-use super::encode::{Drained, Encoder, OnePass, Pace, Size, log};
+use super::encode::{Drained, Encoder, OnePass, Size, log};
 use crate::error::EncodeError;
 use zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd_safe::{CCtx, CParameter, ErrorCode, InBuffer, OutBuffer, ResetDirective, SafeResult};
@@ -56,7 +56,8 @@ impl Encoder for Zstd {
         self.set_tables(size)?;
         let length = match size {
             Size::Whole(length) => Some(length as u64),
-            // A body that ends early would have no valid frame then; the tables are small without the promise.
+            // A body may be longer than it says, which would be an error then; the tables are small without the
+            // promise.
             Size::Stream(_) => None,
         };
         check(self.context()?.set_pledged_src_size(length)).map(drop)
@@ -90,7 +91,7 @@ impl Encoder for Zstd {
     }
 
     /// Encodes straight from `input` to `out`, which needs no buffers inside the context.
-    fn one_pass(&mut self, input: &[u8], out: &mut [u8], _: Pace) -> Option<Result<OnePass, EncodeError>> {
+    fn one_pass(&mut self, input: &[u8], out: &mut [u8]) -> Option<Result<OnePass, EncodeError>> {
         let set = self.set_tables(Size::Whole(input.len()));
         Some(set.and_then(|()| match self.context()?.compress2(out, input) {
             Ok(written) => Ok(OnePass::Written(written)),

@@ -6,18 +6,25 @@
     reason = "helpers are tests, too: they end where a value is missing"
 )]
 
+mod adaptive;
+mod cache;
 mod case;
 mod cost;
 mod decode;
 mod etags;
+mod flush;
 mod headers;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod observed;
 mod offload;
 mod router;
 mod rules;
 mod streaming;
 mod support;
 mod weights;
+mod wire;
 
 #[global_allocator]
 static ALLOCATOR: cortex_testkit::CountingAllocator = cortex_testkit::CountingAllocator::new();

@@ -4,7 +4,7 @@ use crate::ALLOCATOR;
 use crate::case::{Case, asking};
 use crate::support::{Script, Step, decode, drive, noise, read, respond, text};
 use bytes::Bytes;
-use cortex_compress::{Coding, CompressBody, CompressionLayer, Level, SkipReason};
+use cortex_compress::{Coding, CompressBody, CompressionLayer, Level, MemoryBudget, SkipReason};
 use cortex_testkit::ManualClock;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
@@ -98,6 +98,32 @@ fn memory_is_free_again_when_a_stream_ends_or_is_dropped() {
     }
 }
 
+#[test]
+fn layers_that_share_a_budget_share_the_memory() {
+    let budget = MemoryBudget::new(500_000);
+    let layer = || {
+        CompressionLayer::new()
+            .coding(Coding::Gzip, Level::DEFAULT)
+            .memory_budget(budget.clone())
+    };
+    let (one, other) = (layer(), layer().min_size(1));
+    let stream = || Script::new([Step::Data(text(9000)), Step::Stall]);
+    let first = send(&one, Coding::Gzip, stream());
+    assert_eq!(first.headers()["content-encoding"], "gzip");
+    assert!((100_000..=budget.limit()).contains(&budget.used()), "{budget:?}");
+    for layer in [&other, &one] {
+        let refused = send(layer, Coding::Gzip, stream());
+        assert_eq!(refused.headers().get("content-encoding"), None);
+        assert_eq!(refused.headers()["vary"], "accept-encoding");
+    }
+    drop(first);
+    assert_eq!(budget.used(), 0);
+    assert_eq!(
+        send(&other, Coding::Gzip, stream()).headers()["content-encoding"],
+        "gzip"
+    );
+}
+
 /// What a stream holds whose reader has stopped. Contexts of zstd are not seen here, as they are C's.
 #[test]
 fn a_reader_that_stopped_holds_no_more_than_a_state() {
@@ -138,9 +164,17 @@ fn a_reader_that_stopped_holds_no_more_than_a_state() {
 
 #[test]
 fn at_steady_state_encoders_allocate_no_state() {
-    for coding in [Coding::Gzip, Coding::Deflate] {
+    for (coding, level) in [
+        (Coding::Gzip, 5),
+        (Coding::Deflate, 5),
+        (Coding::Br, 0),
+        (Coding::Br, 1),
+        (Coding::Br, 2),
+        (Coding::Br, 4),
+        (Coding::Br, 5),
+    ] {
         let layer = CompressionLayer::new()
-            .coding(coding, Level::DEFAULT)
+            .coding(coding, Level::new(level))
             .clock(ManualClock::new());
         for body in [
             Script::whole(text(10_000)),
@@ -155,7 +189,7 @@ fn at_steady_state_encoders_allocate_no_state() {
             let most = encoded.len() as u64 * 3 + (12 << 10);
             assert!(
                 usage.allocated <= most,
-                "{coding}: {usage:?} for {} bytes",
+                "{coding} {level}: {usage:?} for {} bytes",
                 encoded.len()
             );
         }

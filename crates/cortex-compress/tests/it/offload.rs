@@ -1,17 +1,19 @@
 //! Encoding on other threads, and what a thread does at a time without them.
 
-use crate::support::{Script, Step, decode, drive, noise, read, respond, text};
+use crate::support::{Script, Step, Wakes, decode, drive, noise, read, respond, text};
 use bytes::Bytes;
-use cortex_compress::{Coding, CompressBody, CompressionLayer, Job, Level, Offload};
+use cortex_compress::{Coding, CompressBody, CompressionLayer, EtagPolicy, Job, Level, Offload};
+use cortex_core::Clock;
 use cortex_testkit::ManualClock;
 use http::{Request, Response};
 use http_body::Body;
 use proptest::prelude::*;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
 use tower::{Layer, Service, service_fn};
 
 /// With a clock that stands still, what is quick and what is not is the same on any machine.
@@ -247,7 +249,8 @@ fn read_with(later: &Drawer, body: &mut CompressBody<Script>, most: usize) -> (V
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Any chunking, any pauses, any fate of jobs, any cancelled response before it, on the encoders that it left behind.
+    /// Any chunking, any pauses, any fate of jobs, any cancelled response before it, on the encoders that it left
+    /// behind.
     #[test]
     fn what_is_decoded_is_what_was_sent_whoever_encodes_it(
         pieces in prop::collection::vec(
@@ -386,7 +389,8 @@ fn a_task_encodes_no_more_than_its_slice_at_a_time() {
         );
         let polls = Arc::clone(&script.polls);
         let read = longest(send(script), |_| polls.load(Ordering::Relaxed) * 500);
-        // Encoders that collect input are charged a sixteenth of it until they work, so that more may be read than that.
+        // Encoders that collect input are charged a sixteenth of it until they work, so that more may be read than
+        // that.
         assert!(
             (slice / 3..=slice * 17 / 8 + 1000).contains(&read),
             "{coding} {level}: {read} bytes read at a time, not {slice}"
@@ -419,5 +423,181 @@ fn a_whole_body_is_encoded_in_slices_of_that_length() {
         );
         let data = read(answer.unwrap().unwrap().into_body()).data();
         assert!(decode(coding, &data) == (text(256 << 10).to_vec(), true));
+    }
+}
+
+/// A clock that moves on each time somebody looks, so that everything takes as long as the test says.
+#[derive(Clone)]
+struct Busy {
+    clock: ManualClock,
+    nanos: Arc<AtomicU64>,
+}
+
+impl Busy {
+    fn new() -> Self {
+        Self {
+            clock: ManualClock::new(),
+            nanos: Arc::default(),
+        }
+    }
+
+    fn everything_takes(&self, nanos: u64) {
+        self.nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// So long that whatever comes next is another turn of its task.
+    fn rest(&self) {
+        self.clock.advance(Duration::from_secs(1));
+    }
+}
+
+impl Clock for Busy {
+    fn now(&self) -> Instant {
+        self.clock
+            .advance(Duration::from_nanos(self.nanos.load(Ordering::Relaxed)));
+        self.clock.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.clock.wall()
+    }
+}
+
+/// Sends a whole body with a strong tag, and returns the answer and how often the task gave its thread away before.
+fn send(layer: &CompressionLayer, coding: Coding, body: Bytes) -> (Response<CompressBody<Script>>, usize) {
+    let mut answer = response(Script::whole(body));
+    let tag = http::HeaderValue::from_static("\"x\"");
+    answer.headers_mut().insert("etag", tag);
+    let mut answer = Some(answer);
+    let handler =
+        service_fn(move |_: Request<()>| std::future::ready(Ok::<_, Infallible>(answer.take().unwrap())));
+    let mut future = layer.layer(handler).call(request(coding));
+    let (answer, pauses) = drive(|cx| Pin::new(&mut future).poll(cx));
+    (answer.unwrap().unwrap(), pauses)
+}
+
+/// Bodies that are just quick by the first estimate.
+const QUICK: [(Coding, usize); 2] = [(Coding::Zstd, 100_000), (Coding::Br, 10_000)];
+
+#[test]
+fn what_was_slow_while_the_machine_was_busy_is_quick_again_when_it_is_not() {
+    for (coding, length) in QUICK {
+        let clock = Busy::new();
+        let layer = CompressionLayer::new().clock(clock.clone());
+        let pauses = || {
+            clock.rest();
+            send(&layer, coding, text(length)).1
+        };
+        clock.everything_takes(200_000);
+        assert_eq!(pauses(), 0, "{coding}: quick by the first estimate");
+        clock.everything_takes(10_000_000);
+        let until_slow = (0..50).take_while(|_| pauses() == 0).count();
+        assert!((1..50).contains(&until_slow), "{coding}: {until_slow}");
+        clock.everything_takes(100_000);
+        let until_quick = (0..50).take_while(|_| pauses() > 0).count();
+        assert!((1..50).contains(&until_quick), "{coding}: {until_quick}");
+        assert_eq!(pauses(), 0, "{coding}: and stays so");
+    }
+}
+
+#[test]
+fn what_has_a_strong_tag_of_its_own_is_the_same_whoever_encodes_it() {
+    for (coding, length) in QUICK
+        .into_iter()
+        .chain([(Coding::Gzip, 19_000), (Coding::Deflate, 19_000)])
+    {
+        let clock = Busy::new();
+        let jobs = Arc::new(AtomicUsize::new(0));
+        let room = Arc::new(AtomicUsize::new(0));
+        let layer = CompressionLayer::new()
+            .clock(clock.clone())
+            .etag(EtagPolicy::Suffix);
+        let layer = {
+            let (jobs, room) = (Arc::clone(&jobs), Arc::clone(&room));
+            layer.offload(move |job: Job| {
+                jobs.fetch_add(1, Ordering::Relaxed);
+                match room.load(Ordering::Relaxed) {
+                    0 => return Err(job),
+                    1 => drop(job),
+                    _ => job(),
+                }
+                Ok(())
+            })
+        };
+        let get = || {
+            clock.rest();
+            let (answer, pauses) = send(&layer, coding, text(length));
+            let tag = answer.headers()["etag"].clone();
+            assert!(tag.as_bytes().starts_with(b"\"x~cortex-"), "{tag:?}");
+            assert_eq!(pauses, 0, "{coding}: in slices, it would be other bytes");
+            (tag, read(answer.into_body()).data())
+        };
+        let quick = get();
+        assert_eq!(jobs.load(Ordering::Relaxed), 0, "{coding}");
+        clock.everything_takes(10_000_000);
+        for how in 0..3 {
+            room.store(how, Ordering::Relaxed);
+            for _ in 0..20 {
+                assert!(get() == quick, "{coding}: other bytes with the same tag");
+            }
+        }
+        assert!(
+            jobs.load(Ordering::Relaxed) > 40,
+            "{coding}: a slow body is offered to others first"
+        );
+    }
+}
+
+/// As of requests that a client has pipelined: the task of the connection answers one after the other in one poll.
+#[test]
+fn responses_of_one_task_share_the_time_of_a_poll() {
+    /// Answers 16 requests in a row, and returns how often each of their tasks gave its thread away.
+    fn answer(coding: Coding, body: &Script, nanos: u64, tasks: &[Arc<Wakes>]) -> Vec<usize> {
+        let clock = Busy::new();
+        clock.everything_takes(nanos);
+        let layer = CompressionLayer::new().clock(clock);
+        let mut pauses = vec![0; tasks.len()];
+        for at in 0..16 {
+            let waker = Waker::from(Arc::clone(&tasks[at % tasks.len()]));
+            let mut cx = Context::from_waker(&waker);
+            let pauses = &mut pauses[at % tasks.len()];
+            let mut answer = Some(response(body.clone()));
+            let handler = service_fn(move |_: Request<()>| {
+                std::future::ready(Ok::<_, Infallible>(answer.take().unwrap()))
+            });
+            let mut future = layer.layer(handler).call(request(coding));
+            let mut answer = loop {
+                match Pin::new(&mut future).poll(&mut cx) {
+                    Poll::Pending => *pauses += 1,
+                    Poll::Ready(answer) => break answer.unwrap().into_body(),
+                }
+            };
+            let mut data = Vec::new();
+            loop {
+                match Pin::new(&mut answer).poll_frame(&mut cx) {
+                    Poll::Pending => *pauses += 1,
+                    Poll::Ready(None) => break,
+                    Poll::Ready(Some(frame)) => data.extend_from_slice(&frame.unwrap().into_data().unwrap()),
+                }
+            }
+            assert_eq!(decode(coding, &data), (text(4000).to_vec(), true));
+        }
+        let wakes: Vec<_> = tasks.iter().map(|task| task.count()).collect();
+        assert_eq!(wakes, pauses, "who gives way goes on soon");
+        pauses
+    }
+
+    let task = || Arc::new(Wakes::default());
+    for &coding in Coding::ALL {
+        for body in [Script::whole(text(4000)), Script::new([Step::Data(text(4000))])] {
+            let how = (coding, body.exact);
+            // 16 times 90 us are no less than five times 250 us.
+            let one = answer(coding, &body, 90_000, &[task()]);
+            assert!((4..=16).contains(&one[0]), "{how:?}: {one:?}");
+            // Of several tasks each has its own; and where nothing takes long, nobody waits.
+            let several = answer(coding, &body, 90_000, &[task(), task()]);
+            assert_eq!(several, [0, 0], "{how:?}");
+            assert_eq!(answer(coding, &body, 1000, &[task()]), [0], "{how:?}");
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Which responses are encoded, and what their headers say: RFC 9110.
 
-use crate::case::{Case, Log, asking, of_body, of_status, with};
+use crate::case::{Answer, Case, Log, asking, of_body, of_status, with};
 use crate::support::{Script, Step, decode, noise, read, respond, text};
 use bytes::Bytes;
 use cortex_compress::{
-    Coding, CompressWith, CompressionLayer, ContentTypes, Event, NoCompress, NotAcceptable, SkipReason,
+    Coding, CompressError, CompressWith, CompressionLayer, ContentTypes, EncodePath, EtagPolicy, Event, Job,
+    Level, NoCompress, NotAcceptable, SkipReason,
 };
+use cortex_testkit::ManualClock;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -327,6 +329,46 @@ fn e5_short_bodies_are_left_alone() {
 }
 
 #[test]
+fn h1_a_body_is_encoded_as_a_whole_up_to_the_length_that_is_set() {
+    for (most, length, whole) in [
+        (None, 256 << 10, true),
+        (None, (256 << 10) + 1, false),
+        (Some(4000), 4000, true),
+        (Some(3999), 4000, false),
+        (Some(0), 1024, false),
+        (Some(1 << 20), 1 << 20, true),
+        (Some(u64::MAX), 300_000, true),
+    ] {
+        let layer = CompressionLayer::new().etag(EtagPolicy::Suffix);
+        let layer = most.map_or(layer.clone(), |most| layer.one_shot_max(most));
+        let ask = |method| {
+            let case = Case {
+                layer: layer.clone(),
+                method,
+                ..of_body(Script::whole(text(length)))
+            };
+            case.send()
+        };
+        let (get, head) = (ask(Method::GET), ask(Method::HEAD));
+        assert_eq!(get.header("content-encoding"), Some("gzip"), "{most:?} {length}");
+        assert_eq!(get.header("etag"), head.header("etag"), "{most:?} {length}");
+        let strong = whole && length <= 4000; // what takes longer may be encoded in one way or another
+        assert_eq!(
+            get.header("etag") == Some("W/\"x\""),
+            !strong,
+            "{most:?} {length}"
+        );
+        let declared = get
+            .header("content-length")
+            .map(|value| value.parse::<usize>().unwrap());
+        assert_eq!(declared.is_some(), whole, "{most:?} {length}");
+        let data = read(get.response.into_body()).data();
+        assert!(declared.is_none_or(|declared| declared == data.len()));
+        assert!(decode(Coding::Gzip, &data) == (text(length).to_vec(), true));
+    }
+}
+
+#[test]
 fn e6_a_body_that_does_not_get_smaller_stays_as_it_is() {
     for length in [1024, 4000, 100_000, 250_000] {
         for coding in Coding::ALL {
@@ -360,7 +402,7 @@ fn e6_a_body_that_does_not_get_smaller_stays_as_it_is() {
 fn e7_the_handler_opts_out_and_signed_responses_stay() {
     let opted = || Case::default().extended(NoCompress);
     opted().send().must_be_untouched(SkipReason::OptedOut);
-    let wish = opted().extended(CompressWith(Coding::Gzip));
+    let wish = opted().extended(CompressWith::new(Coding::Gzip));
     wish.send().must_be_untouched(SkipReason::OptedOut);
     let mut twice = opted();
     twice.response.push(("content-encoding", "identity"));
@@ -375,8 +417,9 @@ fn e7_the_handler_opts_out_and_signed_responses_stay() {
 #[test]
 fn e7_the_handler_asks_for_a_coding() {
     let all = ("accept-encoding", "zstd, br, gzip, deflate");
-    let wish =
-        |coding, request: &[(&'static str, &'static str)]| asking(request).extended(CompressWith(coding));
+    let wish = |coding, request: &[(&'static str, &'static str)]| {
+        asking(request).extended(CompressWith::new(coding))
+    };
     for &coding in Coding::ALL {
         let answer = wish(coding, &[all]).send();
         assert_eq!(answer.header("content-encoding"), Some(coding.as_str()));
@@ -406,16 +449,16 @@ fn e7_the_handler_asks_for_a_coding() {
         &[("content-type", "application/octet-stream")][..],
         &[("content-type", "text/event-stream")],
     ] {
-        let case = with(types).extended(CompressWith(Coding::Gzip));
+        let case = with(types).extended(CompressWith::new(Coding::Gzip));
         case.send().must_be_encoded();
     }
-    let mut untyped = Case::default().extended(CompressWith(Coding::Gzip));
+    let mut untyped = Case::default().extended(CompressWith::new(Coding::Gzip));
     untyped.response = vec![("etag", "\"x\"")];
     untyped.send().must_be_encoded();
-    let mut short = Case::default().extended(CompressWith(Coding::Gzip));
+    let mut short = Case::default().extended(CompressWith::new(Coding::Gzip));
     short.body = Script::whole(text(200));
     assert_eq!(short.send().header("content-encoding"), Some("gzip"));
-    let mut empty = Case::default().extended(CompressWith(Coding::Gzip));
+    let mut empty = Case::default().extended(CompressWith::new(Coding::Gzip));
     empty.body = Script::default().exact(0);
     empty.send().must_be_untouched(SkipReason::TooSmall);
     for (line, reason) in [
@@ -424,19 +467,109 @@ fn e7_the_handler_asks_for_a_coding() {
         (("signature-input", "sig=()"), SkipReason::Signed),
         (("content-encoding", "br"), SkipReason::AlreadyEncoded),
     ] {
-        let case = with(&[line]).extended(CompressWith(Coding::Gzip));
+        let case = with(&[line]).extended(CompressWith::new(Coding::Gzip));
         case.send().must_be_untouched(reason);
     }
-    let part = with(&[("content-range", "bytes 0-3999/9000")]).extended(CompressWith(Coding::Gzip));
+    let part = with(&[("content-range", "bytes 0-3999/9000")]).extended(CompressWith::new(Coding::Gzip));
     part.send().must_be_identity(SkipReason::Range);
     let mut head = with(&[("content-type", "image/png"), ("content-length", "50")]);
     head.method = Method::HEAD;
-    let answer = head.extended(CompressWith(Coding::Gzip)).send();
+    let answer = head.extended(CompressWith::new(Coding::Gzip)).send();
     assert_eq!(answer.reason(), Some(SkipReason::Head));
     assert_eq!(answer.header("content-encoding"), Some("gzip"));
-    let mut not_modified = of_status(304).extended(CompressWith(Coding::Gzip));
+    let mut not_modified = of_status(304).extended(CompressWith::new(Coding::Gzip));
     not_modified.response.push(("content-type", "image/png"));
     not_modified.send().must_be_identity(SkipReason::Status);
+}
+
+#[test]
+fn e7_the_handler_asks_for_a_level() {
+    let level_of = |events: &[Event]| match *events {
+        [Event::Encoded { level, .. }] => level,
+        ref other => panic!("{other:?}"),
+    };
+    for &coding in Coding::ALL {
+        let (low, high) = (*coding.levels().start(), (*coding.levels().end()).min(9));
+        let level = |level| coding.level(level).unwrap();
+        let layer = CompressionLayer::new()
+            .coding(coding, level(low))
+            .etag(EtagPolicy::Suffix)
+            .clock(ManualClock::new());
+        let ask = |layer: &CompressionLayer, method: Method, wish: Option<u8>| {
+            let mut case = asking(&[("accept-encoding", coding.as_str())]);
+            (case.layer, case.method, case.body) = (layer.clone(), method, Script::whole(text(6000)));
+            if let Some(wish) = wish {
+                case = case.extended(CompressWith::new(coding).level(level(wish)));
+            }
+            case.send()
+        };
+        let sent = |answer: Answer| {
+            let tag = answer.header("etag").unwrap().to_owned();
+            (
+                tag,
+                level_of(&answer.events),
+                read(answer.response.into_body()).data(),
+            )
+        };
+        // As a layer does that has the level on offer, whatever its encoders have done before.
+        let other = CompressionLayer::new()
+            .coding(coding, level(high))
+            .etag(EtagPolicy::Suffix);
+        let offered = sent(ask(&other.clock(ManualClock::new()), Method::GET, None));
+        let usual = sent(ask(&layer, Method::GET, None));
+        assert_eq!((usual.1, offered.1), (low, high), "{coding}");
+        assert!(
+            usual.0 != offered.0 && usual.2.len() > offered.2.len(),
+            "{coding}"
+        );
+        for _ in 0..3 {
+            assert!(sent(ask(&layer, Method::GET, Some(high))) == offered, "{coding}");
+            assert!(sent(ask(&layer, Method::GET, Some(low))) == usual, "{coding}");
+            assert!(sent(ask(&layer, Method::GET, None)) == usual, "{coding}");
+        }
+        assert_eq!(
+            decode(coding, &offered.2),
+            (text(6000).to_vec(), true),
+            "{coding}"
+        );
+        let head = ask(&layer, Method::HEAD, Some(high));
+        assert_eq!(head.header("etag"), Some(offered.0.as_str()), "{coding}"); // 9.3.2
+    }
+    // The level is that of the coding that is asked for, and of no other.
+    let wish = CompressWith::new(Coding::Gzip).level(Level::new(9));
+    assert_eq!(wish.coding(), Coding::Gzip);
+    for (accept, expected) in [("gzip, zstd", 9), ("zstd", 1)] {
+        let answer = asking(&[("accept-encoding", accept)]).extended(wish).send();
+        assert_eq!(level_of(&answer.events), expected, "{accept}");
+    }
+    // A default is that of the coding, not of the layer.
+    let mut case = Case::default().extended(CompressWith::new(Coding::Gzip).level(Level::DEFAULT));
+    case.layer = CompressionLayer::new().coding(Coding::Gzip, Level::new(1));
+    assert_eq!(level_of(&case.send().events), 5);
+    let wrong = || CompressWith::new(Coding::Gzip).level(Level::new(12));
+    assert!(std::panic::catch_unwind(wrong).is_err());
+}
+
+#[test]
+fn e7_a_level_that_takes_long_goes_where_such_work_goes() {
+    let here = |job: Job| -> Result<(), Job> {
+        job();
+        Ok(())
+    };
+    for (level, expected) in [(None, EncodePath::Inline), (Some(9), EncodePath::Offloaded)] {
+        let mut case = asking(&[("accept-encoding", "br")]);
+        case.layer = CompressionLayer::new().clock(ManualClock::new()).offload(here);
+        if let Some(level) = level {
+            case = case.extended(CompressWith::new(Coding::Br).level(Level::new(level)));
+        }
+        let answer = case.send();
+        let [Event::Encoded { path, .. }] = answer.events[..] else {
+            panic!("{:?}", answer.events)
+        };
+        assert_eq!(path, expected);
+        let data = read(answer.response.into_body()).data();
+        assert_eq!(decode(Coding::Br, &data), (text(4000).to_vec(), true));
+    }
 }
 
 #[test]
@@ -575,11 +708,17 @@ fn h3_a_whole_body_with_trailers_has_no_length() {
 }
 
 #[test]
-fn a_body_that_breaks_its_promise_is_passed_on_as_it_is() {
+fn a_body_that_breaks_its_promise_at_once_is_passed_on_as_it_is_and_has_no_end() {
     let trailers = HeaderMap::new();
     for (steps, data, fails) in [
         (vec![], 0, false),
-        (vec![Step::Trailers(trailers)], 0, false),
+        (vec![Step::Data(text(3999))], 3999, false),
+        (vec![Step::Trailers(trailers.clone())], 0, false),
+        (
+            vec![Step::Data(text(2000)), Step::Trailers(trailers)],
+            2000,
+            false,
+        ),
         (vec![Step::Fail], 0, true),
         (vec![Step::Data(text(4000)), Step::Fail], 4000, true),
     ] {
@@ -587,10 +726,22 @@ fn a_body_that_breaks_its_promise_is_passed_on_as_it_is() {
         assert_eq!(answer.header("content-encoding"), None);
         assert_eq!(answer.reason(), Some(SkipReason::Failed));
         let body = answer.response.into_body();
-        assert_eq!(body.size_hint().exact().is_none(), fails);
+        assert_eq!(
+            body.size_hint().exact(),
+            None,
+            "a server would declare that length"
+        );
         let received = read(body);
         assert_eq!(received.data().len(), data);
-        assert_eq!(received.error.is_some(), fails);
+        match received.error {
+            Some(CompressError::Inner(_)) => assert!(fails),
+            Some(CompressError::Incomplete {
+                promised, received, ..
+            }) => {
+                assert_eq!((fails, promised, received), (false, 4000, data as u64));
+            }
+            other => panic!("{other:?}"),
+        }
     }
     let longer = of_body(Script::new([Step::Data(text(4000)), Step::Data(text(10))]).exact(4000));
     let received = read(longer.send().response.into_body());
@@ -778,7 +929,7 @@ fn impossible_levels_are_refused() {
         (Coding::Zstd, 20),
         (Coding::Br, 12),
     ] {
-        let level = cortex_compress::Level::new(level);
+        let level = Level::new(level);
         let made = std::panic::catch_unwind(|| CompressionLayer::new().coding(coding, level));
         assert!(made.is_err(), "{coding} {level:?}");
     }

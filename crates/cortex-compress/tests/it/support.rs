@@ -231,21 +231,81 @@ pub(crate) fn encode(coding: Coding, body: Script) -> Response<CompressBody<Scri
 }
 
 /// Decodes as far as it goes, and tells whether the stream has a valid end.
+///
+/// Nothing may come after that end: clients disagree on what becomes of it.
 pub(crate) fn decode(coding: Coding, data: &[u8]) -> (Vec<u8>, bool) {
-    let mut reader: Box<dyn Read + '_> = match coding {
-        Coding::Gzip => Box::new(flate2::read::GzDecoder::new(data)),
-        Coding::Deflate => Box::new(flate2::read::ZlibDecoder::new(data)),
-        Coding::Br => Box::new(brotli::Decompressor::new(data, 4096)),
-        Coding::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(data).unwrap()),
+    let (decoded, read) = decode_first(coding, data);
+    if let Some(read) = read {
+        assert_eq!(
+            data.len() - read,
+            0,
+            "{coding}: bytes after the end of the stream"
+        );
+    }
+    (decoded, read.is_some())
+}
+
+/// Decodes the stream that `data` begins with, and returns its length if it has a valid end.
+fn decode_first(coding: Coding, data: &[u8]) -> (Vec<u8>, Option<usize>) {
+    match coding {
+        Coding::Gzip => inflate(flate2::Decompress::new_gzip(15), data),
+        Coding::Deflate => inflate(flate2::Decompress::new(true), data),
+        Coding::Br => unbrotli(data),
+        Coding::Zstd => {
+            let mut zstd = zstd::stream::read::Decoder::with_buffer(data)
+                .unwrap()
+                .single_frame();
+            let mut decoded = Vec::new();
+            let read = zstd.read_to_end(&mut decoded); // which keeps what came before an error
+            let rest = zstd.finish().len();
+            (
+                decoded,
+                read.ok().filter(|_| !data.is_empty()).map(|_| data.len() - rest),
+            )
+        }
         other => panic!("no decoder for {other}"),
-    };
-    let mut decoded = Vec::new();
-    let mut buffer = [0; 4096];
+    }
+}
+
+fn inflate(mut state: flate2::Decompress, data: &[u8]) -> (Vec<u8>, Option<usize>) {
+    let (mut decoded, mut read) = (Vec::new(), 0);
     loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return (decoded, !data.is_empty()),
-            Ok(read) => decoded.extend_from_slice(&buffer[..read]),
-            Err(_) => return (decoded, false),
+        decoded.reserve(4096);
+        let before = (read, decoded.len());
+        let status = state.decompress_vec(&data[read..], &mut decoded, flate2::FlushDecompress::None);
+        read = usize::try_from(state.total_in()).unwrap();
+        match status {
+            Ok(flate2::Status::StreamEnd) => return (decoded, Some(read)),
+            Ok(_) if before != (read, decoded.len()) => {}
+            Ok(_) | Err(_) => return (decoded, None),
+        }
+    }
+}
+
+fn unbrotli(data: &[u8]) -> (Vec<u8>, Option<usize>) {
+    let alloc = brotli::enc::StandardAlloc::default();
+    let mut state = brotli::BrotliState::new_strict(alloc, alloc, alloc);
+    let (mut left, mut read, mut decoded) = (data.len(), 0, Vec::new());
+    let mut out = [0; 4096];
+    loop {
+        let (mut room, mut written) = (out.len(), 0);
+        let result = brotli::BrotliDecompressStream(
+            &mut left,
+            &mut read,
+            data,
+            &mut room,
+            &mut written,
+            &mut out,
+            &mut 0,
+            &mut state,
+        );
+        decoded.extend_from_slice(&out[..written]);
+        match result {
+            brotli::BrotliResult::ResultSuccess => return (decoded, Some(read)),
+            brotli::BrotliResult::ResultFailure => return (decoded, None),
+            // It may say so although there was no room for all of its output.
+            brotli::BrotliResult::NeedsMoreInput if written == 0 => return (decoded, None),
+            brotli::BrotliResult::NeedsMoreInput | brotli::BrotliResult::NeedsMoreOutput => {}
         }
     }
 }
@@ -285,4 +345,28 @@ pub(crate) fn noise(length: usize) -> Bytes {
         state.to_be_bytes()[3]
     });
     bytes.take(length).collect::<Vec<_>>().into()
+}
+
+#[test]
+fn decoders_see_where_a_stream_ends_and_that_it_does() {
+    for &coding in Coding::ALL {
+        let stream = read(encode(coding, Script::new([Step::Data(text(5000))])).into_body()).data();
+        let ended = (text(5000).to_vec(), Some(stream.len()));
+        assert_eq!(decode_first(coding, &stream), ended, "{coding}");
+        for after in [&b"\0"[..], &stream[..1], &stream[stream.len() - 8..], &stream] {
+            let more = [&stream, after].concat();
+            assert_eq!(decode_first(coding, &more), ended, "{coding}");
+            assert!(
+                std::panic::catch_unwind(|| decode(coding, &more)).is_err(),
+                "{coding}"
+            );
+        }
+        for length in 0..stream.len() {
+            assert_eq!(
+                decode_first(coding, &stream[..length]).1,
+                None,
+                "{coding} {length}"
+            );
+        }
+    }
 }

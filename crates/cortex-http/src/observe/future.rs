@@ -125,8 +125,9 @@ fn poll_answer(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Option<Answer>> 
         let Ok(response) = ready!(running.poll(cx));
         let (parts, inner) = response.into_parts();
         let head = head.insert(parts);
-        let plan = plan.as_ref().expect("invariant: made with the app");
-        match compressor.respond(plan, head, inner, cx) {
+        // Not kept for as long as the body is sent: for a cache it holds on to the header of the request.
+        let plan = plan.take().expect("invariant: made with the app");
+        match compressor.respond(&plan, head, inner, cx) {
             Compressing::Done(done) => {
                 *body = Some(done);
                 Poll::Ready(true)

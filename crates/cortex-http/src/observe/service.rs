@@ -125,7 +125,8 @@ impl Observed {
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
         let shared = &self.conn.shared;
-        let plan = shared.compressor.plan(&head.method, &mut head.headers);
+        let mut plan = shared.compressor.plan(&head.method, &mut head.headers);
+        shared.compressor.identify(&mut plan, &head.uri, &head.headers);
         if let Some(refusal) = shared.compressor.refusal(&plan) {
             let answer = Answer::NotAcceptable(Box::new(refusal));
             return ResponseFuture::answered(lease, answer, !body.is_end_stream());

@@ -1,6 +1,9 @@
 //! What the layer of a server decides before its handlers are asked.
 
-use cortex_compress::{CompressionLayer, EtagPolicy, NotAcceptable};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cortex_compress::{CompressionLayer, EtagPolicy, Event, NotAcceptable, Observer, VariantCache};
 use cortex_http::Limits;
 
 use crate::support::Shop;
@@ -58,5 +61,79 @@ async fn tags_with_a_suffix_come_back_to_the_handler_as_it_made_them() {
         second.starts_with("HTTP/1.1 304") && second.contains(tag),
         "{second}"
     );
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn what_becomes_of_responses_is_counted_with_the_other_metrics() {
+    let shop = Shop::with(Limits::new(), |server| server).await;
+    let ask = |coding| {
+        format!("GET /big HTTP/1.1\r\nhost: a\r\naccept-encoding: {coding}\r\nconnection: close\r\n\r\n")
+    };
+    for coding in ["gzip", "gzip", "identity"] {
+        let answer = shop.exchange(ask(coding)).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let encoded = "cortex_compress_encoded_total{coding=\"gzip\",path=\"inline\"}";
+    shop.until_metric(encoded, 2.0).await;
+    let (input, output) = ["input", "output"]
+        .map(|way| {
+            shop.metric(&format!(
+                "cortex_compress_encoder_{way}_bytes_total{{coding=\"gzip\"}}"
+            ))
+        })
+        .into();
+    assert!(output > 0.0 && output * 2.0 < input, "{output} of {input}");
+    let skipped = "cortex_compress_skipped_total{reason=\"not_accepted\"}";
+    shop.until_metric(skipped, 1.0).await;
+    let limit = shop.metric("cortex_compress_memory_limit_bytes");
+    assert!((limit - f64::from(256 << 20)).abs() < 1.0, "{limit}");
+    shop.close().await;
+}
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Observer for Count {
+    fn on_event(&self, _: &Event) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_is_observed_already_keeps_its_observer() {
+    let count = Arc::new(Count::default());
+    let layer = CompressionLayer::new().observe(Arc::clone(&count));
+    let shop = Shop::with(Limits::new(), |server| server.compression(layer)).await;
+    let answer = shop.get("/big").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    assert!(!shop.registry.to_text().contains("cortex_compress_"));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn what_was_encoded_once_is_taken_from_the_cache() {
+    let cache = VariantCache::weighted(1 << 20);
+    let layer = CompressionLayer::new().cache(cache.clone());
+    let shop = Shop::with(Limits::new(), |server| server.compression(layer)).await;
+    let ask = |query| {
+        format!(
+            "GET /tagged?{query} HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n"
+        )
+    };
+    let mut lengths = Vec::new();
+    for query in ["a", "a", "b"] {
+        let answer = shop.exchange(ask(query)).await;
+        assert!(answer.contains("etag: W/\"v1\"\r\n"), "{answer}");
+        assert!(answer.contains("content-encoding: gzip\r\n"), "{answer}");
+        let length = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        lengths.push(length.unwrap().to_owned());
+    }
+    assert!(lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
+    let stats = cache.stats();
+    assert_eq!((stats.entries, stats.misses, stats.hits), (2, 2, 1));
     shop.close().await;
 }
