@@ -37,9 +37,9 @@ pub(in super::super) const SCENARIOS: [Scenario; 3] = [
     },
 ];
 
-/// The bodies, and how often each is asked for in each coding by a long run: more than a million times in all.
+/// The bodies, and how often a long run asks for each in each coding: more than a million responses of one process.
 const LOADS: [(&str, u64); 3] = [
-    ("json/1100", 80_000),
+    ("json/1100", 250_000),
     ("json/10000", 10_000),
     ("json/100000", 1_000),
 ];
@@ -47,7 +47,7 @@ const LOADS: [(&str, u64); 3] = [
 /// What a short run leaves out of a long one.
 const SHORTER: u64 = 100;
 
-/// How much the server may grow: less than 30 bytes a response of the long run, or it keeps something of each.
+/// How much the server may grow: less than 8 bytes a response of the long run, or it keeps something of each.
 const GROWTH: u64 = 8 << 20;
 
 /// How much a body's length may differ: a busy server may take a level below.
