@@ -55,7 +55,7 @@ xflags::xflags! {
             optional --keep-going
         }
 
-        /// Drives the storefront and examples with real programs: curl, wrk, slowhttptest, Prometheus, Python.
+        /// Drives the storefront and examples with real programs: curl, wrk, Prometheus, Python, Node, Chromium.
         cmd e2e {
             /// Runs only the scenarios whose name contains this.
             optional filter: String

@@ -49,9 +49,14 @@ fn package(program: &str) -> &str {
     match program {
         "promtool" => "prometheus",
         "llvm-cov-22" | "llvm-profdata-22" => "llvm-22",
-        "grpc_health" | "jsonschema" | "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client" => {
-            "python"
-        }
+        "grpc_health"
+        | "httpx"
+        | "jsonschema"
+        | "opentelemetry_proto"
+        | "opentelemetry_sdk"
+        | "prometheus_client"
+        | "zstandard" => "python",
+        "node" => "nodejs",
         "rotel-agent" => "rotel",
         "typos" | "taplo" => "text",
         "h2load" => "nghttp2-client",
@@ -134,14 +139,19 @@ mod tests {
         let setup = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/setup");
         let setup = std::fs::read_to_string(setup).unwrap();
         for program in [
+            "brotli",
             "cargo-deny",
             "cargo-hack",
             "cargo-llvm-cov",
+            "chromium-headless-shell",
             "curl",
             "grpc_health",
+            "gzip",
             "h2load",
+            "httpx",
             "jsonschema",
             "llvm-cov-22",
+            "node",
             "prometheus",
             "openssl",
             "opentelemetry_proto",
@@ -153,6 +163,8 @@ mod tests {
             "taplo",
             "typos",
             "wrk",
+            "zstandard",
+            "zstd",
         ] {
             let case = format!("\n  {})", package(program));
             assert!(setup.contains(&case), "{program}: no case `{}`", case.trim());

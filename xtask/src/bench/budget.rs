@@ -22,6 +22,8 @@ pub(super) enum Limit {
     Ratio { peer: String, max: f64 },
     /// At most so many nanoseconds.
     Nanos(f64),
+    /// At most so many bytes.
+    Bytes(f64),
 }
 
 impl Budget {
@@ -53,12 +55,13 @@ impl Budget {
 
 impl Bound {
     fn check(entry: Entry) -> Result<Self> {
-        let limit = match (entry.peer, entry.max, entry.max_ns) {
-            (Some(peer), Some(max), None) => Limit::Ratio { peer, max },
-            (None, None, Some(max)) => Limit::Nanos(max),
-            _ => anyhow::bail!("needs either `peer` and `max` or `max_ns`"),
+        let limit = match (entry.peer, entry.max, entry.max_ns, entry.max_bytes) {
+            (Some(peer), Some(max), None, None) => Limit::Ratio { peer, max },
+            (None, None, Some(max), None) => Limit::Nanos(max),
+            (None, None, None, Some(max)) => Limit::Bytes(max),
+            _ => anyhow::bail!("needs either `peer` and `max` or `max_ns` or `max_bytes`"),
         };
-        let (Limit::Ratio { max, .. } | Limit::Nanos(max)) = limit;
+        let (Limit::Ratio { max, .. } | Limit::Nanos(max) | Limit::Bytes(max)) = limit;
         ensure!(max.is_finite() && max > 0.0, "a limit of {max} cannot be kept");
         ensure!(!entry.why.trim().is_empty(), "`why` is empty");
         Ok(Self {
@@ -72,7 +75,7 @@ impl Bound {
     fn same_as(&self, other: &Self) -> bool {
         let peer = |bound: &Self| match &bound.limit {
             Limit::Ratio { peer, .. } => Some(peer.clone()),
-            Limit::Nanos(_) => None,
+            Limit::Nanos(_) | Limit::Bytes(_) => None,
         };
         self.area == other.area && self.ours == other.ours && peer(self) == peer(other)
     }
@@ -93,6 +96,7 @@ struct Entry {
     peer: Option<String>,
     max: Option<f64>,
     max_ns: Option<f64>,
+    max_bytes: Option<f64>,
     why: String,
 }
 
@@ -110,7 +114,7 @@ mod tests {
     "#;
 
     #[test]
-    fn reads_both_kinds() {
+    fn reads_each_kind() {
         let text = RATIO.to_owned()
             + r#"
             [[bound]]
@@ -118,11 +122,23 @@ mod tests {
             ours = "attach/cortex"
             max_ns = 10
             why = "because"
+            [[bound]]
+            area = "core"
+            ours = "attach-bytes/cortex"
+            max_bytes = 64
+            why = "because"
         "#;
         let budget = Budget::parse(&text).unwrap();
         let limits: Vec<_> = budget.of_area("core").map(|bound| &bound.limit).collect();
         let peer = "attach/tracing".to_owned();
-        assert_eq!(limits, [&Limit::Ratio { peer, max: 0.5 }, &Limit::Nanos(10.0)]);
+        assert_eq!(
+            limits,
+            [
+                &Limit::Ratio { peer, max: 0.5 },
+                &Limit::Nanos(10.0),
+                &Limit::Bytes(64.0)
+            ]
+        );
         assert_eq!(budget.of_area("trace").count(), 0);
     }
 
@@ -132,6 +148,7 @@ mod tests {
         for (change, with, says) in [
             ("peer =", "max_ns = 3 #", "either `peer` and `max` or `max_ns`"),
             ("max = 0.5", "", "either `peer` and `max` or `max_ns`"),
+            ("max = 0.5", "max = 0.5\nmax_bytes = 3", "or `max_bytes`"),
             ("max = 0.5", "max = -1", "cannot be kept"),
             ("max = 0.5", "max = nan", "cannot be kept"),
             ("\"because\"", "\" \"", "`why` is empty"),

@@ -15,7 +15,7 @@ pub(super) struct Report<'a> {
 #[derive(Debug)]
 struct Judged<'a> {
     bound: &'a Bound,
-    /// The ratio or the nanoseconds, whichever is bounded; `None` if a benchmark did not run.
+    /// The ratio, the nanoseconds or the bytes, whichever is bounded; `None` if a benchmark did not run.
     measured: Option<f64>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Report<'a> {
             bound,
             measured: match &bound.limit {
                 Limit::Ratio { peer, .. } => results.ratio(&bound.ours, peer),
-                Limit::Nanos(_) => results.median(&bound.ours),
+                Limit::Nanos(_) | Limit::Bytes(_) => results.median(&bound.ours),
             },
         };
         Self {
@@ -101,14 +101,15 @@ impl<'a> Report<'a> {
             json!({ "name": id, median: self.results.median(id), each: rounds })
         });
         let bounds = self.judged.iter().map(|judged| {
-            let (peer, max) = match &judged.bound.limit {
-                Limit::Ratio { peer, max } => (Some(peer), max),
-                Limit::Nanos(max) => (None, max),
+            let (peer, unit, max) = match &judged.bound.limit {
+                Limit::Ratio { peer, max } => (Some(peer), "ratio", max),
+                Limit::Nanos(max) => (None, "ns", max),
+                Limit::Bytes(max) => (None, "bytes", max),
             };
             json!({
                 "ours": judged.bound.ours,
                 "peer": peer,
-                "unit": if peer.is_some() { "ratio" } else { "ns" },
+                "unit": unit,
                 "measured": judged.measured,
                 "max": max,
                 "why": judged.bound.why,
@@ -125,7 +126,7 @@ impl<'a> Report<'a> {
 
 impl Judged<'_> {
     fn holds(&self) -> bool {
-        let (Limit::Ratio { max, .. } | Limit::Nanos(max)) = &self.bound.limit;
+        let (Limit::Ratio { max, .. } | Limit::Nanos(max) | Limit::Bytes(max)) = &self.bound.limit;
         self.measured.is_some_and(|measured| measured <= *max)
     }
 
@@ -133,8 +134,9 @@ impl Judged<'_> {
         match (&self.bound.limit, self.measured) {
             (Limit::Ratio { peer, max }, Some(ratio)) => format!("{ratio:.3} of {peer}, budget {max}"),
             (Limit::Nanos(max), Some(nanos)) => format!("{}, budget {}", time(nanos), time(*max)),
+            (Limit::Bytes(max), Some(most)) => format!("{}, budget {}", bytes(most), bytes(*max)),
             (Limit::Ratio { peer, .. }, None) => format!("it or {peer} did not run"),
-            (Limit::Nanos(_), None) => "it did not run".into(),
+            (Limit::Nanos(_) | Limit::Bytes(_), None) => "it did not run".into(),
         }
     }
 
@@ -148,6 +150,7 @@ impl Judged<'_> {
                 max.to_string(),
             ),
             Limit::Nanos(max) => (String::new(), String::new(), time(*max)),
+            Limit::Bytes(max) => (String::new(), String::new(), bytes(*max)),
         };
         let verdict = match (self.holds(), self.measured) {
             (true, _) => "ok",
@@ -279,6 +282,27 @@ mod tests {
         ];
         let texts = texts.map(|(id, measured)| amount(id, measured));
         assert_eq!(texts, ["9876 B", "12.3 kB", "12.0 ns"]);
+    }
+
+    #[test]
+    fn a_bound_in_bytes_is_shown_in_bytes() {
+        let text = "[[bound]]\narea = 'core'\nours = 'idle-bytes/cortex'\nmax_bytes = 500_000\nwhy = 'x'\n";
+        let budget = Budget::parse(text).unwrap();
+        let round = [("idle-bytes/cortex".to_owned(), 600_000.0)].into();
+        let results = Results { rounds: vec![round] };
+        let report = Report::new("core", &results, budget.of_area("core"));
+        assert_eq!(
+            report.misses(),
+            ["core idle-bytes/cortex: 600.0 kB, budget 500.0 kB"]
+        );
+        assert!(
+            report
+                .to_table()
+                .contains("600.0 kB             500.0 kB  MISSED"),
+            "{}",
+            report.to_table()
+        );
+        assert_eq!(report.to_json()["bounds"][0]["unit"], "bytes");
     }
 
     #[test]

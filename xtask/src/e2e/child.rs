@@ -96,11 +96,27 @@ impl Child {
 
     /// Returns the bytes of memory that it holds: its own and the files' that it has mapped.
     pub(super) fn resident(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// Returns the most bytes of memory that it ever held.
+    pub(super) fn peak(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> Result<u64> {
         let file = format!("/proc/{}/status", self.process.id());
         let status = fs::read_to_string(&file).with_context(|| format!("failed to read {file}"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         Ok(kib.with_context(|| format!("{} holds no memory: {}", self.name, self.said()))? << 10)
+    }
+
+    /// Returns the processor's time that it has used, in the kernel's ticks.
+    pub(super) fn cpu_ticks(&self) -> Result<u64> {
+        let file = format!("/proc/{}/stat", self.process.id());
+        let stat = fs::read_to_string(&file).with_context(|| format!("failed to read {file}"))?;
+        ticks(&stat).with_context(|| format!("{file} has no times: {stat}"))
     }
 
     /// Waits for the end, at most for `limit`.
@@ -127,6 +143,13 @@ impl Drop for Child {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Reads the times in user and kernel mode. The name before them stands in parentheses and may hold any character.
+fn ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(") ")?.1.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
 }
 
 fn tail(text: &str, lines: usize) -> String {
@@ -172,6 +195,7 @@ mod tests {
         let process = PathBuf::from(format!("/proc/{}", child.process.id()));
         assert!(process.exists() || cfg!(not(target_os = "linux")));
         assert!(child.resident().is_ok_and(|bytes| bytes > 0) || cfg!(not(target_os = "linux")));
+        assert!(child.peak().is_ok_and(|bytes| bytes > 0) || cfg!(not(target_os = "linux")));
         drop(child);
         assert!(!process.exists());
     }
@@ -184,6 +208,13 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert_eq!(error, "the shell ended before its file: no such file");
+    }
+
+    #[test]
+    fn reads_the_times() {
+        let stat = "71 (a) b (R) S 1 71 71 0 -1 4194304 100 0 0 0 250 31 0 0 20 0 4 0 8200 0 0";
+        assert_eq!(ticks(stat), Some(281));
+        assert_eq!(ticks("71 (a) S 1"), None);
     }
 
     #[test]

@@ -61,13 +61,18 @@ fn each_page(setup: &Setup, coding: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-struct Curled {
-    coding: Option<String>,
-    transferred: usize,
-    body: Vec<u8>,
+/// What curl read.
+pub(super) struct Curled {
+    /// The coding that it came in.
+    pub(super) coding: Option<String>,
+    /// The bytes that it came in.
+    pub(super) transferred: usize,
+    /// Decoded.
+    pub(super) body: Vec<u8>,
 }
 
-fn curl(setup: &Setup, url: &str, coding: Option<&str>) -> Result<Curled> {
+/// Has curl read and decode a body, by the coding alone or by those that it asks for itself.
+pub(super) fn curl(setup: &Setup, url: &str, coding: Option<&str>) -> Result<Curled> {
     let folder = Shell::new()?.create_temp_dir()?;
     let body = folder.path().join("body");
     let mut command = Command::new(tools::find("curl", &setup.path)?);

@@ -106,7 +106,7 @@ struct Made {
 }
 
 /// Runs a program on the service and returns what it says.
-fn run(setup: &Setup, program: &'static str, arguments: &[&str]) -> Result<String> {
+pub(super) fn run(setup: &Setup, program: &'static str, arguments: &[&str]) -> Result<String> {
     let file = tools::find(program, &setup.path)?;
     let child = Child::start(program, |_| {
         let mut command = Command::new(file);
@@ -146,7 +146,8 @@ fn wrk(setup: &Setup, service: &Service, requests: u64) -> Result<Made> {
     Ok(made)
 }
 
-fn wrk_made(said: &str) -> Result<u64> {
+/// Reads how many requests wrk made, none of which failed.
+pub(super) fn wrk_made(said: &str) -> Result<u64> {
     ensure!(
         !said.contains("Non-2xx") && !said.contains("Socket errors"),
         "wrk saw failures: {said}"
@@ -171,7 +172,8 @@ fn h2load(setup: &Setup, service: &Service, requests: u64, mode: &[&str]) -> Res
     })
 }
 
-fn h2load_made(said: &str) -> Result<u64> {
+/// Reads how many requests h2load made, none of which failed.
+pub(super) fn h2load_made(said: &str) -> Result<u64> {
     let line = |start: &str| said.lines().find_map(|line| line.strip_prefix(start));
     let counts = |start: &str| -> Option<Vec<(u64, &str)>> {
         line(start)?

@@ -1,10 +1,11 @@
 //! `e2e [filter]`: drives the storefront and examples with real programs: curl, wrk, h2load, slowhttptest, promtool,
-//! Prometheus, Python, raw sockets.
+//! Prometheus, Python, Node, Chromium, raw sockets.
 
 mod abuse;
 mod arguments;
 mod bodies;
 mod child;
+mod compress;
 mod curl;
 mod dashboard;
 mod ending;

@@ -7,8 +7,8 @@ use xshell::{Shell, cmd};
 
 use super::scenario::{Scenario, Setup};
 use super::{
-    abuse, arguments, bodies, curl, ending, exposition, health, hostile, load, monitoring, names, prometheus,
-    random, rolling, signals, slow, trace, transports, versions,
+    abuse, arguments, bodies, compress, curl, ending, exposition, health, hostile, load, monitoring, names,
+    prometheus, random, rolling, signals, slow, trace, transports, versions,
 };
 use crate::project::Project;
 use crate::step::{Stopwatch, seconds};
@@ -49,6 +49,7 @@ pub(crate) fn run(project: &Project, filter: Option<&str>, is_long: bool) -> Res
         probes: examples.join("probes"),
         service: examples.join("service"),
         balance: examples.join("balance"),
+        bodies: build(project, &optimized(BODIES, &CODECS))?.join("examples/bodies"),
         path,
         python,
         is_long,
@@ -107,6 +108,12 @@ fn all() -> impl Iterator<Item = Scenario> {
         .chain(slow::SCENARIOS)
         .chain(load::SCENARIOS)
         .chain(rolling::SCENARIOS)
+        .chain(compress::READERS)
+        .chain(compress::BROWSER)
+        .chain(compress::FIELDS)
+        .chain(compress::UPLOADS)
+        .chain(compress::SLOW)
+        .chain(compress::FLOOD)
 }
 
 fn select(filter: Option<&str>) -> Result<Vec<Scenario>> {
@@ -143,7 +150,13 @@ fn present(scenarios: &[Scenario], path: &OsString) -> Result<PathBuf> {
 fn is_python(program: &str) -> bool {
     matches!(
         program,
-        "grpc_health" | "jsonschema" | "opentelemetry_proto" | "opentelemetry_sdk" | "prometheus_client"
+        "grpc_health"
+            | "httpx"
+            | "jsonschema"
+            | "opentelemetry_proto"
+            | "opentelemetry_sdk"
+            | "prometheus_client"
+            | "zstandard"
     )
 }
 
@@ -161,6 +174,26 @@ fn find_python(package: &str, path: &OsString) -> Result<PathBuf> {
     let works = output.is_ok_and(|output| output.status.success());
     ensure!(works, missing());
     Ok(python)
+}
+
+/// Our example that serves bodies of every kind.
+const BODIES: &str =
+    "--package cortex-compress --features brotli,deflate,gzip,libdeflate,zstd --example bodies";
+
+/// What encodes and decodes: without optimization it is 20 times slower, and megabytes of it are the point.
+const CODECS: [&str; 5] = [
+    "brotli",
+    "brotli-decompressor",
+    "libdeflate-sys",
+    "zlib-rs",
+    "zstd-sys",
+];
+
+/// Adds to what is built that these packages are optimized, and nothing else is built again for that.
+fn optimized(what: &str, packages: &[&str]) -> String {
+    packages.iter().fold(what.to_owned(), |what, package| {
+        format!("{what} --config profile.dev.package.{package}.opt-level=3")
+    })
 }
 
 /// Builds what `cargo build` is told to, and returns the folder that it is in.

@@ -28,6 +28,8 @@ pub(super) struct Setup {
     pub(super) service: PathBuf,
     /// The example of cortex-http that spreads requests over instances.
     pub(super) balance: PathBuf,
+    /// The example of cortex-compress that serves bodies of every kind.
+    pub(super) bodies: PathBuf,
     /// Where programs are looked for.
     pub(super) path: OsString,
     /// A Python that has the packages that the scenarios need.
