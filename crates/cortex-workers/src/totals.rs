@@ -1,0 +1,46 @@
+use crate::hub::Offered;
+use crate::job::Ran;
+use crate::stop::Stop;
+use crate::ticket::Ticket;
+
+/// What became of all tasks so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) submitted: u64,
+    pub(crate) rejected: u64,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) panicked: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) expired: u64,
+    pub(crate) timed_out: u64,
+    pub(crate) discarded: u64,
+    pub(crate) shut_down: u64,
+    pub(crate) respawns: u64,
+    pub(crate) replaced: u64,
+    pub(crate) busy_nanos: u64,
+}
+
+impl Totals {
+    pub(crate) fn offered(&mut self, offered: Offered) {
+        self.submitted += 1;
+        if let Offered::Refused(_) = offered {
+            self.rejected += 1;
+        }
+    }
+
+    /// Takes note of a task that was taken, and is done with.
+    pub(crate) fn ended(&mut self, ticket: &Ticket, ran: Option<Ran>, nanos: u64) {
+        self.busy_nanos = self.busy_nanos.saturating_add(nanos);
+        let count = match (ticket.stop(), ran) {
+            (_, Some(Ran::Panicked)) => &mut self.panicked,
+            (Some(Stop::Cancelled), _) => &mut self.cancelled,
+            (Some(Stop::Deadline), _) => &mut self.expired,
+            (Some(Stop::RunTimeout), _) => &mut self.timed_out,
+            (Some(Stop::Shutdown), _) => &mut self.shut_down,
+            (None, Some(Ran::Failed)) => &mut self.failed,
+            (None, _) => &mut self.completed,
+        };
+        *count += 1;
+    }
+}

@@ -1,0 +1,9 @@
+//! The pool as its users see it.
+
+mod calls;
+mod lifecycle;
+mod overflow;
+mod panics;
+mod stress;
+mod support;
+mod time;
