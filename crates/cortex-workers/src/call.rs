@@ -126,14 +126,14 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             }
         };
         match W::stateless() {
-            Some(state) if is_own => self.run_here(state, work, false),
+            Some(state) if is_own => self.run_here(state, work),
             None if is_own => Err(Error::WouldDeadlock(work.back())),
             None => {
                 self.stage = At::New(work);
                 block_on(self)
             }
-            Some(state) => match self.send(work, None, How::AT_ONCE) {
-                Sent::Over(Err(Error::Full(work))) => self.run_here(state, work, true),
+            Some(state) => match self.send(work, None, How::OR_HERE) {
+                Sent::Over(Err(Error::Full(work))) => self.run_here(state, work),
                 Sent::Over(answer) => back(answer),
                 Sent::In(job) => {
                     self.stage = At::Sent(job);
@@ -159,7 +159,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     }
 
     /// Runs the task on this thread.
-    fn run_here(&self, mut state: W, work: P, was_refused: bool) -> Answer<W, P> {
+    fn run_here(&self, mut state: W, work: P) -> Answer<W, P> {
         let shared = self.shared.shared();
         let ticket = match self.ticket() {
             Ok(ticket) => ticket,
@@ -174,7 +174,8 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             taken,
         };
         let ran = job.run(&mut state, &cx);
-        shared.hub.ran_elsewhere(job.ticket(), ran, was_refused);
+        let took = shared.clock.nanos().saturating_sub(taken);
+        shared.hub.ran_elsewhere(job.ticket(), ran, took);
         job.answer().map_or_else(|| unreachable!("it was run"), back)
     }
 
@@ -219,7 +220,11 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             && matches!(overflow, Overflow::Wait | Overflow::Timeout(_) | Overflow::CallerRuns);
         let job = Arc::new(Job::new(ticket, work, waker, how.is_awaited));
         let task: Task<W> = Arc::clone(&job) as Task<W>;
-        let (offered, after) = shared.hub.offer(&task, overflow, may_wait);
+        let (offered, after) = if how.or_here {
+            shared.hub.offer_or_run(&task)
+        } else {
+            shared.hub.offer(&task, overflow, may_wait)
+        };
         shared.handle(after);
         match offered {
             Offered::In | Offered::Waits => Sent::In(job),
@@ -257,20 +262,25 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
 struct How {
     may_wait: bool,
     is_awaited: bool,
+    /// Where there is no place for it the caller does it.
+    or_here: bool,
 }
 
 impl How {
     const AWAITED: Self = Self {
         may_wait: true,
         is_awaited: true,
+        or_here: false,
     };
-    const AT_ONCE: Self = Self {
+    const OR_HERE: Self = Self {
         may_wait: false,
         is_awaited: true,
+        or_here: true,
     };
     const DETACHED: Self = Self {
         may_wait: false,
         is_awaited: false,
+        or_here: false,
     };
 }
 

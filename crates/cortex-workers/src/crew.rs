@@ -84,7 +84,7 @@ fn work<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut begun: Option<Begun
             break;
         }
     }
-    let (is_last, after) = shared.hub.leave(seat);
+    let (is_last, after) = shared.hub.leave(seat, shared.clock.nanos());
     shared.handle(after);
     if is_last && shared.ending.has_begun() {
         shared.end(0);

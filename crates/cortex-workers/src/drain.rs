@@ -1,5 +1,6 @@
 use crate::sync::{Mutex, lock};
 use crate::totals::Totals;
+use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -65,6 +66,23 @@ impl DrainReport {
     }
 }
 
+impl fmt::Display for DrainReport {
+    /// Writes one line for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            completed,
+            discarded,
+            stopped,
+            leaked,
+            elapsed,
+        } = self;
+        write!(
+            f,
+            "ended in {elapsed:.1?}: {completed} tasks completed, {discarded} discarded, {stopped} stopped, {leaked} threads left"
+        )
+    }
+}
+
 /// Tells those who wait for the end of a pool.
 pub(crate) struct Ending(Mutex<State>);
 
@@ -125,5 +143,25 @@ impl Ending {
             state.wakers.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_one_line() {
+        let report = DrainReport {
+            completed: 22,
+            discarded: 1,
+            stopped: 2,
+            leaked: 0,
+            elapsed: Duration::from_millis(1250),
+        };
+        assert_eq!(
+            report.to_string(),
+            "ended in 1.2s: 22 tasks completed, 1 discarded, 2 stopped, 0 threads left"
+        );
     }
 }

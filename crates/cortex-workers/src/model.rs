@@ -69,7 +69,7 @@ fn work(hub: &Hub<()>, seat: usize) {
             Next::End(_) => break,
         }
     }
-    let (_, mut after) = hub.leave(seat);
+    let (_, mut after) = hub.leave(seat, 0);
     after.tell();
 }
 

@@ -5,6 +5,7 @@ use crate::job::{Closure, Request};
 use crate::shared::{Arcs, Shared};
 use crate::snapshot::Snapshot;
 use crate::task_cx::TaskCx;
+use crate::times::TaskTimes;
 use crate::worker::Worker;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -108,7 +109,8 @@ impl<W: Worker> Pool<W> {
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.handle.shared;
         let now = shared.clock.nanos();
-        shared.hub.look(|hub| Snapshot::of(hub, now))
+        let times = Box::new(TaskTimes::NONE);
+        shared.hub.look(|hub| Snapshot::of(hub, now, times))
     }
 
     /// Looks at the clock: for deadlines, time-outs and stuck workers. A thread does so by itself when something is due; whoever

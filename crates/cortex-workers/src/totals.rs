@@ -19,6 +19,8 @@ pub(crate) struct Totals {
     pub(crate) respawns: u64,
     pub(crate) replaced: u64,
     pub(crate) busy_nanos: u64,
+    /// How long the threads that have ended were there.
+    pub(crate) thread_nanos: u64,
 }
 
 impl Totals {

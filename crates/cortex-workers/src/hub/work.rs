@@ -47,10 +47,19 @@ impl<W: 'static> Inner<W> {
             return;
         };
         seat.state = Sitting::Starting;
-        self.totals
-            .ended(running.task.ticket(), ran, now.saturating_sub(running.since));
+        let (ticket, took) = (running.task.ticket(), now.saturating_sub(running.since));
+        self.totals.ended(ticket, ran, took);
+        let waited = running.since.saturating_sub(ticket.submitted);
+        self.times.add(ticket.priority, waited, took);
         if seat.fate == Fate::Stuck {
             self.stuck -= 1;
+        }
+    }
+
+    /// Takes note that a thread is there, if that is new.
+    pub(super) fn appear(&mut self, index: usize, now: u64) {
+        if let Some(seat) = &mut self.seats[index] {
+            seat.since.get_or_insert(now);
         }
     }
 

@@ -7,3 +7,4 @@ mod panics;
 mod stress;
 mod support;
 mod time;
+mod times;
