@@ -1,5 +1,6 @@
 use crate::block_on::block_on;
 use crate::error::{Error, Stage};
+use crate::event::Event;
 use crate::hub::{Offered, Task};
 use crate::job::{Entry, Job, Unstarted, Work, drop_quietly};
 use crate::overflow::Overflow;
@@ -174,8 +175,11 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             taken,
         };
         let ran = job.run(&mut state, &cx);
-        let took = shared.clock.nanos().saturating_sub(taken);
-        shared.hub.ran_elsewhere(job.ticket(), ran, took);
+        let now = shared.clock.nanos();
+        let outcome = shared
+            .hub
+            .ran_elsewhere(job.ticket(), ran, now.saturating_sub(taken));
+        shared.tell(|| Event::of_ended(outcome, job.ticket(), taken, now));
         job.answer().map_or_else(|| unreachable!("it was run"), back)
     }
 
@@ -195,6 +199,8 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             .unwrap_or(NEVER);
         if ticket.deadline <= now {
             shared.hub.refused();
+            let why = Unstarted::Deadline(Stage::Submitting);
+            shared.tell(|| Event::of_unstarted(why, &ticket, now));
             return Err(Error::Deadline {
                 stage: Stage::Submitting,
                 work: Some(()),
@@ -229,6 +235,10 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         match offered {
             Offered::In | Offered::Waits => Sent::In(job),
             Offered::Refused(why) => {
+                if !how.or_here || why != Unstarted::Full {
+                    let ticket = job.ticket();
+                    shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
+                }
                 job.keep(); // also where nobody awaits it: the work comes back
                 job.end(why);
                 job.answer()
@@ -245,6 +255,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             let (withdrawn, after) = shared.hub.withdraw(&task);
             shared.handle(after);
             if withdrawn {
+                shared.tell(|| Event::of_unstarted(Unstarted::Cancelled, ticket, shared.clock.nanos()));
                 job.end(Unstarted::Cancelled);
                 return;
             }

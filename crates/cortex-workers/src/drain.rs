@@ -89,6 +89,8 @@ pub(crate) struct Ending(Mutex<State>);
 struct State {
     began: Option<(u64, Totals)>,
     report: Option<DrainReport>,
+    /// Somebody makes the report, or has.
+    is_reported: bool,
     wakers: Vec<Waker>,
 }
 
@@ -97,6 +99,7 @@ impl Ending {
         Self(Mutex::new(State {
             began: None,
             report: None,
+            is_reported: false,
             wakers: Vec::new(),
         }))
     }
@@ -109,9 +112,14 @@ impl Ending {
         lock(&self.0).began.is_some()
     }
 
-    pub(crate) fn end(&self, now: u64, totals: &Totals, leaked: usize) {
+    /// Reports the end, the first time; `tell` hears of it before those who wait.
+    pub(crate) fn end(&self, now: u64, totals: &Totals, leaked: usize, tell: impl FnOnce(DrainReport)) {
         let mut state = lock(&self.0);
+        if std::mem::replace(&mut state.is_reported, true) {
+            return;
+        }
         let Some((began, before)) = &state.began else {
+            state.is_reported = false;
             return;
         };
         let done = |totals: &Totals| totals.completed + totals.failed + totals.panicked;
@@ -122,7 +130,10 @@ impl Ending {
             leaked,
             elapsed: Duration::from_nanos(now.saturating_sub(*began)),
         };
-        state.report.get_or_insert(report);
+        drop(state);
+        tell(report);
+        let mut state = lock(&self.0);
+        state.report = Some(report);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         for waker in wakers {

@@ -31,6 +31,7 @@ fn settings(threads: usize, capacity: usize) -> Settings {
         respawn: (Duration::ZERO, Duration::ZERO),
         grace: Duration::ZERO,
         stack_size: None,
+        is_observed: false,
     }
 }
 

@@ -1,6 +1,7 @@
 use super::after::{After, Next, Offered};
 use super::inner::{Inner, Life, Task};
 use super::view::View;
+use crate::event::Outcome;
 use crate::job::{Ran, Unstarted};
 use crate::overflow::Overflow;
 use crate::settings::Settings;
@@ -114,11 +115,11 @@ impl<W: 'static> Hub<W> {
     }
 
     /// Takes note of a task that ran on another thread.
-    pub(crate) fn ran_elsewhere(&self, ticket: &Ticket, ran: Ran, took: u64) {
+    pub(crate) fn ran_elsewhere(&self, ticket: &Ticket, ran: Ran, took: u64) -> Outcome {
         let mut inner = lock(&self.inner);
         inner.totals.submitted += 1;
-        inner.totals.ended(ticket, Some(ran), 0);
         inner.times.add(ticket.priority, 0, took);
+        inner.totals.ended(ticket, Some(ran), 0)
     }
 
     /// Takes note of a task that was not offered, as it came too late.
@@ -136,11 +137,14 @@ impl<W: 'static> Hub<W> {
     }
 
     /// Takes note that the state of a worker is gone, or could not be made, and that it will try again after a while.
-    pub(crate) fn fail(&self, seat: usize, now: u64, ran: Option<Ran>) {
+    pub(crate) fn fail(&self, seat: usize, now: u64, ran: Option<Ran>) -> After<W> {
+        let mut after = After::new();
         let mut inner = lock(&self.inner);
-        inner.settle(seat, now, ran);
+        inner.settle(seat, now, ran, &mut after);
         inner.appear(seat, now);
         inner.set_failing(seat, true);
+        drop(inner);
+        after
     }
 
     /// Takes note that the state of a worker was made; whether it had one before. From now on it has nothing to do.

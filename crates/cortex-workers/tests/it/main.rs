@@ -2,6 +2,7 @@
 
 mod calls;
 mod lifecycle;
+mod observe;
 mod overflow;
 mod panics;
 mod stress;
