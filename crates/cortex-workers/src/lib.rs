@@ -8,10 +8,16 @@ mod crew;
 mod drain;
 mod error;
 mod event;
+#[cfg(feature = "health")]
+pub mod health;
 mod hub;
 mod invalid;
 mod job;
 mod line;
+#[cfg(any(feature = "health", feature = "metrics"))]
+mod look;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(all(test, cortex_loom))]
 mod model;
 mod observer;

@@ -5,7 +5,6 @@ use crate::job::{Closure, Request};
 use crate::shared::{Arcs, Shared};
 use crate::snapshot::Snapshot;
 use crate::task_cx::TaskCx;
-use crate::times::TaskTimes;
 use crate::worker::Worker;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -107,10 +106,14 @@ impl<W: Worker> Pool<W> {
 
     /// Returns how the pool stands.
     pub fn snapshot(&self) -> Snapshot {
-        let shared = &self.handle.shared;
-        let now = shared.clock.nanos();
-        let times = Box::new(TaskTimes::NONE);
-        shared.hub.look(|hub| Snapshot::of(hub, now, times))
+        self.handle.shared.snapshot()
+    }
+
+    /// Returns the pool as those see it who do not keep it.
+    #[cfg(any(feature = "health", feature = "metrics"))]
+    pub(crate) fn look(&self) -> std::sync::Weak<dyn crate::look::Look> {
+        let handle: Arc<dyn crate::look::Look> = Arc::<Handle<W>>::clone(&self.handle);
+        Arc::downgrade(&handle)
     }
 
     /// Looks at the clock: for deadlines, time-outs and stuck workers. A thread does so by itself when something is due; whoever
@@ -185,6 +188,23 @@ impl<W: Worker> Clone for Pool<W> {
         Self {
             handle: Arc::clone(&self.handle),
         }
+    }
+}
+
+#[cfg(any(feature = "health", feature = "metrics"))]
+impl<W: Worker> crate::look::Look for Handle<W> {
+    #[cfg(feature = "metrics")]
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    fn look(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+
+    #[cfg(feature = "health")]
+    fn now(&self) -> u64 {
+        self.shared.clock.nanos()
     }
 }
 

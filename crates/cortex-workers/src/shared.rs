@@ -5,8 +5,10 @@ use crate::hub::{After, Hub, Life};
 use crate::job::quietly;
 use crate::observer::Observer;
 use crate::settings::Settings;
+use crate::snapshot::Snapshot;
 use crate::sync::{AtomicU64, Ordering};
 use crate::ticket::NEVER;
+use crate::times::TaskTimes;
 use crate::watch::{self, Pulse};
 use crate::worker::Worker;
 use cortex_core::Clock;
@@ -107,6 +109,13 @@ impl<W: Worker> Shared<W> {
         if time < self.alarm.load(Ordering::Relaxed) && time < self.alarm.fetch_min(time, Ordering::AcqRel) {
             watch::changed();
         }
+    }
+
+    /// Returns how the pool stands.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let now = self.clock.nanos();
+        let times = Box::new(TaskTimes::NONE);
+        self.hub.look(|hub| Snapshot::of(hub, now, times))
     }
 
     /// Looks what is due now.

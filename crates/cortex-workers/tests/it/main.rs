@@ -2,6 +2,8 @@
 
 mod calls;
 mod lifecycle;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod observe;
 mod overflow;
 mod panics;
