@@ -122,6 +122,14 @@ pub enum Event {
 }
 
 /// How a task ended that was begun.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_workers::Outcome;
+///
+/// assert_eq!(Outcome::TimedOut.as_str(), "timed_out");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -142,6 +150,14 @@ pub enum Outcome {
 }
 
 /// Why a task was not accepted.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_workers::Refusal;
+///
+/// assert_eq!(Refusal::NoWorkers.to_string(), "no_workers");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -154,6 +170,14 @@ pub enum Refusal {
 }
 
 /// Why a worker has no state.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_workers::Failure;
+///
+/// assert_eq!(Failure::InitPanicked.as_str(), "init_panicked");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Failure {
