@@ -7,6 +7,11 @@ use std::sync::Arc;
 /// lock of the pool is held then, so that it may look at the pool; but it must not block, as that thread has more to do. If it
 /// panics the pool goes on. Without an observer no event is made.
 ///
+/// # Performance
+///
+/// A task takes about 20 ns more with an observer, besides what the observer does. Where numbers are enough, the
+/// [`Snapshot`](crate::Snapshot) has them for nothing more.
+///
 /// # Examples
 ///
 /// ```
