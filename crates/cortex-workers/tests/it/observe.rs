@@ -202,6 +202,8 @@ fn what_becomes_of_a_worker_is_told_in_order() {
             "lost 0 task_panicked 1ns",
         ]
     );
+    let threads = pool.snapshot().threads;
+    assert_eq!((threads.live, threads.failing, threads.idle), (1, 1, 0));
     shut_down(&pool, Drain::now());
     assert_eq!(log.take().first().map(String::as_str), Some("ended 0 shutdown"));
 }
