@@ -24,3 +24,6 @@ pub use cortex_resilience as resilience;
 #[cfg(feature = "trace")]
 #[doc(inline)]
 pub use cortex_trace as trace;
+#[cfg(feature = "workers")]
+#[doc(inline)]
+pub use cortex_workers as workers;

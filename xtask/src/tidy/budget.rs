@@ -30,7 +30,7 @@ const fn budget(package: &'static str, features: Features, max: usize) -> Budget
     }
 }
 
-const BUDGETS: [Budget; 16] = [
+const BUDGETS: [Budget; 18] = [
     budget("cortex-core", Features::None, 0),
     budget("cortex-core", Features::All, 0),
     budget("cortex-metrics", Features::None, 24),
@@ -44,6 +44,8 @@ const BUDGETS: [Budget; 16] = [
     budget("cortex-resilience", Features::All, 60),
     budget("cortex-compress", Features::None, 28),
     budget("cortex-compress", Features::All, 60),
+    budget("cortex-workers", Features::None, 1),
+    budget("cortex-workers", Features::All, 30),
     // 90, not 60: the assembly always has metrics, traces, health and all three codings of compress.
     budget("cortex-http", Features::None, 90),
     budget("cortex-http", Features::All, 140),

@@ -1,0 +1,331 @@
+use crate::block_on::block_on;
+use crate::crew::{self, NotMade};
+use crate::error::Panic;
+use crate::invalid::InvalidSetting;
+use crate::observer::Observer;
+use crate::overflow::Overflow;
+use crate::pool::{Pool, Threads};
+use crate::settings::Settings;
+use crate::shared::{Arcs, Shared};
+use crate::sync::{Mutex, lock};
+use crate::watch::{self, Pulse};
+use crate::worker::Worker;
+use cortex_core::{Clock, TscClock};
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// Sets up a [`Pool`].
+///
+/// # Examples
+///
+/// ```
+/// use cortex_workers::{Closures, Overflow, Pool};
+/// use std::time::Duration;
+///
+/// let builder = Pool::<Closures>::builder("reports")
+///     .threads(1..=4)
+///     .idle(Duration::from_secs(30))
+///     .queue(100)
+///     .overflow(Overflow::Reject)
+///     .run_timeout(Duration::from_secs(60));
+/// let pool = builder.build_blocking().unwrap();
+/// assert_eq!(pool.run(|_, _| 2 + 2).wait().unwrap(), 4);
+/// ```
+pub struct Builder<W> {
+    name: String,
+    threads: Threads,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    observer: Option<Arc<dyn Observer>>,
+    worker: PhantomData<fn() -> W>,
+}
+
+impl<W: Worker> Builder<W> {
+    pub(crate) fn new(name: String) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            name,
+            threads: Threads::from(processors),
+            settings: Settings {
+                least: processors,
+                most: processors,
+                capacity: 1024,
+                overflow: Overflow::Wait,
+                ageing: Some(Duration::from_millis(50)),
+                idle: Some(Duration::from_secs(30)),
+                run_timeout: None,
+                stuck_after: None,
+                max_stuck: processors,
+                respawn: (Duration::from_millis(10), Duration::from_secs(5)),
+                grace: Duration::from_secs(1),
+                stack_size: None,
+                is_observed: false,
+            },
+            clock: Arc::new(TscClock),
+            observer: None,
+            worker: PhantomData,
+        }
+    }
+
+    /// Sets how many threads there are: a number, or a range in which the pool grows while work waits and shrinks again. As many as
+    /// there are processors by default. If the least is 0 the first task starts a thread.
+    #[must_use]
+    pub fn threads(mut self, threads: impl Into<Threads>) -> Self {
+        self.threads = threads.into();
+        self.settings.max_stuck = self.threads.most;
+        self
+    }
+
+    /// Sets how long a thread above the least number stays without work; 30 s by default.
+    #[must_use]
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.settings.idle = Some(time);
+        self
+    }
+
+    /// Sets how many tasks may wait; 1024 by default. With 0 a task is accepted only if a worker has nothing to do.
+    #[must_use]
+    pub fn queue(mut self, capacity: usize) -> Self {
+        self.settings.capacity = capacity;
+        self
+    }
+
+    /// Sets what happens to a call when the queue is full; it waits by default.
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.settings.overflow = overflow;
+        self
+    }
+
+    /// Sets how long a task waits until it counts for one priority more; 50 ms by default. With `None` nothing that is low runs while
+    /// there is something above it.
+    #[must_use]
+    pub fn ageing(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.settings.ageing = time.into();
+        self
+    }
+
+    /// Sets how long a task may run, counted from when a worker takes it; for ever by default.
+    ///
+    /// Its caller is told then, and so is the task: it runs on until it looks ([`TaskCx::check`](crate::TaskCx::check)).
+    #[must_use]
+    pub fn run_timeout(mut self, time: Duration) -> Self {
+        self.settings.run_timeout = Some(time);
+        self
+    }
+
+    /// Gives up on a worker whose task has been told to stop and still runs so much later: another thread takes its place. Never by
+    /// default. There may be as many given up as there may be threads.
+    #[must_use]
+    pub fn stuck_after(mut self, time: Duration) -> Self {
+        self.settings.stuck_after = Some(time);
+        self
+    }
+
+    /// Sets the delay before a worker makes its state again after a panic, and the longest: it doubles each time, and is as at first
+    /// again after a minute without one. 10 ms and 5 s by default.
+    #[must_use]
+    pub fn respawn(mut self, first: Duration, longest: Duration) -> Self {
+        self.settings.respawn = (first, longest);
+        self
+    }
+
+    /// Sets how long tasks may take to stop at the end of a shutdown before their threads are left to themselves; 1 s by default.
+    #[must_use]
+    pub fn grace(mut self, time: Duration) -> Self {
+        self.settings.grace = time;
+        self
+    }
+
+    /// Sets the size of the stack of each thread, in bytes; that of the standard library by default.
+    #[must_use]
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.settings.stack_size = Some(bytes);
+        self
+    }
+
+    /// Sets the clock; a [`TscClock`] by default.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Has what happens told to an observer; to several as a pair.
+    #[must_use]
+    pub fn observe(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self.settings.is_observed = true;
+        self
+    }
+
+    /// Checks the settings without building anything.
+    ///
+    /// # Errors
+    ///
+    /// One of them makes no sense.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        self.threads.check()?;
+        if let Overflow::CallerRuns = self.settings.overflow
+            && W::stateless().is_none()
+        {
+            let allowed = "only for workers without a state, which would have to leave its thread";
+            return Err(InvalidSetting::new("overflow", "CallerRuns".to_owned(), allowed));
+        }
+        for (setting, time) in [
+            ("idle", self.settings.idle),
+            ("run_timeout", self.settings.run_timeout),
+        ] {
+            if time.is_some_and(|time| time.is_zero()) {
+                return Err(InvalidSetting::new(setting, "0ns".to_owned(), "longer than zero"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the least number of threads, and waits until each has made its state.
+    ///
+    /// # Errors
+    ///
+    /// A setting makes no sense, no thread can be started, or a state can't be made; then all threads are ended again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the threads again.
+    pub async fn build(self) -> Result<Pool<W>, BuildError<W::Error>> {
+        self.check().map_err(BuildError::Invalid)?;
+        let mut settings = self.settings;
+        (settings.least, settings.most) = (self.threads.least, self.threads.most);
+        let least = settings.least;
+        let shared = Arc::new(Shared::<W>::new(
+            self.name.into(),
+            settings,
+            self.clock,
+            self.observer,
+        ));
+        let pulse = Arc::new(Arcs(Arc::clone(&shared)));
+        let weak: Weak<dyn Pulse> = Arc::downgrade(&pulse) as Weak<dyn Pulse>;
+        watch::register(weak).map_err(BuildError::Thread)?;
+        let pool = Pool::of(Arc::clone(&shared), pulse);
+        let first = Arc::new(First::<W>(Mutex::new(Count {
+            left: least,
+            error: None,
+            waker: None,
+        })));
+        let mut seats = shared.hub.reserve(least).into_iter();
+        while let Some(seat) = seats.next() {
+            let heard = Arc::clone(&first);
+            if let Err(error) = crew::start(&shared, seat, Some(Box::new(move |made| heard.hear(made)))) {
+                for seat in std::iter::once(seat).chain(seats) {
+                    shared.handle(shared.hub.give_up(seat));
+                }
+                return Err(BuildError::Thread(error));
+            }
+        }
+        first.wait().await.map_err(|error| match error {
+            NotMade::Failed(error) => BuildError::Init(error),
+            NotMade::Panicked(panic) => BuildError::Panicked(panic),
+        })?;
+        Ok(pool)
+    }
+
+    /// As [`build`](Self::build), waiting on this thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn build_blocking(self) -> Result<Pool<W>, BuildError<W::Error>> {
+        block_on(self.build())
+    }
+}
+
+/// Hears of the first states.
+struct First<W: Worker>(Mutex<Count<W::Error>>);
+
+struct Count<E> {
+    left: usize,
+    error: Option<NotMade<E>>,
+    waker: Option<Waker>,
+}
+
+impl<W: Worker> First<W> {
+    fn hear(&self, made: Result<(), NotMade<W::Error>>) {
+        let mut count = lock(&self.0);
+        count.left -= 1;
+        if let Err(error) = made {
+            count.error.get_or_insert(error);
+        }
+        let waker = count.waker.take();
+        drop(count);
+        if let Some(waker) = waker {
+            crate::job::quietly(|| waker.wake());
+        }
+    }
+
+    async fn wait(&self) -> Result<(), NotMade<W::Error>> {
+        poll_fn(|cx| {
+            let mut count = lock(&self.0);
+            if let Some(error) = count.error.take() {
+                return Poll::Ready(Err(error));
+            }
+            if count.left == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            count.waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl<W> fmt::Debug for Builder<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("threads", &self.threads)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a pool could not be built.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_workers::{BuildError, Closures, Pool};
+///
+/// let error = Pool::<Closures>::builder("none").threads(3..=2).build_blocking().unwrap_err();
+/// assert!(matches!(error, BuildError::Invalid(setting) if setting.setting() == "threads"));
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError<E> {
+    /// A setting makes no sense.
+    Invalid(InvalidSetting),
+    /// The operating system starts no thread.
+    Thread(io::Error),
+    /// A worker could not make its state.
+    Init(E),
+    /// A worker panicked while it made its state.
+    Panicked(Panic),
+}
+
+impl<E: fmt::Display> fmt::Display for BuildError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("build a pool: ")?;
+        match self {
+            Self::Invalid(error) => write!(f, "failed to {error}"),
+            Self::Thread(error) => write!(f, "no thread could be started: {error}"),
+            Self::Init(error) => write!(f, "a worker could not begin: {error}"),
+            Self::Panicked(panic) => write!(f, "a worker panicked as it began: {}", panic.message()),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for BuildError<E> {}

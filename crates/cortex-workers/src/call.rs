@@ -1,0 +1,374 @@
+use crate::block_on::block_on;
+use crate::error::{Error, Stage};
+use crate::event::Event;
+use crate::hub::{Offered, Task};
+use crate::job::{Entry, Job, Unstarted, Work, drop_quietly};
+use crate::overflow::Overflow;
+use crate::priority::Priority;
+use crate::shared::Shared;
+use crate::stop::Stop;
+use crate::task_cx::TaskCx;
+use crate::ticket::{NEVER, Phase, Ticket, later};
+use crate::worker::Worker;
+use cortex_core::{Context, Deadline};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll, Waker};
+use std::time::Duration;
+
+/// A call to a worker; made by [`Pool::call`](crate::Pool::call) and [`Pool::run`](crate::Pool::run).
+///
+/// It is offered to the pool at its first poll, by [`wait`](Self::wait) or by [`detach`](Self::detach). The caller's
+/// [`Context`] at that moment is attached while the task runs, and its deadline counts as that of the call.
+///
+/// # Cancel safety
+///
+/// Dropping it cancels the task: one that waits never runs and makes room at once, one that runs is told so
+/// ([`TaskCx::check`](crate::TaskCx::check)), and its answer is dropped.
+#[must_use = "calls do nothing unless they are awaited, waited for or detached"]
+pub struct Call<'a, W: Worker, P: Work<W>> {
+    shared: Link<'a, W>,
+    stage: At<W, P>,
+    options: Options,
+}
+
+enum Link<'a, W: Worker> {
+    Borrowed(&'a Arc<Shared<W>>),
+    Owned(Arc<Shared<W>>),
+}
+
+enum At<W, P: Work<W>> {
+    New(P),
+    Sent(Arc<Job<W, P>>),
+    Over,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    priority: Priority,
+    deadline: Option<Deadline>,
+    run_timeout: Option<Duration>,
+    overflow: Option<Overflow>,
+}
+
+type Answer<W, P> = Result<<P as Work<W>>::Answer, Error<<P as Work<W>>::Back, <P as Work<W>>::Failure>>;
+
+impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
+    pub(crate) const fn new(shared: &'a Arc<Shared<W>>, work: P) -> Self {
+        Self {
+            shared: Link::Borrowed(shared),
+            stage: At::New(work),
+            options: Options {
+                priority: Priority::Normal,
+                deadline: None,
+                run_timeout: None,
+                overflow: None,
+            },
+        }
+    }
+
+    /// Sets which tasks it comes before; [`Priority::Normal`] by default.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    /// Sets until when somebody waits for the answer; the earlier of this and the deadline of the context counts.
+    pub fn deadline(mut self, deadline: Deadline) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets how long it may run, counted from when a worker takes it; in place of the pool's.
+    pub fn run_timeout(mut self, time: Duration) -> Self {
+        self.options.run_timeout = Some(time);
+        self
+    }
+
+    /// Sets what happens if the queue is full; in place of the pool's.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.options.overflow = Some(overflow);
+        self
+    }
+
+    /// Returns the same call with a handle of its own on the pool, as a task that is spawned needs.
+    pub fn owned(mut self) -> Call<'static, W, P> {
+        let shared = Arc::clone(self.shared.shared());
+        let stage = std::mem::replace(&mut self.stage, At::Over);
+        Call {
+            shared: Link::Owned(shared),
+            stage,
+            options: self.options,
+        }
+    }
+
+    /// Waits for the answer on this thread.
+    ///
+    /// # Errors
+    ///
+    /// As a call that is awaited, and [`Error::WouldDeadlock`] on a thread of the same pool: all of them could wait for one another.
+    ///
+    /// There, a closure of a pool without state runs at once, as it does in any caller who finds the queue full under
+    /// [`Overflow::CallerRuns`].
+    pub fn wait(mut self) -> Answer<W, P> {
+        let shared = self.shared.shared();
+        let is_own = shared.is_own_thread();
+        let runs_here =
+            is_own || self.options.overflow.unwrap_or(shared.settings.overflow) == Overflow::CallerRuns;
+        if !runs_here {
+            return block_on(self);
+        }
+        let work = match std::mem::replace(&mut self.stage, At::Over) {
+            At::New(work) => work,
+            sent => {
+                self.stage = sent;
+                return block_on(self);
+            }
+        };
+        match W::stateless() {
+            Some(state) if is_own => self.run_here(state, work),
+            None if is_own => Err(Error::WouldDeadlock(work.back())),
+            None => {
+                self.stage = At::New(work);
+                block_on(self)
+            }
+            Some(state) => match self.send(work, None, How::OR_HERE) {
+                Sent::Over(Err(Error::Full(work))) => self.run_here(state, work),
+                Sent::Over(answer) => back(answer),
+                Sent::In(job) => {
+                    self.stage = At::Sent(job);
+                    block_on(self)
+                }
+            },
+        }
+    }
+
+    /// Has the task done without waiting for the answer; it ends on its own. It never waits for a place in the queue.
+    ///
+    /// # Errors
+    ///
+    /// It was not accepted.
+    pub fn detach(mut self) -> Result<(), Error<P::Back, P::Failure>> {
+        let At::New(work) = std::mem::replace(&mut self.stage, At::Over) else {
+            return Ok(()); // it was offered, and goes on
+        };
+        match self.send(work, None, How::DETACHED) {
+            Sent::In(_) => Ok(()),
+            Sent::Over(answer) => back(answer).map(drop),
+        }
+    }
+
+    /// Runs the task on this thread.
+    fn run_here(&self, mut state: W, work: P) -> Answer<W, P> {
+        let shared = self.shared.shared();
+        let ticket = match self.ticket() {
+            Ok(ticket) => ticket,
+            Err(late) => return Err(late.map_work(|()| work.back())),
+        };
+        ticket.set_phase(Phase::Taken);
+        let job = Job::new(ticket, work, None, true);
+        let taken = job.ticket().submitted;
+        let cx = TaskCx {
+            ticket: job.ticket(),
+            clock: &*shared.clock,
+            taken,
+        };
+        let ran = job.run(&mut state, &cx);
+        let now = shared.clock.nanos();
+        let outcome = shared
+            .hub
+            .ran_elsewhere(job.ticket(), ran, now.saturating_sub(taken));
+        shared.tell(|| Event::of_ended(outcome, job.ticket(), taken, now));
+        job.answer().map_or_else(|| unreachable!("it was run"), back)
+    }
+
+    /// Makes the ticket of a task that is offered now.
+    fn ticket(&self) -> Result<Ticket, Error<(), P::Failure>> {
+        let shared = self.shared.shared();
+        let options = &self.options;
+        let now = shared.clock.nanos();
+        let context = Context::current();
+        let mut ticket = Ticket::new(options.priority, context, now);
+        let deadlines = [options.deadline, context.deadline()];
+        ticket.deadline = deadlines
+            .into_iter()
+            .flatten()
+            .map(Deadline::nanos)
+            .min()
+            .unwrap_or(NEVER);
+        if ticket.deadline <= now {
+            shared.hub.refused();
+            let why = Unstarted::Deadline(Stage::Submitting);
+            shared.tell(|| Event::of_unstarted(why, &ticket, now));
+            return Err(Error::Deadline {
+                stage: Stage::Submitting,
+                work: Some(()),
+            });
+        }
+        ticket.run_timeout = options.run_timeout.or(shared.settings.run_timeout);
+        Ok(ticket)
+    }
+
+    /// Offers the task.
+    fn send(&self, work: P, waker: Option<Waker>, how: How) -> Sent<W, P> {
+        let shared = self.shared.shared();
+        let mut ticket = match self.ticket() {
+            Ok(ticket) => ticket,
+            Err(late) => return Sent::Over(Err(late.map_work(|()| work))),
+        };
+        let overflow = self.options.overflow.unwrap_or(shared.settings.overflow);
+        if let Overflow::Timeout(patience) = overflow {
+            ticket.patience = later(ticket.submitted, patience);
+        }
+        let may_wait = how.may_wait
+            && !shared.is_own_thread() // it would hold up those that make room
+            && matches!(overflow, Overflow::Wait | Overflow::Timeout(_) | Overflow::CallerRuns);
+        let job = Arc::new(Job::new(ticket, work, waker, how.is_awaited));
+        let task: Task<W> = Arc::clone(&job) as Task<W>;
+        let (offered, after) = if how.or_here {
+            shared.hub.offer_or_run(&task)
+        } else {
+            shared.hub.offer(&task, overflow, may_wait)
+        };
+        shared.handle(after);
+        match offered {
+            Offered::In | Offered::Waits => Sent::In(job),
+            Offered::Refused(why) => {
+                if !how.or_here || why != Unstarted::Full {
+                    let ticket = job.ticket();
+                    shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
+                }
+                job.keep(); // also where nobody awaits it: the work comes back
+                job.end(why);
+                job.answer()
+                    .map_or_else(|| unreachable!("it was ended"), Sent::Over)
+            }
+        }
+    }
+
+    fn cancel(&self, job: &Arc<Job<W, P>>) {
+        let shared = self.shared.shared();
+        let ticket = job.ticket();
+        if matches!(ticket.phase(), Phase::Outside | Phase::Queued) {
+            let task: Task<W> = Arc::clone(job) as Task<W>;
+            let (withdrawn, after) = shared.hub.withdraw(&task);
+            shared.handle(after);
+            if withdrawn {
+                shared.tell(|| Event::of_unstarted(Unstarted::Cancelled, ticket, shared.clock.nanos()));
+                job.end(Unstarted::Cancelled);
+                return;
+            }
+        }
+        ticket.tell(Stop::Cancelled);
+        if job.leave() {
+            let time = shared.hub.told(ticket, shared.clock.nanos());
+            shared.arm(time);
+        }
+    }
+}
+
+/// How a task is offered.
+#[derive(Clone, Copy)]
+struct How {
+    may_wait: bool,
+    is_awaited: bool,
+    /// Where there is no place for it the caller does it.
+    or_here: bool,
+}
+
+impl How {
+    const AWAITED: Self = Self {
+        may_wait: true,
+        is_awaited: true,
+        or_here: false,
+    };
+    const OR_HERE: Self = Self {
+        may_wait: false,
+        is_awaited: true,
+        or_here: true,
+    };
+    const DETACHED: Self = Self {
+        may_wait: false,
+        is_awaited: false,
+        or_here: false,
+    };
+}
+
+enum Sent<W: Worker, P: Work<W>> {
+    In(Arc<Job<W, P>>),
+    Over(Raw<W, P>),
+}
+
+/// An answer with the work as it was offered.
+type Raw<W, P> = Result<<P as Work<W>>::Answer, Error<P, <P as Work<W>>::Failure>>;
+
+fn back<W, P: Work<W>>(answer: Raw<W, P>) -> Answer<W, P> {
+    answer.map_err(|error| error.map_work(P::back))
+}
+
+impl<W: Worker> Link<'_, W> {
+    const fn shared(&self) -> &Arc<Shared<W>> {
+        match self {
+            Self::Borrowed(shared) => shared,
+            Self::Owned(shared) => shared,
+        }
+    }
+}
+
+/// What it holds is never pinned.
+impl<W: Worker, P: Work<W>> Unpin for Call<'_, W, P> {}
+
+impl<W: Worker, P: Work<W>> Future for Call<'_, W, P> {
+    type Output = Answer<W, P>;
+
+    /// # Panics
+    ///
+    /// It was ready before.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        match std::mem::replace(&mut self.stage, At::Over) {
+            At::New(work) => match self.send(work, Some(cx.waker().clone()), How::AWAITED) {
+                Sent::Over(answer) => Poll::Ready(back(answer)),
+                Sent::In(job) => {
+                    self.stage = At::Sent(job);
+                    Poll::Pending
+                }
+            },
+            At::Sent(job) => match job.poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(back(answer)),
+                Poll::Pending => {
+                    self.stage = At::Sent(job);
+                    Poll::Pending
+                }
+            },
+            At::Over => panic!("a call was polled after it was ready"),
+        }
+    }
+}
+
+impl<W: Worker, P: Work<W>> Drop for Call<'_, W, P> {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.stage, At::Over) {
+            At::Sent(job) => {
+                self.cancel(&job);
+                drop_quietly(job);
+            }
+            At::New(_) | At::Over => {}
+        }
+    }
+}
+
+impl<W: Worker, P: Work<W>> fmt::Debug for Call<'_, W, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match &self.stage {
+            At::New(_) => "new",
+            At::Sent(_) => "sent",
+            At::Over => "over",
+        };
+        f.debug_struct("Call")
+            .field("pool", &self.shared.shared().name)
+            .field("stage", &stage)
+            .field("options", &self.options)
+            .finish()
+    }
+}

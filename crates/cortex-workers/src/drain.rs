@@ -1,0 +1,178 @@
+use crate::sync::{Mutex, lock};
+use crate::totals::Totals;
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// How a pool is shut down.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_workers::{Closures, Drain, Pool};
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let pool = Pool::<Closures>::builder("mail").threads(1).build().await.unwrap();
+/// let sent = pool.run(|_, _| "sent").owned();
+/// assert_eq!(sent.await.unwrap(), "sent");
+/// let report = pool.shutdown(Drain::within(Duration::from_secs(10))).await;
+/// assert!(report.is_complete());
+/// # });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    pub(crate) within: Duration,
+}
+
+impl Drain {
+    /// Lets what is queued run for so long; what has not begun by then is discarded, and what runs is told to stop.
+    pub const fn within(time: Duration) -> Self {
+        Self { within: time }
+    }
+
+    /// Discards what is queued, and tells what runs to stop.
+    pub const fn now() -> Self {
+        Self::within(Duration::ZERO)
+    }
+
+    /// Lets all that is queued run, however long it takes.
+    pub const fn unlimited() -> Self {
+        Self::within(Duration::MAX)
+    }
+}
+
+/// What became of the tasks of a pool that was shut down, and of its threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// How many tasks ended by themselves since the shutdown began, with an answer, an error or a panic.
+    pub completed: u64,
+    /// How many were not begun.
+    pub discarded: u64,
+    /// How many were told to stop while they ran.
+    pub stopped: u64,
+    /// How many threads still run, as their tasks do not stop: nobody waits for them.
+    pub leaked: usize,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl DrainReport {
+    /// Says whether all that was accepted was done, and all threads have ended.
+    pub const fn is_complete(&self) -> bool {
+        self.discarded == 0 && self.stopped == 0 && self.leaked == 0
+    }
+}
+
+impl fmt::Display for DrainReport {
+    /// Writes one line for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            completed,
+            discarded,
+            stopped,
+            leaked,
+            elapsed,
+        } = self;
+        write!(
+            f,
+            "ended in {elapsed:.1?}: {completed} tasks completed, {discarded} discarded, {stopped} stopped, {leaked} threads left"
+        )
+    }
+}
+
+/// Tells those who wait for the end of a pool.
+pub(crate) struct Ending(Mutex<State>);
+
+struct State {
+    began: Option<(u64, Totals)>,
+    report: Option<DrainReport>,
+    /// Somebody makes the report, or has.
+    is_reported: bool,
+    wakers: Vec<Waker>,
+}
+
+impl Ending {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(State {
+            began: None,
+            report: None,
+            is_reported: false,
+            wakers: Vec::new(),
+        }))
+    }
+
+    pub(crate) fn begin(&self, now: u64, totals: Totals) {
+        lock(&self.0).began.get_or_insert((now, totals));
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        lock(&self.0).began.is_some()
+    }
+
+    /// Reports the end, the first time; `tell` hears of it before those who wait.
+    pub(crate) fn end(&self, now: u64, totals: &Totals, leaked: usize, tell: impl FnOnce(DrainReport)) {
+        let mut state = lock(&self.0);
+        if std::mem::replace(&mut state.is_reported, true) {
+            return;
+        }
+        let Some((began, before)) = &state.began else {
+            state.is_reported = false;
+            return;
+        };
+        let done = |totals: &Totals| totals.completed + totals.failed + totals.panicked;
+        let report = DrainReport {
+            completed: done(totals) - done(before),
+            discarded: totals.discarded - before.discarded,
+            stopped: totals.shut_down - before.shut_down + u64::try_from(leaked).unwrap_or(u64::MAX),
+            leaked,
+            elapsed: Duration::from_nanos(now.saturating_sub(*began)),
+        };
+        drop(state);
+        tell(report);
+        let mut state = lock(&self.0);
+        state.report = Some(report);
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        for waker in wakers {
+            crate::job::quietly(|| waker.wake());
+        }
+    }
+
+    pub(crate) async fn wait(&self) -> DrainReport {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<DrainReport> {
+        let mut state = lock(&self.0);
+        if let Some(report) = state.report {
+            return Poll::Ready(report);
+        }
+        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            state.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_one_line() {
+        let report = DrainReport {
+            completed: 22,
+            discarded: 1,
+            stopped: 2,
+            leaked: 0,
+            elapsed: Duration::from_millis(1250),
+        };
+        assert_eq!(
+            report.to_string(),
+            "ended in 1.2s: 22 tasks completed, 1 discarded, 2 stopped, 0 threads left"
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! The threads that there are.
+
+use super::after::After;
+use super::inner::{Fate, Inner, Life, Seat, Sitting, is_alive};
+use super::time::GROW_AFTER;
+use crate::job::Unstarted;
+use crate::ticket::later;
+
+impl<W: 'static> Inner<W> {
+    pub(super) fn sit_down(&mut self) -> usize {
+        let seat = Seat {
+            thread: None,
+            state: Sitting::Starting,
+            running: None,
+            is_woken: false,
+            idle_since: 0,
+            is_failing: false,
+            since: None,
+            fate: Fate::Stays,
+        };
+        self.live += 1;
+        self.threads += 1;
+        if let Some(free) = self.seats.iter().position(Option::is_none) {
+            self.seats[free] = Some(seat);
+            return free;
+        }
+        self.seats.push(Some(seat));
+        self.seats.len() - 1
+    }
+
+    /// Asks for another thread, if there may be one.
+    pub(super) fn want_thread(&mut self, now: u64, after: &mut After<W>) {
+        if self.live >= self.settings.most {
+            return;
+        }
+        if self.live == 0 {
+            after.start.push(self.sit_down());
+        } else {
+            after.at(later(now, GROW_AFTER).max(self.grow_after));
+        }
+    }
+
+    pub(super) fn set_failing(&mut self, index: usize, is_failing: bool) {
+        if let Some(seat) = &mut self.seats[index] {
+            let was = std::mem::replace(&mut seat.is_failing, is_failing);
+            self.failing = self.failing + usize::from(is_failing) - usize::from(was);
+        }
+    }
+
+    pub(super) fn give_up(&mut self, index: usize, after: &mut After<W>) {
+        self.seats[index] = None;
+        self.threads -= 1;
+        self.live -= 1;
+        if self.live > 0 {
+            return;
+        }
+        let all = self.line.drain().chain(std::mem::take(&mut self.outside));
+        for task in all.filter(is_alive).collect::<Vec<_>>() {
+            self.remove(task.ticket());
+            self.totals.rejected += 1;
+            after.ended.push((task, Unstarted::NoWorkers));
+        }
+        self.dead = 0;
+    }
+
+    pub(super) fn stand_up(&mut self, index: usize, now: u64, after: &mut After<W>) {
+        self.rise(index);
+        self.set_failing(index, false);
+        let Some(seat) = self.seats[index].take() else {
+            return;
+        };
+        self.threads -= 1;
+        let stayed = now.saturating_sub(seat.since.unwrap_or(now));
+        self.totals.thread_nanos = self.totals.thread_nanos.saturating_add(stayed);
+        if seat.state == Sitting::Idle {
+            self.idle -= 1;
+        }
+        if seat.fate != Fate::Stuck {
+            self.live -= 1;
+        }
+        if let Some(running) = seat.running {
+            self.totals.ended(running.task.ticket(), None, 0);
+        }
+        self.wake_for(after); // it may have been on its way to a task
+        if self.life == Life::Open && self.queued + self.waiting > 0 && self.live < self.settings.least.max(1)
+        {
+            after.start.push(self.sit_down());
+        }
+    }
+
+    pub(super) fn resize(&mut self, least: usize, most: usize, after: &mut After<W>) {
+        self.settings.least = least;
+        self.settings.most = most;
+        while self.live < least {
+            let seat = self.sit_down();
+            after.start.push(seat);
+        }
+        let surplus = self.live.saturating_sub(most);
+        let mut order: Vec<usize> = (0..self.seats.len()).collect();
+        order.sort_by_key(|&index| {
+            self.seats[index]
+                .as_ref()
+                .is_none_or(|seat| seat.state == Sitting::Busy)
+        });
+        let retired = order.into_iter().filter(|&index| {
+            let seat = self.seats[index].as_ref();
+            seat.is_some_and(|seat| seat.fate == Fate::Stays)
+        });
+        for index in retired.take(surplus).collect::<Vec<_>>() {
+            if let Some(seat) = &mut self.seats[index] {
+                seat.fate = Fate::Retired;
+            }
+            if let Some(at) = self.sleepers.iter().position(|&sleeper| sleeper == index) {
+                self.sleepers.remove(at);
+                self.call(index, after);
+            } else {
+                self.nudge(index, after);
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+use crate::error::{Discard, Error, Panic, Stage};
+use crate::stop::Stop;
+use crate::sync::{Mutex, lock};
+use crate::task_cx::TaskCx;
+use crate::ticket::{Phase, Ticket};
+use crate::worker::Worker;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// What is to be done with the state of a worker: a request, or a closure.
+pub trait Work<W>: Send + 'static {
+    /// What comes out.
+    type Answer: Send + 'static;
+    /// What the worker says where nothing does.
+    type Failure: Send + 'static;
+    /// What the caller gets back of work that was not begun.
+    type Back;
+
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// The worker says so.
+    fn run(self, state: &mut W, cx: &TaskCx<'_>) -> Result<Self::Answer, Self::Failure>;
+
+    /// Returns what the caller gave.
+    fn back(self) -> Self::Back;
+}
+
+/// A request to a worker.
+pub struct Request<Q>(pub(crate) Q);
+
+impl<W: Worker> Work<W> for Request<W::Request> {
+    type Answer = W::Response;
+    type Failure = W::Error;
+    type Back = W::Request;
+
+    #[inline]
+    fn run(self, state: &mut W, cx: &TaskCx<'_>) -> Result<W::Response, W::Error> {
+        state.run(self.0, cx)
+    }
+
+    fn back(self) -> W::Request {
+        self.0
+    }
+}
+
+impl<Q> fmt::Debug for Request<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").finish_non_exhaustive()
+    }
+}
+
+/// A closure that is run with the state of a worker.
+pub struct Closure<F>(pub(crate) F);
+
+impl<W, F, T> Work<W> for Closure<F>
+where
+    F: FnOnce(&mut W, &TaskCx<'_>) -> T + Send + 'static,
+    T: Send + 'static,
+{
+    type Answer = T;
+    type Failure = std::convert::Infallible;
+    type Back = F;
+
+    #[inline]
+    fn run(self, state: &mut W, cx: &TaskCx<'_>) -> Result<T, Self::Failure> {
+        Ok((self.0)(state, cx))
+    }
+
+    fn back(self) -> F {
+        self.0
+    }
+}
+
+impl<F> fmt::Debug for Closure<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closure").finish_non_exhaustive()
+    }
+}
+
+/// A task as a pool sees it.
+pub(crate) trait Entry<W>: Send + Sync {
+    fn ticket(&self) -> &Ticket;
+
+    /// Runs it, and tells the caller; nothing unwinds out of it.
+    fn run(&self, state: &mut W, cx: &TaskCx<'_>) -> Ran;
+
+    /// Ends what was not taken, and tells the caller.
+    fn end(&self, why: Unstarted);
+
+    /// Releases the caller of what runs: its answer will be dropped.
+    fn release(&self, why: Stop, ran: Duration);
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    Completed,
+    Failed,
+    Panicked,
+}
+
+/// Why a task was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unstarted {
+    Full,
+    Closed,
+    NoWorkers,
+    Deadline(Stage),
+    Discarded(Discard),
+    /// Nobody is told: the caller has gone.
+    Cancelled,
+}
+
+/// A task, with what is to be done and what came of it.
+pub(crate) struct Job<W, P: Work<W>> {
+    ticket: Ticket,
+    slot: Mutex<Slot<W, P>>,
+}
+
+struct Slot<W, P: Work<W>> {
+    content: Content<W, P>,
+    waker: Option<Waker>,
+    /// Somebody has the answer to come. If nobody has, what comes is dropped at once: never by whoever happens to be the last one
+    /// that knows of the task, who may hold a lock.
+    is_awaited: bool,
+}
+
+type Answer<W, P> = Result<<P as Work<W>>::Answer, Error<P, <P as Work<W>>::Failure>>;
+
+enum Content<W, P: Work<W>> {
+    /// Not begun.
+    Pending(P),
+    Running,
+    Over(Answer<W, P>),
+    /// The caller has its answer, or has gone.
+    Gone,
+}
+
+impl<W, P: Work<W>> Job<W, P> {
+    pub(crate) fn new(ticket: Ticket, work: P, waker: Option<Waker>, is_awaited: bool) -> Self {
+        let slot = Slot {
+            content: Content::Pending(work),
+            waker,
+            is_awaited,
+        };
+        Self {
+            ticket,
+            slot: Mutex::new(slot),
+        }
+    }
+
+    /// Takes the answer, if it is there.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Answer<W, P>> {
+        let mut slot = lock(&self.slot);
+        match &slot.content {
+            Content::Over(_) => {
+                let Content::Over(answer) = std::mem::replace(&mut slot.content, Content::Gone) else {
+                    unreachable!("it was looked at");
+                };
+                return Poll::Ready(answer);
+            }
+            Content::Gone => panic!("a call was polled after it was ready"),
+            Content::Pending(_) | Content::Running => {}
+        }
+        let known = slot
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        let old = if known {
+            None
+        } else {
+            slot.waker.replace(cx.waker().clone())
+        };
+        drop(slot);
+        drop(old); // it may do anything
+        Poll::Pending
+    }
+
+    /// Has the answer kept, whoever awaits it.
+    pub(crate) fn keep(&self) {
+        lock(&self.slot).is_awaited = true;
+    }
+
+    /// Takes the answer of a task that has ended.
+    pub(crate) fn answer(&self) -> Option<Answer<W, P>> {
+        match self.poll(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Lets go of the answer, as the caller has gone. Says whether the task was running.
+    pub(crate) fn leave(&self) -> bool {
+        let mut slot = lock(&self.slot);
+        let content = std::mem::replace(&mut slot.content, Content::Gone);
+        let waker = slot.waker.take();
+        drop(slot);
+        let runs = matches!(content, Content::Running);
+        drop_quietly((content, waker));
+        runs
+    }
+
+    /// Answers for a task that runs, unless that was done.
+    fn finish(&self, answer: Answer<W, P>) {
+        let mut slot = lock(&self.slot);
+        if !matches!(slot.content, Content::Running) {
+            drop(slot);
+            drop_quietly(answer); // nobody waits for it
+            return;
+        }
+        if !slot.is_awaited {
+            slot.content = Content::Gone;
+            drop(slot);
+            drop_quietly(answer);
+            return;
+        }
+        slot.content = Content::Over(answer);
+        let waker = slot.waker.take();
+        drop(slot);
+        if let Some(waker) = waker {
+            quietly(|| waker.wake());
+        }
+    }
+}
+
+impl<W, P> Entry<W> for Job<W, P>
+where
+    P: Work<W>,
+{
+    fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
+    fn run(&self, state: &mut W, cx: &TaskCx<'_>) -> Ran {
+        debug_assert_eq!(self.ticket.phase(), Phase::Taken, "what is run was taken");
+        let mut slot = lock(&self.slot);
+        let work = match std::mem::replace(&mut slot.content, Content::Running) {
+            Content::Pending(work) => work,
+            other => {
+                // The caller has gone, and took the work along.
+                slot.content = other;
+                return Ran::Completed;
+            }
+        };
+        drop(slot);
+        if let Some(why) = self.ticket.stop() {
+            // Between being taken and now: who told it could not release the caller yet.
+            drop_quietly(work);
+            self.release(why, Duration::ZERO);
+            return Ran::Completed;
+        }
+        let context = self.ticket.context;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let _attached = context.attach();
+            work.run(state, cx)
+        }));
+        let (ran, answer) = match result {
+            Ok(Ok(answer)) => (Ran::Completed, Ok(answer)),
+            Ok(Err(failure)) => (Ran::Failed, Err(Error::Failed(failure))),
+            Err(payload) => {
+                let panic = Panic::new(&*payload);
+                drop_quietly(payload);
+                (Ran::Panicked, Err(Error::Panicked(panic)))
+            }
+        };
+        self.finish(answer);
+        ran
+    }
+
+    fn end(&self, why: Unstarted) {
+        let mut slot = lock(&self.slot);
+        let work = match std::mem::replace(&mut slot.content, Content::Gone) {
+            Content::Pending(work) => work,
+            other => {
+                slot.content = other;
+                return;
+            }
+        };
+        let error = match why {
+            Unstarted::Full => Error::Full(work),
+            Unstarted::Closed => Error::Closed(work),
+            Unstarted::NoWorkers => Error::NoWorkers(work),
+            Unstarted::Deadline(stage) => Error::Deadline {
+                stage,
+                work: Some(work),
+            },
+            Unstarted::Discarded(reason) => Error::Discarded { reason, work },
+            Unstarted::Cancelled => {
+                // The caller has gone.
+                let waker = slot.waker.take();
+                drop(slot);
+                drop_quietly((work, waker));
+                return;
+            }
+        };
+        if !slot.is_awaited {
+            drop(slot);
+            drop_quietly(error);
+            return;
+        }
+        slot.content = Content::Over(Err(error));
+        let waker = slot.waker.take();
+        drop(slot);
+        if let Some(waker) = waker {
+            quietly(|| waker.wake());
+        }
+    }
+
+    fn release(&self, why: Stop, ran: Duration) {
+        let error = match why {
+            Stop::Deadline => Error::Deadline {
+                stage: Stage::Running,
+                work: None,
+            },
+            Stop::RunTimeout => Error::RunTimeout { ran },
+            Stop::Shutdown => Error::Shutdown,
+            Stop::Cancelled => return, // whoever cancels leaves
+        };
+        self.finish(Err(error));
+    }
+}
+
+impl<W, P: Work<W>> fmt::Debug for Job<W, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("ticket", &self.ticket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs what is not ours, and goes on if it panics: the panic hook has told of it.
+pub(crate) fn quietly(action: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(action)) {
+        drop_quietly(payload);
+    }
+}
+
+/// Drops what is not ours. A payload of a panic may panic in its turn; that one's payload is let go of.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value)))
+        && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        let _: &mut dyn std::any::Any = Box::leak(payload);
+    }
+}

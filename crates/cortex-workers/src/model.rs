@@ -1,0 +1,248 @@
+//! What threads do to one another, in every order that they may run in.
+
+use crate::hub::{Hub, Next, Offered, Task};
+use crate::job::{Closure, Entry, Job, Unstarted};
+use crate::overflow::Overflow;
+use crate::priority::Priority;
+use crate::settings::Settings;
+use crate::stop::Stop;
+use crate::sync::current;
+use crate::task_cx::TaskCx;
+use crate::ticket::Ticket;
+use cortex_core::{Context, SystemClock};
+use loom::sync::Arc as LoomArc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use std::sync::Arc;
+use std::task::{self, Poll, Wake, Waker};
+use std::time::Duration;
+
+fn settings(threads: usize, capacity: usize) -> Settings {
+    Settings {
+        least: threads,
+        most: threads,
+        capacity,
+        overflow: Overflow::Wait,
+        ageing: None,
+        idle: None,
+        run_timeout: None,
+        stuck_after: None,
+        max_stuck: 1,
+        respawn: (Duration::ZERO, Duration::ZERO),
+        grace: Duration::ZERO,
+        stack_size: None,
+        is_observed: false,
+    }
+}
+
+type Count = LoomArc<AtomicUsize>;
+
+fn ticket() -> Ticket {
+    Ticket::new(Priority::Normal, Context::new(), 0)
+}
+
+fn counting(ran: &Count, is_awaited: bool) -> Arc<Job<(), impl crate::job::Work<(), Answer = ()> + use<>>> {
+    let ran = LoomArc::clone(ran);
+    let work = move |(): &mut (), _: &TaskCx<'_>| {
+        ran.fetch_add(1, Ordering::Relaxed);
+    };
+    Arc::new(Job::new(ticket(), Closure(work), None, is_awaited))
+}
+
+/// Works as a thread of a pool does.
+fn work(hub: &Hub<()>, seat: usize) {
+    hub.begin(seat, current());
+    hub.made(seat, 0, false);
+    let mut ran = None;
+    loop {
+        let (next, mut after) = hub.next(seat, 0, ran.take());
+        after.tell();
+        match next {
+            Next::Run(task) => {
+                let cx = TaskCx {
+                    ticket: task.ticket(),
+                    clock: &SystemClock,
+                    taken: 0,
+                };
+                ran = Some(task.run(&mut (), &cx));
+            }
+            Next::Sleep => thread::park(),
+            Next::End(_) => break,
+        }
+    }
+    let (_, mut after) = hub.leave(seat, 0);
+    after.tell();
+}
+
+/// Wakes a thread of the model.
+struct Alarm(thread::Thread);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for an answer.
+fn wait<P: crate::job::Work<()>>(job: &Job<(), P>) -> Result<P::Answer, ()> {
+    let waker = Waker::from(Arc::new(Alarm(thread::current())));
+    loop {
+        match job.poll(&task::Context::from_waker(&waker)) {
+            Poll::Ready(answer) => return answer.map_err(drop),
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Starts a pool of so many threads.
+fn crew(threads: usize, capacity: usize) -> (Arc<Hub<()>>, Vec<thread::JoinHandle<()>>) {
+    let hub = Arc::new(Hub::new(settings(threads, capacity)));
+    let seats = hub.reserve(threads);
+    let join = seats.into_iter().map(|seat| {
+        let hub = Arc::clone(&hub);
+        thread::spawn(move || work(&hub, seat))
+    });
+    let join = join.collect();
+    (hub, join)
+}
+
+fn model(check: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(check);
+}
+
+fn end(hub: &Hub<()>, within: Duration) {
+    hub.close(0, within).tell();
+}
+
+/// A wake-up that is lost would leave a task undone, and all threads asleep.
+#[test]
+fn model_every_task_is_done_once() {
+    model(|| {
+        let (hub, threads) = crew(2, 4);
+        let ran = Count::default();
+        for _ in 0..2 {
+            let task: Task<()> = counting(&ran, false);
+            let (offered, mut after) = hub.offer(&task, Overflow::Wait, true);
+            after.tell();
+            assert_eq!(offered, Offered::In);
+        }
+        end(&hub, Duration::MAX);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(ran.load(Ordering::Relaxed), 2);
+    });
+}
+
+/// Who waits for a place comes in when a worker makes one.
+#[test]
+fn model_who_waits_comes_in() {
+    model(|| {
+        let (hub, threads) = crew(1, 0);
+        let ran = Count::default();
+        let jobs = [(); 2].map(|()| counting(&ran, true));
+        for job in &jobs {
+            let task: Task<()> = Arc::clone(job) as Task<()>;
+            let (offered, mut after) = hub.offer(&task, Overflow::Wait, true);
+            after.tell();
+            assert!(matches!(offered, Offered::In | Offered::Waits));
+        }
+        for job in jobs {
+            assert!(wait(&*job).is_ok());
+        }
+        end(&hub, Duration::MAX);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(ran.load(Ordering::Relaxed), 2);
+    });
+}
+
+/// A task is taken, or taken back.
+#[test]
+fn model_a_cancelled_task_runs_or_does_not() {
+    model(|| {
+        let (hub, threads) = crew(1, 1);
+        let ran = Count::default();
+        let job = counting(&ran, true);
+        let task: Task<()> = Arc::clone(&job) as Task<()>;
+        let (_, mut after) = hub.offer(&task, Overflow::Reject, false);
+        after.tell();
+        let (withdrawn, mut after) = hub.withdraw(&task);
+        after.tell();
+        if withdrawn {
+            job.end(Unstarted::Cancelled);
+        } else {
+            job.ticket().tell(Stop::Cancelled);
+            job.leave();
+        }
+        end(&hub, Duration::MAX);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let ran = ran.load(Ordering::Relaxed);
+        assert!(if withdrawn { ran == 0 } else { ran <= 1 });
+        let totals = hub.totals();
+        assert_eq!((totals.submitted, totals.completed + totals.cancelled), (1, 1));
+        assert!(!withdrawn || totals.cancelled == 1);
+    });
+}
+
+/// A task that is offered while the pool ends is done, refused or discarded, and the caller hears which.
+#[test]
+fn model_whoever_comes_at_the_end_has_an_answer() {
+    model(|| {
+        let (hub, threads) = crew(1, 1);
+        let ran = Count::default();
+        let ending = {
+            let hub = Arc::clone(&hub);
+            thread::spawn(move || end(&hub, Duration::ZERO))
+        };
+        let job = counting(&ran, true);
+        let task: Task<()> = Arc::clone(&job) as Task<()>;
+        let (offered, mut after) = hub.offer(&task, Overflow::Wait, true);
+        after.tell();
+        if offered == Offered::Refused(Unstarted::Closed) {
+            job.end(Unstarted::Closed);
+        }
+        let answer = wait(&*job).is_ok();
+        ending.join().unwrap();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(!answer || ran.load(Ordering::Relaxed) == 1);
+    });
+}
+
+/// The answer wakes whoever registered, however late, and whoever has gone is not waited for.
+#[test]
+fn model_an_answer_is_heard_or_dropped() {
+    for leaves in [false, true] {
+        model(move || {
+            let ran = Count::default();
+            let job = counting(&ran, true);
+            job.ticket().set_phase(crate::ticket::Phase::Taken);
+            let worker = {
+                let job = Arc::clone(&job);
+                thread::spawn(move || {
+                    let cx = TaskCx {
+                        ticket: job.ticket(),
+                        clock: &SystemClock,
+                        taken: 0,
+                    };
+                    job.run(&mut (), &cx)
+                })
+            };
+            if leaves {
+                job.ticket().tell(Stop::Cancelled);
+                job.leave();
+            } else {
+                assert!(wait(&*job).is_ok());
+            }
+            worker.join().unwrap();
+            assert!(leaves || ran.load(Ordering::Relaxed) == 1);
+        });
+    }
+}

@@ -1,0 +1,24 @@
+use crate::overflow::Overflow;
+use std::time::Duration;
+
+/// How a pool is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) least: usize,
+    pub(crate) most: usize,
+    pub(crate) capacity: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) ageing: Option<Duration>,
+    /// How long a thread stays that is one too many and has nothing to do.
+    pub(crate) idle: Option<Duration>,
+    pub(crate) run_timeout: Option<Duration>,
+    pub(crate) stuck_after: Option<Duration>,
+    pub(crate) max_stuck: usize,
+    /// The first delay after a panic, and the longest.
+    pub(crate) respawn: (Duration, Duration),
+    /// How long what runs may take to stop at the end of a shutdown.
+    pub(crate) grace: Duration,
+    pub(crate) stack_size: Option<usize>,
+    /// Somebody hears of what happens.
+    pub(crate) is_observed: bool,
+}

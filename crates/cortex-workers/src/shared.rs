@@ -1,0 +1,175 @@
+use crate::crew;
+use crate::drain::Ending;
+use crate::event::Event;
+use crate::hub::{After, Hub, Life};
+use crate::job::quietly;
+use crate::observer::Observer;
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+use crate::sync::{AtomicU64, Ordering};
+use crate::ticket::NEVER;
+use crate::times::TaskTimes;
+use crate::watch::{self, Pulse};
+use crate::worker::Worker;
+use cortex_core::Clock;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a pool, its threads and its calls have in common.
+pub(crate) struct Shared<W: Worker> {
+    pub(crate) name: Box<str>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hub: Hub<W>,
+    pub(crate) settings: Settings,
+    pub(crate) ending: Ending,
+    observer: Option<Arc<dyn Observer>>,
+    /// When the hub has to be looked at.
+    alarm: AtomicU64,
+}
+
+thread_local! {
+    /// The pool that this thread works for.
+    static CURRENT: Cell<usize> = const { Cell::new(0) };
+}
+
+impl<W: Worker> Shared<W> {
+    pub(crate) fn new(
+        name: Box<str>,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
+        Self {
+            name,
+            clock,
+            hub: Hub::new(settings.clone()),
+            settings,
+            ending: Ending::new(),
+            observer,
+            alarm: AtomicU64::new(NEVER),
+        }
+    }
+
+    /// Does what is to be done after the hub was asked something.
+    #[inline]
+    pub(crate) fn handle(self: &Arc<Self>, mut after: After<W>) {
+        self.report(&mut after);
+        after.tell();
+        if !after.start.is_empty() {
+            self.start(&after.start);
+        }
+        self.arm(after.alarm);
+    }
+
+    /// Tells the observer what the hub has done, before those who wait are told.
+    #[inline]
+    fn report(&self, after: &mut After<W>) {
+        if self.observer.is_some() {
+            self.report_all(after);
+        }
+    }
+
+    fn report_all(&self, after: &mut After<W>) {
+        after.wake();
+        for event in after.events.drain(..) {
+            self.tell(|| event);
+        }
+        if !after.ended.is_empty() {
+            let now = self.clock.nanos();
+            for (task, why) in &after.ended {
+                self.tell(|| Event::of_unstarted(*why, task.ticket(), now));
+            }
+        }
+    }
+
+    /// Tells the observer, if there is one; nothing unwinds out of it. No lock may be held.
+    #[inline]
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+        if let Some(observer) = &self.observer {
+            let event = event();
+            quietly(|| observer.on_event(&self.name, &event));
+        }
+    }
+
+    #[cold]
+    fn start(self: &Arc<Self>, seats: &[usize]) {
+        for &seat in seats {
+            if crew::start(self, seat, None).is_err() {
+                let mut after = self.hub.give_up(seat);
+                self.report(&mut after);
+                after.tell();
+                self.arm(after.alarm);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn arm(&self, time: u64) {
+        if time < self.alarm.load(Ordering::Relaxed) && time < self.alarm.fetch_min(time, Ordering::AcqRel) {
+            watch::changed();
+        }
+    }
+
+    /// Returns how the pool stands.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let now = self.clock.nanos();
+        let times = Box::new(TaskTimes::NONE);
+        self.hub.look(|hub| Snapshot::of(hub, now, times))
+    }
+
+    /// Looks what is due now.
+    pub(crate) fn look(self: &Arc<Self>) {
+        self.alarm.store(NEVER, Ordering::Release);
+        let now = self.clock.nanos();
+        self.handle(self.hub.pulse(now));
+        let (life, there) = (self.hub.life(), self.hub.there());
+        if let Life::Closed { until } = life
+            && until <= now
+            && there > 0
+        {
+            self.end(there);
+        }
+    }
+
+    /// Begins to end the pool.
+    pub(crate) fn close(self: &Arc<Self>, within: Duration) {
+        let now = self.clock.nanos();
+        let before = self.hub.totals();
+        self.ending.begin(now, before);
+        self.handle(self.hub.close(now, within));
+        if self.hub.there() == 0 {
+            self.end(0);
+        }
+    }
+
+    /// Says that the pool has ended, but for so many threads.
+    pub(crate) fn end(&self, leaked: usize) {
+        let totals = self.hub.totals();
+        let told = |report| self.tell(|| Event::Drained { report });
+        self.ending.end(self.clock.nanos(), &totals, leaked, told);
+    }
+
+    /// Says whether this thread works for this pool.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        CURRENT.get() == std::ptr::from_ref(self).addr()
+    }
+
+    /// Has this thread work for this pool.
+    pub(crate) fn enter_thread(&self) {
+        CURRENT.set(std::ptr::from_ref(self).addr());
+    }
+}
+
+impl<W: Worker> Pulse for Arcs<W> {
+    fn wait(&self) -> Option<Duration> {
+        watch::until(self.0.clock.nanos(), self.0.alarm.load(Ordering::Acquire))
+    }
+
+    fn pulse(&self) {
+        self.0.look();
+    }
+}
+
+/// The pool as the watch sees it.
+pub(crate) struct Arcs<W: Worker>(pub(crate) Arc<Shared<W>>);

@@ -1,0 +1,96 @@
+use crate::priority::Priority;
+use crate::stop::Stop;
+use crate::sync::{AtomicU8, Ordering};
+use cortex_core::Context;
+use std::time::Duration;
+
+/// No such time.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// What a pool knows of a task, whatever is to be done.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    /// Changed only by whoever holds the lock of the hub, until the task runs.
+    phase: AtomicU8,
+    /// Why the task is to stop; 0 while it is not.
+    stop: AtomicU8,
+    pub(crate) priority: Priority,
+    pub(crate) context: Context,
+    /// Nanoseconds of the pool's clock, as the other times.
+    pub(crate) submitted: u64,
+    pub(crate) deadline: u64,
+    /// Until when it may wait for a place in the queue.
+    pub(crate) patience: u64,
+    pub(crate) run_timeout: Option<Duration>,
+}
+
+/// How far a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It waits for a place in the queue, or was not offered yet.
+    Outside,
+    /// It is in the queue.
+    Queued,
+    /// It was taken, and runs or has run.
+    Taken,
+    /// It was ended before it was taken; in the queue a place may still stand for it.
+    Ended,
+}
+
+impl Ticket {
+    pub(crate) fn new(priority: Priority, context: Context, submitted: u64) -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Outside as u8),
+            stop: AtomicU8::new(0),
+            priority,
+            context,
+            submitted,
+            deadline: NEVER,
+            patience: NEVER,
+            run_timeout: None,
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Outside,
+            1 => Phase::Queued,
+            2 => Phase::Taken,
+            _ => Phase::Ended,
+        }
+    }
+
+    /// Goes on; the caller holds the lock of the hub.
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        Stop::of(self.stop.load(Ordering::Relaxed))
+    }
+
+    /// Tells the task to stop. The first reason stays; says whether this is it.
+    pub(crate) fn tell(&self, why: Stop) -> bool {
+        self.stop
+            .compare_exchange(0, why.code(), Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Returns when a task that was taken at this time is to stop, and why; [`NEVER`] if it may run for ever.
+    pub(crate) fn due(&self, taken: u64) -> (u64, Stop) {
+        let timeout = self.run_timeout.map_or(NEVER, |timeout| later(taken, timeout));
+        if timeout < self.deadline {
+            (timeout, Stop::RunTimeout)
+        } else {
+            (self.deadline, Stop::Deadline)
+        }
+    }
+}
+
+pub(crate) fn later(time: u64, by: Duration) -> u64 {
+    time.saturating_add(nanos(by))
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+}

@@ -1,0 +1,111 @@
+use crate::support::{Door, assert_balanced, at_rest, closures, occupy, poll_once};
+use cortex_core::{Clock, Context, Deadline};
+use cortex_testkit::ManualClock;
+use cortex_workers::{Error, Stage, Stop};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn is_late<T, Q, E>(poll: &Poll<Result<T, Error<Q, E>>>, at: Stage) -> bool {
+    matches!(poll, Poll::Ready(Err(Error::Deadline { stage, .. })) if *stage == at)
+}
+
+#[test]
+fn the_deadline_ends_a_task_wherever_it_is() {
+    let clock = ManualClock::new();
+    let pool = closures(|builder| builder.queue(1).clock(clock.clone()));
+    let deadline = Deadline::after(clock.now(), SECOND);
+    let (door, seen) = (Door::default(), Arc::new(Mutex::new(None)));
+    let (inside, stopped) = (door.clone(), Arc::clone(&seen));
+    let running = move |_: &mut _, cx: &cortex_workers::TaskCx<'_>| {
+        assert_eq!(cx.remaining(), Some(SECOND));
+        inside.pass();
+        *stopped.lock().unwrap() = cx.stop();
+    };
+    let mut running = pool.run(running).deadline(deadline);
+    assert!(poll_once(&mut running).is_pending());
+    door.await_arrivals(1);
+    let mut queued = pool.run(|_, _| ()).deadline(deadline);
+    assert!(poll_once(&mut queued).is_pending());
+    let context = Context::new().with_deadline(deadline).attach();
+    let mut outside = pool.run(|_, _| ());
+    assert!(poll_once(&mut outside).is_pending());
+    drop(context);
+    let mut later = pool
+        .run(|_, _| 5)
+        .deadline(Deadline::after(clock.now(), 2 * SECOND));
+    assert!(poll_once(&mut later).is_pending());
+    clock.advance(SECOND);
+    pool.tick();
+    assert!(is_late(&poll_once(&mut running), Stage::Running));
+    assert!(is_late(&poll_once(&mut queued), Stage::Queued));
+    assert!(is_late(&poll_once(&mut outside), Stage::Admission));
+    assert!(is_late(
+        &poll_once(&mut pool.run(|_, _| ()).deadline(deadline)),
+        Stage::Submitting
+    ));
+    door.open();
+    assert_eq!(later.wait().unwrap(), 5);
+    assert_eq!(*seen.lock().unwrap(), Some(Stop::Deadline));
+    assert_eq!(at_rest(&pool).tasks.expired, 4);
+}
+
+#[test]
+fn the_time_to_run_begins_when_a_worker_takes_it() {
+    let clock = ManualClock::new();
+    let pool = closures(|builder| builder.run_timeout(SECOND).clock(clock.clone()));
+    let door = occupy(&pool, 1);
+    let second = Door::default();
+    let inside = second.clone();
+    let mut call = pool.run(move |_, _| inside.pass());
+    assert!(poll_once(&mut call).is_pending());
+    clock.advance(10 * SECOND);
+    pool.tick();
+    assert!(poll_once(&mut call).is_pending(), "it has not run yet");
+    door.open();
+    second.await_arrivals(1);
+    clock.advance(SECOND);
+    pool.tick();
+    assert!(matches!(poll_once(&mut call), Poll::Ready(Err(Error::RunTimeout { ran })) if ran == SECOND));
+    second.open();
+    pool.run(|_, _| ()).wait().unwrap();
+    assert_eq!(at_rest(&pool).tasks.timed_out, 2, "the one that occupied it, too");
+}
+
+#[test]
+fn a_worker_that_does_not_stop_is_replaced() {
+    let clock = ManualClock::new();
+    let pool = closures(|builder| {
+        builder
+            .run_timeout(SECOND)
+            .stuck_after(SECOND)
+            .clock(clock.clone())
+    });
+    let door = occupy(&pool, 1);
+    let mut next = pool.run(|_, _| 8);
+    assert!(poll_once(&mut next).is_pending());
+    for _ in 0..2 {
+        clock.advance(SECOND);
+        pool.tick();
+    }
+    assert_eq!(next.wait().unwrap(), 8, "another thread has taken its place");
+    let threads = pool.snapshot().threads;
+    assert_eq!((threads.live, threads.stuck, threads.replaced), (1, 1, 1));
+    assert_balanced(&pool.snapshot());
+    door.open();
+    assert_eq!(at_rest(&pool).threads.live, 1);
+}
+
+#[test]
+fn deadlines_come_by_themselves() {
+    let pool = closures(|builder| builder);
+    let door = occupy(&pool, 1);
+    let deadline = Deadline::after(cortex_core::SystemClock.now(), Duration::from_millis(5));
+    assert!(matches!(
+        pool.run(|_, _| ()).deadline(deadline).wait(),
+        Err(Error::Deadline { .. })
+    ));
+    door.open();
+}
