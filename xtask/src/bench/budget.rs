@@ -175,6 +175,7 @@ mod tests {
             "overhead",
             "resilience",
             "trace",
+            "workers",
         ] {
             assert!(budget.of_area(area).count() > 0, "{area}");
         }
