@@ -227,9 +227,9 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         let job = Arc::new(Job::new(ticket, work, waker, how.is_awaited));
         let task: Task<W> = Arc::clone(&job) as Task<W>;
         let (offered, after) = if how.or_here {
-            shared.hub.offer_or_run(&task)
+            shared.hub.offer_or_run(task)
         } else {
-            shared.hub.offer(&task, overflow, may_wait)
+            shared.hub.offer(task, overflow, may_wait)
         };
         shared.handle(after);
         match offered {

@@ -124,7 +124,7 @@ fn model_every_task_is_done_once() {
         let ran = Count::default();
         for _ in 0..2 {
             let task: Task<()> = counting(&ran, false);
-            let (offered, mut after) = hub.offer(&task, Overflow::Wait, true);
+            let (offered, mut after) = hub.offer(Arc::clone(&task), Overflow::Wait, true);
             after.tell();
             assert_eq!(offered, Offered::In);
         }
@@ -145,7 +145,7 @@ fn model_who_waits_comes_in() {
         let jobs = [(); 2].map(|()| counting(&ran, true));
         for job in &jobs {
             let task: Task<()> = Arc::clone(job) as Task<()>;
-            let (offered, mut after) = hub.offer(&task, Overflow::Wait, true);
+            let (offered, mut after) = hub.offer(Arc::clone(&task), Overflow::Wait, true);
             after.tell();
             assert!(matches!(offered, Offered::In | Offered::Waits));
         }
@@ -168,7 +168,7 @@ fn model_a_cancelled_task_runs_or_does_not() {
         let ran = Count::default();
         let job = counting(&ran, true);
         let task: Task<()> = Arc::clone(&job) as Task<()>;
-        let (_, mut after) = hub.offer(&task, Overflow::Reject, false);
+        let (_, mut after) = hub.offer(Arc::clone(&task), Overflow::Reject, false);
         after.tell();
         let (withdrawn, mut after) = hub.withdraw(&task);
         after.tell();
@@ -202,7 +202,7 @@ fn model_whoever_comes_at_the_end_has_an_answer() {
         };
         let job = counting(&ran, true);
         let task: Task<()> = Arc::clone(&job) as Task<()>;
-        let (offered, mut after) = hub.offer(&task, Overflow::Wait, true);
+        let (offered, mut after) = hub.offer(Arc::clone(&task), Overflow::Wait, true);
         after.tell();
         if offered == Offered::Refused(Unstarted::Closed) {
             job.end(Unstarted::Closed);

@@ -6,30 +6,28 @@ use crate::error::Discard;
 use crate::job::Unstarted;
 use crate::overflow::Overflow;
 use crate::ticket::{Phase, Ticket};
-use std::sync::Arc;
 
 impl<W: 'static> Inner<W> {
     pub(super) fn offer(
         &mut self,
-        task: &Task<W>,
+        task: Task<W>,
         overflow: Overflow,
         waits: bool,
         after: &mut After<W>,
     ) -> Offered {
-        let ticket = task.ticket();
         if self.life != Life::Open {
             return Offered::Refused(Unstarted::Closed);
         }
         if self.failing > 0 && self.failing == self.live {
             return Offered::Refused(Unstarted::NoWorkers);
         }
-        after.at(ticket.deadline);
+        after.at(task.ticket().deadline);
         if self.waiting == 0 && self.has_place() {
             self.enter(task, after);
             return Offered::In;
         }
         if overflow == Overflow::DropOldest
-            && let Some(victim) = self.line.pop_least(ticket.priority, is_alive)
+            && let Some(victim) = self.line.pop_least(task.ticket().priority, is_alive)
         {
             victim.ticket().set_phase(Phase::Ended);
             self.queued -= 1;
@@ -43,10 +41,11 @@ impl<W: 'static> Inner<W> {
         if !waits {
             return Offered::Refused(Unstarted::Full);
         }
-        self.outside.push_back(Arc::clone(task));
+        let (patience, submitted) = (task.ticket().patience, task.ticket().submitted);
+        self.outside.push_back(task);
         self.waiting += 1;
-        after.at(ticket.patience);
-        self.want_thread(ticket.submitted, after);
+        after.at(patience);
+        self.want_thread(submitted, after);
         Offered::Waits
     }
 
@@ -56,15 +55,15 @@ impl<W: 'static> Inner<W> {
         self.queued < self.settings.capacity.saturating_add(idle)
     }
 
-    pub(super) fn enter(&mut self, task: &Task<W>, after: &mut After<W>) {
+    pub(super) fn enter(&mut self, task: Task<W>, after: &mut After<W>) {
         let ticket = task.ticket();
+        let (priority, submitted) = (ticket.priority, ticket.submitted);
         ticket.set_phase(Phase::Queued);
-        self.line
-            .push(ticket.priority, ticket.submitted, Arc::clone(task));
+        self.line.push(priority, submitted, task);
         self.queued += 1;
         self.wake_for(after);
         if self.idle == 0 {
-            self.want_thread(ticket.submitted, after);
+            self.want_thread(submitted, after);
         }
     }
 
@@ -81,7 +80,7 @@ impl<W: 'static> Inner<W> {
             }
             if let Some(task) = self.outside.pop_front() {
                 self.waiting -= 1;
-                self.enter(&task, after);
+                self.enter(task, after);
             }
         }
     }

@@ -26,7 +26,9 @@ pub(crate) enum Offered {
 
 /// What is to be done once the lock is given back.
 pub(crate) struct After<W> {
-    pub(crate) wake: Vec<Thread>,
+    /// Whose thread is to be woken, and the others: nearly always it is one, and that takes no memory.
+    first: Option<Thread>,
+    others: Vec<Thread>,
     pub(crate) ended: Vec<(Task<W>, Unstarted)>,
     pub(crate) told: Vec<(Task<W>, Stop, Duration)>,
     /// What an observer hears, if there is one, besides what has ended.
@@ -40,7 +42,8 @@ pub(crate) struct After<W> {
 impl<W> After<W> {
     pub(super) const fn new() -> Self {
         Self {
-            wake: Vec::new(),
+            first: None,
+            others: Vec::new(),
             ended: Vec::new(),
             told: Vec::new(),
             events: Vec::new(),
@@ -53,8 +56,16 @@ impl<W> After<W> {
         self.alarm = self.alarm.min(time);
     }
 
+    pub(super) fn call(&mut self, thread: Option<Thread>) {
+        if self.first.is_none() {
+            self.first = thread;
+        } else {
+            self.others.extend(thread);
+        }
+    }
+
     pub(crate) fn wake(&mut self) {
-        for thread in self.wake.drain(..) {
+        for thread in self.first.take().into_iter().chain(self.others.drain(..)) {
             thread.unpark();
         }
     }

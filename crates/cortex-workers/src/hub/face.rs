@@ -28,7 +28,7 @@ impl<W: 'static> Hub<W> {
     }
 
     /// Offers a task. `waits` says whether it may wait for a place.
-    pub(crate) fn offer(&self, task: &Task<W>, overflow: Overflow, waits: bool) -> (Offered, After<W>) {
+    pub(crate) fn offer(&self, task: Task<W>, overflow: Overflow, waits: bool) -> (Offered, After<W>) {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
         let offered = inner.offer(task, overflow, waits, &mut after);
@@ -38,7 +38,7 @@ impl<W: 'static> Hub<W> {
     }
 
     /// Offers a task that runs where it is if there is no place for it: then it counts once it has.
-    pub(crate) fn offer_or_run(&self, task: &Task<W>) -> (Offered, After<W>) {
+    pub(crate) fn offer_or_run(&self, task: Task<W>) -> (Offered, After<W>) {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
         let offered = inner.offer(task, Overflow::CallerRuns, false, &mut after);

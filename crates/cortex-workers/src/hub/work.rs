@@ -143,13 +143,13 @@ impl<W: 'static> Inner<W> {
         if let Some(seat) = &mut self.seats[index] {
             seat.is_woken = true;
             self.waking += 1;
-            after.wake.extend(seat.thread.clone());
+            after.call(seat.thread.clone());
         }
     }
 
     pub(super) fn nudge(&self, index: usize, after: &mut After<W>) {
         let seat = self.seats[index].as_ref();
-        after.wake.extend(seat.and_then(|seat| seat.thread.clone()));
+        after.call(seat.and_then(|seat| seat.thread.clone()));
     }
 
     pub(super) fn wake_all(&mut self, after: &mut After<W>) {
@@ -159,9 +159,7 @@ impl<W: 'static> Inner<W> {
         // Those that wait to make their state again sleep, too.
         for seat in &self.seats {
             if seat.as_ref().is_some_and(|seat| seat.state == Sitting::Starting) {
-                after
-                    .wake
-                    .extend(seat.as_ref().and_then(|seat| seat.thread.clone()));
+                after.call(seat.as_ref().and_then(|seat| seat.thread.clone()));
             }
         }
     }
