@@ -19,7 +19,7 @@ pub fn pin_current_thread(core: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &cores)?)
 }
 
-/// Some threads of this process, to ask for the CPU time they used.
+/// Some threads of this process or of another, to ask for the CPU time they used.
 ///
 /// # Examples
 ///
@@ -46,6 +46,8 @@ pub fn pin_current_thread(core: usize) -> io::Result<()> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tasks {
     ids: BTreeSet<u32>,
+    /// `self`, or the number of a process.
+    process: String,
 }
 
 impl Tasks {
@@ -55,14 +57,27 @@ impl Tasks {
     ///
     /// `/proc` cannot be read.
     pub fn of_process() -> io::Result<Self> {
-        let ids = fs::read_dir("/proc/self/task")?
+        Self::list("self".into())
+    }
+
+    /// Lists the threads that another process has now.
+    ///
+    /// # Errors
+    ///
+    /// There is no such process, or `/proc` cannot be read.
+    pub fn of(process: u32) -> io::Result<Self> {
+        Self::list(process.to_string())
+    }
+
+    fn list(process: String) -> io::Result<Self> {
+        let ids = fs::read_dir(format!("/proc/{process}/task"))?
             .map(|entry| {
                 let name = entry?.file_name();
                 let id = name.to_str().and_then(|name| name.parse().ok());
                 id.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a task without a number"))
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { ids })
+        Ok(Self { ids, process })
     }
 
     /// Leaves out the threads of `others`: what was started between two lists.
@@ -70,6 +85,7 @@ impl Tasks {
     pub fn without(&self, others: &Self) -> Self {
         Self {
             ids: self.ids.difference(&others.ids).copied().collect(),
+            process: self.process.clone(),
         }
     }
 
@@ -114,7 +130,7 @@ impl Tasks {
 
     fn all_sleep(&self) -> io::Result<bool> {
         for id in &self.ids {
-            let stat = fs::read_to_string(format!("/proc/self/task/{id}/stat"))?;
+            let stat = fs::read_to_string(format!("/proc/{}/task/{id}/stat", self.process))?;
             if state(&stat) != Some('S') {
                 return Ok(false);
             }
@@ -124,7 +140,7 @@ impl Tasks {
 
     fn cpu(&self) -> io::Result<Duration> {
         self.ids.iter().try_fold(Duration::ZERO, |sum, id| {
-            let text = fs::read_to_string(format!("/proc/self/task/{id}/schedstat"))?;
+            let text = fs::read_to_string(format!("/proc/{}/task/{id}/schedstat", self.process))?;
             let spent = on_cpu(&text).ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -150,6 +166,7 @@ fn on_cpu(schedstat: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::time::{ClockId, clock_gettime};
     use std::hint::black_box;
     use std::sync::mpsc;
 
@@ -167,9 +184,11 @@ mod tests {
         let (work, todo) = mpsc::channel::<Duration>();
         let (done, answers) = mpsc::channel();
         let thread = thread::spawn(move || {
+            // Its own time: others that want the core, too, must not make it end earlier.
+            let spent = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
             for busy in todo {
-                let start = SystemClock.now();
-                while SystemClock.now() - start < busy {
+                let start = spent();
+                while spent() - start < busy {
                     black_box(());
                 }
                 done.send(()).unwrap();
@@ -181,11 +200,16 @@ mod tests {
         let started = Tasks::of_process().unwrap().without(&before);
         assert!(!started.is_empty());
         let ours = Tasks {
+            process: started.process.clone(),
             ids: started
                 .ids
-                .into_iter()
+                .iter()
+                .copied()
                 .filter(|id| {
-                    let own = Tasks { ids: [*id].into() };
+                    let own = Tasks {
+                        ids: [*id].into(),
+                        process: started.process.clone(),
+                    };
                     let Ok(idle) = own.cpu_at_rest() else {
                         return false;
                     };
@@ -205,6 +229,21 @@ mod tests {
             ours.cpu_at_rest().is_err(),
             "an ended thread is an error, not zero"
         );
+    }
+
+    #[test]
+    fn finds_the_threads_of_another_process() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "read line"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let tasks = Tasks::of(child.id()).unwrap();
+        assert_eq!(tasks.len(), 1);
+        assert!(tasks.cpu_at_rest().unwrap() > Duration::ZERO);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(Tasks::of(child.id()).is_err() && tasks.cpu_at_rest().is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod catalogue;
 mod contend;
 mod cpu;
 mod drive;
@@ -7,6 +8,7 @@ mod load;
 mod record;
 mod rounds;
 
+pub use self::catalogue::catalogue;
 pub use self::contend::{Team, contend};
 pub use self::cpu::{Tasks, pin_current_thread};
 pub use self::drive::drive;

@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -36,7 +37,16 @@ use cortex_core::{Clock, SystemClock};
 pub struct Load {
     connections: Vec<Connection>,
     request: Vec<u8>,
-    body: Vec<u8>,
+    expected: Expected,
+}
+
+/// What each answer has to be.
+#[derive(Debug)]
+enum Expected {
+    /// This body, as it is.
+    Plain(Vec<u8>),
+    /// A body in this coding, about as long as the first one was.
+    Coded { coding: String, length: Option<usize> },
 }
 
 #[derive(Debug)]
@@ -44,9 +54,12 @@ struct Connection {
     socket: TcpStream,
     /// Requests still to be answered in this run, the one under way included.
     left: usize,
-    answer: Box<[u8; 16 << 10]>,
+    answer: Vec<u8>,
     filled: usize,
 }
+
+/// The room for an answer, to begin with.
+const ROOM: usize = 16 << 10;
 
 impl Load {
     /// Opens `connections` to a server that must answer `GET path` with 200 and `body`.
@@ -55,6 +68,32 @@ impl Load {
     ///
     /// A connection failed.
     pub fn connect(address: SocketAddr, connections: usize, path: &str, body: &[u8]) -> io::Result<Self> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        Self::open(address, connections, request, Expected::Plain(body.to_vec()))
+    }
+
+    /// Opens `connections` to a server that must answer `GET path` with 200 and a body in `coding`.
+    ///
+    /// The first body is not looked at, see [`first`](Self::first); the others must be as long, within a twentieth.
+    ///
+    /// # Errors
+    ///
+    /// A connection failed.
+    pub fn coded(address: SocketAddr, connections: usize, path: &str, coding: &str) -> io::Result<Self> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\naccept-encoding: {coding}\r\n\r\n");
+        let expected = Expected::Coded {
+            coding: coding.into(),
+            length: None,
+        };
+        Self::open(address, connections, request, expected)
+    }
+
+    fn open(
+        address: SocketAddr,
+        connections: usize,
+        request: String,
+        expected: Expected,
+    ) -> io::Result<Self> {
         let connections = (0..connections)
             .map(|_| {
                 let socket = TcpStream::connect(address)?;
@@ -63,16 +102,37 @@ impl Load {
                 Ok(Connection {
                     socket,
                     left: 0,
-                    answer: Box::new([0; 16 << 10]),
+                    answer: vec![0; ROOM],
                     filled: 0,
                 })
             })
             .collect::<io::Result<_>>()?;
         Ok(Self {
             connections,
-            request: format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes(),
-            body: body.to_vec(),
+            request: request.into_bytes(),
+            expected,
         })
+    }
+
+    /// Makes one request and returns the body of its answer: what the others will be measured by, to be looked at.
+    ///
+    /// # Errors
+    ///
+    /// As of [`run`](Self::run), or there is no connection.
+    pub fn first(&mut self) -> io::Result<Vec<u8>> {
+        let Some(connection) = self.connections.first_mut() else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        connection.socket.write_all(&self.request)?;
+        let asked = SystemClock.now();
+        loop {
+            if let Some(body) = connection.read_answer(&mut self.expected)? {
+                return Ok(body);
+            }
+            if SystemClock.now().saturating_duration_since(asked) > PATIENCE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
     }
 
     /// Makes `requests` requests, rounded up to a multiple of the connections, and returns how many it made.
@@ -100,7 +160,7 @@ impl Load {
                 .iter_mut()
                 .filter(|connection| connection.left > 0)
             {
-                if !connection.read_answer(&self.body)? {
+                if connection.read_answer(&mut self.expected)?.is_none() {
                     continue;
                 }
                 answered = true;
@@ -124,20 +184,23 @@ impl Load {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// Reads what has come and says whether the answer is complete.
-    fn read_answer(&mut self, body: &[u8]) -> io::Result<bool> {
+    /// Reads what has come, and returns the body if the answer is complete.
+    fn read_answer(&mut self, expected: &mut Expected) -> io::Result<Option<Vec<u8>>> {
+        if self.filled == self.answer.len() {
+            self.answer.resize(2 * self.filled, 0);
+        }
         match self.socket.read(&mut self.answer[self.filled..]) {
             Ok(0) => return Err(unexpected("cut short, or too long", &self.answer[..self.filled])),
             Ok(read) => self.filled += read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error),
         }
         let answer = &self.answer[..self.filled];
-        match check(answer, body) {
-            Answer::Partial => Ok(false),
-            Answer::Expected => {
+        match check(answer, expected) {
+            Answer::Partial => Ok(None),
+            Answer::Expected(body) => {
                 self.filled = 0;
-                Ok(true)
+                Ok(Some(body))
             }
             Answer::Other(what) => Err(unexpected(what, answer)),
         }
@@ -147,11 +210,11 @@ impl Connection {
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
     Partial,
-    Expected,
+    Expected(Vec<u8>),
     Other(&'static str),
 }
 
-fn check(answer: &[u8], body: &[u8]) -> Answer {
+fn check(answer: &[u8], expected: &mut Expected) -> Answer {
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
     let seen = answer.len().min(OK.len());
     if answer[..seen] != OK[..seen] {
@@ -160,24 +223,84 @@ fn check(answer: &[u8], body: &[u8]) -> Answer {
     let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Answer::Partial;
     };
-    match content_length(&answer[..head]) {
-        Some(length) if length == body.len() => {}
-        _ => return Answer::Other("not the expected length"),
+    let (head, got) = (&answer[..head], &answer[head + 4..]);
+    match expected {
+        Expected::Plain(body) => {
+            if content_length(head) != Some(body.len()) {
+                return Answer::Other("not the expected length");
+            }
+            match got.len().cmp(&body.len()) {
+                Ordering::Less => Answer::Partial,
+                // Nobody looks at it.
+                Ordering::Equal if got == body => Answer::Expected(Vec::new()),
+                _ => Answer::Other("not the expected body"),
+            }
+        }
+        Expected::Coded { coding, length } => {
+            if field(head, "content-encoding") != Some(coding.as_bytes()) {
+                return Answer::Other("not in the expected coding");
+            }
+            let body = match content_length(head) {
+                Some(length) if got.len() < length => return Answer::Partial,
+                Some(length) if got.len() == length => got.to_vec(),
+                Some(_) => return Answer::Other("longer than it says"),
+                None if field(head, "transfer-encoding") == Some(b"chunked") => match unchunk(got) {
+                    Chunks::Partial => return Answer::Partial,
+                    Chunks::Whole(body) => body,
+                    Chunks::Malformed => return Answer::Other("not well chunked"),
+                },
+                None => return Answer::Other("without a length"),
+            };
+            let usual = *length.get_or_insert(body.len());
+            if body.len().abs_diff(usual) > usual / 20 {
+                return Answer::Other("not about as long as the first one");
+            }
+            Answer::Expected(body)
+        }
     }
-    let got = &answer[head + 4..];
-    match got.len().cmp(&body.len()) {
-        std::cmp::Ordering::Less => Answer::Partial,
-        std::cmp::Ordering::Equal if got == body => Answer::Expected,
-        _ => Answer::Other("not the expected body"),
+}
+
+enum Chunks {
+    Partial,
+    Whole(Vec<u8>),
+    Malformed,
+}
+
+/// Puts chunks together, to which nothing may be added: neither extensions nor trailers.
+fn unchunk(mut bytes: &[u8]) -> Chunks {
+    let mut body = Vec::new();
+    loop {
+        let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else {
+            return Chunks::Partial;
+        };
+        let size = str::from_utf8(&bytes[..end]).ok();
+        let Some(size) = size.and_then(|size| usize::from_str_radix(size, 16).ok()) else {
+            return Chunks::Malformed;
+        };
+        let Some((data, rest)) = bytes[end + 2..].split_at_checked(size) else {
+            return Chunks::Partial;
+        };
+        let Some((line, rest)) = rest.split_at_checked(2) else {
+            return Chunks::Partial;
+        };
+        match (line, size) {
+            (b"\r\n", 0) if rest.is_empty() => return Chunks::Whole(body),
+            (b"\r\n", 1..) => body.extend_from_slice(data),
+            _ => return Chunks::Malformed,
+        }
+        bytes = rest;
     }
 }
 
 fn content_length(head: &[u8]) -> Option<usize> {
+    str::from_utf8(field(head, "content-length")?).ok()?.parse().ok()
+}
+
+fn field<'a>(head: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
     head.split(|&byte| byte == b'\n').find_map(|line| {
         let colon = line.iter().position(|&byte| byte == b':')?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        name.eq_ignore_ascii_case(b"content-length")
-            .then(|| str::from_utf8(value).ok()?.parse().ok())?
+        name.eq_ignore_ascii_case(wanted.as_bytes()).then_some(value)
     })
 }
 
@@ -195,12 +318,27 @@ mod tests {
     use std::net::TcpListener;
     use std::thread::{self, JoinHandle};
 
+    fn plain(answer: &[u8], body: &[u8]) -> Answer {
+        check(answer, &mut Expected::Plain(body.to_vec()))
+    }
+
+    fn gzipped(answer: &[u8], length: usize) -> Answer {
+        let coding = "gzip".into();
+        check(
+            answer,
+            &mut Expected::Coded {
+                coding,
+                length: Some(length),
+            },
+        )
+    }
+
     #[test]
     fn judges_answers_whole_and_in_parts() {
         let good = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\nhello";
-        assert_eq!(check(good, b"hello"), Answer::Expected);
+        assert_eq!(plain(good, b"hello"), Answer::Expected(Vec::new()));
         for end in 0..good.len() {
-            assert_eq!(check(&good[..end], b"hello"), Answer::Partial, "{end}");
+            assert_eq!(plain(&good[..end], b"hello"), Answer::Partial, "{end}");
         }
         let bad: [(&[u8], &str); 5] = [
             (b"HTTP/1.1 503 Service", "not a 200"),
@@ -219,8 +357,56 @@ mod tests {
             ),
         ];
         for (answer, what) in bad {
-            assert_eq!(check(answer, b"hello"), Answer::Other(what));
+            assert_eq!(plain(answer, b"hello"), Answer::Other(what));
         }
+    }
+
+    #[test]
+    fn judges_encoded_answers_by_coding_framing_and_length() {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n";
+        let answer = |rest: &str| format!("{HEAD}{rest}").into_bytes();
+        let whole = [
+            answer("content-length: 5\r\n\r\nhello"),
+            answer("transfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
+        ];
+        for good in whole {
+            assert_eq!(gzipped(&good, 5), Answer::Expected(b"hello".to_vec()));
+            for end in 0..good.len() {
+                assert_eq!(gzipped(&good[..end], 5), Answer::Partial, "{end}");
+            }
+            assert_eq!(
+                gzipped(&good, 100),
+                Answer::Other("not about as long as the first one")
+            );
+        }
+        for (rest, what) in [
+            ("\r\n", "without a length"),
+            ("content-length: 2\r\n\r\nhello", "longer than it says"),
+            ("transfer-encoding: chunked\r\n\r\nx\r\n", "not well chunked"),
+            ("transfer-encoding: chunked\r\n\r\n2\r\nhello", "not well chunked"),
+            (
+                "transfer-encoding: chunked\r\n\r\n0\r\n\r\nmore",
+                "not well chunked",
+            ),
+        ] {
+            assert_eq!(gzipped(&answer(rest), 5), Answer::Other(what), "{rest}");
+        }
+        let other = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+        assert_eq!(gzipped(other, 5), Answer::Other("not in the expected coding"));
+    }
+
+    #[test]
+    fn an_encoded_answer_may_be_longer_than_the_room_for_it() {
+        let head = "HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 100000\r\n\r\n";
+        let answer = format!("{head}{}", "x".repeat(100_000));
+        let (address, server) = server(1, Box::leak(answer.into_boxed_str()).as_bytes());
+        let mut load = Load::coded(address, 1, "/x", "br").unwrap();
+        assert_eq!(load.first().unwrap().len(), 100_000);
+        assert_eq!(load.run(3).unwrap(), 3);
+        drop(load);
+        assert_eq!(server.join().unwrap(), [4]);
+        let error = Load::connect(address, 0, "/x", b"").unwrap().first().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected);
     }
 
     #[test]
@@ -229,13 +415,13 @@ mod tests {
         let mut load = Load::connect(listener.local_addr().unwrap(), 1, "/", b"hi").unwrap();
         let (mut server, _) = listener.accept().unwrap();
         server.set_nodelay(true).unwrap();
-        let connection = &mut load.connections[0];
+        let (connection, mut expected) = (&mut load.connections[0], Expected::Plain(b"hi".to_vec()));
         let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
         for (n, byte) in whole.iter().enumerate() {
             assert_eq!(connection.filled, n);
             server.write_all(&[*byte]).unwrap();
             while connection.filled == n {
-                if connection.read_answer(b"hi").unwrap() {
+                if connection.read_answer(&mut expected).unwrap().is_some() {
                     assert_eq!(n + 1, whole.len());
                     break;
                 }
@@ -245,8 +431,8 @@ mod tests {
         server.write_all(&whole[..9]).unwrap();
         drop(server);
         let error = loop {
-            match connection.read_answer(b"hi") {
-                Ok(complete) => assert!(!complete),
+            match connection.read_answer(&mut expected) {
+                Ok(complete) => assert!(complete.is_none()),
                 Err(error) => break error,
             }
         };
