@@ -7,15 +7,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The length of a full output frame.
 pub(super) const FRAME: usize = 16 << 10;
 
+/// Nanoseconds after which an idle decoder is dropped.
+const MAX_IDLE: u64 = 60_000_000_000;
+
 /// A decoder and the buffer it writes to, of [`FRAME`] bytes.
 pub(super) struct Worker {
     pub(super) decoder: Box<dyn Decoder>,
     pub(super) out: Box<[u8]>,
 }
 
-/// The idle decoders of one coding: up to one for each processor, as no more can be at work at a time.
+/// A decoder that nobody has on loan, and since when.
+struct Idle {
+    worker: Worker,
+    since: u64,
+}
+
+/// The idle decoders of one coding, the one that came back last at the end: up to one for each processor, as no more
+/// can be at work at a time.
+///
+/// Those that nobody needs for a minute go when another one comes back. None is kept that has grown large.
 pub(crate) struct Pool {
-    idle: Mutex<Vec<Worker>>,
+    idle: Mutex<Vec<Idle>>,
     capacity: usize,
 }
 
@@ -27,26 +39,31 @@ impl Pool {
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Worker>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, coding: Coding) -> Worker {
-        let idle = self.idle().pop();
+        let idle = self.idle().pop().map(|idle| idle.worker);
         idle.unwrap_or_else(|| Worker {
             decoder: decoder::create(coding),
             out: vec![0; FRAME].into(),
         })
     }
 
-    fn give_back(&self, mut worker: Worker) {
+    fn give_back(&self, mut worker: Worker, now: u64) {
         if !worker.decoder.reset() {
             return;
         }
         let mut idle = self.idle();
+        // In the order in which they came back.
+        let old = idle.partition_point(|idle| idle.since.saturating_add(MAX_IDLE) <= now);
+        let old: Vec<_> = idle.drain(..old).collect();
         if idle.len() < self.capacity {
-            idle.push(worker);
+            idle.push(Idle { worker, since: now });
         }
+        drop(idle);
+        drop(old);
     }
 
     #[cfg(test)]
@@ -112,7 +129,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(worker) = self.worker.take() {
-            self.shared.pool(self.coding).give_back(worker);
+            let now = self.shared.clock.nanos();
+            self.shared.pool(self.coding).give_back(worker, now);
         }
     }
 }
@@ -131,11 +149,13 @@ mod tests {
     use crate::decode::error::{DecodeErrorKind, DecompressError};
     use crate::decode::limits::Limits;
     use bytes::Bytes;
+    use cortex_testkit::ManualClock;
     use http::HeaderMap;
     use http_body::{Body, Frame};
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
 
     /// Data in pieces with a pause before each, then trailers or an error.
     struct Pieces {
@@ -267,6 +287,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn idle_decoders_are_dropped_after_a_minute() {
+        let clock = ManualClock::new();
+        for &coding in Coding::ALL {
+            let mut shared = Shared::new(Limits::REQUEST);
+            shared.clock = Arc::new(clock.clone());
+            let shared = Arc::new(shared);
+            let leases: Vec<_> = (0..200).map(|_| Lease::take(&shared, coding)).collect();
+            drop(leases);
+            let capacity = shared.pool(coding).capacity;
+            assert_eq!(shared.pool(coding).count(), capacity);
+            clock.advance(Duration::from_secs(59));
+            drop(Lease::take(&shared, coding));
+            assert_eq!(shared.pool(coding).count(), capacity, "{coding}: they are young");
+            clock.advance(Duration::from_secs(1));
+            drop(Lease::take(&shared, coding));
+            assert_eq!(shared.pool(coding).count(), 1, "{coding}: the one in use is left");
+        }
+    }
+
     /// A decoder with a defect.
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Faulty {
@@ -306,10 +346,11 @@ mod tests {
     }
 
     fn through(shared: &Arc<Shared>, coding: Coding, fault: Faulty) -> Outcome {
-        shared.pool(coding).idle().push(Worker {
+        let worker = Worker {
             decoder: Box::new(fault),
             out: vec![0; FRAME].into(),
-        });
+        };
+        shared.pool(coding).idle().push(Idle { worker, since: 0 });
         drop_after(shared, &[coding], 999, Bytes::from_static(b"anything"), false)
     }
 
