@@ -11,6 +11,7 @@ mod content;
 use std::error::Error;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -69,6 +70,11 @@ fn bodies() -> Router {
         .route("/step", post(step))
         .route("/trailers", get(trailers))
         .route("/endless", get(endless))
+        .route("/digits/{bytes}", get(digits))
+        .route(
+            "/digits-sent",
+            get(async || SENT.load(Ordering::Relaxed).to_string()),
+        )
         .with_state(Gate::new(Semaphore::new(0)))
 }
 
@@ -162,6 +168,24 @@ async fn endless() -> Response {
         loop {
             sender.send_data(digits.next(16_000).into()).await?;
         }
+    })
+}
+
+/// How many bodies of digits were taken from their source to the end.
+static SENT: AtomicUsize = AtomicUsize::new(0);
+
+/// As much as somebody reads, until about so many bytes.
+async fn digits(Path(bytes): Path<usize>) -> Response {
+    if bytes > LARGEST {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    streamed("text/plain", async move |mut sender: Parts| {
+        let mut digits = content::Digits::default();
+        for _ in 0..bytes.div_ceil(16_000) {
+            sender.send_data(digits.next(16_000).into()).await?;
+        }
+        SENT.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     })
 }
 

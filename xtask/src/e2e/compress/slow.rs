@@ -27,6 +27,9 @@ pub(in super::super) const SCENARIOS: [Scenario; 2] = [
 /// Readers that stall at the same time.
 const READERS: u64 = 12;
 
+/// Readers that are slow at the same time.
+const SLOW: usize = 8;
+
 /// What an encoder may cost, in bytes of the server's memory, beyond what the same reader costs whose body is sent plain:
 /// most of that are 400 KB that hyper reads ahead.
 const COSTS: [(&str, u64); 4] = [
@@ -106,13 +109,7 @@ fn endless(server: &Server, coding: &str) -> Result<(TcpStream, Option<String>)>
     let mut stream = http::connect(server.addr)?;
     let path = format!("GET /{coding}/endless\naccept-encoding: {coding}");
     stream.write_all(&http::message(&path, 0))?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head)?.to_ascii_lowercase();
+    let head = String::from_utf8(head(&mut stream)?)?.to_ascii_lowercase();
     let varies = head.contains("\r\nvary: accept-encoding\r\n");
     ensure!(
         head.starts_with("http/1.1 200") && varies == (coding != "plain"),
@@ -122,6 +119,17 @@ fn endless(server: &Server, coding: &str) -> Result<(TcpStream, Option<String>)>
         .lines()
         .find_map(|line| line.strip_prefix("content-encoding: "));
     Ok((stream, found.map(str::to_owned)))
+}
+
+/// Reads the head of an answer, and nothing of its body.
+fn head(stream: &mut TcpStream) -> Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(head)
 }
 
 /// Waits until the server does nothing any more, and returns the memory that it holds.
@@ -136,16 +144,22 @@ fn quiet(server: &Server) -> Result<u64> {
     server.child.resident()
 }
 
+/// A body of which no coding makes less than 8 MB: the system takes much less on account of who does not read.
+const LARGE: &str = "digits/16000000";
+
 /// Readers take some single bytes, with pauses, then the rest: the body is whole.
 fn drip(setup: &Setup) -> Result<()> {
     let server = Server::start(setup)?;
-    let plain = server.plain("text/1000000")?;
+    let plain = server.plain(LARGE)?;
+    let sent = || -> Result<usize> { Ok(String::from_utf8(server.plain("digits-sent")?)?.parse()?) };
+    ensure!(sent()? == 1, "the plain body was not counted");
     let mut readers = Vec::new();
-    for coding in CODINGS.into_iter().cycle().take(40) {
+    for coding in CODINGS.into_iter().cycle().take(SLOW) {
         let mut stream = http::connect(server.addr)?;
-        let path = format!("GET /any/text/1000000\naccept-encoding: {coding}");
+        let path = format!("GET /any/{LARGE}\naccept-encoding: {coding}");
         stream.write_all(&http::message(&path, 0))?;
-        readers.push((coding, stream, Vec::new()));
+        let head = head(&mut stream)?;
+        readers.push((coding, stream, head));
     }
     let before = quiet(&server)?;
     for _ in 0..if setup.is_long { 60 } else { 6 } {
@@ -161,6 +175,12 @@ fn drip(setup: &Setup) -> Result<()> {
     }
     let after = server.child.resident()?;
     ensure!(after < before + SLACK, "it grew from {before} to {after} bytes");
+    let done = sent()?;
+    ensure!(
+        done == 1,
+        "{} bodies were encoded before they were read",
+        done - 1
+    );
     for (coding, mut stream, mut bytes) in readers {
         bytes.append(&mut http::to_end(&mut stream)?);
         let response = Response::parse(&bytes).with_context(|| coding)?;
@@ -174,5 +194,6 @@ fn drip(setup: &Setup) -> Result<()> {
             );
         }
     }
+    ensure!(sent()? == 1 + SLOW, "not all bodies were read to their end");
     Ok(())
 }
