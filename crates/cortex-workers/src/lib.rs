@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod batch;
 mod block_on;
 mod builder;
 mod call;
 mod crew;
 mod drain;
 mod error;
+mod flights;
 mod hub;
 mod invalid;
 mod job;
@@ -27,6 +29,7 @@ mod totals;
 mod watch;
 mod worker;
 
+pub use self::batch::{Batch, BatchError, TryBatch};
 pub use self::builder::{BuildError, Builder};
 pub use self::call::Call;
 pub use self::drain::{Drain, DrainReport};

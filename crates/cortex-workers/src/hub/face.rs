@@ -192,6 +192,11 @@ impl<W: 'static> Hub<W> {
         lock(&self.inner).totals.clone()
     }
 
+    /// Returns how many workers have nothing to do.
+    pub(crate) fn idle(&self) -> usize {
+        lock(&self.inner).idle
+    }
+
     /// Returns how many threads have not ended.
     pub(crate) fn there(&self) -> usize {
         lock(&self.inner).threads

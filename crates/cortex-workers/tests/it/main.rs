@@ -1,5 +1,6 @@
 //! The pool as its users see it.
 
+mod batches;
 mod calls;
 mod lifecycle;
 mod overflow;
