@@ -73,6 +73,15 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         self
     }
 
+    /// Returns what is to be done, if it was not offered yet.
+    #[cfg(feature = "rayon")]
+    pub(crate) const fn work(&mut self) -> Option<&mut P> {
+        match &mut self.stage {
+            At::New(work) => Some(work),
+            At::Sent(_) | At::Over => None,
+        }
+    }
+
     /// Says whether it was offered, and no worker has taken it yet.
     pub(crate) fn is_waiting(&self) -> bool {
         let At::Sent(job) = &self.stage else {

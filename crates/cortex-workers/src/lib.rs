@@ -5,6 +5,8 @@ mod batch;
 mod block_on;
 mod builder;
 mod call;
+#[cfg(feature = "rayon")]
+mod cpu;
 mod crew;
 mod drain;
 mod error;
@@ -32,6 +34,8 @@ mod worker;
 pub use self::batch::{Batch, BatchError, TryBatch};
 pub use self::builder::{BuildError, Builder};
 pub use self::call::Call;
+#[cfg(feature = "rayon")]
+pub use self::cpu::{CpuBuilder, CpuCall, CpuPool};
 pub use self::drain::{Drain, DrainReport};
 pub use self::error::{Discard, Error, Panic, Stage};
 pub use self::invalid::InvalidSetting;

@@ -2,6 +2,8 @@
 
 mod batches;
 mod calls;
+#[cfg(feature = "rayon")]
+mod cpu;
 mod lifecycle;
 mod overflow;
 mod panics;
