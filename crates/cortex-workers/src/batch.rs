@@ -30,11 +30,11 @@ use std::time::Duration;
 /// # Examples
 ///
 /// ```
-/// use cortex_workers::{Closures, Pool};
+/// use cortex_workers::{Closures, Pool, TaskCx};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let pool = Pool::<Closures>::builder("squares").threads(2).queue(8).build().await.unwrap();
-/// let tasks = (0..100_u64).map(|number| move |_: &mut Closures, _: &_| number * number);
+/// let tasks = (0..100_u64).map(|number| move |_: &mut Closures, _: &TaskCx<'_>| number * number);
 /// let squares = pool.run_batch(tasks).or_first_error().await.unwrap();
 /// assert_eq!(squares[99], 9801);
 /// # });

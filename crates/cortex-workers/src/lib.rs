@@ -24,6 +24,7 @@ mod settings;
 mod shared;
 mod snapshot;
 mod stop;
+mod submit;
 mod sync;
 mod task_cx;
 mod ticket;

@@ -8,5 +8,6 @@ mod lifecycle;
 mod overflow;
 mod panics;
 mod stress;
+mod submit;
 mod support;
 mod time;
