@@ -7,6 +7,7 @@ mod cpu;
 mod lifecycle;
 mod overflow;
 mod panics;
+mod sources;
 mod stress;
 mod submit;
 mod support;
