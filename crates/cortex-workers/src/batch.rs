@@ -150,14 +150,22 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
     ///
     /// On a thread of the same pool each call is done as by [`Call::wait`], one after the other.
     pub fn wait(self) -> Vec<Answer<W, I::Item>> {
-        if !self.flights.shared().is_own_thread() {
+        if self.waits_for_others() {
             return block_on(self);
         }
+        self.here().collect()
+    }
+
+    /// Says whether workers do it: not on a thread of the same pool, where that could wait for itself.
+    fn waits_for_others(&self) -> bool {
+        self.taken > 0 || !self.flights.shared().is_own_thread()
+    }
+
+    /// Does it here, one after the other.
+    fn here(self) -> impl Iterator<Item = Answer<W, I::Item>> {
         let (shared, options) = (self.flights.shared(), self.options);
         let works = self.works.into_iter().flatten();
-        works
-            .map(|work| Call::new(shared, work).with(options).wait())
-            .collect()
+        works.map(move |work| Call::new(shared, work).with(options).wait())
     }
 
     fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Landed<W, I::Item>> {
@@ -232,13 +240,21 @@ type All<W, P> =
     Result<Vec<<P as Work<W>>::Answer>, BatchError<<P as Work<W>>::Back, <P as Work<W>>::Failure>>;
 
 impl<W: Worker, I: Iterator<Item: Work<W>>> TryBatch<'_, W, I> {
-    /// Waits for the answers on this thread, which may not be one of the same pool.
+    /// Waits for the answers on this thread, as [`Batch::wait`].
     ///
     /// # Errors
     ///
     /// The first error that came.
     pub fn wait(self) -> All<W, I::Item> {
-        block_on(self)
+        match self.0 {
+            Some(batch) if !batch.waits_for_others() => {
+                let answers = batch.here().enumerate();
+                answers
+                    .map(|(index, answer)| answer.map_err(|error| BatchError { index, error }))
+                    .collect()
+            }
+            batch => block_on(Self(batch)),
+        }
     }
 }
 

@@ -219,6 +219,22 @@ fn a_batch_within_a_task_of_its_pool_runs_on_the_spot_or_is_refused() {
     });
     let sums = sums.wait().unwrap().into_iter().map(Result::unwrap);
     assert!(sums.eq([0, 2, 4, 6, 8]));
+    let inner = pool.clone();
+    let first_error = pool.run(move |_, _| {
+        let tasks = (0..5).map(|number| {
+            move |_: &mut Closures, _: &TaskCx<'_>| {
+                if number > 2 {
+                    std::panic::resume_unwind(Box::new("more than two"));
+                }
+            }
+        });
+        inner
+            .run_batch(tasks)
+            .or_first_error()
+            .wait()
+            .map_err(|error| error.index)
+    });
+    assert_eq!(first_error.wait().unwrap(), Err(3));
 
     let pool = Pool::<Doer>::builder("doer").threads(1).build_blocking().unwrap();
     let inner = pool.clone();
