@@ -4,10 +4,11 @@ use std::fmt;
 use crate::budget::{Budget, element, text};
 use crate::encode::{Number, push_label};
 use crate::labels::cut;
-use crate::loose::{Loose, LooseValue, SeriesHasher};
+use crate::loose::{Loose, LooseHistogram, LooseValue, SeriesHasher};
 use crate::metric::Kind;
 use crate::name::family_name;
 use crate::scope::Scope;
+use crate::{Buckets, HistogramSnapshot};
 
 /// Shows numbers that live elsewhere: it is asked at each scrape.
 ///
@@ -49,7 +50,8 @@ impl<F: Fn(&mut Samples<'_>) + Send + Sync> Collector for F {
 ///
 /// Samples of one family may come in any order and are grouped. A family with a sample that cannot be exposed is left
 /// out as a whole and counted in [`Registry::dropped`](crate::Registry::dropped): a bad name or label, two types, one
-/// series twice, a counter that is negative or `NaN`, or a name that another metric has.
+/// series twice, a counter that is negative or `NaN`, a histogram whose parts don't fit together, or a name that another
+/// metric has.
 ///
 /// Label values are cut at 256 bytes. What is kept of all that a collector gives at one scrape takes at most
 /// [`MAX_BYTES`](Self::MAX_BYTES) of memory: a family that exceeds it is left out, too.
@@ -88,12 +90,60 @@ impl<'a> Samples<'a> {
 
     /// Gives the value of a gauge.
     pub fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
-        self.push(Kind::Gauge, name, help, labels, value);
+        self.push(Kind::Gauge, name, help, labels, || {
+            Some(LooseValue::Gauge(Number::Float(value)))
+        });
     }
 
     /// Gives the value of a counter; `_total` at the end of the name is implied.
     pub fn counter(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
-        self.push(Kind::Counter, name, help, labels, value);
+        self.push(Kind::Counter, name, help, labels, || {
+            let counts = value >= 0.0; // false for NaN
+            counts.then_some(LooseValue::Counter(Number::Float(value), None))
+        });
+    }
+
+    /// Gives a classic histogram: how many values each bucket has that the one before has not, the last one those above all
+    /// bounds, and the sum of all values.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_metrics::{Buckets, Registry, Samples};
+    ///
+    /// let registry = Registry::default();
+    /// let buckets = Buckets::new([0.1, 1.0])?;
+    /// registry.register_collector(move |out: &mut Samples<'_>| {
+    ///     let labels = [("queue", "mail")];
+    ///     out.histogram("queue_wait_seconds", "Time in the queue.", &labels, &buckets, &[7, 2, 1], 5.5);
+    /// });
+    /// let text = registry.to_text();
+    /// assert!(text.contains("queue_wait_seconds_bucket{queue=\"mail\",le=\"1.0\"} 9\n"));
+    /// assert!(text.contains("queue_wait_seconds_count{queue=\"mail\"} 10\n"));
+    /// # Ok::<(), cortex_metrics::BucketsError>(())
+    /// ```
+    pub fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        buckets: &Buckets,
+        counts: &[u64],
+        sum: f64,
+    ) {
+        let has_le = self.scope.has_label("le") || labels.iter().any(|(name, _)| *name == "le");
+        let is_whole = !has_le && counts.len() == buckets.bounds().len() + 1 && !sum.is_nan();
+        let is_paid = is_whole && self.budget.pay(LooseValue::HISTOGRAM + size_of_val(counts));
+        self.push(Kind::Histogram, name, help, labels, || {
+            let never_falls = sum >= 0.0 && buckets.bounds().first().is_none_or(|bound| *bound >= 0.0);
+            let classic = (buckets.clone(), counts.into());
+            is_paid.then(|| {
+                LooseValue::Histogram(Box::new(LooseHistogram {
+                    snapshot: HistogramSnapshot::new(Some(classic), None, sum, !never_falls),
+                    exemplars: Vec::new(),
+                }))
+            })
+        });
     }
 
     /// Returns the families that can be exposed and how many cannot.
@@ -111,7 +161,14 @@ impl<'a> Samples<'a> {
         (good, rejected.len() + usize::from(is_full))
     }
 
-    fn push(&mut self, kind: Kind, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
+    fn push(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        value: impl FnOnce() -> Option<LooseValue>,
+    ) {
         let name = self.scope.qualify(name);
         let name = family_name(&name, kind);
         if self.try_push(kind, name, help, labels, value).is_none() {
@@ -139,17 +196,12 @@ impl<'a> Samples<'a> {
         name: &str,
         help: &str,
         labels: &[(&str, &str)],
-        value: f64,
+        value: impl FnOnce() -> Option<LooseValue>,
     ) -> Option<()> {
-        let counts = value >= 0.0; // false for NaN
-        if !self.scope.scheme().allows_metric(name) || (kind == Kind::Counter && !counts) {
+        if !self.scope.scheme().allows_metric(name) {
             return None;
         }
-        let number = Number::Float(value);
-        let value = match kind {
-            Kind::Counter => LooseValue::Counter(number, None),
-            _ => LooseValue::Gauge(number),
-        };
+        let value = value()?;
         if self.budget.is_spent() {
             return None;
         }
@@ -218,6 +270,29 @@ mod tests {
         });
         assert_eq!(lines, ["a{x=\"1\"} 1.0", "a{x=\"2\\n\"} NaN"]);
         assert_eq!(rejected, 1);
+    }
+
+    #[test]
+    fn a_histogram_is_left_out_if_its_parts_do_not_fit() {
+        let buckets = Buckets::new([1.0]).unwrap();
+        let (lines, rejected) = families(|out| {
+            out.histogram("few", "", &[], &buckets, &[1], 1.0);
+            out.histogram("many", "", &[], &buckets, &[1, 2, 3], 1.0);
+            out.histogram("sum", "", &[], &buckets, &[1, 2], f64::NAN);
+            out.histogram("le", "", &[("le", "1")], &buckets, &[1, 2], 1.0);
+            out.gauge("types", "", &[], 1.0);
+            out.histogram("types", "", &[("a", "1")], &buckets, &[1, 2], 1.0);
+        });
+        assert_eq!((lines, rejected), (vec![], 5));
+        let most = [0; 65];
+        let many = Buckets::linear(1.0, 1.0, 64).unwrap();
+        let (lines, rejected) = families_within(1 << 16, |out| {
+            out.gauge("first", "", &[], 1.0);
+            for n in 0..1_000 {
+                out.histogram("large", "", &[("n", &n.to_string())], &many, &most, 0.0);
+            }
+        });
+        assert_eq!((lines, rejected), (vec!["first{} 1.0".to_owned()], 1));
     }
 
     #[test]

@@ -2,6 +2,7 @@ use crate::block_on::block_on;
 use crate::crew::{self, NotMade};
 use crate::error::Panic;
 use crate::invalid::InvalidSetting;
+use crate::observer::Observer;
 use crate::overflow::Overflow;
 use crate::pool::{Pool, Threads};
 use crate::settings::Settings;
@@ -40,6 +41,7 @@ pub struct Builder<W> {
     threads: Threads,
     settings: Settings,
     clock: Arc<dyn Clock>,
+    observer: Option<Arc<dyn Observer>>,
     worker: PhantomData<fn() -> W>,
 }
 
@@ -62,8 +64,10 @@ impl<W: Worker> Builder<W> {
                 respawn: (Duration::from_millis(10), Duration::from_secs(5)),
                 grace: Duration::from_secs(1),
                 stack_size: None,
+                is_observed: false,
             },
             clock: Arc::new(TscClock),
+            observer: None,
             worker: PhantomData,
         }
     }
@@ -152,6 +156,14 @@ impl<W: Worker> Builder<W> {
         self
     }
 
+    /// Has what happens told to an observer; to several as a pair.
+    #[must_use]
+    pub fn observe(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self.settings.is_observed = true;
+        self
+    }
+
     /// Checks the settings without building anything.
     ///
     /// # Errors
@@ -190,7 +202,12 @@ impl<W: Worker> Builder<W> {
         let mut settings = self.settings;
         (settings.least, settings.most) = (self.threads.least, self.threads.most);
         let least = settings.least;
-        let shared = Arc::new(Shared::<W>::new(self.name.into(), settings, self.clock));
+        let shared = Arc::new(Shared::<W>::new(
+            self.name.into(),
+            settings,
+            self.clock,
+            self.observer,
+        ));
         let pulse = Arc::new(Arcs(Arc::clone(&shared)));
         let weak: Weak<dyn Pulse> = Arc::downgrade(&pulse) as Weak<dyn Pulse>;
         watch::register(weak).map_err(BuildError::Thread)?;

@@ -1,5 +1,6 @@
 use crate::block_on::block_on;
 use crate::error::{Error, Stage};
+use crate::event::Event;
 use crate::hub::{Offered, Task};
 use crate::job::{Entry, Job, Unstarted, Work, drop_quietly};
 use crate::overflow::Overflow;
@@ -149,14 +150,14 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             }
         };
         match W::stateless() {
-            Some(state) if is_own => self.run_here(state, work, false),
+            Some(state) if is_own => self.run_here(state, work),
             None if is_own => Err(Error::WouldDeadlock(work.back())),
             None => {
                 self.stage = At::New(work);
                 block_on(self)
             }
-            Some(state) => match self.send(work, None, How::AT_ONCE) {
-                Sent::Over(Err(Error::Full(work))) => self.run_here(state, work, true),
+            Some(state) => match self.send(work, None, How::OR_HERE) {
+                Sent::Over(Err(Error::Full(work))) => self.run_here(state, work),
                 Sent::Over(answer) => back(answer),
                 Sent::In(job) => {
                     self.stage = At::Sent(job);
@@ -182,7 +183,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     }
 
     /// Runs the task on this thread.
-    fn run_here(&self, mut state: W, work: P, was_refused: bool) -> Answer<W, P> {
+    fn run_here(&self, mut state: W, work: P) -> Answer<W, P> {
         let shared = self.shared.shared();
         let ticket = match self.ticket() {
             Ok(ticket) => ticket,
@@ -197,7 +198,11 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             taken,
         };
         let ran = job.run(&mut state, &cx);
-        shared.hub.ran_elsewhere(job.ticket(), ran, was_refused);
+        let now = shared.clock.nanos();
+        let outcome = shared
+            .hub
+            .ran_elsewhere(job.ticket(), ran, now.saturating_sub(taken));
+        shared.tell(|| Event::of_ended(outcome, job.ticket(), taken, now));
         job.answer().map_or_else(|| unreachable!("it was run"), back)
     }
 
@@ -217,6 +222,8 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             .unwrap_or(NEVER);
         if ticket.deadline <= now {
             shared.hub.refused();
+            let why = Unstarted::Deadline(Stage::Submitting);
+            shared.tell(|| Event::of_unstarted(why, &ticket, now));
             return Err(Error::Deadline {
                 stage: Stage::Submitting,
                 work: Some(()),
@@ -242,11 +249,19 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             && matches!(overflow, Overflow::Wait | Overflow::Timeout(_) | Overflow::CallerRuns);
         let job = Arc::new(Job::new(ticket, work, waker, how.is_awaited));
         let task: Task<W> = Arc::clone(&job) as Task<W>;
-        let (offered, after) = shared.hub.offer(&task, overflow, may_wait);
+        let (offered, after) = if how.or_here {
+            shared.hub.offer_or_run(&task)
+        } else {
+            shared.hub.offer(&task, overflow, may_wait)
+        };
         shared.handle(after);
         match offered {
             Offered::In | Offered::Waits => Sent::In(job),
             Offered::Refused(why) => {
+                if !how.or_here || why != Unstarted::Full {
+                    let ticket = job.ticket();
+                    shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
+                }
                 job.keep(); // also where nobody awaits it: the work comes back
                 job.end(why);
                 job.answer()
@@ -263,6 +278,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             let (withdrawn, after) = shared.hub.withdraw(&task);
             shared.handle(after);
             if withdrawn {
+                shared.tell(|| Event::of_unstarted(Unstarted::Cancelled, ticket, shared.clock.nanos()));
                 job.end(Unstarted::Cancelled);
                 return;
             }
@@ -280,20 +296,25 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
 struct How {
     may_wait: bool,
     is_awaited: bool,
+    /// Where there is no place for it the caller does it.
+    or_here: bool,
 }
 
 impl How {
     const AWAITED: Self = Self {
         may_wait: true,
         is_awaited: true,
+        or_here: false,
     };
-    const AT_ONCE: Self = Self {
+    const OR_HERE: Self = Self {
         may_wait: false,
         is_awaited: true,
+        or_here: true,
     };
     const DETACHED: Self = Self {
         may_wait: false,
         is_awaited: false,
+        or_here: false,
     };
 }
 

@@ -1,4 +1,5 @@
 use crate::error::Panic;
+use crate::event::{Event, Failure};
 use crate::hub::Next;
 use crate::job::{Ran, drop_quietly, quietly};
 use crate::shared::Shared;
@@ -43,7 +44,7 @@ fn work<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut begun: Option<Begun
     shared.hub.begin(seat, current());
     let mut backoff = Backoff::new(shared.settings.respawn);
     let mut generation = 0;
-    loop {
+    let ended = loop {
         let cx = WorkerCx {
             pool: &shared.name,
             index: seat,
@@ -58,41 +59,60 @@ fn work<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut begun: Option<Begun
                 Err(NotMade::Panicked(panic))
             }
         };
-        match state {
+        let reason = match state {
             Ok(state) => {
                 shared.hub.made(seat, shared.clock.nanos(), generation > 0);
+                shared.tell(|| Event::WorkerStarted {
+                    thread: seat,
+                    generation,
+                });
                 if let Some(begun) = begun.take() {
                     begun(Ok(()));
                 }
                 let since = shared.clock.nanos();
-                if serve(shared, seat, state) {
-                    break;
+                if let Some(why) = serve(shared, seat, state) {
+                    break Some(why);
                 }
                 backoff.ran_for(Duration::from_nanos(shared.clock.nanos().saturating_sub(since)));
+                Failure::TaskPanicked
             }
             Err(error) => {
                 if let Some(begun) = begun.take() {
                     begun(Err(error));
-                    break;
+                    break None;
                 }
+                let failure = match error {
+                    NotMade::Failed(_) => Failure::Init,
+                    NotMade::Panicked(_) => Failure::InitPanicked,
+                };
                 drop_quietly(error);
-                shared.hub.fail(seat, shared.clock.nanos(), None);
+                shared.handle(shared.hub.fail(seat, shared.clock.nanos(), None));
+                failure
             }
-        }
+        };
         generation += 1;
-        if !wait(shared, seat, backoff.next()) {
-            break;
+        let delay = backoff.next();
+        shared.tell(|| Event::WorkerFailed {
+            thread: seat,
+            reason,
+            retry_after: delay,
+        });
+        if let Some(why) = wait(shared, seat, delay) {
+            break Some(why);
         }
+    };
+    if let Some(reason) = ended {
+        shared.tell(|| Event::WorkerEnded { thread: seat, reason });
     }
-    let (is_last, after) = shared.hub.leave(seat);
+    let (is_last, after) = shared.hub.leave(seat, shared.clock.nanos());
     shared.handle(after);
     if is_last && shared.ending.has_begun() {
         shared.end(0);
     }
 }
 
-/// Works until there is no more to do for this thread, or until the state is lost: then it returns `false`.
-fn serve<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut state: W) -> bool {
+/// Works until there is no more to do for this thread, and returns why, or until the state is lost.
+fn serve<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut state: W) -> Option<StopReason> {
     let mut now = shared.clock.nanos();
     let mut ran = None;
     loop {
@@ -109,9 +129,9 @@ fn serve<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut state: W) -> bool 
                 drop_quietly(task); // an answer that nobody waits for
                 now = shared.clock.nanos();
                 if how == Ran::Panicked && !is_kept(&mut state) {
-                    shared.hub.fail(seat, now, Some(how));
+                    shared.handle(shared.hub.fail(seat, now, Some(how)));
                     drop_quietly(state);
-                    return false;
+                    return None;
                 }
                 ran = Some(how);
             }
@@ -121,7 +141,7 @@ fn serve<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut state: W) -> bool 
             }
             Next::End(why) => {
                 end(state, why);
-                return true;
+                return Some(why);
             }
         }
     }
@@ -137,16 +157,16 @@ fn end<W: Worker>(state: W, why: StopReason) {
     quietly(|| state.teardown(why));
 }
 
-/// Waits before a state is made again; says whether it is still to be made.
-fn wait<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, delay: Duration) -> bool {
+/// Waits before a state is made again; says why it is not to be made any more, if so.
+fn wait<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, delay: Duration) -> Option<StopReason> {
     let until = crate::ticket::later(shared.clock.nanos(), delay);
     loop {
-        if shared.hub.is_over(seat).is_some() {
-            return false;
+        if let Some(why) = shared.hub.is_over(seat) {
+            return Some(why);
         }
         let left = until.saturating_sub(shared.clock.nanos());
         if left == 0 {
-            return true;
+            return None;
         }
         park_timeout(Duration::from_nanos(left));
     }

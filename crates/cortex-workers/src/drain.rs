@@ -1,5 +1,6 @@
 use crate::sync::{Mutex, lock};
 use crate::totals::Totals;
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -66,12 +67,31 @@ impl DrainReport {
     }
 }
 
+impl fmt::Display for DrainReport {
+    /// Writes one line for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            completed,
+            discarded,
+            stopped,
+            leaked,
+            elapsed,
+        } = self;
+        write!(
+            f,
+            "ended in {elapsed:.1?}: {completed} tasks completed, {discarded} discarded, {stopped} stopped, {leaked} threads left"
+        )
+    }
+}
+
 /// Tells those who wait for the end of a pool.
 pub(crate) struct Ending(Mutex<State>);
 
 struct State {
     began: Option<(u64, Totals)>,
     report: Option<DrainReport>,
+    /// Somebody makes the report, or has.
+    is_reported: bool,
     wakers: Vec<Waker>,
     /// Those that wait for it to begin.
     early: Vec<Weak<Begun>>,
@@ -85,6 +105,7 @@ impl Ending {
         Self(Mutex::new(State {
             began: None,
             report: None,
+            is_reported: false,
             wakers: Vec::new(),
             early: Vec::new(),
         }))
@@ -126,9 +147,14 @@ impl Ending {
         lock(&self.0).began.is_some()
     }
 
-    pub(crate) fn end(&self, now: u64, totals: &Totals, leaked: usize) {
+    /// Reports the end, the first time; `tell` hears of it before those who wait.
+    pub(crate) fn end(&self, now: u64, totals: &Totals, leaked: usize, tell: impl FnOnce(DrainReport)) {
         let mut state = lock(&self.0);
+        if std::mem::replace(&mut state.is_reported, true) {
+            return;
+        }
         let Some((began, before)) = &state.began else {
+            state.is_reported = false;
             return;
         };
         let done = |totals: &Totals| totals.completed + totals.failed + totals.panicked;
@@ -139,7 +165,10 @@ impl Ending {
             leaked,
             elapsed: Duration::from_nanos(now.saturating_sub(*began)),
         };
-        state.report.get_or_insert(report);
+        drop(state);
+        tell(report);
+        let mut state = lock(&self.0);
+        state.report = Some(report);
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         for waker in wakers {
@@ -160,5 +189,25 @@ impl Ending {
             state.wakers.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_one_line() {
+        let report = DrainReport {
+            completed: 22,
+            discarded: 1,
+            stopped: 2,
+            leaked: 0,
+            elapsed: Duration::from_millis(1250),
+        };
+        assert_eq!(
+            report.to_string(),
+            "ended in 1.2s: 22 tasks completed, 1 discarded, 2 stopped, 0 threads left"
+        );
     }
 }

@@ -10,13 +10,21 @@ mod cpu;
 mod crew;
 mod drain;
 mod error;
+mod event;
 mod flights;
+#[cfg(feature = "health")]
+pub mod health;
 mod hub;
 mod invalid;
 mod job;
 mod line;
+#[cfg(any(feature = "health", feature = "metrics"))]
+mod look;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(all(test, cortex_loom))]
 mod model;
+mod observer;
 mod overflow;
 mod pool;
 mod priority;
@@ -29,6 +37,7 @@ mod submit;
 mod sync;
 mod task_cx;
 mod ticket;
+mod times;
 mod totals;
 mod watch;
 mod worker;
@@ -40,8 +49,10 @@ pub use self::call::Call;
 pub use self::cpu::{CpuBuilder, CpuCall, CpuPool};
 pub use self::drain::{Drain, DrainReport};
 pub use self::error::{Discard, Error, Panic, Stage};
+pub use self::event::{Event, Failure, Outcome, Refusal};
 pub use self::invalid::InvalidSetting;
 pub use self::job::{Closure, Request, Work};
+pub use self::observer::Observer;
 pub use self::overflow::Overflow;
 pub use self::pool::{Pool, Threads};
 pub use self::priority::Priority;
@@ -49,4 +60,5 @@ pub use self::snapshot::{QueueCounts, Snapshot, TaskCounts, ThreadCounts};
 pub use self::source::{Delivery, Fed, Receipt, Source, feed};
 pub use self::stop::Stop;
 pub use self::task_cx::TaskCx;
+pub use self::times::Times;
 pub use self::worker::{AfterPanic, Closures, StopReason, Worker, WorkerCx};

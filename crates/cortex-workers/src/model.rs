@@ -31,6 +31,7 @@ fn settings(threads: usize, capacity: usize) -> Settings {
         respawn: (Duration::ZERO, Duration::ZERO),
         grace: Duration::ZERO,
         stack_size: None,
+        is_observed: false,
     }
 }
 
@@ -69,7 +70,7 @@ fn work(hub: &Hub<()>, seat: usize) {
             Next::End(_) => break,
         }
     }
-    let (_, mut after) = hub.leave(seat);
+    let (_, mut after) = hub.leave(seat, 0);
     after.tell();
 }
 

@@ -110,9 +110,14 @@ impl<W: Worker> Pool<W> {
 
     /// Returns how the pool stands.
     pub fn snapshot(&self) -> Snapshot {
-        let shared = &self.handle.shared;
-        let now = shared.clock.nanos();
-        shared.hub.look(|hub| Snapshot::of(hub, now))
+        self.handle.shared.snapshot()
+    }
+
+    /// Returns the pool as those see it who do not keep it.
+    #[cfg(any(feature = "health", feature = "metrics"))]
+    pub(crate) fn look(&self) -> std::sync::Weak<dyn crate::look::Look> {
+        let handle: Arc<dyn crate::look::Look> = Arc::<Handle<W>>::clone(&self.handle);
+        Arc::downgrade(&handle)
     }
 
     /// Looks at the clock: for deadlines, time-outs and stuck workers. A thread does so by itself when something is due; whoever
@@ -187,6 +192,23 @@ impl<W: Worker> Clone for Pool<W> {
         Self {
             handle: Arc::clone(&self.handle),
         }
+    }
+}
+
+#[cfg(any(feature = "health", feature = "metrics"))]
+impl<W: Worker> crate::look::Look for Handle<W> {
+    #[cfg(feature = "metrics")]
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    fn look(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+
+    #[cfg(feature = "health")]
+    fn now(&self) -> u64 {
+        self.shared.clock.nanos()
     }
 }
 

@@ -19,4 +19,6 @@ pub(crate) struct Settings {
     /// How long what runs may take to stop at the end of a shutdown.
     pub(crate) grace: Duration,
     pub(crate) stack_size: Option<usize>,
+    /// Somebody hears of what happens.
+    pub(crate) is_observed: bool,
 }

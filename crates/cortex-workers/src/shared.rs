@@ -1,9 +1,14 @@
 use crate::crew;
 use crate::drain::Ending;
+use crate::event::Event;
 use crate::hub::{After, Hub, Life};
+use crate::job::quietly;
+use crate::observer::Observer;
 use crate::settings::Settings;
+use crate::snapshot::Snapshot;
 use crate::sync::{AtomicU64, Ordering};
 use crate::ticket::NEVER;
+use crate::times::TaskTimes;
 use crate::watch::{self, Pulse};
 use crate::worker::Worker;
 use cortex_core::Clock;
@@ -18,6 +23,7 @@ pub(crate) struct Shared<W: Worker> {
     pub(crate) hub: Hub<W>,
     pub(crate) settings: Settings,
     pub(crate) ending: Ending,
+    observer: Option<Arc<dyn Observer>>,
     /// When the hub has to be looked at.
     alarm: AtomicU64,
 }
@@ -28,13 +34,19 @@ thread_local! {
 }
 
 impl<W: Worker> Shared<W> {
-    pub(crate) fn new(name: Box<str>, settings: Settings, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        name: Box<str>,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
         Self {
             name,
             clock,
             hub: Hub::new(settings.clone()),
             settings,
             ending: Ending::new(),
+            observer,
             alarm: AtomicU64::new(NEVER),
         }
     }
@@ -42,6 +54,7 @@ impl<W: Worker> Shared<W> {
     /// Does what is to be done after the hub was asked something.
     #[inline]
     pub(crate) fn handle(self: &Arc<Self>, mut after: After<W>) {
+        self.report(&mut after);
         after.tell();
         if !after.start.is_empty() {
             self.start(&after.start);
@@ -49,11 +62,42 @@ impl<W: Worker> Shared<W> {
         self.arm(after.alarm);
     }
 
+    /// Tells the observer what the hub has done, before those who wait are told.
+    #[inline]
+    fn report(&self, after: &mut After<W>) {
+        if self.observer.is_some() {
+            self.report_all(after);
+        }
+    }
+
+    fn report_all(&self, after: &mut After<W>) {
+        after.wake();
+        for event in after.events.drain(..) {
+            self.tell(|| event);
+        }
+        if !after.ended.is_empty() {
+            let now = self.clock.nanos();
+            for (task, why) in &after.ended {
+                self.tell(|| Event::of_unstarted(*why, task.ticket(), now));
+            }
+        }
+    }
+
+    /// Tells the observer, if there is one; nothing unwinds out of it. No lock may be held.
+    #[inline]
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+        if let Some(observer) = &self.observer {
+            let event = event();
+            quietly(|| observer.on_event(&self.name, &event));
+        }
+    }
+
     #[cold]
     fn start(self: &Arc<Self>, seats: &[usize]) {
         for &seat in seats {
             if crew::start(self, seat, None).is_err() {
                 let mut after = self.hub.give_up(seat);
+                self.report(&mut after);
                 after.tell();
                 self.arm(after.alarm);
             }
@@ -65,6 +109,13 @@ impl<W: Worker> Shared<W> {
         if time < self.alarm.load(Ordering::Relaxed) && time < self.alarm.fetch_min(time, Ordering::AcqRel) {
             watch::changed();
         }
+    }
+
+    /// Returns how the pool stands.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let now = self.clock.nanos();
+        let times = Box::new(TaskTimes::NONE);
+        self.hub.look(|hub| Snapshot::of(hub, now, times))
     }
 
     /// Looks what is due now.
@@ -95,7 +146,8 @@ impl<W: Worker> Shared<W> {
     /// Says that the pool has ended, but for so many threads.
     pub(crate) fn end(&self, leaked: usize) {
         let totals = self.hub.totals();
-        self.ending.end(self.clock.nanos(), &totals, leaked);
+        let told = |report| self.tell(|| Event::Drained { report });
+        self.ending.end(self.clock.nanos(), &totals, leaked, told);
     }
 
     /// Says whether this thread works for this pool.

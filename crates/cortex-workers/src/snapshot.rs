@@ -1,4 +1,6 @@
 use crate::hub::{Life, View};
+use crate::priority::Priority;
+use crate::times::{TaskTimes, Times};
 use std::time::Duration;
 
 /// How a pool stands, and what became of its tasks.
@@ -29,6 +31,7 @@ pub struct Snapshot {
     pub is_paused: bool,
     /// Nothing is accepted any more.
     pub is_closed: bool,
+    times: Box<TaskTimes>,
 }
 
 /// How many threads a pool has.
@@ -45,14 +48,20 @@ pub struct ThreadCounts {
     pub idle: usize,
     /// How many of them run a task.
     pub busy: usize,
+    /// How many wait to make their state again.
+    pub failing: usize,
     /// How many were given up and still run.
     pub stuck: usize,
+    /// How many may be given up at a time.
+    pub stuck_limit: usize,
     /// How often a state was made again after a panic.
     pub respawned: u64,
     /// How many threads were given up so far.
     pub replaced: u64,
-    /// How long all threads together have run tasks.
+    /// How long all threads together have run tasks, those that run now included.
     pub busy_time: Duration,
+    /// How long all threads together have been there to run tasks.
+    pub thread_time: Duration,
 }
 
 /// What waits.
@@ -111,7 +120,9 @@ impl TaskCounts {
 }
 
 impl Snapshot {
-    pub(crate) fn of<W>(hub: &View<'_, W>, now: u64) -> Self {
+    pub(crate) fn of<W>(hub: &mut View<'_, W>, now: u64, mut times: Box<TaskTimes>) -> Self {
+        (*times).clone_from(hub.times());
+        let (busy_nanos, thread_nanos) = hub.spent(now);
         let (totals, (least, most, live, busy, stuck)) = (hub.totals(), hub.threads());
         let since = |time: u64| Duration::from_nanos(now.saturating_sub(time));
         Self {
@@ -121,10 +132,13 @@ impl Snapshot {
                 live,
                 idle: hub.idle(),
                 busy,
+                failing: hub.failing(),
                 stuck,
+                stuck_limit: hub.most_stuck(),
                 respawned: totals.respawns,
                 replaced: totals.replaced,
-                busy_time: Duration::from_nanos(totals.busy_nanos),
+                busy_time: Duration::from_nanos(busy_nanos),
+                thread_time: Duration::from_nanos(thread_nanos),
             },
             queue: QueueCounts {
                 queued: hub.queued(),
@@ -146,7 +160,47 @@ impl Snapshot {
             },
             is_paused: hub.is_paused(),
             is_closed: hub.life() != Life::Open,
+            times,
         }
+    }
+
+    /// Returns how long tasks of this priority have waited from when they were offered until a worker took them: those that have
+    /// ended since.
+    pub fn wait_times(&self, priority: Priority) -> &Times {
+        &self.times.wait[priority.index()]
+    }
+
+    /// Returns how long tasks of this priority have run that have ended, however they did.
+    pub fn run_times(&self, priority: Priority) -> &Times {
+        &self.times.run[priority.index()]
+    }
+
+    /// Returns which share of their time the threads have been busy, from 0 to 1, since the pool began.
+    pub fn utilisation(&self) -> f64 {
+        share(self.threads.busy_time, self.threads.thread_time)
+    }
+
+    /// Returns which share of their time the threads have been busy, from 0 to 1, since an earlier look at the same pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_workers::{Closures, Pool};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let pool = Pool::<Closures>::builder("sums").threads(2).build().await.unwrap();
+    /// let before = pool.snapshot();
+    /// pool.run(|_, _| (0..1000_u64).sum::<u64>()).await.unwrap();
+    /// let busy = pool.snapshot().utilisation_since(&before);
+    /// assert!((0.0..=1.0).contains(&busy));
+    /// # });
+    /// ```
+    pub fn utilisation_since(&self, before: &Self) -> f64 {
+        let (now, before) = (&self.threads, &before.threads);
+        share(
+            now.busy_time.saturating_sub(before.busy_time),
+            now.thread_time.saturating_sub(before.thread_time),
+        )
     }
 
     /// Says whether each task is accounted for: it has ended, waits, or runs.
@@ -157,4 +211,11 @@ impl Snapshot {
             + self.threads.stuck;
         u64::try_from(there).is_ok_and(|there| self.tasks.submitted == self.tasks.ended() + there)
     }
+}
+
+fn share(busy: Duration, there: Duration) -> f64 {
+    if there.is_zero() {
+        return 0.0;
+    }
+    busy.div_duration_f64(there).min(1.0)
 }

@@ -1,6 +1,6 @@
+use crate::event::Outcome;
 use crate::hub::Offered;
 use crate::job::Ran;
-use crate::stop::Stop;
 use crate::ticket::Ticket;
 
 /// What became of all tasks so far.
@@ -19,6 +19,8 @@ pub(crate) struct Totals {
     pub(crate) respawns: u64,
     pub(crate) replaced: u64,
     pub(crate) busy_nanos: u64,
+    /// How long the threads that have ended were there.
+    pub(crate) thread_nanos: u64,
 }
 
 impl Totals {
@@ -29,18 +31,20 @@ impl Totals {
         }
     }
 
-    /// Takes note of a task that was taken, and is done with.
-    pub(crate) fn ended(&mut self, ticket: &Ticket, ran: Option<Ran>, nanos: u64) {
+    /// Takes note of a task that was taken, and is done with; returns how that was.
+    pub(crate) fn ended(&mut self, ticket: &Ticket, ran: Option<Ran>, nanos: u64) -> Outcome {
         self.busy_nanos = self.busy_nanos.saturating_add(nanos);
-        let count = match (ticket.stop(), ran) {
-            (_, Some(Ran::Panicked)) => &mut self.panicked,
-            (Some(Stop::Cancelled), _) => &mut self.cancelled,
-            (Some(Stop::Deadline), _) => &mut self.expired,
-            (Some(Stop::RunTimeout), _) => &mut self.timed_out,
-            (Some(Stop::Shutdown), _) => &mut self.shut_down,
-            (None, Some(Ran::Failed)) => &mut self.failed,
-            (None, _) => &mut self.completed,
+        let outcome = Outcome::of(ticket, ran);
+        let count = match outcome {
+            Outcome::Completed => &mut self.completed,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Panicked => &mut self.panicked,
+            Outcome::Cancelled => &mut self.cancelled,
+            Outcome::Expired => &mut self.expired,
+            Outcome::TimedOut => &mut self.timed_out,
+            Outcome::ShutDown => &mut self.shut_down,
         };
         *count += 1;
+        outcome
     }
 }

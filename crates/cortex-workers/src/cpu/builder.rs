@@ -3,6 +3,7 @@ use crate::block_on::block_on;
 use crate::builder::{BuildError, Builder};
 use crate::invalid::InvalidSetting;
 use crate::job::drop_quietly;
+use crate::observer::Observer;
 use crate::overflow::Overflow;
 use crate::worker::Closures;
 use cortex_core::Clock;
@@ -95,6 +96,13 @@ impl CpuBuilder {
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.builder = self.builder.clock(clock);
+        self
+    }
+
+    /// Has what happens told to an observer, as [`Builder::observe`].
+    #[must_use]
+    pub fn observe(mut self, observer: impl Observer + 'static) -> Self {
+        self.builder = self.builder.observe(observer);
         self
     }
 

@@ -150,6 +150,11 @@ impl CpuPool {
         self.pool.name()
     }
 
+    /// Returns the pool in front, whose threads wait for those that compute: for what watches pools, as metrics and health do.
+    pub const fn front(&self) -> &Pool<Closures> {
+        &self.pool
+    }
+
     /// Lets no task begin until [`resume`](Self::resume); calls wait in the queue.
     pub fn pause(&self) {
         self.pool.pause();

@@ -1,4 +1,5 @@
 use super::inner::Task;
+use crate::event::Event;
 use crate::job::{Unstarted, drop_quietly};
 use crate::stop::Stop;
 use crate::sync::Thread;
@@ -28,6 +29,8 @@ pub(crate) struct After<W> {
     pub(crate) wake: Vec<Thread>,
     pub(crate) ended: Vec<(Task<W>, Unstarted)>,
     pub(crate) told: Vec<(Task<W>, Stop, Duration)>,
+    /// What an observer hears, if there is one, besides what has ended.
+    pub(crate) events: Vec<Event>,
     /// Seats whose threads are to be started.
     pub(crate) start: Vec<usize>,
     /// When the hub has to be looked at next, if that is earlier than before.
@@ -40,6 +43,7 @@ impl<W> After<W> {
             wake: Vec::new(),
             ended: Vec::new(),
             told: Vec::new(),
+            events: Vec::new(),
             start: Vec::new(),
             alarm: NEVER,
         }
@@ -49,11 +53,15 @@ impl<W> After<W> {
         self.alarm = self.alarm.min(time);
     }
 
-    /// Does what does not concern threads and alarms.
-    pub(crate) fn tell(&mut self) {
+    pub(crate) fn wake(&mut self) {
         for thread in self.wake.drain(..) {
             thread.unpark();
         }
+    }
+
+    /// Does what does not concern observers, threads and alarms.
+    pub(crate) fn tell(&mut self) {
+        self.wake();
         for (task, why) in self.ended.drain(..) {
             task.end(why);
             drop_quietly(task);

@@ -1,7 +1,8 @@
 use super::after::{After, Next, Offered};
 use super::inner::{Inner, Life, Task};
 use super::view::View;
-use crate::job::Ran;
+use crate::event::Outcome;
+use crate::job::{Ran, Unstarted};
 use crate::overflow::Overflow;
 use crate::settings::Settings;
 use crate::sync::{Mutex, Thread, lock};
@@ -32,6 +33,18 @@ impl<W: 'static> Hub<W> {
         let mut inner = lock(&self.inner);
         let offered = inner.offer(task, overflow, waits, &mut after);
         inner.totals.offered(offered);
+        drop(inner);
+        (offered, after)
+    }
+
+    /// Offers a task that runs where it is if there is no place for it: then it counts once it has.
+    pub(crate) fn offer_or_run(&self, task: &Task<W>) -> (Offered, After<W>) {
+        let mut after = After::new();
+        let mut inner = lock(&self.inner);
+        let offered = inner.offer(task, Overflow::CallerRuns, false, &mut after);
+        if offered != Offered::Refused(Unstarted::Full) {
+            inner.totals.offered(offered);
+        }
         drop(inner);
         (offered, after)
     }
@@ -102,14 +115,11 @@ impl<W: 'static> Hub<W> {
     }
 
     /// Takes note of a task that ran on another thread.
-    pub(crate) fn ran_elsewhere(&self, ticket: &Ticket, ran: Ran, was_refused: bool) {
+    pub(crate) fn ran_elsewhere(&self, ticket: &Ticket, ran: Ran, took: u64) -> Outcome {
         let mut inner = lock(&self.inner);
-        if was_refused {
-            inner.totals.rejected -= 1;
-        } else {
-            inner.totals.submitted += 1;
-        }
-        inner.totals.ended(ticket, Some(ran), 0);
+        inner.totals.submitted += 1;
+        inner.times.add(ticket.priority, 0, took);
+        inner.totals.ended(ticket, Some(ran), 0)
     }
 
     /// Takes note of a task that was not offered, as it came too late.
@@ -127,16 +137,21 @@ impl<W: 'static> Hub<W> {
     }
 
     /// Takes note that the state of a worker is gone, or could not be made, and that it will try again after a while.
-    pub(crate) fn fail(&self, seat: usize, now: u64, ran: Option<Ran>) {
+    pub(crate) fn fail(&self, seat: usize, now: u64, ran: Option<Ran>) -> After<W> {
+        let mut after = After::new();
         let mut inner = lock(&self.inner);
-        inner.settle(seat, now, ran);
+        inner.settle(seat, now, ran, &mut after);
+        inner.appear(seat, now);
         inner.set_failing(seat, true);
+        drop(inner);
+        after
     }
 
     /// Takes note that the state of a worker was made; whether it had one before. From now on it has nothing to do.
     pub(crate) fn made(&self, seat: usize, now: u64, again: bool) {
         let mut inner = lock(&self.inner);
         inner.set_failing(seat, false);
+        inner.appear(seat, now);
         inner.arrive(seat, now);
         inner.totals.respawns += u64::from(again);
     }
@@ -147,10 +162,10 @@ impl<W: 'static> Hub<W> {
     }
 
     /// Takes note that a thread ends; says whether it was the last one.
-    pub(crate) fn leave(&self, seat: usize) -> (bool, After<W>) {
+    pub(crate) fn leave(&self, seat: usize, now: u64) -> (bool, After<W>) {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
-        inner.stand_up(seat, &mut after);
+        inner.stand_up(seat, now, &mut after);
         let is_last = inner.threads == 0;
         drop(inner);
         (is_last, after)
@@ -209,8 +224,8 @@ impl<W: 'static> Hub<W> {
     }
 
     /// Looks at all of it at once.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&View<'_, W>) -> T) -> T {
-        let inner = lock(&self.inner);
-        look(&View(&inner))
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut View<'_, W>) -> T) -> T {
+        let mut inner = lock(&self.inner);
+        look(&mut View(&mut inner))
     }
 }

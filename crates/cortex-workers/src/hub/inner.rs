@@ -3,6 +3,7 @@ use crate::line::Line;
 use crate::settings::Settings;
 use crate::sync::Thread;
 use crate::ticket::{Phase, nanos};
+use crate::times::TaskTimes;
 use crate::totals::Totals;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,6 +40,9 @@ pub(crate) struct Inner<W> {
     /// When a thread may be added next.
     pub(super) grow_after: u64,
     pub(super) totals: Totals,
+    pub(super) times: Box<TaskTimes>,
+    /// The busy time and the time of threads that were shown last.
+    pub(super) shown: (u64, u64),
 }
 
 /// A thread of the pool.
@@ -51,6 +55,8 @@ pub(super) struct Seat<W> {
     /// Since when it has nothing to do.
     pub(super) idle_since: u64,
     pub(super) is_failing: bool,
+    /// Since when it has been there: when its first state was made, or could not be.
+    pub(super) since: Option<u64>,
     pub(super) fate: Fate,
 }
 
@@ -113,6 +119,8 @@ impl<W> Inner<W> {
             is_paused: false,
             grow_after: 0,
             totals: Totals::default(),
+            times: Box::new(TaskTimes::NONE),
+            shown: (0, 0),
             settings,
         }
     }

@@ -15,6 +15,7 @@ impl<W: 'static> Inner<W> {
             is_woken: false,
             idle_since: 0,
             is_failing: false,
+            since: None,
             fate: Fate::Stays,
         };
         self.live += 1;
@@ -62,13 +63,15 @@ impl<W: 'static> Inner<W> {
         self.dead = 0;
     }
 
-    pub(super) fn stand_up(&mut self, index: usize, after: &mut After<W>) {
+    pub(super) fn stand_up(&mut self, index: usize, now: u64, after: &mut After<W>) {
         self.rise(index);
         self.set_failing(index, false);
         let Some(seat) = self.seats[index].take() else {
             return;
         };
         self.threads -= 1;
+        let stayed = now.saturating_sub(seat.since.unwrap_or(now));
+        self.totals.thread_nanos = self.totals.thread_nanos.saturating_add(stayed);
         if seat.state == Sitting::Idle {
             self.idle -= 1;
         }

@@ -3,6 +3,7 @@
 use super::after::After;
 use super::inner::{Fate, Inner, Life, is_alive};
 use crate::error::{Discard, Stage};
+use crate::event::Event;
 use crate::job::Unstarted;
 use crate::stop::Stop;
 use crate::ticket::{NEVER, Phase, later};
@@ -116,6 +117,14 @@ impl<W: 'static> Inner<W> {
             }
             if let Some(seat) = &mut self.seats[index] {
                 seat.fate = Fate::Stuck;
+                if self.settings.is_observed {
+                    let since = seat.running.as_ref().map_or(now, |running| running.since);
+                    after.events.push(Event::WorkerStuck {
+                        thread: index,
+                        ran: Duration::from_nanos(now.saturating_sub(since)),
+                        is_replaced: self.life == Life::Open,
+                    });
+                }
             }
             self.stuck += 1;
             self.live -= 1;

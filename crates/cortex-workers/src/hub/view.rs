@@ -1,11 +1,12 @@
 use super::inner::{Fate, Inner, Life, Sitting, is_alive};
+use crate::times::TaskTimes;
 use crate::totals::Totals;
 
 /// What the hub shows, under its lock.
-pub(crate) struct View<'a, W>(pub(super) &'a Inner<W>);
+pub(crate) struct View<'a, W>(pub(super) &'a mut Inner<W>);
 
 impl<W> View<'_, W> {
-    pub(crate) const fn totals(&self) -> &Totals {
+    pub(crate) fn totals(&self) -> &Totals {
         &self.0.totals
     }
 
@@ -30,7 +31,7 @@ impl<W> View<'_, W> {
     }
 
     pub(crate) fn threads(&self) -> (usize, usize, usize, usize, usize) {
-        let inner = self.0;
+        let inner = &self.0;
         let busy = inner.seats.iter().flatten();
         let busy = busy
             .filter(|seat| seat.state == Sitting::Busy && seat.fate != Fate::Stuck)
@@ -46,6 +47,34 @@ impl<W> View<'_, W> {
 
     pub(crate) fn idle(&self) -> usize {
         self.0.idle
+    }
+
+    /// Returns how many wait to make their state again.
+    pub(crate) fn failing(&self) -> usize {
+        self.0.failing
+    }
+
+    pub(crate) fn most_stuck(&self) -> usize {
+        self.0.settings.max_stuck
+    }
+
+    pub(crate) fn times(&self) -> &TaskTimes {
+        &self.0.times
+    }
+
+    /// Returns how long threads were busy, and how long they were there, up to now. Neither ever falls, though another thread may
+    /// have read the clock earlier and come later.
+    pub(crate) fn spent(&mut self, now: u64) -> (u64, u64) {
+        let inner = &mut *self.0;
+        let (mut busy, mut there) = (inner.totals.busy_nanos, inner.totals.thread_nanos);
+        for seat in inner.seats.iter().flatten() {
+            let since = |since: Option<u64>| now.saturating_sub(since.unwrap_or(now));
+            busy = busy.saturating_add(since(seat.running.as_ref().map(|running| running.since)));
+            there = there.saturating_add(since(seat.since));
+        }
+        let shown = (busy.max(inner.shown.0), there.max(inner.shown.1));
+        inner.shown = shown;
+        shown
     }
 
     pub(crate) fn life(&self) -> Life {

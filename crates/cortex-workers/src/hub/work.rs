@@ -2,6 +2,7 @@
 
 use super::after::{After, Next};
 use super::inner::{Fate, Inner, Life, Running, Sitting, Task, is_alive};
+use crate::event::Event;
 use crate::job::Ran;
 use crate::ticket::Phase;
 use crate::worker::StopReason;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 impl<W: 'static> Inner<W> {
     pub(super) fn next(&mut self, index: usize, now: u64, ran: Option<Ran>, after: &mut After<W>) -> Next<W> {
-        self.settle(index, now, ran);
+        self.settle(index, now, ran, after);
         if let Some(why) = self.is_over(index) {
             return Next::End(why);
         }
@@ -39,7 +40,7 @@ impl<W: 'static> Inner<W> {
     }
 
     /// Takes note of what a worker has done.
-    pub(super) fn settle(&mut self, index: usize, now: u64, ran: Option<Ran>) {
+    pub(super) fn settle(&mut self, index: usize, now: u64, ran: Option<Ran>, after: &mut After<W>) {
         let Some(seat) = &mut self.seats[index] else {
             return;
         };
@@ -47,10 +48,24 @@ impl<W: 'static> Inner<W> {
             return;
         };
         seat.state = Sitting::Starting;
-        self.totals
-            .ended(running.task.ticket(), ran, now.saturating_sub(running.since));
+        let (ticket, took) = (running.task.ticket(), now.saturating_sub(running.since));
+        let outcome = self.totals.ended(ticket, ran, took);
+        if self.settings.is_observed {
+            after
+                .events
+                .push(Event::of_ended(outcome, ticket, running.since, now));
+        }
+        let waited = running.since.saturating_sub(ticket.submitted);
+        self.times.add(ticket.priority, waited, took);
         if seat.fate == Fate::Stuck {
             self.stuck -= 1;
+        }
+    }
+
+    /// Takes note that a thread is there, if that is new.
+    pub(super) fn appear(&mut self, index: usize, now: u64) {
+        if let Some(seat) = &mut self.seats[index] {
+            seat.since.get_or_insert(now);
         }
     }
 

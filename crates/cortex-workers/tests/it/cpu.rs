@@ -1,7 +1,10 @@
 use crate::support::{Door, assert_balanced, poll_once};
 use cortex_core::{Clock, Context, Deadline, Flags, SpanId, TraceId};
 use cortex_testkit::ManualClock;
-use cortex_workers::{BuildError, CpuBuilder, CpuPool, Drain, Error, Overflow, Priority, Snapshot, Stage};
+use cortex_workers::{
+    BuildError, CpuBuilder, CpuPool, Drain, Error, Event, Observer, Outcome, Overflow, Priority, Snapshot,
+    Stage,
+};
 use proptest::prelude::*;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -329,4 +332,29 @@ fn settings_that_make_no_sense_are_refused() {
     assert!(format!("{call:?}").starts_with("CpuCall(Call { pool: \"test\", stage: \"sent\""));
     pool.resume();
     assert_eq!(call.wait().unwrap(), 5);
+    assert_eq!(at_rest(&pool).tasks, pool.front().snapshot().tasks);
+}
+
+#[derive(Default)]
+struct Ends(Mutex<Vec<Outcome>>);
+
+impl Observer for Ends {
+    fn on_event(&self, pool: &str, event: &Event) {
+        assert_eq!(pool, "test");
+        if let Event::Ended { outcome, .. } = event {
+            self.0.lock().expect("nobody panics there").push(*outcome);
+        }
+    }
+}
+
+#[test]
+fn an_observer_hears_how_tasks_end() {
+    let ends = Arc::new(Ends::default());
+    let cpu = cpu(|builder| builder.threads(1).observe(Arc::clone(&ends)));
+    assert_eq!(cpu.map(vec![1], |item| item + 1).wait().unwrap(), [2]);
+    let call = cpu.map(vec![1], |_| std::panic::resume_unwind(Box::new("no")));
+    assert!(matches!(call.wait(), Err::<Vec<()>, _>(Error::Panicked(_))));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert!(runtime.block_on(cpu.shutdown(Drain::unlimited())).is_complete());
+    assert_eq!(*ends.0.lock().unwrap(), [Outcome::Completed, Outcome::Panicked]);
 }

@@ -5,6 +5,9 @@ mod calls;
 #[cfg(feature = "rayon")]
 mod cpu;
 mod lifecycle;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod observe;
 mod overflow;
 mod panics;
 mod sources;
@@ -12,3 +15,4 @@ mod stress;
 mod submit;
 mod support;
 mod time;
+mod times;

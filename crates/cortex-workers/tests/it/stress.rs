@@ -1,5 +1,7 @@
 use crate::support::{assert_balanced, poll_once};
-use cortex_workers::{Closures, Drain, Error, Overflow, Pool, Priority};
+use cortex_workers::{
+    Closures, Drain, Error, Event, Observer, Outcome, Overflow, Pool, Priority, TaskCounts,
+};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,11 +20,59 @@ impl Numbers {
     }
 }
 
+/// Counts what it hears as a snapshot has it.
+#[derive(Default)]
+struct Counts([AtomicU64; 9]);
+
+impl Counts {
+    fn all(&self) -> [u64; 9] {
+        std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed))
+    }
+
+    fn of(tasks: &TaskCounts) -> [u64; 9] {
+        [
+            tasks.rejected,
+            tasks.completed,
+            tasks.failed,
+            tasks.panicked,
+            tasks.cancelled,
+            tasks.expired,
+            tasks.timed_out,
+            tasks.discarded,
+            tasks.shut_down,
+        ]
+    }
+}
+
+impl Observer for Counts {
+    fn on_event(&self, _: &str, event: &Event) {
+        let at = match event {
+            Event::Refused { .. } => 0,
+            Event::Ended { outcome, .. } => match outcome {
+                Outcome::Completed => 1,
+                Outcome::Failed => 2,
+                Outcome::Panicked => 3,
+                Outcome::Cancelled => 4,
+                Outcome::Expired => 5,
+                Outcome::TimedOut => 6,
+                _ => 8,
+            },
+            Event::Cancelled { .. } => 4,
+            Event::Expired { .. } => 5,
+            Event::Discarded { .. } => 7,
+            _ => return,
+        };
+        self.0[at].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Panics, cancellations, deadlines, resizes and pauses from several threads at once: each task is accounted for, and each answer is
 /// the right one.
 #[test]
 fn every_task_is_accounted_for_whatever_happens() {
+    let heard = Arc::new(Counts::default());
     let pool = Pool::<Closures>::builder("stress")
+        .observe(Arc::clone(&heard))
         .threads(1..=4)
         .queue(16)
         .idle(Duration::from_millis(1));
@@ -99,6 +149,7 @@ fn every_task_is_accounted_for_whatever_happens() {
     assert_balanced(&snapshot);
     assert_eq!(snapshot.tasks.submitted, 4 * rounds);
     assert_eq!(snapshot.tasks.ended(), 4 * rounds, "nothing is left");
+    assert_eq!(heard.all(), Counts::of(&snapshot.tasks), "each is told of once");
     let ran = snapshot.tasks.completed + snapshot.tasks.panicked;
     assert!(begun.load(Ordering::Relaxed) >= ran && ended.load(Ordering::Relaxed) > 0);
 }
