@@ -207,6 +207,12 @@ impl<W: 'static> Hub<W> {
         lock(&self.inner).totals.clone()
     }
 
+    /// Returns how many workers have nothing to do, and would take something.
+    pub(crate) fn idle(&self) -> usize {
+        let inner = lock(&self.inner);
+        if inner.is_paused { 0 } else { inner.idle }
+    }
+
     /// Returns how many threads have not ended.
     pub(crate) fn there(&self) -> usize {
         lock(&self.inner).threads
