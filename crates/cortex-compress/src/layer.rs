@@ -1,3 +1,4 @@
+use crate::breach::BreachPolicy;
 use crate::budget::Budget;
 use crate::coding::{Coding, Level};
 use crate::compressor::Compressor;
@@ -115,6 +116,13 @@ impl CompressionLayer {
     #[must_use]
     pub fn not_acceptable(mut self, policy: NotAcceptable) -> Self {
         Arc::make_mut(&mut self.shared).not_acceptable = policy;
+        self
+    }
+
+    /// Sets what is done against guesses of secrets by the length of encoded responses; nothing by default.
+    #[must_use]
+    pub fn breach(mut self, policy: BreachPolicy) -> Self {
+        Arc::make_mut(&mut self.shared).set_breach(policy);
         self
     }
 

@@ -2,6 +2,11 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+#[cfg_attr(
+    not(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd")),
+    expect(dead_code, reason = "there is nothing to pad")
+)]
+mod breach;
 mod budget;
 mod coding;
 mod compressor;
@@ -26,6 +31,7 @@ mod shared;
 mod stream;
 
 pub use self::body::CompressBody;
+pub use self::breach::BreachPolicy;
 pub use self::coding::{Coding, InvalidLevel, Level, UnknownCoding};
 pub use self::compressor::{Compressing, Compressor, Encoding};
 pub use self::content_types::{ContentTypes, InvalidContentType};

@@ -144,6 +144,9 @@ pub enum SkipReason {
     ContentType,
     /// The response is a stream of events, which [`CompressionLayer::sse`](crate::CompressionLayer::sse) would encode.
     EventStream,
+    /// The request has credentials, and [`BreachPolicy::SkipWhenCredentials`](crate::BreachPolicy::SkipWhenCredentials)
+    /// holds.
+    Credentials,
     /// The body is shorter than the minimum.
     TooSmall,
     /// The response to `HEAD` has no body; its header says what `GET` would give.
@@ -170,6 +173,7 @@ impl SkipReason {
             Self::AlreadyEncoded => "already_encoded",
             Self::ContentType => "content_type",
             Self::EventStream => "event_stream",
+            Self::Credentials => "credentials",
             Self::TooSmall => "too_small",
             Self::Head => "head",
             Self::NotSmaller => "not_smaller",

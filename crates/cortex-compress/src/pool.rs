@@ -112,7 +112,7 @@ impl Pool {
         &self.shards[thread() & (self.shards.len() - 1)].0
     }
 
-    fn take(&self, kind: Kind) -> Worker {
+    fn take(&self, kind: Kind, create: impl FnOnce() -> Box<dyn Encoder>) -> Worker {
         let found = pop(&mut lock(self.own()), kind);
         let found = found.or_else(|| pop(&mut lock(&self.global), kind));
         if let Some(idle) = found {
@@ -120,7 +120,7 @@ impl Pool {
             return idle.worker;
         }
         Worker {
-            encoder: encoder::create(kind.0, kind.1),
+            encoder: create(),
             out: vec![0; FRAME],
         }
     }
@@ -229,8 +229,9 @@ impl Lease {
             return None;
         }
         let whole = matches!(size, Size::Whole(_));
+        let create = || encoder::create(coding, offer.level, shared.padding.as_ref());
         Some(Self {
-            worker: Some(shared.pool.take((coding, offer.level, whole))),
+            worker: Some(shared.pool.take((coding, offer.level, whole), create)),
             shared: Arc::clone(shared),
             offer: index,
             whole,

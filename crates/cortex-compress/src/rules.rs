@@ -1,5 +1,6 @@
 //! Which responses are encoded. Section numbers are of RFC 9110 unless named.
 
+use crate::breach::BreachPolicy;
 use crate::coding::Coding;
 use crate::content_types::{essence, is_event_stream, is_grpc};
 use crate::etag::{EtagPolicy, mark_not_modified, strip_conditions};
@@ -10,8 +11,8 @@ use crate::observer::SkipReason;
 use crate::refusal::NotAcceptable;
 use crate::shared::Shared;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
-    HeaderName, HeaderValue, IF_NONE_MATCH,
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
 };
 use http::response::Parts;
 use http::{Method, StatusCode};
@@ -37,8 +38,8 @@ pub struct NoCompress;
 /// A response extension: the layer encodes the response, with this coding if the client accepts it and it is on offer,
 /// else with the one that was negotiated.
 ///
-/// Neither the list of content types nor the least size is asked then, nor whether streams of events are encoded. All
-/// else holds: what the client refuses, what is no whole or an encoded response already, `no-transform`, signatures, and
+/// Neither the list of content types nor the least size is asked then, nor whether streams of events are encoded, nor
+/// whether the request has credentials ([`BreachPolicy::SkipWhenCredentials`]). All else holds: what the client refuses, what is no whole or an encoded response already, `no-transform`, signatures, and
 /// gRPC. [`NoCompress`] is the stronger of the two.
 ///
 /// # Examples
@@ -69,6 +70,8 @@ pub struct Plan {
     refused: bool,
     method: Asked,
     no_transform: bool,
+    /// The request has credentials, and that counts.
+    credentials: bool,
     if_none_match: Option<HeaderValue>,
 }
 
@@ -107,6 +110,8 @@ impl Plan {
             Negotiated::Encode(coding) => Some(coding),
             Negotiated::Identity | Negotiated::NotAcceptable => None,
         };
+        let credentials = shared.breach == BreachPolicy::SkipWhenCredentials
+            && (is_present(headers, &COOKIE) || is_present(headers, &AUTHORIZATION));
         let if_none_match = if is_present(headers, &IF_NONE_MATCH) {
             joined(headers, &IF_NONE_MATCH)
         } else {
@@ -127,6 +132,7 @@ impl Plan {
                 _ => Asked::Other,
             },
             no_transform: coding.is_some() && shared.no_transform && says_no_transform(headers),
+            credentials,
             if_none_match,
         }
     }
@@ -140,6 +146,9 @@ impl Plan {
     /// Returns the coding for a response of which the handler has this wish.
     fn coding_for(&self, wish: Option<CompressWith>) -> Option<Coding> {
         let negotiated = self.coding?;
+        if self.credentials && wish.is_none() {
+            return None;
+        }
         Some(match wish {
             Some(CompressWith(coding)) if self.accepted.contains(coding) => coding,
             _ => negotiated,
@@ -203,6 +212,7 @@ impl Plan {
             return Verdict::Pass(SkipReason::TooSmall);
         }
         match self.coding_for(wish) {
+            None if self.coding.is_some() => Verdict::Identity(SkipReason::Credentials),
             None => Verdict::Identity(SkipReason::NotAccepted),
             Some(coding) if head => Verdict::Head(coding, length),
             Some(coding) => Verdict::Encode(coding),

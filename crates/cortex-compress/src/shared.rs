@@ -1,3 +1,4 @@
+use crate::breach::{BreachPolicy, Padding};
 use crate::budget::Budget;
 use crate::coding::{Coding, Level};
 use crate::content_types::ContentTypes;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) sse: bool,
     pub(crate) etag: EtagPolicy,
     pub(crate) not_acceptable: NotAcceptable,
+    pub(crate) breach: BreachPolicy,
+    pub(crate) padding: Option<Padding>,
     observer: Option<Arc<dyn Observer>>,
     pub(crate) offload: Option<Arc<dyn Offload>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -52,6 +55,8 @@ impl Shared {
             sse: false,
             etag: EtagPolicy::default(),
             not_acceptable: NotAcceptable::default(),
+            breach: BreachPolicy::default(),
+            padding: None,
             observer: None,
             offload: None,
             pool: Arc::new(Pool::new(Arc::clone(&clock))),
@@ -89,6 +94,12 @@ impl Shared {
         self.clock = clock;
     }
 
+    pub(crate) fn set_breach(&mut self, policy: BreachPolicy) {
+        self.breach = policy;
+        self.padding = Padding::new(policy);
+        self.pool = Arc::new(Pool::new(Arc::clone(&self.clock))); // encoders know their padding
+    }
+
     pub(crate) fn observe(&mut self, observer: Arc<dyn Observer>) {
         self.observer = Some(observer);
     }
@@ -116,8 +127,11 @@ impl Shared {
 
     /// Tells whether a whole body of this length always gives the same bytes, as a strong entity tag promises.
     ///
-    /// Bodies that take longer are encoded in one way or another, as there is time.
+    /// Bodies that take longer are encoded in one way or another, as there is time; and padding is not the same everywhere.
     pub(crate) fn is_constant(&self, coding: Coding, length: u64) -> bool {
+        if self.padding.is_some() {
+            return false;
+        }
         let offer = self.offer_at(self.find(coding));
         usize::try_from(length).is_ok_and(|length| offer.cost.whole.are_few(length))
     }
@@ -152,6 +166,7 @@ impl fmt::Debug for Shared {
             .field("sse", &self.sse)
             .field("etag", &self.etag)
             .field("not_acceptable", &self.not_acceptable)
+            .field("breach", &self.breach)
             .field("observed", &self.observer.is_some())
             .finish_non_exhaustive()
     }

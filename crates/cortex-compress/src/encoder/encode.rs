@@ -1,3 +1,4 @@
+use crate::breach::Padding;
 use crate::coding::Coding;
 use crate::error::EncodeError;
 
@@ -73,7 +74,17 @@ pub(crate) struct Drained {
 }
 
 /// Makes an encoder. It allocates its state in [`Encoder::start`] or [`Encoder::one_pass`].
-pub(crate) fn create(coding: Coding, level: u8) -> Box<dyn Encoder> {
+pub(crate) fn create(coding: Coding, level: u8, padding: Option<&Padding>) -> Box<dyn Encoder> {
+    let encoder = create_plain(coding, level);
+    #[cfg(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
+    if let Some(padding) = padding {
+        return Box::new(super::padded::Padded::new(encoder, coding, padding));
+    }
+    let _ = padding;
+    encoder
+}
+
+fn create_plain(coding: Coding, level: u8) -> Box<dyn Encoder> {
     match (coding, level) {
         #[cfg(feature = "zstd")]
         (Coding::Zstd, level) => Box::new(super::zstd::Zstd::new(level)),

@@ -6,6 +6,10 @@ mod cost;
 mod encode;
 #[cfg(any(feature = "deflate", feature = "gzip"))]
 mod gzip;
+#[cfg(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
+mod padded;
+#[cfg(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
+mod padding;
 #[cfg(feature = "zstd")]
 mod zstd;
 

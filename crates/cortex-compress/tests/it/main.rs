@@ -6,6 +6,7 @@
     reason = "helpers are tests, too: they end where a value is missing"
 )]
 
+mod breach;
 mod case;
 mod cost;
 mod decode;
