@@ -1,8 +1,8 @@
 use crate::body::{CompressBody, Held, Then};
-use crate::coding::Coding;
+use crate::choice::Choice;
 use crate::content_types::essence;
 use crate::encoder::Size;
-use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding};
+use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding, vary_on_dictionary};
 use crate::observer::SkipReason;
 use crate::one_shot::{ONE_SHOT_MAX, OneShot, Outcome, Read, read};
 use crate::pool::Lease;
@@ -79,7 +79,7 @@ pub struct Encoding<B>(Option<Box<Begun<B>>>);
 struct Begun<B> {
     body: B,
     trailers: Option<HeaderMap>,
-    coding: Coding,
+    choice: Choice,
     shared: Arc<Shared>,
     job: OneShot,
 }
@@ -109,7 +109,11 @@ impl Compressor {
     #[cold]
     fn refuse(&self) -> Response<Bytes> {
         self.shared.skipped(SkipReason::NotAcceptable);
-        refuse(self.shared.codings())
+        let mut refusal = refuse(self.shared.codings());
+        if self.shared.dictionaries.is_some() {
+            vary_on_dictionary(refusal.headers_mut());
+        }
+        refusal
     }
 
     /// Judges a response, amends its head, and begins to encode its body if it is to be encoded.
@@ -137,12 +141,13 @@ impl Compressor {
                 Compressing::Done(CompressBody::absent(body))
             }
             Verdict::Head(coding, length) => {
-                let whole = length.is_some_and(|length| shared.is_constant(coding, length));
-                describe_encoded(&mut head.headers, shared.variant(coding), None, whole);
+                let choice = plan.choice(coding);
+                let whole = length.is_some_and(|length| shared.is_constant(&choice, length));
+                describe_encoded(&mut head.headers, shared.variant(&choice), None, whole);
                 shared.skipped(SkipReason::Head);
                 Compressing::Done(CompressBody::absent(body))
             }
-            Verdict::Encode(coding) => begin(&mut head.headers, body, coding, shared, cx),
+            Verdict::Encode(coding) => begin(&mut head.headers, body, plan.choice(coding), shared, cx),
         }
     }
 }
@@ -180,7 +185,7 @@ impl<B> fmt::Debug for Encoding<B> {
 fn begin<B: Body + Unpin>(
     headers: &mut HeaderMap,
     mut body: B,
-    coding: Coding,
+    choice: Choice,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
@@ -189,7 +194,7 @@ fn begin<B: Body + Unpin>(
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {
-                return begin_whole(headers, body, (data, trailers), coding, shared, cx);
+                return begin_whole(headers, body, (data, trailers), choice, shared, cx);
             }
             Read::Part(chunk) => chunk,
             Read::Broken { data, error } => {
@@ -200,12 +205,12 @@ fn begin<B: Body + Unpin>(
             }
         },
     };
-    let Some(lease) = Lease::take(shared, coding, Size::Stream(length)) else {
+    let Some(lease) = Lease::take(shared, &choice, Size::Stream(length)) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::begun(body, chunk));
     };
-    describe_encoded(headers, shared.variant(coding), None, false);
+    describe_encoded(headers, shared.variant(&choice), None, false);
     let eager = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
@@ -219,11 +224,11 @@ fn begin_whole<B: Body>(
     headers: &mut HeaderMap,
     body: B,
     (data, trailers): (Bytes, Option<HeaderMap>),
-    coding: Coding,
+    choice: Choice,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
-    let Some(lease) = Lease::take(shared, coding, Size::Whole(data.len())) else {
+    let Some(lease) = Lease::take(shared, &choice, Size::Whole(data.len())) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::held(body, Held::new(data, Then::from(trailers))));
@@ -231,7 +236,7 @@ fn begin_whole<B: Body>(
     let mut begun = Begun {
         body,
         trailers,
-        coding,
+        choice,
         shared: Arc::clone(shared),
         job: OneShot::new(lease, data),
     };
@@ -246,7 +251,7 @@ fn end<B: Body>(headers: &mut HeaderMap, begun: Begun<B>, outcome: Outcome) -> C
     let Begun {
         body,
         mut trailers,
-        coding,
+        choice,
         shared,
         job,
     } = begun;
@@ -256,12 +261,12 @@ fn end<B: Body>(headers: &mut HeaderMap, begun: Begun<B>, outcome: Outcome) -> C
             let length = data.len() as u64;
             // 6.5: in HTTP/1.1 a body of declared length has no trailers.
             let declared = trailers.is_none().then_some(length);
-            let constant = shared.is_constant(coding, input.len() as u64);
-            describe_encoded(headers, shared.variant(coding), declared, constant);
+            let constant = shared.is_constant(&choice, input.len() as u64);
+            describe_encoded(headers, shared.variant(&choice), declared, constant);
             if let Some(trailers) = &mut trailers {
                 remove_digests(trailers);
             }
-            shared.encoded(coding, input.len() as u64, length);
+            shared.encoded(&choice, input.len() as u64, length);
             data
         }
         Outcome::NotSmaller => {

@@ -126,6 +126,24 @@ impl CompressionLayer {
         self
     }
 
+    /// Compresses against dictionaries that clients have (RFC 9842); without any by default.
+    ///
+    /// A client that names `dcz` or `dcb` in `Accept-Encoding`, and one of these dictionaries in
+    /// `Available-Dictionary`, gets that coding, unless it likes another one better. `dcz` is on offer where zstd is,
+    /// at its level or 3 if that is higher, and `dcb` where br is, at its level or 2, with dictionaries of at most
+    /// 256 KiB; the earliest offer wins as always. Whatever might be encoded says `Vary: accept-encoding,
+    /// available-dictionary`, and strong entity tags are weakened.
+    ///
+    /// Whether the dictionary is meant for the URL is up to the client: it sends the field where the pattern of
+    /// [`UseAsDictionary`](crate::UseAsDictionary) covers the URL, and to the origin that it has the dictionary from.
+    /// Clients do so over HTTPS only (section 8), and to loopback.
+    #[cfg(feature = "dictionary")]
+    #[must_use]
+    pub fn dictionaries(mut self, store: crate::DictionaryStore) -> Self {
+        Arc::make_mut(&mut self.shared).dictionaries = Some(store);
+        self
+    }
+
     /// Encodes streams of events (`text/event-stream`), or leaves them alone; alone by default.
     ///
     /// An encoded stream holds an encoder as long as it lasts, and each flush costs some bytes: it pays where events are

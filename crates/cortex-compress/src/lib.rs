@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd")),
+    expect(unreachable_code, unused_variables, reason = "there is no coding")
+)]
 
 mod body;
 #[cfg_attr(
@@ -8,10 +12,12 @@ mod body;
 )]
 mod breach;
 mod budget;
+mod choice;
 mod coding;
 mod compressor;
 mod content_types;
 mod decode;
+mod dictionary;
 mod encoder;
 mod error;
 mod etag;
@@ -39,6 +45,11 @@ pub use self::decode::{
     DecodeError, DecodeErrorKind, DecompressBody, DecompressError, Limit, OriginalHeaders, RefusalBody,
     RequestBody, RequestDecompression, RequestDecompressionFuture, RequestDecompressionLayer,
     ResponseDecompression, ResponseDecompressionFuture, ResponseDecompressionLayer,
+};
+#[cfg(feature = "dictionary")]
+pub use self::dictionary::{
+    Dictionary, DictionaryStore, DictionaryStoreFull, InvalidDictionary, InvalidDictionaryField,
+    UseAsDictionary, dictionary_link,
 };
 pub use self::error::{CompressError, EncodeError};
 pub use self::etag::EtagPolicy;

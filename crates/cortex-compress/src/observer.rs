@@ -74,6 +74,8 @@ pub enum Event {
     Encoded {
         /// The coding the client got.
         coding: Coding,
+        /// It was compressed against a dictionary of the client's: dcz or dcb is what the client got.
+        dictionary: bool,
         /// The length of the body before encoding.
         bytes_in: u64,
         /// The length of the body after encoding.

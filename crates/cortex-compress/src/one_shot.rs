@@ -1,4 +1,4 @@
-use crate::encoder::{BUDGET, Grain, OnePass, Pace, Rate, Size, grain};
+use crate::encoder::{BUDGET, Grain, OnePass, Pace, Rate, Size};
 use crate::etag::EtagPolicy;
 use crate::offload::{Answer, Ticket, submit};
 use crate::pool::{FRAME, Lease};
@@ -194,8 +194,8 @@ impl Whole {
     fn is_quick(&self) -> bool {
         let (offer, shared) = (self.lease.offer(), self.lease.shared());
         let length = self.input.len();
-        offer.cost.whole.nanos(length) <= BUDGET
-            || shared.etag == EtagPolicy::Suffix && shared.is_constant(offer.coding, length as u64)
+        offer.cost.whole.nanos(self.lease.ahead() + length) <= BUDGET
+            || shared.etag == EtagPolicy::Suffix && shared.is_constant(&self.lease.choice(), length as u64)
     }
 
     fn send_away(self) -> Work {
@@ -259,7 +259,7 @@ impl Whole {
         let shared = self.lease.shared().clone();
         let offer = self.lease.offer();
         let (cost, slice) = (offer.cost.clone(), offer.cost.stream.slice());
-        let grain = grain(offer.coding, offer.level, slice);
+        let grain = self.lease.grain(slice);
         let length = match grain {
             Grain::Fine => slice,
             Grain::Gulp(bytes) | Grain::Block(bytes) | Grain::Cut(bytes) => bytes,

@@ -1,5 +1,7 @@
+use crate::choice::Choice;
 use crate::coding::Coding;
-use crate::encoder::{self, Encoder, Size};
+use crate::dictionary::Dictionary;
+use crate::encoder::{self, Encoder, Grain, Size};
 use crate::shared::{Offer, Shared};
 use cortex_core::Clock;
 use std::cell::Cell;
@@ -63,10 +65,10 @@ struct Idle {
     since: u64,
 }
 
-/// What an encoder was made for: coding and level, and whole bodies or streams.
+/// What an encoder was made for: coding and level, whole bodies or streams, and a dictionary or none (0).
 ///
 /// Whole bodies take larger states; a stream that waits for its reader must not hold one.
-type Kind = (Coding, u8, bool);
+type Kind = (Coding, u8, bool, u64);
 
 thread_local! {
     /// A number of the thread; the same for all pools.
@@ -213,34 +215,72 @@ impl Pool {
 pub(crate) struct Lease {
     worker: Option<Worker>,
     shared: Arc<Shared>,
-    offer: usize,
+    offer: Offer,
+    dictionary: Option<Dictionary>,
     whole: bool,
+    /// The worker is new, and has its dictionary before it.
+    fresh: bool,
     /// What is reserved of the memory budget.
     reserved: usize,
 }
 
 impl Lease {
     /// Takes an idle worker, or makes one, unless there is no memory left for it. The coding has to be on offer.
-    pub(crate) fn take(shared: &Arc<Shared>, coding: Coding, size: Size) -> Option<Self> {
-        let index = shared.find(coding);
-        let offer = shared.offer_at(index);
-        let reserved = encoder::footprint(coding, offer.level, size) + FRAME;
+    pub(crate) fn take(shared: &Arc<Shared>, choice: &Choice, size: Size) -> Option<Self> {
+        let Choice { coding, dictionary } = choice.clone();
+        let mut offer = shared.offer_at(shared.find(coding)).clone();
+        if dictionary.is_some() {
+            offer.level = encoder::level_with_dictionary(coding, offer.level);
+            offer.cost = Arc::clone(&offer.dictionary_cost);
+        }
+        let reserved = encoder::footprint(coding, offer.level, dictionary.as_ref(), size) + FRAME;
         if !shared.budget.reserve(reserved) {
             return None;
         }
         let whole = matches!(size, Size::Whole(_));
-        let create = || encoder::create(coding, offer.level, shared.padding.as_ref());
+        let id = dictionary.as_ref().map_or(0, Dictionary::id);
+        let mut fresh = false;
+        let create = || {
+            fresh = true;
+            encoder::create(coding, offer.level, dictionary.as_ref(), shared.padding.as_ref())
+        };
+        let worker = shared.pool.take((coding, offer.level, whole, id), create);
         Some(Self {
-            worker: Some(shared.pool.take((coding, offer.level, whole), create)),
+            worker: Some(worker),
             shared: Arc::clone(shared),
-            offer: index,
+            offer,
+            dictionary,
             whole,
+            fresh,
             reserved,
         })
     }
 
-    pub(crate) fn offer(&self) -> &Offer {
-        self.shared.offer_at(self.offer)
+    pub(crate) const fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    pub(crate) fn choice(&self) -> Choice {
+        Choice {
+            coding: self.offer.coding,
+            dictionary: self.dictionary.clone(),
+        }
+    }
+
+    /// Returns how many bytes there are to work up before the input.
+    pub(crate) fn ahead(&self) -> usize {
+        let dictionary = self.dictionary.as_ref().map_or(0, Dictionary::len);
+        if self.fresh { dictionary } else { 0 }
+    }
+
+    /// Returns how the encoder works, if at most `slice` bytes may be worked on at a time.
+    pub(crate) fn grain(&self, slice: usize) -> Grain {
+        encoder::grain(
+            self.offer.coding,
+            self.offer.level,
+            self.dictionary.is_some(),
+            slice,
+        )
     }
 
     pub(crate) fn worker(&mut self) -> &mut Worker {
@@ -273,7 +313,8 @@ impl Drop for Lease {
         // A panic may have left the encoder in the middle of something.
         if let Some(worker) = self.worker.take().filter(|_| !std::thread::panicking()) {
             let offer = self.offer();
-            let kind = (offer.coding, offer.level, self.whole);
+            let id = self.dictionary.as_ref().map_or(0, Dictionary::id);
+            let kind = (offer.coding, offer.level, self.whole, id);
             self.shared.pool.give_back(kind, worker);
         }
         self.shared.budget.release(self.reserved);
@@ -351,6 +392,13 @@ mod tests {
 
         fn size_hint(&self) -> SizeHint {
             self.exact.map_or_else(SizeHint::default, SizeHint::with_exact)
+        }
+    }
+
+    fn plain(coding: Coding) -> Choice {
+        Choice {
+            coding,
+            dictionary: None,
         }
     }
 
@@ -491,7 +539,7 @@ mod tests {
         shared.budget = Arc::new(Budget::new(usize::MAX));
         let shared = Arc::new(shared);
         for &coding in Coding::ALL {
-            let take = || Lease::take(&shared, coding, Size::Stream(None)).unwrap();
+            let take = || Lease::take(&shared, &plain(coding), Size::Stream(None)).unwrap();
             let leases: Vec<_> = std::iter::repeat_with(take).take(1000).collect();
             drop(leases);
             let kept = shared.pool.count(coding);
@@ -508,7 +556,7 @@ mod tests {
             return;
         };
         clock.advance(Duration::from_nanos(MAX_IDLE));
-        drop(Lease::take(&shared, coding, Size::Stream(None)));
+        drop(Lease::take(&shared, &plain(coding), Size::Stream(None)));
         let left: usize = Coding::ALL.iter().map(|&coding| shared.pool.count(coding)).sum();
         assert_eq!(left, 1, "all but the one that was used now");
         let last = lock(shared.pool.own()).first().unwrap().bytes;
@@ -519,7 +567,7 @@ mod tests {
     fn a_worker_serves_the_next_stream_on_any_thread_and_never_another_kind() {
         for &coding in Coding::ALL {
             let shared = shared();
-            let take = |size| Lease::take(&shared, coding, size).unwrap();
+            let take = |size| Lease::take(&shared, &plain(coding), size).unwrap();
             drop(take(Size::Stream(None)));
             std::thread::scope(|scope| {
                 for _ in 0..40 {
@@ -653,7 +701,7 @@ mod tests {
             out: vec![0; FRAME],
         };
         let offer = shared.offer_at(0);
-        shared.pool.keep((offer.coding, offer.level, whole), worker, 0);
+        shared.pool.keep((offer.coding, offer.level, whole, 0), worker, 0);
     }
 
     fn send_through(shared: &Arc<Shared>, fault: Faulty, exact: bool) -> (usize, bool) {
@@ -705,7 +753,7 @@ mod tests {
         // A server that catches the panic drops the body later.
         put(&shared, Faulty::Panic, false);
         let coding = shared.offer_at(0).coding;
-        let lease = Lease::take(&shared, coding, Size::Stream(None)).unwrap();
+        let lease = Lease::take(&shared, &plain(coding), Size::Stream(None)).unwrap();
         let mut stream = Stream::new(lease, Bytes::from_static(b"{}"), None, false);
         let mut body = Pieces {
             left: 0,

@@ -1,10 +1,12 @@
 //! Which responses are encoded. Section numbers are of RFC 9110 unless named.
 
 use crate::breach::BreachPolicy;
+use crate::choice::Choice;
 use crate::coding::Coding;
 use crate::content_types::{essence, is_event_stream, is_grpc};
+use crate::dictionary;
 use crate::etag::{EtagPolicy, mark_not_modified, strip_conditions};
-use crate::headers::{forget_identity, joined, vary_on_accept_encoding};
+use crate::headers::{forget_identity, joined, vary_on_accept_encoding, vary_on_dictionary};
 use crate::list::{directives, elements};
 use crate::negotiate::{Accepted, Negotiated, choose};
 use crate::observer::SkipReason;
@@ -39,8 +41,9 @@ pub struct NoCompress;
 /// else with the one that was negotiated.
 ///
 /// Neither the list of content types nor the least size is asked then, nor whether streams of events are encoded, nor
-/// whether the request has credentials ([`BreachPolicy::SkipWhenCredentials`]). All else holds: what the client refuses, what is no whole or an encoded response already, `no-transform`, signatures, and
-/// gRPC. [`NoCompress`] is the stronger of the two.
+/// whether the request has credentials ([`BreachPolicy::SkipWhenCredentials`]). All else holds: what the client
+/// refuses, what is no whole or an encoded response already, `no-transform`, signatures, and gRPC. [`NoCompress`] is
+/// the stronger of the two.
 ///
 /// # Examples
 ///
@@ -70,6 +73,8 @@ pub struct Plan {
     refused: bool,
     method: Asked,
     no_transform: bool,
+    /// What a dictionary of the client's makes possible, and better than any other coding.
+    dictionary: Option<Choice>,
     /// The request has credentials, and that counts.
     credentials: bool,
     if_none_match: Option<HeaderValue>,
@@ -106,9 +111,14 @@ impl Plan {
         } else {
             (Negotiated::Identity, Accepted::default())
         };
-        let coding = match negotiated {
-            Negotiated::Encode(coding) => Some(coding),
-            Negotiated::Identity | Negotiated::NotAcceptable => None,
+        let dictionary = match &shared.dictionaries {
+            Some(store) if accepts => dictionary::choose(headers, shared.codings(), store),
+            _ => None,
+        };
+        let coding = match (&dictionary, negotiated) {
+            (Some(choice), _) => Some(choice.coding),
+            (None, Negotiated::Encode(coding)) => Some(coding),
+            (None, Negotiated::Identity | Negotiated::NotAcceptable) => None,
         };
         let credentials = shared.breach == BreachPolicy::SkipWhenCredentials
             && (is_present(headers, &COOKIE) || is_present(headers, &AUTHORIZATION));
@@ -124,6 +134,7 @@ impl Plan {
             coding,
             accepted,
             refused: negotiated == Negotiated::NotAcceptable
+                && dictionary.is_none()
                 && shared.not_acceptable == NotAcceptable::Status406BeforeHandler
                 && *method != Method::CONNECT,
             method: match *method {
@@ -132,6 +143,7 @@ impl Plan {
                 _ => Asked::Other,
             },
             no_transform: coding.is_some() && shared.no_transform && says_no_transform(headers),
+            dictionary,
             credentials,
             if_none_match,
         }
@@ -155,9 +167,24 @@ impl Plan {
         })
     }
 
+    /// Says what a response is encoded with, if by this coding.
+    pub(crate) fn choice(&self, coding: Coding) -> Choice {
+        match &self.dictionary {
+            Some(choice) if choice.coding == coding => choice.clone(),
+            _ => Choice {
+                coding,
+                dictionary: None,
+            },
+        }
+    }
+
     /// Judges a response, and amends the header of one that will not be encoded.
     pub(crate) fn apply(&self, head: &mut Parts, length: &SizeHint, shared: &Shared) -> Verdict {
+        dictionary::mark(head);
         let verdict = self.judge(head, length.exact(), shared);
+        if shared.dictionaries.is_some() && !matches!(verdict, Verdict::Pass(_)) {
+            vary_on_dictionary(&mut head.headers);
+        }
         if let Verdict::Identity(_) | Verdict::NotModified = verdict {
             vary_on_accept_encoding(&mut head.headers);
         }
@@ -236,7 +263,9 @@ impl Plan {
         if is_left_alone || is_fixed(headers, shared).is_some() {
             return Verdict::Pass(SkipReason::Status);
         }
-        let variant = self.coding_for(wish).map(|coding| shared.variant(coding));
+        let variant = self
+            .coding_for(wish)
+            .map(|coding| shared.variant(&self.choice(coding)));
         let mut encoded = variant.is_some();
         if let Some(held) = &self.if_none_match {
             encoded |= mark_not_modified(headers, held, shared.etag, variant);

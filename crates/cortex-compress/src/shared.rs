@@ -1,8 +1,10 @@
 use crate::breach::{BreachPolicy, Padding};
 use crate::budget::Budget;
+use crate::choice::Choice;
 use crate::coding::{Coding, Level};
 use crate::content_types::ContentTypes;
-use crate::encoder::Cost;
+use crate::dictionary::DictionaryStore;
+use crate::encoder::{Cost, level_with_dictionary};
 use crate::etag::{EtagPolicy, Variant};
 use crate::observer::{Event, Observer, SkipReason};
 use crate::offload::Offload;
@@ -25,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) not_acceptable: NotAcceptable,
     pub(crate) breach: BreachPolicy,
     pub(crate) padding: Option<Padding>,
+    pub(crate) dictionaries: Option<DictionaryStore>,
     observer: Option<Arc<dyn Observer>>,
     pub(crate) offload: Option<Arc<dyn Offload>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -41,6 +44,8 @@ pub(crate) struct Offer {
     pub(crate) coding: Coding,
     pub(crate) level: u8,
     pub(crate) cost: Arc<Cost>,
+    /// The cost with a dictionary.
+    pub(crate) dictionary_cost: Arc<Cost>,
 }
 
 impl Shared {
@@ -57,6 +62,7 @@ impl Shared {
             not_acceptable: NotAcceptable::default(),
             breach: BreachPolicy::default(),
             padding: None,
+            dictionaries: None,
             observer: None,
             offload: None,
             pool: Arc::new(Pool::new(Arc::clone(&clock))),
@@ -71,10 +77,12 @@ impl Shared {
 
     /// Appends a coding to the offers, or changes its level where it stands.
     pub(crate) fn offer(&mut self, coding: Coding, level: Level) {
+        let level = level.resolve(coding);
         let offer = Offer {
             coding,
-            level: level.resolve(coding),
-            cost: Arc::new(Cost::new(coding, level.resolve(coding))),
+            level,
+            cost: Arc::new(Cost::new(coding, level)),
+            dictionary_cost: Arc::new(Cost::new(coding, level_with_dictionary(coding, level))),
         };
         if let Some(at) = self.codings.iter().position(|&known| known == coding) {
             self.offers[at] = offer;
@@ -117,19 +125,21 @@ impl Shared {
     }
 
     /// Says how a coding of [`codings`](Self::codings) is described.
-    pub(crate) fn variant(&self, coding: Coding) -> Variant {
+    pub(crate) fn variant(&self, choice: &Choice) -> Variant {
         Variant {
-            coding: coding.as_str(),
-            level: self.offers[self.find(coding)].level,
+            coding: choice.name(),
+            level: self.offers[self.find(choice.coding)].level,
             etag: self.etag,
         }
     }
 
     /// Tells whether a whole body of this length always gives the same bytes, as a strong entity tag promises.
     ///
-    /// Bodies that take longer are encoded in one way or another, as there is time; and padding is not the same everywhere.
-    pub(crate) fn is_constant(&self, coding: Coding, length: u64) -> bool {
-        if self.padding.is_some() {
+    /// Bodies that take longer are encoded in one way or another, as there is time; padding is not the same everywhere; and a
+    /// dictionary makes other bytes than another one.
+    pub(crate) fn is_constant(&self, choice: &Choice, length: u64) -> bool {
+        let coding = choice.coding;
+        if self.padding.is_some() || choice.dictionary.is_some() {
             return false;
         }
         let offer = self.offer_at(self.find(coding));
@@ -140,10 +150,11 @@ impl Shared {
         &self.offers[index]
     }
 
-    pub(crate) fn encoded(&self, coding: Coding, bytes_in: u64, bytes_out: u64) {
+    pub(crate) fn encoded(&self, choice: &Choice, bytes_in: u64, bytes_out: u64) {
         if let Some(observer) = &self.observer {
             observer.on_event(&Event::Encoded {
-                coding,
+                coding: choice.coding,
+                dictionary: choice.dictionary.is_some(),
                 bytes_in,
                 bytes_out,
             });
@@ -167,6 +178,7 @@ impl fmt::Debug for Shared {
             .field("etag", &self.etag)
             .field("not_acceptable", &self.not_acceptable)
             .field("breach", &self.breach)
+            .field("dictionaries", &self.dictionaries)
             .field("observed", &self.observer.is_some())
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-use crate::encoder::{BUDGET, Grain, Rate, Size, grain};
+use crate::encoder::{BUDGET, Grain, Rate, Size};
 use crate::error::{CompressError, EncodeError};
 use crate::headers::remove_digests;
 use crate::offload::{Answer, Offload, Ticket, submit};
@@ -301,8 +301,7 @@ impl Stream {
             ..
         }) = self.core.take()
         {
-            let coding = lease.offer().coding;
-            lease.shared().encoded(coding, bytes_in, bytes_out);
+            lease.shared().encoded(&lease.choice(), bytes_in, bytes_out);
         }
         self.phase = if self.trailers.is_some() {
             Phase::Trailers
@@ -472,7 +471,7 @@ impl Core {
     fn measure(&mut self) {
         let offer = self.lease.offer();
         let slice = offer.cost.stream.slice();
-        self.grain = grain(offer.coding, offer.level, slice);
+        self.grain = self.lease.grain(slice);
         self.slice = slice;
     }
 

@@ -83,7 +83,7 @@ impl Encoder for Brotli {
 /// The smallest window that spans the input and serves the encoder well; for streams a small one, as they may have to wait.
 ///
 /// Below 17, the levels from 5 on change to hash tables of 32 MB.
-fn window_log(level: u8, size: Size) -> u32 {
+pub(super) fn window_log(level: u8, size: Size) -> u32 {
     const RESERVED: u64 = 16; // the format keeps some bytes of a window to itself
     let (length, most) = match size {
         Size::Whole(length) => (Some(length as u64), MAX_WINDOW_LOG),

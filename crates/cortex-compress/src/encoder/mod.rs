@@ -2,8 +2,12 @@
 
 #[cfg(feature = "brotli")]
 mod brotli;
+#[cfg(all(feature = "brotli", feature = "dictionary"))]
+mod brotli_dictionary;
 mod cost;
 mod encode;
+#[cfg(feature = "dictionary")]
+mod framed;
 #[cfg(any(feature = "deflate", feature = "gzip"))]
 mod gzip;
 #[cfg(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
@@ -16,4 +20,6 @@ mod zstd;
 pub(crate) use self::cost::{BUDGET, Cost, Grain, Rate, grain};
 #[cfg(test)]
 pub(crate) use self::encode::Drained;
-pub(crate) use self::encode::{Encoder, OnePass, Pace, Size, create, footprint};
+#[cfg(feature = "dictionary")]
+pub(crate) use self::encode::max_dictionary;
+pub(crate) use self::encode::{Encoder, OnePass, Pace, Size, create, footprint, level_with_dictionary};

@@ -3,8 +3,8 @@
 use crate::breach::Pad;
 use crate::coding::Coding;
 
-/// Says whether padding comes behind the end of a stream: a decoder that stops there has everything. Else it comes behind
-/// what a flush brings out, before the end.
+/// Says whether padding comes behind the end of a stream: a decoder that stops there has everything. Else it comes
+/// behind what a flush brings out, before the end.
 pub(super) const fn follows_end(coding: Coding) -> bool {
     match coding {
         #[cfg(feature = "zstd")]

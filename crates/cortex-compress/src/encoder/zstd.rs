@@ -13,6 +13,8 @@ pub(super) struct Zstd {
     /// Made for the first stream.
     context: Option<CCtx<'static>>,
     level: u8,
+    #[cfg(feature = "dictionary")]
+    dictionary: Option<crate::dictionary::Dictionary>,
     /// The tables as they are set: of window, hashes and chains.
     tables: [u32; 3],
 }
@@ -22,8 +24,27 @@ impl Zstd {
         Self {
             context: None,
             level,
+            #[cfg(feature = "dictionary")]
+            dictionary: None,
             tables: [0; 3],
         }
+    }
+
+    /// Makes one whose context holds a copy of the dictionary, and works it up when it encodes for the first time.
+    #[cfg(feature = "dictionary")]
+    pub(super) fn with_dictionary(level: u8, dictionary: &crate::dictionary::Dictionary) -> Self {
+        Self {
+            dictionary: Some(dictionary.clone()),
+            ..Self::new(level)
+        }
+    }
+
+    fn tables_for(&self, size: Size) -> [u32; 3] {
+        #[cfg(feature = "dictionary")]
+        if self.dictionary.is_some() {
+            return tables_with_dictionary(self.level, size);
+        }
+        tables(self.level, size)
     }
 
     fn context(&mut self) -> Result<&mut CCtx<'static>, EncodeError> {
@@ -32,13 +53,17 @@ impl Zstd {
         } else {
             let mut context = CCtx::try_create().ok_or(EncodeError::new("zstd", "there is no memory"))?;
             check(context.set_parameter(CParameter::CompressionLevel(self.level.into())))?;
+            #[cfg(feature = "dictionary")]
+            if let Some(dictionary) = &self.dictionary {
+                check(context.load_dictionary(dictionary.content()))?;
+            }
             context
         };
         Ok(self.context.insert(context))
     }
 
     fn set_tables(&mut self, size: Size) -> Result<(), EncodeError> {
-        let tables = tables(self.level, size);
+        let tables = self.tables_for(size);
         if tables != self.tables {
             let [window, hashes, chains] = tables;
             let context = self.context()?;
@@ -113,7 +138,8 @@ impl Encoder for Zstd {
     }
 }
 
-/// The logarithms of window, hash table and chain table; 0 leaves one to the level, and to the length if that is known.
+/// The logarithms of window, hash table and chain table; 0 leaves one to the level, and to the length if that is
+/// known.
 ///
 /// For a stream the level would take tables for megabytes, whatever the window: 85 MB at level 19.
 fn tables(level: u8, size: Size) -> [u32; 3] {
@@ -128,6 +154,40 @@ fn tables(level: u8, size: Size) -> [u32; 3] {
         ..=4 => [window, window - 1, window - 2],
         _ => [window, window - 1, window - 1],
     }
+}
+
+/// The same with a dictionary, whose length decides on the other tables.
+///
+/// A dictionary is out of reach once the input is longer than the window (RFC 9842, section 5), so that has to be
+/// larger than without one. All that a client must be able to do is 8 MiB.
+#[cfg(feature = "dictionary")]
+fn tables_with_dictionary(level: u8, size: Size) -> [u32; 3] {
+    match size {
+        Size::Whole(_) => tables(level, size),
+        Size::Stream(length) => [
+            length.map_or(DICTIONARY_WINDOW_LOG, |length| log(length, 10, MAX_WINDOW_LOG)),
+            0,
+            0,
+        ],
+    }
+}
+
+/// The window of a stream of unknown length with a dictionary.
+#[cfg(feature = "dictionary")]
+const DICTIONARY_WINDOW_LOG: u32 = 20;
+
+/// What a context with a dictionary holds.
+#[cfg(feature = "dictionary")]
+pub(super) fn footprint_with(dictionary: usize, level: u8, size: Size) -> usize {
+    let window = match size {
+        Size::Whole(_) => 0,
+        Size::Stream(_) => (300 << 10) + (1_usize << tables_with_dictionary(level, size)[0]),
+    };
+    let small = match size {
+        Size::Whole(length) => Size::Whole(length),
+        Size::Stream(_) => Size::Stream(None),
+    };
+    footprint(level, small) + window + 2 * dictionary
 }
 
 /// What a context holds, from measurements.

@@ -10,6 +10,8 @@ mod breach;
 mod case;
 mod cost;
 mod decode;
+#[cfg(feature = "dictionary")]
+mod dictionary;
 mod etags;
 mod headers;
 mod memory;

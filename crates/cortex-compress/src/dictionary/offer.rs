@@ -1,0 +1,84 @@
+use super::base64;
+use super::store::DictionaryStore;
+use crate::choice::{Choice, name_with_dictionary};
+use crate::coding::Coding;
+use crate::encoder::max_dictionary;
+use crate::negotiate::{Weights, weight_of};
+use http::header::{HeaderMap, HeaderName};
+
+static AVAILABLE_DICTIONARY: HeaderName = HeaderName::from_static("available-dictionary");
+
+/// Chooses a coding with a dictionary (6.1): one that the client names in `Accept-Encoding`, if we have the
+/// dictionary that `Available-Dictionary` tells of, and if the client likes no other coding on offer better, nor the
+/// identity.
+///
+/// `*` does not stand for these codings: who knows of dictionaries names them. `Dictionary-ID` is not looked at
+/// (2.3): it must not be relied upon, and the hash says everything.
+pub(crate) fn choose(headers: &HeaderMap, offers: &[Coding], store: &DictionaryStore) -> Option<Choice> {
+    // Most requests end here.
+    let mut lines = headers.get_all(&AVAILABLE_DICTIONARY).iter();
+    let hash = byte_sequence(lines.next()?.as_bytes())?;
+    if lines.next().is_some() {
+        return None;
+    }
+    let dictionary = store.get(&hash)?;
+    let weights = Weights::read(headers);
+    let mut best: Option<(u16, Coding)> = None;
+    for &coding in offers {
+        let weight = weight_of(headers, name_with_dictionary(coding));
+        if dictionary.len() <= max_dictionary(coding) && weight > best.map_or(0, |(highest, _)| highest) {
+            best = Some((weight, coding));
+        }
+    }
+    let (weight, coding) = best?;
+    (weight >= weights.highest(offers)).then_some(Choice {
+        coding,
+        dictionary: Some(dictionary),
+    })
+}
+
+/// Reads an item that is a byte sequence of 32 bytes (RFC 9651, section 4.2.7); its parameters have no meaning.
+fn byte_sequence(value: &[u8]) -> Option<[u8; 32]> {
+    let rest = value.trim_ascii().strip_prefix(b":")?;
+    let end = rest.iter().position(|&byte| byte == b':')?;
+    let parameters = &rest[end + 1..];
+    if !parameters.is_empty() && !parameters.starts_with(b";") {
+        return None;
+    }
+    base64::decode(&rest[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "pZGm1Av0IEBKARczz7exkNYsZb8LzaMrV7J32a2fFG4=";
+
+    #[test]
+    fn a_byte_sequence_is_between_colons() {
+        let expected = base64::decode(TEXT.as_bytes());
+        assert!(expected.is_some());
+        for (value, known) in [
+            (format!(":{TEXT}:"), true),
+            (format!(" :{TEXT}: "), true),
+            (format!(":{TEXT}:;a=1"), true),
+            (format!(":{}:", &TEXT[..43]), true),
+            (TEXT.to_owned(), false),
+            (format!(":{TEXT}"), false),
+            (format!("{TEXT}:"), false),
+            (format!("\"{TEXT}\""), false),
+            (format!(":{TEXT}:, :{TEXT}:"), false),
+            (format!(":{TEXT}:a"), false),
+            (format!(": {TEXT}:"), false),
+            ("::".to_owned(), false),
+            (String::new(), false),
+            (":".repeat(65_000), false),
+        ] {
+            assert_eq!(
+                byte_sequence(value.as_bytes()),
+                expected.filter(|_| known),
+                "{value}"
+            );
+        }
+    }
+}
