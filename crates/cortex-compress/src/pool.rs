@@ -270,7 +270,11 @@ impl Lease {
     /// Returns how many bytes there are to work up before the input.
     pub(crate) fn ahead(&self) -> usize {
         let dictionary = self.dictionary.as_ref().map_or(0, Dictionary::len);
-        if self.fresh { dictionary } else { 0 }
+        if self.fresh || encoder::forgets_dictionary(self.offer.coding) {
+            dictionary
+        } else {
+            0
+        }
     }
 
     /// Returns how the encoder works, if at most `slice` bytes may be worked on at a time.
@@ -529,6 +533,31 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[cfg(feature = "dictionary")]
+    #[test]
+    fn a_dictionary_is_worked_up_once_and_never_serves_another() {
+        let [one, other] = ["one dictionary", "another one"].map(|text| Dictionary::new(text).unwrap());
+        let shared = shared();
+        for coding in [Coding::Zstd, Coding::Br] {
+            let ahead = |dictionary: Option<&Dictionary>| {
+                let choice = Choice {
+                    coding,
+                    dictionary: dictionary.cloned(),
+                };
+                let mut lease = Lease::take(&shared, &choice, Size::Whole(1000)).unwrap();
+                lease.worker().encoder.start(Size::Whole(1000)).unwrap();
+                lease.ahead()
+            };
+            assert_eq!(ahead(None), 0);
+            assert_eq!(ahead(Some(&one)), one.len());
+            assert_eq!(ahead(Some(&other)), other.len());
+            let again = if coding == Coding::Zstd { 0 } else { one.len() };
+            assert_eq!(ahead(Some(&one)), again, "br reads it anew each time");
+            assert_eq!(ahead(None), 0);
+        }
+        assert_eq!(shared.budget.used(), 0);
     }
 
     #[test]

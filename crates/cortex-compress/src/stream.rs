@@ -444,6 +444,8 @@ struct Core {
     filled: usize,
     /// Input that the encoder has collected and not worked on.
     inside: usize,
+    /// What there is to work up before the input.
+    ahead: usize,
     /// The input that is worked on at a time, and in what pieces.
     slice: usize,
     grain: Grain,
@@ -454,6 +456,7 @@ struct Core {
 impl Core {
     fn new(lease: Lease, size: Size) -> Self {
         let mut core = Self {
+            ahead: lease.ahead(),
             lease,
             size,
             filled: 0,
@@ -498,15 +501,17 @@ impl Core {
     /// Returns how much input will be worked on if this much is encoded, and flushed or not.
     fn load(&self, length: usize, flush: bool) -> usize {
         let total = self.inside + length;
-        match self.grain {
+        let input = match self.grain {
             Grain::Fine | Grain::Gulp(_) => length,
             Grain::Block(_) | Grain::Cut(_) if flush => total,
             Grain::Block(bytes) | Grain::Cut(bytes) => total / bytes * bytes,
-        }
+        };
+        self.ahead + input
     }
 
     /// Encodes input that is no longer than a [`step`](Self::step).
     fn encode(&mut self, input: &[u8], ready: &mut VecDeque<Bytes>) -> Result<(), EncodeError> {
+        self.ahead = 0;
         let mut left = input;
         while !left.is_empty() {
             let before = left.len();

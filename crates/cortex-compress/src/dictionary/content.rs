@@ -34,8 +34,8 @@ struct Inner {
 }
 
 impl Dictionary {
-    /// The longest one: 4 MiB. An encoder holds a copy.
-    pub const MAX_LEN: usize = 4 << 20;
+    /// The longest one: 2 MiB. An encoder holds a copy.
+    pub const MAX_LEN: usize = 2 << 20;
 
     /// The shortest one that a compressor takes note of.
     const MIN_LEN: usize = 8;
@@ -120,7 +120,7 @@ impl fmt::Debug for Dictionary {
 /// use cortex_compress::Dictionary;
 ///
 /// let error = Dictionary::new("short").unwrap_err();
-/// assert_eq!(error.to_string(), "use 5 bytes as a dictionary: there have to be 8 to 4194304");
+/// assert_eq!(error.to_string(), "use 5 bytes as a dictionary: there have to be 8 to 2097152");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -141,6 +141,20 @@ pub(crate) fn level_with_dictionary(coding: Coding, level: u8) -> u8 {
     }
 }
 
+/// Says whether an encoder works its dictionary up for each stream.
+pub(crate) const fn forgets_dictionary(coding: Coding) -> bool {
+    match coding {
+        #[cfg(feature = "zstd")]
+        Coding::Zstd => false,
+        #[cfg(feature = "brotli")]
+        Coding::Br => true,
+        #[cfg(feature = "gzip")]
+        Coding::Gzip => false,
+        #[cfg(feature = "deflate")]
+        Coding::Deflate => false,
+    }
+}
+
 /// Returns how long a dictionary of this coding may be; 0 for one that has none.
 #[cfg(feature = "dictionary")]
 pub(crate) const fn max_dictionary(coding: Coding) -> usize {

@@ -22,4 +22,6 @@ pub(crate) use self::cost::{BUDGET, Cost, Grain, Rate, grain};
 pub(crate) use self::encode::Drained;
 #[cfg(feature = "dictionary")]
 pub(crate) use self::encode::max_dictionary;
-pub(crate) use self::encode::{Encoder, OnePass, Pace, Size, create, footprint, level_with_dictionary};
+pub(crate) use self::encode::{
+    Encoder, OnePass, Pace, Size, create, footprint, forgets_dictionary, level_with_dictionary,
+};

@@ -1,7 +1,8 @@
 //! Compression Dictionary Transport. Section numbers are of RFC 9842 unless named.
 
+use crate::ALLOCATOR;
 use crate::case::{Answer, Case};
-use crate::support::{Script, Step, decode, noise, read, text};
+use crate::support::{Script, Step, decode, drive, noise, read, text};
 use bytes::Bytes;
 use cortex_compress::{
     BreachPolicy, Coding, CompressWith, CompressionLayer, Dictionary, DictionaryStore, EtagPolicy, Event,
@@ -9,8 +10,10 @@ use cortex_compress::{
 };
 use cortex_testkit::ManualClock;
 use http::{Method, StatusCode};
+use http_body::Body;
 use proptest::prelude::*;
 use std::io::Read;
+use std::pin::Pin;
 
 const BOTH: &str = "accept-encoding, available-dictionary";
 
@@ -569,6 +572,32 @@ fn without_memory_the_identity_is_sent() {
         assert_eq!(answer.header("vary"), Some(BOTH));
         assert_eq!(answer.header("content-encoding"), None);
     }
+}
+
+/// Contexts of zstd are not seen here, as they are C's.
+#[test]
+fn a_reader_that_stopped_holds_no_more_than_a_state() {
+    let known = dictionary(100_000);
+    let layer = layer_with(&[&known]);
+    let mut script = steps(&text(800_000), 100_000, false);
+    script.steps.push_back(Step::Stall);
+    let (body, usage) = ALLOCATOR.measure(|| {
+        let mut body = accepting(layer.clone(), "dcb", &known, script)
+            .send()
+            .response
+            .into_body();
+        let mut read = 0;
+        while read < 50_000 {
+            let (Some(frame), _) = drive(|cx| Pin::new(&mut body).poll_frame(cx)) else {
+                break;
+            };
+            read += frame.unwrap().unwrap().into_data().unwrap().len();
+        }
+        body
+    });
+    let held = usage.retained();
+    assert!((1_000_000..=2_500_000).contains(&held), "{held} bytes");
+    drop(body);
 }
 
 #[test]
