@@ -134,6 +134,8 @@ impl CompressionLayer {
     /// 256 KiB; the earliest offer wins as always. Whatever might be encoded says `Vary: accept-encoding,
     /// available-dictionary`, and strong entity tags are weakened.
     ///
+    /// A response with [`CompressWith`](crate::CompressWith) gets that coding, with the dictionary if there is one for it.
+    ///
     /// Whether the dictionary is meant for the URL is up to the client: it sends the field where the pattern of
     /// [`UseAsDictionary`](crate::UseAsDictionary) covers the URL, and to the origin that it has the dictionary from.
     /// Clients do so over HTTPS only (section 8), and to loopback.

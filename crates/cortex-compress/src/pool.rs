@@ -215,8 +215,8 @@ impl Pool {
 pub(crate) struct Lease {
     worker: Option<Worker>,
     shared: Arc<Shared>,
-    offer: Offer,
-    dictionary: Option<Dictionary>,
+    offer: usize,
+    with: Option<Box<With>>,
     whole: bool,
     /// The worker is new, and has its dictionary before it.
     fresh: bool,
@@ -224,67 +224,84 @@ pub(crate) struct Lease {
     reserved: usize,
 }
 
+/// The dictionary of a worker, and what it costs with one.
+struct With {
+    dictionary: Dictionary,
+    offer: Offer,
+}
+
+impl With {
+    fn new(dictionary: &Dictionary, plain: &Offer) -> Self {
+        Self {
+            offer: plain.with_dictionary(),
+            dictionary: dictionary.clone(),
+        }
+    }
+}
+
 impl Lease {
     /// Takes an idle worker, or makes one, unless there is no memory left for it. The coding has to be on offer.
     pub(crate) fn take(shared: &Arc<Shared>, choice: &Choice, size: Size) -> Option<Self> {
-        let Choice { coding, dictionary } = choice.clone();
-        let mut offer = shared.offer_at(shared.find(coding)).clone();
-        if dictionary.is_some() {
-            offer.level = encoder::level_with_dictionary(coding, offer.level);
-            offer.cost = Arc::clone(&offer.dictionary_cost);
-        }
-        let reserved = encoder::footprint(coding, offer.level, dictionary.as_ref(), size) + FRAME;
+        let coding = choice.coding;
+        let dictionary = choice.dictionary.as_ref();
+        let index = shared.find(coding);
+        let plain = shared.offer_at(index);
+        let with = dictionary.map(|dictionary| Box::new(With::new(dictionary, plain)));
+        let level = with.as_ref().map_or(plain.level, |with| with.offer.level);
+        let reserved = encoder::footprint(coding, level, dictionary, size) + FRAME;
         if !shared.budget.reserve(reserved) {
             return None;
         }
         let whole = matches!(size, Size::Whole(_));
-        let id = dictionary.as_ref().map_or(0, Dictionary::id);
+        let kind = (coding, level, whole, dictionary.map_or(0, Dictionary::id));
         let mut fresh = false;
-        let create = || {
+        let worker = shared.pool.take(kind, || {
             fresh = true;
-            encoder::create(coding, offer.level, dictionary.as_ref(), shared.padding.as_ref())
-        };
-        let worker = shared.pool.take((coding, offer.level, whole, id), create);
+            encoder::create(coding, level, dictionary, shared.padding.as_ref())
+        });
         Some(Self {
             worker: Some(worker),
             shared: Arc::clone(shared),
-            offer,
-            dictionary,
+            offer: index,
+            with,
             whole,
             fresh,
             reserved,
         })
     }
 
-    pub(crate) const fn offer(&self) -> &Offer {
-        &self.offer
+    pub(crate) fn offer(&self) -> &Offer {
+        match &self.with {
+            Some(with) => &with.offer,
+            None => self.shared.offer_at(self.offer),
+        }
+    }
+
+    fn dictionary(&self) -> Option<&Dictionary> {
+        self.with.as_ref().map(|with| &with.dictionary)
     }
 
     pub(crate) fn choice(&self) -> Choice {
         Choice {
-            coding: self.offer.coding,
-            dictionary: self.dictionary.clone(),
+            coding: self.offer().coding,
+            dictionary: self.dictionary().cloned(),
         }
     }
 
     /// Returns how many bytes there are to work up before the input.
     pub(crate) fn ahead(&self) -> usize {
-        let dictionary = self.dictionary.as_ref().map_or(0, Dictionary::len);
-        if self.fresh || encoder::forgets_dictionary(self.offer.coding) {
-            dictionary
-        } else {
-            0
+        match self.dictionary() {
+            Some(dictionary) if self.fresh || encoder::forgets_dictionary(self.offer().coding) => {
+                dictionary.len()
+            }
+            _ => 0,
         }
     }
 
     /// Returns how the encoder works, if at most `slice` bytes may be worked on at a time.
     pub(crate) fn grain(&self, slice: usize) -> Grain {
-        encoder::grain(
-            self.offer.coding,
-            self.offer.level,
-            self.dictionary.is_some(),
-            slice,
-        )
+        let Offer { coding, level, .. } = self.offer();
+        encoder::grain(*coding, *level, self.with.is_some(), slice)
     }
 
     pub(crate) fn worker(&mut self) -> &mut Worker {
@@ -317,7 +334,7 @@ impl Drop for Lease {
         // A panic may have left the encoder in the middle of something.
         if let Some(worker) = self.worker.take().filter(|_| !std::thread::panicking()) {
             let offer = self.offer();
-            let id = self.dictionary.as_ref().map_or(0, Dictionary::id);
+            let id = self.dictionary().map_or(0, Dictionary::id);
             let kind = (offer.coding, offer.level, self.whole, id);
             self.shared.pool.give_back(kind, worker);
         }

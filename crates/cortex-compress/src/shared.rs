@@ -48,6 +48,18 @@ pub(crate) struct Offer {
     pub(crate) dictionary_cost: Arc<Cost>,
 }
 
+impl Offer {
+    /// Returns what it is with a dictionary.
+    pub(crate) fn with_dictionary(&self) -> Self {
+        Self {
+            coding: self.coding,
+            level: level_with_dictionary(self.coding, self.level),
+            cost: Arc::clone(&self.dictionary_cost),
+            dictionary_cost: Arc::clone(&self.dictionary_cost),
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn new() -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

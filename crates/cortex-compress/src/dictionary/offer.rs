@@ -51,6 +51,7 @@ fn byte_sequence(value: &[u8]) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const TEXT: &str = "pZGm1Av0IEBKARczz7exkNYsZb8LzaMrV7J32a2fFG4=";
 
@@ -79,6 +80,18 @@ mod tests {
                 expected.filter(|_| known),
                 "{value}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_decodes_to_itself_is_one(value: Vec<u8>, hash: [u8; 32]) {
+            if let Some(read) = byte_sequence(&value) {
+                let text = base64::encode(&read);
+                prop_assert!(value.windows(42).any(|part| part == &text.as_bytes()[..42]));
+            }
+            let written = format!(":{}:", base64::encode(&hash));
+            prop_assert_eq!(byte_sequence(written.as_bytes()), Some(hash));
         }
     }
 }
