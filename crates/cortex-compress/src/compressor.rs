@@ -1,6 +1,7 @@
 use crate::body::{CompressBody, Held, Then};
-use crate::choice::Choice;
+use crate::coding::Coding;
 use crate::content_types::essence;
+use crate::dictionary::Dictionary;
 use crate::encoder::Size;
 use crate::headers::{describe_encoded, remove_digests, vary_on_accept_encoding, vary_on_dictionary};
 use crate::observer::SkipReason;
@@ -79,7 +80,8 @@ pub struct Encoding<B>(Option<Box<Begun<B>>>);
 struct Begun<B> {
     body: B,
     trailers: Option<HeaderMap>,
-    choice: Choice,
+    coding: Coding,
+    dictionary: Option<Dictionary>,
     shared: Arc<Shared>,
     job: OneShot,
 }
@@ -141,13 +143,18 @@ impl Compressor {
                 Compressing::Done(CompressBody::absent(body))
             }
             Verdict::Head(coding, length) => {
-                let choice = plan.choice(coding);
-                let whole = length.is_some_and(|length| shared.is_constant(&choice, length));
-                describe_encoded(&mut head.headers, shared.variant(&choice), None, whole);
+                let dictionary = plan.dictionary(coding);
+                let whole =
+                    dictionary.is_none() && length.is_some_and(|length| shared.is_constant(coding, length));
+                let variant = shared.variant(coding).with(dictionary);
+                describe_encoded(&mut head.headers, variant, None, whole);
                 shared.skipped(SkipReason::Head);
                 Compressing::Done(CompressBody::absent(body))
             }
-            Verdict::Encode(coding) => begin(&mut head.headers, body, plan.choice(coding), shared, cx),
+            Verdict::Encode(coding) => {
+                let dictionary = plan.dictionary(coding).cloned();
+                begin(&mut head.headers, body, coding, dictionary, shared, cx)
+            }
         }
     }
 }
@@ -185,7 +192,8 @@ impl<B> fmt::Debug for Encoding<B> {
 fn begin<B: Body + Unpin>(
     headers: &mut HeaderMap,
     mut body: B,
-    choice: Choice,
+    coding: Coding,
+    dictionary: Option<Dictionary>,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
@@ -194,7 +202,7 @@ fn begin<B: Body + Unpin>(
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {
-                return begin_whole(headers, body, (data, trailers), choice, shared, cx);
+                return begin_whole(headers, body, (data, trailers), coding, dictionary, shared, cx);
             }
             Read::Part(chunk) => chunk,
             Read::Broken { data, error } => {
@@ -205,12 +213,13 @@ fn begin<B: Body + Unpin>(
             }
         },
     };
-    let Some(lease) = Lease::take(shared, &choice, Size::Stream(length)) else {
+    let Some(lease) = Lease::take_with(shared, coding, dictionary.as_ref(), Size::Stream(length)) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::begun(body, chunk));
     };
-    describe_encoded(headers, shared.variant(&choice), None, false);
+    let variant = shared.variant(coding).with(dictionary.as_ref());
+    describe_encoded(headers, variant, None, false);
     let eager = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
@@ -224,11 +233,13 @@ fn begin_whole<B: Body>(
     headers: &mut HeaderMap,
     body: B,
     (data, trailers): (Bytes, Option<HeaderMap>),
-    choice: Choice,
+    coding: Coding,
+    dictionary: Option<Dictionary>,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
-    let Some(lease) = Lease::take(shared, &choice, Size::Whole(data.len())) else {
+    let size = Size::Whole(data.len());
+    let Some(lease) = Lease::take_with(shared, coding, dictionary.as_ref(), size) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::held(body, Held::new(data, Then::from(trailers))));
@@ -236,7 +247,8 @@ fn begin_whole<B: Body>(
     let mut begun = Begun {
         body,
         trailers,
-        choice,
+        coding,
+        dictionary,
         shared: Arc::clone(shared),
         job: OneShot::new(lease, data),
     };
@@ -251,7 +263,8 @@ fn end<B: Body>(headers: &mut HeaderMap, begun: Begun<B>, outcome: Outcome) -> C
     let Begun {
         body,
         mut trailers,
-        choice,
+        coding,
+        dictionary,
         shared,
         job,
     } = begun;
@@ -261,12 +274,13 @@ fn end<B: Body>(headers: &mut HeaderMap, begun: Begun<B>, outcome: Outcome) -> C
             let length = data.len() as u64;
             // 6.5: in HTTP/1.1 a body of declared length has no trailers.
             let declared = trailers.is_none().then_some(length);
-            let constant = shared.is_constant(&choice, input.len() as u64);
-            describe_encoded(headers, shared.variant(&choice), declared, constant);
+            let constant = dictionary.is_none() && shared.is_constant(coding, input.len() as u64);
+            let variant = shared.variant(coding).with(dictionary.as_ref());
+            describe_encoded(headers, variant, declared, constant);
             if let Some(trailers) = &mut trailers {
                 remove_digests(trailers);
             }
-            shared.encoded(&choice, input.len() as u64, length);
+            shared.encoded(coding, dictionary.is_some(), input.len() as u64, length);
             data
         }
         Outcome::NotSmaller => {

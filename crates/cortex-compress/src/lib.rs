@@ -2,7 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd")),
-    expect(unreachable_code, unused_variables, reason = "there is no coding")
+    expect(unused_variables, reason = "there is no coding")
 )]
 
 mod body;
@@ -12,7 +12,6 @@ mod body;
 )]
 mod breach;
 mod budget;
-mod choice;
 mod coding;
 mod compressor;
 mod content_types;

@@ -195,7 +195,9 @@ impl Whole {
         let (offer, shared) = (self.lease.offer(), self.lease.shared());
         let length = self.input.len();
         offer.cost.whole.nanos(self.lease.ahead() + length) <= BUDGET
-            || shared.etag == EtagPolicy::Suffix && shared.is_constant(&self.lease.choice(), length as u64)
+            || shared.etag == EtagPolicy::Suffix
+                && self.lease.dictionary().is_none()
+                && shared.is_constant(offer.coding, length as u64)
     }
 
     fn send_away(self) -> Work {

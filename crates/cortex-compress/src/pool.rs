@@ -1,4 +1,3 @@
-use crate::choice::Choice;
 use crate::coding::Coding;
 use crate::dictionary::Dictionary;
 use crate::encoder::{self, Encoder, Grain, Size};
@@ -241,9 +240,18 @@ impl With {
 
 impl Lease {
     /// Takes an idle worker, or makes one, unless there is no memory left for it. The coding has to be on offer.
-    pub(crate) fn take(shared: &Arc<Shared>, choice: &Choice, size: Size) -> Option<Self> {
-        let coding = choice.coding;
-        let dictionary = choice.dictionary.as_ref();
+    #[cfg(test)]
+    pub(crate) fn take(shared: &Arc<Shared>, coding: Coding, size: Size) -> Option<Self> {
+        Self::take_with(shared, coding, None, size)
+    }
+
+    /// The same for responses that are compressed against a dictionary, if there is one.
+    pub(crate) fn take_with(
+        shared: &Arc<Shared>,
+        coding: Coding,
+        dictionary: Option<&Dictionary>,
+        size: Size,
+    ) -> Option<Self> {
         let index = shared.find(coding);
         let plain = shared.offer_at(index);
         let with = dictionary.map(|dictionary| Box::new(With::new(dictionary, plain)));
@@ -277,15 +285,8 @@ impl Lease {
         }
     }
 
-    fn dictionary(&self) -> Option<&Dictionary> {
+    pub(crate) fn dictionary(&self) -> Option<&Dictionary> {
         self.with.as_ref().map(|with| &with.dictionary)
-    }
-
-    pub(crate) fn choice(&self) -> Choice {
-        Choice {
-            coding: self.offer().coding,
-            dictionary: self.dictionary().cloned(),
-        }
     }
 
     /// Returns how many bytes there are to work up before the input.
@@ -413,13 +414,6 @@ mod tests {
 
         fn size_hint(&self) -> SizeHint {
             self.exact.map_or_else(SizeHint::default, SizeHint::with_exact)
-        }
-    }
-
-    fn plain(coding: Coding) -> Choice {
-        Choice {
-            coding,
-            dictionary: None,
         }
     }
 
@@ -559,11 +553,7 @@ mod tests {
         let shared = shared();
         for coding in [Coding::Zstd, Coding::Br] {
             let ahead = |dictionary: Option<&Dictionary>| {
-                let choice = Choice {
-                    coding,
-                    dictionary: dictionary.cloned(),
-                };
-                let mut lease = Lease::take(&shared, &choice, Size::Whole(1000)).unwrap();
+                let mut lease = Lease::take_with(&shared, coding, dictionary, Size::Whole(1000)).unwrap();
                 lease.worker().encoder.start(Size::Whole(1000)).unwrap();
                 lease.ahead()
             };
@@ -585,7 +575,7 @@ mod tests {
         shared.budget = Arc::new(Budget::new(usize::MAX));
         let shared = Arc::new(shared);
         for &coding in Coding::ALL {
-            let take = || Lease::take(&shared, &plain(coding), Size::Stream(None)).unwrap();
+            let take = || Lease::take(&shared, coding, Size::Stream(None)).unwrap();
             let leases: Vec<_> = std::iter::repeat_with(take).take(1000).collect();
             drop(leases);
             let kept = shared.pool.count(coding);
@@ -602,7 +592,7 @@ mod tests {
             return;
         };
         clock.advance(Duration::from_nanos(MAX_IDLE));
-        drop(Lease::take(&shared, &plain(coding), Size::Stream(None)));
+        drop(Lease::take(&shared, coding, Size::Stream(None)));
         let left: usize = Coding::ALL.iter().map(|&coding| shared.pool.count(coding)).sum();
         assert_eq!(left, 1, "all but the one that was used now");
         let last = lock(shared.pool.own()).first().unwrap().bytes;
@@ -613,7 +603,7 @@ mod tests {
     fn a_worker_serves_the_next_stream_on_any_thread_and_never_another_kind() {
         for &coding in Coding::ALL {
             let shared = shared();
-            let take = |size| Lease::take(&shared, &plain(coding), size).unwrap();
+            let take = |size| Lease::take(&shared, coding, size).unwrap();
             drop(take(Size::Stream(None)));
             std::thread::scope(|scope| {
                 for _ in 0..40 {
@@ -799,7 +789,7 @@ mod tests {
         // A server that catches the panic drops the body later.
         put(&shared, Faulty::Panic, false);
         let coding = shared.offer_at(0).coding;
-        let lease = Lease::take(&shared, &plain(coding), Size::Stream(None)).unwrap();
+        let lease = Lease::take(&shared, coding, Size::Stream(None)).unwrap();
         let mut stream = Stream::new(lease, Bytes::from_static(b"{}"), None, false);
         let mut body = Pieces {
             left: 0,

@@ -1,10 +1,9 @@
 //! Which responses are encoded. Section numbers are of RFC 9110 unless named.
 
 use crate::breach::BreachPolicy;
-use crate::choice::Choice;
 use crate::coding::Coding;
 use crate::content_types::{essence, is_event_stream, is_grpc};
-use crate::dictionary;
+use crate::dictionary::{self, Chosen, Dictionary};
 use crate::etag::{EtagPolicy, mark_not_modified, strip_conditions};
 use crate::headers::{forget_identity, joined, vary_on_accept_encoding, vary_on_dictionary};
 use crate::list::{directives, elements};
@@ -74,7 +73,7 @@ pub struct Plan {
     method: Asked,
     no_transform: bool,
     /// What a dictionary of the client's makes possible, and better than any other coding.
-    dictionary: Option<Choice>,
+    dictionary: Option<Chosen>,
     /// The request has credentials, and that counts.
     credentials: bool,
     if_none_match: Option<HeaderValue>,
@@ -116,7 +115,7 @@ impl Plan {
             _ => None,
         };
         let coding = match (&dictionary, negotiated) {
-            (Some(choice), _) => Some(choice.coding),
+            (Some(chosen), _) => Some(chosen.coding),
             (None, Negotiated::Encode(coding)) => Some(coding),
             (None, Negotiated::Identity | Negotiated::NotAcceptable) => None,
         };
@@ -167,15 +166,10 @@ impl Plan {
         })
     }
 
-    /// Says what a response is encoded with, if by this coding.
-    pub(crate) fn choice(&self, coding: Coding) -> Choice {
-        match &self.dictionary {
-            Some(choice) if choice.coding == coding => choice.clone(),
-            _ => Choice {
-                coding,
-                dictionary: None,
-            },
-        }
+    /// Returns what a response is compressed against, if with this coding.
+    pub(crate) fn dictionary(&self, coding: Coding) -> Option<&Dictionary> {
+        let chosen = self.dictionary.as_ref().filter(|chosen| chosen.coding == coding);
+        chosen.map(|chosen| &chosen.dictionary)
     }
 
     /// Judges a response, and amends the header of one that will not be encoded.
@@ -265,7 +259,7 @@ impl Plan {
         }
         let variant = self
             .coding_for(wish)
-            .map(|coding| shared.variant(&self.choice(coding)));
+            .map(|coding| shared.variant(coding).with(self.dictionary(coding)));
         let mut encoded = variant.is_some();
         if let Some(held) = &self.if_none_match {
             encoded |= mark_not_modified(headers, held, shared.etag, variant);

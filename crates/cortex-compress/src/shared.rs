@@ -1,6 +1,5 @@
 use crate::breach::{BreachPolicy, Padding};
 use crate::budget::Budget;
-use crate::choice::Choice;
 use crate::coding::{Coding, Level};
 use crate::content_types::ContentTypes;
 use crate::dictionary::DictionaryStore;
@@ -137,21 +136,19 @@ impl Shared {
     }
 
     /// Says how a coding of [`codings`](Self::codings) is described.
-    pub(crate) fn variant(&self, choice: &Choice) -> Variant {
+    pub(crate) fn variant(&self, coding: Coding) -> Variant {
         Variant {
-            coding: choice.name(),
-            level: self.offers[self.find(choice.coding)].level,
+            coding: coding.as_str(),
+            level: self.offers[self.find(coding)].level,
             etag: self.etag,
         }
     }
 
     /// Tells whether a whole body of this length always gives the same bytes, as a strong entity tag promises.
     ///
-    /// Bodies that take longer are encoded in one way or another, as there is time; padding is not the same everywhere; and a
-    /// dictionary makes other bytes than another one.
-    pub(crate) fn is_constant(&self, choice: &Choice, length: u64) -> bool {
-        let coding = choice.coding;
-        if self.padding.is_some() || choice.dictionary.is_some() {
+    /// Bodies that take longer are encoded in one way or another, as there is time; and padding is not the same everywhere.
+    pub(crate) fn is_constant(&self, coding: Coding, length: u64) -> bool {
+        if self.padding.is_some() {
             return false;
         }
         let offer = self.offer_at(self.find(coding));
@@ -162,11 +159,11 @@ impl Shared {
         &self.offers[index]
     }
 
-    pub(crate) fn encoded(&self, choice: &Choice, bytes_in: u64, bytes_out: u64) {
+    pub(crate) fn encoded(&self, coding: Coding, dictionary: bool, bytes_in: u64, bytes_out: u64) {
         if let Some(observer) = &self.observer {
             observer.on_event(&Event::Encoded {
-                coding: choice.coding,
-                dictionary: choice.dictionary.is_some(),
+                coding,
+                dictionary,
                 bytes_in,
                 bytes_out,
             });

@@ -301,7 +301,8 @@ impl Stream {
             ..
         }) = self.core.take()
         {
-            lease.shared().encoded(&lease.choice(), bytes_in, bytes_out);
+            let (coding, dictionary) = (lease.offer().coding, lease.dictionary().is_some());
+            lease.shared().encoded(coding, dictionary, bytes_in, bytes_out);
         }
         self.phase = if self.trailers.is_some() {
             Phase::Trailers

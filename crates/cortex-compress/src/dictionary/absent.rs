@@ -1,6 +1,6 @@
 //! What stands for dictionaries in a build that has none: nothing can be made of these types.
 
-use crate::choice::Choice;
+use super::Chosen;
 use crate::coding::Coding;
 use http::HeaderMap;
 use http::response::Parts;
@@ -21,7 +21,7 @@ impl Dictionary {
 #[derive(Clone, Debug)]
 pub(crate) enum DictionaryStore {}
 
-pub(crate) fn choose(_: &HeaderMap, _: &[Coding], store: &DictionaryStore) -> Option<Choice> {
+pub(crate) fn choose(_: &HeaderMap, _: &[Coding], store: &DictionaryStore) -> Option<Chosen> {
     match *store {}
 }
 

@@ -1,6 +1,6 @@
 use super::base64;
 use super::store::DictionaryStore;
-use crate::choice::{Choice, name_with_dictionary};
+use super::{Chosen, name_with_dictionary};
 use crate::coding::Coding;
 use crate::encoder::max_dictionary;
 use crate::negotiate::{Weights, weight_of};
@@ -14,7 +14,7 @@ static AVAILABLE_DICTIONARY: HeaderName = HeaderName::from_static("available-dic
 ///
 /// `*` does not stand for these codings: who knows of dictionaries names them. `Dictionary-ID` is not looked at
 /// (2.3): it must not be relied upon, and the hash says everything.
-pub(crate) fn choose(headers: &HeaderMap, offers: &[Coding], store: &DictionaryStore) -> Option<Choice> {
+pub(crate) fn choose(headers: &HeaderMap, offers: &[Coding], store: &DictionaryStore) -> Option<Chosen> {
     // Most requests end here.
     let mut lines = headers.get_all(&AVAILABLE_DICTIONARY).iter();
     let hash = byte_sequence(lines.next()?.as_bytes())?;
@@ -25,16 +25,13 @@ pub(crate) fn choose(headers: &HeaderMap, offers: &[Coding], store: &DictionaryS
     let weights = Weights::read(headers);
     let mut best: Option<(u16, Coding)> = None;
     for &coding in offers {
-        let weight = weight_of(headers, name_with_dictionary(coding));
+        let weight = weight_of(headers, name_with_dictionary(coding.as_str()));
         if dictionary.len() <= max_dictionary(coding) && weight > best.map_or(0, |(highest, _)| highest) {
             best = Some((weight, coding));
         }
     }
     let (weight, coding) = best?;
-    (weight >= weights.highest(offers)).then_some(Choice {
-        coding,
-        dictionary: Some(dictionary),
-    })
+    (weight >= weights.highest(offers)).then_some(Chosen { coding, dictionary })
 }
 
 /// Reads an item that is a byte sequence of 32 bytes (RFC 9651, section 4.2.7); its parameters have no meaning.
