@@ -143,7 +143,7 @@ impl Compressor {
                 Compressing::Done(CompressBody::absent(body))
             }
             Verdict::Head(coding, length) => {
-                let dictionary = plan.dictionary(coding);
+                let dictionary = plan.dictionary(coding, &head.headers);
                 let whole =
                     dictionary.is_none() && length.is_some_and(|length| shared.is_constant(coding, length));
                 let variant = shared.variant(coding).with(dictionary);
@@ -152,7 +152,7 @@ impl Compressor {
                 Compressing::Done(CompressBody::absent(body))
             }
             Verdict::Encode(coding) => {
-                let dictionary = plan.dictionary(coding).cloned();
+                let dictionary = plan.dictionary(coding, &head.headers).cloned();
                 begin(&mut head.headers, body, coding, dictionary, shared, cx)
             }
         }

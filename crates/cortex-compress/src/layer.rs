@@ -136,6 +136,9 @@ impl CompressionLayer {
     ///
     /// A response with [`CompressWith`](crate::CompressWith) gets that coding, with the dictionary if there is one for it.
     ///
+    /// Where a page of another origin asks, the response has to have an `Access-Control-Allow-Origin` that lets it read
+    /// the content, or there is no dictionary (section 9.3.3): a layer that adds it belongs inside this one.
+    ///
     /// Whether the dictionary is meant for the URL is up to the client: it sends the field where the pattern of
     /// [`UseAsDictionary`](crate::UseAsDictionary) covers the URL, and to the origin that it has the dictionary from.
     /// Clients do so over HTTPS only (section 8), and to loopback.

@@ -114,10 +114,9 @@ impl Plan {
             Some(store) if accepts => dictionary::choose(headers, shared.codings(), store),
             _ => None,
         };
-        let coding = match (&dictionary, negotiated) {
-            (Some(chosen), _) => Some(chosen.coding),
-            (None, Negotiated::Encode(coding)) => Some(coding),
-            (None, Negotiated::Identity | Negotiated::NotAcceptable) => None,
+        let coding = match negotiated {
+            Negotiated::Encode(coding) => Some(coding),
+            Negotiated::Identity | Negotiated::NotAcceptable => None,
         };
         let credentials = shared.breach == BreachPolicy::SkipWhenCredentials
             && (is_present(headers, &COOKIE) || is_present(headers, &AUTHORIZATION));
@@ -141,7 +140,9 @@ impl Plan {
                 Method::CONNECT => Asked::Connect,
                 _ => Asked::Other,
             },
-            no_transform: coding.is_some() && shared.no_transform && says_no_transform(headers),
+            no_transform: (coding.is_some() || dictionary.is_some())
+                && shared.no_transform
+                && says_no_transform(headers),
             dictionary,
             credentials,
             if_none_match,
@@ -154,9 +155,10 @@ impl Plan {
         self.refused
     }
 
-    /// Returns the coding for a response of which the handler has this wish.
-    fn coding_for(&self, wish: Option<CompressWith>) -> Option<Coding> {
-        let negotiated = self.coding?;
+    /// Returns the coding for a response with this header, of which the handler has this wish.
+    fn coding_for(&self, wish: Option<CompressWith>, response: &HeaderMap) -> Option<Coding> {
+        let chosen = self.chosen(response).map(|chosen| chosen.coding);
+        let negotiated = chosen.or(self.coding)?;
         if self.credentials && wish.is_none() {
             return None;
         }
@@ -166,9 +168,13 @@ impl Plan {
         })
     }
 
-    /// Returns what a response is compressed against, if with this coding.
-    pub(crate) fn dictionary(&self, coding: Coding) -> Option<&Dictionary> {
-        let chosen = self.dictionary.as_ref().filter(|chosen| chosen.coding == coding);
+    fn chosen(&self, response: &HeaderMap) -> Option<&Chosen> {
+        self.dictionary.as_ref().filter(|chosen| chosen.is_for(response))
+    }
+
+    /// Returns what a response with this header is compressed against, if with this coding.
+    pub(crate) fn dictionary(&self, coding: Coding, response: &HeaderMap) -> Option<&Dictionary> {
+        let chosen = self.chosen(response).filter(|chosen| chosen.coding == coding);
         chosen.map(|chosen| &chosen.dictionary)
     }
 
@@ -232,8 +238,10 @@ impl Plan {
         if length.is_some_and(|length| length < least) {
             return Verdict::Pass(SkipReason::TooSmall);
         }
-        match self.coding_for(wish) {
-            None if self.coding.is_some() => Verdict::Identity(SkipReason::Credentials),
+        match self.coding_for(wish, &response.headers) {
+            None if self.credentials && (self.coding.is_some() || self.dictionary.is_some()) => {
+                Verdict::Identity(SkipReason::Credentials)
+            }
             None => Verdict::Identity(SkipReason::NotAccepted),
             Some(coding) if head => Verdict::Head(coding, length),
             Some(coding) => Verdict::Encode(coding),
@@ -258,8 +266,8 @@ impl Plan {
             return Verdict::Pass(SkipReason::Status);
         }
         let variant = self
-            .coding_for(wish)
-            .map(|coding| shared.variant(coding).with(self.dictionary(coding)));
+            .coding_for(wish, headers)
+            .map(|coding| shared.variant(coding).with(self.dictionary(coding, headers)));
         let mut encoded = variant.is_some();
         if let Some(held) = &self.if_none_match {
             encoded |= mark_not_modified(headers, held, shared.etag, variant);

@@ -4,9 +4,11 @@ use super::{Chosen, name_with_dictionary};
 use crate::coding::Coding;
 use crate::encoder::max_dictionary;
 use crate::negotiate::{Weights, weight_of};
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
 
 static AVAILABLE_DICTIONARY: HeaderName = HeaderName::from_static("available-dictionary");
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Chooses a coding with a dictionary (6.1): one that the client names in `Accept-Encoding`, if we have the
 /// dictionary that `Available-Dictionary` tells of, and if the client likes no other coding on offer better, nor the
@@ -22,6 +24,7 @@ pub(crate) fn choose(headers: &HeaderMap, offers: &[Coding], store: &DictionaryS
         return None;
     }
     let dictionary = store.get(&hash)?;
+    let reader = reader(headers).ok()?;
     let weights = Weights::read(headers);
     let mut best: Option<(u16, Coding)> = None;
     for &coding in offers {
@@ -31,8 +34,29 @@ pub(crate) fn choose(headers: &HeaderMap, offers: &[Coding], store: &DictionaryS
         }
     }
     let (weight, coding) = best?;
-    (weight >= weights.highest(offers)).then_some(Chosen { coding, dictionary })
+    (weight >= weights.highest(offers)).then_some(Chosen {
+        coding,
+        dictionary,
+        reader,
+    })
 }
+
+/// Finds out who will read the response (9.3.3): the origin of a page that asks across origins, nobody else, or, as `Err`,
+/// perhaps somebody who must not.
+fn reader(headers: &HeaderMap) -> Result<Option<HeaderValue>, Unknown> {
+    let field = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
+    match field(&SEC_FETCH_SITE) {
+        None | Some(b"same-origin") => return Ok(None),
+        Some(_) => {}
+    }
+    match field(&SEC_FETCH_MODE) {
+        None | Some(b"navigate" | b"same-origin") => Ok(None),
+        Some(b"cors") => headers.get(ORIGIN).cloned().map(Some).ok_or(Unknown),
+        Some(_) => Err(Unknown),
+    }
+}
+
+struct Unknown;
 
 /// Reads an item that is a byte sequence of 32 bytes (RFC 9651, section 4.2.7); its parameters have no meaning.
 fn byte_sequence(value: &[u8]) -> Option<[u8; 32]> {

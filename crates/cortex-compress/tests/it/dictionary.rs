@@ -327,6 +327,97 @@ fn s6_1_a_coding_with_a_dictionary_is_sent_only_where_it_is_named_and_the_hash_i
 }
 
 #[test]
+fn s9_3_3_another_origin_gets_a_dictionary_only_with_what_it_may_read() {
+    let known = dictionary(5000);
+    let body = version(&known);
+    let origin = "https://other.example";
+    // Sec-Fetch-Site, Sec-Fetch-Mode, Origin; Access-Control-Allow-Origin.
+    let cases: [([Option<&str>; 4], bool); 19] = [
+        ([None, None, None, None], true),
+        ([None, Some("no-cors"), None, None], true),
+        ([Some("same-origin"), Some("cors"), None, None], true),
+        ([Some("same-origin"), Some("no-cors"), None, None], true),
+        ([Some("cross-site"), None, None, None], true),
+        ([Some("none"), Some("navigate"), None, None], true),
+        ([Some("cross-site"), Some("navigate"), None, None], true),
+        ([Some("same-site"), Some("same-origin"), None, None], true),
+        ([Some("cross-site"), Some("cors"), Some(origin), Some("*")], true),
+        (
+            [Some("cross-site"), Some("cors"), Some(origin), Some(origin)],
+            true,
+        ),
+        (
+            [Some("same-site"), Some("cors"), Some(origin), Some(origin)],
+            true,
+        ),
+        ([Some("cross-site"), Some("cors"), Some(origin), None], false),
+        ([Some("cross-site"), Some("cors"), None, Some("*")], false),
+        (
+            [
+                Some("cross-site"),
+                Some("cors"),
+                Some(origin),
+                Some("https://third.example"),
+            ],
+            false,
+        ),
+        (
+            [Some("cross-site"), Some("no-cors"), Some(origin), Some("*")],
+            false,
+        ),
+        ([Some("same-site"), Some("no-cors"), None, None], false),
+        ([Some("cross-site"), Some("websocket"), None, None], false),
+        ([Some("cross-site"), Some("Cors"), Some(origin), Some("*")], false),
+        ([Some("nonsense"), Some(""), None, None], false),
+    ];
+    for ([site, mode, from, allowed], expected) in cases {
+        for (method, status) in [(Method::GET, 200), (Method::HEAD, 200), (Method::GET, 304)] {
+            let mut case = accepting(
+                layer_with(&[&known]),
+                BROWSER,
+                &known,
+                Script::whole(body.clone()),
+            );
+            (case.method, case.status) = (method, StatusCode::from_u16(status).unwrap());
+            let fields = [
+                ("sec-fetch-site", site),
+                ("sec-fetch-mode", mode),
+                ("origin", from),
+            ];
+            let fields = fields
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)));
+            case.request
+                .extend(fields.map(|(name, value)| (name, leak(value))));
+            case.response
+                .extend(allowed.map(|allowed| ("access-control-allow-origin", leak(allowed))));
+            let answer = case.send();
+            assert_eq!(answer.header("vary"), Some(BOTH));
+            let coding = answer.header("content-encoding").map(str::to_owned);
+            let says = format!("{site:?} {mode:?} {from:?} {allowed:?} {status}");
+            if status == 304 {
+                assert_eq!(coding, None, "{says}");
+            } else if expected {
+                assert_eq!(coding.as_deref(), Some("dcz"), "{says}");
+            } else {
+                // What the client gets without a dictionary; to GET that is the identity, as it does not get smaller.
+                assert_ne!(coding.as_deref(), Some("dcz"), "{says}");
+            }
+        }
+    }
+
+    // Who accepts nothing else gets the identity, and not a dictionary with another coding's name.
+    let mut case = accepting(layer_with(&[&known]), "dcz", &known, Script::whole(text(4000)));
+    case.request
+        .extend([("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "cors")]);
+    case.request.push(("origin", origin));
+    let answer = case.send();
+    assert_eq!(answer.header("content-encoding"), None);
+    assert_eq!(answer.reason(), Some(SkipReason::NotAccepted));
+    assert_eq!(read(answer.response.into_body()).data(), text(4000));
+}
+
+#[test]
 fn s6_2_whatever_might_be_encoded_varies_on_both_fields() {
     let known = dictionary(5000);
     let case = |accept: &str| asking(layer_with(&[&known]), &[("accept-encoding", accept)]);
