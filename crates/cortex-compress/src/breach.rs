@@ -66,7 +66,7 @@ pub enum BreachPolicy {
     ///
     /// Strong entity tags are weakened, as another process gives other bytes: [`EtagPolicy::Suffix`] has no effect.
     /// Bodies that are not encoded are never padded, and one that would not be smaller with its padding is not
-    /// encoded. To hash costs about a nanosecond for each byte.
+    /// encoded. The hash takes less than a nanosecond for each byte.
     ///
     /// [`EtagPolicy::Suffix`]: crate::EtagPolicy::Suffix
     Pad {

@@ -2,7 +2,7 @@
 
 use crate::ALLOCATOR;
 use crate::case::{Answer, Case};
-use crate::support::{Script, Step, decode, drive, noise, read, text};
+use crate::support::{Script, Step, decode, drive, noise, read, respond, text};
 use bytes::Bytes;
 use cortex_compress::{
     BreachPolicy, Coding, CompressWith, CompressionLayer, Dictionary, DictionaryStore, EtagPolicy, Event,
@@ -561,7 +561,7 @@ fn an_observer_learns_of_the_dictionary() {
                 request = request.header(name, value);
             }
             let response = builder.body(case.body).unwrap();
-            let answer = crate::support::respond(&case.layer, request.body(()).unwrap(), response);
+            let answer = respond(&case.layer, request.body(()).unwrap(), response);
             read(answer.into_body());
             let events = log.0.lock().unwrap();
             assert!(
@@ -689,6 +689,46 @@ fn a_reader_that_stopped_holds_no_more_than_a_state() {
     let held = usage.retained();
     assert!((1_000_000..=2_500_000).contains(&held), "{held} bytes");
     drop(body);
+}
+
+#[test]
+fn in_the_long_run_memory_stays_as_it_is() {
+    let known = [dictionary(5000), dictionary(30_000)];
+    let layer = layer_with(&[&known[0], &known[1]]).breach(BreachPolicy::Pad { max: 100 });
+    let round = || {
+        for (name, dictionary) in ["dcz", "dcb"]
+            .into_iter()
+            .flat_map(|name| known.each_ref().map(|each| (name, each)))
+        {
+            let body = version(dictionary);
+            for script in [
+                Script::whole(body.clone()),
+                Script::whole(noise(2000)),
+                steps(&body, 900, true),
+                Script::new([Step::Data(body.clone()), Step::Fail]),
+                Script::new([Step::Data(body.clone()), Step::Stall]),
+            ] {
+                let available = dictionary.available_dictionary();
+                let request = http::Request::builder()
+                    .header("accept-encoding", name)
+                    .header("available-dictionary", available);
+                let response = http::Response::builder().header("content-type", "text/plain");
+                let response = respond(&layer, request.body(()).unwrap(), response.body(script).unwrap());
+                let mut body = response.into_body();
+                let _ = drive(|cx| Pin::new(&mut body).poll_frame(cx));
+                drop(read(body));
+            }
+        }
+    };
+    for _ in 0..3 {
+        round();
+    }
+    let ((), usage) = ALLOCATOR.measure(|| {
+        for _ in 0..5 {
+            round();
+        }
+    });
+    assert_eq!(usage.retained(), 0, "{usage:?}");
 }
 
 #[test]
