@@ -7,7 +7,13 @@
 
 mod body;
 #[cfg_attr(
-    not(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd")),
+    not(any(
+        test,
+        feature = "brotli",
+        feature = "deflate",
+        feature = "gzip",
+        feature = "zstd"
+    )),
     expect(dead_code, reason = "there is nothing to pad")
 )]
 mod breach;

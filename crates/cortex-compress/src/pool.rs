@@ -546,7 +546,7 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "dictionary")]
+    #[cfg(all(feature = "brotli", feature = "dictionary"))]
     #[test]
     fn a_dictionary_is_worked_up_once_and_never_serves_another() {
         let [one, other] = ["one dictionary", "another one"].map(|text| Dictionary::new(text).unwrap());

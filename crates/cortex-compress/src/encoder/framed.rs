@@ -110,3 +110,72 @@ impl Encoder for Framed {
         self.inner.memory()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::create;
+
+    /// Encodes a body in two pieces with a flush between them, into room for so many bytes at a time.
+    fn encode(
+        encoder: &mut dyn Encoder,
+        body: &[u8],
+        size: Size,
+        room: usize,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let (mut all, mut out) = (Vec::new(), vec![0; room]);
+        encoder.start(size)?;
+        let (first, second) = body.split_at(body.len() / 2);
+        for (mut piece, ends) in [(first, false), (second, true)] {
+            while !piece.is_empty() {
+                let written = encoder.encode(&mut piece, &mut out)?;
+                all.extend_from_slice(&out[..written]);
+            }
+            loop {
+                let drained = if ends {
+                    encoder.finish(&mut out)?
+                } else {
+                    encoder.flush(&mut out)?
+                };
+                all.extend_from_slice(&out[..drained.written]);
+                if drained.done {
+                    break;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn the_header_comes_first_and_once_however_little_room_there_is() {
+        let body = b"The quick brown fox jumps over the lazy dog. ".repeat(60);
+        let dictionary = Dictionary::new(body[..1000].to_vec()).unwrap();
+        for &coding in Coding::ALL {
+            if magic(coding).is_empty() {
+                continue; // has no dictionary
+            }
+            let header = [magic(coding), dictionary.hash()].concat();
+            let mut encoder = create(coding, 3, Some(&dictionary), None);
+            let whole = encode(&mut *encoder, &body, Size::Stream(None), 5000).unwrap();
+            assert_eq!(whole[..header.len()], header, "{coding}");
+            for room in [1, 7, 39, 40, 41, 100] {
+                assert!(encoder.reset());
+                let pieces = encode(&mut *encoder, &body, Size::Stream(None), room).unwrap();
+                assert!(pieces == whole, "{coding}: {room}");
+            }
+            assert!(encoder.reset());
+            let mut out = vec![0; 5000];
+            let Some(at_once) = encoder.one_pass(&body, &mut out, Pace::Brisk) else {
+                continue;
+            };
+            let OnePass::Written(length) = at_once.unwrap() else {
+                panic!("{coding}: there is room");
+            };
+            assert_eq!(out[..header.len()], header, "{coding}");
+            for less in [0, 1, header.len(), length - 1] {
+                let full = encoder.one_pass(&body, &mut out[..less], Pace::Brisk);
+                assert_eq!(full.unwrap().unwrap(), OnePass::Full, "{coding}: {less}");
+            }
+        }
+    }
+}
