@@ -257,6 +257,16 @@ struct Aim {
     slot: Option<Slot>,
 }
 
+impl Aim {
+    /// Returns what it is so many steps down.
+    fn lower(self, step: u8, whole: bool, shared: &Shared) -> Self {
+        Self {
+            choice: shared.lower(self.choice, step, whole),
+            ..self
+        }
+    }
+}
+
 /// Sends the identity, as there is no time for anything else.
 #[cold]
 fn press<B: Body>(head: &mut Parts, body: B, shared: &Shared) -> Compressing<B> {
@@ -268,7 +278,7 @@ fn press<B: Body>(head: &mut Parts, body: B, shared: &Shared) -> Compressing<B> 
 fn begin<B: Body + Unpin>(
     headers: &mut HeaderMap,
     mut body: B,
-    mut aim: Aim,
+    aim: Aim,
     step: u8,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
@@ -278,7 +288,7 @@ fn begin<B: Body + Unpin>(
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {
-                aim.choice = shared.lower(aim.choice, step, true);
+                let aim = aim.lower(step, true, shared);
                 return begin_whole(headers, body, (data, trailers), aim, shared, cx);
             }
             Read::Part(chunk) => chunk,
@@ -289,12 +299,11 @@ fn begin<B: Body + Unpin>(
             }
         },
     };
-    aim.choice = shared.lower(aim.choice, step, false);
     let Aim {
         choice,
         dictionary,
         slot,
-    } = aim;
+    } = aim.lower(step, false, shared);
     let promised = length.or_else(|| declared(headers));
     let Some(lease) = Lease::take(shared, choice, dictionary.as_ref(), Size::Stream(promised)) else {
         vary_on_accept_encoding(headers);
