@@ -1,6 +1,7 @@
 use crate::budget::MemoryBudget;
 use crate::coding::Coding;
 use crate::decode::{DecodeError, DecodeErrorKind, Limit};
+use crate::dictionary::name_with_dictionary;
 use crate::observer::{AbortCause, EncodePath, Event, Observer};
 use cortex_metrics::{Counter, CounterF64, Family, Gauge, RegisterError, Registry, Samples, labels};
 use http::StatusCode;
@@ -25,7 +26,7 @@ use std::time::Duration;
 /// | `cortex_compress_decoder_output_bytes_total` | `coding` | bytes that bodies decoded to their end were decoded to |
 ///
 /// Each label has few values, all of them known beforehand, whatever clients send. Each coding is shown from the start, as
-/// zero.
+/// zero. Of what encoders do, `coding` is `dcz` or `dcb` where it is against a dictionary.
 ///
 /// Of the budgets that are [watched](Self::watch), each scrape shows `cortex_compress_memory_used_bytes` and
 /// `cortex_compress_memory_limit_bytes`, as sums.
@@ -76,6 +77,8 @@ pub struct MetricsObserver {
 #[derive(Debug)]
 struct Shared {
     of_codings: [OfCoding; Coding::COUNT],
+    /// The same with dictionaries, of those codings that have any.
+    with_dictionary: [OfCoding; Coding::COUNT],
     encoded: Family<ByPath, Counter>,
     aborted: Family<ByCause, Counter>,
     cached: Family<ByCoding, Counter>,
@@ -130,8 +133,10 @@ impl MetricsObserver {
     /// One of the names is taken: there is such an observer in this registry already, of which a clone will do. What was
     /// registered before that name stays, and counts nothing.
     pub fn new(registry: &Registry) -> Result<Self, RegisterError> {
+        let [of_codings, with_dictionary] = register_of_codings(registry)?;
         let shared = Arc::new(Shared {
-            of_codings: register_of_codings(registry)?,
+            of_codings,
+            with_dictionary,
             encoded: Family::new(Counter::default),
             aborted: Family::new(Counter::default),
             cached: Family::new(Counter::default),
@@ -193,7 +198,7 @@ impl MetricsObserver {
 }
 
 /// Registers what is counted by coding alone.
-fn register_of_codings(registry: &Registry) -> Result<[OfCoding; Coding::COUNT], RegisterError> {
+fn register_of_codings(registry: &Registry) -> Result<[[OfCoding; Coding::COUNT]; 2], RegisterError> {
     let bytes = || Family::<ByCoding, Counter>::new(Counter::default);
     let (encoder_input, encoder_output) = (bytes(), bytes());
     let (decoder_input, decoder_output) = (bytes(), bytes());
@@ -234,7 +239,7 @@ fn register_of_codings(registry: &Registry) -> Result<[OfCoding; Coding::COUNT],
         "Bodies that were decoded to their end.",
         decoded.clone(),
     )?;
-    let mut of_codings: [OfCoding; Coding::COUNT] = Default::default();
+    let [mut of_codings, mut with_dictionary]: [[OfCoding; Coding::COUNT]; 2] = Default::default();
     for &coding in Coding::ALL {
         let labels = ByCoding {
             coding: coding.as_str(),
@@ -247,8 +252,27 @@ fn register_of_codings(registry: &Registry) -> Result<[OfCoding; Coding::COUNT],
             decoder_input: decoder_input.handle(&labels),
             decoder_output: decoder_output.handle(&labels),
         };
+        let name = name_of(coding, true);
+        if cfg!(feature = "dictionary") && name != coding.as_str() {
+            let labels = ByCoding { coding: name };
+            with_dictionary[coding.index()] = OfCoding {
+                encoder_input: encoder_input.handle(&labels),
+                encoder_output: encoder_output.handle(&labels),
+                encoder_time: encoder_time.handle(&labels),
+                ..OfCoding::default() // there is no decoder for them
+            };
+        }
     }
-    Ok(of_codings)
+    Ok([of_codings, with_dictionary])
+}
+
+/// Returns the name of what the client gets.
+fn name_of(coding: Coding, dictionary: bool) -> &'static str {
+    if dictionary {
+        name_with_dictionary(coding.as_str())
+    } else {
+        coding.as_str()
+    }
 }
 
 impl Shared {
@@ -257,24 +281,28 @@ impl Shared {
     }
 
     /// Counts what an encoder did, to the end of a body or not.
-    fn worked(&self, coding: Coding, (bytes_in, bytes_out): (u64, u64), time: Duration) {
-        let of = self.of(coding);
+    fn worked(&self, coding: Coding, dictionary: bool, (bytes_in, bytes_out): (u64, u64), time: Duration) {
+        let of = if dictionary {
+            &self.with_dictionary[coding.index()]
+        } else {
+            self.of(coding)
+        };
         of.encoder_input.add(bytes_in);
         of.encoder_output.add(bytes_out);
         of.encoder_time.add(time.as_secs_f64());
     }
 
-    fn encoded(&self, coding: Coding, path: EncodePath) {
+    fn encoded(&self, coding: Coding, dictionary: bool, path: EncodePath) {
         let labels = ByPath {
-            coding: coding.as_str(),
+            coding: name_of(coding, dictionary),
             path: path.as_str(),
         };
         self.encoded.with(&labels, Counter::inc);
     }
 
-    fn aborted(&self, coding: Coding, cause: AbortCause) {
+    fn aborted(&self, coding: Coding, dictionary: bool, cause: AbortCause) {
         let labels = ByCause {
-            coding: coding.as_str(),
+            coding: name_of(coding, dictionary),
             cause: cause.as_str(),
         };
         self.aborted.with(&labels, Counter::inc);
@@ -323,17 +351,19 @@ impl Observer for MetricsObserver {
         match *event {
             Event::Encoded {
                 coding,
+                dictionary,
                 path,
                 bytes_in,
                 bytes_out,
                 time,
                 level: _,
             } => {
-                shared.worked(coding, (bytes_in, bytes_out), time);
-                shared.encoded(coding, path);
+                shared.worked(coding, dictionary, (bytes_in, bytes_out), time);
+                shared.encoded(coding, dictionary, path);
             }
             Event::Aborted {
                 coding,
+                dictionary,
                 bytes_in,
                 bytes_out,
                 time,
@@ -341,8 +371,8 @@ impl Observer for MetricsObserver {
                 level: _,
                 path: _,
             } => {
-                shared.worked(coding, (bytes_in, bytes_out), time);
-                shared.aborted(coding, cause);
+                shared.worked(coding, dictionary, (bytes_in, bytes_out), time);
+                shared.aborted(coding, dictionary, cause);
             }
             Event::Adapted { step } => shared.step.set(i64::from(step)),
             Event::Cached { coding, .. } => {

@@ -1,4 +1,4 @@
-use crate::encoder::{BUDGET, Grain, OnePass, Rate, Size, grain};
+use crate::encoder::{BUDGET, Grain, OnePass, Rate, Size};
 use crate::error::CompressError;
 use crate::etag::EtagPolicy;
 use crate::observer::EncodePath;
@@ -261,13 +261,18 @@ impl Whole {
 
     /// Returns about how many nanoseconds it takes at once.
     fn estimate(&self) -> u64 {
-        self.lease.offer().cost.whole.nanos(self.input.len())
+        self.lease.offer().cost.whole.nanos(self.load())
+    }
+
+    /// Returns how many bytes there are to work up at once.
+    fn load(&self) -> usize {
+        self.lease.ahead() + self.input.len()
     }
 
     /// Returns when it begins, if that is worth to be known.
     fn begin(&self) -> Option<u64> {
         let shared = self.lease.shared();
-        (Rate::wants(self.input.len()) || shared.is_observed()).then(|| shared.clock.nanos())
+        (Rate::wants(self.load()) || shared.is_observed()).then(|| shared.clock.nanos())
     }
 
     fn send_away(self) -> Work {
@@ -288,7 +293,10 @@ impl Whole {
     fn keep(self) -> Work {
         let shared = self.lease.shared();
         let length = self.input.len() as u64;
-        if shared.etag == EtagPolicy::Suffix && shared.is_constant(self.lease.choice(), length) {
+        if shared.etag == EtagPolicy::Suffix
+            && self.lease.dictionary().is_none()
+            && shared.is_constant(self.lease.choice(), length)
+        {
             Work::Here(self)
         } else {
             Work::Slices(self)
@@ -315,7 +323,7 @@ impl Whole {
             let took = self.lease.shared().clock.nanos().saturating_sub(began);
             self.nanos = took;
             if let Outcome::Smaller(_) = outcome {
-                self.lease.offer().cost.whole.learn(self.input.len(), took);
+                self.lease.offer().cost.whole.learn(self.load(), took);
             }
             if let Some(waker) = waker {
                 turn::spend(waker, began, took);
@@ -349,7 +357,8 @@ impl Whole {
         self.nanos += took;
         if !matches!(outcome, Some(Outcome::NotSmaller | Outcome::Failed)) {
             let cost = &self.lease.offer().cost;
-            cost.learn_piece(self.read - from, took);
+            let ahead = if from == 0 { self.lease.ahead() } else { 0 };
+            cost.learn_piece(ahead + self.read - from, took);
         }
         self.lease.settle();
         (outcome, took)
@@ -359,7 +368,7 @@ impl Whole {
         self.make_room();
         let offer = self.lease.offer();
         let slice = offer.cost.stream.slice();
-        let grain = grain(offer.coding, offer.level, slice);
+        let grain = self.lease.grain(slice);
         let length = match grain {
             Grain::Fine => slice,
             Grain::Gulp(bytes) | Grain::Block(bytes) | Grain::Cut(bytes) => bytes,

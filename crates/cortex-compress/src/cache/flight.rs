@@ -352,7 +352,7 @@ mod tests {
             };
             let size = Size::Whole(LENGTH);
             Work::together(slot, false, body(), || {
-                Lease::take(&self.shared, self.coding, size)
+                Lease::take(&self.shared, self.coding.into(), None, size)
             })
             .unwrap()
         }

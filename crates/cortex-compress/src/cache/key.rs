@@ -48,7 +48,10 @@ impl Resource {
         key.push(coding.as_str().as_bytes());
         key.0.push(level);
         for name in elements(&response.headers, &VARY) {
-            if name.eq_ignore_ascii_case(b"accept-encoding") {
+            // These say how the body is encoded, which is the same body.
+            if name.eq_ignore_ascii_case(b"accept-encoding")
+                || name.eq_ignore_ascii_case(b"available-dictionary")
+            {
                 continue;
             }
             // `*` is a name, too (RFC 9110, section 5.6.2), though of no header: it stands for what no request says.
@@ -187,6 +190,7 @@ mod tests {
             (&[], &[tag, ("vary", "origin"), ("vary", "accept, *")], false),
             (&[], &[tag, ("vary", "no name")], false),
             (&[], &[tag, ("vary", "origin, accept-encoding")], true),
+            (&[], &[tag, ("vary", "origin, Available-Dictionary")], true),
             (&[("cache-control", "no-store")], &[tag], false),
             (&[("cache-control", "no-cache, max-age=0")], &[tag], true),
             (&[("cookie", "a=b")], &[tag], true),
@@ -286,6 +290,13 @@ mod tests {
         for (request, response) in [
             (&[("accept-encoding", "br, gzip"), ("cookie", "b")][..], varies),
             (&[], &[("etag", "\"x\""), ("vary", "origin"), ("server", "s")][..]),
+            (
+                &[("available-dictionary", ":AA==:")],
+                &[
+                    ("etag", "\"x\""),
+                    ("vary", "origin, accept-encoding, Available-Dictionary"),
+                ],
+            ),
         ] {
             assert_eq!(key_of("/", request, response), key);
         }

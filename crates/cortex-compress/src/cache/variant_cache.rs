@@ -32,9 +32,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// # What tells bodies apart
 ///
 /// The authority, path and query of the request, the entity tag, the length of the identity, the coding and its level,
-/// and the values of the request headers that the handler's own `Vary` names (but for `Accept-Encoding`, since a body
-/// that has one tag before it is encoded is one body). So two resources may use the same tags, and so may the languages
-/// of one.
+/// and the values of the request headers that the handler's own `Vary` names (but for `Accept-Encoding` and
+/// `Available-Dictionary`, since a body that has one tag before it is encoded is one body). So two resources may use the
+/// same tags, and so may the languages of one.
+///
+/// What is compressed against a dictionary of the client's is neither kept nor looked for. Padding
+/// ([`BreachPolicy::Pad`](crate::BreachPolicy::Pad)) is by the content, and kept with it. Whether a request with
+/// credentials gets an encoded response at all
+/// ([`SkipWhenCredentials`](crate::BreachPolicy::SkipWhenCredentials)) is decided before the cache is asked.
 ///
 /// The layer has to see the whole path for that: inside of `Router::nest` of axum it would not. Put it around the
 /// outermost router.
