@@ -173,8 +173,13 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     ///
     /// It was not accepted.
     pub fn detach(mut self) -> Result<(), Error<P::Back, P::Failure>> {
-        let At::New(work) = std::mem::replace(&mut self.stage, At::Over) else {
-            return Ok(()); // it was offered, and goes on
+        let work = match std::mem::replace(&mut self.stage, At::Over) {
+            At::New(work) => work,
+            At::Sent(job) => {
+                job.detach(); // it was offered, and goes on
+                return Ok(());
+            }
+            At::Over => return Ok(()),
         };
         match self.send(work, None, How::DETACHED) {
             Sent::In(_) => Ok(()),

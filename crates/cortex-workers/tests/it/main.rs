@@ -10,6 +10,7 @@ mod metrics;
 mod observe;
 mod overflow;
 mod panics;
+mod seams;
 mod sources;
 mod stress;
 mod submit;
