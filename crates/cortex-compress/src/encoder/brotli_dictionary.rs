@@ -144,3 +144,53 @@ pub(super) fn footprint(level: u8, dictionary: usize, size: Size) -> usize {
     let beside = (3 << window_log(dictionary, size)) - (3 << super::brotli::window_log(level, size));
     super::brotli::footprint(level, size) + beside
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Encodes a body, and does not end the stream if it is given up.
+    fn encode(encoder: &mut BrotliDictionary, input: &[u8], given_up: bool) -> Result<Vec<u8>, EncodeError> {
+        encoder.start(Size::Whole(input.len()))?;
+        let (mut all, mut left, mut out) = (Vec::new(), input, [0; 4096]);
+        while !left.is_empty() {
+            let written = encoder.encode(&mut left, &mut out)?;
+            all.extend_from_slice(&out[..written]);
+        }
+        let mut ended = given_up;
+        while !ended {
+            let Drained { written, done } = encoder.finish(&mut out)?;
+            all.extend_from_slice(&out[..written]);
+            ended = done;
+        }
+        assert!(encoder.reset());
+        Ok(all)
+    }
+
+    #[test]
+    fn a_stream_in_used_memory_is_the_one_in_new_memory_and_takes_no_more() {
+        let text = |from: usize| -> Vec<u8> {
+            let words = ["{\"id\":", "kettle ", "\"price\":", "brass ", "walnut,"];
+            (0..10_000)
+                .flat_map(|at| words[(at * at + from) / 3 % 5].bytes())
+                .collect()
+        };
+        let dictionary = Dictionary::new(text(0)[..20_000].to_vec()).unwrap();
+        for level in [2, 4, 5, 11] {
+            let wanted = &text(1)[..15_000];
+            let fresh = encode(&mut BrotliDictionary::new(level, &dictionary), wanted, false).unwrap();
+            let mut used = BrotliDictionary::new(level, &dictionary);
+            let mut held = 0;
+            for round in 0..4 {
+                encode(&mut used, &text(2)[..40_000], false).unwrap();
+                encode(&mut used, &text(3)[..30_000], true).unwrap();
+                assert!(encode(&mut used, wanted, false).unwrap() == fresh, "{level}");
+                if round > 1 {
+                    assert_eq!(used.memory(), held, "level {level} grows");
+                }
+                held = used.memory();
+            }
+            assert!(held > 10_000, "{level}: {held}");
+        }
+    }
+}
