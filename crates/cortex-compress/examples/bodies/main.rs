@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut layer = CompressionLayer::new().sse(true);
     if let Some(bytes) = std::env::args().nth(1) {
-        layer = layer.memory_budget(bytes.parse()?);
+        layer = layer.memory_budget(bytes.parse::<usize>()?);
     }
     let bodies = bodies();
     let mut app = Router::new()

@@ -31,10 +31,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 ///
 /// # What tells bodies apart
 ///
-/// The authority, path and query of the request, the entity tag, the length of the identity, the coding and its level,
-/// and the values of the request headers that the handler's own `Vary` names (but for `Accept-Encoding` and
-/// `Available-Dictionary`, since a body that has one tag before it is encoded is one body). So two resources may use the
-/// same tags, and so may the languages of one.
+/// The authority, path and query of the request, its `Host`, `Forwarded` and `X-Forwarded-Host`, the entity tag, the
+/// length of the identity, the coding and its level, and the values of the request headers that the handler's own `Vary`
+/// names (but for `Accept-Encoding` and `Available-Dictionary`, since a body that has one tag before it is encoded is one
+/// body). So two resources may use the same tags, and so may the languages of one, and the sites of one server, by
+/// whichever of its names a handler tells them apart. A proxy that says in `Forwarded` for whom it asks makes entries of
+/// its own for each client.
 ///
 /// What is compressed against a dictionary of the client's is neither kept nor looked for. Padding
 /// ([`BreachPolicy::Pad`](crate::BreachPolicy::Pad)) is by the content, and kept with it. Whether a request with
