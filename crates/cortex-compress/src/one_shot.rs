@@ -1,6 +1,5 @@
 use crate::encoder::{BUDGET, Grain, OnePass, Rate, Size};
 use crate::error::CompressError;
-use crate::etag::EtagPolicy;
 use crate::observer::EncodePath;
 use crate::offload::{Answer, Ticket, submit};
 use crate::pool::{Lease, scratch};
@@ -293,10 +292,7 @@ impl Whole {
     fn keep(self) -> Work {
         let shared = self.lease.shared();
         let length = self.input.len() as u64;
-        if shared.etag == EtagPolicy::Suffix
-            && self.lease.dictionary().is_none()
-            && shared.is_constant(self.lease.choice(), length)
-        {
+        if self.lease.dictionary().is_none() && shared.is_constant(self.lease.choice(), length) {
             Work::Here(self)
         } else {
             Work::Slices(self)

@@ -240,10 +240,12 @@ impl Shared {
 
     /// Tells whether a whole body of this length always gives the same bytes, as a strong entity tag promises.
     ///
-    /// Bodies that take longer are encoded in one way or another, as there is time; and padding is not the same everywhere.
+    /// Bodies that take longer are encoded in one way or another, as there is time, and so are all where no tag promises it;
+    /// and padding is not the same everywhere.
     pub(crate) fn is_constant(&self, choice: impl Into<Choice>, length: u64) -> bool {
         let offer = self.chosen(choice.into());
-        self.padding.is_none()
+        self.etag == EtagPolicy::Suffix
+            && self.padding.is_none()
             && length <= self.one_shot_max
             && usize::try_from(length).is_ok_and(|length| offer.cost.whole.are_few(length))
     }
