@@ -165,7 +165,6 @@ impl Compressor {
         match plan.apply(head, &body.size_hint(), shared) {
             Verdict::Pass(reason) | Verdict::Identity(reason) => {
                 shared.skipped(reason);
-                shared.pool.pass();
                 Compressing::Done(CompressBody::identity(body))
             }
             Verdict::NotModified => {

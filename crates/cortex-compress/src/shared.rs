@@ -264,7 +264,9 @@ impl Shared {
         }
     }
 
+    /// Tells of a body that was encoded before: it needs no encoder now.
     pub(crate) fn cached(&self, coding: Coding, bytes_in: u64, bytes_out: u64) {
+        self.pool.pass();
         self.tell(&Event::Cached {
             coding,
             bytes_in,
@@ -277,7 +279,9 @@ impl Shared {
         self.chosen(choice).cost.whole.nanos(length) > BUDGET
     }
 
+    /// Tells of a response that is left as it is: it needs no encoder.
     pub(crate) fn skipped(&self, reason: SkipReason) {
+        self.pool.pass();
         self.tell(&Event::Skipped { reason });
     }
 }
