@@ -318,8 +318,10 @@ impl Whole {
         if let Some(began) = began {
             let took = self.lease.shared().clock.nanos().saturating_sub(began);
             self.nanos = took;
-            if let Outcome::Smaller(_) = outcome {
-                self.lease.offer().cost.whole.learn(self.load(), took);
+            let rate = &self.lease.offer().cost.whole;
+            match outcome {
+                Outcome::Smaller(_) => rate.learn(self.load(), took),
+                Outcome::NotSmaller | Outcome::Failed => rate.spend(took),
             }
             if let Some(waker) = waker {
                 turn::spend(waker, began, took);
@@ -351,10 +353,13 @@ impl Whole {
         let outcome = self.encode_slice();
         let took = self.lease.shared().clock.nanos().saturating_sub(began);
         self.nanos += took;
-        if !matches!(outcome, Some(Outcome::NotSmaller | Outcome::Failed)) {
-            let cost = &self.lease.offer().cost;
-            let ahead = if from == 0 { self.lease.ahead() } else { 0 };
-            cost.learn_piece(ahead + self.read - from, took);
+        let cost = &self.lease.offer().cost;
+        match outcome {
+            Some(Outcome::NotSmaller | Outcome::Failed) => cost.stream.spend(took),
+            Some(Outcome::Smaller(_)) | None => {
+                let ahead = if from == 0 { self.lease.ahead() } else { 0 };
+                cost.learn_piece(ahead + self.read - from, took);
+            }
         }
         self.lease.settle();
         (outcome, took)
