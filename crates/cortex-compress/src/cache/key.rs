@@ -11,7 +11,7 @@ use http::{StatusCode, Uri};
 use std::fmt;
 
 /// A longer key is not worth its memory.
-const MAX_KEY: usize = 4 << 10;
+pub(super) const MAX_KEY: usize = 4 << 10;
 
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
