@@ -175,7 +175,9 @@ impl OneShot {
     }
 
     /// Goes on, and gives the encoder back at the end.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    ///
+    /// `task` is the waker of the task that runs now, whose time it takes; that of `cx`, which is woken, may be of several.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, task: &Waker) -> Poll<Outcome> {
         loop {
             match std::mem::replace(&mut self.work, Work::Over) {
                 Work::New(whole) if whole.is_quick() => self.work = Work::Here(whole),
@@ -183,11 +185,11 @@ impl OneShot {
                 Work::Here(whole) => {
                     self.path = EncodePath::Inline;
                     let began = whole.begin();
-                    if self.gives_way(began, whole.estimate(), cx) {
+                    if self.gives_way(began, whole.estimate(), cx, task) {
                         self.work = Work::Here(whole);
                         return Poll::Pending;
                     }
-                    return self.over(whole.run(began, Some(cx.waker())));
+                    return self.over(whole.run(began, Some(task)));
                 }
                 Work::Away(ticket) => {
                     self.path = EncodePath::Offloaded;
@@ -204,11 +206,11 @@ impl OneShot {
                 Work::Slices(mut whole) => {
                     self.path = EncodePath::Sliced;
                     let began = whole.lease.shared().clock.nanos();
-                    if !self.gives_way(Some(began), BUDGET, cx) {
+                    if !self.gives_way(Some(began), BUDGET, cx, task) {
                         self.waited = false;
                         let (outcome, took) = whole.slice(began);
                         if let Some(outcome) = outcome {
-                            turn::spend(cx.waker(), began, took);
+                            turn::spend(task, began, took);
                             return self.over(whole.end(outcome));
                         }
                         self.nanos = whole.nanos;
@@ -230,8 +232,8 @@ impl OneShot {
 
     /// Lets others run first if the task has not so much time any more, but no second time: others of the same task
     /// might use it up again.
-    fn gives_way(&mut self, now: Option<u64>, next: u64, cx: &Context<'_>) -> bool {
-        let spent = now.map_or(0, |now| turn::spent(cx.waker(), now));
+    fn gives_way(&mut self, now: Option<u64>, next: u64, cx: &Context<'_>, task: &Waker) -> bool {
+        let spent = now.map_or(0, |now| turn::spent(task, now));
         let late = spent > 0 && spent.saturating_add(next) > BUDGET;
         if !late || std::mem::replace(&mut self.waited, true) {
             return false;

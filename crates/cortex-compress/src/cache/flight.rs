@@ -50,8 +50,9 @@ impl Work {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
+        let task = cx.waker();
         match self {
-            Self::Alone(job, constant, slot) => job.poll(cx).map(|outcome| {
+            Self::Alone(job, constant, slot) => job.poll(cx, task).map(|outcome| {
                 if let Some(slot) = slot.take() {
                     slot.put(&outcome, *constant);
                 }
@@ -241,7 +242,7 @@ impl Joined {
             then: Some(Stage::Over(Outcome::Failed)),
         };
         let waker = Waker::from(Arc::clone(core));
-        let polled = job.poll(&mut Context::from_waker(&waker));
+        let polled = job.poll(&mut Context::from_waker(&waker), cx.waker());
         let (path, nanos) = job.spent();
         // Of all who had a part in it, the one that ends it tells.
         self.spent = (path, if polled.is_ready() { nanos } else { 0 });
@@ -300,10 +301,13 @@ mod tests {
     use crate::encoder::Size;
     use crate::offload::Job;
     use crate::shared::Shared;
+    use crate::turn;
+    use cortex_core::Clock;
     use cortex_testkit::ManualClock;
     use std::future::poll_fn;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant, SystemTime};
 
     /// Takes several slices in any coding, and is worth a job.
     const LENGTH: usize = 250_000;
@@ -427,6 +431,37 @@ mod tests {
                 }) => data,
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    /// Goes on by fifty microseconds each time it is asked.
+    #[derive(Debug)]
+    struct Ticking(ManualClock);
+
+    impl Clock for Ticking {
+        fn now(&self) -> Instant {
+            self.0.advance(Duration::from_micros(50));
+            self.0.now()
+        }
+
+        fn wall(&self) -> SystemTime {
+            self.0.wall()
+        }
+    }
+
+    /// A server may drive it and other responses in one poll of a task, whose time is one.
+    #[test]
+    fn what_a_task_does_for_all_is_time_of_that_task() {
+        for mut bench in Bench::all(false) {
+            let clock = Arc::new(Ticking(ManualClock::new()));
+            let shared = Arc::get_mut(&mut bench.shared).unwrap();
+            shared.set_clock(Arc::<Ticking>::clone(&clock));
+            let mut task = Task::new(&bench);
+            let waker = Waker::from(Arc::clone(&task.woken));
+            while task.turn() {}
+            assert!(!task.bytes().is_empty());
+            assert!(turn::spent(&waker, clock.nanos()) > 0, "{}", bench.coding);
+            assert_eq!(turn::spent(Waker::noop(), clock.nanos()), 0);
         }
     }
 
