@@ -165,7 +165,6 @@ impl Compressor {
         match plan.apply(head, &body.size_hint(), shared) {
             Verdict::Pass(reason) | Verdict::Identity(reason) => {
                 shared.skipped(reason);
-                shared.pool.pass();
                 Compressing::Done(CompressBody::identity(body))
             }
             Verdict::NotModified => {
@@ -367,15 +366,15 @@ fn work(data: &Bytes, bare: bool, aim: Aim, shared: &Arc<Shared>) -> Option<Work
         slot,
     } = aim;
     let lease = || Lease::take(shared, choice, dictionary.as_ref(), Size::Whole(data.len()));
-    let constant = shared.is_constant(choice, data.len() as u64);
+    let constant = dictionary.is_none() && shared.is_constant(choice, data.len() as u64);
     // Trailers may be others each time, and the cache has none.
     let Some(slot) = slot.filter(|_| bare) else {
-        return Some(Work::alone(lease()?, data.clone(), None));
+        return Some(Work::alone(lease()?, data.clone(), constant, None));
     };
     if shared.is_long(choice, data.len()) {
         return Work::together(slot, constant, data.clone(), lease);
     }
-    Some(Work::alone(lease()?, data.clone(), Some((slot, constant))))
+    Some(Work::alone(lease()?, data.clone(), constant, Some(slot)))
 }
 
 /// Makes the response of a body that was encoded, or did not get smaller.
@@ -396,9 +395,8 @@ fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, done: Done) -> Com
             let length = data.len() as u64;
             // 6.5: in HTTP/1.1 a body of declared length has no trailers.
             let declared = trailers.is_none().then_some(length);
-            let constant = dictionary.is_none() && shared.is_constant(choice, input.len() as u64);
             let variant = shared.variant(choice).with(dictionary.as_ref());
-            describe_encoded(headers, variant, declared, constant);
+            describe_encoded(headers, variant, declared, done.constant);
             if let Some(trailers) = &mut trailers {
                 remove_digests(trailers);
             }

@@ -16,6 +16,10 @@ use std::time::Duration;
 /// | `cortex_compress_encoded_total` | `coding`, `path` | responses that were encoded to their end, by [`EncodePath`] |
 /// | `cortex_compress_aborted_total` | `coding`, `cause` | responses that were given up before it, by [`AbortCause`] |
 /// | `cortex_compress_skipped_total` | `reason` | responses that were left as they were, by [`SkipReason`](crate::SkipReason); `memory_budget` is the budget's refusals |
+/// | `cortex_compress_cached_total` | `coding` | responses whose bodies had been encoded for others: from the [cache](crate::VariantCache), or at the same time |
+/// | `cortex_compress_cached_input_bytes_total` | `coding` | bytes of those bodies as they would have been sent otherwise |
+/// | `cortex_compress_cached_output_bytes_total` | `coding` | bytes of those bodies as they were sent |
+/// | `cortex_compress_adaptive_step` | | how many steps down the levels are, of the layer that took a step last |
 /// | `cortex_compress_encoder_input_bytes_total` | `coding` | bytes that encoders have read, of responses that were given up, too |
 /// | `cortex_compress_encoder_output_bytes_total` | `coding` | bytes that they have made of them |
 /// | `cortex_compress_encoder_seconds_total` | `coding` | time that they were at it; not of bodies that did not get smaller |
@@ -27,6 +31,8 @@ use std::time::Duration;
 ///
 /// Each label has few values, all of them known beforehand, whatever clients send. Each coding is shown from the start, as
 /// zero. Of what encoders do, `coding` is `dcz` or `dcb` where it is against a dictionary.
+///
+/// What compression spares on the way to clients is input less output, of encoders and of what was cached together.
 ///
 /// Of the budgets that are [watched](Self::watch), each scrape shows `cortex_compress_memory_used_bytes` and
 /// `cortex_compress_memory_limit_bytes`, as sums.
@@ -81,7 +87,6 @@ struct Shared {
     with_dictionary: [OfCoding; Coding::COUNT],
     encoded: Family<ByPath, Counter>,
     aborted: Family<ByCause, Counter>,
-    cached: Family<ByCoding, Counter>,
     step: Gauge,
     skipped: Family<ByReason, Counter>,
     not_decoded: Family<ByError, Counter>,
@@ -95,6 +100,9 @@ struct OfCoding {
     encoder_input: Counter,
     encoder_output: Counter,
     encoder_time: CounterF64,
+    cached: Counter,
+    cached_input: Counter,
+    cached_output: Counter,
     decoded: Counter,
     decoder_input: Counter,
     decoder_output: Counter,
@@ -139,7 +147,6 @@ impl MetricsObserver {
             with_dictionary,
             encoded: Family::new(Counter::default),
             aborted: Family::new(Counter::default),
-            cached: Family::new(Counter::default),
             step: Gauge::default(),
             skipped: Family::new(Counter::default),
             not_decoded: Family::new(Counter::default),
@@ -155,11 +162,6 @@ impl MetricsObserver {
             "cortex_compress_aborted",
             "Responses whose encoding was given up before their end, by what was the end of it.",
             shared.aborted.clone(),
-        )?;
-        registry.register(
-            "cortex_compress_cached",
-            "Responses whose bodies had been encoded for others.",
-            shared.cached.clone(),
         )?;
         registry.register(
             "cortex_compress_adaptive_step",
@@ -201,6 +203,7 @@ impl MetricsObserver {
 fn register_of_codings(registry: &Registry) -> Result<[[OfCoding; Coding::COUNT]; 2], RegisterError> {
     let bytes = || Family::<ByCoding, Counter>::new(Counter::default);
     let (encoder_input, encoder_output) = (bytes(), bytes());
+    let (cached_input, cached_output) = (bytes(), bytes());
     let (decoder_input, decoder_output) = (bytes(), bytes());
     for (name, help, family) in [
         (
@@ -212,6 +215,16 @@ fn register_of_codings(registry: &Registry) -> Result<[[OfCoding; Coding::COUNT]
             "cortex_compress_encoder_output",
             "Bytes that encoders have made of them.",
             &encoder_output,
+        ),
+        (
+            "cortex_compress_cached_input",
+            "Bytes of bodies that had been encoded for others, as they would have been sent otherwise.",
+            &cached_input,
+        ),
+        (
+            "cortex_compress_cached_output",
+            "Bytes of bodies that had been encoded for others, as they were sent.",
+            &cached_output,
         ),
         (
             "cortex_compress_decoder_input",
@@ -233,6 +246,12 @@ fn register_of_codings(registry: &Registry) -> Result<[[OfCoding; Coding::COUNT]
         "seconds",
         encoder_time.clone(),
     )?;
+    let cached = Family::<ByCoding, Counter>::new(Counter::default);
+    registry.register(
+        "cortex_compress_cached",
+        "Responses whose bodies had been encoded for others.",
+        cached.clone(),
+    )?;
     let decoded = Family::<ByCoding, Counter>::new(Counter::default);
     registry.register(
         "cortex_compress_decoded",
@@ -248,6 +267,9 @@ fn register_of_codings(registry: &Registry) -> Result<[[OfCoding; Coding::COUNT]
             encoder_input: encoder_input.handle(&labels),
             encoder_output: encoder_output.handle(&labels),
             encoder_time: encoder_time.handle(&labels),
+            cached: cached.handle(&labels),
+            cached_input: cached_input.handle(&labels),
+            cached_output: cached_output.handle(&labels),
             decoded: decoded.handle(&labels),
             decoder_input: decoder_input.handle(&labels),
             decoder_output: decoder_output.handle(&labels),
@@ -375,11 +397,15 @@ impl Observer for MetricsObserver {
                 shared.aborted(coding, dictionary, cause);
             }
             Event::Adapted { step } => shared.step.set(i64::from(step)),
-            Event::Cached { coding, .. } => {
-                let labels = ByCoding {
-                    coding: coding.as_str(),
-                };
-                shared.cached.with(&labels, Counter::inc);
+            Event::Cached {
+                coding,
+                bytes_in,
+                bytes_out,
+            } => {
+                let of = shared.of(coding);
+                of.cached.inc();
+                of.cached_input.add(bytes_in);
+                of.cached_output.add(bytes_out);
             }
             Event::Skipped { reason } => {
                 let labels = ByReason {

@@ -387,7 +387,9 @@ impl fmt::Debug for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adaptive::Adaptive;
     use crate::budget::Budget;
+    use crate::cache::VariantCache;
     use crate::coding::Level;
     use crate::compressor::{Compressing, Compressor};
     use crate::encoder::{Drained, Size};
@@ -399,8 +401,9 @@ mod tests {
     use bytes::Bytes;
     use cortex_testkit::ManualClock;
     use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
-    use http::{HeaderMap, Method, Request, Response};
+    use http::{HeaderMap, Method, Request, Response, Uri};
     use http_body::{Body, Frame, SizeHint};
+    use http_body_util::Full;
     use std::convert::Infallible;
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Waker};
@@ -701,33 +704,69 @@ mod tests {
 
     #[test]
     fn responses_that_are_not_encoded_let_idle_workers_go() {
-        let clock = ManualClock::new();
-        let mut shared = Shared::new();
-        shared.set_clock(Arc::new(clock.clone()));
-        let shared = Arc::new(shared);
         let Some(&coding) = Coding::ALL.first() else {
             return;
         };
-        let pass = || {
-            let (mut head, ()) = Response::new(()).into_parts();
+        let text = || Bytes::from("{\"id\":17},".repeat(500));
+        let mut state = 1_u32;
+        let noise: Bytes = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .take(5000)
+        .collect();
+        let strong = "\"x\"";
+        for (what, method, status, tag, pressure, body) in [
+            ("left alone", Method::POST, 404, strong, 0.0, Bytes::new()),
+            ("head", Method::HEAD, 200, strong, 0.0, Bytes::new()),
+            ("unchanged", Method::GET, 304, strong, 0.0, Bytes::new()),
+            (
+                "head under pressure",
+                Method::HEAD,
+                200,
+                strong,
+                9.0,
+                Bytes::new(),
+            ),
+            ("pressure", Method::GET, 200, "W/\"x\"", 9.0, text()),
+            ("cached", Method::GET, 200, strong, 0.0, text()),
+            ("cached as not smaller", Method::GET, 200, strong, 0.0, noise),
+        ] {
+            let clock = ManualClock::new();
+            let mut shared = Shared::new();
+            shared.set_clock(Arc::new(clock.clone()));
+            shared.set_adaptive(Adaptive::pressure(move || pressure));
+            shared.cache = Some(VariantCache::weighted(1 << 20));
+            let shared = Arc::new(shared);
             let compressor = Compressor::new(Arc::clone(&shared));
-            let plan = compressor.plan(&Method::GET, &mut HeaderMap::new());
-            let body = Pieces {
-                left: 0,
-                paused: 0,
-                exact: None,
-                fails: false,
+            let send = || {
+                let accepts = HeaderValue::from_static(coding.as_str());
+                let mut request = HeaderMap::from_iter([(ACCEPT_ENCODING, accepts)]);
+                request.insert("if-none-match", HeaderValue::from_static("W/\"x\""));
+                let mut plan = compressor.plan(&method, &mut request);
+                compressor.identify(&mut plan, &Uri::from_static("/"), &request);
+                let response = Response::builder().status(status).header("etag", tag);
+                let response = response.header("content-type", "text/plain");
+                let response = response.body(Full::new(body.clone())).unwrap();
+                let (mut head, body) = response.into_parts();
+                let mut cx = Context::from_waker(Waker::noop());
+                drop(compressor.respond(&plan, &mut head, body, &mut cx));
             };
-            let mut cx = Context::from_waker(Waker::noop());
-            drop(compressor.respond(&plan, &mut head, body, &mut cx));
-        };
-        drop(Lease::take(&shared, coding.into(), None, Size::Stream(None)));
-        (0..1000).for_each(|_| pass());
-        assert_eq!(shared.pool.count(coding), 1);
-        clock.advance(Duration::from_nanos(MAX_IDLE));
-        (0..PASSES).for_each(|_| pass());
-        assert_eq!(shared.pool.count(coding), 0);
-        assert_eq!(shared.pool.bytes.load(Ordering::Relaxed), 0);
+            // The cache has it then; under pressure, all steps down are taken.
+            for _ in 0..300 {
+                send();
+                clock.advance(Duration::from_millis(100));
+            }
+            drop(Lease::take(&shared, coding.into(), None, Size::Stream(None)));
+            let idle = shared.pool.count(coding);
+            assert!(idle > 0, "{what}");
+            (0..1000).for_each(|_| send());
+            assert_eq!(shared.pool.count(coding), idle, "{what}");
+            clock.advance(Duration::from_nanos(MAX_IDLE));
+            (0..PASSES).for_each(|_| send());
+            assert_eq!(shared.pool.count(coding), 0, "{what}");
+            assert_eq!(shared.pool.bytes.load(Ordering::Relaxed), 0, "{what}");
+        }
     }
 
     #[test]

@@ -240,10 +240,12 @@ impl Shared {
 
     /// Tells whether a whole body of this length always gives the same bytes, as a strong entity tag promises.
     ///
-    /// Bodies that take longer are encoded in one way or another, as there is time; and padding is not the same everywhere.
+    /// Bodies that take longer are encoded in one way or another, as there is time, and so are all where no tag promises it;
+    /// and padding is not the same everywhere.
     pub(crate) fn is_constant(&self, choice: impl Into<Choice>, length: u64) -> bool {
         let offer = self.chosen(choice.into());
-        self.padding.is_none()
+        self.etag == EtagPolicy::Suffix
+            && self.padding.is_none()
             && length <= self.one_shot_max
             && usize::try_from(length).is_ok_and(|length| offer.cost.whole.are_few(length))
     }
@@ -262,7 +264,9 @@ impl Shared {
         }
     }
 
+    /// Tells of a body that was encoded before: it needs no encoder now.
     pub(crate) fn cached(&self, coding: Coding, bytes_in: u64, bytes_out: u64) {
+        self.pool.pass();
         self.tell(&Event::Cached {
             coding,
             bytes_in,
@@ -275,7 +279,9 @@ impl Shared {
         self.chosen(choice).cost.whole.nanos(length) > BUDGET
     }
 
+    /// Tells of a response that is left as it is: it needs no encoder.
     pub(crate) fn skipped(&self, reason: SkipReason) {
+        self.pool.pass();
         self.tell(&Event::Skipped { reason });
     }
 }

@@ -372,6 +372,9 @@ impl Stream {
         self.dirty = false;
         self.go_on();
         if self.phase == Phase::Flushing {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.flushed();
+            }
             self.phase = Phase::Encoding;
         } else {
             self.finished();

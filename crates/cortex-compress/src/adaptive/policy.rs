@@ -53,8 +53,10 @@ pub(super) enum Signal {
 }
 
 impl Adaptive {
-    /// Steps down when jobs wait this long for the [`Offload`](crate::Offload) to run them, or when it refuses them:
-    /// the longest wait of the jobs that began counts.
+    /// Steps down when jobs wait this long for the [`Offload`](crate::Offload) to run them, or when it refuses them.
+    ///
+    /// The longest wait counts: of the jobs that still wait, and of those that began within the last half a second to a
+    /// second, so that few jobs that all wait are seen, too.
     ///
     /// Without an [`offload`](crate::CompressionLayer::offload) there is no such signal.
     pub fn queue_delay(most: Duration) -> Self {
@@ -64,7 +66,7 @@ impl Adaptive {
     /// Steps down when encoding takes more than this share of the machine's time: 0.5 is half of the time of all
     /// processors there are.
     ///
-    /// What the encoders took is measured where pieces are of 2 KiB and more. On a machine that is busy otherwise it
+    /// What the encoders took is measured where pieces are of 2 KiB and more, of bodies that did not get smaller, too. On a machine that is busy otherwise it
     /// counts the time that they were kept waiting, too.
     pub fn share(most: f32) -> Self {
         Self::of(Signal::Share(most))

@@ -99,9 +99,14 @@ impl Rate {
     /// same time may lose a sample.
     pub(crate) fn learn(&self, bytes: usize, nanos: u64) {
         if Self::wants(bytes) {
-            self.spent.fetch_add(nanos, Ordering::Relaxed);
+            self.spend(nanos);
         }
         self.adjust(bytes, nanos);
+    }
+
+    /// Counts time from which nothing is learned: that of a body that did not get smaller, or failed.
+    pub(crate) fn spend(&self, nanos: u64) {
+        self.spent.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// Learns, and does not count the time: for that of another rate, which has counted it.

@@ -228,7 +228,7 @@ fn what_the_cache_spares_and_how_far_the_levels_are_down_is_shown() {
     assert_eq!(shown(&registry, "cortex_compress_adaptive_step"), Some(0.0));
     assert_eq!(
         (shown(&registry, encoded), shown(&registry, cached)),
-        (Some(1.0), None)
+        (Some(1.0), Some(0.0))
     );
     send();
     assert_eq!(
@@ -243,6 +243,15 @@ fn what_the_cache_spares_and_how_far_the_levels_are_down_is_shown() {
     assert_eq!(
         (shown(&registry, encoded), shown(&registry, cached)),
         (Some(1.0), Some(21.0))
+    );
+    let [input, output] = ["input", "output"].map(|way| {
+        let series = |of| format!("cortex_compress_{of}_{way}_bytes_total{{coding=\"gzip\"}}");
+        let once = shown(&registry, &series("encoder")).unwrap();
+        (shown(&registry, &series("cached")).unwrap(), once * 21.0)
+    });
+    assert!(
+        (input.0 - input.1).abs() < 0.5 && (output.0 - output.1).abs() < 0.5 && output.0 < input.0,
+        "{input:?} {output:?}"
     );
 }
 
