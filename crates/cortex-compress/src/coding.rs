@@ -173,7 +173,7 @@ impl fmt::Display for Coding {
 
 /// How much effort an encoder makes, on the scale of its coding.
 ///
-/// The scales have nothing in common: brotli 5 costs twenty times what zstd 5 costs. That is why a level is always
+/// The scales have nothing in common: brotli 5 costs three times what zstd 5 costs. That is why a level is always
 /// given together with its [`Coding`].
 ///
 /// # Examples

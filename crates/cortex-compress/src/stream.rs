@@ -1,5 +1,5 @@
 use crate::cache::Recorder;
-use crate::encoder::{BUDGET, Grain, Rate, Size};
+use crate::encoder::{BUDGET, Grain, MIN_SAMPLE, Rate, Size};
 use crate::error::{CompressError, EncodeError};
 use crate::flush::FlushPolicy;
 use crate::headers::remove_digests;
@@ -294,6 +294,7 @@ impl Stream {
         let most = match self.core.as_ref().map(|core| core.grain) {
             _ if self.offload.is_some() => BATCH,
             Some(Grain::Gulp(bytes)) => bytes,
+            Some(Grain::Fine) => MIN_SAMPLE, // what is shorter is not timed
             _ => 1,
         };
         self.queued >= most || self.queue.len() >= BATCH_FRAMES
@@ -320,7 +321,7 @@ impl Stream {
             return Poll::Ready(Ok(()));
         };
         let next = match core.grain {
-            Grain::Gulp(_) => self.queued,
+            Grain::Fine | Grain::Gulp(_) => self.queued,
             _ => self.queue.front().map_or(0, Bytes::len),
         };
         let step = core.step(next);
@@ -599,7 +600,10 @@ impl Core {
     /// Returns how much of that much input to encode next.
     fn step(&self, most: usize) -> usize {
         match self.grain {
-            Grain::Fine => most.min(self.slice / 4), // with a look at the clock in between
+            Grain::Fine => {
+                let step = (self.slice / 4).max(MIN_SAMPLE); // with a look at the clock in between
+                if most < step + MIN_SAMPLE { most } else { step } // no rest that is not timed
+            }
             Grain::Gulp(bytes) => most.min(bytes),
             Grain::Block(bytes) | Grain::Cut(bytes) => most.min(bytes.saturating_sub(self.inside).max(1)),
         }

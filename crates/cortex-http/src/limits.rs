@@ -125,7 +125,8 @@ impl Limits {
 
     /// Answers 413 to a request body larger than this. Default 16 MiB for handlers that read it piece by piece; axum's
     /// extractors, which hold it whole, take 2 MB. Once it is set, it is the limit of both, but where a
-    /// `DefaultBodyLimit` within the router says otherwise.
+    /// `DefaultBodyLimit` within the router says otherwise. Where a layer in between decodes the body, extractors count
+    /// what is decoded.
     ///
     /// A body that declares to be larger is refused before its handler runs, and before the client of an
     /// `Expect: 100-continue` sends it.

@@ -29,7 +29,7 @@ use std::task::{Context, Poll};
 ///
 /// After about 250 us of decoding a poll wakes its task again and is pending, so that others may run. (A block of
 /// zstd is decoded as a whole: 128 KiB that hardly compress at all take up to 800 us. So is the header of a block of
-/// br: one that is made for that takes 350 us.)
+/// br, at most one between two looks at the clock: one that is made for that takes 350 us.)
 ///
 /// The decoders are those of zlib-rs and libzstd, and one of our own for br, which can be stopped after any byte: that
 /// of the brotli crate, which takes between half and two thirds of the time for text, decodes a whole window at once.

@@ -11,7 +11,7 @@ const MIN_SLICE: usize = 4 << 10;
 const MAX_SLICE: usize = 256 << 10;
 
 /// What is shorter says more of the cost to begin than of the cost to go on.
-const MIN_SAMPLE: usize = 2 << 10;
+pub(crate) const MIN_SAMPLE: usize = 2 << 10;
 
 /// The input that moves the estimate by the eighth of a difference.
 const FULL_SAMPLE: u64 = 32 << 10;
@@ -128,7 +128,7 @@ impl Rate {
 /// How much input an encoder collects before it works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grain {
-    /// It works on what it gets.
+    /// It works on what it gets, and is given no less at a time than tells what it costs.
     Fine,
     /// It works on what it gets, and does better with this much at once.
     #[cfg_attr(not(feature = "brotli"), expect(dead_code, reason = "brotli's"))]

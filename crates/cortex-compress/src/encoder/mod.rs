@@ -19,7 +19,7 @@ mod recycler;
 #[cfg(feature = "zstd")]
 mod zstd;
 
-pub(crate) use self::cost::{BUDGET, Cost, Grain, Rate, grain};
+pub(crate) use self::cost::{BUDGET, Cost, Grain, MIN_SAMPLE, Rate, grain};
 #[cfg(test)]
 pub(crate) use self::encode::Drained;
 #[cfg(feature = "dictionary")]

@@ -17,6 +17,8 @@ pub(super) struct Zstd {
     dictionary: Option<crate::dictionary::Dictionary>,
     /// The tables as they are set: of window, hashes and chains.
     tables: [u32; 3],
+    /// What the stream that was started is to hold; 0 where none was.
+    footprint: usize,
 }
 
 impl Zstd {
@@ -27,6 +29,7 @@ impl Zstd {
             #[cfg(feature = "dictionary")]
             dictionary: None,
             tables: [0; 3],
+            footprint: 0,
         }
     }
 
@@ -85,7 +88,9 @@ impl Encoder for Zstd {
             // promise.
             Size::Stream(_) => None,
         };
-        check(self.context()?.set_pledged_src_size(length)).map(drop)
+        check(self.context()?.set_pledged_src_size(length))?;
+        self.footprint = footprint(self.level, size);
+        Ok(())
     }
 
     fn encode(&mut self, input: &mut &[u8], out: &mut [u8]) -> Result<usize, EncodeError> {
@@ -128,6 +133,7 @@ impl Encoder for Zstd {
     }
 
     fn reset(&mut self) -> bool {
+        self.footprint = 0;
         match &mut self.context {
             Some(context) => context.reset(ResetDirective::SessionOnly).is_ok(),
             None => true,
@@ -135,7 +141,9 @@ impl Encoder for Zstd {
     }
 
     fn memory(&self) -> usize {
-        self.context.as_ref().map_or(0, CCtx::sizeof)
+        // A context takes its memory with the first input, not when it is started.
+        let holds = self.context.as_ref().map_or(0, CCtx::sizeof);
+        holds.max(self.footprint)
     }
 }
 

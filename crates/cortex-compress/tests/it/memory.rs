@@ -5,10 +5,13 @@ use crate::case::{Case, asking};
 use crate::support::{Script, Step, decode, drive, noise, read, respond, text};
 use bytes::Bytes;
 use cortex_compress::{Coding, CompressBody, CompressionLayer, Level, MemoryBudget, SkipReason};
+use cortex_core::Clock;
 use cortex_testkit::ManualClock;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant, SystemTime};
 
 fn send(layer: &CompressionLayer, coding: Coding, body: Script) -> Response<CompressBody<Script>> {
     let request = Request::builder().header("accept-encoding", coding.as_str());
@@ -122,6 +125,54 @@ fn layers_that_share_a_budget_share_the_memory() {
         send(&other, Coding::Gzip, stream()).headers()["content-encoding"],
         "gzip"
     );
+}
+
+/// A clock by which everything is quick: it moves on by a nanosecond each time somebody looks.
+struct Quick(ManualClock);
+
+impl Clock for Quick {
+    fn now(&self) -> Instant {
+        self.0.advance(Duration::from_nanos(1));
+        self.0.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.0.wall()
+    }
+}
+
+#[test]
+fn a_stream_of_zstd_keeps_what_it_has_reserved_while_it_waits() {
+    let expected = (540 << 10) + (16 << 10); // and a buffer
+    let expected = expected - expected / 8..=expected + expected / 8;
+    let budget = MemoryBudget::new(8 << 20);
+    let layer = CompressionLayer::new()
+        .coding(Coding::Zstd, Level::DEFAULT)
+        .memory_budget(budget.clone());
+    let first_poll = |layer: &CompressionLayer, length| {
+        let script = Script::new([Step::Data(text(length)), Step::Stall]);
+        let mut body = send(layer, Coding::Zstd, script).into_body();
+        let polled = Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        (body, polled.is_ready())
+    };
+
+    let standing = layer.clone().clock(ManualClock::new());
+    let (body, _) = first_poll(&standing, 30_000);
+    assert!(expected.contains(&budget.used()), "{budget:?}");
+    drop(body);
+    assert_eq!(budget.used(), 0);
+
+    // Where it is so quick that whole blocks of zstd are encoded at a time.
+    let quick = layer.clock(Quick(ManualClock::new()));
+    for _ in 0..10 {
+        drop(read(
+            send(&quick, Coding::Zstd, Script::new([Step::Data(text(200_000))])).into_body(),
+        ));
+    }
+    let (body, sent) = first_poll(&quick, 200_000);
+    assert!(sent && expected.contains(&budget.used()), "{budget:?}");
+    drop(body);
+    assert_eq!(budget.used(), 0);
 }
 
 /// What a stream holds whose reader has stopped. Contexts of zstd are not seen here, as they are C's.

@@ -136,9 +136,11 @@ impl Observed {
         let app = {
             let _guard = lease.exchange().attach();
             if theirs {
-                // Theirs is 2 MB. Only where there is a body: it allocates.
+                // Theirs is 2 MB. They count what they read, which may have been decoded and be many times what was
+                // sent. Only where there is a body: it allocates.
+                let most = usize::try_from(shared.limits.body_bytes).unwrap_or(usize::MAX);
                 let mut request = Request::from_parts(head, body);
-                DefaultBodyLimit::disable().apply(&mut request);
+                DefaultBodyLimit::max(most).apply(&mut request);
                 self.app.call(request)
             } else {
                 self.app.call(Request::from_parts(head, body))

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::body::Body;
+use axum::routing::post;
 use cortex_compress::{
-    CompressionLayer, EtagPolicy, Event, MetricsObserver, NotAcceptable, Observer, VariantCache,
+    CompressionLayer, EtagPolicy, Event, MetricsObserver, NotAcceptable, Observer, RequestDecompressionLayer,
+    VariantCache,
 };
 use cortex_http::{Limits, Routes, Server};
 use cortex_metrics::Registry;
+use tower::{Layer, ServiceExt};
 
 use crate::support::Shop;
 
@@ -153,4 +157,47 @@ async fn what_was_encoded_once_is_taken_from_the_cache() {
     let stats = cache.stats();
     assert_eq!((stats.entries, stats.misses, stats.hits), (2, 2, 1));
     shop.close().await;
+}
+
+/// Encodes as a client does.
+async fn gzip(body: Vec<u8>) -> axum::body::Bytes {
+    let handler = tower::service_fn(async |_: http::Request<Body>| {
+        let response = http::Response::builder().header("content-type", "text/plain");
+        Ok::<_, std::convert::Infallible>(response.body(Body::from(body.clone())).expect("a response"))
+    });
+    let request = http::Request::get("/").header("accept-encoding", "gzip");
+    let answer = CompressionLayer::new()
+        .layer(handler)
+        .oneshot(request.body(Body::empty()).expect("a request"))
+        .await
+        .expect("an answer");
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+    axum::body::to_bytes(Body::new(answer.into_body()), usize::MAX)
+        .await
+        .expect("a body")
+}
+
+#[tokio::test]
+async fn the_limit_of_bodies_holds_for_what_extractors_decode() {
+    let decode = RequestDecompressionLayer::new().max_ratio(10_000);
+    let routes = Routes::new()
+        .route("/", post(async |body: axum::body::Bytes| body.len().to_string()))
+        .map(|router| router.layer(decode));
+    let limits = Limits::new().body_bytes(100_000);
+    let service = Server::new(routes).limits(limits).service().unwrap();
+    let send = async |coding: Option<&str>, body: axum::body::Bytes| {
+        let mut request = http::Request::post("/");
+        if let Some(coding) = coding {
+            request = request.header("content-encoding", coding);
+        }
+        let request = request.body(Body::from(body)).unwrap();
+        service.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    for (length, status) in [(100_000, 200), (100_001, 413), (1 << 20, 413)] {
+        let encoded = gzip(vec![b'x'; length]).await;
+        assert!(encoded.len() < 10_000);
+        assert_eq!(send(Some("gzip"), encoded).await, status, "{length}");
+    }
+    assert_eq!(send(None, vec![b'x'; 100_000].into()).await, 200);
+    assert_eq!(send(None, vec![b'x'; 100_001].into()).await, 413);
 }

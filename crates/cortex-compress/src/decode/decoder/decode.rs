@@ -11,7 +11,8 @@ pub(in crate::decode) trait Decoder: Send + Sync {
 
     /// Takes input away from the front of `input` and returns how many bytes it wrote to `out`, which is not empty.
     ///
-    /// Takes and writes as much as it can. Where it fills `out`, more may follow without any input.
+    /// Takes and writes as much as it can, or stops earlier, with input left, where that was a lot of work for so few
+    /// bytes. Where it fills `out`, more may follow without any input.
     fn decode(&mut self, input: &mut &[u8], out: &mut [u8]) -> Result<usize, Fault>;
 
     /// Tells whether the stream may end where it is.

@@ -142,6 +142,24 @@ fn many_codes(length: usize) -> Bytes {
     bits.bytes.into()
 }
 
+/// A body in brotli of that many blocks of one byte, each in 80 bytes with a map of 16 384 entries, which move to the
+/// front and take no bits.
+fn many_maps(blocks: usize) -> Bytes {
+    let mut bits = Bits::default().put(0b1111, 4);
+    for _ in 0..blocks {
+        bits = bits.meta_block(1).put(1, 1).put(7, 3).put(127, 7); // 256 types of literals
+        bits = bits.only(0, 9).only(0, 5).put(0, 2);
+        bits = bits.put(0, 2).put(0, 6); // one type of the others, no direct distances
+        for _ in 0..256 {
+            bits = bits.put(0, 2);
+        }
+        bits = bits.put(1, 4).put(0, 1).only(1, 1).put(1, 1); // two codes
+        bits = bits.put(0, 1).only(b'a'.into(), 8).only(b'b'.into(), 8);
+        bits = bits.only(2 * 64 + (1 << 3), 10).only(0, 6);
+    }
+    bits.put(0b11, 2).bytes.into()
+}
+
 /// What the `brotli` crate decodes a body to, if it does.
 fn reference(data: &[u8]) -> Option<Vec<u8>> {
     let mut rest = data;
@@ -185,6 +203,23 @@ fn d6_brotli_decodes_no_more_at_a_time_than_is_read_from_it() {
         let first = frame.unwrap().unwrap().unwrap().into_data().unwrap();
         assert_eq!(first.len(), 16 << 10);
         assert!(usage.allocated <= 80_000, "{usage:?}");
+    }
+}
+
+#[test]
+fn d6_brotli_reads_no_more_than_a_header_between_two_looks_at_the_clock() {
+    let data = many_maps(500);
+    assert!(data.len() < 500 * 100, "{}", data.len());
+    let expected = reference(&data).unwrap();
+    assert_eq!(expected.len(), 500);
+    for step in [1, 7, 64, data.len()] {
+        let steps = data.chunks(step).map(Bytes::copy_from_slice).map(Step::Data);
+        // Each look says that the time is up.
+        let layer = ResponseDecompressionLayer::new().clock(Ticking::new(Duration::from_millis(1)));
+        let decoded = read(body(&layer, "br", Script::new(steps)));
+        assert!(decoded.error.is_none(), "{:?}", decoded.error);
+        assert!(decoded.data() == expected);
+        assert!(decoded.pending >= 499 || step < 80, "{}", decoded.pending);
     }
 }
 

@@ -21,7 +21,7 @@ const NO_WORD: Fault = Fault::Corrupt("a word is not in the dictionary");
 
 /// Brotli (RFC 7932), without the large windows that are no part of the coding.
 ///
-/// Stops where its output is full. Its window grows with what is decoded, to 16 MiB at most.
+/// Stops where its output is full, and after the header of a meta-block. Its window grows with what is decoded, to 16 MiB at most.
 pub(in crate::decode::decoder) struct Brotli {
     bits: Bits,
     stage: Stage,
@@ -509,8 +509,12 @@ impl Decoder for Brotli {
     fn decode(&mut self, input: &mut &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         let mut written = 0;
         loop {
-            let Err(stop) = self.advance(input, out.len() - written)? else {
-                continue;
+            let in_header = matches!(self.stage, Stage::Header);
+            let stop = match self.advance(input, out.len() - written)? {
+                // One that was made for that takes long. Where there is no input, nobody would call again for bits.
+                Ok(()) if in_header && !input.is_empty() => Stop::Hungry,
+                Ok(()) => continue,
+                Err(stop) => stop,
             };
             written += self.window.hand_out(&mut out[written..]);
             if written == out.len() || matches!(stop, Stop::Hungry) {

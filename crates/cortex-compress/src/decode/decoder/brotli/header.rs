@@ -456,11 +456,59 @@ fn read_count(bits: &mut Bits) -> Option<usize> {
 
 /// Undoes that each value was written as its place in a list from which it then moves to the front (section 7.3).
 fn move_to_front(values: &mut [u8]) {
+    // A map of thousands of entries can be written without a bit for each, if they are all the same.
+    if let Some(&place) = values.first()
+        && values.iter().all(|&value| value == place)
+    {
+        for (value, moved) in values.iter_mut().zip((0..=place).rev().cycle()) {
+            *value = moved;
+        }
+        return;
+    }
     let mut list: [u8; 256] = std::array::from_fn(|at| at.to_le_bytes()[0]);
     for value in values {
         let place = usize::from(*value);
         *value = list[place];
-        list.copy_within(..place, 1);
-        list[0] = *value;
+        match place {
+            0 => {}
+            1 => list.swap(0, 1),
+            _ => {
+                list.copy_within(..place, 1);
+                list[0] = *value;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As section 7.3 says it.
+    fn moved(places: &[u8]) -> Vec<u8> {
+        let mut list: Vec<u8> = (0..=255).collect();
+        let places = places.iter().map(|&place| {
+            let value = list.remove(place.into());
+            list.insert(0, value);
+            value
+        });
+        places.collect()
+    }
+
+    #[test]
+    fn rfc7932_7_3_values_move_to_the_front() {
+        let mut all: Vec<Vec<u8>> = [0, 1, 2, 100, 255].map(|place| vec![place; 1000]).into();
+        all.push(Vec::new());
+        all.push((0..1000_u32).map(|at| (at * at % 251).to_le_bytes()[0]).collect());
+        all.push(
+            (0..1000_u32)
+                .map(|at| (at * at % 5 % 3).to_le_bytes()[0])
+                .collect(),
+        );
+        for places in all {
+            let mut values = places.clone();
+            move_to_front(&mut values);
+            assert!(values == moved(&places), "{:?}", places.first());
+        }
     }
 }
