@@ -1,5 +1,5 @@
 use crate::coding::{Coding, Level};
-use crate::encoder::Cost;
+use crate::encoder::{Cost, level_with_dictionary};
 use crate::shared::Offer;
 use std::sync::{Arc, OnceLock};
 
@@ -36,7 +36,7 @@ impl OtherLevels {
     /// Returns of each what was spent on encoding by it, in nanoseconds.
     pub(crate) fn spent(&self) -> impl Iterator<Item = u64> {
         let made = self.0.iter().filter_map(OnceLock::get);
-        made.flatten().map(|offer| offer.cost.spent())
+        made.flatten().flat_map(Offer::costs).map(|cost| cost.spent())
     }
 }
 
@@ -47,6 +47,7 @@ impl Offer {
             coding,
             level,
             cost: Arc::new(Cost::new(coding, level)),
+            dictionary_cost: Arc::new(Cost::new(coding, level_with_dictionary(coding, level))),
         }
     }
 }
@@ -64,6 +65,18 @@ mod tests {
                 assert_eq!((offer.coding, offer.level), (coding, level));
                 assert!(Arc::ptr_eq(&offer.cost, &others.find(coding, level).cost));
             }
+        }
+    }
+
+    #[test]
+    fn what_is_spent_at_another_level_counts_with_a_dictionary_or_without() {
+        let others = OtherLevels::default();
+        for &coding in Coding::ALL {
+            let before: u64 = others.spent().sum();
+            let offer = others.find(coding, *coding.levels().end());
+            offer.cost.whole.learn(10_000, 300);
+            offer.dictionary_cost.stream.learn(10_000, 5000);
+            assert_eq!(others.spent().sum::<u64>() - before, 5300, "{coding}");
         }
     }
 }

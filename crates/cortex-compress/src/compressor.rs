@@ -3,8 +3,11 @@ use crate::budget::MemoryBudget;
 use crate::cache::{Done, Slot, Work, serve};
 use crate::choice::Choice;
 use crate::content_types::essence;
+use crate::dictionary::Dictionary;
 use crate::encoder::Size;
-use crate::headers::{declared, describe_encoded, remove_digests, vary_on_accept_encoding};
+use crate::headers::{
+    declared, describe_encoded, remove_digests, vary_on_accept_encoding, vary_on_dictionary,
+};
 use crate::observer::{EncodePath, SkipReason};
 use crate::one_shot::{Outcome, Read, read};
 use crate::pool::Lease;
@@ -83,6 +86,7 @@ struct Begun<B> {
     body: B,
     trailers: Option<HeaderMap>,
     choice: Choice,
+    dictionary: Option<Dictionary>,
     shared: Arc<Shared>,
     job: Work,
     tally: Tally,
@@ -137,7 +141,11 @@ impl Compressor {
     #[cold]
     fn refuse(&self) -> Response<Bytes> {
         self.shared.skipped(SkipReason::NotAcceptable);
-        refuse(self.shared.codings())
+        let mut refusal = refuse(self.shared.codings());
+        if self.shared.dictionaries.is_some() {
+            vary_on_dictionary(refusal.headers_mut());
+        }
+        refusal
     }
 
     /// Judges a response, amends its head, and begins to encode its body if it is to be encoded.
@@ -157,7 +165,6 @@ impl Compressor {
         match plan.apply(head, &body.size_hint(), shared) {
             Verdict::Pass(reason) | Verdict::Identity(reason) => {
                 shared.skipped(reason);
-                shared.pool.pass();
                 Compressing::Done(CompressBody::identity(body))
             }
             Verdict::NotModified => {
@@ -167,22 +174,35 @@ impl Compressor {
             }
             Verdict::Head(choice, _) if shared.step(choice).is_none() => press(head, body, shared),
             Verdict::Head(choice, length) => {
-                let whole = length.is_some_and(|length| shared.is_constant(choice, length));
-                describe_encoded(&mut head.headers, shared.variant(choice), None, whole);
+                let dictionary = plan.dictionary(choice.coding, &head.headers);
+                let whole =
+                    dictionary.is_none() && length.is_some_and(|length| shared.is_constant(choice, length));
+                let variant = shared.variant(choice).with(dictionary);
+                describe_encoded(&mut head.headers, variant, None, whole);
                 shared.skipped(SkipReason::Head);
                 Compressing::Done(CompressBody::absent(body))
             }
             Verdict::Encode(choice) => {
                 let step = shared.step(choice);
-                let mut slot = Slot::find(plan, head, &body.size_hint(), choice, shared);
+                let dictionary = plan.dictionary(choice.coding, &head.headers).cloned();
+                // What was compressed against a dictionary is only for those who have it.
+                let mut slot = match dictionary {
+                    Some(_) => None,
+                    None => Slot::find(plan, head, &body.size_hint(), choice, shared),
+                };
                 if let Some(slot) = &mut slot
                     && let Some(kept) = slot.get(step.unwrap_or(0))
                 {
                     return Compressing::Done(serve(&mut head.headers, body, kept, slot, shared));
                 }
+                let aim = Aim {
+                    choice,
+                    dictionary,
+                    slot,
+                };
                 match step {
                     None => press(head, body, shared),
-                    Some(step) => begin(&mut head.headers, body, (choice, step), slot, shared, cx),
+                    Some(step) => begin(&mut head.headers, body, aim, step, shared, cx),
                 }
             }
         }
@@ -228,6 +248,24 @@ impl<B> fmt::Debug for Encoding<B> {
     }
 }
 
+/// What a body is to be made into.
+struct Aim {
+    choice: Choice,
+    dictionary: Option<Dictionary>,
+    /// Where the cache keeps it; never with a dictionary.
+    slot: Option<Slot>,
+}
+
+impl Aim {
+    /// Returns what it is so many steps down.
+    fn lower(self, step: u8, whole: bool, shared: &Shared) -> Self {
+        Self {
+            choice: shared.lower(self.choice, step, whole),
+            ..self
+        }
+    }
+}
+
 /// Sends the identity, as there is no time for anything else.
 #[cold]
 fn press<B: Body>(head: &mut Parts, body: B, shared: &Shared) -> Compressing<B> {
@@ -239,8 +277,8 @@ fn press<B: Body>(head: &mut Parts, body: B, shared: &Shared) -> Compressing<B> 
 fn begin<B: Body + Unpin>(
     headers: &mut HeaderMap,
     mut body: B,
-    (choice, step): (Choice, u8),
-    slot: Option<Slot>,
+    aim: Aim,
+    step: u8,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
@@ -249,8 +287,8 @@ fn begin<B: Body + Unpin>(
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {
-                let choice = shared.lower(choice, step, true);
-                return begin_whole(headers, body, (data, trailers), choice, slot, shared, cx);
+                let aim = aim.lower(step, true, shared);
+                return begin_whole(headers, body, (data, trailers), aim, shared, cx);
             }
             Read::Part(chunk) => chunk,
             Read::Broken { data, error } => {
@@ -260,14 +298,19 @@ fn begin<B: Body + Unpin>(
             }
         },
     };
-    let choice = shared.lower(choice, step, false);
+    let Aim {
+        choice,
+        dictionary,
+        slot,
+    } = aim.lower(step, false, shared);
     let promised = length.or_else(|| declared(headers));
-    let Some(lease) = Lease::take(shared, choice, Size::Stream(promised)) else {
+    let Some(lease) = Lease::take(shared, choice, dictionary.as_ref(), Size::Stream(promised)) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::begun(body, chunk));
     };
-    describe_encoded(headers, shared.variant(choice), None, false);
+    let variant = shared.variant(choice).with(dictionary.as_ref());
+    describe_encoded(headers, variant, None, false);
     let eager = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
@@ -282,12 +325,12 @@ fn begin_whole<B: Body>(
     headers: &mut HeaderMap,
     body: B,
     (data, trailers): (Bytes, Option<HeaderMap>),
-    choice: Choice,
-    slot: Option<Slot>,
+    aim: Aim,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
-    let Some(job) = work(&data, trailers.is_none(), choice, slot, shared) else {
+    let (choice, dictionary) = (aim.choice, aim.dictionary.clone());
+    let Some(job) = work(&data, trailers.is_none(), aim, shared) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::held(body, Held::new(data, Then::from(trailers))));
@@ -295,9 +338,15 @@ fn begin_whole<B: Body>(
     let mut begun = Begun {
         body,
         trailers,
+        tally: Tally::new(
+            shared,
+            shared.chosen(choice),
+            dictionary.as_ref(),
+            EncodePath::Inline,
+        ),
         choice,
+        dictionary,
         shared: Arc::clone(shared),
-        tally: Tally::new(shared, shared.chosen(choice), EncodePath::Inline),
         job,
     };
     match begun.job.poll(cx) {
@@ -310,17 +359,22 @@ fn begin_whole<B: Body>(
 }
 
 /// Decides who encodes a whole body; none if there is no memory left for it.
-fn work(data: &Bytes, bare: bool, choice: Choice, slot: Option<Slot>, shared: &Arc<Shared>) -> Option<Work> {
-    let lease = || Lease::take(shared, choice, Size::Whole(data.len()));
-    let constant = shared.is_constant(choice, data.len() as u64);
+fn work(data: &Bytes, bare: bool, aim: Aim, shared: &Arc<Shared>) -> Option<Work> {
+    let Aim {
+        choice,
+        dictionary,
+        slot,
+    } = aim;
+    let lease = || Lease::take(shared, choice, dictionary.as_ref(), Size::Whole(data.len()));
+    let constant = dictionary.is_none() && shared.is_constant(choice, data.len() as u64);
     // Trailers may be others each time, and the cache has none.
     let Some(slot) = slot.filter(|_| bare) else {
-        return Some(Work::alone(lease()?, data.clone(), None));
+        return Some(Work::alone(lease()?, data.clone(), constant, None));
     };
     if shared.is_long(choice, data.len()) {
         return Work::together(slot, constant, data.clone(), lease);
     }
-    Some(Work::alone(lease()?, data.clone(), Some((slot, constant))))
+    Some(Work::alone(lease()?, data.clone(), constant, Some(slot)))
 }
 
 /// Makes the response of a body that was encoded, or did not get smaller.
@@ -330,6 +384,7 @@ fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, done: Done) -> Com
         body,
         mut trailers,
         choice,
+        dictionary,
         shared,
         job,
         mut tally,
@@ -340,8 +395,8 @@ fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, done: Done) -> Com
             let length = data.len() as u64;
             // 6.5: in HTTP/1.1 a body of declared length has no trailers.
             let declared = trailers.is_none().then_some(length);
-            let constant = shared.is_constant(choice, input.len() as u64);
-            describe_encoded(headers, shared.variant(choice), declared, constant);
+            let variant = shared.variant(choice).with(dictionary.as_ref());
+            describe_encoded(headers, variant, declared, done.constant);
             if let Some(trailers) = &mut trailers {
                 remove_digests(trailers);
             }

@@ -1,5 +1,6 @@
 //! Entity tags of encoded representations. Section numbers are of RFC 9110 unless named.
 
+use crate::dictionary::{Dictionary, name_with_dictionary};
 use crate::list::tags;
 use bytes::Bytes;
 use http::Method;
@@ -78,6 +79,14 @@ pub(crate) struct Variant {
     pub(crate) coding: &'static str,
     pub(crate) level: u8,
     pub(crate) etag: EtagPolicy,
+}
+
+impl Variant {
+    /// The same with a dictionary, if there is one.
+    pub(crate) fn with(self, dictionary: Option<&Dictionary>) -> Self {
+        let coding = dictionary.map_or(self.coding, |_| name_with_dictionary(self.coding));
+        Self { coding, ..self }
+    }
 }
 
 /// What separates the tag of the handler from what we add.

@@ -47,6 +47,25 @@ pub(crate) fn vary_on_accept_encoding(headers: &mut HeaderMap) {
     }
 }
 
+/// Adds both fields that a choice with a dictionary depends on to `Vary` (RFC 9842, section 6.2).
+pub(crate) fn vary_on_dictionary(headers: &mut HeaderMap) {
+    let (mut encoding, mut dictionary) = (false, false);
+    for name in elements(headers, &VARY) {
+        if name == b"*" {
+            return;
+        }
+        encoding |= name.eq_ignore_ascii_case(b"accept-encoding");
+        dictionary |= name.eq_ignore_ascii_case(b"available-dictionary");
+    }
+    let missing = match (encoding, dictionary) {
+        (false, false) => "accept-encoding, available-dictionary",
+        (true, false) => "available-dictionary",
+        (false, true) => "accept-encoding",
+        (true, true) => return,
+    };
+    headers.append(VARY, HeaderValue::from_static(missing));
+}
+
 /// Collects the `If-None-Match` of a request into one value, without allocating where there is one line or none.
 pub(crate) fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     let first = headers.get(name)?;
@@ -99,6 +118,34 @@ mod tests {
                 lines.len() + usize::from(added),
                 "{lines:?}"
             );
+        }
+    }
+
+    #[test]
+    fn vary_names_both_fields_of_a_dictionary_once() {
+        let cases: [(&[&'static str], &[&'static str]); 6] = [
+            (&[], &["accept-encoding, available-dictionary"]),
+            (&["origin"], &["origin", "accept-encoding, available-dictionary"]),
+            (&["Accept-Encoding"], &["Accept-Encoding", "available-dictionary"]),
+            (
+                &["x, Available-Dictionary"],
+                &["x, Available-Dictionary", "accept-encoding"],
+            ),
+            (
+                &["available-dictionary", "accept-encoding"],
+                &["available-dictionary", "accept-encoding"],
+            ),
+            (&["origin, *"], &["origin, *"]),
+        ];
+        for (lines, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(VARY, HeaderValue::from_static(line));
+            }
+            vary_on_dictionary(&mut headers);
+            vary_on_dictionary(&mut headers);
+            vary_on_accept_encoding(&mut headers);
+            assert!(headers.get_all(VARY).iter().eq(expected), "{lines:?}");
         }
     }
 

@@ -1,4 +1,5 @@
 use crate::adaptive::Adaptive;
+use crate::breach::BreachPolicy;
 use crate::budget::MemoryBudget;
 use crate::cache::VariantCache;
 use crate::coding::{Coding, Level};
@@ -131,6 +132,38 @@ impl CompressionLayer {
     #[must_use]
     pub fn not_acceptable(mut self, policy: NotAcceptable) -> Self {
         Arc::make_mut(&mut self.shared).not_acceptable = policy;
+        self
+    }
+
+    /// Sets what is done against guesses of secrets by the length of encoded responses; nothing by default.
+    #[must_use]
+    pub fn breach(mut self, policy: BreachPolicy) -> Self {
+        Arc::make_mut(&mut self.shared).set_breach(policy);
+        self
+    }
+
+    /// Compresses against dictionaries that clients have (RFC 9842); without any by default.
+    ///
+    /// A client that names `dcz` or `dcb` in `Accept-Encoding`, and one of these dictionaries in
+    /// `Available-Dictionary`, gets that coding, unless it likes another one better. `dcz` is on offer where zstd is,
+    /// at its level or 3 if that is higher, and `dcb` where br is, at its level or 2, with dictionaries of at most
+    /// 256 KiB; the earliest offer wins as always. Whatever might be encoded says `Vary: accept-encoding,
+    /// available-dictionary`, and strong entity tags are weakened.
+    ///
+    /// A response with [`CompressWith`](crate::CompressWith) gets that coding, with the dictionary if there is one for it,
+    /// and at its level if that is not lower than the two above; so do the steps of [`adaptive`](Self::adaptive). What is
+    /// compressed against a dictionary is not kept in the [`cache`](Self::cache).
+    ///
+    /// Where a page of another origin asks, the response has to have an `Access-Control-Allow-Origin` that lets it read
+    /// the content, or there is no dictionary (section 9.3.3): a layer that adds it belongs inside this one.
+    ///
+    /// Whether the dictionary is meant for the URL is up to the client: it sends the field where the pattern of
+    /// [`UseAsDictionary`](crate::UseAsDictionary) covers the URL, and to the origin that it has the dictionary from.
+    /// Clients do so over HTTPS only (section 8), and to loopback.
+    #[cfg(feature = "dictionary")]
+    #[must_use]
+    pub fn dictionaries(mut self, store: crate::DictionaryStore) -> Self {
+        Arc::make_mut(&mut self.shared).dictionaries = Some(store);
         self
     }
 

@@ -11,6 +11,17 @@
 
 mod adaptive;
 mod body;
+#[cfg_attr(
+    not(any(
+        test,
+        feature = "brotli",
+        feature = "deflate",
+        feature = "gzip",
+        feature = "zstd"
+    )),
+    expect(dead_code, reason = "there is nothing to pad")
+)]
+mod breach;
 mod budget;
 mod cache;
 mod choice;
@@ -18,6 +29,7 @@ mod coding;
 mod compressor;
 mod content_types;
 mod decode;
+mod dictionary;
 mod encoder;
 mod error;
 mod etag;
@@ -43,6 +55,7 @@ mod turn;
 
 pub use self::adaptive::Adaptive;
 pub use self::body::CompressBody;
+pub use self::breach::BreachPolicy;
 pub use self::budget::MemoryBudget;
 pub use self::cache::{CacheStats, VariantCache};
 pub use self::coding::{Coding, InvalidLevel, Level, UnknownCoding};
@@ -52,6 +65,11 @@ pub use self::decode::{
     DecodeError, DecodeErrorKind, DecompressBody, DecompressError, Limit, OriginalHeaders, RefusalBody,
     RequestBody, RequestDecompression, RequestDecompressionFuture, RequestDecompressionLayer,
     ResponseDecompression, ResponseDecompressionFuture, ResponseDecompressionLayer,
+};
+#[cfg(feature = "dictionary")]
+pub use self::dictionary::{
+    Dictionary, DictionaryStore, DictionaryStoreFull, InvalidDictionary, InvalidDictionaryField,
+    UseAsDictionary, dictionary_link,
 };
 pub use self::error::{CompressError, EncodeError};
 pub use self::etag::EtagPolicy;

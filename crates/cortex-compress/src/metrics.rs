@@ -1,6 +1,7 @@
 use crate::budget::MemoryBudget;
 use crate::coding::Coding;
 use crate::decode::{DecodeError, DecodeErrorKind, Limit};
+use crate::dictionary::name_with_dictionary;
 use crate::observer::{AbortCause, EncodePath, Event, Observer};
 use cortex_metrics::{Counter, CounterF64, Family, Gauge, RegisterError, Registry, Samples, labels};
 use http::StatusCode;
@@ -15,6 +16,10 @@ use std::time::Duration;
 /// | `cortex_compress_encoded_total` | `coding`, `path` | responses that were encoded to their end, by [`EncodePath`] |
 /// | `cortex_compress_aborted_total` | `coding`, `cause` | responses that were given up before it, by [`AbortCause`] |
 /// | `cortex_compress_skipped_total` | `reason` | responses that were left as they were, by [`SkipReason`](crate::SkipReason); `memory_budget` is the budget's refusals |
+/// | `cortex_compress_cached_total` | `coding` | responses whose bodies had been encoded for others: from the [cache](crate::VariantCache), or at the same time |
+/// | `cortex_compress_cached_input_bytes_total` | `coding` | bytes of those bodies as they would have been sent otherwise |
+/// | `cortex_compress_cached_output_bytes_total` | `coding` | bytes of those bodies as they were sent |
+/// | `cortex_compress_adaptive_step` | | how many steps down the levels are, of the layer that took a step last |
 /// | `cortex_compress_encoder_input_bytes_total` | `coding` | bytes that encoders have read, of responses that were given up, too |
 /// | `cortex_compress_encoder_output_bytes_total` | `coding` | bytes that they have made of them |
 /// | `cortex_compress_encoder_seconds_total` | `coding` | time that they were at it; not of bodies that did not get smaller |
@@ -25,7 +30,9 @@ use std::time::Duration;
 /// | `cortex_compress_decoder_output_bytes_total` | `coding` | bytes that bodies decoded to their end were decoded to |
 ///
 /// Each label has few values, all of them known beforehand, whatever clients send. Each coding is shown from the start, as
-/// zero.
+/// zero. Of what encoders do, `coding` is `dcz` or `dcb` where it is against a dictionary.
+///
+/// What compression spares on the way to clients is input less output, of encoders and of what was cached together.
 ///
 /// Of the budgets that are [watched](Self::watch), each scrape shows `cortex_compress_memory_used_bytes` and
 /// `cortex_compress_memory_limit_bytes`, as sums.
@@ -76,9 +83,10 @@ pub struct MetricsObserver {
 #[derive(Debug)]
 struct Shared {
     of_codings: [OfCoding; Coding::COUNT],
+    /// The same with dictionaries, of those codings that have any.
+    with_dictionary: [OfCoding; Coding::COUNT],
     encoded: Family<ByPath, Counter>,
     aborted: Family<ByCause, Counter>,
-    cached: Family<ByCoding, Counter>,
     step: Gauge,
     skipped: Family<ByReason, Counter>,
     not_decoded: Family<ByError, Counter>,
@@ -92,6 +100,9 @@ struct OfCoding {
     encoder_input: Counter,
     encoder_output: Counter,
     encoder_time: CounterF64,
+    cached: Counter,
+    cached_input: Counter,
+    cached_output: Counter,
     decoded: Counter,
     decoder_input: Counter,
     decoder_output: Counter,
@@ -130,11 +141,12 @@ impl MetricsObserver {
     /// One of the names is taken: there is such an observer in this registry already, of which a clone will do. What was
     /// registered before that name stays, and counts nothing.
     pub fn new(registry: &Registry) -> Result<Self, RegisterError> {
+        let [of_codings, with_dictionary] = register_of_codings(registry)?;
         let shared = Arc::new(Shared {
-            of_codings: register_of_codings(registry)?,
+            of_codings,
+            with_dictionary,
             encoded: Family::new(Counter::default),
             aborted: Family::new(Counter::default),
-            cached: Family::new(Counter::default),
             step: Gauge::default(),
             skipped: Family::new(Counter::default),
             not_decoded: Family::new(Counter::default),
@@ -150,11 +162,6 @@ impl MetricsObserver {
             "cortex_compress_aborted",
             "Responses whose encoding was given up before their end, by what was the end of it.",
             shared.aborted.clone(),
-        )?;
-        registry.register(
-            "cortex_compress_cached",
-            "Responses whose bodies had been encoded for others.",
-            shared.cached.clone(),
         )?;
         registry.register(
             "cortex_compress_adaptive_step",
@@ -193,9 +200,10 @@ impl MetricsObserver {
 }
 
 /// Registers what is counted by coding alone.
-fn register_of_codings(registry: &Registry) -> Result<[OfCoding; Coding::COUNT], RegisterError> {
+fn register_of_codings(registry: &Registry) -> Result<[[OfCoding; Coding::COUNT]; 2], RegisterError> {
     let bytes = || Family::<ByCoding, Counter>::new(Counter::default);
     let (encoder_input, encoder_output) = (bytes(), bytes());
+    let (cached_input, cached_output) = (bytes(), bytes());
     let (decoder_input, decoder_output) = (bytes(), bytes());
     for (name, help, family) in [
         (
@@ -207,6 +215,16 @@ fn register_of_codings(registry: &Registry) -> Result<[OfCoding; Coding::COUNT],
             "cortex_compress_encoder_output",
             "Bytes that encoders have made of them.",
             &encoder_output,
+        ),
+        (
+            "cortex_compress_cached_input",
+            "Bytes of bodies that had been encoded for others, as they would have been sent otherwise.",
+            &cached_input,
+        ),
+        (
+            "cortex_compress_cached_output",
+            "Bytes of bodies that had been encoded for others, as they were sent.",
+            &cached_output,
         ),
         (
             "cortex_compress_decoder_input",
@@ -228,13 +246,19 @@ fn register_of_codings(registry: &Registry) -> Result<[OfCoding; Coding::COUNT],
         "seconds",
         encoder_time.clone(),
     )?;
+    let cached = Family::<ByCoding, Counter>::new(Counter::default);
+    registry.register(
+        "cortex_compress_cached",
+        "Responses whose bodies had been encoded for others.",
+        cached.clone(),
+    )?;
     let decoded = Family::<ByCoding, Counter>::new(Counter::default);
     registry.register(
         "cortex_compress_decoded",
         "Bodies that were decoded to their end.",
         decoded.clone(),
     )?;
-    let mut of_codings: [OfCoding; Coding::COUNT] = Default::default();
+    let [mut of_codings, mut with_dictionary]: [[OfCoding; Coding::COUNT]; 2] = Default::default();
     for &coding in Coding::ALL {
         let labels = ByCoding {
             coding: coding.as_str(),
@@ -243,12 +267,34 @@ fn register_of_codings(registry: &Registry) -> Result<[OfCoding; Coding::COUNT],
             encoder_input: encoder_input.handle(&labels),
             encoder_output: encoder_output.handle(&labels),
             encoder_time: encoder_time.handle(&labels),
+            cached: cached.handle(&labels),
+            cached_input: cached_input.handle(&labels),
+            cached_output: cached_output.handle(&labels),
             decoded: decoded.handle(&labels),
             decoder_input: decoder_input.handle(&labels),
             decoder_output: decoder_output.handle(&labels),
         };
+        let name = name_of(coding, true);
+        if cfg!(feature = "dictionary") && name != coding.as_str() {
+            let labels = ByCoding { coding: name };
+            with_dictionary[coding.index()] = OfCoding {
+                encoder_input: encoder_input.handle(&labels),
+                encoder_output: encoder_output.handle(&labels),
+                encoder_time: encoder_time.handle(&labels),
+                ..OfCoding::default() // there is no decoder for them
+            };
+        }
     }
-    Ok(of_codings)
+    Ok([of_codings, with_dictionary])
+}
+
+/// Returns the name of what the client gets.
+fn name_of(coding: Coding, dictionary: bool) -> &'static str {
+    if dictionary {
+        name_with_dictionary(coding.as_str())
+    } else {
+        coding.as_str()
+    }
 }
 
 impl Shared {
@@ -257,24 +303,28 @@ impl Shared {
     }
 
     /// Counts what an encoder did, to the end of a body or not.
-    fn worked(&self, coding: Coding, (bytes_in, bytes_out): (u64, u64), time: Duration) {
-        let of = self.of(coding);
+    fn worked(&self, coding: Coding, dictionary: bool, (bytes_in, bytes_out): (u64, u64), time: Duration) {
+        let of = if dictionary {
+            &self.with_dictionary[coding.index()]
+        } else {
+            self.of(coding)
+        };
         of.encoder_input.add(bytes_in);
         of.encoder_output.add(bytes_out);
         of.encoder_time.add(time.as_secs_f64());
     }
 
-    fn encoded(&self, coding: Coding, path: EncodePath) {
+    fn encoded(&self, coding: Coding, dictionary: bool, path: EncodePath) {
         let labels = ByPath {
-            coding: coding.as_str(),
+            coding: name_of(coding, dictionary),
             path: path.as_str(),
         };
         self.encoded.with(&labels, Counter::inc);
     }
 
-    fn aborted(&self, coding: Coding, cause: AbortCause) {
+    fn aborted(&self, coding: Coding, dictionary: bool, cause: AbortCause) {
         let labels = ByCause {
-            coding: coding.as_str(),
+            coding: name_of(coding, dictionary),
             cause: cause.as_str(),
         };
         self.aborted.with(&labels, Counter::inc);
@@ -323,17 +373,19 @@ impl Observer for MetricsObserver {
         match *event {
             Event::Encoded {
                 coding,
+                dictionary,
                 path,
                 bytes_in,
                 bytes_out,
                 time,
                 level: _,
             } => {
-                shared.worked(coding, (bytes_in, bytes_out), time);
-                shared.encoded(coding, path);
+                shared.worked(coding, dictionary, (bytes_in, bytes_out), time);
+                shared.encoded(coding, dictionary, path);
             }
             Event::Aborted {
                 coding,
+                dictionary,
                 bytes_in,
                 bytes_out,
                 time,
@@ -341,15 +393,19 @@ impl Observer for MetricsObserver {
                 level: _,
                 path: _,
             } => {
-                shared.worked(coding, (bytes_in, bytes_out), time);
-                shared.aborted(coding, cause);
+                shared.worked(coding, dictionary, (bytes_in, bytes_out), time);
+                shared.aborted(coding, dictionary, cause);
             }
             Event::Adapted { step } => shared.step.set(i64::from(step)),
-            Event::Cached { coding, .. } => {
-                let labels = ByCoding {
-                    coding: coding.as_str(),
-                };
-                shared.cached.with(&labels, Counter::inc);
+            Event::Cached {
+                coding,
+                bytes_in,
+                bytes_out,
+            } => {
+                let of = shared.of(coding);
+                of.cached.inc();
+                of.cached_input.add(bytes_in);
+                of.cached_output.add(bytes_out);
             }
             Event::Skipped { reason } => {
                 let labels = ByReason {

@@ -35,22 +35,12 @@ pub(crate) fn choose(headers: &HeaderMap, offers: &[Coding]) -> (Negotiated, Acc
     if !headers.contains_key(ACCEPT_ENCODING) {
         return (Negotiated::Identity, accepted);
     }
-    let mut named = [Weight::default(); Coding::COUNT];
-    let (mut identity, mut any) = (Weight::default(), Weight::default());
-    for (name, weight) in elements(headers, &ACCEPT_ENCODING).filter_map(parse) {
-        if let Some(coding) = Coding::from_name(name) {
-            named[coding.index()].add(weight);
-        } else if name.eq_ignore_ascii_case(b"identity") {
-            identity.add(weight);
-        } else if name == b"*" {
-            any.add(weight);
-        }
-    }
-
+    let weights = Weights::read(headers);
+    let Weights { identity, any, .. } = weights;
     let mut best = None;
     let mut highest = 0;
     for &offer in offers {
-        let weight = named[offer.index()].0.or(any.0).unwrap_or(0);
+        let weight = weights.of(offer);
         if weight > 0 {
             accepted.0 |= 1 << offer.index();
         }
@@ -95,6 +85,53 @@ pub enum Negotiated {
     Identity,
     /// The client refuses the identity and every coding on offer.
     NotAcceptable,
+}
+
+/// What an `Accept-Encoding` says.
+pub(crate) struct Weights {
+    named: [Weight; Coding::COUNT],
+    identity: Weight,
+    any: Weight,
+}
+
+impl Weights {
+    pub(crate) fn read(headers: &HeaderMap) -> Self {
+        let mut named = [Weight::default(); Coding::COUNT];
+        let (mut identity, mut any) = (Weight::default(), Weight::default());
+        for (name, weight) in elements(headers, &ACCEPT_ENCODING).filter_map(parse) {
+            if let Some(coding) = Coding::from_name(name) {
+                named[coding.index()].add(weight);
+            } else if name.eq_ignore_ascii_case(b"identity") {
+                identity.add(weight);
+            } else if name == b"*" {
+                any.add(weight);
+            }
+        }
+        Self { named, identity, any }
+    }
+
+    fn of(&self, offer: Coding) -> u16 {
+        self.named[offer.index()].0.or(self.any.0).unwrap_or(0)
+    }
+
+    /// Returns the highest weight of the offers, and of the identity where that is named.
+    #[cfg(feature = "dictionary")]
+    pub(crate) fn highest(&self, offers: &[Coding]) -> u16 {
+        let offers = offers.iter().map(|&offer| self.of(offer));
+        offers.chain(self.identity.0).max().unwrap_or(0)
+    }
+}
+
+/// Returns the weight of a coding for which `*` does not stand.
+#[cfg(feature = "dictionary")]
+pub(crate) fn weight_of(headers: &HeaderMap, coding: &str) -> u16 {
+    let mut total = Weight::default();
+    for (name, weight) in elements(headers, &ACCEPT_ENCODING).filter_map(parse) {
+        if name.eq_ignore_ascii_case(coding.as_bytes()) {
+            total.add(weight);
+        }
+    }
+    total.0.unwrap_or(0)
 }
 
 /// The weight of a name in thousandths; `None` until the name appears.

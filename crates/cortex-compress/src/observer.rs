@@ -75,6 +75,8 @@ pub enum Event {
     Encoded {
         /// The coding the client got.
         coding: Coding,
+        /// It was compressed against a dictionary of the client's: dcz or dcb is what the client got.
+        dictionary: bool,
         /// The level it was encoded at.
         level: u8,
         /// The way it was encoded.
@@ -92,6 +94,8 @@ pub enum Event {
     Aborted {
         /// The coding the client was to get.
         coding: Coding,
+        /// It was to be compressed against a dictionary of the client's.
+        dictionary: bool,
         /// The level it was encoded at.
         level: u8,
         /// The way it was encoded.
@@ -255,6 +259,9 @@ pub enum SkipReason {
     ContentType,
     /// The response is a stream of events, which [`CompressionLayer::sse`](crate::CompressionLayer::sse) would encode.
     EventStream,
+    /// The request has credentials, and [`BreachPolicy::SkipWhenCredentials`](crate::BreachPolicy::SkipWhenCredentials)
+    /// holds.
+    Credentials,
     /// The body is shorter than the minimum.
     TooSmall,
     /// The response to `HEAD` has no body; its header says what `GET` would give.
@@ -283,6 +290,7 @@ impl SkipReason {
             Self::AlreadyEncoded => "already_encoded",
             Self::ContentType => "content_type",
             Self::EventStream => "event_stream",
+            Self::Credentials => "credentials",
             Self::TooSmall => "too_small",
             Self::Head => "head",
             Self::NotSmaller => "not_smaller",

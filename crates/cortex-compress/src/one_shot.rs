@@ -1,6 +1,5 @@
-use crate::encoder::{BUDGET, Grain, OnePass, Rate, Size, grain};
+use crate::encoder::{BUDGET, Grain, OnePass, Rate, Size};
 use crate::error::CompressError;
-use crate::etag::EtagPolicy;
 use crate::observer::EncodePath;
 use crate::offload::{Answer, Ticket, submit};
 use crate::pool::{Lease, scratch};
@@ -176,7 +175,9 @@ impl OneShot {
     }
 
     /// Goes on, and gives the encoder back at the end.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    ///
+    /// `task` is the waker of the task that runs now, whose time it takes; that of `cx`, which is woken, may be of several.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, task: &Waker) -> Poll<Outcome> {
         loop {
             match std::mem::replace(&mut self.work, Work::Over) {
                 Work::New(whole) if whole.is_quick() => self.work = Work::Here(whole),
@@ -184,11 +185,11 @@ impl OneShot {
                 Work::Here(whole) => {
                     self.path = EncodePath::Inline;
                     let began = whole.begin();
-                    if self.gives_way(began, whole.estimate(), cx) {
+                    if self.gives_way(began, whole.estimate(), cx, task) {
                         self.work = Work::Here(whole);
                         return Poll::Pending;
                     }
-                    return self.over(whole.run(began, Some(cx.waker())));
+                    return self.over(whole.run(began, Some(task)));
                 }
                 Work::Away(ticket) => {
                     self.path = EncodePath::Offloaded;
@@ -205,11 +206,11 @@ impl OneShot {
                 Work::Slices(mut whole) => {
                     self.path = EncodePath::Sliced;
                     let began = whole.lease.shared().clock.nanos();
-                    if !self.gives_way(Some(began), BUDGET, cx) {
+                    if !self.gives_way(Some(began), BUDGET, cx, task) {
                         self.waited = false;
                         let (outcome, took) = whole.slice(began);
                         if let Some(outcome) = outcome {
-                            turn::spend(cx.waker(), began, took);
+                            turn::spend(task, began, took);
                             return self.over(whole.end(outcome));
                         }
                         self.nanos = whole.nanos;
@@ -231,8 +232,8 @@ impl OneShot {
 
     /// Lets others run first if the task has not so much time any more, but no second time: others of the same task
     /// might use it up again.
-    fn gives_way(&mut self, now: Option<u64>, next: u64, cx: &Context<'_>) -> bool {
-        let spent = now.map_or(0, |now| turn::spent(cx.waker(), now));
+    fn gives_way(&mut self, now: Option<u64>, next: u64, cx: &Context<'_>, task: &Waker) -> bool {
+        let spent = now.map_or(0, |now| turn::spent(task, now));
         let late = spent > 0 && spent.saturating_add(next) > BUDGET;
         if !late || std::mem::replace(&mut self.waited, true) {
             return false;
@@ -261,13 +262,18 @@ impl Whole {
 
     /// Returns about how many nanoseconds it takes at once.
     fn estimate(&self) -> u64 {
-        self.lease.offer().cost.whole.nanos(self.input.len())
+        self.lease.offer().cost.whole.nanos(self.load())
+    }
+
+    /// Returns how many bytes there are to work up at once.
+    fn load(&self) -> usize {
+        self.lease.ahead() + self.input.len()
     }
 
     /// Returns when it begins, if that is worth to be known.
     fn begin(&self) -> Option<u64> {
         let shared = self.lease.shared();
-        (Rate::wants(self.input.len()) || shared.is_observed()).then(|| shared.clock.nanos())
+        (Rate::wants(self.load()) || shared.is_observed()).then(|| shared.clock.nanos())
     }
 
     fn send_away(self) -> Work {
@@ -288,7 +294,7 @@ impl Whole {
     fn keep(self) -> Work {
         let shared = self.lease.shared();
         let length = self.input.len() as u64;
-        if shared.etag == EtagPolicy::Suffix && shared.is_constant(self.lease.choice(), length) {
+        if self.lease.dictionary().is_none() && shared.is_constant(self.lease.choice(), length) {
             Work::Here(self)
         } else {
             Work::Slices(self)
@@ -314,8 +320,10 @@ impl Whole {
         if let Some(began) = began {
             let took = self.lease.shared().clock.nanos().saturating_sub(began);
             self.nanos = took;
-            if let Outcome::Smaller(_) = outcome {
-                self.lease.offer().cost.whole.learn(self.input.len(), took);
+            let rate = &self.lease.offer().cost.whole;
+            match outcome {
+                Outcome::Smaller(_) => rate.learn(self.load(), took),
+                Outcome::NotSmaller | Outcome::Failed => rate.spend(took),
             }
             if let Some(waker) = waker {
                 turn::spend(waker, began, took);
@@ -347,9 +355,13 @@ impl Whole {
         let outcome = self.encode_slice();
         let took = self.lease.shared().clock.nanos().saturating_sub(began);
         self.nanos += took;
-        if !matches!(outcome, Some(Outcome::NotSmaller | Outcome::Failed)) {
-            let cost = &self.lease.offer().cost;
-            cost.learn_piece(self.read - from, took);
+        let cost = &self.lease.offer().cost;
+        match outcome {
+            Some(Outcome::NotSmaller | Outcome::Failed) => cost.stream.spend(took),
+            Some(Outcome::Smaller(_)) | None => {
+                let ahead = if from == 0 { self.lease.ahead() } else { 0 };
+                cost.learn_piece(ahead + self.read - from, took);
+            }
         }
         self.lease.settle();
         (outcome, took)
@@ -359,7 +371,7 @@ impl Whole {
         self.make_room();
         let offer = self.lease.offer();
         let slice = offer.cost.stream.slice();
-        let grain = grain(offer.coding, offer.level, slice);
+        let grain = self.lease.grain(slice);
         let length = match grain {
             Grain::Fine => slice,
             Grain::Gulp(bytes) | Grain::Block(bytes) | Grain::Cut(bytes) => bytes,

@@ -1,6 +1,7 @@
 use crate::choice::Choice;
 use crate::coding::Coding;
-use crate::encoder::{self, Encoder, Size};
+use crate::dictionary::Dictionary;
+use crate::encoder::{self, Encoder, Grain, Size};
 use crate::shared::{Offer, Shared};
 use cortex_core::Clock;
 use std::cell::Cell;
@@ -76,10 +77,10 @@ struct Idle {
     since: u64,
 }
 
-/// What an encoder was made for: coding and level, and whole bodies or streams.
+/// What an encoder was made for: coding and level, whole bodies or streams, and a dictionary or none (0).
 ///
 /// Whole bodies take larger states; a stream that waits for its reader must not hold one.
-type Kind = (Coding, u8, bool);
+type Kind = (Coding, u8, bool, u64);
 
 thread_local! {
     /// A number of the thread; the same for all pools.
@@ -130,7 +131,7 @@ impl Pool {
         &self.shards[thread() & (self.shards.len() - 1)].0
     }
 
-    fn take(&self, kind: Kind) -> Worker {
+    fn take(&self, kind: Kind, create: impl FnOnce() -> Box<dyn Encoder>) -> Worker {
         let found = pop(&mut lock(self.own()), kind);
         let found = found.or_else(|| pop(&mut lock(&self.global), kind));
         if let Some(idle) = found {
@@ -138,7 +139,7 @@ impl Pool {
             return idle.worker;
         }
         Worker {
-            encoder: encoder::create(kind.0, kind.1),
+            encoder: create(),
             out: vec![0; FRAME],
         }
     }
@@ -241,25 +242,57 @@ pub(crate) struct Lease {
     worker: Option<Worker>,
     shared: Arc<Shared>,
     choice: Choice,
+    with: Option<Box<With>>,
     whole: bool,
+    /// The worker is new, and has its dictionary before it.
+    fresh: bool,
     /// What is reserved of the memory budget.
     reserved: usize,
 }
 
+/// The dictionary of a worker, and what it costs with one.
+struct With {
+    dictionary: Dictionary,
+    offer: Offer,
+}
+
+impl With {
+    fn new(dictionary: &Dictionary, plain: &Offer) -> Self {
+        Self {
+            offer: plain.with_dictionary(),
+            dictionary: dictionary.clone(),
+        }
+    }
+}
+
 impl Lease {
     /// Takes an idle worker, or makes one, unless there is no memory left for it. The coding has to be on offer.
-    pub(crate) fn take(shared: &Arc<Shared>, choice: impl Into<Choice>, size: Size) -> Option<Self> {
-        let choice = choice.into();
-        let offer = shared.chosen(choice);
+    pub(crate) fn take(
+        shared: &Arc<Shared>,
+        choice: Choice,
+        dictionary: Option<&Dictionary>,
+        size: Size,
+    ) -> Option<Self> {
+        let plain = shared.chosen(choice);
+        let with = dictionary.map(|dictionary| Box::new(With::new(dictionary, plain)));
+        let (coding, level) = (
+            plain.coding,
+            with.as_ref().map_or(plain.level, |with| with.offer.level),
+        );
         let (whole, out) = match size {
             Size::Whole(length) => (true, scratch(length)),
             Size::Stream(_) => (false, FRAME),
         };
-        let mut reserved = encoder::footprint(offer.coding, offer.level, size) + out;
+        let mut reserved = encoder::footprint(coding, level, dictionary, size) + out;
         if !shared.budget.reserve(reserved) {
             return None;
         }
-        let worker = shared.pool.take((offer.coding, offer.level, whole));
+        let kind = (coding, level, whole, dictionary.map_or(0, Dictionary::id));
+        let mut fresh = false;
+        let worker = shared.pool.take(kind, || {
+            fresh = true;
+            encoder::create(coding, level, dictionary, shared.padding.as_ref())
+        });
         let holds = worker.memory();
         if holds > reserved {
             shared.budget.correct(reserved, holds);
@@ -269,17 +302,42 @@ impl Lease {
             worker: Some(worker),
             shared: Arc::clone(shared),
             choice,
+            with,
             whole,
+            fresh,
             reserved,
         })
     }
 
     pub(crate) fn offer(&self) -> &Offer {
-        self.shared.chosen(self.choice)
+        match &self.with {
+            Some(with) => &with.offer,
+            None => self.shared.chosen(self.choice),
+        }
     }
 
     pub(crate) const fn choice(&self) -> Choice {
         self.choice
+    }
+
+    pub(crate) fn dictionary(&self) -> Option<&Dictionary> {
+        self.with.as_ref().map(|with| &with.dictionary)
+    }
+
+    /// Returns how many bytes there are to work up before the input.
+    pub(crate) fn ahead(&self) -> usize {
+        match self.dictionary() {
+            Some(dictionary) if self.fresh || encoder::forgets_dictionary(self.offer().coding) => {
+                dictionary.len()
+            }
+            _ => 0,
+        }
+    }
+
+    /// Returns how the encoder works, if at most `slice` bytes may be worked on at a time.
+    pub(crate) fn grain(&self, slice: usize) -> Grain {
+        let Offer { coding, level, .. } = self.offer();
+        encoder::grain(*coding, *level, self.with.is_some(), slice)
     }
 
     pub(crate) fn worker(&mut self) -> &mut Worker {
@@ -312,7 +370,8 @@ impl Drop for Lease {
         // A panic may have left the encoder in the middle of something.
         if let Some(worker) = self.worker.take().filter(|_| !std::thread::panicking()) {
             let offer = self.offer();
-            let kind = (offer.coding, offer.level, self.whole);
+            let id = self.dictionary().map_or(0, Dictionary::id);
+            let kind = (offer.coding, offer.level, self.whole, id);
             self.shared.pool.give_back(kind, worker);
         }
         self.shared.budget.release(self.reserved);
@@ -328,7 +387,9 @@ impl fmt::Debug for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adaptive::Adaptive;
     use crate::budget::Budget;
+    use crate::cache::VariantCache;
     use crate::coding::Level;
     use crate::compressor::{Compressing, Compressor};
     use crate::encoder::{Drained, Size};
@@ -340,8 +401,9 @@ mod tests {
     use bytes::Bytes;
     use cortex_testkit::ManualClock;
     use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
-    use http::{HeaderMap, Method, Request, Response};
+    use http::{HeaderMap, Method, Request, Response, Uri};
     use http_body::{Body, Frame, SizeHint};
+    use http_body_util::Full;
     use std::convert::Infallible;
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Waker};
@@ -524,6 +586,27 @@ mod tests {
         }
     }
 
+    #[cfg(all(feature = "brotli", feature = "dictionary"))]
+    #[test]
+    fn a_dictionary_is_worked_up_once_and_never_serves_another() {
+        let [one, other] = ["one dictionary", "another one"].map(|text| Dictionary::new(text).unwrap());
+        let shared = shared();
+        for coding in [Coding::Zstd, Coding::Br] {
+            let ahead = |dictionary: Option<&Dictionary>| {
+                let mut lease = Lease::take(&shared, coding.into(), dictionary, Size::Whole(1000)).unwrap();
+                lease.worker().encoder.start(Size::Whole(1000)).unwrap();
+                lease.ahead()
+            };
+            assert_eq!(ahead(None), 0);
+            assert_eq!(ahead(Some(&one)), one.len());
+            assert_eq!(ahead(Some(&other)), other.len());
+            let again = if coding == Coding::Zstd { 0 } else { one.len() };
+            assert_eq!(ahead(Some(&one)), again, "br reads it anew each time");
+            assert_eq!(ahead(None), 0);
+        }
+        assert_eq!(shared.budget.used(), 0);
+    }
+
     #[test]
     fn idle_workers_are_bounded_and_dropped_after_a_minute() {
         let clock = ManualClock::new();
@@ -532,7 +615,7 @@ mod tests {
         shared.budget = Arc::new(Budget::new(usize::MAX));
         let shared = Arc::new(shared);
         for &coding in Coding::ALL {
-            let take = || Lease::take(&shared, coding, Size::Stream(None)).unwrap();
+            let take = || Lease::take(&shared, coding.into(), None, Size::Stream(None)).unwrap();
             let leases: Vec<_> = std::iter::repeat_with(take).take(1000).collect();
             drop(leases);
             let kept = shared.pool.count(coding);
@@ -549,7 +632,7 @@ mod tests {
             return;
         };
         clock.advance(Duration::from_nanos(MAX_IDLE));
-        drop(Lease::take(&shared, coding, Size::Stream(None)));
+        drop(Lease::take(&shared, coding.into(), None, Size::Stream(None)));
         let left: usize = Coding::ALL.iter().map(|&coding| shared.pool.count(coding)).sum();
         assert_eq!(left, 1, "all but the one that was used now");
         let last = lock(shared.pool.own()).first().unwrap().bytes;
@@ -560,7 +643,7 @@ mod tests {
     fn a_worker_serves_the_next_stream_on_any_thread_and_never_another_kind() {
         for &coding in Coding::ALL {
             let shared = shared();
-            let take = |size| Lease::take(&shared, coding, size).unwrap();
+            let take = |size| Lease::take(&shared, coding.into(), None, size).unwrap();
             let idle = || shared.pool.count(coding);
             // One more than the shard of a thread keeps, so that it is there for all.
             let leases: Vec<_> = (0..=SHARD_EACH).map(|_| take(Size::Stream(None))).collect();
@@ -596,8 +679,8 @@ mod tests {
             let used = || shared.budget.used();
             let (small, large) = (Size::Whole(2000), Size::Whole(200_000));
             let level = shared.offer_at(shared.find(coding)).level;
-            let lease = Lease::take(&shared, coding, large).unwrap();
-            let expected = encoder::footprint(coding, level, large) + scratch(200_000);
+            let lease = Lease::take(&shared, coding.into(), None, large).unwrap();
+            let expected = encoder::footprint(coding, level, None, large) + scratch(200_000);
             assert_eq!(used(), expected, "{coding}");
             assert!(scratch(200_000) >= 199_999);
             drop(lease);
@@ -612,7 +695,7 @@ mod tests {
             assert_eq!(drop_after(&shared, shared.find(coding), 200, body), (1, true));
             let holds = shared.pool.bytes.load(Ordering::Relaxed);
             assert!(holds >= LENGTH, "{coding}: the scratch is kept");
-            let lease = Lease::take(&shared, coding, small).unwrap();
+            let lease = Lease::take(&shared, coding.into(), None, small).unwrap();
             assert!(used() >= holds, "{coding}: {} of {holds} bytes", used());
             drop(lease);
             assert_eq!(used(), 0);
@@ -621,33 +704,69 @@ mod tests {
 
     #[test]
     fn responses_that_are_not_encoded_let_idle_workers_go() {
-        let clock = ManualClock::new();
-        let mut shared = Shared::new();
-        shared.set_clock(Arc::new(clock.clone()));
-        let shared = Arc::new(shared);
         let Some(&coding) = Coding::ALL.first() else {
             return;
         };
-        let pass = || {
-            let (mut head, ()) = Response::new(()).into_parts();
+        let text = || Bytes::from("{\"id\":17},".repeat(500));
+        let mut state = 1_u32;
+        let noise: Bytes = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .take(5000)
+        .collect();
+        let strong = "\"x\"";
+        for (what, method, status, tag, pressure, body) in [
+            ("left alone", Method::POST, 404, strong, 0.0, Bytes::new()),
+            ("head", Method::HEAD, 200, strong, 0.0, Bytes::new()),
+            ("unchanged", Method::GET, 304, strong, 0.0, Bytes::new()),
+            (
+                "head under pressure",
+                Method::HEAD,
+                200,
+                strong,
+                9.0,
+                Bytes::new(),
+            ),
+            ("pressure", Method::GET, 200, "W/\"x\"", 9.0, text()),
+            ("cached", Method::GET, 200, strong, 0.0, text()),
+            ("cached as not smaller", Method::GET, 200, strong, 0.0, noise),
+        ] {
+            let clock = ManualClock::new();
+            let mut shared = Shared::new();
+            shared.set_clock(Arc::new(clock.clone()));
+            shared.set_adaptive(Adaptive::pressure(move || pressure));
+            shared.cache = Some(VariantCache::weighted(1 << 20));
+            let shared = Arc::new(shared);
             let compressor = Compressor::new(Arc::clone(&shared));
-            let plan = compressor.plan(&Method::GET, &mut HeaderMap::new());
-            let body = Pieces {
-                left: 0,
-                paused: 0,
-                exact: None,
-                fails: false,
+            let send = || {
+                let accepts = HeaderValue::from_static(coding.as_str());
+                let mut request = HeaderMap::from_iter([(ACCEPT_ENCODING, accepts)]);
+                request.insert("if-none-match", HeaderValue::from_static("W/\"x\""));
+                let mut plan = compressor.plan(&method, &mut request);
+                compressor.identify(&mut plan, &Uri::from_static("/"), &request);
+                let response = Response::builder().status(status).header("etag", tag);
+                let response = response.header("content-type", "text/plain");
+                let response = response.body(Full::new(body.clone())).unwrap();
+                let (mut head, body) = response.into_parts();
+                let mut cx = Context::from_waker(Waker::noop());
+                drop(compressor.respond(&plan, &mut head, body, &mut cx));
             };
-            let mut cx = Context::from_waker(Waker::noop());
-            drop(compressor.respond(&plan, &mut head, body, &mut cx));
-        };
-        drop(Lease::take(&shared, coding, Size::Stream(None)));
-        (0..1000).for_each(|_| pass());
-        assert_eq!(shared.pool.count(coding), 1);
-        clock.advance(Duration::from_nanos(MAX_IDLE));
-        (0..PASSES).for_each(|_| pass());
-        assert_eq!(shared.pool.count(coding), 0);
-        assert_eq!(shared.pool.bytes.load(Ordering::Relaxed), 0);
+            // The cache has it then; under pressure, all steps down are taken.
+            for _ in 0..300 {
+                send();
+                clock.advance(Duration::from_millis(100));
+            }
+            drop(Lease::take(&shared, coding.into(), None, Size::Stream(None)));
+            let idle = shared.pool.count(coding);
+            assert!(idle > 0, "{what}");
+            (0..1000).for_each(|_| send());
+            assert_eq!(shared.pool.count(coding), idle, "{what}");
+            clock.advance(Duration::from_nanos(MAX_IDLE));
+            (0..PASSES).for_each(|_| send());
+            assert_eq!(shared.pool.count(coding), 0, "{what}");
+            assert_eq!(shared.pool.bytes.load(Ordering::Relaxed), 0, "{what}");
+        }
     }
 
     #[test]
@@ -764,7 +883,7 @@ mod tests {
             out: vec![0; FRAME],
         };
         let offer = shared.offer_at(0);
-        shared.pool.keep((offer.coding, offer.level, whole), worker, 0);
+        shared.pool.keep((offer.coding, offer.level, whole, 0), worker, 0);
     }
 
     fn send_through(shared: &Arc<Shared>, fault: Faulty, exact: bool) -> (usize, bool) {
@@ -863,7 +982,7 @@ mod tests {
         // A server that catches the panic drops the body later.
         put(&shared, Faulty::Panic, false);
         let coding = shared.offer_at(0).coding;
-        let lease = Lease::take(&shared, coding, Size::Stream(None)).unwrap();
+        let lease = Lease::take(&shared, coding.into(), None, Size::Stream(None)).unwrap();
         let mut stream = Stream::new(lease, Bytes::from_static(b"{}"), None, false);
         let mut body = Pieces {
             left: 0,

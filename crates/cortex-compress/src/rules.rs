@@ -1,19 +1,21 @@
 //! Which responses are encoded. Section numbers are of RFC 9110 unless named.
 
+use crate::breach::BreachPolicy;
 use crate::cache::Resource;
 use crate::choice::Choice;
 use crate::coding::{Coding, Level};
 use crate::content_types::{essence, is_event_stream, is_grpc};
+use crate::dictionary::{self, Chosen, Dictionary};
 use crate::etag::{EtagPolicy, has_suffix, mark_not_modified, strip_conditions};
-use crate::headers::{declared, forget_identity, joined, vary_on_accept_encoding};
+use crate::headers::{declared, forget_identity, joined, vary_on_accept_encoding, vary_on_dictionary};
 use crate::list::{directives, elements};
 use crate::negotiate::{Accepted, Negotiated, choose};
 use crate::observer::SkipReason;
 use crate::refusal::NotAcceptable;
 use crate::shared::Shared;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, IF_NONE_MATCH,
+    ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, COOKIE,
+    HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
 };
 use http::response::Parts;
 use http::{Method, StatusCode, Uri};
@@ -39,9 +41,10 @@ pub struct NoCompress;
 /// A response extension: the layer encodes the response, with this coding if the client accepts it and it is on offer,
 /// else with the one that was negotiated.
 ///
-/// Neither the list of content types nor the least size is asked then, nor whether streams of events are encoded. All
-/// else holds: what the client refuses, what is no whole or an encoded response already, `no-transform`, signatures, and
-/// gRPC. [`NoCompress`] is the stronger of the two.
+/// Neither the list of content types nor the least size is asked then, nor whether streams of events are encoded, nor
+/// whether the request has credentials ([`BreachPolicy::SkipWhenCredentials`]). All else holds: what the client
+/// refuses, what is no whole or an encoded response already, `no-transform`, signatures, and gRPC. [`NoCompress`] is
+/// the stronger of the two.
 ///
 /// # Examples
 ///
@@ -103,6 +106,10 @@ pub struct Plan {
     refused: bool,
     method: Asked,
     no_transform: bool,
+    /// What a dictionary of the client's makes possible, and better than any other coding.
+    dictionary: Option<Chosen>,
+    /// The request has credentials, and that counts.
+    credentials: bool,
     if_none_match: Option<HeaderValue>,
     /// For the cache, if there is one.
     resource: Option<Box<Resource>>,
@@ -141,10 +148,16 @@ impl Plan {
         } else {
             (Negotiated::Identity, Accepted::default())
         };
+        let dictionary = match &shared.dictionaries {
+            Some(store) if accepts => dictionary::choose(headers, shared.codings(), store),
+            _ => None,
+        };
         let coding = match negotiated {
             Negotiated::Encode(coding) => Some(coding),
             Negotiated::Identity | Negotiated::NotAcceptable => None,
         };
+        let credentials = shared.breach == BreachPolicy::SkipWhenCredentials
+            && (is_present(headers, &COOKIE) || is_present(headers, &AUTHORIZATION));
         let if_none_match = if is_present(headers, &IF_NONE_MATCH) {
             joined(headers, &IF_NONE_MATCH)
         } else {
@@ -157,6 +170,7 @@ impl Plan {
             coding,
             accepted,
             refused: negotiated == Negotiated::NotAcceptable
+                && dictionary.is_none()
                 && shared.not_acceptable == NotAcceptable::Status406BeforeHandler
                 && *method != Method::CONNECT,
             method: match *method {
@@ -165,7 +179,11 @@ impl Plan {
                 Method::CONNECT => Asked::Connect,
                 _ => Asked::Other,
             },
-            no_transform: coding.is_some() && shared.no_transform && says_no_transform(headers),
+            no_transform: (coding.is_some() || dictionary.is_some())
+                && shared.no_transform
+                && says_no_transform(headers),
+            dictionary,
+            credentials,
             if_none_match,
             resource: None,
         }
@@ -190,18 +208,36 @@ impl Plan {
         self.refused
     }
 
-    /// Chooses for a response of which the handler has this wish.
-    fn choose(&self, wish: Option<CompressWith>) -> Option<Choice> {
-        let negotiated = self.coding?;
+    /// Chooses for a response with this header, of which the handler has this wish.
+    fn choose(&self, wish: Option<CompressWith>, response: &HeaderMap) -> Option<Choice> {
+        let chosen = self.chosen(response).map(|chosen| chosen.coding);
+        let negotiated = chosen.or(self.coding)?;
+        if self.credentials && wish.is_none() {
+            return None;
+        }
         Some(match wish {
             Some(CompressWith(choice)) if self.accepted.contains(choice.coding) => choice,
             _ => negotiated.into(),
         })
     }
 
+    fn chosen(&self, response: &HeaderMap) -> Option<&Chosen> {
+        self.dictionary.as_ref().filter(|chosen| chosen.is_for(response))
+    }
+
+    /// Returns what a response with this header is compressed against, if with this coding.
+    pub(crate) fn dictionary(&self, coding: Coding, response: &HeaderMap) -> Option<&Dictionary> {
+        let chosen = self.chosen(response).filter(|chosen| chosen.coding == coding);
+        chosen.map(|chosen| &chosen.dictionary)
+    }
+
     /// Judges a response, and amends the header of one that will not be encoded.
     pub(crate) fn apply(&self, head: &mut Parts, length: &SizeHint, shared: &Shared) -> Verdict {
+        dictionary::mark(head);
         let verdict = self.judge(head, length.exact(), shared);
+        if shared.dictionaries.is_some() && !matches!(verdict, Verdict::Pass(_)) {
+            vary_on_dictionary(&mut head.headers);
+        }
         if let Verdict::Identity(_) | Verdict::NotModified = verdict {
             vary_on_accept_encoding(&mut head.headers);
         }
@@ -255,7 +291,10 @@ impl Plan {
         if bodiless {
             return Verdict::Identity(SkipReason::TooSmall);
         }
-        match self.choose(wish) {
+        match self.choose(wish, &response.headers) {
+            None if self.credentials && (self.coding.is_some() || self.dictionary.is_some()) => {
+                Verdict::Identity(SkipReason::Credentials)
+            }
             None => Verdict::Identity(SkipReason::NotAccepted),
             // What declares a length and promises none is streamed, however short it is.
             Some(choice) if head => Verdict::Head(choice, exact.filter(|_| exact == length)),
@@ -285,8 +324,11 @@ impl Plan {
         } else {
             (is_unlisted || fixed.is_some()).then_some(SkipReason::Status)
         };
-        let choice = self.choose(wish).filter(|_| left_alone.is_none());
-        let variant = choice.map(|choice| shared.variant(choice));
+        let choice = self.choose(wish, headers).filter(|_| left_alone.is_none());
+        let variant = choice.map(|choice| {
+            let dictionary = self.dictionary(choice.coding, headers);
+            shared.variant(choice).with(dictionary)
+        });
         let mut encoded = variant.is_some();
         if let Some(held) = &self.if_none_match
             && fixed != Some(SkipReason::Signed)

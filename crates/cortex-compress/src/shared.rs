@@ -1,10 +1,12 @@
 use crate::adaptive::{Adaptive, Control, Costs, ladder, steps};
+use crate::breach::{BreachPolicy, Padding};
 use crate::budget::Budget;
 use crate::cache::VariantCache;
 use crate::choice::{Choice, OtherLevels};
 use crate::coding::{Coding, Level};
 use crate::content_types::ContentTypes;
-use crate::encoder::{BUDGET, Cost};
+use crate::dictionary::DictionaryStore;
+use crate::encoder::{BUDGET, Cost, level_with_dictionary};
 use crate::etag::{EtagPolicy, Variant};
 use crate::flush::FlushPolicy;
 use crate::observer::{Event, Observer, SkipReason};
@@ -30,6 +32,9 @@ pub(crate) struct Shared {
     pub(crate) flush: FlushPolicy,
     pub(crate) etag: EtagPolicy,
     pub(crate) not_acceptable: NotAcceptable,
+    pub(crate) breach: BreachPolicy,
+    pub(crate) padding: Option<Padding>,
+    pub(crate) dictionaries: Option<DictionaryStore>,
     observer: Option<Arc<dyn Observer>>,
     pub(crate) offload: Option<Arc<dyn Offload>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -51,6 +56,25 @@ pub(crate) struct Offer {
     pub(crate) coding: Coding,
     pub(crate) level: u8,
     pub(crate) cost: Arc<Cost>,
+    /// The cost with a dictionary.
+    pub(crate) dictionary_cost: Arc<Cost>,
+}
+
+impl Offer {
+    /// Returns what it is with a dictionary.
+    pub(crate) fn with_dictionary(&self) -> Self {
+        Self {
+            coding: self.coding,
+            level: level_with_dictionary(self.coding, self.level),
+            cost: Arc::clone(&self.dictionary_cost),
+            dictionary_cost: Arc::clone(&self.dictionary_cost),
+        }
+    }
+
+    /// Returns the cost of each way to encode by it.
+    pub(crate) const fn costs(&self) -> [&Arc<Cost>; 2] {
+        [&self.cost, &self.dictionary_cost]
+    }
 }
 
 impl Shared {
@@ -68,6 +92,9 @@ impl Shared {
             flush: FlushPolicy::default(),
             etag: EtagPolicy::default(),
             not_acceptable: NotAcceptable::default(),
+            breach: BreachPolicy::default(),
+            padding: None,
+            dictionaries: None,
             observer: None,
             offload: None,
             pool: Arc::new(Pool::new(Arc::clone(&clock))),
@@ -117,7 +144,7 @@ impl Shared {
         let Some(adaptive) = &self.adaptive else { return };
         let offers = self.offers.iter();
         let longest = offers.map(|offer| steps(offer.coding, offer.level)).max();
-        let costs = self.offers.iter().map(|offer| Arc::clone(&offer.cost)).collect();
+        let costs = self.offers.iter().flat_map(Offer::costs).cloned().collect();
         let costs = Costs::new(costs, Arc::clone(&self.other_levels));
         // The last step is the identity.
         let last = longest.unwrap_or(0) + 1;
@@ -170,6 +197,12 @@ impl Shared {
         self.derive();
     }
 
+    pub(crate) fn set_breach(&mut self, policy: BreachPolicy) {
+        self.breach = policy;
+        self.padding = Padding::new(policy);
+        self.pool = Arc::new(Pool::new(Arc::clone(&self.clock))); // encoders know their padding
+    }
+
     pub(crate) fn observe(&mut self, observer: Arc<dyn Observer>) {
         self.observer = Some(observer);
     }
@@ -207,10 +240,13 @@ impl Shared {
 
     /// Tells whether a whole body of this length always gives the same bytes, as a strong entity tag promises.
     ///
-    /// Bodies that take longer are encoded in one way or another, as there is time.
+    /// Bodies that take longer are encoded in one way or another, as there is time, and so are all where no tag promises it;
+    /// and padding is not the same everywhere.
     pub(crate) fn is_constant(&self, choice: impl Into<Choice>, length: u64) -> bool {
         let offer = self.chosen(choice.into());
-        length <= self.one_shot_max
+        self.etag == EtagPolicy::Suffix
+            && self.padding.is_none()
+            && length <= self.one_shot_max
             && usize::try_from(length).is_ok_and(|length| offer.cost.whole.are_few(length))
     }
 
@@ -228,7 +264,9 @@ impl Shared {
         }
     }
 
+    /// Tells of a body that was encoded before: it needs no encoder now.
     pub(crate) fn cached(&self, coding: Coding, bytes_in: u64, bytes_out: u64) {
+        self.pool.pass();
         self.tell(&Event::Cached {
             coding,
             bytes_in,
@@ -241,7 +279,9 @@ impl Shared {
         self.chosen(choice).cost.whole.nanos(length) > BUDGET
     }
 
+    /// Tells of a response that is left as it is: it needs no encoder.
     pub(crate) fn skipped(&self, reason: SkipReason) {
+        self.pool.pass();
         self.tell(&Event::Skipped { reason });
     }
 }
@@ -256,6 +296,8 @@ impl fmt::Debug for Shared {
             .field("flush", &self.flush)
             .field("etag", &self.etag)
             .field("not_acceptable", &self.not_acceptable)
+            .field("breach", &self.breach)
+            .field("dictionaries", &self.dictionaries)
             .field("cache", &self.cache)
             .field("adaptive", &self.adaptive)
             .field("observed", &self.observer.is_some())
@@ -266,5 +308,38 @@ impl fmt::Debug for Shared {
 impl fmt::Debug for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.coding, self.level)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cortex_testkit::ManualClock;
+    use std::time::Duration;
+
+    #[test]
+    fn time_that_dictionaries_take_counts_in_the_share() {
+        const LOOK: Duration = Duration::from_millis(100);
+        let Some(&coding) = Coding::ALL.first() else {
+            return;
+        };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        for (percent, expected) in [(30, Some(0)), (80, None)] {
+            let clock = ManualClock::new();
+            let mut shared = Shared::new();
+            shared.set_clock(Arc::new(clock.clone()));
+            shared.clear_offers();
+            shared.offer(coding, Level::new(*coding.levels().start()));
+            shared.set_adaptive(Adaptive::share(0.5));
+            for _ in 0..200 {
+                for _ in 0..processors {
+                    let cost = &shared.offers[0].dictionary_cost;
+                    cost.whole.learn(1 << 20, 1_000_000 * percent);
+                }
+                clock.advance(LOOK);
+                shared.step(coding.into());
+            }
+            assert_eq!(shared.step(coding.into()), expected, "{percent} %");
+        }
     }
 }

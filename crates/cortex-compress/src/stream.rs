@@ -1,5 +1,5 @@
 use crate::cache::Recorder;
-use crate::encoder::{BUDGET, Grain, MIN_SAMPLE, Rate, Size, grain};
+use crate::encoder::{BUDGET, Grain, MIN_SAMPLE, Rate, Size};
 use crate::error::{CompressError, EncodeError};
 use crate::flush::FlushPolicy;
 use crate::headers::remove_digests;
@@ -96,7 +96,12 @@ impl Stream {
     pub(crate) fn new(lease: Lease, chunk: Bytes, promised: Option<u64>, eager: bool) -> Self {
         let flush = lease.shared().flush;
         let mut stream = Self {
-            tally: Tally::new(lease.shared(), lease.offer(), EncodePath::Streamed),
+            tally: Tally::new(
+                lease.shared(),
+                lease.offer(),
+                lease.dictionary(),
+                EncodePath::Streamed,
+            ),
             offload: lease.shared().offload.clone(),
             coding: lease.offer().coding.as_str(),
             core: Some(Core::new(lease, Size::Stream(promised))),
@@ -368,6 +373,9 @@ impl Stream {
         self.dirty = false;
         self.go_on();
         if self.phase == Phase::Flushing {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.flushed();
+            }
             self.phase = Phase::Encoding;
         } else {
             self.finished();
@@ -544,6 +552,8 @@ struct Core {
     filled: usize,
     /// Input that the encoder has collected and not worked on.
     inside: usize,
+    /// What there is to work up before the input.
+    ahead: usize,
     /// The input that is worked on at a time, and in what pieces.
     slice: usize,
     grain: Grain,
@@ -554,6 +564,7 @@ struct Core {
 impl Core {
     fn new(lease: Lease, size: Size) -> Self {
         let mut core = Self {
+            ahead: lease.ahead(),
             lease,
             size,
             filled: 0,
@@ -571,7 +582,7 @@ impl Core {
     fn measure(&mut self) {
         let offer = self.lease.offer();
         let slice = offer.cost.stream.slice();
-        self.grain = grain(offer.coding, offer.level, slice);
+        self.grain = self.lease.grain(slice);
         self.slice = slice;
     }
 
@@ -601,15 +612,17 @@ impl Core {
     /// Returns how much input will be worked on if this much is encoded, and flushed or not.
     fn load(&self, length: usize, flush: bool) -> usize {
         let total = self.inside + length;
-        match self.grain {
+        let input = match self.grain {
             Grain::Fine | Grain::Gulp(_) => length,
             Grain::Block(_) | Grain::Cut(_) if flush => total,
             Grain::Block(bytes) | Grain::Cut(bytes) => total / bytes * bytes,
-        }
+        };
+        self.ahead + input
     }
 
     /// Encodes input that is no longer than a [`step`](Self::step).
     fn encode(&mut self, input: &[u8], ready: &mut VecDeque<Bytes>) -> Result<(), EncodeError> {
+        self.ahead = 0;
         let mut left = input;
         while !left.is_empty() {
             let before = left.len();

@@ -1,4 +1,6 @@
 use crate::coding::Coding;
+use crate::dictionary::Dictionary;
+use crate::encoder::level_with_dictionary;
 use crate::observer::{AbortCause, EncodePath, Event, SkipReason};
 use crate::shared::{Offer, Shared};
 use std::fmt;
@@ -13,6 +15,7 @@ pub(crate) struct Tally(Option<Open>);
 struct Open {
     shared: Arc<Shared>,
     coding: Coding,
+    dictionary: bool,
     level: u8,
     path: EncodePath,
     bytes_in: u64,
@@ -21,11 +24,20 @@ struct Open {
 }
 
 impl Tally {
-    pub(crate) fn new(shared: &Arc<Shared>, offer: &Offer, path: EncodePath) -> Self {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        offer: &Offer,
+        dictionary: Option<&Dictionary>,
+        path: EncodePath,
+    ) -> Self {
         Self(shared.is_observed().then(|| Open {
             shared: Arc::clone(shared),
             coding: offer.coding,
-            level: offer.level,
+            dictionary: dictionary.is_some(),
+            level: match dictionary {
+                Some(_) => level_with_dictionary(offer.coding, offer.level),
+                None => offer.level,
+            },
             path,
             bytes_in: 0,
             bytes_out: 0,
@@ -70,6 +82,7 @@ impl Tally {
     pub(crate) fn encoded(&mut self) {
         self.tell(|open| Event::Encoded {
             coding: open.coding,
+            dictionary: open.dictionary,
             level: open.level,
             path: open.path,
             bytes_in: open.bytes_in,
@@ -96,6 +109,7 @@ impl Tally {
     pub(crate) fn aborted(&mut self, cause: AbortCause) {
         self.tell(|open| Event::Aborted {
             coding: open.coding,
+            dictionary: open.dictionary,
             level: open.level,
             path: open.path,
             bytes_in: open.bytes_in,

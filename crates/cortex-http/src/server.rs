@@ -236,6 +236,25 @@ impl Server {
     ///
     /// A layer with an observer of its own is left as it is: give it a [`MetricsObserver`], too, for the
     /// [metrics](Self::metrics) that others have.
+    ///
+    /// An application that makes a [`MetricsObserver`] itself, for layers that decode, gives this layer a clone of it: a
+    /// registry has room for one.
+    ///
+    /// ```
+    /// use cortex_compress::{CompressionLayer, MetricsObserver, RequestDecompressionLayer};
+    /// use cortex_http::{Routes, Server};
+    /// use cortex_metrics::Registry;
+    ///
+    /// let registry = Registry::default();
+    /// let observer = MetricsObserver::new(&registry)?;
+    /// let compression = CompressionLayer::new().observe(observer.clone());
+    /// observer.watch(&compression.clone().compressor().memory_budget());
+    /// let decode = RequestDecompressionLayer::new().observe(observer);
+    /// let routes = Routes::new().map(|router| router.layer(decode));
+    /// let service = Server::new(routes).metrics(&registry).compression(compression).service()?;
+    /// # drop(service);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn compression(mut self, layer: CompressionLayer) -> Self {
         self.compression = layer;
         self
@@ -650,7 +669,7 @@ impl Server {
         if let Some(registry) = &self.registry
             && !shared.compressor.is_observed()
         {
-            let metrics = MetricsObserver::new(registry).map_err(|error| taken(&error))?;
+            let metrics = MetricsObserver::new(registry).map_err(|error| observed_elsewhere(&error))?;
             metrics.watch(&shared.compressor.memory_budget());
             shared.compressor = self.compression.observe(metrics).compressor();
         }
@@ -697,6 +716,14 @@ fn in_use(error: io::Error) -> Error {
 
 fn taken(error: &RegisterError) -> Error {
     let message = format!("{error}; give each server a sub-registry of its own");
+    Error::new(ErrorKind::Metrics, message, None)
+}
+
+fn observed_elsewhere(error: &RegisterError) -> Error {
+    let message = format!(
+        "{error}; if there is a MetricsObserver in this registry, give a clone of it to the CompressionLayer of \
+         Server::compression; if there is another server, give each a sub-registry of its own"
+    );
     Error::new(ErrorKind::Metrics, message, None)
 }
 

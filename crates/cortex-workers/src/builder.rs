@@ -171,6 +171,14 @@ impl<W: Worker> Builder<W> {
     /// One of them makes no sense.
     pub fn check(&self) -> Result<(), InvalidSetting> {
         self.threads.check()?;
+        if self.name.contains('\0') {
+            let value = format!("{:?}", self.name);
+            return Err(InvalidSetting::new(
+                "name",
+                value,
+                "without NUL, as threads bear it",
+            ));
+        }
         if let Overflow::CallerRuns = self.settings.overflow
             && W::stateless().is_none()
         {

@@ -45,14 +45,15 @@ enum At<W, P: Work<W>> {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Options {
-    priority: Priority,
-    deadline: Option<Deadline>,
-    run_timeout: Option<Duration>,
-    overflow: Option<Overflow>,
+pub(crate) struct Options {
+    pub(crate) priority: Priority,
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) run_timeout: Option<Duration>,
+    pub(crate) overflow: Option<Overflow>,
 }
 
-type Answer<W, P> = Result<<P as Work<W>>::Answer, Error<<P as Work<W>>::Back, <P as Work<W>>::Failure>>;
+pub(crate) type Answer<W, P> =
+    Result<<P as Work<W>>::Answer, Error<<P as Work<W>>::Back, <P as Work<W>>::Failure>>;
 
 impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     pub(crate) const fn new(shared: &'a Arc<Shared<W>>, work: P) -> Self {
@@ -66,6 +67,28 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 overflow: None,
             },
         }
+    }
+
+    pub(crate) const fn with(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Returns what is to be done, if it was not offered yet.
+    #[cfg(feature = "rayon")]
+    pub(crate) const fn work(&mut self) -> Option<&mut P> {
+        match &mut self.stage {
+            At::New(work) => Some(work),
+            At::Sent(_) | At::Over => None,
+        }
+    }
+
+    /// Says whether it was offered, and no worker has taken it yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let At::Sent(job) = &self.stage else {
+            return false;
+        };
+        matches!(job.ticket().phase(), Phase::Outside | Phase::Queued)
     }
 
     /// Sets which tasks it comes before; [`Priority::Normal`] by default.
@@ -150,8 +173,13 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     ///
     /// It was not accepted.
     pub fn detach(mut self) -> Result<(), Error<P::Back, P::Failure>> {
-        let At::New(work) = std::mem::replace(&mut self.stage, At::Over) else {
-            return Ok(()); // it was offered, and goes on
+        let work = match std::mem::replace(&mut self.stage, At::Over) {
+            At::New(work) => work,
+            At::Sent(job) => {
+                job.detach(); // it was offered, and goes on
+                return Ok(());
+            }
+            At::Over => return Ok(()),
         };
         match self.send(work, None, How::DETACHED) {
             Sent::In(_) => Ok(()),

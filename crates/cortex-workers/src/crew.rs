@@ -1,15 +1,15 @@
+use crate::bell::Bell;
 use crate::error::Panic;
 use crate::event::{Event, Failure};
 use crate::hub::Next;
 use crate::job::{Ran, drop_quietly, quietly};
 use crate::shared::Shared;
-use crate::sync::current;
 use crate::task_cx::TaskCx;
 use crate::worker::{AfterPanic, StopReason, Worker, WorkerCx};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{park, park_timeout};
+use std::thread::park_timeout;
 use std::time::Duration;
 
 /// Why the first state of a worker could not be made.
@@ -41,7 +41,8 @@ pub(crate) fn start<W: Worker>(
 
 fn work<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut begun: Option<Begun<W>>) {
     shared.enter_thread();
-    shared.hub.begin(seat, current());
+    let bell = Arc::new(Bell::new());
+    shared.hub.begin(seat, &bell);
     let mut backoff = Backoff::new(shared.settings.respawn);
     let mut generation = 0;
     let ended = loop {
@@ -70,7 +71,7 @@ fn work<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut begun: Option<Begun
                     begun(Ok(()));
                 }
                 let since = shared.clock.nanos();
-                if let Some(why) = serve(shared, seat, state) {
+                if let Some(why) = serve(shared, seat, &bell, state) {
                     break Some(why);
                 }
                 backoff.ran_for(Duration::from_nanos(shared.clock.nanos().saturating_sub(since)));
@@ -112,7 +113,7 @@ fn work<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut begun: Option<Begun
 }
 
 /// Works until there is no more to do for this thread, and returns why, or until the state is lost.
-fn serve<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut state: W) -> Option<StopReason> {
+fn serve<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, bell: &Bell, mut state: W) -> Option<StopReason> {
     let mut now = shared.clock.nanos();
     let mut ran = None;
     loop {
@@ -136,7 +137,7 @@ fn serve<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut state: W) -> Optio
                 ran = Some(how);
             }
             Next::Sleep => {
-                park();
+                bell.wait();
                 now = shared.clock.nanos();
             }
             Next::End(why) => {

@@ -2,6 +2,7 @@ use crate::sync::{Mutex, lock};
 use crate::totals::Totals;
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -92,7 +93,12 @@ struct State {
     /// Somebody makes the report, or has.
     is_reported: bool,
     wakers: Vec<Waker>,
+    /// Those that wait for it to begin.
+    early: Vec<Weak<Begun>>,
 }
+
+/// Somebody waits for it to begin.
+pub(crate) struct Begun(Mutex<Option<Waker>>);
 
 impl Ending {
     pub(crate) fn new() -> Self {
@@ -101,11 +107,40 @@ impl Ending {
             report: None,
             is_reported: false,
             wakers: Vec::new(),
+            early: Vec::new(),
         }))
     }
 
     pub(crate) fn begin(&self, now: u64, totals: Totals) {
-        lock(&self.0).began.get_or_insert((now, totals));
+        let mut state = lock(&self.0);
+        state.began.get_or_insert((now, totals));
+        let early = std::mem::take(&mut state.early);
+        drop(state);
+        for begun in early.iter().filter_map(Weak::upgrade) {
+            let waker = lock(&begun.0).take();
+            crate::job::quietly(|| waker.into_iter().for_each(Waker::wake));
+        }
+    }
+
+    /// Returns what waits for it to begin to end.
+    pub(crate) fn listen(&self) -> Arc<Begun> {
+        let begun = Arc::new(Begun(Mutex::new(None)));
+        let early = &mut lock(&self.0).early;
+        early.retain(|begun| begun.strong_count() > 0);
+        early.push(Arc::downgrade(&begun));
+        begun
+    }
+
+    /// Waits until it has begun to end.
+    pub(crate) fn poll_begun(&self, begun: &Begun, cx: &Context<'_>) -> Poll<()> {
+        let state = lock(&self.0);
+        if state.began.is_some() {
+            return Poll::Ready(());
+        }
+        let old = lock(&begun.0).replace(cx.waker().clone());
+        drop(state);
+        drop(old); // it may do anything
+        Poll::Pending
     }
 
     pub(crate) fn has_begun(&self) -> bool {

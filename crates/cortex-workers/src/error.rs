@@ -115,6 +115,23 @@ impl<Q, E> Error<Q, E> {
         }
     }
 
+    /// Makes another error of that of the worker.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn or_failed<F>(self, failed: impl FnOnce(E) -> Error<Q, F>) -> Error<Q, F> {
+        match self {
+            Self::Full(work) => Error::Full(work),
+            Self::Closed(work) => Error::Closed(work),
+            Self::NoWorkers(work) => Error::NoWorkers(work),
+            Self::WouldDeadlock(work) => Error::WouldDeadlock(work),
+            Self::Deadline { stage, work } => Error::Deadline { stage, work },
+            Self::RunTimeout { ran } => Error::RunTimeout { ran },
+            Self::Discarded { reason, work } => Error::Discarded { reason, work },
+            Self::Shutdown => Error::Shutdown,
+            Self::Panicked(panic) => Error::Panicked(panic),
+            Self::Failed(error) => failed(error),
+        }
+    }
+
     pub(crate) fn map_work<R>(self, back: impl FnOnce(Q) -> R) -> Error<R, E> {
         match self {
             Self::Full(work) => Error::Full(back(work)),

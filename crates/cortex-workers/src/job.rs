@@ -180,6 +180,19 @@ impl<W, P: Work<W>> Job<W, P> {
         Poll::Pending
     }
 
+    /// Has the answer dropped as soon as it comes, or now.
+    pub(crate) fn detach(&self) {
+        let mut slot = lock(&self.slot);
+        slot.is_awaited = false;
+        let waker = slot.waker.take();
+        let over = match &slot.content {
+            Content::Over(_) => Some(std::mem::replace(&mut slot.content, Content::Gone)),
+            Content::Pending(_) | Content::Running | Content::Gone => None,
+        };
+        drop(slot);
+        drop_quietly((waker, over));
+    }
+
     /// Has the answer kept, whoever awaits it.
     pub(crate) fn keep(&self) {
         lock(&self.slot).is_awaited = true;

@@ -1,13 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod batch;
+mod bell;
 mod block_on;
 mod builder;
 mod call;
+#[cfg(feature = "rayon")]
+mod cpu;
 mod crew;
 mod drain;
 mod error;
 mod event;
+mod flights;
 #[cfg(feature = "health")]
 pub mod health;
 mod hub;
@@ -27,7 +32,9 @@ mod priority;
 mod settings;
 mod shared;
 mod snapshot;
+mod source;
 mod stop;
+mod submit;
 mod sync;
 mod task_cx;
 mod ticket;
@@ -36,8 +43,11 @@ mod totals;
 mod watch;
 mod worker;
 
+pub use self::batch::{Batch, BatchError, TryBatch};
 pub use self::builder::{BuildError, Builder};
 pub use self::call::Call;
+#[cfg(feature = "rayon")]
+pub use self::cpu::{CpuBuilder, CpuCall, CpuPool};
 pub use self::drain::{Drain, DrainReport};
 pub use self::error::{Discard, Error, Panic, Stage};
 pub use self::event::{Event, Failure, Outcome, Refusal};
@@ -48,6 +58,7 @@ pub use self::overflow::Overflow;
 pub use self::pool::{Pool, Threads};
 pub use self::priority::Priority;
 pub use self::snapshot::{QueueCounts, Snapshot, TaskCounts, ThreadCounts};
+pub use self::source::{Delivery, Fed, Receipt, Source, feed};
 pub use self::stop::Stop;
 pub use self::task_cx::TaskCx;
 pub use self::times::Times;

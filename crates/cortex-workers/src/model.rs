@@ -1,12 +1,12 @@
 //! What threads do to one another, in every order that they may run in.
 
+use crate::bell::Bell;
 use crate::hub::{Hub, Next, Offered, Task};
 use crate::job::{Closure, Entry, Job, Unstarted};
 use crate::overflow::Overflow;
 use crate::priority::Priority;
 use crate::settings::Settings;
 use crate::stop::Stop;
-use crate::sync::current;
 use crate::task_cx::TaskCx;
 use crate::ticket::Ticket;
 use cortex_core::{Context, SystemClock};
@@ -51,7 +51,8 @@ fn counting(ran: &Count, is_awaited: bool) -> Arc<Job<(), impl crate::job::Work<
 
 /// Works as a thread of a pool does.
 fn work(hub: &Hub<()>, seat: usize) {
-    hub.begin(seat, current());
+    let bell = Arc::new(Bell::new());
+    hub.begin(seat, &bell);
     hub.made(seat, 0, false);
     let mut ran = None;
     loop {
@@ -66,7 +67,7 @@ fn work(hub: &Hub<()>, seat: usize) {
                 };
                 ran = Some(task.run(&mut (), &cx));
             }
-            Next::Sleep => thread::park(),
+            Next::Sleep => bell.wait(),
             Next::End(_) => break,
         }
     }
@@ -245,4 +246,48 @@ fn model_an_answer_is_heard_or_dropped() {
             assert!(leaves || ran.load(Ordering::Relaxed) == 1);
         });
     }
+}
+
+/// A worker that is retired hands on what it was woken for.
+#[test]
+fn model_who_is_retired_keeps_nobody_waiting() {
+    model(|| {
+        let (hub, threads) = crew(2, 4);
+        let resizing = {
+            let hub = Arc::clone(&hub);
+            thread::spawn(move || hub.resize(1, 1).tell())
+        };
+        let ran = Count::default();
+        let job = counting(&ran, true);
+        let (offered, mut after) = hub.offer(Arc::clone(&job) as Task<()>, Overflow::Wait, true);
+        after.tell();
+        assert_eq!(offered, Offered::In);
+        assert!(wait(&*job).is_ok());
+        resizing.join().unwrap();
+        end(&hub, Duration::MAX);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(hub.there(), 0);
+    });
+}
+
+/// Whoever resumes wakes as many as there is work for.
+#[test]
+fn model_what_was_paused_is_done() {
+    model(|| {
+        let (hub, threads) = crew(2, 4);
+        hub.pause(true).tell();
+        let ran = Count::default();
+        for _ in 0..2 {
+            let (_, mut after) = hub.offer(counting(&ran, false), Overflow::Wait, true);
+            after.tell();
+        }
+        hub.pause(false).tell();
+        end(&hub, Duration::MAX);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(ran.load(Ordering::Relaxed), 2);
+    });
 }

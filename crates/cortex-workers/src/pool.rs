@@ -53,6 +53,10 @@ impl<W: Worker> Pool<W> {
         }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared<W>> {
+        &self.handle.shared
+    }
+
     /// Asks a worker.
     ///
     /// # Errors

@@ -100,6 +100,9 @@ impl<W: Worker> Shared<W> {
                 self.report(&mut after);
                 after.tell();
                 self.arm(after.alarm);
+                if self.ending.has_begun() && self.hub.there() == 0 {
+                    self.end(0);
+                }
             }
         }
     }

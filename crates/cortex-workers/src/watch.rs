@@ -1,3 +1,4 @@
+use crate::job::{drop_quietly, quietly};
 use crate::ticket::NEVER;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -74,13 +75,16 @@ fn run() {
         drop(pools);
         let mut wait: Option<Duration> = None;
         for pool in &alive {
-            if pool.wait().is_some_and(|wait| wait.is_zero()) {
-                pool.pulse();
-            }
-            let next = pool.wait();
-            wait = wait.into_iter().chain(next).min();
+            // A clock or an observer that panics is the trouble of its own pool.
+            quietly(|| {
+                if pool.wait().is_some_and(|wait| wait.is_zero()) {
+                    pool.pulse();
+                }
+                let next = pool.wait();
+                wait = wait.into_iter().chain(next).min();
+            });
         }
-        drop(alive); // the last handle may end a pool
+        alive.into_iter().for_each(drop_quietly); // the last handle may end a pool
         let pools = WATCH.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if pools.is_changed {
             continue;

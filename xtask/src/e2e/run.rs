@@ -29,6 +29,7 @@ pub(crate) fn run(project: &Project, filter: Option<&str>, is_long: bool) -> Res
         "--package cortex-http --features grpc,tls --example probes --example service --example balance",
     )?
     .join("examples");
+    let compressing = build(project, &optimized(COMPRESSING, &CODECS))?.join("examples");
     let setup = Setup {
         storefront: build(project, "--package storefront")?.join("storefront"),
         otlp: build(
@@ -49,7 +50,8 @@ pub(crate) fn run(project: &Project, filter: Option<&str>, is_long: bool) -> Res
         probes: examples.join("probes"),
         service: examples.join("service"),
         balance: examples.join("balance"),
-        bodies: build(project, &optimized(BODIES, &CODECS))?.join("examples/bodies"),
+        bodies: compressing.join("bodies"),
+        dictionary: compressing.join("dictionary"),
         path,
         python,
         is_long,
@@ -177,8 +179,8 @@ fn find_python(package: &str, path: &OsString) -> Result<PathBuf> {
 }
 
 /// Our example that serves bodies of every kind.
-const BODIES: &str =
-    "--package cortex-compress --features brotli,deflate,gzip,libdeflate,zstd --example bodies";
+const COMPRESSING: &str = "--package cortex-compress --features brotli,deflate,dictionary,gzip,libdeflate,zstd --example bodies \
+     --example dictionary";
 
 /// What encodes and decodes: without optimization it is 20 times slower, and megabytes of it are the point.
 const CODECS: [&str; 5] = [

@@ -30,6 +30,8 @@ pub(super) struct Setup {
     pub(super) balance: PathBuf,
     /// The example of cortex-compress that serves bodies of every kind.
     pub(super) bodies: PathBuf,
+    /// Our example that compresses against dictionaries.
+    pub(super) dictionary: PathBuf,
     /// Where programs are looked for.
     pub(super) path: OsString,
     /// A Python that has the packages that the scenarios need.

@@ -113,7 +113,7 @@ impl Control {
             self.processors,
         );
         state.spent = spent;
-        let pressure = self.pressure(busy);
+        let pressure = self.pressure(now, busy);
         let before = self.step.load(Ordering::Relaxed);
         let step = state.controller.read(now, pressure);
         self.step.store(step, Ordering::Relaxed);
@@ -121,8 +121,8 @@ impl Control {
     }
 
     /// Returns the highest of the pressures.
-    fn pressure(&self, busy: f64) -> f64 {
-        let delay = self.delay.take();
+    fn pressure(&self, now: u64, busy: f64) -> f64 {
+        let delay = self.delay.read(now);
         let of = |signal: &Signal| match signal {
             Signal::QueueDelay(most) => ratio(delay, u64::try_from(most.as_nanos()).unwrap_or(u64::MAX)),
             Signal::Share(most) => busy / f64::from(*most),
@@ -168,6 +168,7 @@ mod tests {
     use http::{Method, Response};
     use http_body::Body;
     use http_body_util::Full;
+    use std::collections::VecDeque;
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
     use std::time::{Duration, Instant, SystemTime};
@@ -268,6 +269,111 @@ mod tests {
         assert!(Arc::ptr_eq(&other.watch(Arc::clone(&plain)), &plain));
     }
 
+    /// A queue whose jobs begin when the test says so, watched by a control that allows 20 ms.
+    struct Waiting {
+        clock: ManualClock,
+        control: Control,
+        watched: Arc<dyn Offload>,
+        queue: Arc<Mutex<VecDeque<crate::Job>>>,
+    }
+
+    impl Waiting {
+        fn new() -> Self {
+            let clock = ManualClock::new();
+            let control = control(&Adaptive::queue_delay(Duration::from_millis(20)), &clock);
+            let queue: Arc<Mutex<VecDeque<crate::Job>>> = Arc::default();
+            let jobs = Arc::clone(&queue);
+            let watched = control.watch(Arc::new(move |job: crate::Job| -> Result<(), crate::Job> {
+                jobs.lock().unwrap().push_back(job);
+                Ok(())
+            }));
+            Self {
+                clock,
+                control,
+                watched,
+                queue,
+            }
+        }
+
+        fn submit(&self) {
+            assert!(self.watched.submit(Box::new(|| ())).is_ok());
+        }
+
+        fn run_one(&self) {
+            let job = self.queue.lock().unwrap().pop_front();
+            job.expect("one was submitted")();
+        }
+
+        fn look(&self, seconds: u32) -> u8 {
+            look(&self.control, &self.clock, seconds, || ())
+        }
+    }
+
+    #[test]
+    fn jobs_that_begin_rarely_after_a_long_wait_are_pressure() {
+        let waiting = Waiting::new();
+        let (mut tenths, mut step) = (0, 0);
+        // One is submitted and one begun every 600 ms, five seconds apart.
+        while tenths < 300 {
+            if tenths % 6 == 0 {
+                waiting.submit();
+                if tenths >= 50 {
+                    waiting.run_one();
+                }
+            }
+            waiting.clock.advance(TENTH);
+            step = waiting.control.step().0;
+            tenths += 1;
+        }
+        assert_eq!(step, 3);
+    }
+
+    #[test]
+    fn few_jobs_that_all_wait_too_long_are_pressure() {
+        let waiting = Waiting::new();
+        for _ in 0..40 {
+            // Between two looks.
+            waiting.submit();
+            waiting.clock.advance(Duration::from_millis(80));
+            waiting.run_one();
+            waiting.clock.advance(Duration::from_millis(20));
+            waiting.control.step();
+            for _ in 0..5 {
+                waiting.clock.advance(TENTH);
+                waiting.control.step();
+            }
+        }
+        assert_eq!(waiting.control.step().0, 3);
+        assert_eq!(waiting.look(60), 0, "and it is over when they are");
+    }
+
+    #[test]
+    fn a_job_that_never_begins_is_pressure() {
+        let waiting = Waiting::new();
+        waiting.submit();
+        assert_eq!(waiting.look(20), 3);
+        waiting.queue.lock().unwrap().clear();
+        assert_eq!(waiting.look(60), 0, "dropped, it waits no more");
+    }
+
+    #[test]
+    fn a_wait_or_a_pressure_of_long_ago_takes_no_step() {
+        let hour = Duration::from_hours(1);
+        let waiting = Waiting::new();
+        waiting.submit();
+        waiting.clock.advance(Duration::from_millis(90));
+        waiting.run_one();
+        waiting.clock.advance(hour);
+        assert_eq!(waiting.control.step().0, 0);
+        assert_eq!(waiting.look(10), 0);
+        // One reading after an hour is one reading, however long nobody looked.
+        let clock = ManualClock::new();
+        let control = control(&Adaptive::pressure(|| 4.0), &clock);
+        clock.advance(hour);
+        assert_eq!(control.step().0, 0);
+        assert_eq!(look(&control, &clock, 10, || ()), 3);
+    }
+
     #[test]
     fn a_share_of_all_processors_is_pressure_when_it_is_exceeded() {
         let Some(&coding) = Coding::ALL.first() else {
@@ -307,8 +413,19 @@ mod tests {
         }
     }
 
-    /// Encodes bodies of this length, and returns what was spent on it, and what it took.
-    fn encode(coding: Coding, length: usize) -> (u64, u64) {
+    /// Bytes that no encoder makes smaller.
+    fn noise(length: usize) -> Bytes {
+        let mut state = 1_u32;
+        std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .take(length)
+        .collect()
+    }
+
+    /// Encodes this body a few times, and returns what was spent on it, and what it took.
+    fn encode(coding: Coding, data: &Bytes) -> (u64, u64) {
         let clock = Arc::new(Ticking(ManualClock::new().now(), AtomicU64::new(0)));
         let mut shared = Shared::new();
         shared.set_clock(Arc::<Ticking>::clone(&clock));
@@ -321,7 +438,7 @@ mod tests {
             let accepts = HeaderValue::from_static(coding.as_str());
             let mut request = HeaderMap::from_iter([(ACCEPT_ENCODING, accepts)]);
             let plan = compressor.plan(&Method::GET, &mut request);
-            let mut response = Response::new(Full::new(Bytes::from("{\"id\":17},".repeat(length / 10))));
+            let mut response = Response::new(Full::new(data.clone()));
             let text = HeaderValue::from_static("text/plain");
             response.headers_mut().insert(CONTENT_TYPE, text);
             let (mut head, body) = response.into_parts();
@@ -343,12 +460,16 @@ mod tests {
         for &coding in Coding::ALL {
             // At once, in slices, and as a stream.
             for length in [5000, 250_000, 400_000] {
-                let (spent, took) = encode(coding, length);
-                // A piece is between two readings, which go on by one of the clock's steps each: one of two is counted.
-                assert!(
-                    spent > 0 && spent * 2 <= took,
-                    "{coding} {length}: {spent} of {took}"
-                );
+                // Of what does not get smaller, the same holds.
+                for data in [Bytes::from("{\"id\":17},".repeat(length / 10)), noise(length)] {
+                    let (spent, took) = encode(coding, &data);
+                    // A piece is between two readings, which go on by one of the clock's steps each: one of two is
+                    // counted.
+                    assert!(
+                        spent > 0 && spent * 2 <= took,
+                        "{coding} {length}: {spent} of {took}"
+                    );
+                }
             }
         }
     }

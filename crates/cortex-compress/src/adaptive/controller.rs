@@ -16,6 +16,10 @@ const CALM: f64 = 0.5;
 /// What is more counts as this much, so that a single reading does not take long to be forgotten.
 const MOST: f64 = 4.0;
 
+/// A pressure above 1 is taken to have lasted for this long at most: that nobody looked for an hour does not make a
+/// moment an hour.
+const LASTED: u64 = 3 * SECOND / 10;
+
 /// Decides how many steps down the levels are, reading by reading.
 #[derive(Clone, Debug)]
 pub(super) struct Controller {
@@ -60,7 +64,12 @@ impl Controller {
         } else {
             pressure.clamp(0.0, MOST)
         };
-        let weight = nanos(passed) / nanos(passed.saturating_add(SMOOTHING));
+        let lasted = if pressure > 1.0 {
+            passed.min(LASTED)
+        } else {
+            passed
+        };
+        let weight = nanos(lasted) / nanos(lasted.saturating_add(SMOOTHING));
         self.pressure += (pressure - self.pressure) * weight;
 
         if self.pressure >= CALM {
@@ -218,7 +227,8 @@ mod tests {
         assert!(controller.pressure.abs() < f64::EPSILON);
         assert_eq!(controller.read(SECOND, f64::INFINITY), 0);
         let now = controller.read;
-        assert_eq!(controller.read(now + 2 * SECOND, f64::INFINITY), 1);
+        assert_eq!(controller.read(now + 2 * SECOND, f64::INFINITY), 0, "one reading");
+        assert_eq!(controller.read(now + 4 * SECOND, f64::INFINITY), 1);
         assert!(controller.pressure <= MOST);
     }
 

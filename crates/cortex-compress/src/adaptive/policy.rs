@@ -9,7 +9,8 @@ use std::time::Duration;
 /// and smoothed over about one second.
 ///
 /// - Above 1, all codings go one step down, and further ones every two seconds: each step halves the cost of encoding,
-///   or nearly, and the last one is the identity. A coding that has no lower level stays at its lowest until then.
+///   or nearly, and the last one is the identity. A coding that has no lower level stays at its lowest until then: with
+///   a dictionary, that is zstd 3 and br 2.
 /// - Below one half, for ten seconds, they go one step up. Where that was too much, and they have to go down again
 ///   within that time, the next attempt comes after twice the time, up to about five minutes: a steady load does not
 ///   make the levels swing.
@@ -52,8 +53,10 @@ pub(super) enum Signal {
 }
 
 impl Adaptive {
-    /// Steps down when jobs wait this long for the [`Offload`](crate::Offload) to run them, or when it refuses them:
-    /// the longest wait of the jobs that began counts.
+    /// Steps down when jobs wait this long for the [`Offload`](crate::Offload) to run them, or when it refuses them.
+    ///
+    /// The longest wait counts: of the jobs that still wait, and of those that began within the last half a second to a
+    /// second, so that few jobs that all wait are seen, too.
     ///
     /// Without an [`offload`](crate::CompressionLayer::offload) there is no such signal.
     pub fn queue_delay(most: Duration) -> Self {
@@ -63,7 +66,7 @@ impl Adaptive {
     /// Steps down when encoding takes more than this share of the machine's time: 0.5 is half of the time of all
     /// processors there are.
     ///
-    /// What the encoders took is measured where pieces are of 2 KiB and more. On a machine that is busy otherwise it
+    /// What the encoders took is measured where pieces are of 2 KiB and more, of bodies that did not get smaller, too. On a machine that is busy otherwise it
     /// counts the time that they were kept waiting, too.
     pub fn share(most: f32) -> Self {
         Self::of(Signal::Share(most))

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 /// A whole body on its way to be encoded.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// For one response; the cache gets it afterwards if it has a place there.
-    Alone(OneShot, Option<(Slot, bool)>),
+    /// For one response, and whether it is always the same bytes; the cache gets it afterwards if it has a place there.
+    Alone(OneShot, bool, Option<Slot>),
     /// For all responses that have the same body.
     Together(Joined),
 }
@@ -22,12 +22,14 @@ pub(crate) struct Done {
     pub(crate) outcome: Outcome,
     /// This response had it done; it did not only wait for another one.
     pub(crate) own: bool,
+    /// It is always the same bytes: whoever began it may go by another entity tag than this response does.
+    pub(crate) constant: bool,
 }
 
 impl Work {
-    /// `slot` is where it belongs, and whether it is always the same bytes.
-    pub(crate) fn alone(lease: Lease, input: Bytes, slot: Option<(Slot, bool)>) -> Self {
-        Self::Alone(OneShot::new(lease, input), slot)
+    /// `constant` says that it is always the same bytes, `slot` where it belongs.
+    pub(crate) fn alone(lease: Lease, input: Bytes, constant: bool, slot: Option<Slot>) -> Self {
+        Self::Alone(OneShot::new(lease, input), constant, slot)
     }
 
     /// Has a body encoded by whoever is at it already, or begins; nothing if there is no lease to be had then.
@@ -48,12 +50,17 @@ impl Work {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
+        let task = cx.waker();
         match self {
-            Self::Alone(job, slot) => job.poll(cx).map(|outcome| {
-                if let Some((slot, constant)) = slot.take() {
-                    slot.put(&outcome, constant);
+            Self::Alone(job, constant, slot) => job.poll(cx, task).map(|outcome| {
+                if let Some(slot) = slot.take() {
+                    slot.put(&outcome, *constant);
                 }
-                Done { outcome, own: true }
+                Done {
+                    outcome,
+                    own: true,
+                    constant: *constant,
+                }
             }),
             Self::Together(joined) => joined.poll(cx),
         }
@@ -63,14 +70,14 @@ impl Work {
     /// part in it.
     pub(crate) fn spent(&self) -> (EncodePath, u64) {
         match self {
-            Self::Alone(job, _) => job.spent(),
+            Self::Alone(job, ..) => job.spent(),
             Self::Together(joined) => joined.spent,
         }
     }
 
     pub(crate) fn into_input(self) -> Bytes {
         match self {
-            Self::Alone(job, _) => job.into_input(),
+            Self::Alone(job, ..) => job.into_input(),
             Self::Together(mut joined) => std::mem::take(&mut joined.input),
         }
     }
@@ -215,7 +222,11 @@ impl Joined {
         let mut job = match std::mem::replace(&mut state.stage, Stage::Driven) {
             Stage::Over(outcome) => {
                 state.stage = Stage::Over(outcome.clone());
-                return Poll::Ready(Done { outcome, own: false });
+                return Poll::Ready(Done {
+                    outcome,
+                    own: false,
+                    constant: self.flight.constant,
+                });
             }
             other => {
                 state.waiting.push((self.number, cx.waker().clone()));
@@ -231,7 +242,7 @@ impl Joined {
             then: Some(Stage::Over(Outcome::Failed)),
         };
         let waker = Waker::from(Arc::clone(core));
-        let polled = job.poll(&mut Context::from_waker(&waker));
+        let polled = job.poll(&mut Context::from_waker(&waker), cx.waker());
         let (path, nanos) = job.spent();
         // Of all who had a part in it, the one that ends it tells.
         self.spent = (path, if polled.is_ready() { nanos } else { 0 });
@@ -241,9 +252,14 @@ impl Joined {
                 Poll::Pending
             }
             Poll::Ready(outcome) => {
-                self.flight.slot.put(&outcome, self.flight.constant);
+                let constant = self.flight.constant;
+                self.flight.slot.put(&outcome, constant);
                 turn.then = Some(Stage::Over(outcome.clone()));
-                Poll::Ready(Done { outcome, own: true })
+                Poll::Ready(Done {
+                    outcome,
+                    own: true,
+                    constant,
+                })
             }
         }
     }
@@ -285,10 +301,13 @@ mod tests {
     use crate::encoder::Size;
     use crate::offload::Job;
     use crate::shared::Shared;
+    use crate::turn;
+    use cortex_core::Clock;
     use cortex_testkit::ManualClock;
     use std::future::poll_fn;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant, SystemTime};
 
     /// Takes several slices in any coding, and is worth a job.
     const LENGTH: usize = 250_000;
@@ -352,7 +371,7 @@ mod tests {
             };
             let size = Size::Whole(LENGTH);
             Work::together(slot, false, body(), || {
-                Lease::take(&self.shared, self.coding, size)
+                Lease::take(&self.shared, self.coding.into(), None, size)
             })
             .unwrap()
         }
@@ -412,6 +431,37 @@ mod tests {
                 }) => data,
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    /// Goes on by fifty microseconds each time it is asked.
+    #[derive(Debug)]
+    struct Ticking(ManualClock);
+
+    impl Clock for Ticking {
+        fn now(&self) -> Instant {
+            self.0.advance(Duration::from_micros(50));
+            self.0.now()
+        }
+
+        fn wall(&self) -> SystemTime {
+            self.0.wall()
+        }
+    }
+
+    /// A server may drive it and other responses in one poll of a task, whose time is one.
+    #[test]
+    fn what_a_task_does_for_all_is_time_of_that_task() {
+        for mut bench in Bench::all(false) {
+            let clock = Arc::new(Ticking(ManualClock::new()));
+            let shared = Arc::get_mut(&mut bench.shared).unwrap();
+            shared.set_clock(Arc::<Ticking>::clone(&clock));
+            let mut task = Task::new(&bench);
+            let waker = Waker::from(Arc::clone(&task.woken));
+            while task.turn() {}
+            assert!(!task.bytes().is_empty());
+            assert!(turn::spent(&waker, clock.nanos()) > 0, "{}", bench.coding);
+            assert_eq!(turn::spent(Waker::noop(), clock.nanos()), 0);
         }
     }
 
@@ -558,7 +608,8 @@ mod tests {
                     task.done,
                     Some(Done {
                         outcome: Outcome::Failed,
-                        own: false
+                        own: false,
+                        ..
                     })
                 ));
             }

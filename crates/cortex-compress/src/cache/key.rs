@@ -3,14 +3,17 @@
 use crate::coding::Coding;
 use crate::list::{directives, elements};
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TRAILER, VARY,
+    AUTHORIZATION, CACHE_CONTROL, ETAG, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+    TRAILER, VARY,
 };
 use http::response::Parts;
 use http::{StatusCode, Uri};
 use std::fmt;
 
 /// A longer key is not worth its memory.
-const MAX_KEY: usize = 4 << 10;
+pub(super) const MAX_KEY: usize = 4 << 10;
+
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// What has to be remembered of a `GET` for the key of its response.
 pub(crate) struct Resource {
@@ -34,9 +37,12 @@ impl Resource {
             return None;
         }
         let mut key = Fields(Vec::with_capacity(160));
-        match self.uri.authority() {
-            Some(authority) => key.push(authority.as_str().as_bytes()),
-            None => key.push_all(&self.headers, &HOST),
+        // All that a handler may take for the name of the site, even where they contradict each other: which of them it
+        // goes by is not known here.
+        let authority = self.uri.authority();
+        key.push(authority.map_or(&b""[..], |authority| authority.as_str().as_bytes()));
+        for name in [&HOST, &FORWARDED, &X_FORWARDED_HOST] {
+            key.push_all(&self.headers, name);
         }
         key.push(
             self.uri
@@ -48,7 +54,10 @@ impl Resource {
         key.push(coding.as_str().as_bytes());
         key.0.push(level);
         for name in elements(&response.headers, &VARY) {
-            if name.eq_ignore_ascii_case(b"accept-encoding") {
+            // These say how the body is encoded, which is the same body.
+            if name.eq_ignore_ascii_case(b"accept-encoding")
+                || name.eq_ignore_ascii_case(b"available-dictionary")
+            {
                 continue;
             }
             // `*` is a name, too (RFC 9110, section 5.6.2), though of no header: it stands for what no request says.
@@ -187,6 +196,7 @@ mod tests {
             (&[], &[tag, ("vary", "origin"), ("vary", "accept, *")], false),
             (&[], &[tag, ("vary", "no name")], false),
             (&[], &[tag, ("vary", "origin, accept-encoding")], true),
+            (&[], &[tag, ("vary", "origin, Available-Dictionary")], true),
             (&[("cache-control", "no-store")], &[tag], false),
             (&[("cache-control", "no-cache, max-age=0")], &[tag], true),
             (&[("cookie", "a=b")], &[tag], true),
@@ -232,6 +242,23 @@ mod tests {
             ("/a", &[("host", "a")], &[("etag", "\"x\"")]),
             ("https://a/", &[("host", "b")], &[("etag", "\"x\"")]),
             ("https://b/", &[("host", "b")], &[("etag", "\"x\"")]),
+            ("https://a/", &[("host", "a")], &[("etag", "\"x\"")]),
+            ("https://a/", &[], &[("etag", "\"x\"")]),
+            (
+                "/",
+                &[("host", "a"), ("forwarded", "host=b")],
+                &[("etag", "\"x\"")],
+            ),
+            (
+                "/",
+                &[("host", "a"), ("x-forwarded-host", "b")],
+                &[("etag", "\"x\"")],
+            ),
+            (
+                "/",
+                &[("host", "a"), ("x-forwarded-host", "host=b")],
+                &[("etag", "\"x\"")],
+            ),
             ("/", &[("host", "a")], &[("etag", "\"x\""), ("vary", "origin")]),
             (
                 "/",
@@ -286,6 +313,13 @@ mod tests {
         for (request, response) in [
             (&[("accept-encoding", "br, gzip"), ("cookie", "b")][..], varies),
             (&[], &[("etag", "\"x\""), ("vary", "origin"), ("server", "s")][..]),
+            (
+                &[("available-dictionary", ":AA==:")],
+                &[
+                    ("etag", "\"x\""),
+                    ("vary", "origin, accept-encoding, Available-Dictionary"),
+                ],
+            ),
         ] {
             assert_eq!(key_of("/", request, response), key);
         }

@@ -13,6 +13,8 @@ pub(crate) struct Recorder {
     bytes: usize,
     /// What is reserved of the room for recordings.
     reserved: usize,
+    /// It was flushed before its end, which costs size.
+    flushed: bool,
 }
 
 impl Recorder {
@@ -22,6 +24,7 @@ impl Recorder {
             frames: Vec::new(),
             bytes: 0,
             reserved: 0,
+            flushed: false,
         }
     }
 
@@ -45,10 +48,19 @@ impl Recorder {
         true
     }
 
+    /// Takes note that the stream was flushed, and goes on.
+    pub(crate) const fn flushed(&mut self) {
+        self.flushed = true;
+    }
+
     /// Puts a stream that was sent to its end into the cache, or that it was no use.
+    ///
+    /// Of one that was flushed it cannot be told: the same body may get smaller when it comes in larger pieces.
     pub(crate) fn store(mut self) {
         if self.bytes as u64 >= self.slot.length {
-            self.slot.cache.insert(self.slot.key.clone(), Kept::NotSmaller);
+            if !self.flushed {
+                self.slot.cache.insert(self.slot.key.clone(), Kept::NotSmaller);
+            }
             return;
         }
         let mut data = BytesMut::with_capacity(self.bytes);

@@ -9,6 +9,9 @@ use std::sync::{Arc, Weak};
 /// references.
 pub(super) const OVERHEAD: usize = 320;
 
+/// How many entries that were asked for are spared for one that comes: others wait for the lock meanwhile.
+const MOST_SPARED: usize = 64;
+
 /// What is looked up, and its hash, which was made with a seed that nobody knows.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
@@ -62,6 +65,24 @@ pub(crate) enum Kept {
     NotSmaller,
 }
 
+impl Kept {
+    fn len(&self) -> usize {
+        match self {
+            Self::Encoded { data, .. } => data.len(),
+            Self::NotSmaller => 0,
+        }
+    }
+
+    /// Encoded is better than not, and what a strong tag may stand for better than what it may not.
+    const fn worth(&self) -> u8 {
+        match self {
+            Self::NotSmaller => 0,
+            Self::Encoded { constant: false, .. } => 1,
+            Self::Encoded { constant: true, .. } => 2,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Held {
     kept: Kept,
@@ -73,7 +94,7 @@ struct Held {
 /// A part of the cache, behind a lock of its own.
 ///
 /// What has to go is found by the clock algorithm, which is near to least recently used: the entries are in a queue,
-/// and one that was asked for since it was at the front goes to the back instead. So a flood of keys that are asked for
+/// and one that was asked for since it was at the front goes to the back instead, unless many before it did. So a flood of keys that are asked for
 /// once displaces itself, and a hit moves nothing.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
@@ -99,17 +120,24 @@ impl Shard {
         Some(held.kept.clone())
     }
 
-    /// Keeps a body, unless there is one already, and returns what had to go: to be dropped outside the lock.
+    /// Keeps a body, unless there is one already that is as good, and returns what had to go: to be dropped outside the
+    /// lock.
     pub(super) fn insert(&mut self, key: Key, kept: Kept, limit: usize) -> Vec<Kept> {
-        let body = match &kept {
-            Kept::Encoded { data, .. } => data.len(),
-            Kept::NotSmaller => 0,
-        };
-        let weight = OVERHEAD + key.bytes.len() + body;
+        let weight = OVERHEAD + key.bytes.len() + kept.len();
         let mut gone = Vec::new();
-        if weight > limit || self.table.contains_key(&key) {
+        if weight > limit {
             return gone;
         }
+        if let Some(held) = self.table.get_mut(&key) {
+            // Two were at it at the same time.
+            if kept.worth() > held.kept.worth() && self.bytes - held.weight + weight <= limit {
+                self.bytes = self.bytes - held.weight + weight;
+                held.weight = weight;
+                gone.push(std::mem::replace(&mut held.kept, kept));
+            }
+            return gone;
+        }
+        let mut spared = 0;
         while self.bytes + weight > limit {
             let Some(front) = self.queue.pop_front() else {
                 break;
@@ -117,7 +145,8 @@ impl Shard {
             let Entry::Occupied(mut held) = self.table.entry(front) else {
                 continue;
             };
-            if std::mem::take(&mut held.get_mut().asked_for) {
+            if spared < MOST_SPARED && std::mem::take(&mut held.get_mut().asked_for) {
+                spared += 1;
                 self.queue.push_back(held.key().clone());
                 continue;
             }
@@ -229,6 +258,47 @@ mod tests {
         shard.get(&key(2), true);
         assert_eq!(shard.insert(key(3), body(BODY + WEIGHT), 2 * WEIGHT).len(), 2);
         assert_eq!(shard.len(), 1);
+    }
+
+    #[test]
+    fn of_two_at_the_same_time_the_better_one_stays() {
+        let streamed = |length: usize| Kept::Encoded {
+            data: vec![8; length].into(),
+            constant: false,
+        };
+        let limit = WEIGHT + 10;
+        for first in [Kept::NotSmaller, streamed(BODY), streamed(BODY + 10)] {
+            let mut shard = Shard::default();
+            shard.insert(key(1), first.clone(), limit);
+            let replaced = shard.insert(key(1), streamed(BODY - 1), limit);
+            assert_eq!(replaced.is_empty(), first != Kept::NotSmaller);
+            assert!(shard.insert(key(1), body(BODY + 11), limit).is_empty(), "no room");
+            assert_eq!(shard.insert(key(1), body(BODY), limit).len(), 1);
+            assert_eq!((shard.bytes, shard.len(), shard.queue.len()), (WEIGHT, 1, 1));
+            for other in [body(1), streamed(1), Kept::NotSmaller] {
+                assert!(shard.insert(key(1), other, limit).is_empty());
+            }
+            assert_eq!(shard.get(&key(1), true), Some(body(BODY)));
+            assert_eq!(shard.evictions, 0);
+        }
+    }
+
+    #[test]
+    fn one_that_comes_does_not_turn_all_that_were_asked_for() {
+        let mut shard = Shard::default();
+        let entries = 10_000;
+        let limit = entries * WEIGHT;
+        for number in 0..10_000 {
+            shard.insert(key(number), body(BODY), limit);
+            shard.get(&key(number), true);
+        }
+        assert_eq!(shard.insert(key(10_000), body(BODY), limit).len(), 1);
+        let turned = shard.table.values().filter(|held| !held.asked_for).count() - 1;
+        assert_eq!(turned, MOST_SPARED);
+        assert_eq!(
+            (shard.len(), shard.queue.len(), shard.bytes),
+            (entries, entries, limit)
+        );
     }
 
     #[test]

@@ -101,3 +101,88 @@ pub(crate) fn serve<B: Body>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::VariantCache;
+    use crate::coding::Coding;
+    use crate::compressor::{Compressing, Compressor};
+    use crate::etag::EtagPolicy;
+    use bytes::Bytes;
+    use cortex_testkit::ManualClock;
+    use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, ETAG, HeaderValue};
+    use http::{Method, Response, Uri};
+    use http_body_util::Full;
+    use std::sync::Arc;
+    use std::task::{Context, Waker};
+
+    /// Few enough for a strong tag, whatever the coding.
+    const LENGTH: usize = 8000;
+
+    type Begun = (Parts, Compressing<Full<Bytes>>);
+
+    fn begin(compressor: &Compressor, coding: Coding) -> Begun {
+        let accepts = HeaderValue::from_static(coding.as_str());
+        let mut request = HeaderMap::from_iter([(ACCEPT_ENCODING, accepts)]);
+        let mut plan = compressor.plan(&Method::GET, &mut request);
+        compressor.identify(&mut plan, &Uri::from_static("/"), &request);
+        let mut response = Response::new(Full::new(Bytes::from("{\"id\":17},".repeat(LENGTH / 10))));
+        for (name, value) in [(CONTENT_TYPE, "text/plain"), (ETAG, "\"x\"")] {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
+        let (mut head, body) = response.into_parts();
+        let mut cx = Context::from_waker(Waker::noop());
+        let begun = compressor.respond(&plan, &mut head, body, &mut cx);
+        (head, begun)
+    }
+
+    fn tag((mut head, begun): Begun) -> HeaderValue {
+        if let Compressing::Encoding(mut encoding) = begun {
+            let mut cx = Context::from_waker(Waker::noop());
+            while encoding.poll(&mut head, &mut cx).is_pending() {}
+        }
+        head.headers[ETAG].clone()
+    }
+
+    /// 8.8.3 of RFC 9110: bodies are encoded in slices on a busy machine, which gives other bytes than those that the
+    /// strong tag of a clone of the layer stands for.
+    #[test]
+    fn what_was_encoded_in_slices_has_a_weak_tag_whoever_asks_for_it() {
+        for &coding in Coding::ALL {
+            let mut shared = Shared::new();
+            shared.set_clock(Arc::new(ManualClock::new()));
+            shared.cache = Some(VariantCache::weighted(1 << 20));
+            for _ in 0..100 {
+                let cost = &shared.offer_at(shared.find(coding)).cost;
+                cost.whole.learn(LENGTH, u64::MAX);
+                cost.stream.learn(LENGTH, u64::MAX);
+            }
+            let mut strong = shared.clone();
+            strong.set_etag(EtagPolicy::Suffix);
+            let cache = shared.cache.clone().unwrap();
+            let [weak, strong] = [shared, strong].map(|shared| Compressor::new(Arc::new(shared)));
+
+            let first = begin(&weak, coding);
+            assert!(matches!(first.1, Compressing::Encoding(_)), "{coding}: in slices");
+            let joined = begin(&strong, coding);
+            assert_eq!(tag(first), "W/\"x\"", "{coding}");
+            assert_eq!(tag(joined), "W/\"x\"", "{coding}: joined in");
+            assert_eq!(tag(begin(&strong, coding)), "W/\"x\"", "{coding}: from the cache");
+            assert_eq!(cache.stats().hits, 1, "{coding}");
+
+            // Encoded for the strong tag, it has that.
+            cache.clear();
+            for _ in 0..2 {
+                let tag = tag(begin(&strong, coding));
+                assert!(
+                    tag.to_str().unwrap().starts_with("\"x~cortex-"),
+                    "{coding}: {tag:?}"
+                );
+            }
+            assert_eq!(cache.stats().hits, 2, "{coding}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 use super::flight::Flight;
-use super::shard::{Kept, Key, Shard};
+use super::key::MAX_KEY;
+use super::shard::{Kept, Key, OVERHEAD, Shard};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,15 +27,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// what was made for one person should not linger in memory, would hardly ever be asked for again, and would tell by
 /// the time that a response takes whether somebody else has seen it.
 ///
-/// Bodies that are there at once are kept when they are encoded, others when they were sent to their end. That a body
-/// does not get smaller is remembered, too.
+/// Bodies that are there at once are kept when they are encoded, others when they were sent to their end: what of them is
+/// on its way takes at most an eighth of the cache, all together, and which does not fit is not kept. That a body does not
+/// get smaller is remembered, too, unless it was flushed while it was sent.
 ///
 /// # What tells bodies apart
 ///
-/// The authority, path and query of the request, the entity tag, the length of the identity, the coding and its level,
-/// and the values of the request headers that the handler's own `Vary` names (but for `Accept-Encoding`, since a body
-/// that has one tag before it is encoded is one body). So two resources may use the same tags, and so may the languages
-/// of one.
+/// The authority, path and query of the request, its `Host`, `Forwarded` and `X-Forwarded-Host`, the entity tag, the
+/// length of the identity, the coding and its level, and the values of the request headers that the handler's own `Vary`
+/// names (but for `Accept-Encoding` and `Available-Dictionary`, since a body that has one tag before it is encoded is one
+/// body). So two resources may use the same tags, and so may the languages of one, and the sites of one server, by
+/// whichever of its names a handler tells them apart. A proxy that says in `Forwarded` for whom it asks makes entries of
+/// its own for each client.
+///
+/// What is compressed against a dictionary of the client's is neither kept nor looked for. Padding
+/// ([`BreachPolicy::Pad`](crate::BreachPolicy::Pad)) is by the content, and kept with it. Whether a request with
+/// credentials gets an encoded response at all
+/// ([`SkipWhenCredentials`](crate::BreachPolicy::SkipWhenCredentials)) is decided before the cache is asked.
 ///
 /// The layer has to see the whole path for that: inside of `Router::nest` of axum it would not. Put it around the
 /// outermost router.
@@ -111,6 +120,22 @@ const MAX_SHARDS: usize = 16;
 /// The default of the largest body that is kept.
 const MAX_ENTRY: usize = 1 << 20;
 
+/// What an entry takes beside its body at most, whatever its key.
+const MAX_BESIDE: usize = OVERHEAD + MAX_KEY + 64;
+
+/// Returns the length of the largest body that a cache of this many bytes may be told to keep: no shard is too small for
+/// it, whatever its key.
+const fn most(capacity: usize) -> usize {
+    let sixteenth = capacity / MAX_SHARDS;
+    let most = if sixteenth > MIN_SHARD {
+        sixteenth
+    } else {
+        MIN_SHARD
+    };
+    let most = if most < capacity { most } else { capacity };
+    most.saturating_sub(MAX_BESIDE)
+}
+
 impl VariantCache {
     /// Makes an empty cache that holds at most this many bytes.
     pub fn weighted(bytes: usize) -> Self {
@@ -131,14 +156,15 @@ impl VariantCache {
 
     /// Keeps encoded bodies of at most this many bytes; by default 1 MiB, or a quarter of a small cache.
     ///
-    /// Never more than a sixteenth of the cache, or 4 MiB where that is more, or all of it where that is less. The
-    /// cache that is returned is an empty one.
+    /// Never more than a sixteenth of the cache, or 4 MiB where that is more, or all of it where that is less, each time less
+    /// 5 KB for a key and what else an entry takes. Of bodies that are sent as streams, no more than an eighth of the cache
+    /// is kept. The cache that is returned is an empty one.
     #[must_use]
     pub fn max_entry(self, bytes: usize) -> Self {
-        let Inner { capacity, limit, .. } = *self.inner;
+        let Inner { capacity, .. } = *self.inner;
         let mut cache = Self::weighted(capacity);
         if let Some(inner) = Arc::get_mut(&mut cache.inner) {
-            inner.max_entry = bytes.min(limit);
+            inner.max_entry = bytes.min(most(capacity));
         }
         cache
     }
@@ -318,10 +344,39 @@ mod tests {
         assert_eq!(cache.stats().entries, 0);
         cache.insert(cache.key(b"a"), encoded(100));
         assert_eq!(cache.stats().entries, 1);
-        assert_eq!(cache.max_entry(usize::MAX).max_body(), 1 << 20);
+        assert_eq!(cache.max_entry(usize::MAX).max_body(), (1 << 20) - MAX_BESIDE);
         let large = VariantCache::weighted(64 << 20);
         assert_eq!(large.max_body(), 1 << 20);
-        assert_eq!(large.max_entry(usize::MAX).max_body(), 4 << 20);
+        assert_eq!(large.max_entry(usize::MAX).max_body(), (4 << 20) - MAX_BESIDE);
+    }
+
+    #[test]
+    fn the_largest_body_that_may_be_is_kept_whatever_its_key_and_the_size_of_the_cache() {
+        const MIB: usize = 1 << 20;
+        let longest = [7; MAX_KEY + 64];
+        for capacity in [
+            5000,
+            100_000,
+            MIB,
+            4 * MIB,
+            7 * MIB,
+            8 * MIB - 1,
+            12 * MIB,
+            28 * MIB,
+        ]
+        .into_iter()
+        .chain((29..300).step_by(7).map(|mib| mib * MIB + 1))
+        {
+            let cache = VariantCache::weighted(capacity).max_entry(usize::MAX);
+            let documented = (capacity / 16).max(4 * MIB).min(capacity);
+            let most = cache.max_body();
+            assert_eq!(most, documented - MAX_BESIDE, "{capacity}");
+            const { assert!(MAX_BESIDE <= 5000) };
+            cache.insert(cache.key(&longest), encoded(most + 1));
+            assert_eq!(cache.stats().entries, 0, "{capacity}");
+            cache.insert(cache.key(&longest), encoded(most));
+            assert_eq!(cache.stats().entries, 1, "{capacity}");
+        }
     }
 
     #[test]

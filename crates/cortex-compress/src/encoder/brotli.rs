@@ -110,7 +110,7 @@ impl Encoder for Brotli {
 /// wait.
 ///
 /// Below 17, the levels from 5 on change to hash tables of 32 MB.
-fn window_log(level: u8, size: Size) -> u32 {
+pub(super) fn window_log(level: u8, size: Size) -> u32 {
     const RESERVED: u64 = 16; // the format keeps some bytes of a window to itself
     let (length, most) = match size {
         Size::Whole(length) => (Some(length as u64), MAX_WINDOW_LOG),

@@ -99,9 +99,14 @@ impl Rate {
     /// same time may lose a sample.
     pub(crate) fn learn(&self, bytes: usize, nanos: u64) {
         if Self::wants(bytes) {
-            self.spent.fetch_add(nanos, Ordering::Relaxed);
+            self.spend(nanos);
         }
         self.adjust(bytes, nanos);
+    }
+
+    /// Counts time from which nothing is learned: that of a body that did not get smaller, or failed.
+    pub(crate) fn spend(&self, nanos: u64) {
+        self.spent.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// Learns, and does not count the time: for that of another rate, which has counted it.
@@ -143,16 +148,18 @@ pub(crate) enum Grain {
 const BLOCK: usize = 1 << super::zstd::STREAM_WINDOW_LOG;
 
 /// Returns how a streaming encoder works, if at most `slice` bytes may be worked on at a time.
-pub(crate) fn grain(coding: Coding, level: u8, slice: usize) -> Grain {
+pub(crate) fn grain(coding: Coding, level: u8, dictionary: bool, slice: usize) -> Grain {
+    let _ = dictionary;
     // Less than a slice: what else is done at the same time counts, too.
     let most = slice - slice / 8;
     match (coding, level, most) {
+        // Its window, and with it its blocks, are larger with a dictionary.
         #[cfg(feature = "zstd")]
-        (Coding::Zstd, ..) if BLOCK <= most => Grain::Block(BLOCK),
+        (Coding::Zstd, ..) if BLOCK <= most && !dictionary => Grain::Block(BLOCK),
         #[cfg(feature = "zstd")]
         (Coding::Zstd, ..) => Grain::Cut(most),
         #[cfg(feature = "brotli")]
-        (Coding::Br, ..=1, _) => Grain::Gulp(most.min(64 << 10)),
+        (Coding::Br, ..=1, _) if !dictionary => Grain::Gulp(most.min(64 << 10)),
         // Its own blocks are of 64 KiB and more. This long they cost 1.3 % of size, and save 0.7 MB of memory.
         #[cfg(feature = "brotli")]
         (Coding::Br, ..) => Grain::Cut(most.min(16 << 10)),
@@ -266,9 +273,9 @@ mod tests {
     #[test]
     fn no_grain_is_larger_than_a_slice() {
         for &coding in Coding::ALL {
-            for level in coding.levels() {
+            for (level, dictionary) in coding.levels().flat_map(|level| [(level, false), (level, true)]) {
                 let slice = Cost::new(coding, level).stream.slice();
-                match grain(coding, level, slice) {
+                match grain(coding, level, dictionary, slice) {
                     Grain::Fine => {}
                     Grain::Gulp(bytes) | Grain::Block(bytes) | Grain::Cut(bytes) => {
                         assert!(

@@ -1,4 +1,6 @@
+use crate::breach::Padding;
 use crate::coding::Coding;
+use crate::dictionary::Dictionary;
 use crate::error::EncodeError;
 
 /// A streaming encoder that can be used again.
@@ -64,7 +66,25 @@ pub(crate) struct Drained {
 }
 
 /// Makes an encoder. It allocates its state in [`Encoder::start`] or [`Encoder::one_pass`].
-pub(crate) fn create(coding: Coding, level: u8) -> Box<dyn Encoder> {
+pub(crate) fn create(
+    coding: Coding,
+    level: u8,
+    dictionary: Option<&Dictionary>,
+    padding: Option<&Padding>,
+) -> Box<dyn Encoder> {
+    let encoder = match dictionary {
+        Some(dictionary) => create_with_dictionary(coding, level, dictionary),
+        None => create_plain(coding, level),
+    };
+    #[cfg(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
+    if let Some(padding) = padding {
+        return Box::new(super::padded::Padded::new(encoder, coding, padding));
+    }
+    let _ = padding;
+    encoder
+}
+
+fn create_plain(coding: Coding, level: u8) -> Box<dyn Encoder> {
     match (coding, level) {
         #[cfg(feature = "zstd")]
         (Coding::Zstd, level) => Box::new(super::zstd::Zstd::new(level)),
@@ -77,9 +97,81 @@ pub(crate) fn create(coding: Coding, level: u8) -> Box<dyn Encoder> {
     }
 }
 
+#[cfg(not(feature = "dictionary"))]
+fn create_with_dictionary(_: Coding, _: u8, dictionary: &Dictionary) -> Box<dyn Encoder> {
+    match *dictionary {}
+}
+
+#[cfg(feature = "dictionary")]
+fn create_with_dictionary(coding: Coding, level: u8, dictionary: &Dictionary) -> Box<dyn Encoder> {
+    let encoder: Box<dyn Encoder> = match coding {
+        Coding::Zstd => Box::new(super::zstd::Zstd::with_dictionary(level, dictionary)),
+        #[cfg(feature = "brotli")]
+        Coding::Br => Box::new(super::brotli_dictionary::BrotliDictionary::new(level, dictionary)),
+        #[cfg(feature = "gzip")]
+        Coding::Gzip => return create_plain(coding, level),
+        #[cfg(feature = "deflate")]
+        Coding::Deflate => return create_plain(coding, level),
+    };
+    Box::new(super::framed::Framed::new(encoder, coding, dictionary))
+}
+
+/// Returns the level to use with a dictionary: the lowest ones find little of it, or nothing.
+pub(crate) fn level_with_dictionary(coding: Coding, level: u8) -> u8 {
+    match coding {
+        // Their hash tables are so small that most of 100 KB is forgotten.
+        #[cfg(feature = "zstd")]
+        Coding::Zstd => level.max(3),
+        // They do not look at dictionaries.
+        #[cfg(feature = "brotli")]
+        Coding::Br => level.max(2),
+        #[cfg(feature = "gzip")]
+        Coding::Gzip => level,
+        #[cfg(feature = "deflate")]
+        Coding::Deflate => level,
+    }
+}
+
+/// Says whether an encoder works its dictionary up for each stream.
+pub(crate) const fn forgets_dictionary(coding: Coding) -> bool {
+    match coding {
+        #[cfg(feature = "zstd")]
+        Coding::Zstd => false,
+        #[cfg(feature = "brotli")]
+        Coding::Br => true,
+        #[cfg(feature = "gzip")]
+        Coding::Gzip => false,
+        #[cfg(feature = "deflate")]
+        Coding::Deflate => false,
+    }
+}
+
+/// Returns how long a dictionary of this coding may be; 0 for one that has none.
+#[cfg(feature = "dictionary")]
+pub(crate) const fn max_dictionary(coding: Coding) -> usize {
+    match coding {
+        Coding::Zstd => Dictionary::MAX_LEN,
+        #[cfg(feature = "brotli")]
+        Coding::Br => super::brotli_dictionary::MAX_DICTIONARY,
+        #[cfg(feature = "gzip")]
+        Coding::Gzip => 0,
+        #[cfg(feature = "deflate")]
+        Coding::Deflate => 0,
+    }
+}
+
 /// Returns about how many bytes of memory an encoder will hold for such an input.
-pub(crate) fn footprint(coding: Coding, level: u8, size: Size) -> usize {
+pub(crate) fn footprint(coding: Coding, level: u8, dictionary: Option<&Dictionary>, size: Size) -> usize {
+    let _ = dictionary;
     match (coding, level, size) {
+        #[cfg(feature = "dictionary")]
+        (Coding::Zstd, level, size) if let Some(dictionary) = dictionary => {
+            super::zstd::footprint_with(dictionary.len(), level, size)
+        }
+        #[cfg(all(feature = "dictionary", feature = "brotli"))]
+        (Coding::Br, level, size) if let Some(dictionary) = dictionary => {
+            super::brotli_dictionary::footprint(level, dictionary.len(), size)
+        }
         #[cfg(feature = "zstd")]
         (Coding::Zstd, level, size) => super::zstd::footprint(level, size),
         #[cfg(feature = "brotli")]

@@ -13,6 +13,8 @@ pub(super) struct Zstd {
     /// Made for the first stream.
     context: Option<CCtx<'static>>,
     level: u8,
+    #[cfg(feature = "dictionary")]
+    dictionary: Option<crate::dictionary::Dictionary>,
     /// The tables as they are set: of window, hashes and chains.
     tables: [u32; 3],
     /// What the stream that was started is to hold; 0 where none was.
@@ -24,9 +26,28 @@ impl Zstd {
         Self {
             context: None,
             level,
+            #[cfg(feature = "dictionary")]
+            dictionary: None,
             tables: [0; 3],
             footprint: 0,
         }
+    }
+
+    /// Makes one whose context holds a copy of the dictionary, and works it up when it encodes for the first time.
+    #[cfg(feature = "dictionary")]
+    pub(super) fn with_dictionary(level: u8, dictionary: &crate::dictionary::Dictionary) -> Self {
+        Self {
+            dictionary: Some(dictionary.clone()),
+            ..Self::new(level)
+        }
+    }
+
+    fn tables_for(&self, size: Size) -> [u32; 3] {
+        #[cfg(feature = "dictionary")]
+        if let Some(dictionary) = &self.dictionary {
+            return tables_with_dictionary(dictionary.len(), self.level, size);
+        }
+        tables(self.level, size)
     }
 
     fn context(&mut self) -> Result<&mut CCtx<'static>, EncodeError> {
@@ -35,13 +56,17 @@ impl Zstd {
         } else {
             let mut context = CCtx::try_create().ok_or(EncodeError::new("zstd", "there is no memory"))?;
             check(context.set_parameter(CParameter::CompressionLevel(self.level.into())))?;
+            #[cfg(feature = "dictionary")]
+            if let Some(dictionary) = &self.dictionary {
+                check(context.load_dictionary(dictionary.content()))?;
+            }
             context
         };
         Ok(self.context.insert(context))
     }
 
     fn set_tables(&mut self, size: Size) -> Result<(), EncodeError> {
-        let tables = tables(self.level, size);
+        let tables = self.tables_for(size);
         if tables != self.tables {
             let [window, hashes, chains] = tables;
             let context = self.context()?;
@@ -122,7 +147,8 @@ impl Encoder for Zstd {
     }
 }
 
-/// The logarithms of window, hash table and chain table; 0 leaves one to the level, and to the length if that is known.
+/// The logarithms of window, hash table and chain table; 0 leaves one to the level, and to the length if that is
+/// known.
 ///
 /// For a stream the level would take tables for megabytes, whatever the window: 85 MB at level 19.
 fn tables(level: u8, size: Size) -> [u32; 3] {
@@ -137,6 +163,46 @@ fn tables(level: u8, size: Size) -> [u32; 3] {
         ..=4 => [window, window - 1, window - 2],
         _ => [window, window - 1, window - 1],
     }
+}
+
+/// The same with a dictionary.
+///
+/// A dictionary is out of reach once the input is longer than the window (RFC 9842, section 5), so that has to be larger
+/// than without one. All that a client must be able to do is 8 MiB. From level 5 on the tables would be for megabytes here,
+/// too, those of the dictionary and those of the input: 170 MB at level 19.
+#[cfg(feature = "dictionary")]
+fn tables_with_dictionary(dictionary: usize, level: u8, size: Size) -> [u32; 3] {
+    let window = match size {
+        Size::Whole(_) if level >= 17 => MAX_WINDOW_LOG,
+        Size::Whole(_) => 0,
+        Size::Stream(None) => DICTIONARY_WINDOW_LOG,
+        Size::Stream(Some(length)) => log(length, 10, MAX_WINDOW_LOG),
+    };
+    let table = if level >= 5 { table_log(dictionary) } else { 0 };
+    [window, table, table]
+}
+
+/// The window of a stream of unknown length with a dictionary.
+#[cfg(feature = "dictionary")]
+const DICTIONARY_WINDOW_LOG: u32 = 20;
+
+#[cfg(feature = "dictionary")]
+fn table_log(dictionary: usize) -> u32 {
+    log(dictionary as u64, 12, 18)
+}
+
+/// What a context with a dictionary holds, from measurements.
+#[cfg(feature = "dictionary")]
+pub(super) fn footprint_with(dictionary: usize, level: u8, size: Size) -> usize {
+    let input = match size {
+        Size::Whole(_) => footprint(level, size),
+        Size::Stream(_) => {
+            let [window, ..] = tables_with_dictionary(dictionary, level, size);
+            footprint(level, Size::Stream(None)) + (300 << 10) + (1 << window)
+        }
+    };
+    let tables = if level >= 5 { 12 } else { 3 };
+    input + dictionary + (tables << table_log(dictionary))
 }
 
 /// What a context holds, from measurements.
@@ -159,4 +225,68 @@ fn check(result: SafeResult) -> Result<usize, EncodeError> {
 
 fn refused(code: ErrorCode) -> EncodeError {
     EncodeError::new("zstd", zstd_safe::get_error_name(code))
+}
+
+#[cfg(all(test, feature = "dictionary"))]
+mod tests {
+    use super::*;
+    use crate::dictionary::Dictionary;
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let bytes = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_be_bytes()[3]
+        });
+        bytes.take(length).collect()
+    }
+
+    /// Encodes a body of this length, and returns what is held at the end.
+    fn memory_after(
+        dictionary: &Dictionary,
+        level: u8,
+        size: Size,
+        length: usize,
+    ) -> Result<usize, EncodeError> {
+        let mut zstd = Zstd::with_dictionary(level, dictionary);
+        let body = noise(length);
+        let mut out = vec![0; length * 2 + 1000];
+        if let Size::Whole(_) = size {
+            let end = zstd.one_pass(&body, &mut out);
+            end.expect("zstd encodes at once")?;
+        } else {
+            zstd.start(size)?;
+            let (mut rest, mut filled) = (&body[..], 0);
+            while !rest.is_empty() {
+                filled += zstd.encode(&mut rest, &mut out[filled..])?;
+            }
+            assert!(zstd.finish(&mut out[filled..])?.done);
+        }
+        Ok(zstd.memory())
+    }
+
+    #[test]
+    fn what_is_reserved_is_about_what_is_held() {
+        for bytes in [100, 100_000, Dictionary::MAX_LEN] {
+            let dictionary = Dictionary::new(noise(bytes)).unwrap();
+            for level in [3, 6, 19] {
+                for (size, length) in [
+                    (Size::Whole(1000), 1000),
+                    (Size::Whole(250_000), 250_000),
+                    (Size::Stream(None), 3000),
+                    (Size::Stream(Some(20_000)), 3000),
+                    (Size::Stream(Some(3_000_000)), 3000),
+                ] {
+                    let held = memory_after(&dictionary, level, size, length).unwrap();
+                    let reserved = footprint_with(bytes, level, size);
+                    assert!(
+                        reserved * 2 > held && reserved < held * 3 + (1 << 20),
+                        "{bytes} {level} {size:?}: {reserved} reserved, {held} held"
+                    );
+                }
+            }
+        }
+    }
 }

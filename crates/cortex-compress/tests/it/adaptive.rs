@@ -329,3 +329,43 @@ fn jobs_that_wait_make_pressure() {
     }
     assert_eq!(back.last(), Some(&0), "{back:?}");
 }
+
+#[cfg(feature = "dictionary")]
+#[test]
+fn with_a_dictionary_levels_step_down_to_the_lowest_that_makes_use_of_it() {
+    use crate::dictionary::{BOTH, accepting, dictionary, layer_with, must_decode, steps, version};
+    let known = dictionary(20_000);
+    let body = version(&known);
+    let layer = layer_with(&[&known])
+        .coding(Coding::Zstd, Level::new(19))
+        .coding(Coding::Br, Level::new(5));
+    let bench = Bench::new(layer);
+    let ladders = [("dcz", [19, 11, 7, 3, 3]), ("dcb", [5, 2, 2, 2, 2])];
+    for step in 0..5 {
+        if step > 0 {
+            assert_eq!(bench.until_a_step(200), Some(u8::try_from(step).unwrap()));
+        }
+        for (name, levels) in ladders {
+            let send = |body: Script| accepting(bench.layer.clone(), name, &known, body).send();
+            let answer = send(Script::whole(body.clone()));
+            assert!(
+                matches!(
+                    answer.events[..],
+                    [Event::Encoded { level, dictionary: true, .. }] if level == levels[step]
+                ),
+                "{name} {step}: {:?}",
+                answer.events
+            );
+            must_decode(answer, name, &known, &body);
+            must_decode(send(steps(&body, 3000, false)), name, &known, &body);
+        }
+    }
+    assert_eq!(bench.until_a_step(200), Some(5));
+    for (name, _) in ladders {
+        let answer = accepting(bench.layer.clone(), name, &known, Script::whole(body.clone())).send();
+        assert_eq!(answer.reason(), Some(SkipReason::Pressure));
+        assert_eq!(answer.header("content-encoding"), None);
+        assert_eq!(answer.header("vary"), Some(BOTH));
+        assert_eq!(read(answer.response.into_body()).data(), body);
+    }
+}

@@ -412,13 +412,34 @@ fn a_stream_that_did_not_get_smaller_is_the_identity_the_next_time() {
     }
 }
 
+/// Each flush costs some bytes, so that pieces of ten are sent as more than they hold.
+#[test]
+fn that_a_stream_with_many_pauses_got_larger_says_nothing_of_the_body() {
+    let data = text(4000);
+    let pieces = data.chunks(10).map(|piece| Step::Data(data.slice_ref(piece)));
+    let chatty = Script::new(pieces.flat_map(|piece| [piece, Step::Pause, Step::Pause]));
+    let lines = [TEXT, TAG, ("content-length", "4000")];
+    for &coding in Coding::ALL {
+        let site = Site::new();
+        let sent = read(site.get(coding, &lines, chatty.clone()).into_body()).data();
+        assert!(sent.len() > 4000, "{coding}: {}", sent.len());
+        assert_eq!(site.counts(), (0, 0, 1), "{coding}");
+        for hits in 0..2 {
+            let whole = site.get(coding, &lines, Script::whole(data.clone()));
+            assert_eq!(whole.headers()["content-encoding"], coding.as_str());
+            assert!(read(whole.into_body()).data().len() < 4000, "{coding}");
+            assert_eq!(site.counts(), (1, hits, 2), "{coding}");
+        }
+    }
+}
+
 #[test]
 fn many_small_frames_count_as_what_they_hold() {
     // An eighth of this is room for 30 KB.
     let site = Site::with(CompressionLayer::new(), VariantCache::weighted(240_000));
     let lines = [TEXT, TAG, ("content-length", "12000")];
     let pieces = |length: usize| {
-        let data = noise(12_000);
+        let data = text(12_000);
         let pieces: Vec<_> = data
             .chunks(length)
             .map(|piece| Step::Data(data.slice_ref(piece)))

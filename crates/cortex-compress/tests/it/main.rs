@@ -7,10 +7,13 @@
 )]
 
 mod adaptive;
+mod breach;
 mod cache;
 mod case;
 mod cost;
 mod decode;
+#[cfg(feature = "dictionary")]
+mod dictionary;
 mod etags;
 mod flush;
 mod headers;
@@ -23,6 +26,7 @@ mod router;
 mod rules;
 mod streaming;
 mod support;
+mod together;
 mod weights;
 mod wire;
 

@@ -228,7 +228,7 @@ fn what_the_cache_spares_and_how_far_the_levels_are_down_is_shown() {
     assert_eq!(shown(&registry, "cortex_compress_adaptive_step"), Some(0.0));
     assert_eq!(
         (shown(&registry, encoded), shown(&registry, cached)),
-        (Some(1.0), None)
+        (Some(1.0), Some(0.0))
     );
     send();
     assert_eq!(
@@ -244,4 +244,60 @@ fn what_the_cache_spares_and_how_far_the_levels_are_down_is_shown() {
         (shown(&registry, encoded), shown(&registry, cached)),
         (Some(1.0), Some(21.0))
     );
+    let [input, output] = ["input", "output"].map(|way| {
+        let series = |of| format!("cortex_compress_{of}_{way}_bytes_total{{coding=\"gzip\"}}");
+        let once = shown(&registry, &series("encoder")).unwrap();
+        (shown(&registry, &series("cached")).unwrap(), once * 21.0)
+    });
+    assert!(
+        (input.0 - input.1).abs() < 0.5 && (output.0 - output.1).abs() < 0.5 && output.0 < input.0,
+        "{input:?} {output:?}"
+    );
+}
+
+#[test]
+fn responses_to_requests_with_credentials_are_a_reason_of_their_own() {
+    let registry = Registry::default();
+    let metrics = MetricsObserver::new(&registry).unwrap();
+    let layer = crate::breach::guarded().observe(metrics);
+    let request = Request::builder()
+        .header("accept-encoding", "gzip")
+        .header("cookie", "a=b");
+    let response = Response::builder().header("content-type", "text/plain");
+    let response = response.body(Script::whole(text(4000))).unwrap();
+    drop(respond(&layer, request.body(()).unwrap(), response));
+    let series = "cortex_compress_skipped_total{reason=\"credentials\"}";
+    assert_eq!(shown(&registry, series), Some(1.0));
+}
+
+#[cfg(feature = "dictionary")]
+#[test]
+fn what_is_compressed_against_a_dictionary_is_counted_by_its_own_name() {
+    use crate::dictionary::{available, dictionary, layer_with, version};
+    let registry = Registry::default();
+    let known = dictionary(5000);
+    let layer = layer_with(&[&known]).observe(MetricsObserver::new(&registry).unwrap());
+    let of =
+        |name: &str, labels: &str| shown(&registry, &format!("cortex_compress_{name}_total{{{labels}}}"));
+    for (name, plain) in [("dcz", "zstd"), ("dcb", "br")] {
+        let input = |coding: &str| of("encoder_input_bytes", &format!("coding=\"{coding}\""));
+        assert_eq!(input(name), Some(0.0), "from the start");
+        let send = |body: Script| {
+            let request = Request::builder()
+                .header("accept-encoding", name)
+                .header("available-dictionary", available(&known));
+            let response = Response::builder().header("content-type", "text/plain");
+            let answer = respond(&layer, request.body(()).unwrap(), response.body(body).unwrap());
+            read(answer.into_body()).data()
+        };
+        let encoded = send(Script::whole(version(&known)));
+        let output = of("encoder_output_bytes", &format!("coding=\"{name}\""));
+        assert_eq!(output, Some(f64::from(u32::try_from(encoded.len()).unwrap())));
+        assert_eq!((input(name), input(plain)), (Some(5000.0), Some(0.0)));
+        send(Script::new([Step::Data(text(500)), Step::Fail]));
+        for (event, label) in [("encoded", "path=\"inline\""), ("aborted", "cause=\"inner\"")] {
+            let labels = format!("coding=\"{name}\",{label}");
+            assert_eq!(of(event, &labels), Some(1.0), "{labels}");
+        }
+    }
 }

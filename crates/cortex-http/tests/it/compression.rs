@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use axum::routing::post;
 use cortex_compress::{
-    CompressionLayer, EtagPolicy, Event, NotAcceptable, Observer, RequestDecompressionLayer, VariantCache,
+    CompressionLayer, EtagPolicy, Event, MetricsObserver, NotAcceptable, Observer, RequestDecompressionLayer,
+    VariantCache,
 };
 use cortex_http::{Limits, Routes, Server};
+use cortex_metrics::Registry;
 use tower::{Layer, ServiceExt};
 
 use crate::support::Shop;
@@ -115,6 +117,20 @@ async fn a_layer_that_is_observed_already_keeps_its_observer() {
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
     assert!(!shop.registry.to_text().contains("cortex_compress_"));
     shop.close().await;
+}
+
+#[test]
+fn a_registry_with_an_observer_of_compression_asks_for_a_clone_of_it() {
+    let registry = Registry::default();
+    let observer = MetricsObserver::new(&registry).unwrap();
+    let server = || Server::new(Routes::new()).metrics(&registry);
+    let error = server().service().unwrap_err().to_string();
+    assert!(
+        error.contains("give a clone of it to the CompressionLayer of Server::compression"),
+        "{error}"
+    );
+    let layer = CompressionLayer::new().observe(observer);
+    drop(server().compression(layer).service().unwrap());
 }
 
 #[tokio::test]

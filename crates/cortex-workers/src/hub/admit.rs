@@ -2,10 +2,11 @@
 
 use super::after::{After, Offered};
 use super::inner::{Inner, Life, Task, is_alive};
+use super::time::GROW_EVERY;
 use crate::error::Discard;
 use crate::job::Unstarted;
 use crate::overflow::Overflow;
-use crate::ticket::{Phase, Ticket};
+use crate::ticket::{Phase, Ticket, later};
 
 impl<W: 'static> Inner<W> {
     pub(super) fn offer(
@@ -22,6 +23,7 @@ impl<W: 'static> Inner<W> {
             return Offered::Refused(Unstarted::NoWorkers);
         }
         after.at(task.ticket().deadline);
+        self.next_limit = self.next_limit.min(task.ticket().deadline);
         if self.waiting == 0 && self.has_place() {
             self.enter(task, after);
             return Offered::In;
@@ -39,20 +41,35 @@ impl<W: 'static> Inner<W> {
             return Offered::In;
         }
         if !waits {
+            self.grow_for_refused(task.ticket().submitted, after);
             return Offered::Refused(Unstarted::Full);
         }
         let (patience, submitted) = (task.ticket().patience, task.ticket().submitted);
         self.outside.push_back(task);
         self.waiting += 1;
         after.at(patience);
+        self.next_limit = self.next_limit.min(patience);
         self.want_thread(submitted, after);
         Offered::Waits
     }
 
-    /// What an idle worker will take at once does not wait.
+    /// What an idle worker will take at once does not wait, nor does what the first thread is started for.
     pub(super) fn has_place(&self) -> bool {
-        let idle = if self.is_paused { 0 } else { self.idle };
+        let idle = if self.is_paused {
+            0
+        } else {
+            self.idle + usize::from(self.live == 0)
+        };
         self.queued < self.settings.capacity.saturating_add(idle)
+    }
+
+    /// Adds a thread where there is no place to wait, and so nothing that shows how long tasks wait.
+    fn grow_for_refused(&mut self, now: u64, after: &mut After<W>) {
+        let may = self.settings.capacity == 0 && self.live < self.settings.most && !self.is_paused;
+        if may && now >= self.grow_after {
+            self.grow_after = later(now, GROW_EVERY);
+            after.start.push(self.sit_down());
+        }
     }
 
     pub(super) fn enter(&mut self, task: Task<W>, after: &mut After<W>) {

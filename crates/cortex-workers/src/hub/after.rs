@@ -1,10 +1,11 @@
 use super::inner::Task;
+use crate::bell::Bell;
 use crate::event::Event;
 use crate::job::{Unstarted, drop_quietly};
 use crate::stop::Stop;
-use crate::sync::Thread;
 use crate::ticket::NEVER;
 use crate::worker::StopReason;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a worker does next.
@@ -27,8 +28,8 @@ pub(crate) enum Offered {
 /// What is to be done once the lock is given back.
 pub(crate) struct After<W> {
     /// Whose thread is to be woken, and the others: nearly always it is one, and that takes no memory.
-    first: Option<Thread>,
-    others: Vec<Thread>,
+    first: Option<Arc<Bell>>,
+    others: Vec<Arc<Bell>>,
     pub(crate) ended: Vec<(Task<W>, Unstarted)>,
     pub(crate) told: Vec<(Task<W>, Stop, Duration)>,
     /// What an observer hears, if there is one, besides what has ended.
@@ -56,17 +57,17 @@ impl<W> After<W> {
         self.alarm = self.alarm.min(time);
     }
 
-    pub(super) fn call(&mut self, thread: Option<Thread>) {
+    pub(super) fn call(&mut self, bell: Option<Arc<Bell>>) {
         if self.first.is_none() {
-            self.first = thread;
+            self.first = bell;
         } else {
-            self.others.extend(thread);
+            self.others.extend(bell);
         }
     }
 
     pub(crate) fn wake(&mut self) {
-        for thread in self.first.take().into_iter().chain(self.others.drain(..)) {
-            thread.unpark();
+        for bell in self.first.take().into_iter().chain(self.others.drain(..)) {
+            bell.ring();
         }
     }
 

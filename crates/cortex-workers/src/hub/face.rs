@@ -1,14 +1,16 @@
 use super::after::{After, Next, Offered};
 use super::inner::{Inner, Life, Task};
 use super::view::View;
+use crate::bell::Bell;
 use crate::event::Outcome;
 use crate::job::{Ran, Unstarted};
 use crate::overflow::Overflow;
 use crate::settings::Settings;
-use crate::sync::{Mutex, Thread, lock};
+use crate::sync::{Mutex, lock};
 use crate::ticket::{NEVER, Ticket, later};
 use crate::totals::Totals;
 use crate::worker::StopReason;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where tasks and workers meet: what waits, who sleeps, and who works at what.
@@ -130,9 +132,9 @@ impl<W: 'static> Hub<W> {
     }
 
     /// Takes note of the thread that has a seat.
-    pub(crate) fn begin(&self, seat: usize, thread: Thread) {
+    pub(crate) fn begin(&self, seat: usize, bell: &Arc<Bell>) {
         if let Some(seat) = &mut lock(&self.inner).seats[seat] {
-            seat.thread = Some(thread);
+            seat.bell = Some(Arc::clone(bell));
         }
     }
 
@@ -184,10 +186,12 @@ impl<W: 'static> Hub<W> {
     pub(crate) fn pause(&self, is_paused: bool) -> After<W> {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
-        inner.is_paused = is_paused;
-        if !is_paused {
+        // Whoever ends the pool wants what is queued done.
+        inner.is_paused = is_paused && inner.life == Life::Open;
+        if !inner.is_paused {
             inner.admit(&mut after);
             inner.wake_for(&mut after);
+            inner.look_soon(&mut after);
         }
         drop(inner);
         after
@@ -205,6 +209,12 @@ impl<W: 'static> Hub<W> {
     /// Returns what became of all tasks so far.
     pub(crate) fn totals(&self) -> Totals {
         lock(&self.inner).totals.clone()
+    }
+
+    /// Returns how many workers have nothing to do, and would take something.
+    pub(crate) fn idle(&self) -> usize {
+        let inner = lock(&self.inner);
+        if inner.is_paused { 0 } else { inner.idle }
     }
 
     /// Returns how many threads have not ended.

@@ -1,8 +1,8 @@
+use crate::bell::Bell;
 use crate::job::Entry;
 use crate::line::Line;
 use crate::settings::Settings;
-use crate::sync::Thread;
-use crate::ticket::{Phase, nanos};
+use crate::ticket::{NEVER, Phase, nanos};
 use crate::times::TaskTimes;
 use crate::totals::Totals;
 use std::collections::VecDeque;
@@ -37,6 +37,8 @@ pub(crate) struct Inner<W> {
     pub(super) failing: usize,
     pub(super) life: Life,
     pub(super) is_paused: bool,
+    /// No task that waits has a limit before this.
+    pub(super) next_limit: u64,
     /// When a thread may be added next.
     pub(super) grow_after: u64,
     pub(super) totals: Totals,
@@ -47,7 +49,7 @@ pub(crate) struct Inner<W> {
 
 /// A thread of the pool.
 pub(super) struct Seat<W> {
-    pub(super) thread: Option<Thread>,
+    pub(super) bell: Option<Arc<Bell>>,
     pub(super) state: Sitting,
     pub(super) running: Option<Running<W>>,
     /// It was woken, and has not come yet.
@@ -66,6 +68,8 @@ pub(super) enum Fate {
     Stays,
     /// It ends once it has nothing to do.
     Retired,
+    /// It is about to end, and does not count any more.
+    Leaving,
     /// It was given up: another one has its place, and it ends if it ever comes back.
     Stuck,
 }
@@ -76,6 +80,8 @@ pub(super) enum Sitting {
     Starting,
     Idle,
     Busy,
+    /// It does nothing for the pool any more.
+    Ending,
 }
 
 pub(super) struct Running<W> {
@@ -117,6 +123,7 @@ impl<W> Inner<W> {
             failing: 0,
             life: Life::Open,
             is_paused: false,
+            next_limit: NEVER,
             grow_after: 0,
             totals: Totals::default(),
             times: Box::new(TaskTimes::NONE),

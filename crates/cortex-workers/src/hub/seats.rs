@@ -9,7 +9,7 @@ use crate::ticket::later;
 impl<W: 'static> Inner<W> {
     pub(super) fn sit_down(&mut self) -> usize {
         let seat = Seat {
-            thread: None,
+            bell: None,
             state: Sitting::Starting,
             running: None,
             is_woken: false,
@@ -42,15 +42,16 @@ impl<W: 'static> Inner<W> {
 
     pub(super) fn set_failing(&mut self, index: usize, is_failing: bool) {
         if let Some(seat) = &mut self.seats[index] {
+            let is_failing = is_failing && seat.fate != Fate::Stuck; // that one does not count
             let was = std::mem::replace(&mut seat.is_failing, is_failing);
             self.failing = self.failing + usize::from(is_failing) - usize::from(was);
         }
     }
 
     pub(super) fn give_up(&mut self, index: usize, after: &mut After<W>) {
+        self.leave_crew(index);
         self.seats[index] = None;
         self.threads -= 1;
-        self.live -= 1;
         if self.live > 0 {
             return;
         }
@@ -64,26 +65,45 @@ impl<W: 'static> Inner<W> {
     }
 
     pub(super) fn stand_up(&mut self, index: usize, now: u64, after: &mut After<W>) {
-        self.rise(index);
-        self.set_failing(index, false);
+        self.leave_crew(index);
         let Some(seat) = self.seats[index].take() else {
             return;
         };
         self.threads -= 1;
         let stayed = now.saturating_sub(seat.since.unwrap_or(now));
         self.totals.thread_nanos = self.totals.thread_nanos.saturating_add(stayed);
-        if seat.state == Sitting::Idle {
-            self.idle -= 1;
-        }
-        if seat.fate != Fate::Stuck {
-            self.live -= 1;
-        }
         if let Some(running) = seat.running {
             self.totals.ended(running.task.ticket(), None, 0);
         }
-        self.wake_for(after); // it may have been on its way to a task
-        if self.life == Life::Open && self.queued + self.waiting > 0 && self.live < self.settings.least.max(1)
-        {
+        self.refill(after);
+    }
+
+    /// Takes a thread out of those that count, as it is about to end: what it still does may take long, and nobody is to wait for it.
+    pub(super) fn leave_crew(&mut self, index: usize) {
+        self.rise(index);
+        self.set_failing(index, false);
+        let Some(seat) = &mut self.seats[index] else {
+            return;
+        };
+        if seat.state == Sitting::Idle {
+            self.idle -= 1;
+        }
+        seat.state = Sitting::Ending;
+        if matches!(seat.fate, Fate::Stays | Fate::Retired) {
+            seat.fate = Fate::Leaving;
+            self.live -= 1;
+        }
+    }
+
+    /// Wakes another one for what a thread that ends was on its way to, and starts others where too few are left.
+    pub(super) fn refill(&mut self, after: &mut After<W>) {
+        self.wake_for(after);
+        let wanted = match self.life {
+            Life::Closed { .. } => 0,
+            _ if self.queued + self.waiting > 0 => self.settings.least.max(1),
+            Life::Open | Life::Draining { .. } => 0,
+        };
+        while self.live < wanted {
             after.start.push(self.sit_down());
         }
     }
@@ -91,11 +111,29 @@ impl<W: 'static> Inner<W> {
     pub(super) fn resize(&mut self, least: usize, most: usize, after: &mut After<W>) {
         self.settings.least = least;
         self.settings.most = most;
-        while self.live < least {
-            let seat = self.sit_down();
-            after.start.push(seat);
+        if self.life != Life::Open {
+            return;
         }
-        let surplus = self.live.saturating_sub(most);
+        let staying = |inner: &Self| {
+            inner
+                .seats
+                .iter()
+                .flatten()
+                .filter(|seat| seat.fate == Fate::Stays)
+                .count()
+        };
+        let mut stay = staying(self);
+        for seat in self.seats.iter_mut().flatten() {
+            if stay < least && seat.fate == Fate::Retired {
+                seat.fate = Fate::Stays;
+                stay += 1;
+            }
+        }
+        while stay < least {
+            after.start.push(self.sit_down());
+            stay += 1;
+        }
+        let surplus = stay.saturating_sub(most);
         let mut order: Vec<usize> = (0..self.seats.len()).collect();
         order.sort_by_key(|&index| {
             self.seats[index]
@@ -116,6 +154,14 @@ impl<W: 'static> Inner<W> {
             } else {
                 self.nudge(index, after);
             }
+        }
+        self.look_soon(after);
+    }
+
+    /// Has somebody look whether another thread is worth while.
+    pub(super) fn look_soon(&self, after: &mut After<W>) {
+        if self.queued + self.waiting > 0 && self.idle == 0 && self.live < self.settings.most {
+            after.at(0);
         }
     }
 }

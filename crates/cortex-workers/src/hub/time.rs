@@ -13,7 +13,10 @@ use std::time::Duration;
 /// A task that has waited for so long with no worker idle is worth another thread.
 pub(super) const GROW_AFTER: Duration = Duration::from_millis(10);
 /// But not more often than so.
-const GROW_EVERY: Duration = Duration::from_millis(50);
+pub(super) const GROW_EVERY: Duration = Duration::from_millis(50);
+
+/// How many nanoseconds pass for each task that waits between two looks at all of them.
+const REST: u64 = 500;
 
 impl<W: 'static> Inner<W> {
     pub(super) fn pulse(&mut self, now: u64, after: &mut After<W>) {
@@ -38,7 +41,12 @@ impl<W: 'static> Inner<W> {
 
     /// Ends what waits and is too late.
     pub(super) fn expire_waiting(&mut self, now: u64, after: &mut After<W>) {
+        if now < self.next_limit {
+            after.at(self.next_limit);
+            return;
+        }
         let mut late = Vec::new();
+        let mut next = NEVER;
         let all = self
             .line
             .iter()
@@ -53,13 +61,20 @@ impl<W: 'static> Inner<W> {
                 ticket.deadline
             };
             if limit > now {
-                after.at(limit);
+                next = next.min(limit);
             } else if ticket.deadline <= now {
                 let stage = if outside { Stage::Admission } else { Stage::Queued };
                 late.push((Arc::clone(task), Unstarted::Deadline(stage)));
             } else {
                 late.push((Arc::clone(task), Unstarted::Full));
             }
+        }
+        // A look takes time for each that waits: not more than a tenth of all time is spent on it.
+        let spacing = REST * u64::try_from(self.queued + self.waiting).unwrap_or(NEVER / REST);
+        self.next_limit = next.max(now.saturating_add(spacing));
+        after.at(if next == NEVER { NEVER } else { self.next_limit });
+        if next == NEVER {
+            self.next_limit = NEVER;
         }
         for (task, why) in late {
             self.remove(task.ticket());
@@ -129,7 +144,7 @@ impl<W: 'static> Inner<W> {
             self.stuck += 1;
             self.live -= 1;
             self.totals.replaced += 1;
-            if self.life == Life::Open {
+            if self.life == Life::Open || self.queued > 0 && !matches!(self.life, Life::Closed { .. }) {
                 let seat = self.sit_down();
                 after.start.push(seat);
             }
@@ -141,7 +156,9 @@ impl<W: 'static> Inner<W> {
         if self.idle > 0 || self.is_paused || self.live >= self.settings.most || self.life != Life::Open {
             return;
         }
-        let Some(oldest) = self.line.oldest(is_alive) else {
+        let outside = self.outside.iter().find(|task| is_alive(task));
+        let oldest = outside.map(|task| task.ticket().submitted);
+        let Some(oldest) = self.line.oldest(is_alive).into_iter().chain(oldest).min() else {
             return;
         };
         let when = later(oldest, GROW_AFTER).max(self.grow_after);

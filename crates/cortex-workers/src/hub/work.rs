@@ -12,7 +12,7 @@ impl<W: 'static> Inner<W> {
     pub(super) fn next(&mut self, index: usize, now: u64, ran: Option<Ran>, after: &mut After<W>) -> Next<W> {
         self.settle(index, now, ran, after);
         if let Some(why) = self.is_over(index) {
-            return Next::End(why);
+            return self.end(index, why, after);
         }
         self.arrive(index, now);
         self.admit(after);
@@ -26,17 +26,25 @@ impl<W: 'static> Inner<W> {
             }
         }
         if self.life != Life::Open && self.queued == 0 {
-            return Next::End(StopReason::Shutdown);
+            self.wake_all(after); // there is nothing more for anybody
+            return self.end(index, StopReason::Shutdown, after);
         }
         if self.live > self.settings.least {
             let end = self.end_of_rest(index);
             if end <= now {
-                return Next::End(StopReason::Idle);
+                return self.end(index, StopReason::Idle, after);
             }
             after.at(end);
         }
         self.sleepers.push(index);
         Next::Sleep
+    }
+
+    /// Lets a worker end.
+    fn end(&mut self, index: usize, why: StopReason, after: &mut After<W>) -> Next<W> {
+        self.leave_crew(index);
+        self.refill(after);
+        Next::End(why)
     }
 
     /// Takes note of what a worker has done.
@@ -59,6 +67,7 @@ impl<W: 'static> Inner<W> {
         self.times.add(ticket.priority, waited, took);
         if seat.fate == Fate::Stuck {
             self.stuck -= 1;
+            after.at(now); // another one may be given up now
         }
     }
 
@@ -111,6 +120,9 @@ impl<W: 'static> Inner<W> {
             });
         }
         self.admit(after);
+        if self.idle == 0 && self.queued > 0 {
+            self.want_thread(now, after);
+        }
     }
 
     pub(super) fn is_over(&self, index: usize) -> Option<StopReason> {
@@ -143,13 +155,13 @@ impl<W: 'static> Inner<W> {
         if let Some(seat) = &mut self.seats[index] {
             seat.is_woken = true;
             self.waking += 1;
-            after.call(seat.thread.clone());
+            after.call(seat.bell.clone());
         }
     }
 
     pub(super) fn nudge(&self, index: usize, after: &mut After<W>) {
         let seat = self.seats[index].as_ref();
-        after.call(seat.and_then(|seat| seat.thread.clone()));
+        after.call(seat.and_then(|seat| seat.bell.clone()));
     }
 
     pub(super) fn wake_all(&mut self, after: &mut After<W>) {
@@ -159,7 +171,7 @@ impl<W: 'static> Inner<W> {
         // Those that wait to make their state again sleep, too.
         for seat in &self.seats {
             if seat.as_ref().is_some_and(|seat| seat.state == Sitting::Starting) {
-                after.call(seat.as_ref().and_then(|seat| seat.thread.clone()));
+                after.call(seat.as_ref().and_then(|seat| seat.bell.clone()));
             }
         }
     }

@@ -1,13 +1,19 @@
 //! The pool as its users see it.
 
+mod batches;
 mod calls;
+#[cfg(feature = "rayon")]
+mod cpu;
 mod lifecycle;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod observe;
 mod overflow;
 mod panics;
+mod seams;
+mod sources;
 mod stress;
+mod submit;
 mod support;
 mod time;
 mod times;
