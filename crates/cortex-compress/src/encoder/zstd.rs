@@ -50,6 +50,14 @@ impl Zstd {
         tables(self.level, size)
     }
 
+    fn footprint_for(&self, size: Size) -> usize {
+        #[cfg(feature = "dictionary")]
+        if let Some(dictionary) = &self.dictionary {
+            return footprint_with(dictionary.len(), self.level, size);
+        }
+        footprint(self.level, size)
+    }
+
     fn context(&mut self) -> Result<&mut CCtx<'static>, EncodeError> {
         let context = if let Some(context) = self.context.take() {
             context
@@ -89,7 +97,7 @@ impl Encoder for Zstd {
             Size::Stream(_) => None,
         };
         check(self.context()?.set_pledged_src_size(length))?;
-        self.footprint = footprint(self.level, size);
+        self.footprint = self.footprint_for(size);
         Ok(())
     }
 
@@ -264,7 +272,30 @@ mod tests {
             }
             assert!(zstd.finish(&mut out[filled..])?.done);
         }
+        assert!(zstd.reset()); // what is reserved counts for held until then
         Ok(zstd.memory())
+    }
+
+    #[test]
+    fn a_stream_holds_what_is_reserved_for_it() {
+        let mut zstd = Zstd::new(1);
+        zstd.start(Size::Stream(None)).unwrap();
+        let reserved = footprint(1, Size::Stream(None));
+        assert_eq!(zstd.memory(), reserved, "before it has taken any");
+        let (body, mut out) = (noise(200_000), vec![0; 300_000]);
+        let (mut rest, mut filled) = (&body[..], 0);
+        while !rest.is_empty() {
+            filled += zstd.encode(&mut rest, &mut out[filled..]).unwrap();
+        }
+        assert!(zstd.reset());
+        let held = zstd.memory();
+        assert!(held.abs_diff(reserved) <= reserved / 8, "{held}, not {reserved}");
+
+        let dictionary = Dictionary::new(noise(100_000)).unwrap();
+        let mut zstd = Zstd::with_dictionary(3, &dictionary);
+        zstd.start(Size::Stream(None)).unwrap();
+        let reserved = footprint_with(100_000, 3, Size::Stream(None));
+        assert_eq!(zstd.memory(), reserved, "with a dictionary");
     }
 
     #[test]
