@@ -52,7 +52,7 @@ fn responses_are_counted_by_coding_with_their_bytes_and_their_time() {
     for &coding in Coding::ALL {
         let whole = send(&layer, coding, Script::whole(text(4000)));
         let pieces = send(&other, coding, Script::new([Step::Data(text(3000))]));
-        let cut = send(&layer, coding, Script::new([Step::Data(noise(2000)), Step::Fail]));
+        let cut = send(&layer, coding, Script::new([Step::Data(noise(2000)), Step::Pause, Step::Pause, Step::Fail]));
         assert_eq!(decode(coding, &whole), (text(4000).to_vec(), true));
         let labels = format!("coding=\"{coding}\"");
         let of = |name: &str, more: &str| {
