@@ -203,7 +203,8 @@ mod tests {
                 "Health",
                 "Observability itself",
                 "Traces",
-                "Calls to others"
+                "Calls to others",
+                "Compression"
             ]
         );
         assert!(rows.iter().all(|(_, panels)| *panels > 0), "{rows:?}");
