@@ -19,7 +19,8 @@ use std::time::Duration;
 /// Many calls as one; made by [`Pool::call_batch`] and [`Pool::run_batch`].
 ///
 /// They are offered piece by piece, so that at most half of the queue is taken by it ([`most_waiting`](Self::most_waiting)) and others
-/// get their turn; what is to be done may be taken from an iterator without end. To await it is to wait for all answers, in the order of
+/// get their turn; what is to be done may be taken from an iterator without end. While all workers wait to make their states again, as
+/// after a panic, its calls wait for them in the queue. To await it is to wait for all answers, in the order of
 /// the requests; [`next`](Self::next) returns them as they come, and [`or_first_error`](Self::or_first_error) gives up at the first
 /// error.
 ///
@@ -94,7 +95,10 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
             answers: Vec::new(),
             works: Some(works),
             taken: 0,
-            options: Options::default(),
+            options: Options {
+                outlasts: true,
+                ..Options::default()
+            },
         }
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) run_timeout: Option<Duration>,
     pub(crate) overflow: Option<Overflow>,
+    /// It waits in the queue also while all workers wait to make their states again.
+    pub(crate) outlasts: bool,
 }
 
 pub(crate) type Answer<W, P> =
@@ -65,6 +67,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 deadline: None,
                 run_timeout: None,
                 overflow: None,
+                outlasts: false,
             },
         }
     }
@@ -229,6 +232,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 work: Some(()),
             });
         }
+        ticket.outlasts = options.outlasts;
         ticket.run_timeout = options.run_timeout.or(shared.settings.run_timeout);
         Ok(ticket)
     }

@@ -22,6 +22,8 @@ pub(crate) struct Ticket {
     /// Until when it may wait for a place in the queue.
     pub(crate) patience: u64,
     pub(crate) run_timeout: Option<Duration>,
+    /// It is accepted also while all workers wait to make their states again.
+    pub(crate) outlasts: bool,
 }
 
 /// How far a task is.
@@ -48,6 +50,7 @@ impl Ticket {
             deadline: NEVER,
             patience: NEVER,
             run_timeout: None,
+            outlasts: false,
         }
     }
 

@@ -1,10 +1,12 @@
 use crate::support::{Door, at_rest, closures, occupy, poll_once};
 use cortex_workers::{
-    BatchError, Closures, Discard, Drain, Error, Overflow, Pool, Priority, TaskCx, Worker, WorkerCx,
+    AfterPanic, BatchError, Closures, Discard, Drain, Error, Overflow, Pool, Priority, TaskCx, Worker,
+    WorkerCx,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Counts how often it was dropped.
 #[derive(Debug)]
@@ -23,16 +25,20 @@ enum Deed {
     Panic,
 }
 
-/// Does what the request says.
-struct Doer;
+/// Does what the request says. Its state is lost with each panic if the pool is called fragile.
+struct Doer {
+    is_fragile: bool,
+}
 
 impl Worker for Doer {
     type Request = (Deed, Counted);
     type Response = usize;
     type Error = usize;
 
-    fn init(_: &WorkerCx<'_>) -> Result<Self, usize> {
-        Ok(Self)
+    fn init(cx: &WorkerCx<'_>) -> Result<Self, usize> {
+        Ok(Self {
+            is_fragile: cx.pool() == "fragile",
+        })
     }
 
     fn run(&mut self, (deed, counted): (Deed, Counted), _: &TaskCx<'_>) -> Result<usize, usize> {
@@ -43,8 +49,12 @@ impl Worker for Doer {
         }
     }
 
-    fn after_panic(&mut self) -> cortex_workers::AfterPanic {
-        cortex_workers::AfterPanic::Keep
+    fn after_panic(&mut self) -> AfterPanic {
+        if self.is_fragile {
+            AfterPanic::Rebuild
+        } else {
+            AfterPanic::Keep
+        }
     }
 }
 
@@ -151,6 +161,24 @@ fn a_batch_takes_half_of_the_queue_and_no_more() {
     assert_eq!(other.wait().unwrap(), "also");
     let answers: Vec<i32> = batch.wait().into_iter().map(Result::unwrap).collect();
     assert!(answers.into_iter().eq(0..100));
+}
+
+#[test]
+fn a_panic_costs_the_one_call_that_had_it_while_the_worker_is_made_anew() {
+    let delay = Duration::from_millis(50);
+    let builder = Pool::<Doer>::builder("fragile").threads(1).queue(8);
+    let pool = builder.respawn(delay, delay).build_blocking().unwrap();
+    let mut deeds = [Deed::Answer; 100];
+    deeds[0] = Deed::Panic;
+    let (drops, requests) = requests(&deeds);
+    let answers = pool.call_batch(requests).wait();
+    assert!(matches!(answers[0], Err(Error::Panicked(_))), "{:?}", answers[0]);
+    for (number, answer) in answers.iter().enumerate().skip(1) {
+        assert!(matches!(answer, Ok(it) if *it == number), "{number}: {answer:?}");
+    }
+    drop(answers);
+    assert!(drops.iter().all(|drops| drops.load(Ordering::SeqCst) == 1));
+    assert_eq!(at_rest(&pool).threads.respawned, 1);
 }
 
 #[test]
