@@ -51,6 +51,9 @@ pub struct Batch<'a, W: Worker, I: Iterator<Item: Work<W>>> {
     answers: Vec<Option<Answer<W, I::Item>>>,
 }
 
+/// How many requests and answers are dealt with until others on the thread of the caller get their turn.
+const BUDGET: u32 = 128;
+
 /// The requests of a batch as a pool takes them.
 type Requests<W, I> = Map<I, fn(<W as Worker>::Request) -> Request<<W as Worker>::Request>>;
 
@@ -142,7 +145,11 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
     ///
     /// No answer is lost.
     pub async fn next(&mut self) -> Landed<W, I::Item> {
-        poll_fn(|cx| self.poll_next(cx)).await
+        poll_fn(|cx| {
+            let mut budget = BUDGET;
+            self.poll_next(cx, &mut budget)
+        })
+        .await
     }
 
     /// Waits for all answers, or until there is an error: then the rest is cancelled.
@@ -172,11 +179,26 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
         works.map(move |work| Call::new(shared, work).with(options).wait())
     }
 
-    fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Landed<W, I::Item>> {
-        while self.works.is_some() && self.flights.has_room() {
+    /// Returns an answer before it offers more: what makes the requests may wait for what becomes of earlier ones.
+    fn poll_next(&mut self, cx: &Context<'_>, budget: &mut u32) -> Poll<Landed<W, I::Item>> {
+        loop {
+            if *budget == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            *budget -= 1;
+            if let Poll::Ready(landed) = self.flights.poll_landed(cx) {
+                return Poll::Ready(Some(landed));
+            }
+            if self.works.is_none() && self.flights.is_empty() {
+                return Poll::Ready(None);
+            }
+            if self.works.is_none() || !self.flights.has_room() {
+                return Poll::Pending;
+            }
             let Some(work) = self.works.as_mut().and_then(Iterator::next) else {
                 self.works = None;
-                break;
+                continue;
             };
             let number = self.taken;
             self.taken += 1;
@@ -185,10 +207,6 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
                 return Poll::Ready(Some(answer));
             }
         }
-        if self.works.is_none() && self.flights.is_empty() {
-            return Poll::Ready(None);
-        }
-        self.flights.poll_landed(cx).map(Some)
     }
 
     /// Keeps an answer until its turn comes.
@@ -212,8 +230,9 @@ impl<W: Worker, I: Iterator<Item: Work<W>>> Future for Batch<'_, W, I> {
     type Output = Vec<Answer<W, I::Item>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut budget = BUDGET;
         loop {
-            match self.poll_next(cx) {
+            match self.poll_next(cx, &mut budget) {
                 Poll::Ready(Some((number, answer))) => self.keep(number, answer),
                 Poll::Ready(None) => return Poll::Ready(self.take().collect()),
                 Poll::Pending => return Poll::Pending,
@@ -272,8 +291,9 @@ impl<W: Worker, I: Iterator<Item: Work<W>>> Future for TryBatch<'_, W, I> {
     /// It was ready before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let batch = self.0.as_mut().expect("a batch was polled after it was ready");
+        let mut budget = BUDGET;
         loop {
-            match batch.poll_next(cx) {
+            match batch.poll_next(cx, &mut budget) {
                 Poll::Ready(Some((index, Err(error)))) => {
                     self.0 = None; // which cancels the rest
                     return Poll::Ready(Err(BatchError { index, error }));

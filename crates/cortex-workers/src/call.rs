@@ -8,7 +8,7 @@ use crate::priority::Priority;
 use crate::shared::Shared;
 use crate::stop::Stop;
 use crate::task_cx::TaskCx;
-use crate::ticket::{NEVER, Phase, Ticket, later};
+use crate::ticket::{NEVER, Phase, Ticket, Turnstile, later};
 use crate::worker::Worker;
 use cortex_core::{Context, Deadline};
 use std::fmt;
@@ -31,6 +31,7 @@ pub struct Call<'a, W: Worker, P: Work<W>> {
     shared: Link<'a, W>,
     stage: At<W, P>,
     options: Options,
+    turnstile: Option<Arc<Turnstile>>,
 }
 
 enum Link<'a, W: Worker> {
@@ -69,11 +70,18 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 overflow: None,
                 outlasts: false,
             },
+            turnstile: None,
         }
     }
 
     pub(crate) const fn with(mut self, options: Options) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Has it counted when a worker takes it.
+    pub(crate) fn counted(mut self, turnstile: &Arc<Turnstile>) -> Self {
+        self.turnstile = Some(Arc::clone(turnstile));
         self
     }
 
@@ -126,6 +134,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             shared: Link::Owned(shared),
             stage,
             options: self.options,
+            turnstile: self.turnstile.take(),
         }
     }
 
@@ -245,6 +254,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             Err(late) => return Sent::Over(Err(late.map_work(|()| work))),
         };
         let overflow = self.options.overflow.unwrap_or(shared.settings.overflow);
+        ticket.turnstile.clone_from(&self.turnstile);
         if let Overflow::Timeout(patience) = overflow {
             ticket.patience = later(ticket.submitted, patience);
         }

@@ -246,7 +246,15 @@ where
                 return Ran::Completed;
             }
         };
+        let bell = if self.ticket.pass() {
+            slot.waker.clone()
+        } else {
+            None
+        };
         drop(slot);
+        if let Some(bell) = bell {
+            quietly(|| bell.wake());
+        }
         if let Some(why) = self.ticket.stop() {
             // Between being taken and now: who told it could not release the caller yet.
             drop_quietly(work);

@@ -2,6 +2,8 @@ use crate::priority::Priority;
 use crate::stop::Stop;
 use crate::sync::{AtomicU8, Ordering};
 use cortex_core::Context;
+use std::sync::Arc;
+use std::sync::atomic::AtomicIsize;
 use std::time::Duration;
 
 /// No such time.
@@ -24,6 +26,30 @@ pub(crate) struct Ticket {
     pub(crate) run_timeout: Option<Duration>,
     /// It is accepted also while all workers wait to make their states again.
     pub(crate) outlasts: bool,
+    /// Counts those that are taken, for whoever waits to offer more.
+    pub(crate) turnstile: Option<Arc<Turnstile>>,
+}
+
+/// Counts tasks that are taken down from what it was set to, and says when it comes to nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Turnstile(AtomicIsize);
+
+impl Turnstile {
+    /// Says once that so many were taken.
+    pub(crate) fn set(&self, tasks: usize) {
+        self.0
+            .store(isize::try_from(tasks).unwrap_or(isize::MAX), Ordering::SeqCst);
+    }
+
+    /// Says whether it will say so.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+
+    /// Takes note of one; says whether it was the last of those.
+    fn pass(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::SeqCst) == 1
+    }
 }
 
 /// How far a task is.
@@ -51,6 +77,7 @@ impl Ticket {
             patience: NEVER,
             run_timeout: None,
             outlasts: false,
+            turnstile: None,
         }
     }
 
@@ -77,6 +104,11 @@ impl Ticket {
         self.stop
             .compare_exchange(0, why.code(), Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
+    }
+
+    /// Takes note that it was taken, where that is counted; says whether the caller is to hear of it.
+    pub(crate) fn pass(&self) -> bool {
+        self.turnstile.as_ref().is_some_and(|turnstile| turnstile.pass())
     }
 
     /// Returns when a task that was taken at this time is to stop, and why; [`NEVER`] if it may run for ever.

@@ -4,8 +4,8 @@ use cortex_workers::{
     WorkerCx,
 };
 use proptest::prelude::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// Counts how often it was dropped.
@@ -214,6 +214,65 @@ fn answers_come_as_they_are_ready() {
     door.open();
     assert!(matches!(runtime.block_on(batch.next()), Some((0, Ok(())))));
     assert!(runtime.block_on(batch.next()).is_none());
+}
+
+#[test]
+fn an_answer_is_returned_before_more_is_taken() {
+    let pool = closures(|builder| builder.queue(100));
+    let done = Arc::new((Mutex::new(0), Condvar::new()));
+    let (reached, taken) = (Arc::clone(&done), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&taken);
+    // Before each is taken those before it have ended.
+    let tasks = (0..).map(move |number: usize| {
+        let (count, changed) = &*reached;
+        let count = count.lock().unwrap();
+        drop(changed.wait_while(count, |count| *count < number).unwrap());
+        taken.store(number, Ordering::SeqCst);
+        let ended = Arc::clone(&reached);
+        move |_: &mut Closures, _: &TaskCx<'_>| {
+            *ended.0.lock().unwrap() += 1;
+            ended.1.notify_all();
+            number
+        }
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut batch = pool.run_batch(tasks);
+    assert!(matches!(runtime.block_on(batch.next()), Some((0, Ok(0)))));
+    assert!(seen.load(Ordering::SeqCst) < 3, "{seen:?} were taken");
+}
+
+#[test]
+fn a_place_that_a_worker_has_made_is_filled_before_there_is_an_answer() {
+    // Others have the workers: what makes room for more is that one is free again, and not an answer.
+    let pool = closures(|builder| builder.threads(2).queue(2));
+    let others = occupy(&pool, 2);
+    let door = Door::default();
+    let here = door.clone();
+    let tasks = (0..2).map(move |_| {
+        let here = here.clone();
+        move |_: &mut Closures, _: &TaskCx<'_>| here.pass()
+    });
+    std::thread::scope(|scope| {
+        let batch = pool.run_batch(tasks);
+        let answers = scope.spawn(|| batch.wait());
+        while pool.snapshot().queue.queued != [0, 1, 0] {
+            std::thread::yield_now();
+        }
+        others.open();
+        door.await_arrivals(2);
+        door.open();
+        assert_eq!(answers.join().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn what_is_endless_leaves_the_thread_to_others_now_and_then() {
+    let pool = closures(|builder| builder.queue(0).overflow(Overflow::Reject));
+    let door = occupy(&pool, 1);
+    let tasks = std::iter::repeat_with(|| |_: &mut Closures, _: &TaskCx<'_>| ());
+    let mut batch = pool.run_batch(tasks);
+    assert!(poll_once(&mut batch).is_pending(), "each is refused at once");
+    door.open();
 }
 
 #[test]
