@@ -164,19 +164,26 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
         if self.waits_for_others() {
             return block_on(self);
         }
-        self.here().collect()
+        in_order(self.here().collect())
     }
 
     /// Says whether workers do it: not on a thread of the same pool, where that could wait for itself.
     fn waits_for_others(&self) -> bool {
-        self.taken > 0 || !self.flights.shared().is_own_thread()
+        !self.flights.shared().is_own_thread()
     }
 
-    /// Does it here, one after the other.
-    fn here(self) -> impl Iterator<Item = Answer<W, I::Item>> {
+    /// Waits for what is under way and does the rest here, one after the other; each with its number.
+    fn here(self) -> impl Iterator<Item = (usize, Answer<W, I::Item>)> {
         let (shared, options) = (self.flights.shared(), self.options);
-        let works = self.works.into_iter().flatten();
-        works.map(move |work| Call::new(shared, work).with(options).wait())
+        let kept = self.answers.into_iter().enumerate();
+        let kept = kept.filter_map(|(number, answer)| Some((number, answer?)));
+        let offered = self
+            .flights
+            .into_calls()
+            .map(|(number, call)| (number, call.wait()));
+        let rest = (self.taken..).zip(self.works.into_iter().flatten());
+        let rest = rest.map(move |(number, work)| (number, Call::new(shared, work).with(options).wait()));
+        kept.chain(offered).chain(rest)
     }
 
     /// Returns an answer before it offers more: what makes the requests may wait for what becomes of earlier ones.
@@ -221,6 +228,12 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
     fn take(&mut self) -> impl Iterator<Item = Answer<W, I::Item>> {
         std::mem::take(&mut self.answers).into_iter().flatten()
     }
+}
+
+/// Puts answers in the order of their requests.
+fn in_order<T>(mut answers: Vec<(usize, T)>) -> Vec<T> {
+    answers.sort_by_key(|(number, _)| *number);
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 /// What it holds is never pinned.
@@ -271,10 +284,11 @@ impl<W: Worker, I: Iterator<Item: Work<W>>> TryBatch<'_, W, I> {
     pub fn wait(self) -> All<W, I::Item> {
         match self.0 {
             Some(batch) if !batch.waits_for_others() => {
-                let answers = batch.here().enumerate();
-                answers
-                    .map(|(index, answer)| answer.map_err(|error| BatchError { index, error }))
-                    .collect()
+                let answers = batch.here().map(|(index, answer)| match answer {
+                    Ok(answer) => Ok((index, answer)),
+                    Err(error) => Err(BatchError { index, error }),
+                });
+                answers.collect::<Result<_, _>>().map(in_order)
             }
             batch => block_on(Self(batch)),
         }

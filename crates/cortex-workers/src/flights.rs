@@ -97,6 +97,13 @@ impl<'a, W: Worker, P: Work<W>, K> Flights<'a, W, P, K> {
         waiting < self.limit || waiting - self.limit < self.shared.hub.idle()
     }
 
+    /// Gives up the calls under way, the oldest first.
+    pub(crate) fn into_calls(self) -> impl Iterator<Item = (K, Call<'a, W, P>)> {
+        let mut flights: Vec<_> = self.seats.into_iter().filter_map(|seat| seat.flight).collect();
+        flights.sort_unstable_by_key(|flight| flight.serial);
+        flights.into_iter().map(|flight| (flight.key, flight.call))
+    }
+
     fn waits(&self, (seat, serial): (usize, u64)) -> bool {
         let flight = self.seats[seat].flight.as_ref();
         flight.is_some_and(|flight| flight.serial == serial && flight.call.is_waiting())

@@ -24,6 +24,8 @@ pub(crate) struct Ticket {
     /// Until when it may wait for a place in the queue.
     pub(crate) patience: u64,
     pub(crate) run_timeout: Option<Duration>,
+    /// It is in no seat, so nobody else looks whether it is to stop.
+    pub(crate) looks_itself: bool,
     /// It is accepted also while all workers wait to make their states again.
     pub(crate) outlasts: bool,
     /// Counts those that are taken, for whoever waits to offer more.
@@ -76,6 +78,7 @@ impl Ticket {
             deadline: NEVER,
             patience: NEVER,
             run_timeout: None,
+            looks_itself: false,
             outlasts: false,
             turnstile: None,
         }

@@ -307,6 +307,15 @@ fn a_batch_within_a_task_of_its_pool_runs_on_the_spot_or_is_refused() {
     let sums = sums.wait().unwrap().into_iter().map(Result::unwrap);
     assert!(sums.eq([0, 2, 4, 6, 8]));
     let inner = pool.clone();
+    let polled = pool.run(move |_, _| {
+        let tasks = (0..5).map(|number| move |_: &mut Closures, _: &TaskCx<'_>| number * 2);
+        let mut batch = inner.run_batch(tasks);
+        assert!(poll_once(&mut batch).is_pending(), "one is in the queue");
+        batch.wait()
+    });
+    let polled = polled.wait().unwrap().into_iter().map(Result::unwrap);
+    assert!(polled.eq([0, 2, 4, 6, 8]));
+    let inner = pool.clone();
     let first_error = pool.run(move |_, _| {
         let tasks = (0..5).map(|number| {
             move |_: &mut Closures, _: &TaskCx<'_>| {
