@@ -19,7 +19,8 @@ use std::time::Duration;
 /// Many calls as one; made by [`Pool::call_batch`] and [`Pool::run_batch`].
 ///
 /// They are offered piece by piece, so that at most half of the queue is taken by it ([`most_waiting`](Self::most_waiting)) and others
-/// get their turn; what is to be done may be taken from an iterator without end. To await it is to wait for all answers, in the order of
+/// get their turn; what is to be done may be taken from an iterator without end. While all workers wait to make their states again, as
+/// after a panic, its calls wait for them in the queue. To await it is to wait for all answers, in the order of
 /// the requests; [`next`](Self::next) returns them as they come, and [`or_first_error`](Self::or_first_error) gives up at the first
 /// error.
 ///
@@ -49,6 +50,9 @@ pub struct Batch<'a, W: Worker, I: Iterator<Item: Work<W>>> {
     /// The answers that have come, by the number of the request.
     answers: Vec<Option<Answer<W, I::Item>>>,
 }
+
+/// How many requests and answers are dealt with until others on the thread of the caller get their turn.
+const BUDGET: u32 = 128;
 
 /// The requests of a batch as a pool takes them.
 type Requests<W, I> = Map<I, fn(<W as Worker>::Request) -> Request<<W as Worker>::Request>>;
@@ -94,7 +98,10 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
             answers: Vec::new(),
             works: Some(works),
             taken: 0,
-            options: Options::default(),
+            options: Options {
+                outlasts: true,
+                ..Options::default()
+            },
         }
     }
 
@@ -138,7 +145,11 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
     ///
     /// No answer is lost.
     pub async fn next(&mut self) -> Landed<W, I::Item> {
-        poll_fn(|cx| self.poll_next(cx)).await
+        poll_fn(|cx| {
+            let mut budget = BUDGET;
+            self.poll_next(cx, &mut budget)
+        })
+        .await
     }
 
     /// Waits for all answers, or until there is an error: then the rest is cancelled.
@@ -153,26 +164,48 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
         if self.waits_for_others() {
             return block_on(self);
         }
-        self.here().collect()
+        in_order(self.here().collect())
     }
 
     /// Says whether workers do it: not on a thread of the same pool, where that could wait for itself.
     fn waits_for_others(&self) -> bool {
-        self.taken > 0 || !self.flights.shared().is_own_thread()
+        !self.flights.shared().is_own_thread()
     }
 
-    /// Does it here, one after the other.
-    fn here(self) -> impl Iterator<Item = Answer<W, I::Item>> {
+    /// Waits for what is under way and does the rest here, one after the other; each with its number.
+    fn here(self) -> impl Iterator<Item = (usize, Answer<W, I::Item>)> {
         let (shared, options) = (self.flights.shared(), self.options);
-        let works = self.works.into_iter().flatten();
-        works.map(move |work| Call::new(shared, work).with(options).wait())
+        let kept = self.answers.into_iter().enumerate();
+        let kept = kept.filter_map(|(number, answer)| Some((number, answer?)));
+        let offered = self
+            .flights
+            .into_calls()
+            .map(|(number, call)| (number, call.wait()));
+        let rest = (self.taken..).zip(self.works.into_iter().flatten());
+        let rest = rest.map(move |(number, work)| (number, Call::new(shared, work).with(options).wait()));
+        kept.chain(offered).chain(rest)
     }
 
-    fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Landed<W, I::Item>> {
-        while self.works.is_some() && self.flights.has_room() {
+    /// Returns an answer before it offers more: what makes the requests may wait for what becomes of earlier ones.
+    fn poll_next(&mut self, cx: &Context<'_>, budget: &mut u32) -> Poll<Landed<W, I::Item>> {
+        loop {
+            if *budget == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            *budget -= 1;
+            if let Poll::Ready(landed) = self.flights.poll_landed(cx) {
+                return Poll::Ready(Some(landed));
+            }
+            if self.works.is_none() && self.flights.is_empty() {
+                return Poll::Ready(None);
+            }
+            if self.works.is_none() || !self.flights.has_room() {
+                return Poll::Pending;
+            }
             let Some(work) = self.works.as_mut().and_then(Iterator::next) else {
                 self.works = None;
-                break;
+                continue;
             };
             let number = self.taken;
             self.taken += 1;
@@ -181,10 +214,6 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
                 return Poll::Ready(Some(answer));
             }
         }
-        if self.works.is_none() && self.flights.is_empty() {
-            return Poll::Ready(None);
-        }
-        self.flights.poll_landed(cx).map(Some)
     }
 
     /// Keeps an answer until its turn comes.
@@ -201,6 +230,12 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
     }
 }
 
+/// Puts answers in the order of their requests.
+fn in_order<T>(mut answers: Vec<(usize, T)>) -> Vec<T> {
+    answers.sort_by_key(|(number, _)| *number);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
 /// What it holds is never pinned.
 impl<W: Worker, I: Iterator<Item: Work<W>>> Unpin for Batch<'_, W, I> {}
 
@@ -208,8 +243,9 @@ impl<W: Worker, I: Iterator<Item: Work<W>>> Future for Batch<'_, W, I> {
     type Output = Vec<Answer<W, I::Item>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut budget = BUDGET;
         loop {
-            match self.poll_next(cx) {
+            match self.poll_next(cx, &mut budget) {
                 Poll::Ready(Some((number, answer))) => self.keep(number, answer),
                 Poll::Ready(None) => return Poll::Ready(self.take().collect()),
                 Poll::Pending => return Poll::Pending,
@@ -248,10 +284,11 @@ impl<W: Worker, I: Iterator<Item: Work<W>>> TryBatch<'_, W, I> {
     pub fn wait(self) -> All<W, I::Item> {
         match self.0 {
             Some(batch) if !batch.waits_for_others() => {
-                let answers = batch.here().enumerate();
-                answers
-                    .map(|(index, answer)| answer.map_err(|error| BatchError { index, error }))
-                    .collect()
+                let answers = batch.here().map(|(index, answer)| match answer {
+                    Ok(answer) => Ok((index, answer)),
+                    Err(error) => Err(BatchError { index, error }),
+                });
+                answers.collect::<Result<_, _>>().map(in_order)
             }
             batch => block_on(Self(batch)),
         }
@@ -268,8 +305,9 @@ impl<W: Worker, I: Iterator<Item: Work<W>>> Future for TryBatch<'_, W, I> {
     /// It was ready before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let batch = self.0.as_mut().expect("a batch was polled after it was ready");
+        let mut budget = BUDGET;
         loop {
-            match batch.poll_next(cx) {
+            match batch.poll_next(cx, &mut budget) {
                 Poll::Ready(Some((index, Err(error)))) => {
                     self.0 = None; // which cancels the rest
                     return Poll::Ready(Err(BatchError { index, error }));

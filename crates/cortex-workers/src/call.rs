@@ -8,7 +8,7 @@ use crate::priority::Priority;
 use crate::shared::Shared;
 use crate::stop::Stop;
 use crate::task_cx::TaskCx;
-use crate::ticket::{NEVER, Phase, Ticket, later};
+use crate::ticket::{NEVER, Phase, Ticket, Turnstile, later};
 use crate::worker::Worker;
 use cortex_core::{Context, Deadline};
 use std::fmt;
@@ -31,6 +31,7 @@ pub struct Call<'a, W: Worker, P: Work<W>> {
     shared: Link<'a, W>,
     stage: At<W, P>,
     options: Options,
+    turnstile: Option<Arc<Turnstile>>,
 }
 
 enum Link<'a, W: Worker> {
@@ -50,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) run_timeout: Option<Duration>,
     pub(crate) overflow: Option<Overflow>,
+    /// It waits in the queue also while all workers wait to make their states again.
+    pub(crate) outlasts: bool,
 }
 
 pub(crate) type Answer<W, P> =
@@ -65,12 +68,20 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 deadline: None,
                 run_timeout: None,
                 overflow: None,
+                outlasts: false,
             },
+            turnstile: None,
         }
     }
 
     pub(crate) const fn with(mut self, options: Options) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Has it counted when a worker takes it.
+    pub(crate) fn counted(mut self, turnstile: &Arc<Turnstile>) -> Self {
+        self.turnstile = Some(Arc::clone(turnstile));
         self
     }
 
@@ -123,6 +134,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             shared: Link::Owned(shared),
             stage,
             options: self.options,
+            turnstile: self.turnstile.take(),
         }
     }
 
@@ -133,7 +145,9 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     /// As a call that is awaited, and [`Error::WouldDeadlock`] on a thread of the same pool: all of them could wait for one another.
     ///
     /// There, a closure of a pool without state runs at once, as it does in any caller who finds the queue full under
-    /// [`Overflow::CallerRuns`].
+    /// [`Overflow::CallerRuns`]. A call that was polled before and still waits is taken back for that, and counts as cancelled. What runs
+    /// here sees in [`TaskCx::check`](crate::TaskCx::check) that its time is over, and the answer of one that is late is that error; the
+    /// end of the pool does not stop it.
     pub fn wait(mut self) -> Answer<W, P> {
         let shared = self.shared.shared();
         let is_own = shared.is_own_thread();
@@ -144,10 +158,15 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         }
         let work = match std::mem::replace(&mut self.stage, At::Over) {
             At::New(work) => work,
-            sent => {
-                self.stage = sent;
-                return block_on(self);
+            At::Sent(job) => {
+                let work = if is_own { self.take_back(&job) } else { None };
+                let Some(work) = work else {
+                    self.stage = At::Sent(job);
+                    return block_on(self);
+                };
+                work
             }
+            At::Over => return block_on(self), // which panics
         };
         match W::stateless() {
             Some(state) if is_own => self.run_here(state, work),
@@ -190,11 +209,12 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     /// Runs the task on this thread.
     fn run_here(&self, mut state: W, work: P) -> Answer<W, P> {
         let shared = self.shared.shared();
-        let ticket = match self.ticket() {
+        let mut ticket = match self.ticket() {
             Ok(ticket) => ticket,
             Err(late) => return Err(late.map_work(|()| work.back())),
         };
         ticket.set_phase(Phase::Taken);
+        ticket.looks_itself = true;
         let job = Job::new(ticket, work, None, true);
         let taken = job.ticket().submitted;
         let cx = TaskCx {
@@ -204,11 +224,46 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         };
         let ran = job.run(&mut state, &cx);
         let now = shared.clock.nanos();
+        cx.look();
+        let stop = job.ticket().stop();
         let outcome = shared
             .hub
             .ran_elsewhere(job.ticket(), ran, now.saturating_sub(taken));
         shared.tell(|| Event::of_ended(outcome, job.ticket(), taken, now));
-        job.answer().map_or_else(|| unreachable!("it was run"), back)
+        let answer = job.answer().map_or_else(|| unreachable!("it was run"), back);
+        let late = match stop {
+            None | Some(Stop::Cancelled | Stop::Shutdown) => return answer, // nobody else tells it
+            Some(Stop::Deadline) => Error::Deadline {
+                stage: Stage::Running,
+                work: None,
+            },
+            Some(Stop::RunTimeout) => Error::RunTimeout {
+                ran: Duration::from_nanos(now.saturating_sub(taken)),
+            },
+        };
+        drop_quietly(answer);
+        Err(late)
+    }
+
+    /// Takes back what is to be done of a task that no worker has taken.
+    fn take_back(&self, job: &Arc<Job<W, P>>) -> Option<P> {
+        if self.withdraw(job) { job.take_back() } else { None }
+    }
+
+    /// Takes a task out of the queue; says whether that was in time.
+    fn withdraw(&self, job: &Arc<Job<W, P>>) -> bool {
+        let shared = self.shared.shared();
+        let ticket = job.ticket();
+        if !matches!(ticket.phase(), Phase::Outside | Phase::Queued) {
+            return false;
+        }
+        let task: Task<W> = Arc::clone(job) as Task<W>;
+        let (withdrawn, after) = shared.hub.withdraw(&task);
+        shared.handle(after);
+        if withdrawn {
+            shared.tell(|| Event::of_unstarted(Unstarted::Cancelled, ticket, shared.clock.nanos()));
+        }
+        withdrawn
     }
 
     /// Makes the ticket of a task that is offered now.
@@ -234,6 +289,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 work: Some(()),
             });
         }
+        ticket.outlasts = options.outlasts;
         ticket.run_timeout = options.run_timeout.or(shared.settings.run_timeout);
         Ok(ticket)
     }
@@ -246,6 +302,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             Err(late) => return Sent::Over(Err(late.map_work(|()| work))),
         };
         let overflow = self.options.overflow.unwrap_or(shared.settings.overflow);
+        ticket.turnstile.clone_from(&self.turnstile);
         if let Overflow::Timeout(patience) = overflow {
             ticket.patience = later(ticket.submitted, patience);
         }
@@ -276,18 +333,11 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     }
 
     fn cancel(&self, job: &Arc<Job<W, P>>) {
-        let shared = self.shared.shared();
-        let ticket = job.ticket();
-        if matches!(ticket.phase(), Phase::Outside | Phase::Queued) {
-            let task: Task<W> = Arc::clone(job) as Task<W>;
-            let (withdrawn, after) = shared.hub.withdraw(&task);
-            shared.handle(after);
-            if withdrawn {
-                shared.tell(|| Event::of_unstarted(Unstarted::Cancelled, ticket, shared.clock.nanos()));
-                job.end(Unstarted::Cancelled);
-                return;
-            }
+        if self.withdraw(job) {
+            job.end(Unstarted::Cancelled);
+            return;
         }
+        let (shared, ticket) = (self.shared.shared(), job.ticket());
         ticket.tell(Stop::Cancelled);
         if job.leave() {
             let time = shared.hub.told(ticket, shared.clock.nanos());

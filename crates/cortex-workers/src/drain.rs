@@ -92,13 +92,44 @@ struct State {
     report: Option<DrainReport>,
     /// Somebody makes the report, or has.
     is_reported: bool,
-    wakers: Vec<Waker>,
     /// Those that wait for it to begin.
-    early: Vec<Weak<Begun>>,
+    early: Listeners,
+    /// Those that wait for the report.
+    late: Listeners,
 }
 
-/// Somebody waits for it to begin.
-pub(crate) struct Begun(Mutex<Option<Waker>>);
+/// Somebody who waits, until it is dropped.
+#[derive(Default)]
+pub(crate) struct Listener(Mutex<Option<Waker>>);
+
+impl Listener {
+    /// Has this one woken. The caller holds the lock of the state, and drops what is returned without it: it may do anything.
+    #[must_use]
+    fn set(&self, waker: &Waker) -> Option<Waker> {
+        lock(&self.0).replace(waker.clone())
+    }
+}
+
+/// Those who wait. Those who have gone are forgotten when the next one comes.
+#[derive(Default)]
+struct Listeners(Vec<Weak<Listener>>);
+
+impl Listeners {
+    fn add(&mut self) -> Arc<Listener> {
+        let listener = Arc::default();
+        self.0.retain(|listener| listener.strong_count() > 0);
+        self.0.push(Arc::downgrade(&listener));
+        listener
+    }
+
+    /// Wakes them; no lock may be held.
+    fn wake(self) {
+        for listener in self.0.iter().filter_map(Weak::upgrade) {
+            let waker = lock(&listener.0).take();
+            crate::job::quietly(|| waker.into_iter().for_each(Waker::wake));
+        }
+    }
+}
 
 impl Ending {
     pub(crate) fn new() -> Self {
@@ -106,8 +137,8 @@ impl Ending {
             began: None,
             report: None,
             is_reported: false,
-            wakers: Vec::new(),
-            early: Vec::new(),
+            early: Listeners::default(),
+            late: Listeners::default(),
         }))
     }
 
@@ -116,30 +147,23 @@ impl Ending {
         state.began.get_or_insert((now, totals));
         let early = std::mem::take(&mut state.early);
         drop(state);
-        for begun in early.iter().filter_map(Weak::upgrade) {
-            let waker = lock(&begun.0).take();
-            crate::job::quietly(|| waker.into_iter().for_each(Waker::wake));
-        }
+        early.wake();
     }
 
     /// Returns what waits for it to begin to end.
-    pub(crate) fn listen(&self) -> Arc<Begun> {
-        let begun = Arc::new(Begun(Mutex::new(None)));
-        let early = &mut lock(&self.0).early;
-        early.retain(|begun| begun.strong_count() > 0);
-        early.push(Arc::downgrade(&begun));
-        begun
+    pub(crate) fn listen(&self) -> Arc<Listener> {
+        lock(&self.0).early.add()
     }
 
     /// Waits until it has begun to end.
-    pub(crate) fn poll_begun(&self, begun: &Begun, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_begun(&self, listener: &Listener, cx: &Context<'_>) -> Poll<()> {
         let state = lock(&self.0);
         if state.began.is_some() {
             return Poll::Ready(());
         }
-        let old = lock(&begun.0).replace(cx.waker().clone());
+        let old = listener.set(cx.waker());
         drop(state);
-        drop(old); // it may do anything
+        drop(old);
         Poll::Pending
     }
 
@@ -169,25 +193,24 @@ impl Ending {
         tell(report);
         let mut state = lock(&self.0);
         state.report = Some(report);
-        let wakers = std::mem::take(&mut state.wakers);
+        let late = std::mem::take(&mut state.late);
         drop(state);
-        for waker in wakers {
-            crate::job::quietly(|| waker.wake());
-        }
+        late.wake();
     }
 
     pub(crate) async fn wait(&self) -> DrainReport {
-        poll_fn(|cx| self.poll(cx)).await
+        let listener = lock(&self.0).late.add();
+        poll_fn(|cx| self.poll(&listener, cx)).await
     }
 
-    fn poll(&self, cx: &Context<'_>) -> Poll<DrainReport> {
-        let mut state = lock(&self.0);
+    fn poll(&self, listener: &Listener, cx: &Context<'_>) -> Poll<DrainReport> {
+        let state = lock(&self.0);
         if let Some(report) = state.report {
             return Poll::Ready(report);
         }
-        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.wakers.push(cx.waker().clone());
-        }
+        let old = listener.set(cx.waker());
+        drop(state);
+        drop(old);
         Poll::Pending
     }
 }
@@ -195,6 +218,41 @@ impl Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_no_longer_waits_for_the_end_is_forgotten() {
+        let ending = Ending::new();
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let mut cx = Context::from_waker(&waker);
+        for _ in 0..1000 {
+            assert!(pin!(ending.wait()).poll(&mut cx).is_pending());
+        }
+        assert_eq!(Arc::strong_count(&count), 2, "no waker is kept");
+        let mut last = pin!(ending.wait());
+        assert!(last.as_mut().poll(&mut cx).is_pending());
+        assert!(last.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(lock(&ending.0).late.0.len(), 1);
+        ending.begin(5, Totals::default());
+        ending.end(7, &Totals::default(), 0, |_| {});
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        let Poll::Ready(report) = last.poll(&mut cx) else {
+            panic!("it has ended");
+        };
+        assert_eq!(report.elapsed, Duration::from_nanos(2));
+    }
 
     #[test]
     fn a_report_is_one_line() {

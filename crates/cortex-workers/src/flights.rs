@@ -2,6 +2,7 @@ use crate::call::{Answer, Call};
 use crate::job::Work;
 use crate::shared::Shared;
 use crate::sync::{Mutex, lock};
+use crate::ticket::Turnstile;
 use crate::worker::Worker;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,11 +18,13 @@ pub(crate) struct Flights<'a, W: Worker, P: Work<W>, K> {
     free: Vec<usize>,
     /// Those that waited for a worker when they were looked at last, oldest first, by seat and serial number.
     waiting: VecDeque<(usize, u64)>,
-    /// Some of them have ended behind others that wait.
+    /// Some of them may wait no more behind others that do.
     is_mixed: bool,
     serial: u64,
     /// How many may wait for a worker.
     limit: usize,
+    /// Rings once half of those that wait were taken: that there may be more is worth a wake-up then.
+    turnstile: Arc<Turnstile>,
     desk: Arc<Desk>,
     rung: VecDeque<usize>,
 }
@@ -48,6 +51,7 @@ impl<'a, W: Worker, P: Work<W>, K> Flights<'a, W, P, K> {
             is_mixed: false,
             serial: 0,
             limit: (shared.settings.capacity / 2).max(1),
+            turnstile: Arc::default(),
             desk: Arc::default(),
             rung: VecDeque::new(),
         }
@@ -65,8 +69,22 @@ impl<'a, W: Worker, P: Work<W>, K> Flights<'a, W, P, K> {
         self.free.len() == self.seats.len()
     }
 
-    /// Says whether one more may be launched. What an idle worker will take at once does not wait.
+    /// Says whether one more may be launched; if not, [`poll_landed`](Self::poll_landed) wakes once workers have taken some, too. What an
+    /// idle worker will take at once does not wait.
     pub(crate) fn has_room(&mut self) -> bool {
+        if self.is_below_limit() {
+            return true;
+        }
+        if self.turnstile.is_set() {
+            return false;
+        }
+        // It counts those that are there when it is set, so those that were taken before that must not be among them.
+        self.turnstile.set(self.limit.div_ceil(2));
+        self.is_mixed = true;
+        self.is_below_limit()
+    }
+
+    fn is_below_limit(&mut self) -> bool {
         while self.waiting.front().is_some_and(|&entry| !self.waits(entry)) {
             self.waiting.pop_front();
         }
@@ -79,13 +97,20 @@ impl<'a, W: Worker, P: Work<W>, K> Flights<'a, W, P, K> {
         waiting < self.limit || waiting - self.limit < self.shared.hub.idle()
     }
 
+    /// Gives up the calls under way, the oldest first.
+    pub(crate) fn into_calls(self) -> impl Iterator<Item = (K, Call<'a, W, P>)> {
+        let mut flights: Vec<_> = self.seats.into_iter().filter_map(|seat| seat.flight).collect();
+        flights.sort_unstable_by_key(|flight| flight.serial);
+        flights.into_iter().map(|flight| (flight.key, flight.call))
+    }
+
     fn waits(&self, (seat, serial): (usize, u64)) -> bool {
         let flight = self.seats[seat].flight.as_ref();
         flight.is_some_and(|flight| flight.serial == serial && flight.call.is_waiting())
     }
 
     /// Offers a call; returns its answer if it is there at once.
-    pub(crate) fn launch(&mut self, key: K, mut call: Call<'a, W, P>) -> Option<(K, Answer<W, P>)> {
+    pub(crate) fn launch(&mut self, key: K, call: Call<'a, W, P>) -> Option<(K, Answer<W, P>)> {
         let seat = self.free.pop().unwrap_or_else(|| {
             let bell = Waker::from(Arc::new(Bell {
                 seat: self.seats.len(),
@@ -95,6 +120,7 @@ impl<'a, W: Worker, P: Work<W>, K> Flights<'a, W, P, K> {
             self.seats.len() - 1
         });
         let place = &mut self.seats[seat];
+        let mut call = call.counted(&self.turnstile);
         if let Poll::Ready(answer) = Pin::new(&mut call).poll(&mut Context::from_waker(&place.bell)) {
             self.free.push(seat);
             return Some((key, answer));
@@ -115,10 +141,11 @@ impl<'a, W: Worker, P: Work<W>, K> Flights<'a, W, P, K> {
                     continue; // it rang for an earlier one
                 };
                 let bell = &mut Context::from_waker(&place.bell);
+                // It has an answer, or was taken and with it others.
+                self.is_mixed |= self.waiting.front() != Some(&(seat, flight.serial));
                 if let Poll::Ready(answer) = Pin::new(&mut flight.call).poll(bell)
                     && let Some(flight) = place.flight.take()
                 {
-                    self.is_mixed |= self.waiting.front() != Some(&(seat, flight.serial));
                     self.free.push(seat);
                     return Poll::Ready((flight.key, answer));
                 }

@@ -206,6 +206,23 @@ impl<W, P: Work<W>> Job<W, P> {
         }
     }
 
+    /// Takes back what was to be done, if it was not begun. The caller of a task that was offered has withdrawn it.
+    pub(crate) fn take_back(&self) -> Option<P> {
+        let mut slot = lock(&self.slot);
+        let waker = slot.waker.take();
+        let content = std::mem::replace(&mut slot.content, Content::Gone);
+        let work = match content {
+            Content::Pending(work) => Some(work),
+            other => {
+                slot.content = other;
+                None
+            }
+        };
+        drop(slot);
+        drop_quietly(waker);
+        work
+    }
+
     /// Lets go of the answer, as the caller has gone. Says whether the task was running.
     pub(crate) fn leave(&self) -> bool {
         let mut slot = lock(&self.slot);
@@ -259,7 +276,15 @@ where
                 return Ran::Completed;
             }
         };
+        let bell = if self.ticket.pass() {
+            slot.waker.clone()
+        } else {
+            None
+        };
         drop(slot);
+        if let Some(bell) = bell {
+            quietly(|| bell.wake());
+        }
         if let Some(why) = self.ticket.stop() {
             // Between being taken and now: who told it could not release the caller yet.
             drop_quietly(work);

@@ -34,16 +34,29 @@ pub struct TaskCx<'a> {
 }
 
 impl TaskCx<'_> {
-    /// Says whether the task is to stop, as nobody needs its answer any more. One load.
+    /// Says whether the task is to stop, as nobody needs its answer any more. One load; on the thread of a caller
+    /// ([`Overflow::CallerRuns`](crate::Overflow::CallerRuns)) it looks at the clock.
     #[inline]
     pub fn is_cancelled(&self) -> bool {
-        self.ticket.stop().is_some()
+        self.stop().is_some()
     }
 
     /// Returns why the task is to stop, if it is.
     #[inline]
     pub fn stop(&self) -> Option<Stop> {
+        if self.ticket.looks_itself {
+            self.look();
+        }
         self.ticket.stop()
+    }
+
+    /// Tells the task to stop if its time is over.
+    #[cold]
+    pub(crate) fn look(&self) {
+        let (due, why) = self.ticket.due(self.taken);
+        if due != crate::ticket::NEVER && due <= self.clock.nanos() {
+            self.ticket.tell(why);
+        }
     }
 
     /// Goes on, unless the task is to stop.

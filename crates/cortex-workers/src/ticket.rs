@@ -2,6 +2,8 @@ use crate::priority::Priority;
 use crate::stop::Stop;
 use crate::sync::{AtomicU8, Ordering};
 use cortex_core::Context;
+use std::sync::Arc;
+use std::sync::atomic::AtomicIsize;
 use std::time::Duration;
 
 /// No such time.
@@ -22,6 +24,34 @@ pub(crate) struct Ticket {
     /// Until when it may wait for a place in the queue.
     pub(crate) patience: u64,
     pub(crate) run_timeout: Option<Duration>,
+    /// It is in no seat, so nobody else looks whether it is to stop.
+    pub(crate) looks_itself: bool,
+    /// It is accepted also while all workers wait to make their states again.
+    pub(crate) outlasts: bool,
+    /// Counts those that are taken, for whoever waits to offer more.
+    pub(crate) turnstile: Option<Arc<Turnstile>>,
+}
+
+/// Counts tasks that are taken down from what it was set to, and says when it comes to nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Turnstile(AtomicIsize);
+
+impl Turnstile {
+    /// Says once that so many were taken.
+    pub(crate) fn set(&self, tasks: usize) {
+        self.0
+            .store(isize::try_from(tasks).unwrap_or(isize::MAX), Ordering::SeqCst);
+    }
+
+    /// Says whether it will say so.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+
+    /// Takes note of one; says whether it was the last of those.
+    fn pass(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::SeqCst) == 1
+    }
 }
 
 /// How far a task is.
@@ -48,6 +78,9 @@ impl Ticket {
             deadline: NEVER,
             patience: NEVER,
             run_timeout: None,
+            looks_itself: false,
+            outlasts: false,
+            turnstile: None,
         }
     }
 
@@ -74,6 +107,11 @@ impl Ticket {
         self.stop
             .compare_exchange(0, why.code(), Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
+    }
+
+    /// Takes note that it was taken, where that is counted; says whether the caller is to hear of it.
+    pub(crate) fn pass(&self) -> bool {
+        self.turnstile.as_ref().is_some_and(|turnstile| turnstile.pass())
     }
 
     /// Returns when a task that was taken at this time is to stop, and why; [`NEVER`] if it may run for ever.

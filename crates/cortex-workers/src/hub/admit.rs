@@ -19,7 +19,7 @@ impl<W: 'static> Inner<W> {
         if self.life != Life::Open {
             return Offered::Refused(Unstarted::Closed);
         }
-        if self.failing > 0 && self.failing == self.live {
+        if self.failing > 0 && self.failing == self.live && !task.ticket().outlasts {
             return Offered::Refused(Unstarted::NoWorkers);
         }
         after.at(task.ticket().deadline);

@@ -1,10 +1,12 @@
 use crate::support::{Door, at_rest, closures, occupy, poll_once};
 use cortex_workers::{
-    BatchError, Closures, Discard, Drain, Error, Overflow, Pool, Priority, TaskCx, Worker, WorkerCx,
+    AfterPanic, BatchError, Closures, Discard, Drain, Error, Overflow, Pool, Priority, TaskCx, Worker,
+    WorkerCx,
 };
 use proptest::prelude::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 /// Counts how often it was dropped.
 #[derive(Debug)]
@@ -23,16 +25,20 @@ enum Deed {
     Panic,
 }
 
-/// Does what the request says.
-struct Doer;
+/// Does what the request says. Its state is lost with each panic if the pool is called fragile.
+struct Doer {
+    is_fragile: bool,
+}
 
 impl Worker for Doer {
     type Request = (Deed, Counted);
     type Response = usize;
     type Error = usize;
 
-    fn init(_: &WorkerCx<'_>) -> Result<Self, usize> {
-        Ok(Self)
+    fn init(cx: &WorkerCx<'_>) -> Result<Self, usize> {
+        Ok(Self {
+            is_fragile: cx.pool() == "fragile",
+        })
     }
 
     fn run(&mut self, (deed, counted): (Deed, Counted), _: &TaskCx<'_>) -> Result<usize, usize> {
@@ -43,8 +49,12 @@ impl Worker for Doer {
         }
     }
 
-    fn after_panic(&mut self) -> cortex_workers::AfterPanic {
-        cortex_workers::AfterPanic::Keep
+    fn after_panic(&mut self) -> AfterPanic {
+        if self.is_fragile {
+            AfterPanic::Rebuild
+        } else {
+            AfterPanic::Keep
+        }
     }
 }
 
@@ -154,6 +164,24 @@ fn a_batch_takes_half_of_the_queue_and_no_more() {
 }
 
 #[test]
+fn a_panic_costs_the_one_call_that_had_it_while_the_worker_is_made_anew() {
+    let delay = Duration::from_millis(50);
+    let builder = Pool::<Doer>::builder("fragile").threads(1).queue(8);
+    let pool = builder.respawn(delay, delay).build_blocking().unwrap();
+    let mut deeds = [Deed::Answer; 100];
+    deeds[0] = Deed::Panic;
+    let (drops, requests) = requests(&deeds);
+    let answers = pool.call_batch(requests).wait();
+    assert!(matches!(answers[0], Err(Error::Panicked(_))), "{:?}", answers[0]);
+    for (number, answer) in answers.iter().enumerate().skip(1) {
+        assert!(matches!(answer, Ok(it) if *it == number), "{number}: {answer:?}");
+    }
+    drop(answers);
+    assert!(drops.iter().all(|drops| drops.load(Ordering::SeqCst) == 1));
+    assert_eq!(at_rest(&pool).threads.respawned, 1);
+}
+
+#[test]
 fn every_idle_worker_gets_work_however_short_the_queue() {
     let pool = closures(|builder| builder.threads(4).queue(0));
     let door = Door::default();
@@ -189,6 +217,65 @@ fn answers_come_as_they_are_ready() {
 }
 
 #[test]
+fn an_answer_is_returned_before_more_is_taken() {
+    let pool = closures(|builder| builder.queue(100));
+    let done = Arc::new((Mutex::new(0), Condvar::new()));
+    let (reached, taken) = (Arc::clone(&done), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&taken);
+    // Before each is taken those before it have ended.
+    let tasks = (0..).map(move |number: usize| {
+        let (count, changed) = &*reached;
+        let count = count.lock().unwrap();
+        drop(changed.wait_while(count, |count| *count < number).unwrap());
+        taken.store(number, Ordering::SeqCst);
+        let ended = Arc::clone(&reached);
+        move |_: &mut Closures, _: &TaskCx<'_>| {
+            *ended.0.lock().unwrap() += 1;
+            ended.1.notify_all();
+            number
+        }
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut batch = pool.run_batch(tasks);
+    assert!(matches!(runtime.block_on(batch.next()), Some((0, Ok(0)))));
+    assert!(seen.load(Ordering::SeqCst) < 3, "{seen:?} were taken");
+}
+
+#[test]
+fn a_place_that_a_worker_has_made_is_filled_before_there_is_an_answer() {
+    // Others have the workers: what makes room for more is that one is free again, and not an answer.
+    let pool = closures(|builder| builder.threads(2).queue(2));
+    let others = occupy(&pool, 2);
+    let door = Door::default();
+    let here = door.clone();
+    let tasks = (0..2).map(move |_| {
+        let here = here.clone();
+        move |_: &mut Closures, _: &TaskCx<'_>| here.pass()
+    });
+    std::thread::scope(|scope| {
+        let batch = pool.run_batch(tasks);
+        let answers = scope.spawn(|| batch.wait());
+        while pool.snapshot().queue.queued != [0, 1, 0] {
+            std::thread::yield_now();
+        }
+        others.open();
+        door.await_arrivals(2);
+        door.open();
+        assert_eq!(answers.join().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn what_is_endless_leaves_the_thread_to_others_now_and_then() {
+    let pool = closures(|builder| builder.queue(0).overflow(Overflow::Reject));
+    let door = occupy(&pool, 1);
+    let tasks = std::iter::repeat_with(|| |_: &mut Closures, _: &TaskCx<'_>| ());
+    let mut batch = pool.run_batch(tasks);
+    assert!(poll_once(&mut batch).is_pending(), "each is refused at once");
+    door.open();
+}
+
+#[test]
 fn a_batch_of_a_pool_that_ends_has_its_requests_back() {
     let pool = closures(|builder| builder.queue(4));
     let door = occupy(&pool, 1);
@@ -219,6 +306,15 @@ fn a_batch_within_a_task_of_its_pool_runs_on_the_spot_or_is_refused() {
     });
     let sums = sums.wait().unwrap().into_iter().map(Result::unwrap);
     assert!(sums.eq([0, 2, 4, 6, 8]));
+    let inner = pool.clone();
+    let polled = pool.run(move |_, _| {
+        let tasks = (0..5).map(|number| move |_: &mut Closures, _: &TaskCx<'_>| number * 2);
+        let mut batch = inner.run_batch(tasks);
+        assert!(poll_once(&mut batch).is_pending(), "one is in the queue");
+        batch.wait()
+    });
+    let polled = polled.wait().unwrap().into_iter().map(Result::unwrap);
+    assert!(polled.eq([0, 2, 4, 6, 8]));
     let inner = pool.clone();
     let first_error = pool.run(move |_, _| {
         let tasks = (0..5).map(|number| {

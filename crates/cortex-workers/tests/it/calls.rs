@@ -168,3 +168,30 @@ async fn calls_go_where_futures_go() {
     assert_eq!(sum, (0..100).map(|number| number * number).sum());
     at_rest(&pool);
 }
+
+#[test]
+fn a_call_that_was_polled_on_a_thread_of_its_pool_is_taken_back_to_be_waited_for() {
+    let pool = closures(|builder| builder);
+    let inner = pool.clone();
+    let here = pool.run(move |_, _| {
+        let mut call = inner.run(|_, _| std::thread::current().id());
+        assert!(poll_once(&mut call).is_pending());
+        call.wait().unwrap() == std::thread::current().id()
+    });
+    assert!(here.wait().unwrap());
+    let tasks = at_rest(&pool).tasks;
+    assert_eq!((tasks.submitted, tasks.completed, tasks.cancelled), (3, 2, 1));
+
+    let pool = Pool::<Adder>::builder("adder")
+        .threads(1)
+        .build_blocking()
+        .unwrap();
+    let inner = pool.clone();
+    let refused = pool.run(move |_, _| {
+        let mut call = inner.call(5);
+        assert!(poll_once(&mut call).is_pending());
+        call.wait()
+    });
+    assert_eq!(refused.wait().unwrap(), Err(Error::WouldDeadlock(5)));
+    at_rest(&pool);
+}

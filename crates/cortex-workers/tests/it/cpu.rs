@@ -358,3 +358,22 @@ fn an_observer_hears_how_tasks_end() {
     assert!(runtime.block_on(cpu.shutdown(Drain::unlimited())).is_complete());
     assert_eq!(*ends.0.lock().unwrap(), [Outcome::Completed, Outcome::Panicked]);
 }
+
+#[test]
+fn what_a_task_waits_for_stops_between_its_items_once_its_time_is_over() {
+    let clock = ManualClock::new();
+    let cpu = cpu(|builder| builder.clock(clock.clone()));
+    let done = Arc::new(AtomicUsize::new(0));
+    let (inner, count, late) = (cpu.clone(), Arc::clone(&done), clock.clone());
+    let nested = cpu.run(move |_| {
+        let items = inner.map_chunks((0..100).collect(), 1, move |_: Vec<i32>| {
+            count.fetch_add(1, Ordering::SeqCst);
+            late.advance(SECOND);
+        });
+        items.run_timeout(SECOND).wait()
+    });
+    assert!(matches!(nested.wait().unwrap(), Err(Error::RunTimeout { ran }) if ran >= SECOND));
+    assert!(done.load(Ordering::SeqCst) <= 2, "one for each thread");
+    let tasks = at_rest(&cpu).tasks;
+    assert_eq!((tasks.completed, tasks.timed_out), (1, 1));
+}

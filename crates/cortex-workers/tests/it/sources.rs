@@ -2,7 +2,8 @@ use crate::support::{Door, at_rest, poll_once};
 use cortex_core::{Clock, Context, Deadline, Flags, SpanId, TraceId};
 use cortex_testkit::ManualClock;
 use cortex_workers::{
-    AfterPanic, Delivery, Drain, Error, Fed, Pool, Priority, Receipt, Source, TaskCx, Worker, WorkerCx, feed,
+    AfterPanic, Delivery, Drain, Error, Fed, Overflow, Pool, Priority, Receipt, Source, TaskCx, Worker,
+    WorkerCx, feed,
 };
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -36,15 +37,20 @@ impl Parcel {
     }
 }
 
-struct Carrier;
+/// Its state is lost with each panic if the pool is called fragile.
+struct Carrier {
+    is_fragile: bool,
+}
 
 impl Worker for Carrier {
     type Request = Parcel;
     type Response = (usize, Context, Priority);
     type Error = &'static str;
 
-    fn init(_: &WorkerCx<'_>) -> Result<Self, &'static str> {
-        Ok(Self)
+    fn init(cx: &WorkerCx<'_>) -> Result<Self, &'static str> {
+        Ok(Self {
+            is_fragile: cx.pool() == "fragile",
+        })
     }
 
     fn run(&mut self, parcel: Parcel, cx: &TaskCx<'_>) -> Result<Self::Response, &'static str> {
@@ -59,7 +65,11 @@ impl Worker for Carrier {
     }
 
     fn after_panic(&mut self) -> AfterPanic {
-        AfterPanic::Keep
+        if self.is_fragile {
+            AfterPanic::Rebuild
+        } else {
+            AfterPanic::Keep
+        }
     }
 }
 
@@ -193,6 +203,57 @@ async fn what_failed_or_panicked_is_returned_and_delivered_again() {
     drop(rack);
     let tasks = at_rest(&pool).tasks;
     assert_eq!((tasks.completed, tasks.failed, tasks.panicked), (100, 20, 20));
+}
+
+#[tokio::test]
+async fn a_panic_returns_the_one_job_that_had_it_while_the_worker_is_made_anew() {
+    for overflow in [Overflow::Wait, Overflow::Reject] {
+        let builder = Pool::<Carrier>::builder("fragile").threads(1).queue(8);
+        let delay = Duration::from_millis(50);
+        let builder = builder.overflow(overflow).respawn(delay, delay);
+        let pool = builder.build().await.unwrap();
+        let deed = |id| if id == 0 { Deed::PanicOnce } else { Deed::Answer };
+        let mut store = Store::of((0..100).map(|id| Parcel::new(id, deed(id))));
+        store.shelf().is_over = true;
+        let fed = feed(&pool, &mut store).await.unwrap();
+        assert_eq!(
+            (fed.answered, fed.returned),
+            (100, 1),
+            "{:?}",
+            store.shelf().returned
+        );
+        assert_eq!(at_rest(&pool).threads.respawned, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_others_have_filled_returns_nothing_and_loses_nothing() {
+    for overflow in [Overflow::Reject, Overflow::DropOldest] {
+        let builder = Pool::<Carrier>::builder("carriers").threads(1).queue(2);
+        let pool = builder.overflow(overflow).build().await.unwrap();
+        let door = Door::default();
+        let mut first = Parcel::new(0, Deed::Answer);
+        first.door = Some(door.clone());
+        let mut others = vec![pool.call(first)];
+        assert!(poll_once(&mut others[0]).is_pending());
+        door.await_arrivals(1);
+        for id in 1..3 {
+            others.push(pool.call(Parcel::new(id, Deed::Answer)));
+            assert!(poll_once(&mut others[id]).is_pending());
+        }
+        let mut store = Store::of((0..10).map(|id| Parcel::new(id, Deed::Answer)));
+        let view = store.clone();
+        view.shelf().is_over = true;
+        let mut feeding = Box::pin(feed(&pool, &mut store));
+        assert!(poll_once(&mut feeding).is_pending());
+        assert_eq!(pool.snapshot().queue.waiting, 1);
+        door.open();
+        let fed = feeding.await.unwrap();
+        assert_eq!((fed.answered, fed.returned), (10, 0), "{overflow:?}");
+        for other in others {
+            other.await.unwrap();
+        }
+    }
 }
 
 #[test]

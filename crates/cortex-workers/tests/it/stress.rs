@@ -1,10 +1,14 @@
 use crate::support::{assert_balanced, poll_once};
+use cortex_core::{Clock, Deadline, SystemClock};
 use cortex_workers::{
-    Closures, Drain, Error, Event, Observer, Outcome, Overflow, Pool, Priority, TaskCounts,
+    Builder, Call, Closure, Closures, Drain, Error, Event, Observer, Outcome, Overflow, Pool, Priority,
+    TaskCounts, TaskCx, Worker, WorkerCx,
 };
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 /// A source of numbers that is the same in each run.
@@ -66,90 +70,207 @@ impl Observer for Counts {
     }
 }
 
+/// Loses its state with each panic.
+struct Frail;
+
+impl Worker for Frail {
+    type Request = Infallible;
+    type Response = Infallible;
+    type Error = Infallible;
+
+    fn init(_: &WorkerCx<'_>) -> Result<Self, Infallible> {
+        Ok(Self)
+    }
+
+    fn run(&mut self, request: Infallible, _: &TaskCx<'_>) -> Result<Infallible, Infallible> {
+        match request {}
+    }
+}
+
+const THREADS: u64 = 4;
+
+/// What several threads do to a pool at once.
+#[derive(Clone, Copy)]
+struct Storm {
+    rounds: u64,
+    /// The number of threads changes, and the pool is paused.
+    resizes: bool,
+    /// It is shut down in between.
+    ends: bool,
+}
+
+/// What came of it.
+#[derive(Default)]
+struct Toll {
+    begun: AtomicU64,
+    answered: AtomicU64,
+    closed: AtomicU64,
+}
+
+impl Storm {
+    fn rage<W: Worker>(self, pool: &Pool<W>, seed: u64, toll: &Arc<Toll>) {
+        let mut numbers = Numbers(seed);
+        let mut calls = VecDeque::new();
+        for round in 0..self.rounds {
+            let begun = Arc::clone(toll);
+            let panics = numbers.below(50) == 0;
+            let call = pool.run(move |_, cx| {
+                begun.begun.fetch_add(1, Ordering::Relaxed);
+                if panics {
+                    std::panic::resume_unwind(Box::new("on purpose"));
+                }
+                let _ = cx.check();
+                round
+            });
+            let overflow = [
+                Overflow::Wait,
+                Overflow::Reject,
+                Overflow::DropOldest,
+                Overflow::CallerRuns,
+            ];
+            let overflow = overflow[usize::try_from(numbers.below(4)).expect("it is below 4")];
+            let priority = Priority::ALL[usize::try_from(numbers.below(3)).expect("it is below 3")];
+            let mut call = call.overflow(overflow).priority(priority);
+            if numbers.below(4) == 0 {
+                let time = Duration::from_micros(numbers.below(200));
+                call = call.deadline(Deadline::after(SystemClock.now(), time));
+            }
+            match numbers.below(8) {
+                0 => drop(call.detach()),
+                1 => drop(poll_once(&mut call)),
+                2 => self.settle(call.wait(), round, toll),
+                _ => match poll_once(&mut call) {
+                    Poll::Ready(answer) => self.settle(answer, round, toll),
+                    Poll::Pending => calls.push_back((round, call)),
+                },
+            }
+            if calls.len() > 8 {
+                self.end_first(&mut calls, toll);
+            }
+            match numbers.below(200) {
+                0 if self.resizes => {
+                    let most = usize::try_from(1 + numbers.below(4)).expect("it is at most 4");
+                    pool.resize(1..=most).expect("it may have as many");
+                }
+                1 if self.resizes => {
+                    pool.pause();
+                    pool.resume();
+                }
+                _ => {}
+            }
+        }
+        while !calls.is_empty() {
+            self.end_first(&mut calls, toll);
+        }
+    }
+
+    fn end_first<W: Worker, F>(self, calls: &mut VecDeque<(u64, Call<'_, W, Closure<F>>)>, toll: &Toll)
+    where
+        F: FnOnce(&mut W, &TaskCx<'_>) -> u64 + Send + 'static,
+    {
+        if let Some((number, call)) = calls.pop_front() {
+            self.settle(call.wait(), number, toll);
+        }
+    }
+
+    /// Asserts that an answer is the one of its call, and that an error is one that there may be.
+    fn settle<Q>(self, answer: Result<u64, Error<Q>>, number: u64, toll: &Toll) {
+        match answer {
+            Ok(answer) => {
+                assert_eq!(answer, number);
+                toll.answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(Error::Panicked(panic)) => assert_eq!(panic.message(), "on purpose"),
+            Err(Error::Closed(_) | Error::Shutdown) if self.ends => {
+                toll.closed.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(Error::Discarded { .. } | Error::Full(_) | Error::NoWorkers(_) | Error::Deadline { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Has several threads at the pool, and asserts that each task is accounted for, to the observer, too.
+    fn come<W: Worker>(self, set: impl FnOnce(Builder<W>) -> Builder<W>, drain: Drain) {
+        let heard = Arc::new(Counts::default());
+        let builder = Pool::<W>::builder("stress")
+            .observe(Arc::clone(&heard))
+            .threads(1..=4)
+            .queue(16)
+            .idle(Duration::from_millis(1))
+            .grace(Duration::from_mins(1))
+            .run_timeout(Duration::from_mins(1));
+        let built = set(builder).build_blocking();
+        let pool = built.unwrap_or_else(|_| panic!("the settings make sense"));
+        let toll = Arc::new(Toll::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.expect("a runtime needs little");
+        let report = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|seed| {
+                    let (pool, toll) = (&pool, &toll);
+                    scope.spawn(move || self.rage(pool, seed, toll))
+                })
+                .collect();
+            if self.ends {
+                while pool.snapshot().tasks.submitted < self.rounds {
+                    std::thread::yield_now();
+                }
+            } else {
+                for thread in threads {
+                    thread.join().expect("every answer is right");
+                }
+            }
+            runtime.block_on(pool.shutdown(drain))
+        });
+        assert_eq!(report.leaked, 0);
+        let snapshot = pool.snapshot();
+        assert_balanced(&snapshot);
+        assert_eq!(snapshot.tasks.submitted, THREADS * self.rounds);
+        assert_eq!(snapshot.tasks.ended(), THREADS * self.rounds, "nothing is left");
+        assert_eq!(heard.all(), Counts::of(&snapshot.tasks), "each is told of once");
+        let ran = snapshot.tasks.completed + snapshot.tasks.panicked;
+        assert!(toll.begun.load(Ordering::Relaxed) >= ran);
+        assert!(toll.answered.load(Ordering::Relaxed) > 0);
+        if !self.ends {
+            assert_eq!((report.discarded, report.stopped), (0, 0));
+        }
+    }
+}
+
 /// Panics, cancellations, deadlines, resizes and pauses from several threads at once: each task is accounted for, and each answer is
 /// the right one.
 #[test]
 fn every_task_is_accounted_for_whatever_happens() {
-    let heard = Arc::new(Counts::default());
-    let pool = Pool::<Closures>::builder("stress")
-        .observe(Arc::clone(&heard))
-        .threads(1..=4)
-        .queue(16)
-        .idle(Duration::from_millis(1));
-    let pool = pool.run_timeout(Duration::from_mins(1)).build_blocking().unwrap();
-    let (begun, ended) = (Arc::new(AtomicU64::new(0)), AtomicU64::new(0));
-    let rounds: u64 = 3000;
-    std::thread::scope(|scope| {
-        for seed in 0..4 {
-            let (pool, begun, ended) = (&pool, &begun, &ended);
-            scope.spawn(move || {
-                let mut numbers = Numbers(seed);
-                let mut calls = VecDeque::new();
-                for round in 0..rounds {
-                    let begun = Arc::clone(begun);
-                    let panics = numbers.below(50) == 0;
-                    let call = pool.run(move |_, _| {
-                        begun.fetch_add(1, Ordering::Relaxed);
-                        if panics {
-                            std::panic::resume_unwind(Box::new("on purpose"));
-                        }
-                        round
-                    });
-                    let overflow = [
-                        Overflow::Wait,
-                        Overflow::Reject,
-                        Overflow::DropOldest,
-                        Overflow::CallerRuns,
-                    ];
-                    let overflow = overflow[usize::try_from(numbers.below(4)).unwrap()];
-                    let priority = Priority::ALL[usize::try_from(numbers.below(3)).unwrap()];
-                    let mut call = call.overflow(overflow).priority(priority);
-                    match numbers.below(8) {
-                        0 => drop(call.detach()),
-                        1 => drop(poll_once(&mut call)),
-                        2 => {
-                            if let Ok(answer) = call.wait() {
-                                assert_eq!(answer, round);
-                                ended.fetch_add(1, Ordering::Relaxed);
-                            }
-                        }
-                        _ => {
-                            if poll_once(&mut call).is_pending() {
-                                calls.push_back((round, call));
-                            }
-                        }
-                    }
-                    if calls.len() > 8 {
-                        let (number, call) = calls.pop_front().unwrap();
-                        match call.wait() {
-                            Ok(answer) => assert_eq!(answer, number),
-                            Err(Error::Panicked(panic)) => assert_eq!(panic.message(), "on purpose"),
-                            Err(Error::Discarded { .. } | Error::Full(_)) => {}
-                            Err(error) => panic!("{error}"),
-                        }
-                    }
-                    match numbers.below(200) {
-                        0 => pool
-                            .resize(1..=usize::try_from(1 + numbers.below(4)).unwrap())
-                            .unwrap(),
-                        1 => {
-                            pool.pause();
-                            pool.resume();
-                        }
-                        _ => {}
-                    }
-                }
-            });
-        }
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let report = runtime.block_on(pool.shutdown(Drain::unlimited()));
-    assert_eq!((report.leaked, report.discarded), (0, 0));
-    let snapshot = pool.snapshot();
-    assert_balanced(&snapshot);
-    assert_eq!(snapshot.tasks.submitted, 4 * rounds);
-    assert_eq!(snapshot.tasks.ended(), 4 * rounds, "nothing is left");
-    assert_eq!(heard.all(), Counts::of(&snapshot.tasks), "each is told of once");
-    let ran = snapshot.tasks.completed + snapshot.tasks.panicked;
-    assert!(begun.load(Ordering::Relaxed) >= ran && ended.load(Ordering::Relaxed) > 0);
+    let storm = Storm {
+        rounds: 3000,
+        resizes: true,
+        ends: false,
+    };
+    storm.come::<Closures>(|builder| builder, Drain::unlimited());
+}
+
+#[test]
+fn every_task_is_accounted_for_where_states_are_lost() {
+    let storm = Storm {
+        rounds: 2000,
+        resizes: true,
+        ends: false,
+    };
+    let set = |builder: Builder<Frail>| builder.respawn(Duration::from_micros(5), Duration::from_micros(50));
+    storm.come::<Frail>(set, Drain::unlimited());
+}
+
+#[test]
+fn every_call_is_answered_by_a_pool_that_ends_in_the_middle() {
+    let storm = Storm {
+        rounds: 2000,
+        resizes: false,
+        ends: true,
+    };
+    for drain in [Drain::now(), Drain::unlimited()] {
+        storm.come::<Closures>(|builder| builder, drain);
+        let set =
+            |builder: Builder<Frail>| builder.respawn(Duration::from_micros(5), Duration::from_micros(50));
+        storm.come::<Frail>(set, drain);
+    }
 }

@@ -1,7 +1,7 @@
 use crate::support::{Door, assert_balanced, at_rest, closures, occupy, poll_once};
 use cortex_core::{Clock, Context, Deadline};
 use cortex_testkit::ManualClock;
-use cortex_workers::{Error, Stage, Stop};
+use cortex_workers::{Closures, Error, Overflow, Pool, Stage, Stop, TaskCx};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn the_deadline_ends_a_task_wherever_it_is() {
     let deadline = Deadline::after(clock.now(), SECOND);
     let (door, seen) = (Door::default(), Arc::new(Mutex::new(None)));
     let (inside, stopped) = (door.clone(), Arc::clone(&seen));
-    let running = move |_: &mut _, cx: &cortex_workers::TaskCx<'_>| {
+    let running = move |_: &mut _, cx: &TaskCx<'_>| {
         assert_eq!(cx.remaining(), Some(SECOND));
         inside.pass();
         *stopped.lock().unwrap() = cx.stop();
@@ -108,4 +108,60 @@ fn deadlines_come_by_themselves() {
         Err(Error::Deadline { .. })
     ));
     door.open();
+}
+
+/// What runs on the thread of a caller is in nobody's seat.
+#[test]
+fn what_a_caller_runs_sees_that_its_time_is_over() {
+    let clock = ManualClock::new();
+    let pool = closures(|builder| {
+        builder
+            .queue(0)
+            .overflow(Overflow::CallerRuns)
+            .run_timeout(2 * SECOND)
+            .clock(clock.clone())
+    });
+    let door = occupy(&pool, 1);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let task = || {
+        let (clock, seen) = (clock.clone(), Arc::clone(&seen));
+        move |_: &mut Closures, cx: &TaskCx<'_>| {
+            seen.lock().unwrap().push(cx.check());
+            clock.advance(2 * SECOND);
+            seen.lock().unwrap().push(cx.check());
+            "late"
+        }
+    };
+    let timed_out = pool.run(task()).wait();
+    assert!(matches!(timed_out, Err(Error::RunTimeout { ran }) if ran == 2 * SECOND));
+    let deadline = Deadline::after(clock.now(), SECOND);
+    let expired = pool.run(task()).deadline(deadline).wait();
+    assert!(is_late(&Poll::Ready(expired), Stage::Running));
+    let expected = [Ok(()), Err(Stop::RunTimeout), Ok(()), Err(Stop::Deadline)];
+    assert_eq!(*seen.lock().unwrap(), expected);
+    // One that does not look is late, too.
+    let late = clock.clone();
+    let blind = pool.run(move |_, _| late.advance(2 * SECOND)).wait();
+    assert!(matches!(blind, Err(Error::RunTimeout { .. })));
+    assert_eq!(pool.run(|_, cx| cx.check()).wait().unwrap(), Ok(()));
+    let tasks = pool.snapshot().tasks;
+    assert_eq!((tasks.timed_out, tasks.expired, tasks.completed), (2, 1, 1));
+    door.open();
+}
+
+#[test]
+fn what_a_task_waits_for_on_its_own_pool_sees_that_its_time_is_over() {
+    let clock = ManualClock::new();
+    let pool = closures(|builder| builder.clock(clock.clone()));
+    let (inner, late): (Pool<Closures>, _) = (pool.clone(), clock.clone());
+    let nested = pool.run(move |_, _| {
+        let call = inner.run(move |_, cx| {
+            late.advance(SECOND);
+            assert_eq!(cx.check(), Err(Stop::RunTimeout));
+        });
+        call.run_timeout(SECOND).wait()
+    });
+    assert!(matches!(nested.wait().unwrap(), Err(Error::RunTimeout { .. })));
+    let tasks = at_rest(&pool).tasks;
+    assert_eq!((tasks.completed, tasks.timed_out), (1, 1));
 }
