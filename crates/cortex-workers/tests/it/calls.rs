@@ -165,7 +165,8 @@ async fn calls_go_where_futures_go() {
     for task in tasks {
         sum += task.await.unwrap().unwrap();
     }
-    assert_eq!(sum, (0..100).map(|number| number * number).sum());
+    let squares: u64 = (0..100_u64).map(|number| number * number).sum();
+    assert_eq!(sum, squares);
     at_rest(&pool);
 }
 
