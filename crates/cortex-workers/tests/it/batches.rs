@@ -1,4 +1,5 @@
 use crate::support::{Door, at_rest, closures, occupy, poll_once};
+use cortex_testkit::ManualClock;
 use cortex_workers::{
     AfterPanic, BatchError, Closures, Discard, Drain, Error, Overflow, Pool, Priority, TaskCx, Worker,
     WorkerCx,
@@ -165,20 +166,39 @@ fn a_batch_takes_half_of_the_queue_and_no_more() {
 
 #[test]
 fn a_panic_costs_the_one_call_that_had_it_while_the_worker_is_made_anew() {
-    let delay = Duration::from_millis(50);
-    let builder = Pool::<Doer>::builder("fragile").threads(1).queue(8);
-    let pool = builder.respawn(delay, delay).build_blocking().unwrap();
-    let mut deeds = [Deed::Answer; 100];
-    deeds[0] = Deed::Panic;
-    let (drops, requests) = requests(&deeds);
-    let answers = pool.call_batch(requests).wait();
-    assert!(matches!(answers[0], Err(Error::Panicked(_))), "{:?}", answers[0]);
-    for (number, answer) in answers.iter().enumerate().skip(1) {
-        assert!(matches!(answer, Ok(it) if *it == number), "{number}: {answer:?}");
+    for overflow in [Overflow::Wait, Overflow::Reject] {
+        let (clock, delay) = (ManualClock::new(), Duration::from_millis(1));
+        let builder = Pool::<Doer>::builder("fragile").threads(1).queue(8);
+        let builder = builder.overflow(overflow).respawn(delay, delay);
+        let pool = builder.clock(clock.clone()).build_blocking().unwrap();
+        let mut deeds = [Deed::Answer; 100];
+        deeds[0] = Deed::Panic;
+        let (drops, requests) = requests(&deeds);
+        // All but the first come when there is no worker, until the clock goes on.
+        let requests = requests.into_iter().enumerate().map(|(number, request)| {
+            while number == 1 && pool.snapshot().threads.failing == 0 {
+                std::thread::yield_now();
+            }
+            request
+        });
+        let mut batch = pool.call_batch(requests);
+        while pool.snapshot().queue.queued != [0, 4, 0] {
+            assert!(poll_once(&mut batch).is_pending());
+        }
+        // It may not have looked at the clock yet.
+        while pool.snapshot().threads.failing > 0 {
+            clock.advance(delay);
+            std::thread::yield_now();
+        }
+        let answers = batch.wait();
+        assert!(matches!(answers[0], Err(Error::Panicked(_))), "{:?}", answers[0]);
+        for (number, answer) in answers.iter().enumerate().skip(1) {
+            assert!(matches!(answer, Ok(it) if *it == number), "{number}: {answer:?}");
+        }
+        drop(answers);
+        assert!(drops.iter().all(|drops| drops.load(Ordering::SeqCst) == 1));
+        assert_eq!(at_rest(&pool).threads.respawned, 1);
     }
-    drop(answers);
-    assert!(drops.iter().all(|drops| drops.load(Ordering::SeqCst) == 1));
-    assert_eq!(at_rest(&pool).threads.respawned, 1);
 }
 
 #[test]

@@ -208,20 +208,30 @@ async fn what_failed_or_panicked_is_returned_and_delivered_again() {
 #[tokio::test]
 async fn a_panic_returns_the_one_job_that_had_it_while_the_worker_is_made_anew() {
     for overflow in [Overflow::Wait, Overflow::Reject] {
+        let (clock, delay) = (ManualClock::new(), Duration::from_millis(1));
         let builder = Pool::<Carrier>::builder("fragile").threads(1).queue(8);
-        let delay = Duration::from_millis(50);
         let builder = builder.overflow(overflow).respawn(delay, delay);
-        let pool = builder.build().await.unwrap();
-        let deed = |id| if id == 0 { Deed::PanicOnce } else { Deed::Answer };
-        let mut store = Store::of((0..100).map(|id| Parcel::new(id, deed(id))));
-        store.shelf().is_over = true;
-        let fed = feed(&pool, &mut store).await.unwrap();
-        assert_eq!(
-            (fed.answered, fed.returned),
-            (100, 1),
-            "{:?}",
-            store.shelf().returned
-        );
+        let pool = builder.clock(clock.clone()).build().await.unwrap();
+        let mut store = Store::of([Parcel::new(0, Deed::PanicOnce)]);
+        let view = store.clone();
+        let mut feeding = Box::pin(feed(&pool, &mut store));
+        assert!(poll_once(&mut feeding).is_pending());
+        while pool.snapshot().threads.failing == 0 {
+            std::thread::yield_now();
+        }
+        // The rest comes when there is no worker, until the clock goes on.
+        let rest = (1..100).map(|id| Parcel::new(id, Deed::Answer));
+        view.shelf().ready.extend(rest);
+        view.shelf().is_over = true;
+        assert!(poll_once(&mut feeding).is_pending());
+        assert_eq!(pool.snapshot().queue.queued, [0, 0, 4]);
+        // It may not have looked at the clock yet.
+        while pool.snapshot().threads.failing > 0 {
+            clock.advance(delay);
+            std::thread::yield_now();
+        }
+        let fed = feeding.await.unwrap();
+        assert_eq!((fed.answered, fed.returned), (100, 1));
         assert_eq!(at_rest(&pool).threads.respawned, 1);
     }
 }
