@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 use cortex_core::Clock;
 use pin_project_lite::pin_project;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// A breaker that is borrowed, which is free, or held.
@@ -187,7 +187,9 @@ impl<C, O: Observer, K: Clock, F> Guarded<Breaker<C, O, K>, F> {
         *stage = Stage::Polling;
         let poll = this.inner.poll(cx);
         *stage = Stage::Running; // also while the result is judged: if that panics, it says nothing
-        let result = ready!(poll);
+        let Poll::Ready(result) = poll else {
+            return Poll::Pending;
+        };
         let (outcome, retry_after) = judge(&breaker.classify, result.as_ref());
         Poll::Ready(match result {
             Ok(answer) if H::WAITS && outcome == Outcome::Success => {

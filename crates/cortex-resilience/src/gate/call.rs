@@ -14,7 +14,7 @@ use crate::rejected::Rejected;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 pin_project! {
     /// A future behind a gate.
@@ -157,7 +157,9 @@ impl<F, G: Gate> Call<'static, F, G> {
         *stage = Stage::Polling(ticket);
         let poll = this.inner.poll(cx);
         *stage = Stage::Running(ticket); // also while the result is judged: if that panics, it says nothing
-        let result = ready!(poll);
+        let Poll::Ready(result) = poll else {
+            return Poll::Pending;
+        };
         let outcome = gate.judge(result.as_ref());
         Poll::Ready(match result {
             Ok(answer) if H::WAITS && outcome == Outcome::Success => {

@@ -46,11 +46,26 @@ impl Server {
 
     /// Starts it with a memory budget for its encoders, in bytes.
     pub(super) fn with(setup: &Setup, budget: Option<u64>) -> Result<Self> {
-        let mut child = Child::start("bodies", |_| {
+        Self::run(|| {
             let mut command = Command::new(&setup.bodies);
             command.args(budget.map(|bytes| bytes.to_string()));
-            Ok(command)
-        })?;
+            command
+        })
+    }
+
+    /// Starts it so that what it frees it does not hold: its peak is what it has needed at once, and not what each thread has kept.
+    pub(super) fn frugal(setup: &Setup) -> Result<Self> {
+        Self::run(|| {
+            let mut command = Command::new(&setup.bodies);
+            command
+                .env("MALLOC_ARENA_MAX", "1")
+                .env("MALLOC_MMAP_THRESHOLD_", "131072");
+            command
+        })
+    }
+
+    fn run(command: impl FnOnce() -> Command) -> Result<Self> {
+        let mut child = Child::start("bodies", |_| Ok(command()))?;
         let addr = child.ready("its address", |child| {
             let said = fs::read_to_string(child.file("stdout"))?;
             Ok(said.strip_suffix('\n').map(str::parse).transpose()?)

@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 
 /// Runs a script that sends, judges the answers, and says `ok` at its end.
 fn sends(setup: &Setup, script: &str) -> Result<()> {
-    let server = Server::start(setup)?;
+    let server = Server::frugal(setup)?;
     let before = server.child.resident()?;
     let sender = Child::start("python", |_| {
         let mut command = Command::new(&setup.python);
