@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub queue: QueueCounts,
     /// What became of all tasks so far.
     pub tasks: TaskCounts,
-    /// No task begins for now.
+    /// Tasks wait in the queue until the pool is resumed.
     pub is_paused: bool,
     /// Nothing is accepted any more.
     pub is_closed: bool,
