@@ -1,3 +1,4 @@
+use crate::adaptive::ladder;
 use crate::body::{CompressBody, Held, Then};
 use crate::budget::MemoryBudget;
 use crate::cache::{Done, Slot, Work, serve};
@@ -197,6 +198,7 @@ impl Compressor {
                 }
                 let aim = Aim {
                     choice,
+                    plain: dictionary.as_ref().and_then(|_| plan.without_dictionary(head)),
                     dictionary,
                     slot,
                 };
@@ -252,6 +254,8 @@ impl<B> fmt::Debug for Encoding<B> {
 struct Aim {
     choice: Choice,
     dictionary: Option<Dictionary>,
+    /// What to do without the dictionary, if there is one.
+    plain: Option<Choice>,
     /// Where the cache keeps it; never with a dictionary.
     slot: Option<Slot>,
 }
@@ -261,8 +265,40 @@ impl Aim {
     fn lower(self, step: u8, whole: bool, shared: &Shared) -> Self {
         Self {
             choice: shared.lower(self.choice, step, whole),
+            plain: self.plain.map(|plain| shared.lower(plain, step, whole)),
             ..self
         }
+    }
+
+    /// Takes an encoder; none if there is no memory left for any that would do.
+    fn lease(&mut self, size: Size, shared: &Arc<Shared>) -> Option<Lease> {
+        Lease::take(shared, self.choice, self.dictionary.as_ref(), size)
+            .or_else(|| self.make_do(size, shared))
+    }
+
+    /// Takes an encoder that needs less memory, which it aims at from now on.
+    #[cold]
+    fn make_do(&mut self, size: Size, shared: &Arc<Shared>) -> Option<Lease> {
+        self.slot = None; // what is kept is of the level that is configured
+        if self.dictionary.is_some() {
+            self.forget_dictionary()?;
+            if let Some(lease) = Lease::take(shared, self.choice, None, size) {
+                return Some(lease);
+            }
+        }
+        let whole = matches!(size, Size::Whole(_));
+        let Choice { coding, .. } = self.choice;
+        ladder(coding, shared.chosen(self.choice).level, whole).find_map(|level| {
+            self.choice.level = Some(level);
+            Lease::take(shared, self.choice, None, size)
+        })
+    }
+
+    /// Aims at what there is without the dictionary; nothing if the client takes nothing else.
+    fn forget_dictionary(&mut self) -> Option<()> {
+        self.dictionary = None;
+        self.choice = self.plain?;
+        Some(())
     }
 }
 
@@ -298,24 +334,20 @@ fn begin<B: Body + Unpin>(
             }
         },
     };
-    let Aim {
-        choice,
-        dictionary,
-        slot,
-    } = aim.lower(step, false, shared);
+    let mut aim = aim.lower(step, false, shared);
     let promised = length.or_else(|| declared(headers));
-    let Some(lease) = Lease::take(shared, choice, dictionary.as_ref(), Size::Stream(promised)) else {
+    let Some(lease) = aim.lease(Size::Stream(promised), shared) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::begun(body, chunk));
     };
-    let variant = shared.variant(choice).with(dictionary.as_ref());
+    let variant = shared.variant(aim.choice).with(aim.dictionary.as_ref());
     describe_encoded(headers, variant, None, false);
     let eager = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
     let mut stream = Stream::new(lease, chunk, promised, eager);
-    if let Some(slot) = slot {
+    if let Some(slot) = aim.slot {
         stream.record(slot.recorder());
     }
     Compressing::Done(CompressBody::stream(body, stream))
@@ -325,16 +357,18 @@ fn begin_whole<B: Body>(
     headers: &mut HeaderMap,
     body: B,
     (data, trailers): (Bytes, Option<HeaderMap>),
-    aim: Aim,
+    mut aim: Aim,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
 ) -> Compressing<B> {
-    let (choice, dictionary) = (aim.choice, aim.dictionary.clone());
-    let Some(job) = work(&data, trailers.is_none(), aim, shared) else {
+    let Some(job) = work(&data, trailers.is_none(), &mut aim, shared) else {
         vary_on_accept_encoding(headers);
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::held(body, Held::new(data, Then::from(trailers))));
     };
+    let Aim {
+        choice, dictionary, ..
+    } = aim;
     let mut begun = Begun {
         body,
         trailers,
@@ -359,22 +393,23 @@ fn begin_whole<B: Body>(
 }
 
 /// Decides who encodes a whole body; none if there is no memory left for it.
-fn work(data: &Bytes, bare: bool, aim: Aim, shared: &Arc<Shared>) -> Option<Work> {
-    let Aim {
-        choice,
-        dictionary,
-        slot,
-    } = aim;
-    let lease = || Lease::take(shared, choice, dictionary.as_ref(), Size::Whole(data.len()));
-    let constant = dictionary.is_none() && shared.is_constant(choice, data.len() as u64);
+fn work(data: &Bytes, bare: bool, aim: &mut Aim, shared: &Arc<Shared>) -> Option<Work> {
+    let size = Size::Whole(data.len());
+    let constant = |aim: &Aim| aim.dictionary.is_none() && shared.is_constant(aim.choice, data.len() as u64);
     // Trailers may be others each time, and the cache has none.
-    let Some(slot) = slot.filter(|_| bare) else {
-        return Some(Work::alone(lease()?, data.clone(), constant, None));
-    };
-    if shared.is_long(choice, data.len()) {
-        return Work::together(slot, constant, data.clone(), lease);
+    aim.slot = aim.slot.take().filter(|_| bare);
+    if shared.is_long(aim.choice, data.len())
+        && let Some(slot) = aim.slot.take()
+    {
+        let choice = aim.choice;
+        let lease = || Lease::take(shared, choice, None, size);
+        let together = Work::together(slot, constant(aim), data.clone(), lease);
+        if together.is_some() {
+            return together;
+        }
     }
-    Some(Work::alone(lease()?, data.clone(), constant, Some(slot)))
+    let lease = aim.lease(size, shared)?;
+    Some(Work::alone(lease, data.clone(), constant(aim), aim.slot.take()))
 }
 
 /// Makes the response of a body that was encoded, or did not get smaller.

@@ -225,6 +225,14 @@ impl Plan {
         self.dictionary.as_ref().filter(|chosen| chosen.is_for(response))
     }
 
+    /// Chooses for a response that could be compressed against a dictionary, and is not.
+    pub(crate) fn without_dictionary(&self, response: &Parts) -> Option<Choice> {
+        match response.extensions.get::<CompressWith>() {
+            Some(CompressWith(choice)) if self.accepted.contains(choice.coding) => Some(*choice),
+            _ => self.coding.map(Choice::from),
+        }
+    }
+
     /// Returns what a response with this header is compressed against, if with this coding.
     pub(crate) fn dictionary(&self, coding: Coding, response: &HeaderMap) -> Option<&Dictionary> {
         let chosen = self.chosen(response).filter(|chosen| chosen.coding == coding);

@@ -62,7 +62,7 @@ impl Encoder for Brotli {
     fn start(&mut self, size: Size) -> Result<(), EncodeError> {
         self.reset();
         let mut state = BrotliEncoderStateStruct::new(std::mem::take(&mut self.memory));
-        state.params.quality = self.level.into();
+        state.params.quality = quality(self.level, size).into();
         state.params.lgwin = window_log(self.level, size).cast_signed();
         if let Size::Whole(length) = size {
             state.params.size_hint = length;
@@ -124,22 +124,40 @@ pub(super) fn window_log(level: u8, size: Size) -> u32 {
     })
 }
 
-/// What the state grows to in blocks of 16 KiB, from measurements.
+/// The level that an input is encoded at: a stream may have to wait for its reader, and from level 7 on the hash tables
+/// double from 8 MB to 32, whatever the window. Those of level 6 have 2 MB.
+pub(super) const fn quality(level: u8, size: Size) -> u8 {
+    match (level, size) {
+        (7..=9, Size::Stream(_)) => 6,
+        _ => level,
+    }
+}
+
+/// What the state grows to in blocks of 16 KiB, or with a whole body at once, from measurements.
 pub(super) fn footprint(level: u8, size: Size) -> usize {
-    let tables = match level {
-        0 | 1 => return 64 << 10,
-        2 | 3 => 450 << 10,
-        4 => 720 << 10,
-        5 => 1340 << 10,
-        6..=8 => 2400 << 10,
-        9 => 34 << 20,
-        _ => 4 << 20,
+    let window = 3 << window_log(level, size);
+    // And what each byte of a whole body takes.
+    let (tables, each) = match quality(level, size) {
+        0 => return (130 << 10) + 2 * whole_length(size),
+        1 => return (150 << 10) + 9 * whole_length(size),
+        2 | 3 => (450 << 10, 1),
+        4 => (720 << 10, 4),
+        5 => (1340 << 10, 4),
+        6 => (2400 << 10, 4),
+        7 => (8600 << 10, 4),
+        8 => (17 << 20, 4),
+        9 => (34 << 20, 4),
+        10 => (3 << 20, 40),
+        _ => (3 << 20, 75),
     };
-    let length = match size {
+    tables + window + each * whole_length(size)
+}
+
+const fn whole_length(size: Size) -> usize {
+    match size {
         Size::Whole(length) => length,
         Size::Stream(_) => 0,
-    };
-    tables + (3 << window_log(level, size)) + 4 * length
+    }
 }
 
 #[cfg(test)]
@@ -193,6 +211,41 @@ mod tests {
                 held = used.memory();
             }
             assert!(held > 10_000, "{level}: {held}");
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_is_about_what_is_held() {
+        let length = 150_000;
+        let body = text(length, 3);
+        for level in 0..=11 {
+            for size in [
+                Size::Stream(None),
+                Size::Stream(Some(1 << 30)),
+                Size::Whole(length),
+            ] {
+                let mut brotli = Brotli::new(level);
+                brotli.start(size).unwrap();
+                let mut out = vec![0; length];
+                // In the pieces that a stream comes in; a whole body may come as one.
+                let pieces = if let Size::Whole(_) = size {
+                    length
+                } else {
+                    16 << 10
+                };
+                for mut piece in body.chunks(pieces) {
+                    while !piece.is_empty() {
+                        brotli.encode(&mut piece, &mut out).unwrap();
+                    }
+                    while !brotli.flush(&mut out).unwrap().done {}
+                }
+                let held = brotli.state().unwrap().m8.bytes();
+                let reserved = footprint(level, size);
+                assert!(
+                    held.abs_diff(reserved) <= held / 4,
+                    "{level} {size:?}: {reserved} reserved, {held} held"
+                );
+            }
         }
     }
 }

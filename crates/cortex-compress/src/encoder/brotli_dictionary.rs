@@ -1,3 +1,4 @@
+use super::brotli::quality;
 use super::encode::{Drained, Encoder, Size, log};
 use super::recycler::Recycler;
 use crate::dictionary::Dictionary;
@@ -80,7 +81,10 @@ impl Encoder for BrotliDictionary {
             Size::Stream(_) => 0,
         };
         for (parameter, value) in [
-            (BrotliEncoderParameter::BROTLI_PARAM_QUALITY, self.level.into()),
+            (
+                BrotliEncoderParameter::BROTLI_PARAM_QUALITY,
+                quality(self.level, size).into(),
+            ),
             (BrotliEncoderParameter::BROTLI_PARAM_LGWIN, window),
             (BrotliEncoderParameter::BROTLI_PARAM_SIZE_HINT, hint),
         ] {

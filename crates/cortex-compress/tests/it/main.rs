@@ -8,6 +8,7 @@
 
 mod adaptive;
 mod breach;
+mod budget;
 mod cache;
 mod case;
 mod cost;
