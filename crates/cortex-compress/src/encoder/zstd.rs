@@ -176,7 +176,7 @@ fn tables(level: u8, size: Size) -> [u32; 3] {
 /// The same with a dictionary.
 ///
 /// A dictionary is out of reach once the input is longer than the window (RFC 9842, section 5), so that has to be larger
-/// than without one. All that a client must be able to do is 8 MiB. From level 5 on the tables would be for megabytes here,
+/// than without one; but it is memory that waits with a stream, for whoever reads slowly. From level 5 on the tables would be for megabytes here,
 /// too, those of the dictionary and those of the input: 170 MB at level 19.
 #[cfg(feature = "dictionary")]
 fn tables_with_dictionary(dictionary: usize, level: u8, size: Size) -> [u32; 3] {
@@ -184,13 +184,13 @@ fn tables_with_dictionary(dictionary: usize, level: u8, size: Size) -> [u32; 3] 
         Size::Whole(_) if level >= 17 => MAX_WINDOW_LOG,
         Size::Whole(_) => 0,
         Size::Stream(None) => DICTIONARY_WINDOW_LOG,
-        Size::Stream(Some(length)) => log(length, 10, MAX_WINDOW_LOG),
+        Size::Stream(Some(length)) => log(length, 10, DICTIONARY_WINDOW_LOG),
     };
     let table = if level >= 5 { table_log(dictionary) } else { 0 };
     [window, table, table]
 }
 
-/// The window of a stream of unknown length with a dictionary.
+/// The largest window of a stream with a dictionary.
 #[cfg(feature = "dictionary")]
 const DICTIONARY_WINDOW_LOG: u32 = 20;
 

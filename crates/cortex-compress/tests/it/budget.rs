@@ -1,6 +1,8 @@
 //! What responses are made of while others hold the memory.
 
 use crate::case::{Answer, Case};
+#[cfg(feature = "dictionary")]
+use crate::dictionary::{accepting, dictionary, layer_with};
 use crate::support::{Script, Step, decode, read, text};
 use cortex_compress::{
     Coding, CompressWith, CompressionLayer, Event, Level, MemoryBudget, SkipReason, VariantCache,
@@ -139,4 +141,47 @@ fn the_cache_keeps_nothing_of_a_level_that_was_stepped_down_for_want_of_memory()
         let kept = usize::from(bytes > 60 << 20);
         assert_eq!(cache.stats().entries, kept, "with {bytes} bytes");
     }
+}
+
+#[cfg(feature = "dictionary")]
+#[test]
+fn a_reader_that_stopped_leaves_memory_to_others_with_a_dictionary_and_without() {
+    let known = dictionary(100_000);
+    let budget = MemoryBudget::new(12_000_000);
+    let layer = layer_with(&[&known]).memory_budget(budget.clone());
+    let get = |accepts: &str| {
+        let script = stalled().exact(8 << 20);
+        accepting(layer.clone(), accepts, &known, script).send()
+    };
+    let mut waiting = Vec::new();
+    let after = loop {
+        let answer = get("dcz, zstd");
+        if answer.header("content-encoding") != Some("dcz") {
+            break answer;
+        }
+        let mut body = answer.response.into_body();
+        while let (Some(Some(_)), _) =
+            crate::support::drive(|cx| http_body::Body::poll_frame(std::pin::Pin::new(&mut body), cx))
+        {
+        }
+        waiting.push(body);
+        let each = budget.used() / waiting.len();
+        assert!((1_000_000..=3_000_000).contains(&each), "{each} bytes");
+    };
+    assert!((4..=6).contains(&waiting.len()), "{}", waiting.len());
+    assert_eq!(after.header("content-encoding"), Some("zstd"));
+    assert_eq!(
+        after.header("vary"),
+        Some("accept-encoding, available-dictionary")
+    );
+    assert_eq!(
+        get("dcz, zstd;q=0, gzip").header("content-encoding"),
+        Some("gzip"),
+        "zstd is refused"
+    );
+    let alone = get("dcz");
+    assert_eq!(alone.reason(), Some(SkipReason::MemoryBudget));
+    assert_eq!(alone.header("content-encoding"), None, "nothing else is accepted");
+    drop((waiting, after, alone));
+    assert_eq!(budget.used(), 0);
 }
