@@ -347,8 +347,8 @@ fn begin<B: Body + Unpin>(
         .get(CONTENT_TYPE)
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
     let mut stream = Stream::new(lease, chunk, promised, eager);
-    if let Some(slot) = aim.slot {
-        stream.record(slot.recorder());
+    if let Some(recorder) = aim.slot.and_then(|slot| slot.recorder(shared)) {
+        stream.record(recorder);
     }
     Compressing::Done(CompressBody::stream(body, stream))
 }

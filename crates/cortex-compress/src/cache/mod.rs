@@ -3,6 +3,7 @@
 mod flight;
 mod key;
 mod recorder;
+mod recordings;
 mod shard;
 mod slot;
 mod variant_cache;

@@ -1,31 +1,32 @@
 use super::shard::Kept;
 use super::slot::Slot;
 use bytes::{Bytes, BytesMut};
+use cortex_core::Clock;
 use std::fmt;
-
-/// What a frame holds beside its bytes: its place in the list, a count of references, and what the allocator adds.
-const OVERHEAD: usize = 96;
+use std::sync::Arc;
 
 /// Keeps what is sent of a stream, so that the whole can be put into the cache.
 pub(crate) struct Recorder {
     slot: Slot,
-    frames: Vec<Bytes>,
+    /// The number of the recording.
+    begun: u64,
+    clock: Arc<dyn Clock>,
     bytes: usize,
-    /// What is reserved of the room for recordings.
-    reserved: usize,
     /// It was flushed before its end, which costs size.
     flushed: bool,
 }
 
 impl Recorder {
-    pub(super) const fn new(slot: Slot) -> Self {
-        Self {
+    /// Begins to record, unless somebody does already.
+    pub(super) fn new(slot: Slot, clock: &Arc<dyn Clock>) -> Option<Self> {
+        let begun = slot.cache.begin_recording(&slot.key, clock.nanos())?;
+        Some(Self {
             slot,
-            frames: Vec::new(),
+            begun,
+            clock: Arc::clone(clock),
             bytes: 0,
-            reserved: 0,
             flushed: false,
-        }
+        })
     }
 
     /// The length that the identity has to have: a body that is shorter or longer is not what its entity tag stands
@@ -37,15 +38,9 @@ impl Recorder {
     /// Takes note of a frame; tells whether it is any use to go on.
     #[must_use]
     pub(crate) fn add(&mut self, frame: &Bytes) -> bool {
-        let length = frame.len();
-        let cache = &self.slot.cache;
-        if self.bytes + length > cache.max_body() || !cache.reserve(length + OVERHEAD) {
-            return false;
-        }
-        self.reserved += length + OVERHEAD;
-        self.bytes += length;
-        self.frames.push(frame.clone());
-        true
+        self.bytes += frame.len();
+        let Slot { cache, key, .. } = &self.slot;
+        self.bytes <= cache.max_body() && cache.record(key, self.begun, frame, self.clock.nanos())
     }
 
     /// Takes note that the stream was flushed, and goes on.
@@ -56,15 +51,18 @@ impl Recorder {
     /// Puts a stream that was sent to its end into the cache, or that it was no use.
     ///
     /// Of one that was flushed it cannot be told: the same body may get smaller when it comes in larger pieces.
-    pub(crate) fn store(mut self) {
+    pub(crate) fn store(self) {
         if self.bytes as u64 >= self.slot.length {
             if !self.flushed {
                 self.slot.cache.insert(self.slot.key.clone(), Kept::NotSmaller);
             }
             return;
         }
+        let Some(frames) = self.slot.cache.end_recording(&self.slot.key, self.begun) else {
+            return;
+        };
         let mut data = BytesMut::with_capacity(self.bytes);
-        for frame in std::mem::take(&mut self.frames) {
+        for frame in frames {
             data.extend_from_slice(&frame);
         }
         let kept = Kept::Encoded {
@@ -77,7 +75,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.slot.cache.release(self.reserved);
+        drop(self.slot.cache.end_recording(&self.slot.key, self.begun));
     }
 }
 

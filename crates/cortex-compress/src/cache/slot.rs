@@ -73,8 +73,9 @@ impl Slot {
         self.cache.insert(self.key.clone(), kept);
     }
 
-    pub(crate) const fn recorder(self) -> Recorder {
-        Recorder::new(self)
+    /// Returns what records a stream; none if another response does.
+    pub(crate) fn recorder(self, shared: &Shared) -> Option<Recorder> {
+        Recorder::new(self, &shared.clock)
     }
 }
 

@@ -1,9 +1,10 @@
 use super::flight::Flight;
 use super::key::MAX_KEY;
+use super::recordings::{Gone, Recordings};
 use super::shard::{Kept, Key, OVERHEAD, Shard};
+use bytes::Bytes;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Encoded bodies, kept for the next responses with the same strong entity tag; give it to
@@ -27,9 +28,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// what was made for one person should not linger in memory, would hardly ever be asked for again, and would tell by
 /// the time that a response takes whether somebody else has seen it.
 ///
-/// Bodies that are there at once are kept when they are encoded, others when they were sent to their end: what of them is
-/// on its way takes at most an eighth of the cache, all together, and which does not fit is not kept. That a body does not
-/// get smaller is remembered, too, unless it was flushed while it was sent.
+/// Bodies that are there at once are kept when they are encoded, others when they were sent to their end. What of those is
+/// on its way takes at most an eighth of the cache, all together; where that is not enough, the one is given up whose
+/// reader has taken nothing for the longest time. That a body does not get smaller is remembered, too, unless it was
+/// flushed while it was sent.
+///
+/// Responses that want the same body at the same time have it encoded once if it is there at once and takes long. What is
+/// streamed each of them encodes for itself, since their readers are not equally fast; the first one is recorded, or
+/// another one if that has sent nothing for a second.
 ///
 /// # What tells bodies apart
 ///
@@ -103,8 +109,7 @@ struct Inner {
     limit: usize,
     max_entry: usize,
     capacity: usize,
-    /// What is recorded of bodies that are being sent.
-    recorded: AtomicUsize,
+    recordings: Mutex<Recordings>,
     seed: RandomState,
 }
 
@@ -148,7 +153,7 @@ impl VariantCache {
                 limit,
                 max_entry: MAX_ENTRY.min(limit / 4),
                 capacity: bytes,
-                recorded: AtomicUsize::new(0),
+                recordings: Mutex::default(),
                 seed: RandomState::new(),
             }),
         }
@@ -232,26 +237,34 @@ impl VariantCache {
         self.shard(key).leave(key, flight);
     }
 
-    /// Reserves room for what is recorded of a body that is being sent.
-    pub(super) fn reserve(&self, bytes: usize) -> bool {
-        let before = self.inner.recorded.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before
-            .checked_add(bytes)
-            .is_some_and(|total| total <= self.inner.capacity / 8);
-        if !fits {
-            self.release(bytes);
-        }
-        fits
+    fn recordings(&self) -> MutexGuard<'_, Recordings> {
+        let recordings = &self.inner.recordings;
+        recordings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn release(&self, bytes: usize) {
-        self.inner.recorded.fetch_sub(bytes, Ordering::Relaxed);
+    /// Begins to record a body that is being sent, unless another response does; returns the number of the recording.
+    pub(super) fn begin_recording(&self, key: &Key, now: u64) -> Option<u64> {
+        let mut gone = Gone::new();
+        self.recordings().begin(key, now, &mut gone)
+    }
+
+    /// Adds a frame to a recording; tells whether it goes on.
+    pub(super) fn record(&self, key: &Key, begun: u64, frame: &Bytes, now: u64) -> bool {
+        let mut gone = Gone::new();
+        let limit = self.inner.capacity / 8;
+        self.recordings()
+            .add((key, begun), frame, (now, limit), &mut gone)
+    }
+
+    /// Ends a recording, and returns what it has if it went on until now.
+    pub(super) fn end_recording(&self, key: &Key, begun: u64) -> Option<Vec<Bytes>> {
+        self.recordings().end(key, begun)
     }
 
     #[cfg(test)]
     pub(super) fn under_way(&self) -> (usize, usize) {
         let flights = self.inner.shards.iter().map(|line| lock(line).flights()).sum();
-        (flights, self.inner.recorded.load(Ordering::Relaxed))
+        (flights, self.recordings().bytes())
     }
 }
 
@@ -377,14 +390,6 @@ mod tests {
             cache.insert(cache.key(&longest), encoded(most));
             assert_eq!(cache.stats().entries, 1, "{capacity}");
         }
-    }
-
-    #[test]
-    fn what_is_recorded_is_bounded() {
-        let cache = VariantCache::weighted(800);
-        assert!(cache.reserve(60) && !cache.reserve(41) && cache.reserve(40));
-        cache.release(100);
-        assert!(!cache.reserve(usize::MAX) && cache.reserve(100));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod memory;
 mod metrics;
 mod observed;
 mod offload;
+mod recordings;
 mod router;
 mod rules;
 mod streaming;
