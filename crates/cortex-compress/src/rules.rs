@@ -192,9 +192,9 @@ impl Plan {
     /// Remembers what tells the response from others in the cache, if it may be found there.
     #[inline]
     pub(crate) fn identify(&mut self, uri: &Uri, headers: &HeaderMap, shared: &Shared) {
-        if shared.cache.is_some() && self.coding.is_some() && self.method == Asked::Get && !self.no_transform
-        {
-            self.resource = Some(Box::new(Resource::new(uri, headers)));
+        let Some(cache) = &shared.cache else { return };
+        if self.coding.is_some() && self.method == Asked::Get && !self.no_transform {
+            self.resource = Some(Box::new(Resource::new(uri, headers, cache.epoch())));
         }
     }
 

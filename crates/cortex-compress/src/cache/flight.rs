@@ -41,8 +41,8 @@ impl Work {
         input: Bytes,
         lease: impl FnOnce() -> Option<Lease>,
     ) -> Option<Self> {
-        let (cache, key) = (slot.cache.clone(), slot.key.clone());
-        let flight = cache.join(&key, || {
+        let (cache, key, epoch) = (slot.cache.clone(), slot.key.clone(), slot.epoch);
+        let flight = cache.join(&key, epoch, || {
             let job = OneShot::new(lease()?, input.clone());
             Some(Arc::new(Flight::new(slot, constant, job)))
         })?;
@@ -366,6 +366,7 @@ mod tests {
             let slot = Slot {
                 cache: self.cache.clone(),
                 key: self.cache.key(b"/"),
+                epoch: self.cache.epoch(),
                 choice: self.coding.into(),
                 length: LENGTH as u64,
             };

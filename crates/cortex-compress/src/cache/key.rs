@@ -19,15 +19,22 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 pub(crate) struct Resource {
     uri: Uri,
     headers: HeaderMap,
+    /// How often the cache had been cleared when the request came.
+    epoch: u64,
 }
 
 impl Resource {
-    pub(crate) fn new(uri: &Uri, headers: &HeaderMap) -> Self {
+    pub(crate) fn new(uri: &Uri, headers: &HeaderMap, epoch: u64) -> Self {
         // Values are shared, not copied; which of them count is not known before the response says `Vary`.
         Self {
             uri: uri.clone(),
             headers: headers.clone(),
+            epoch,
         }
+    }
+
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Returns the key of a response, or nothing if it is not to be kept.
@@ -152,7 +159,7 @@ mod tests {
         }
         let (answer, ()) = answer.body(()).unwrap().into_parts();
         let &coding = Coding::ALL.first()?;
-        Resource::new(&head.uri, &head.headers).key(&answer, 5000, coding, 1)
+        Resource::new(&head.uri, &head.headers, 0).key(&answer, 5000, coding, 1)
     }
 
     #[test]
@@ -218,7 +225,7 @@ mod tests {
         let Some(&coding) = Coding::ALL.first() else {
             return;
         };
-        let resource = Resource::new(&Uri::from_static("/"), &HeaderMap::new());
+        let resource = Resource::new(&Uri::from_static("/"), &HeaderMap::new(), 0);
         for status in [201, 203, 206, 304, 400, 404, 500] {
             let response = Response::builder().status(status).header("etag", "\"x\"");
             let (head, ()) = response.body(()).unwrap().into_parts();
@@ -296,7 +303,7 @@ mod tests {
             }
         }
         let &coding = Coding::ALL.last().unwrap();
-        let resource = Resource::new(&Uri::from_static("/"), &HeaderMap::new());
+        let resource = Resource::new(&Uri::from_static("/"), &HeaderMap::new(), 0);
         let (head, ()) = Response::builder()
             .header("etag", "\"x\"")
             .body(())
@@ -342,7 +349,7 @@ mod tests {
     #[test]
     fn nothing_of_a_request_gets_into_logs() {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("secret"))]);
-        let resource = Resource::new(&Uri::from_static("/secret"), &headers);
+        let resource = Resource::new(&Uri::from_static("/secret"), &headers, 0);
         assert!(!format!("{resource:?}").contains("secret"));
     }
 }

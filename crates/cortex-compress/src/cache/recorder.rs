@@ -17,8 +17,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Begins to record, unless somebody does already.
+    /// Begins to record, unless somebody does already, or it could not be kept.
     pub(super) fn new(slot: Slot, clock: &Arc<dyn Clock>) -> Option<Self> {
+        if slot.epoch != slot.cache.epoch() {
+            return None;
+        }
         let begun = slot.cache.begin_recording(&slot.key, clock.nanos())?;
         Some(Self {
             slot,
@@ -54,7 +57,7 @@ impl Recorder {
     pub(crate) fn store(self) {
         if self.bytes as u64 >= self.slot.length {
             if !self.flushed {
-                self.slot.cache.insert(self.slot.key.clone(), Kept::NotSmaller);
+                self.slot.keep(Kept::NotSmaller);
             }
             return;
         }
@@ -69,7 +72,7 @@ impl Recorder {
             data: data.freeze(),
             constant: false, // where it was flushed depends on when it came
         };
-        self.slot.cache.insert(self.slot.key.clone(), kept);
+        self.slot.keep(kept);
     }
 }
 

@@ -107,6 +107,12 @@ impl Recordings {
         self.remove(key)
     }
 
+    /// Drops all recordings: none of them goes on.
+    pub(super) fn clear(&mut self) -> impl Sized + use<> {
+        self.bytes = 0;
+        (std::mem::take(&mut self.tapes), std::mem::take(&mut self.order))
+    }
+
     fn remove(&mut self, key: &Key) -> Option<Vec<Bytes>> {
         let tape = self.tapes.remove(key)?;
         self.order.remove(&tape.turn);

@@ -166,10 +166,16 @@ impl Shard {
         gone
     }
 
-    /// Empties the shard, but for the counts; the entries are to be dropped outside the lock.
+    /// Empties the shard, but for the counts, and lets nobody join what is being encoded; the entries are to be dropped
+    /// outside the lock.
     pub(super) fn clear(&mut self) -> impl Sized + use<> {
         self.bytes = 0;
-        (std::mem::take(&mut self.table), std::mem::take(&mut self.queue))
+        let flights = std::mem::take(&mut self.flights);
+        (
+            std::mem::take(&mut self.table),
+            std::mem::take(&mut self.queue),
+            flights,
+        )
     }
 
     pub(super) fn len(&self) -> usize {

@@ -17,6 +17,8 @@ use http_body::{Body, SizeHint};
 pub(crate) struct Slot {
     pub(super) cache: VariantCache,
     pub(super) key: Key,
+    /// How often the cache had been cleared when the request came: what is made for it is of no use once it is again.
+    pub(super) epoch: u64,
     pub(super) choice: Choice,
     /// The length of the identity.
     pub(super) length: u64,
@@ -40,6 +42,7 @@ impl Slot {
         key.extend_from_slice(&shared.pool.id.to_be_bytes());
         Some(Self {
             key: cache.key(&key),
+            epoch: resource.epoch(),
             cache: cache.clone(),
             choice,
             length,
@@ -70,7 +73,11 @@ impl Slot {
             Outcome::NotSmaller => Kept::NotSmaller,
             Outcome::Failed => return,
         };
-        self.cache.insert(self.key.clone(), kept);
+        self.keep(kept);
+    }
+
+    pub(super) fn keep(&self, kept: Kept) {
+        self.cache.insert(self.key.clone(), kept, self.epoch);
     }
 
     /// Returns what records a stream; none if another response does.

@@ -5,6 +5,7 @@ use super::shard::{Kept, Key, OVERHEAD, Shard};
 use bytes::Bytes;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Encoded bodies, kept for the next responses with the same strong entity tag; give it to
@@ -110,6 +111,8 @@ struct Inner {
     max_entry: usize,
     capacity: usize,
     recordings: Mutex<Recordings>,
+    /// How often it was cleared.
+    epoch: AtomicU64,
     seed: RandomState,
 }
 
@@ -154,6 +157,7 @@ impl VariantCache {
                 max_entry: MAX_ENTRY.min(limit / 4),
                 capacity: bytes,
                 recordings: Mutex::default(),
+                epoch: AtomicU64::new(0),
                 seed: RandomState::new(),
             }),
         }
@@ -174,8 +178,16 @@ impl VariantCache {
         cache
     }
 
-    /// Drops all bodies; responses that are being sent are not affected. The counts stay.
+    /// Drops all bodies; responses that are under way are not affected, and nothing of them is kept. The counts stay.
+    ///
+    /// A response is under way from when its request came to the layer: its handler may have begun with what was there
+    /// before.
     pub fn clear(&self) {
+        // First: whoever comes to a shard later than this finds that it is too late, and whoever was there before goes with
+        // the rest.
+        self.inner.epoch.fetch_add(1, Ordering::Relaxed);
+        let gone = self.recordings().clear();
+        drop(gone);
         for line in &self.inner.shards {
             let gone = lock(line).clear();
             drop(gone);
@@ -214,13 +226,24 @@ impl VariantCache {
         self.shard(key).get(key, last)
     }
 
-    pub(super) fn insert(&self, key: Key, kept: Kept) {
+    /// Returns how often the cache was cleared.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.inner.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what was asked for in this epoch.
+    pub(super) fn insert(&self, key: Key, kept: Kept, epoch: u64) {
         if let Kept::Encoded { data, .. } = &kept
             && data.len() > self.inner.max_entry
         {
             return;
         }
-        let gone = self.shard(&key).insert(key, kept, self.inner.limit);
+        let mut shard = self.shard(&key);
+        if epoch != self.epoch() {
+            return;
+        }
+        let gone = shard.insert(key, kept, self.inner.limit);
+        drop(shard);
         drop(gone);
     }
 
@@ -228,9 +251,21 @@ impl VariantCache {
         self.inner.max_entry
     }
 
-    /// Joins in what is being encoded for this key, or begins it, under the lock of the shard.
-    pub(super) fn join(&self, key: &Key, begin: impl FnOnce() -> Option<Arc<Flight>>) -> Option<Arc<Flight>> {
-        self.shard(key).join(key, begin)
+    /// Joins in what is being encoded for this key, or begins it, under the lock of the shard. What was asked for in
+    /// another epoch nobody joins in.
+    pub(super) fn join(
+        &self,
+        key: &Key,
+        epoch: u64,
+        begin: impl FnOnce() -> Option<Arc<Flight>>,
+    ) -> Option<Arc<Flight>> {
+        let mut shard = self.shard(key);
+        if epoch == self.epoch() {
+            shard.join(key, begin)
+        } else {
+            drop(shard);
+            begin()
+        }
     }
 
     pub(super) fn leave(&self, key: &Key, flight: *const Flight) {
@@ -338,7 +373,7 @@ mod tests {
             assert!(shards * cache.inner.limit <= capacity);
             assert!(cache.inner.max_entry <= MAX_ENTRY && cache.inner.max_entry <= capacity);
             for number in 0..200_u32 {
-                cache.insert(cache.key(&number.to_be_bytes()), encoded(50));
+                cache.insert(cache.key(&number.to_be_bytes()), encoded(50), cache.epoch());
                 assert!(cache.stats().bytes <= capacity);
             }
             let (kept, fit) = (cache.stats().entries, capacity / (OVERHEAD + 54));
@@ -353,9 +388,9 @@ mod tests {
         let cache = VariantCache::weighted(1 << 20);
         assert_eq!(cache.max_body(), 1 << 18);
         let cache = cache.max_entry(100);
-        cache.insert(cache.key(b"a"), encoded(101));
+        cache.insert(cache.key(b"a"), encoded(101), 0);
         assert_eq!(cache.stats().entries, 0);
-        cache.insert(cache.key(b"a"), encoded(100));
+        cache.insert(cache.key(b"a"), encoded(100), 0);
         assert_eq!(cache.stats().entries, 1);
         assert_eq!(cache.max_entry(usize::MAX).max_body(), (1 << 20) - MAX_BESIDE);
         let large = VariantCache::weighted(64 << 20);
@@ -385,11 +420,25 @@ mod tests {
             let most = cache.max_body();
             assert_eq!(most, documented - MAX_BESIDE, "{capacity}");
             const { assert!(MAX_BESIDE <= 5000) };
-            cache.insert(cache.key(&longest), encoded(most + 1));
+            cache.insert(cache.key(&longest), encoded(most + 1), 0);
             assert_eq!(cache.stats().entries, 0, "{capacity}");
-            cache.insert(cache.key(&longest), encoded(most));
+            cache.insert(cache.key(&longest), encoded(most), 0);
             assert_eq!(cache.stats().entries, 1, "{capacity}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_before_the_cache_is_cleared_is_not_kept_after() {
+        let cache = VariantCache::weighted(1 << 20);
+        let (key, epoch) = (cache.key(b"/"), cache.epoch());
+        let begun = cache.begin_recording(&key, 0).unwrap();
+        cache.clear();
+        cache.insert(key.clone(), encoded(50), epoch);
+        assert_eq!(cache.stats().entries, 0);
+        assert!(!cache.record(&key, begun, &Bytes::from_static(b"x"), 0));
+        assert_eq!(cache.end_recording(&key, begun), None);
+        cache.insert(key, encoded(50), cache.epoch());
+        assert_eq!(cache.stats().entries, 1);
     }
 
     #[test]

@@ -547,6 +547,67 @@ fn a_flood_of_paths_stays_within_the_limit_and_leaves_what_is_asked_for() {
 }
 
 #[test]
+fn what_is_under_way_when_the_cache_is_cleared_is_not_kept() {
+    let jobs: Arc<Mutex<Vec<Job>>> = Arc::default();
+    let queue = Arc::clone(&jobs);
+    let layer = CompressionLayer::new()
+        .one_shot_max(250_000)
+        .offload(move |job: Job| -> Result<(), Job> {
+            queue.lock().unwrap().push(job);
+            Ok(())
+        });
+    let run = || {
+        let jobs = std::mem::take(&mut *jobs.lock().unwrap());
+        let count = jobs.len();
+        for job in jobs {
+            job();
+        }
+        count
+    };
+    let site = Site::with(layer, VariantCache::weighted(8 << 20));
+    let begin = |data: Bytes| {
+        let service = tower::service_fn(move |_: Request<()>| {
+            let response = response_of(&[TEXT, TAG], Script::whole(data.clone()));
+            std::future::ready(Ok::<_, std::convert::Infallible>(response))
+        });
+        let service = tower::Layer::layer(&site.layer, service);
+        let request = request_of(Method::GET, "/", &[("accept-encoding", "br")]);
+        let mut response = Box::pin(tower::ServiceExt::oneshot(service, request));
+        let pending = drive(|cx| response.as_mut().poll(cx)).0.is_none();
+        assert!(pending, "it waits for a job");
+        response
+    };
+    let end = |mut response: std::pin::Pin<Box<dyn Future<Output = Result<Response<_>, _>>>>| {
+        let response: Result<_, std::convert::Infallible> = drive(|cx| response.as_mut().poll(cx)).0.unwrap();
+        decode(Coding::Br, &read(response.unwrap().into_body()).data()).0
+    };
+    let (old, new) = (text(250_000), text(250_001).slice(1..));
+    assert_ne!(old, new);
+    let first = begin(old.clone());
+    site.cache.clear();
+    let second = begin(new.clone()); // whose handler has another body for the same tag
+    assert_eq!(run(), 2, "it has not joined");
+    assert_eq!(end(first), old);
+    assert_eq!(site.counts().0, 0);
+    assert_eq!(end(second), new);
+    assert_eq!(site.counts().0, 1);
+    site.cache.clear();
+    assert_eq!(site.counts().0, 0);
+
+    // A stream that is recorded.
+    let data = text(40_000);
+    let body = site.get(
+        Coding::Gzip,
+        &[TEXT, TAG, ("content-length", "40000")],
+        file(&data),
+    );
+    site.cache.clear();
+    drop(read(body.into_body()));
+    run();
+    assert_eq!(site.counts().0, 0);
+}
+
+#[test]
 fn what_takes_long_is_encoded_once_however_many_ask_for_it() {
     for &coding in Coding::ALL {
         let jobs: Arc<Mutex<Vec<Job>>> = Arc::default();
