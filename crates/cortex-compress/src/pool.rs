@@ -155,11 +155,15 @@ impl Pool {
 
     fn keep(&self, kind: Kind, worker: Worker, now: u64) {
         let bytes = worker.memory();
+        if bytes > MAX_WORKER {
+            return;
+        }
         let total = self
             .bytes
             .fetch_add(bytes, Ordering::Relaxed)
             .saturating_add(bytes);
-        if bytes > MAX_WORKER || total > MAX_IDLE_BYTES {
+        // The oldest make room, or one kind that is in fashion no more would keep all others out.
+        if total > MAX_IDLE_BYTES && !self.make_room(total - MAX_IDLE_BYTES) {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return;
         }
@@ -171,13 +175,30 @@ impl Pool {
         };
         let Some(idle) = self.keep_near(idle) else { return };
         let mut global = lock(&self.global);
-        // The oldest goes, or one kind that is in fashion no more would keep all others out.
         let oldest = (global.len() >= self.global_capacity).then(|| global.remove(0));
         global.push(idle);
         drop(global);
         if let Some(oldest) = oldest {
             self.bytes.fetch_sub(oldest.bytes, Ordering::Relaxed);
         }
+    }
+
+    /// Drops the oldest workers that are there for all, then those of the thread, until there are so many bytes less; tells
+    /// whether there are.
+    fn make_room(&self, bytes: usize) -> bool {
+        let mut freed = 0;
+        for idle in [&self.global, self.own()] {
+            while freed < bytes {
+                let mut idle = lock(idle);
+                let oldest = idle.iter().enumerate().min_by_key(|(_, idle)| idle.since);
+                let Some((at, _)) = oldest else { break };
+                let oldest = idle.remove(at);
+                drop(idle);
+                freed += oldest.bytes;
+                self.bytes.fetch_sub(oldest.bytes, Ordering::Relaxed);
+            }
+        }
+        freed >= bytes
     }
 
     /// Keeps a worker in the shard of the thread, and returns the one that has no place there.
@@ -637,6 +658,73 @@ mod tests {
         assert_eq!(left, 1, "all but the one that was used now");
         let last = lock(shared.pool.own()).first().unwrap().bytes;
         assert_eq!(shared.pool.bytes.load(Ordering::Relaxed), last);
+    }
+
+    #[test]
+    fn one_kind_that_fills_the_pool_makes_room_for_another() {
+        let Some(&coding) = Coding::ALL.first() else {
+            return;
+        };
+        struct Large(usize);
+
+        impl Encoder for Large {
+            fn start(&mut self, _: Size) -> Result<(), EncodeError> {
+                Ok(())
+            }
+
+            fn encode(&mut self, _: &mut &[u8], _: &mut [u8]) -> Result<usize, EncodeError> {
+                Ok(0)
+            }
+
+            fn flush(&mut self, _: &mut [u8]) -> Result<Drained, EncodeError> {
+                Err(FAULT)
+            }
+
+            fn finish(&mut self, _: &mut [u8]) -> Result<Drained, EncodeError> {
+                Err(FAULT)
+            }
+
+            fn reset(&mut self) -> bool {
+                true
+            }
+
+            fn memory(&self) -> usize {
+                self.0
+            }
+        }
+
+        let pool = Pool::new(Arc::new(ManualClock::new()));
+        let worker = |bytes: usize| Worker {
+            encoder: Box::new(Large(bytes)),
+            out: Vec::new(),
+        };
+        let [one, other] = [1, 2].map(|level| (coding, level, false, 0));
+        // Some are for all, some for this thread: they fill the pool to the last byte.
+        let each = MAX_IDLE_BYTES / 8;
+        assert!(each <= MAX_WORKER && pool.global_capacity >= 6);
+        for now in 0..8 {
+            pool.keep(one, worker(each), now);
+        }
+        let bytes = || pool.bytes.load(Ordering::Relaxed);
+        assert_eq!((pool.count(coding), bytes()), (8, MAX_IDLE_BYTES));
+        pool.give_back(other, worker(each / 2));
+        assert_eq!((pool.count(coding), bytes()), (8, MAX_IDLE_BYTES - each / 2));
+        let again = pool.take(other, || panic!("it was not kept"));
+        assert_eq!(again.memory(), each / 2);
+        // Where nothing is there for all, those of the thread go.
+        for idle in lock(&pool.global).drain(..) {
+            pool.bytes.fetch_sub(idle.bytes, Ordering::Relaxed);
+        }
+        pool.bytes.fetch_add(6 * each, Ordering::Relaxed); // other threads have the rest
+        pool.give_back(other, worker(each));
+        assert!(bytes() <= MAX_IDLE_BYTES);
+        pool.take(other, || panic!("it was not kept"));
+        pool.bytes.fetch_add(2 * each, Ordering::Relaxed);
+        pool.keep(other, worker(2), 0);
+        assert!(
+            bytes() <= MAX_IDLE_BYTES,
+            "and nothing where there is no room at all"
+        );
     }
 
     #[test]
