@@ -316,13 +316,14 @@ impl Whole {
 
     /// Encodes everything, for the task with this waker if it is not elsewhere, and gives the encoder back.
     fn run(mut self, began: Option<u64>, waker: Option<&Waker>) -> (Outcome, u64) {
+        let load = self.load();
         let outcome = self.run_at_once();
         if let Some(began) = began {
             let took = self.lease.shared().clock.nanos().saturating_sub(began);
             self.nanos = took;
             let rate = &self.lease.offer().cost.whole;
             match outcome {
-                Outcome::Smaller(_) => rate.learn(self.load(), took),
+                Outcome::Smaller(_) => rate.learn(load, took),
                 Outcome::NotSmaller | Outcome::Failed => rate.spend(took),
             }
             if let Some(waker) = waker {
@@ -352,16 +353,14 @@ impl Whole {
     /// Encodes one slice, and returns how long that took.
     fn slice(&mut self, began: u64) -> (Option<Outcome>, u64) {
         let from = self.read;
+        let ahead = if from == 0 { self.lease.ahead() } else { 0 };
         let outcome = self.encode_slice();
         let took = self.lease.shared().clock.nanos().saturating_sub(began);
         self.nanos += took;
         let cost = &self.lease.offer().cost;
         match outcome {
             Some(Outcome::NotSmaller | Outcome::Failed) => cost.stream.spend(took),
-            Some(Outcome::Smaller(_)) | None => {
-                let ahead = if from == 0 { self.lease.ahead() } else { 0 };
-                cost.learn_piece(ahead + self.read - from, took);
-            }
+            Some(Outcome::Smaller(_)) | None => cost.learn_piece(ahead + self.read - from, took),
         }
         self.lease.settle();
         (outcome, took)

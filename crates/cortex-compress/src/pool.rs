@@ -265,8 +265,6 @@ pub(crate) struct Lease {
     choice: Choice,
     with: Option<Box<With>>,
     whole: bool,
-    /// The worker is new, and has its dictionary before it.
-    fresh: bool,
     /// What is reserved of the memory budget.
     reserved: usize,
 }
@@ -309,9 +307,7 @@ impl Lease {
             return None;
         }
         let kind = (coding, level, whole, dictionary.map_or(0, Dictionary::id));
-        let mut fresh = false;
         let worker = shared.pool.take(kind, || {
-            fresh = true;
             encoder::create(coding, level, dictionary, shared.padding.as_ref())
         });
         let holds = worker.memory();
@@ -325,7 +321,6 @@ impl Lease {
             choice,
             with,
             whole,
-            fresh,
             reserved,
         })
     }
@@ -345,12 +340,14 @@ impl Lease {
         self.with.as_ref().map(|with| &with.dictionary)
     }
 
-    /// Returns how many bytes there are to work up before the input.
+    /// Returns how many bytes there are to work up before the input, until the encoder has done so.
     pub(crate) fn ahead(&self) -> usize {
+        let is_warm = self
+            .worker
+            .as_ref()
+            .is_some_and(|worker| worker.encoder.is_warm());
         match self.dictionary() {
-            Some(dictionary) if self.fresh || encoder::forgets_dictionary(self.offer().coding) => {
-                dictionary.len()
-            }
+            Some(dictionary) if !is_warm => dictionary.len(),
             _ => 0,
         }
     }
@@ -609,23 +606,46 @@ mod tests {
 
     #[cfg(all(feature = "brotli", feature = "dictionary"))]
     #[test]
-    fn a_dictionary_is_worked_up_once_and_never_serves_another() {
+    fn a_dictionary_is_worked_up_by_who_encodes_and_never_serves_another() {
         let [one, other] = ["one dictionary", "another one"].map(|text| Dictionary::new(text).unwrap());
-        let shared = shared();
-        for coding in [Coding::Zstd, Coding::Br] {
-            let ahead = |dictionary: Option<&Dictionary>| {
-                let mut lease = Lease::take(&shared, coding.into(), dictionary, Size::Whole(1000)).unwrap();
-                lease.worker().encoder.start(Size::Whole(1000)).unwrap();
-                lease.ahead()
-            };
-            assert_eq!(ahead(None), 0);
-            assert_eq!(ahead(Some(&one)), one.len());
-            assert_eq!(ahead(Some(&other)), other.len());
-            let again = if coding == Coding::Zstd { 0 } else { one.len() };
-            assert_eq!(ahead(Some(&one)), again, "br reads it anew each time");
-            assert_eq!(ahead(None), 0);
+        for padded in [false, true] {
+            let mut shared = Shared::new();
+            shared.set_clock(Arc::new(ManualClock::new()));
+            if padded {
+                shared.set_breach(crate::breach::BreachPolicy::Pad { max: 10 });
+            }
+            let shared = Arc::new(shared);
+            for coding in [Coding::Zstd, Coding::Br] {
+                for size in [Size::Whole(1000), Size::Stream(None)] {
+                    let take = |dictionary: Option<&Dictionary>| {
+                        Lease::take(&shared, coding.into(), dictionary, size).unwrap()
+                    };
+                    let ahead = |dictionary: Option<&Dictionary>| {
+                        let mut lease = take(dictionary);
+                        let ahead = lease.ahead();
+                        let Worker { encoder, out } = lease.worker();
+                        if let Size::Whole(_) = size
+                            && encoder.one_pass(&[7; 1000], out).is_some()
+                        {
+                            return ahead;
+                        }
+                        encoder.start(size).unwrap();
+                        encoder.encode(&mut &[7; 1000][..], out).unwrap();
+                        ahead
+                    };
+                    // Whoever gives it back unused has worked nothing up.
+                    drop(take(Some(&one)));
+                    take(Some(&one)).worker().encoder.start(size).unwrap();
+                    assert_eq!(ahead(None), 0);
+                    assert_eq!(ahead(Some(&one)), one.len(), "{coding} {size:?}");
+                    assert_eq!(ahead(Some(&other)), other.len());
+                    let again = if coding == Coding::Zstd { 0 } else { one.len() };
+                    assert_eq!(ahead(Some(&one)), again, "br reads it anew each time");
+                    assert_eq!(ahead(None), 0);
+                }
+            }
+            assert_eq!(shared.budget.used(), 0);
         }
-        assert_eq!(shared.budget.used(), 0);
     }
 
     #[test]
@@ -660,39 +680,40 @@ mod tests {
         assert_eq!(shared.pool.bytes.load(Ordering::Relaxed), last);
     }
 
+    /// An encoder of this many bytes.
+    struct Large(usize);
+
+    impl Encoder for Large {
+        fn start(&mut self, _: Size) -> Result<(), EncodeError> {
+            Ok(())
+        }
+
+        fn encode(&mut self, _: &mut &[u8], _: &mut [u8]) -> Result<usize, EncodeError> {
+            Ok(0)
+        }
+
+        fn flush(&mut self, _: &mut [u8]) -> Result<Drained, EncodeError> {
+            Err(FAULT)
+        }
+
+        fn finish(&mut self, _: &mut [u8]) -> Result<Drained, EncodeError> {
+            Err(FAULT)
+        }
+
+        fn reset(&mut self) -> bool {
+            true
+        }
+
+        fn memory(&self) -> usize {
+            self.0
+        }
+    }
+
     #[test]
     fn one_kind_that_fills_the_pool_makes_room_for_another() {
         let Some(&coding) = Coding::ALL.first() else {
             return;
         };
-        struct Large(usize);
-
-        impl Encoder for Large {
-            fn start(&mut self, _: Size) -> Result<(), EncodeError> {
-                Ok(())
-            }
-
-            fn encode(&mut self, _: &mut &[u8], _: &mut [u8]) -> Result<usize, EncodeError> {
-                Ok(0)
-            }
-
-            fn flush(&mut self, _: &mut [u8]) -> Result<Drained, EncodeError> {
-                Err(FAULT)
-            }
-
-            fn finish(&mut self, _: &mut [u8]) -> Result<Drained, EncodeError> {
-                Err(FAULT)
-            }
-
-            fn reset(&mut self) -> bool {
-                true
-            }
-
-            fn memory(&self) -> usize {
-                self.0
-            }
-        }
-
         let pool = Pool::new(Arc::new(ManualClock::new()));
         let worker = |bytes: usize| Worker {
             encoder: Box::new(Large(bytes)),

@@ -30,6 +30,11 @@ pub(crate) trait Encoder: Send + Sync {
         None
     }
 
+    /// Tells whether it has worked its dictionary up, and keeps it so for all streams to come.
+    fn is_warm(&self) -> bool {
+        false
+    }
+
     /// Makes the encoder ready for another stream; tells whether it is.
     fn reset(&mut self) -> bool;
 
@@ -129,20 +134,6 @@ pub(crate) fn level_with_dictionary(coding: Coding, level: u8) -> u8 {
         Coding::Gzip => level,
         #[cfg(feature = "deflate")]
         Coding::Deflate => level,
-    }
-}
-
-/// Says whether an encoder works its dictionary up for each stream.
-pub(crate) const fn forgets_dictionary(coding: Coding) -> bool {
-    match coding {
-        #[cfg(feature = "zstd")]
-        Coding::Zstd => false,
-        #[cfg(feature = "brotli")]
-        Coding::Br => true,
-        #[cfg(feature = "gzip")]
-        Coding::Gzip => false,
-        #[cfg(feature = "deflate")]
-        Coding::Deflate => false,
     }
 }
 

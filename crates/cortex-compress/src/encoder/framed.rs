@@ -102,6 +102,10 @@ impl Encoder for Framed {
         }))
     }
 
+    fn is_warm(&self) -> bool {
+        self.inner.is_warm()
+    }
+
     fn reset(&mut self) -> bool {
         self.inner.reset()
     }

@@ -123,6 +123,10 @@ impl Encoder for Padded {
         }))
     }
 
+    fn is_warm(&self) -> bool {
+        self.inner.is_warm()
+    }
+
     fn reset(&mut self) -> bool {
         self.end = End::NotYet;
         self.inner.reset()

@@ -19,6 +19,8 @@ pub(super) struct Zstd {
     tables: [u32; 3],
     /// What the stream that was started is to hold; 0 where none was.
     footprint: usize,
+    /// The context has taken input, before which it works its dictionary up.
+    warm: bool,
 }
 
 impl Zstd {
@@ -30,6 +32,7 @@ impl Zstd {
             dictionary: None,
             tables: [0; 3],
             footprint: 0,
+            warm: false,
         }
     }
 
@@ -73,6 +76,19 @@ impl Zstd {
         Ok(self.context.insert(context))
     }
 
+    fn compress(&mut self, input: &[u8], out: &mut [u8]) -> Result<OnePass, EncodeError> {
+        self.set_tables(Size::Whole(input.len()))?;
+        let end = match self.context()?.compress2(out, input) {
+            Ok(written) => OnePass::Written(written),
+            Err(code) if zstd_safe::is_error_kind(code, ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall) => {
+                OnePass::Full
+            }
+            Err(code) => return Err(refused(code)),
+        };
+        self.warm = true;
+        Ok(end)
+    }
+
     fn set_tables(&mut self, size: Size) -> Result<(), EncodeError> {
         let tables = self.tables_for(size);
         if tables != self.tables {
@@ -106,6 +122,7 @@ impl Encoder for Zstd {
         let mut sink = OutBuffer::around(out);
         check(self.context()?.compress_stream(&mut sink, &mut source))?;
         let (read, written) = (source.pos(), sink.pos());
+        self.warm = true;
         *input = &input[read..];
         Ok(written)
     }
@@ -130,14 +147,11 @@ impl Encoder for Zstd {
 
     /// Encodes straight from `input` to `out`, which needs no buffers inside the context.
     fn one_pass(&mut self, input: &[u8], out: &mut [u8]) -> Option<Result<OnePass, EncodeError>> {
-        let set = self.set_tables(Size::Whole(input.len()));
-        Some(set.and_then(|()| match self.context()?.compress2(out, input) {
-            Ok(written) => Ok(OnePass::Written(written)),
-            Err(code) if zstd_safe::is_error_kind(code, ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall) => {
-                Ok(OnePass::Full)
-            }
-            Err(code) => Err(refused(code)),
-        }))
+        Some(self.compress(input, out))
+    }
+
+    fn is_warm(&self) -> bool {
+        self.warm
     }
 
     fn reset(&mut self) -> bool {
