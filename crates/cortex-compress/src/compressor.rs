@@ -86,8 +86,7 @@ pub struct Encoding<B>(Option<Box<Begun<B>>>);
 struct Begun<B> {
     body: B,
     trailers: Option<HeaderMap>,
-    choice: Choice,
-    dictionary: Option<Dictionary>,
+    aim: Aim,
     shared: Arc<Shared>,
     job: Work,
     tally: Tally,
@@ -225,7 +224,7 @@ impl<B: Body> Encoding<B> {
     /// It was polled to its end already.
     pub fn poll(&mut self, head: &mut Parts, cx: &mut Context<'_>) -> Poll<CompressBody<B>> {
         let mut begun = self.0.take().expect("an encoding is not polled after its end");
-        let Poll::Ready(done) = begun.job.poll(cx) else {
+        let Poll::Ready(done) = begun.poll(cx) else {
             begun.note();
             self.0 = Some(begun);
             return Poll::Pending;
@@ -235,6 +234,29 @@ impl<B: Body> Encoding<B> {
 }
 
 impl<B> Begun<B> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
+        loop {
+            let polled = self.job.poll(cx);
+            match &polled {
+                Poll::Ready(done)
+                    if matches!(done.outcome, Outcome::Cold) && self.begin_without_dictionary() => {}
+                _ => return polled,
+            }
+        }
+    }
+
+    /// Begins again; tells whether there is anything to begin with.
+    fn begin_without_dictionary(&mut self) -> bool {
+        let input = self.job.input().clone();
+        let lease = self.aim.forget_dictionary();
+        let lease = lease.and_then(|()| self.aim.lease(Size::Whole(input.len()), &self.shared));
+        let Some(lease) = lease else { return false };
+        let constant = self.shared.is_constant(self.aim.choice, input.len() as u64);
+        self.job = Work::alone(lease, input, constant, None);
+        self.tally.restart(self.shared.chosen(self.aim.choice));
+        true
+    }
+
     /// Takes down what has been done so far, for the case that no more is.
     fn note(&mut self) {
         let (path, nanos) = self.job.spent();
@@ -336,17 +358,31 @@ fn begin<B: Body + Unpin>(
     };
     let mut aim = aim.lower(step, false, shared);
     let promised = length.or_else(|| declared(headers));
-    let Some(lease) = aim.lease(Size::Stream(promised), shared) else {
-        vary_on_accept_encoding(headers);
-        shared.skipped(SkipReason::MemoryBudget);
-        return Compressing::Done(CompressBody::begun(body, chunk));
-    };
-    let variant = shared.variant(aim.choice).with(aim.dictionary.as_ref());
-    describe_encoded(headers, variant, None, false);
     let eager = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
-    let mut stream = Stream::new(lease, chunk, promised, eager);
+    let begin = |aim: &mut Aim| {
+        let lease = aim.lease(Size::Stream(promised), shared);
+        let lease = lease.ok_or(SkipReason::MemoryBudget)?;
+        Stream::new(lease, chunk.clone(), promised, eager).map_err(|_| SkipReason::Pressure)
+    };
+    let begun = begin(&mut aim).or_else(|reason| {
+        if reason == SkipReason::MemoryBudget {
+            return Err(reason);
+        }
+        aim.forget_dictionary().ok_or(reason)?;
+        begin(&mut aim)
+    });
+    let mut stream = match begun {
+        Ok(stream) => stream,
+        Err(reason) => {
+            vary_on_accept_encoding(headers);
+            shared.skipped(reason);
+            return Compressing::Done(CompressBody::begun(body, chunk));
+        }
+    };
+    let variant = shared.variant(aim.choice).with(aim.dictionary.as_ref());
+    describe_encoded(headers, variant, None, false);
     if let Some(recorder) = aim.slot.and_then(|slot| slot.recorder(shared)) {
         stream.record(recorder);
     }
@@ -366,24 +402,16 @@ fn begin_whole<B: Body>(
         shared.skipped(SkipReason::MemoryBudget);
         return Compressing::Done(CompressBody::held(body, Held::new(data, Then::from(trailers))));
     };
-    let Aim {
-        choice, dictionary, ..
-    } = aim;
+    let offer = shared.chosen(aim.choice);
     let mut begun = Begun {
         body,
         trailers,
-        tally: Tally::new(
-            shared,
-            shared.chosen(choice),
-            dictionary.as_ref(),
-            EncodePath::Inline,
-        ),
-        choice,
-        dictionary,
+        tally: Tally::new(shared, offer, aim.dictionary.as_ref(), EncodePath::Inline),
+        aim,
         shared: Arc::clone(shared),
         job,
     };
-    match begun.job.poll(cx) {
+    match begun.poll(cx) {
         Poll::Ready(done) => Compressing::Done(end(headers, begun, done)),
         Poll::Pending => {
             begun.note();
@@ -418,8 +446,7 @@ fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, done: Done) -> Com
     let Begun {
         body,
         mut trailers,
-        choice,
-        dictionary,
+        aim,
         shared,
         job,
         mut tally,
@@ -430,7 +457,7 @@ fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, done: Done) -> Com
             let length = data.len() as u64;
             // 6.5: in HTTP/1.1 a body of declared length has no trailers.
             let declared = trailers.is_none().then_some(length);
-            let variant = shared.variant(choice).with(dictionary.as_ref());
+            let variant = shared.variant(aim.choice).with(aim.dictionary.as_ref());
             describe_encoded(headers, variant, declared, done.constant);
             if let Some(trailers) = &mut trailers {
                 remove_digests(trailers);
@@ -451,6 +478,11 @@ fn end<B: Body>(headers: &mut HeaderMap, mut begun: Begun<B>, done: Done) -> Com
         Outcome::Failed => {
             vary_on_accept_encoding(headers);
             tally.skipped(SkipReason::Failed);
+            input
+        }
+        Outcome::Cold => {
+            vary_on_accept_encoding(headers);
+            tally.skipped(SkipReason::Pressure);
             input
         }
     };

@@ -157,6 +157,10 @@ impl CompressionLayer {
     /// Where a page of another origin asks, the response has to have an `Access-Control-Allow-Origin` that lets it read
     /// the content, or there is no dictionary (section 9.3.3): a layer that adds it belongs inside this one.
     ///
+    /// An encoder of `dcz` works its dictionary up once. If that takes longer than a task may take at a time, as for one of more
+    /// than about 70 KB at level 3, it is a job for the [`offload`](Self::offload): without one, and while it is saturated, the response is
+    /// encoded without the dictionary.
+    ///
     /// Whether the dictionary is meant for the URL is up to the client: it sends the field where the pattern of
     /// [`UseAsDictionary`](crate::UseAsDictionary) covers the URL, and to the origin that it has the dictionary from.
     /// Clients do so over HTTPS only (section 8), and to loopback.

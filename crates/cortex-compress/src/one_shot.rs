@@ -134,6 +134,8 @@ enum Work {
     Here(Whole),
     Slices(Whole),
     Away(Ticket<Whole, (Outcome, u64)>),
+    /// Nobody takes it, and to begin would take too long here.
+    Refused,
     Over,
 }
 
@@ -143,6 +145,8 @@ pub(crate) enum Outcome {
     Smaller(Bytes),
     NotSmaller,
     Failed,
+    /// It has not begun: its dictionary would have to be worked up at once, on the thread of the task.
+    Cold,
 }
 
 impl OneShot {
@@ -168,6 +172,10 @@ impl OneShot {
     /// Returns by which way it went, and how many nanoseconds it took if somebody observes.
     pub(crate) const fn spent(&self) -> (EncodePath, u64) {
         (self.path, self.nanos)
+    }
+
+    pub(crate) const fn input(&self) -> &Bytes {
+        &self.input
     }
 
     pub(crate) fn into_input(self) -> Bytes {
@@ -220,6 +228,7 @@ impl OneShot {
                     self.work = Work::Slices(whole);
                     return Poll::Pending;
                 }
+                Work::Refused => return Poll::Ready(Outcome::Cold),
                 Work::Over => return Poll::Ready(Outcome::Failed),
             }
         }
@@ -257,7 +266,7 @@ struct Whole {
 
 impl Whole {
     fn is_quick(&self) -> bool {
-        self.estimate() <= BUDGET
+        !self.lease.is_cold() && self.estimate() <= BUDGET
     }
 
     /// Returns about how many nanoseconds it takes at once.
@@ -294,7 +303,9 @@ impl Whole {
     fn keep(self) -> Work {
         let shared = self.lease.shared();
         let length = self.input.len() as u64;
-        if self.lease.dictionary().is_none() && shared.is_constant(self.lease.choice(), length) {
+        if self.lease.is_cold() {
+            Work::Refused
+        } else if self.lease.dictionary().is_none() && shared.is_constant(self.lease.choice(), length) {
             Work::Here(self)
         } else {
             Work::Slices(self)
@@ -324,7 +335,7 @@ impl Whole {
             let rate = &self.lease.offer().cost.whole;
             match outcome {
                 Outcome::Smaller(_) => rate.learn(load, took),
-                Outcome::NotSmaller | Outcome::Failed => rate.spend(took),
+                Outcome::NotSmaller | Outcome::Failed | Outcome::Cold => rate.spend(took),
             }
             if let Some(waker) = waker {
                 turn::spend(waker, began, took);
@@ -359,7 +370,7 @@ impl Whole {
         self.nanos += took;
         let cost = &self.lease.offer().cost;
         match outcome {
-            Some(Outcome::NotSmaller | Outcome::Failed) => cost.stream.spend(took),
+            Some(Outcome::NotSmaller | Outcome::Failed | Outcome::Cold) => cost.stream.spend(took),
             Some(Outcome::Smaller(_)) | None => cost.learn_piece(ahead + self.read - from, took),
         }
         self.lease.settle();

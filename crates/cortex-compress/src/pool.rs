@@ -352,6 +352,14 @@ impl Lease {
         }
     }
 
+    /// Tells whether to work up the dictionary would take too long for a task, and is still to be done.
+    ///
+    /// By the first estimate: what is learned of the cost is that of encoding, which is much quicker with a dictionary.
+    pub(crate) fn is_cold(&self) -> bool {
+        let offer = self.offer();
+        encoder::keeps_dictionary(offer.coding) && !offer.cost.whole.are_few(self.ahead())
+    }
+
     /// Returns how the encoder works, if at most `slice` bytes may be worked on at a time.
     pub(crate) fn grain(&self, slice: usize) -> Grain {
         let Offer { coding, level, .. } = self.offer();
@@ -1092,7 +1100,7 @@ mod tests {
         put(&shared, Faulty::Panic, false);
         let coding = shared.offer_at(0).coding;
         let lease = Lease::take(&shared, coding.into(), None, Size::Stream(None)).unwrap();
-        let mut stream = Stream::new(lease, Bytes::from_static(b"{}"), None, false);
+        let mut stream = Stream::new(lease, Bytes::from_static(b"{}"), None, false).unwrap();
         let mut body = Pieces {
             left: 0,
             paused: 0,

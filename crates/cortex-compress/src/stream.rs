@@ -93,25 +93,45 @@ impl Stream {
     ///
     /// If the body ends before the length that it has promised, the stream ends with an error. One that is `eager`
     /// flushes as soon as there is a pause: an event must not wait for the next one.
-    pub(crate) fn new(lease: Lease, chunk: Bytes, promised: Option<u64>, eager: bool) -> Self {
-        let flush = lease.shared().flush;
+    ///
+    /// A dictionary that takes long to work up is left to the offload; if there is none that takes it, the lease comes back.
+    pub(crate) fn new(lease: Lease, chunk: Bytes, promised: Option<u64>, eager: bool) -> Result<Self, Lease> {
+        let (flush, offload) = (lease.shared().flush, lease.shared().offload.clone());
+        let coding = lease.offer().coding.as_str();
+        let mut tally = Tally::new(
+            lease.shared(),
+            lease.offer(),
+            lease.dictionary(),
+            EncodePath::Streamed,
+        );
+        let core = Core::new(lease, Size::Stream(promised));
+        let (core, ticket) = if core.lease.is_cold() {
+            match core.warm_up(offload.as_deref()) {
+                Ok(ticket) => (None, Some(ticket)),
+                Err(lease) => {
+                    tally.cancel();
+                    return Err(lease);
+                }
+            }
+        } else {
+            (Some(core), None)
+        };
         let mut stream = Self {
-            tally: Tally::new(
-                lease.shared(),
-                lease.offer(),
-                lease.dictionary(),
-                EncodePath::Streamed,
-            ),
-            offload: lease.shared().offload.clone(),
-            coding: lease.offer().coding.as_str(),
-            core: Some(Core::new(lease, Size::Stream(promised))),
-            phase: Phase::Starting,
+            tally,
+            offload,
+            coding,
+            phase: if core.is_some() {
+                Phase::Starting
+            } else {
+                Phase::Encoding
+            },
+            core,
             promised,
             received: 0,
             queue: VecDeque::new(),
             queued: 0,
             ready: VecDeque::new(),
-            ticket: None,
+            ticket,
             dirty: false,
             pause: match flush {
                 _ if eager => Pause::Flush,
@@ -126,7 +146,7 @@ impl Stream {
             recorder: None,
         };
         stream.push(chunk);
-        stream
+        Ok(stream)
     }
 
     /// Puts what is sent into the cache if it gets to its end.
@@ -469,6 +489,7 @@ impl Stream {
                 self.core = Some(core);
                 self.ready.extend(frames);
                 match then {
+                    Then::Begin => {}
                     Then::Wait => self.dirty = true,
                     Then::Flush | Then::Finish => self.drained(),
                 }
@@ -476,6 +497,9 @@ impl Stream {
             }
             Answer::Returned(batch) => {
                 self.offload = None; // whoever drops jobs may do so again
+                if batch.then == Then::Begin {
+                    self.phase = Phase::Starting;
+                }
                 self.put_back(batch);
                 Ok(())
             }
@@ -588,6 +612,19 @@ impl Core {
 
     fn rate(&self) -> &Rate {
         &self.lease.offer().cost.stream
+    }
+
+    /// Has the dictionary worked up elsewhere.
+    fn warm_up(self, offload: Option<&dyn Offload>) -> Result<Ticket<Batch, Batched>, Lease> {
+        let Some(offload) = offload else {
+            return Err(self.lease);
+        };
+        let batch = Batch {
+            core: self,
+            input: Bytes::new(),
+            then: Then::Begin,
+        };
+        submit(offload, batch, Batch::run).map_err(|batch| batch.core.lease)
     }
 
     fn start(&mut self) -> Result<(), EncodeError> {
@@ -725,6 +762,8 @@ struct Batch {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
+    /// Begins the stream, with what there is to work up before the input.
+    Begin,
     Wait,
     Flush,
     Finish,
@@ -757,6 +796,11 @@ impl Batch {
                 input.advance(step);
             }
             match then {
+                Then::Begin => {
+                    core.start()?;
+                    core.ahead = 0;
+                    core.lease.worker().encoder.warm_up()
+                }
                 Then::Wait => Ok(()),
                 Then::Flush => core.flush(&mut frames),
                 Then::Finish => core.finish(&mut frames),

@@ -64,6 +64,18 @@ impl Tally {
         }
     }
 
+    /// Tells nothing: the body did not begin.
+    pub(crate) fn cancel(&mut self) {
+        self.0 = None;
+    }
+
+    /// Begins again without a dictionary.
+    pub(crate) fn restart(&mut self, offer: &Offer) {
+        if let Some(open) = &mut self.0 {
+            (open.coding, open.level, open.dictionary) = (offer.coding, offer.level, false);
+        }
+    }
+
     /// Sets by which way the body went, and how long that has taken in all.
     pub(crate) fn went(&mut self, path: EncodePath, nanos: u64) {
         if let Some(open) = &mut self.0 {

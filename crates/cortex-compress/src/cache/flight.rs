@@ -75,6 +75,13 @@ impl Work {
         }
     }
 
+    pub(crate) const fn input(&self) -> &Bytes {
+        match self {
+            Self::Alone(job, ..) => job.input(),
+            Self::Together(joined) => &joined.input,
+        }
+    }
+
     pub(crate) fn into_input(self) -> Bytes {
         match self {
             Self::Alone(job, ..) => job.into_input(),

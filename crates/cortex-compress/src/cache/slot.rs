@@ -71,7 +71,7 @@ impl Slot {
                 constant,
             },
             Outcome::NotSmaller => Kept::NotSmaller,
-            Outcome::Failed => return,
+            Outcome::Failed | Outcome::Cold => return,
         };
         self.keep(kept);
     }

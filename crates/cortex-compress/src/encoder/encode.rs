@@ -30,6 +30,11 @@ pub(crate) trait Encoder: Send + Sync {
         None
     }
 
+    /// Works up, before there is any input, what it keeps of its dictionary. It has to be started.
+    fn warm_up(&mut self) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
     /// Tells whether it has worked its dictionary up, and keeps it so for all streams to come.
     fn is_warm(&self) -> bool {
         false
@@ -134,6 +139,20 @@ pub(crate) fn level_with_dictionary(coding: Coding, level: u8) -> u8 {
         Coding::Gzip => level,
         #[cfg(feature = "deflate")]
         Coding::Deflate => level,
+    }
+}
+
+/// Says whether an encoder keeps what it has made of its dictionary, or works it up for each stream, which is quick then.
+pub(crate) const fn keeps_dictionary(coding: Coding) -> bool {
+    match coding {
+        #[cfg(feature = "zstd")]
+        Coding::Zstd => true,
+        #[cfg(feature = "brotli")]
+        Coding::Br => false,
+        #[cfg(feature = "gzip")]
+        Coding::Gzip => false,
+        #[cfg(feature = "deflate")]
+        Coding::Deflate => false,
     }
 }
 

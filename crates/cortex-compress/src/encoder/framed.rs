@@ -102,6 +102,10 @@ impl Encoder for Framed {
         }))
     }
 
+    fn warm_up(&mut self) -> Result<(), EncodeError> {
+        self.inner.warm_up()
+    }
+
     fn is_warm(&self) -> bool {
         self.inner.is_warm()
     }

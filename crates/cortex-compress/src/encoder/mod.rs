@@ -24,4 +24,6 @@ pub(crate) use self::cost::{BUDGET, Cost, Grain, MIN_SAMPLE, Rate, grain};
 pub(crate) use self::encode::Drained;
 #[cfg(feature = "dictionary")]
 pub(crate) use self::encode::max_dictionary;
-pub(crate) use self::encode::{Encoder, OnePass, Size, create, footprint, level_with_dictionary};
+pub(crate) use self::encode::{
+    Encoder, OnePass, Size, create, footprint, keeps_dictionary, level_with_dictionary,
+};

@@ -123,6 +123,10 @@ impl Encoder for Padded {
         }))
     }
 
+    fn warm_up(&mut self) -> Result<(), EncodeError> {
+        self.inner.warm_up()
+    }
+
     fn is_warm(&self) -> bool {
         self.inner.is_warm()
     }

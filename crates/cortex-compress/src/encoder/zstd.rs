@@ -150,6 +150,11 @@ impl Encoder for Zstd {
         Some(self.compress(input, out))
     }
 
+    /// A context that is given no input begins a frame all the same, and writes nothing of it.
+    fn warm_up(&mut self) -> Result<(), EncodeError> {
+        self.encode(&mut &[][..], &mut [0; 64]).map(drop)
+    }
+
     fn is_warm(&self) -> bool {
         self.warm
     }

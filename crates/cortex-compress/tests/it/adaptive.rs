@@ -333,10 +333,13 @@ fn jobs_that_wait_make_pressure() {
 #[cfg(feature = "dictionary")]
 #[test]
 fn with_a_dictionary_levels_step_down_to_the_lowest_that_makes_use_of_it() {
-    use crate::dictionary::{BOTH, accepting, dictionary, layer_with, must_decode, steps, version};
+    use crate::dictionary::{
+        BOTH, accepting, dictionary, layer_with, must_decode, run_at_once, steps, version,
+    };
     let known = dictionary(20_000);
     let body = version(&known);
     let layer = layer_with(&[&known])
+        .offload(run_at_once)
         .coding(Coding::Zstd, Level::new(19))
         .coding(Coding::Br, Level::new(5));
     let bench = Bench::new(layer);

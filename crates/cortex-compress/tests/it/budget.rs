@@ -2,7 +2,7 @@
 
 use crate::case::{Answer, Case};
 #[cfg(feature = "dictionary")]
-use crate::dictionary::{accepting, dictionary, layer_with};
+use crate::dictionary::{accepting, dictionary, layer_with, run_at_once};
 use crate::support::{Script, Step, decode, read, text};
 use cortex_compress::{
     Coding, CompressWith, CompressionLayer, Event, Level, MemoryBudget, SkipReason, VariantCache,
@@ -148,7 +148,9 @@ fn the_cache_keeps_nothing_of_a_level_that_was_stepped_down_for_want_of_memory()
 fn a_reader_that_stopped_leaves_memory_to_others_with_a_dictionary_and_without() {
     let known = dictionary(100_000);
     let budget = MemoryBudget::new(12_000_000);
-    let layer = layer_with(&[&known]).memory_budget(budget.clone());
+    let layer = layer_with(&[&known])
+        .offload(run_at_once)
+        .memory_budget(budget.clone());
     let get = |accepts: &str| {
         let script = stalled().exact(8 << 20);
         accepting(layer.clone(), accepts, &known, script).send()

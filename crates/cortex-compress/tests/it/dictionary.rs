@@ -46,6 +46,12 @@ pub(crate) fn layer_with(dictionaries: &[&Dictionary]) -> CompressionLayer {
         .dictionaries(store)
 }
 
+/// An offload.
+pub(crate) fn run_at_once(job: Job) -> Result<(), Job> {
+    job();
+    Ok(())
+}
+
 /// A case with these fields in the request.
 pub(crate) fn asking(layer: CompressionLayer, fields: &[(&'static str, &str)]) -> Case {
     Case {
@@ -137,7 +143,7 @@ pub(crate) fn steps(data: &Bytes, length: usize, pauses: bool) -> Script {
 
 #[test]
 fn s4_s5_bodies_are_compressed_against_the_dictionary_and_framed() {
-    let dictionary = dictionary(100_000);
+    let dictionary = dictionary(70_000);
     let layer = layer_with(&[&dictionary]);
     let body = version(&dictionary);
     let part = body.slice(20_000..30_000);
@@ -164,7 +170,9 @@ fn s4_s5_every_level_decodes() {
     let body = [&version(&dictionary)[..], &text(5000)].concat();
     for (name, coding) in [("dcz", Coding::Zstd), ("dcb", Coding::Br)] {
         for level in coding.levels() {
-            let layer = layer_with(&[&dictionary]).coding(coding, Level::new(level));
+            let layer = layer_with(&[&dictionary])
+                .coding(coding, Level::new(level))
+                .offload(run_at_once);
             for script in [
                 Script::whole(body.clone()),
                 steps(&body.clone().into(), 3000, true),
@@ -180,7 +188,7 @@ fn s4_s5_every_level_decodes() {
 #[test]
 fn s5_a_body_longer_than_any_window_decodes() {
     let dictionary = dictionary(200_000);
-    let layer = layer_with(&[&dictionary]);
+    let layer = layer_with(&[&dictionary]).offload(run_at_once);
     let body: Bytes = [&version(&dictionary)[..], &text(1_500_000), &version(&dictionary)]
         .concat()
         .into();
@@ -198,7 +206,7 @@ fn s5_a_body_longer_than_any_window_decodes() {
 #[test]
 fn the_dictionary_is_in_reach_of_all_of_a_body_whose_length_is_known() {
     let dictionary = dictionary(1_000_000);
-    let layer = layer_with(&[&dictionary]);
+    let layer = layer_with(&[&dictionary]).offload(run_at_once);
     let body = version(&dictionary);
     let script = steps(&body, 60_000, false).exact(body.len());
     let answer = accepting(layer, "dcz", &dictionary, script).send();
@@ -229,6 +237,109 @@ fn an_offload_takes_what_takes_long() {
             assert!(jobs.load(std::sync::atomic::Ordering::Relaxed) > before, "{name}");
         }
     }
+}
+
+/// Whoever goes through the dictionaries of a server has each response begin with one that is not worked up yet.
+#[test]
+fn no_task_works_a_long_dictionary_up() {
+    let known: Vec<_> = (0..64_u8)
+        .map(|number| Dictionary::new([&[number], &noise(80_000)[..]].concat()).unwrap())
+        .collect();
+    let layer = layer_with(&known.iter().collect::<Vec<_>>());
+    let jobs = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&jobs);
+    let count = move || counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let count = std::sync::Arc::new(count);
+    let [refusing, taking, losing] = std::array::from_fn(|_| std::sync::Arc::clone(&count));
+    let refusing = move |job: Job| {
+        refusing();
+        Err(job)
+    };
+    let taking = move |job: Job| {
+        taking();
+        run_at_once(job)
+    };
+    let losing = move |job: Job| {
+        losing();
+        drop(job);
+        Ok(())
+    };
+    for (how, layer, whole, stream) in [
+        ("without an offload", layer.clone(), "zstd", "zstd"),
+        ("saturated", layer.clone().offload(refusing), "zstd", "zstd"),
+        ("with an offload", layer.clone().offload(taking), "dcz", "dcz"),
+        (
+            "its jobs are dropped",
+            layer.clone().offload(losing),
+            "zstd",
+            "dcz",
+        ),
+    ] {
+        for dictionary in &known {
+            let body = version(dictionary).slice(..5000);
+            for (script, name) in [
+                (Script::whole(body.clone()), whole),
+                (steps(&body, 700, true), stream),
+            ] {
+                let before = jobs.load(std::sync::atomic::Ordering::Relaxed);
+                let answer = accepting(layer.clone(), "dcz, zstd, gzip;q=0.5", dictionary, script).send();
+                let used = jobs.load(std::sync::atomic::Ordering::Relaxed) - before;
+                assert_eq!(used, usize::from(how != "without an offload"), "{how}");
+                assert_eq!(answer.header("vary"), Some(BOTH));
+                if name == "dcz" {
+                    must_decode(answer, name, dictionary, &body);
+                } else {
+                    let refused = answer.header("content-encoding").is_none();
+                    assert!(
+                        refused || answer.header("content-encoding") == Some(name),
+                        "{how}"
+                    );
+                    let data = read(answer.response.into_body()).data();
+                    // Noise gets no smaller without the dictionary, which is found out of a body that is all there.
+                    assert_eq!(refused, name == "zstd" && data == body, "{how}");
+                }
+            }
+        }
+    }
+    let alone = |body| accepting(layer.clone(), "dcz", &known[0], body).send();
+    for body in [Script::whole(text(5000)), steps(&text(5000), 700, true)] {
+        let answer = alone(body);
+        assert_eq!(
+            answer.reason(),
+            Some(SkipReason::Pressure),
+            "it accepts nothing else"
+        );
+        assert_eq!(answer.header("vary"), Some(BOTH));
+        assert_eq!(read(answer.response.into_body()).data(), text(5000));
+    }
+}
+
+#[test]
+fn an_encoder_that_has_its_dictionary_worked_up_needs_no_offload_any_more() {
+    let known = dictionary(80_000);
+    let jobs = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&jobs);
+    let layer = layer_with(&[&known]).offload(move |job: Job| {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        run_at_once(job)
+    });
+    let body = version(&known).slice(..5000);
+    for expected in [1, 1, 1] {
+        let answer = accepting(layer.clone(), "dcz", &known, steps(&body, 700, true)).send();
+        let length = must_decode(answer, "dcz", &known, &body);
+        assert!(length < 500, "{length}");
+        assert_eq!(jobs.load(std::sync::atomic::Ordering::Relaxed), expected);
+    }
+    let answer = accepting(layer, "dcz", &known, Script::whole(body.clone())).send();
+    assert!(matches!(
+        answer.events[..],
+        [Event::Encoded { dictionary: true, .. }]
+    ));
+    assert_eq!(
+        jobs.load(std::sync::atomic::Ordering::Relaxed),
+        2,
+        "whole bodies have encoders of their own"
+    );
 }
 
 #[test]
@@ -624,7 +735,7 @@ fn a_long_dictionary_is_for_zstd_alone() {
         let body = version(&dictionary).slice(..3000);
         let case = |accept| {
             accepting(
-                layer_with(&[&dictionary]),
+                layer_with(&[&dictionary]).offload(run_at_once),
                 accept,
                 &dictionary,
                 Script::whole(body.clone()),
@@ -829,7 +940,7 @@ proptest! {
         let dictionary = Dictionary::new(content.clone()).unwrap();
         let (name, coding) = if brotli { ("dcb", Coding::Br) } else { ("dcz", Coding::Zstd) };
         let level = effort.clamp(*coding.levels().start(), *coding.levels().end());
-        let layer = layer_with(&[&dictionary]).coding(coding, Level::new(level));
+        let layer = layer_with(&[&dictionary]).coding(coding, Level::new(level)).offload(run_at_once);
         // Pieces of the dictionary, its end and its beginning among them, with other bytes between them.
         let mut body = Vec::new();
         for (at, length, between) in copies {
