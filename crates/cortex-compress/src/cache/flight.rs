@@ -3,6 +3,7 @@ use crate::observer::EncodePath;
 use crate::one_shot::{OneShot, Outcome};
 use crate::pool::Lease;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -107,8 +108,9 @@ impl Flight {
             constant,
             core: Arc::new(Core(Mutex::new(State {
                 stage: Stage::Idle(job),
-                waiting: Vec::new(),
+                waiting: BTreeMap::new(),
                 joined: 0,
+                driver: 0,
                 woken: false,
             }))),
         }
@@ -134,9 +136,12 @@ struct Core(Mutex<State>);
 
 struct State {
     stage: Stage,
-    waiting: Vec<(u64, Waker)>,
+    /// By number.
+    waiting: BTreeMap<u64, Waker>,
     /// How many have joined so far: their numbers.
     joined: u64,
+    /// The number of the one that brought the job on last.
+    driver: u64,
     /// The job wants to go on; asked for while it was driven.
     woken: bool,
 }
@@ -148,6 +153,18 @@ enum Stage {
     Over(Outcome),
 }
 
+impl State {
+    /// Takes out the wakers of those that are to go on: of the one that brought the job on last, whose task is at it, and of
+    /// another one, as that one may be one that is not polled any more.
+    ///
+    /// Not of all: with each slice they would only find that another one is at it.
+    fn call(&mut self) -> Vec<Waker> {
+        let last = self.waiting.remove(&self.driver);
+        let other = self.waiting.pop_first().map(|(_, waker)| waker);
+        last.into_iter().chain(other).collect()
+    }
+}
+
 impl Core {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -155,34 +172,38 @@ impl Core {
 
     /// Takes a waker out. It has to be dropped outside of the lock: it may be the last that holds a task, and the task
     /// another part in the same work.
-    fn forget(&self, number: u64) -> Option<(u64, Waker)> {
+    fn forget(&self, number: u64) -> Option<Waker> {
+        self.state().waiting.remove(&number)
+    }
+
+    /// Lets another one go on in the place of one that goes, which may have been called.
+    fn pass_on(&self) {
         let mut state = self.state();
-        let at = state.waiting.iter().position(|(known, _)| *known == number)?;
-        Some(state.waiting.swap_remove(at))
+        let next = match state.stage {
+            Stage::Idle(_) => state.waiting.pop_first(),
+            Stage::Driven | Stage::Over(_) => None,
+        };
+        drop(state);
+        if let Some((_, waker)) = next {
+            waker.wake();
+        }
     }
 
     /// Ends a turn of the one that drives, and wakes the others if there is something for them.
     fn put_down(&self, next: Stage) {
         let mut state = self.state();
-        let woken = std::mem::take(&mut state.woken) || matches!(next, Stage::Over(_));
-        state.stage = next;
-        let waiting = if woken {
-            std::mem::take(&mut state.waiting)
-        } else {
-            Vec::new()
+        let woken = std::mem::take(&mut state.woken);
+        let waiting = match next {
+            Stage::Over(_) => std::mem::take(&mut state.waiting).into_values().collect(),
+            _ if woken => state.call(),
+            _ => Vec::new(),
         };
+        state.stage = next;
         drop(state);
-        wake(waiting);
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 
-fn wake(waiting: Vec<(u64, Waker)>) {
-    for (_, waker) in waiting {
-        waker.wake();
-    }
-}
-
-/// All are woken, as any of them may be one that is not polled any more.
 impl Wake for Core {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -194,9 +215,9 @@ impl Wake for Core {
             state.woken = true; // nobody else can go on before
             return;
         }
-        let waiting = std::mem::take(&mut state.waiting);
+        let called = state.call();
         drop(state);
-        wake(waiting);
+        called.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -236,9 +257,12 @@ impl Joined {
                 });
             }
             other => {
-                state.waiting.push((self.number, cx.waker().clone()));
+                state.waiting.insert(self.number, cx.waker().clone());
                 match other {
-                    Stage::Idle(job) => job,
+                    Stage::Idle(job) => {
+                        state.driver = self.number;
+                        job
+                    }
                     _ => return Poll::Pending,
                 }
             }
@@ -275,6 +299,7 @@ impl Joined {
 impl Drop for Joined {
     fn drop(&mut self) {
         drop(self.flight.core.forget(self.number));
+        self.flight.core.pass_on();
     }
 }
 
@@ -320,10 +345,14 @@ mod tests {
     const LENGTH: usize = 250_000;
 
     fn body() -> Bytes {
-        (0..25_000_u32)
-            .flat_map(|number| format!("{{\"id\":{number}}},").into_bytes())
-            .take(LENGTH)
-            .collect()
+        static BODY: std::sync::OnceLock<Bytes> = std::sync::OnceLock::new();
+        let make = || {
+            (0..25_000_u32)
+                .flat_map(|number| format!("{{\"id\":{number}}},").into_bytes())
+                .take(LENGTH)
+                .collect()
+        };
+        BODY.get_or_init(make).clone()
     }
 
     #[derive(Clone, Default)]
@@ -533,17 +562,73 @@ mod tests {
     #[test]
     fn one_that_is_not_polled_any_more_holds_nobody_up() {
         for bench in Bench::all(false) {
-            let mut tasks: Vec<_> = (0..3).map(|_| Task::new(&bench)).collect();
-            let stalled = tasks.remove(0);
-            let mut stalled = stalled;
-            assert!(stalled.turn(), "it begins, and has to go on");
-            for _ in 0..1000 {
-                for task in &mut tasks {
-                    task.turn();
+            for before in 0..3 {
+                bench.cache.clear();
+                let mut tasks: Vec<_> = (0..3).map(|_| Task::new(&bench)).collect();
+                let mut stalled = tasks.remove(0);
+                for task in tasks.iter_mut().take(before) {
+                    assert!(task.turn(), "they wait");
+                }
+                assert!(stalled.turn(), "it begins, or brings it on, and has to go on");
+                for _ in 0..1000 {
+                    for task in &mut tasks {
+                        task.turn();
+                    }
+                }
+                assert_eq!(tasks[0].bytes(), tasks[1].bytes());
+                assert!(stalled.turn() && stalled.bytes() == tasks[0].bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn each_slice_wakes_few_and_the_end_all() {
+        const PARTS: usize = 1000;
+        for bench in Bench::all(false) {
+            let mut alone = Task::new(&bench);
+            let mut slices = 0;
+            while alone.turn() {
+                slices += 1;
+            }
+            assert!(slices > 3, "{}", bench.coding);
+            bench.cache.clear();
+            let mut tasks: Vec<_> = (0..PARTS).map(|_| Task::new(&bench)).collect();
+            let mut turns = 0;
+            loop {
+                let turned = tasks.iter_mut().map(Task::turn).filter(|turned| *turned).count();
+                turns += turned;
+                if turned == 0 {
+                    break;
                 }
             }
-            assert_eq!(tasks[0].bytes(), tasks[1].bytes());
-            assert!(stalled.turn() && stalled.bytes() == tasks[0].bytes());
+            assert!(tasks.iter().all(|task| task.bytes() == alone.bytes()));
+            // Each for its first turn and for the end, and two for each slice.
+            assert!(
+                turns <= 2 * slices + 2 * PARTS,
+                "{}: {turns} for {slices}",
+                bench.coding
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_was_called_and_goes_calls_another_one() {
+        for bench in Bench::all(false) {
+            let mut tasks: Vec<_> = (0..3).map(|_| Task::new(&bench)).collect();
+            for task in &mut tasks {
+                assert!(task.turn() && task.done.is_none());
+            }
+            // All that were called go, again and again, until one is left.
+            while tasks.len() > 1 {
+                let called = |task: &Task| task.woken.0.load(Ordering::Relaxed) > 0;
+                let at = tasks.iter().position(called).expect("somebody is called");
+                drop(tasks.remove(at));
+            }
+            while tasks[0].work.is_some() {
+                assert!(tasks[0].turn(), "{}", bench.coding);
+            }
+            assert!(!tasks[0].bytes().is_empty());
+            bench.must_be_quiet(1);
         }
     }
 
