@@ -438,6 +438,7 @@ impl Observer for MetricsObserver {
 const fn reason(kind: DecodeErrorKind) -> &'static str {
     match kind {
         DecodeErrorKind::Corrupt => "corrupt",
+        DecodeErrorKind::MemoryBudget => "memory_budget",
         DecodeErrorKind::Truncated => "truncated",
         DecodeErrorKind::TrailingData => "trailing_data",
         DecodeErrorKind::Limit(limit) => match limit {

@@ -61,6 +61,9 @@ impl Chain {
                 lease.discard();
                 return Err(explain(coding, fault));
             }
+            if !lease.settle() {
+                return Err(DecodeError::memory(coding));
+            }
             stages.push(Stage {
                 lease,
                 start: 0,
@@ -199,6 +202,9 @@ impl Stage {
             .lease
             .work(|worker| worker.decoder.decode(&mut rest, &mut worker.out[end..]))
             .map_err(|fault| self.lease.name(|coding| explain(coding, fault)))?;
+        if !self.lease.settle() {
+            return Err(self.lease.name(DecodeError::memory));
+        }
         let read = given.len() - rest.len();
         if read == 0 && written == 0 && !given.is_empty() {
             let stuck = |coding| DecodeError::corrupt(coding, "the decoder makes no progress");

@@ -110,6 +110,14 @@ impl DecodeError {
         }
     }
 
+    pub(super) const fn memory(coding: Coding) -> Self {
+        Self {
+            coding,
+            kind: DecodeErrorKind::MemoryBudget,
+            what: "there is no memory left for it",
+        }
+    }
+
     pub(super) const fn limit(coding: Coding, limit: Limit) -> Self {
         Self {
             coding,
@@ -136,10 +144,11 @@ impl DecodeError {
         }
     }
 
-    /// Returns the status to answer a request with whose body has this error: 413 for a limit, else 400.
+    /// Returns the status to answer a request with whose body has this error: 413 for a limit, 503 for want of memory, else 400.
     pub const fn status(&self) -> StatusCode {
         match self.kind {
             DecodeErrorKind::Limit(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            DecodeErrorKind::MemoryBudget => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -227,6 +236,8 @@ pub enum DecodeErrorKind {
     TrailingData,
     /// The body is more than is allowed.
     Limit(Limit),
+    /// Other bodies hold the memory that its decoder would need: the budget of the layer is used up.
+    MemoryBudget,
 }
 
 /// A limit to an encoded body, and where it is.

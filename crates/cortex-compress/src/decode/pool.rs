@@ -86,6 +86,8 @@ pub(super) struct Lease {
     worker: Option<Worker>,
     shared: Arc<Shared>,
     coding: Coding,
+    /// What is reserved of the memory budget.
+    reserved: usize,
 }
 
 const PRESENT: &str = "invariant: only an error or a panic takes the worker, and ends the body";
@@ -96,7 +98,26 @@ impl Lease {
             worker: Some(shared.pool(coding).take(coding)),
             shared: Arc::clone(shared),
             coding,
+            reserved: 0,
         }
+    }
+
+    /// Makes the reservation what the worker holds; tells whether there is memory for it.
+    pub(super) fn settle(&mut self) -> bool {
+        let holds = self
+            .worker
+            .as_ref()
+            .map_or(0, |worker| worker.decoder.memory() + worker.out.len());
+        let budget = &self.shared.budget;
+        if holds > self.reserved {
+            if !budget.reserve(holds - self.reserved) {
+                return false;
+            }
+        } else {
+            budget.release(self.reserved - holds);
+        }
+        self.reserved = holds;
+        true
     }
 
     /// Makes something that names the coding.
@@ -132,6 +153,7 @@ impl Drop for Lease {
             let now = self.shared.clock.nanos();
             self.shared.pool(self.coding).give_back(worker, now);
         }
+        self.shared.budget.release(self.reserved);
     }
 }
 
@@ -338,6 +360,10 @@ mod tests {
 
         fn is_complete(&self) -> bool {
             true
+        }
+
+        fn memory(&self) -> usize {
+            0
         }
 
         fn reset(&mut self) -> bool {

@@ -1,5 +1,6 @@
 use super::limits::Limits;
 use super::pool::Pool;
+use crate::budget::Budget;
 use crate::coding::Coding;
 use crate::observer::{Event, Observer};
 use cortex_core::{Clock, SystemClock};
@@ -7,12 +8,16 @@ use http::header::HeaderValue;
 use std::fmt;
 use std::sync::Arc;
 
+/// The default of what the decoders at work may hold together.
+const MEMORY_BUDGET: usize = 256 << 20;
+
 /// What a layer, its services and their bodies have in common.
 #[derive(Clone)]
 pub(crate) struct Shared {
     codings: Vec<Coding>,
     accept_encoding: HeaderValue,
     pub(crate) limits: Limits,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) clock: Arc<dyn Clock>,
     observer: Option<Arc<dyn Observer>>,
     pools: [Pool; Coding::COUNT],
@@ -24,6 +29,7 @@ impl Shared {
             codings: Coding::ALL.to_vec(),
             accept_encoding: accept(Coding::ALL),
             limits,
+            budget: Arc::new(Budget::new(MEMORY_BUDGET)),
             clock: Arc::new(SystemClock),
             observer: None,
             pools: std::array::from_fn(|_| Pool::new()),

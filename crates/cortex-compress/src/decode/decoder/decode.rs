@@ -18,6 +18,9 @@ pub(in crate::decode) trait Decoder: Send + Sync {
     /// Tells whether the stream may end where it is.
     fn is_complete(&self) -> bool;
 
+    /// Returns about how many bytes of memory the decoder holds now.
+    fn memory(&self) -> usize;
+
     /// Makes the decoder ready for another stream; tells whether it is worth keeping.
     fn reset(&mut self) -> bool;
 }

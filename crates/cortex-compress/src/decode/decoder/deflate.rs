@@ -1,4 +1,4 @@
-use super::inflate::Inflate;
+use super::inflate::{self, Inflate};
 use super::{Decoder, Fault};
 
 /// Deflate in the zlib format (RFC 9110, section 8.4.1.2); zlib checks its header and its checksum.
@@ -28,6 +28,10 @@ impl Decoder for Deflate {
 
     fn is_complete(&self) -> bool {
         self.inflate.ended
+    }
+
+    fn memory(&self) -> usize {
+        inflate::MEMORY
     }
 
     fn reset(&mut self) -> bool {

@@ -1,5 +1,5 @@
 use super::gzip_header::Header;
-use super::inflate::Inflate;
+use super::inflate::{self, Inflate};
 use super::{Decoder, Fault};
 use crate::decode::error::Limit;
 use zlib_rs::crc32::crc32;
@@ -117,6 +117,10 @@ impl Decoder for Gzip {
 
     fn is_complete(&self) -> bool {
         matches!(self.part, Part::Boundary)
+    }
+
+    fn memory(&self) -> usize {
+        inflate::MEMORY
     }
 
     fn reset(&mut self) -> bool {

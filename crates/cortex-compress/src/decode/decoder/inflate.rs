@@ -3,6 +3,9 @@ use zlib_rs::{InflateError, InflateFlush, Status};
 
 const WINDOW_BITS: u8 = 15;
 
+/// What an [`Inflate`] holds: its window and its tables.
+pub(super) const MEMORY: usize = 50 << 10;
+
 /// The window and tables of deflate, about 50 KB, and where its stream stands.
 pub(super) struct Inflate {
     state: zlib_rs::Inflate,

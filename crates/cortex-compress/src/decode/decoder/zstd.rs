@@ -98,6 +98,10 @@ impl Decoder for Zstd {
         self.any && !self.within_frame
     }
 
+    fn memory(&self) -> usize {
+        self.context.as_ref().map_or(0, DCtx::sizeof)
+    }
+
     fn reset(&mut self) -> bool {
         self.context.as_mut().is_none_or(|context| {
             context.sizeof() <= KEPT_SIZE && context.reset(ResetDirective::SessionOnly).is_ok()

@@ -1,10 +1,12 @@
 use crate::decode::body::DecompressBody;
-use crate::decode::error::DecompressError;
+use crate::decode::error::{DecodeErrorKind, DecompressError};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Full, LengthLimitError, Limited};
 use std::error::Error;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -16,6 +18,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// is a [`LengthLimitError`], and with 400 else. Therefore:
 ///
 /// - If a limit is exceeded, the error is a [`LengthLimitError`].
+/// - If there is no memory to decode it, the error is a [`DecodeError`], and an error that the handler answers with becomes 503.
 /// - If the data is wrong, the error is a [`DecodeError`].
 /// - If the encoded body fails, the error is its own, or a [`LengthLimitError`] if that is what it came from.
 ///
@@ -45,16 +48,27 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct RequestBody<B>(DecompressBody<B>);
+pub struct RequestBody<B> {
+    body: DecompressBody<B>,
+    /// Takes note that there was no memory to decode it.
+    starved: Option<Arc<AtomicBool>>,
+}
 
 impl<B> RequestBody<B> {
-    pub(super) const fn new(body: DecompressBody<B>) -> Self {
-        Self(body)
+    pub(super) const fn identity(body: DecompressBody<B>) -> Self {
+        Self { body, starved: None }
+    }
+
+    pub(super) const fn decoded(body: DecompressBody<B>, starved: Arc<AtomicBool>) -> Self {
+        Self {
+            body,
+            starved: Some(starved),
+        }
     }
 
     /// Returns the same body, with errors that tell which limit was exceeded.
     pub fn into_inner(self) -> DecompressBody<B> {
-        self.0
+        self.body
     }
 }
 
@@ -70,16 +84,22 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let next = Pin::new(&mut self.0).poll_frame(cx);
+        let next = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(DecompressError::Decode(error)))) = &next
+            && error.kind() == DecodeErrorKind::MemoryBudget
+            && let Some(starved) = &self.starved
+        {
+            starved.store(true, Ordering::Relaxed);
+        }
         next.map(|next| next.map(|frame| frame.map_err(translate)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }
 

@@ -1,9 +1,11 @@
-use super::refusal::RefusalBody;
+use super::refusal::{self, RefusalBody};
 use bytes::Bytes;
 use http::Response;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 pin_project! {
@@ -36,14 +38,17 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         refusal: Option<Box<Response<Bytes>>>,
+        // There was no memory to decode the body.
+        starved: Option<Arc<AtomicBool>>,
     }
 }
 
 impl<F> RequestDecompressionFuture<F> {
-    pub(super) const fn inner(future: F) -> Self {
+    pub(super) const fn inner(future: F, starved: Option<Arc<AtomicBool>>) -> Self {
         Self {
             inner: Some(future),
             refusal: None,
+            starved,
         }
     }
 
@@ -51,6 +56,7 @@ impl<F> RequestDecompressionFuture<F> {
         Self {
             inner: None,
             refusal: Some(response),
+            starved: None,
         }
     }
 }
@@ -64,7 +70,16 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if let Some(inner) = this.inner.as_pin_mut() {
-            return Poll::Ready(Ok(ready!(inner.poll(cx))?.map(RefusalBody::inner)));
+            let response = ready!(inner.poll(cx))?;
+            let status = response.status();
+            let starved = this.starved.as_ref();
+            // Whatever the handler makes of the error, it is not the client's.
+            if starved.is_some_and(|starved| starved.load(Ordering::Relaxed))
+                && (status.is_client_error() || status.is_server_error())
+            {
+                return Poll::Ready(Ok(refusal::starved().map(RefusalBody::refusal)));
+            }
+            return Poll::Ready(Ok(response.map(RefusalBody::inner)));
         }
         let refusal = this
             .refusal

@@ -128,6 +128,12 @@ pub(super) fn too_long(shared: &Shared) -> Box<Response<Bytes>> {
     refuse(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
+/// RFC 9110, section 15.6.4.
+pub(super) fn starved() -> Box<Response<Bytes>> {
+    let text = "There is no memory left to decode the content: try again later.\n";
+    refuse(StatusCode::SERVICE_UNAVAILABLE, text.into())
+}
+
 fn with_accept_encoding(mut response: Box<Response<Bytes>>, shared: &Shared) -> Box<Response<Bytes>> {
     let accepted = shared.accept_encoding().clone();
     response.headers_mut().insert(ACCEPT_ENCODING, accepted);

@@ -12,6 +12,7 @@ use http::{Request, Response};
 use http_body::Body;
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
@@ -46,12 +47,16 @@ impl<S> RequestDecompression<S> {
     }
 
     /// Decides before anything of the body is read, so that `Expect: 100-continue` is of use (section 10.1.1).
-    fn admit<B>(&self, request: Request<B>) -> Result<Request<RequestBody<B>>, Box<Response<Bytes>>>
+    fn admit<B>(
+        &self,
+        request: Request<B>,
+        starved: &mut Option<Arc<AtomicBool>>,
+    ) -> Result<Request<RequestBody<B>>, Box<Response<Bytes>>>
     where
         B: Body + Unpin,
     {
         let identity =
-            |request: Request<B>| request.map(|body| RequestBody::new(DecompressBody::identity(body)));
+            |request: Request<B>| request.map(|body| RequestBody::identity(DecompressBody::identity(body)));
         if !request.headers().contains_key(CONTENT_ENCODING) || request.body().is_end_stream() {
             return Ok(identity(request));
         }
@@ -73,7 +78,8 @@ impl<S> RequestDecompression<S> {
                 let original = OriginalHeaders::take_from(&mut head.headers);
                 head.extensions.insert(original);
                 let body = DecompressBody::decode(body, &self.shared, &codings, length);
-                Ok(Request::from_parts(head, RequestBody::new(body)))
+                let starved = Arc::clone(starved.insert(Arc::default()));
+                Ok(Request::from_parts(head, RequestBody::decoded(body, starved)))
             }
         }
     }
@@ -95,8 +101,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.admit(request) {
-            Ok(request) => RequestDecompressionFuture::inner(self.inner.call(request)),
+        let mut starved = None;
+        match self.admit(request, &mut starved) {
+            Ok(request) => RequestDecompressionFuture::inner(self.inner.call(request), starved),
             Err(refusal) => {
                 let status = refusal.status();
                 self.shared.tell(|| Event::Refused { status });

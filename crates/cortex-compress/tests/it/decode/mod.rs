@@ -1,6 +1,7 @@
 //! Requests and responses that are decoded.
 
 mod bombs;
+mod budget;
 mod cost;
 mod extractors;
 mod hostile;

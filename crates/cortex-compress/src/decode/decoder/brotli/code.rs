@@ -38,6 +38,10 @@ impl Codes {
         self.entries.shrink_to(entries);
     }
 
+    pub(super) const fn memory(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>() + self.starts.capacity() * size_of::<usize>()
+    }
+
     pub(super) const fn count(&self) -> usize {
         self.starts.len()
     }

@@ -531,6 +531,10 @@ impl Decoder for Brotli {
         matches!(self.stage, Stage::Ended) && self.window.pending() == 0
     }
 
+    fn memory(&self) -> usize {
+        size_of::<Self>() + self.window.memory() + self.block.memory()
+    }
+
     fn reset(&mut self) -> bool {
         self.bits = Bits::default();
         self.stage = Stage::WindowSize;

@@ -97,6 +97,20 @@ enum Part {
 }
 
 impl MetaBlock {
+    /// Returns how many bytes its tables take.
+    pub(super) fn memory(&self) -> usize {
+        let codes = [
+            &self.switches,
+            &self.map_code,
+            &self.literals,
+            &self.commands,
+            &self.distances,
+        ];
+        let maps = self.literal_codes.entries.capacity() + self.distance_codes.entries.capacity();
+        let modes = self.modes.capacity() * size_of::<Option<ContextMode>>();
+        codes.map(Codes::memory).iter().sum::<usize>() + maps + modes
+    }
+
     /// Begins the header of compressed data.
     pub(super) fn start(&mut self) {
         (self.part, self.maps) = (Part::Types, 0);

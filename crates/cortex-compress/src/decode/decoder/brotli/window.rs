@@ -38,6 +38,10 @@ impl Window {
         self.start(0);
     }
 
+    pub(super) const fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(super) const fn pending(&self) -> usize {
         self.pending
     }
