@@ -1,7 +1,7 @@
 use crate::adaptive::ladder;
 use crate::body::{CompressBody, Held, Then};
 use crate::budget::MemoryBudget;
-use crate::cache::{Done, Slot, Work, serve};
+use crate::cache::{Done, Kept, Slot, Work, serve};
 use crate::choice::Choice;
 use crate::content_types::essence;
 use crate::dictionary::Dictionary;
@@ -124,7 +124,7 @@ impl Compressor {
     ///
     /// # Performance
     ///
-    /// Nothing without a cache. With one, it shares the values of the header of each `GET` that accepts a coding.
+    /// Nothing without a cache. With one, it shares the values of the header of each `GET` or `HEAD` that accepts a coding.
     #[inline]
     pub fn identify(&self, plan: &mut Plan, uri: &Uri, headers: &HeaderMap) {
         plan.identify(uri, headers, &self.shared);
@@ -175,8 +175,26 @@ impl Compressor {
             Verdict::Head(choice, _) if shared.step(choice).is_none() => press(head, body, shared),
             Verdict::Head(choice, length) => {
                 let dictionary = plan.dictionary(choice.coding, &head.headers);
-                let whole =
-                    dictionary.is_none() && length.is_some_and(|length| shared.is_constant(choice, length));
+                let kept = match dictionary {
+                    Some(_) => None,
+                    None => {
+                        let length = declared(&head.headers).or_else(|| body.size_hint().exact());
+                        let slot = Slot::find(plan, head, length, choice, shared);
+                        slot.and_then(|slot| slot.peek(shared.step(choice).unwrap_or(0)))
+                    }
+                };
+                let whole = match kept {
+                    Some(Kept::NotSmaller) => {
+                        vary_on_accept_encoding(&mut head.headers);
+                        shared.skipped(SkipReason::NotSmaller);
+                        return Compressing::Done(CompressBody::identity(body));
+                    }
+                    Some(Kept::Encoded { constant, .. }) => constant,
+                    None => {
+                        dictionary.is_none()
+                            && length.is_some_and(|length| shared.is_constant(choice, length))
+                    }
+                };
                 let variant = shared.variant(choice).with(dictionary);
                 describe_encoded(&mut head.headers, variant, None, whole);
                 shared.skipped(SkipReason::Head);
@@ -188,7 +206,11 @@ impl Compressor {
                 // What was compressed against a dictionary is only for those who have it.
                 let mut slot = match dictionary {
                     Some(_) => None,
-                    None => Slot::find(plan, head, &body.size_hint(), choice, shared),
+                    None => {
+                        let length = body.size_hint().exact();
+                        let length = length.or_else(|| declared(&head.headers));
+                        Slot::find(plan, head, length, choice, shared)
+                    }
                 };
                 if let Some(slot) = &mut slot
                     && let Some(kept) = slot.get(step.unwrap_or(0))

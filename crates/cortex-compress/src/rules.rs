@@ -193,7 +193,7 @@ impl Plan {
     #[inline]
     pub(crate) fn identify(&mut self, uri: &Uri, headers: &HeaderMap, shared: &Shared) {
         let Some(cache) = &shared.cache else { return };
-        if self.coding.is_some() && self.method == Asked::Get && !self.no_transform {
+        if self.coding.is_some() && matches!(self.method, Asked::Get | Asked::Head) && !self.no_transform {
             self.resource = Some(Box::new(Resource::new(uri, headers, cache.epoch())));
         }
     }

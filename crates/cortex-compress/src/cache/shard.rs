@@ -120,6 +120,10 @@ impl Shard {
         Some(held.kept.clone())
     }
 
+    pub(super) fn peek(&self, key: &Key) -> Option<Kept> {
+        self.table.get(key).map(|held| held.kept.clone())
+    }
+
     /// Keeps a body, unless there is one already that is as good, and returns what had to go: to be dropped outside the
     /// lock.
     pub(super) fn insert(&mut self, key: Key, kept: Kept, limit: usize) -> Vec<Kept> {

@@ -3,14 +3,14 @@ use super::shard::{Kept, Key};
 use super::variant_cache::VariantCache;
 use crate::body::CompressBody;
 use crate::choice::Choice;
-use crate::headers::{declared, describe_encoded, vary_on_accept_encoding};
+use crate::headers::{describe_encoded, vary_on_accept_encoding};
 use crate::observer::SkipReason;
 use crate::one_shot::Outcome;
 use crate::rules::Plan;
 use crate::shared::Shared;
 use http::HeaderMap;
 use http::response::Parts;
-use http_body::{Body, SizeHint};
+use http_body::Body;
 
 /// The place of a body in the cache, whether it is there yet or not.
 #[derive(Debug)]
@@ -30,12 +30,12 @@ impl Slot {
     pub(crate) fn find(
         plan: &Plan,
         head: &Parts,
-        hint: &SizeHint,
+        length: Option<u64>,
         choice: Choice,
         shared: &Shared,
     ) -> Option<Self> {
         let (cache, resource) = (shared.cache.as_ref()?, plan.resource()?);
-        let length = hint.exact().or_else(|| declared(&head.headers))?;
+        let length = length?;
         let level = shared.chosen(choice).level;
         let mut key = resource.key(head, length, choice.coding, level)?;
         // Encoders of another layer may be set up in another way.
@@ -58,9 +58,22 @@ impl Slot {
         if kept.is_some() {
             return kept;
         }
-        let lower = [&*self.key.bytes, &[step]].concat();
-        self.key = self.cache.key(&lower);
+        self.key = self.lower(step);
         self.cache.get(&self.key, true)
+    }
+
+    /// Returns what a `GET` would find so many steps down; it counts as no use of the cache.
+    pub(crate) fn peek(&self, step: u8) -> Option<Kept> {
+        let kept = self.cache.peek(&self.key);
+        if step == 0 || kept.is_some() {
+            return kept;
+        }
+        self.cache.peek(&self.lower(step))
+    }
+
+    fn lower(&self, step: u8) -> Key {
+        let lower = [&*self.key.bytes, &[step]].concat();
+        self.cache.key(&lower)
     }
 
     /// Keeps what became of a body that was there as a whole.

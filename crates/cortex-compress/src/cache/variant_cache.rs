@@ -226,6 +226,11 @@ impl VariantCache {
         self.shard(key).get(key, last)
     }
 
+    /// Finds an entry without counting that it was asked for.
+    pub(super) fn peek(&self, key: &Key) -> Option<Kept> {
+        self.shard(key).peek(key)
+    }
+
     /// Returns how often the cache was cleared.
     pub(crate) fn epoch(&self) -> u64 {
         self.inner.epoch.load(Ordering::Relaxed)

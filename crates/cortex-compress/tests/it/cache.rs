@@ -387,6 +387,56 @@ fn that_a_body_does_not_get_smaller_is_remembered() {
     }
 }
 
+/// 9.3.2 of RFC 9110.
+#[test]
+fn e8_head_says_what_the_cache_knows_of_get() {
+    for etag in [EtagPolicy::Weaken, EtagPolicy::Suffix] {
+        for &coding in Coding::ALL {
+            for (data, streams) in [
+                (noise(5000), false),
+                (text(5000), false),
+                (text(5000), true),
+                (noise(50_000), true),
+            ] {
+                let site = Site::with(
+                    CompressionLayer::new().etag(etag),
+                    VariantCache::weighted(8 << 20),
+                );
+                let length = data.len().to_string();
+                let lines = [TEXT, TAG, ("content-length", &*length)];
+                let body = || {
+                    if streams {
+                        Script::new([Step::Data(data.clone())])
+                    } else {
+                        Script::whole(data.clone())
+                    }
+                };
+                let fields = |response: &Response<_>| {
+                    let names = ["content-encoding", "etag", "vary"];
+                    names.map(|name| response.headers().get(name).cloned())
+                };
+                drop(read(site.get(coding, &lines, body()).into_body()));
+                let second = site.get(coding, &lines, body());
+                let before = site.cache.stats();
+                let accepts = [("accept-encoding", coding.as_str())];
+                let request = request_of(Method::HEAD, "/", &accepts);
+                let head = respond(&site.layer, request, response_of(&lines, body()));
+                assert_eq!(
+                    fields(&head),
+                    fields(&second),
+                    "{coding} {etag:?} {length} {streams}"
+                );
+                let smaller = data == text(5000);
+                assert_eq!(head.headers().contains_key("content-encoding"), smaller);
+                assert_eq!(site.cache.stats(), before, "it was not asked for");
+                if !smaller {
+                    assert_eq!(head.headers()["content-length"], &*length);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_stream_that_did_not_get_smaller_is_the_identity_the_next_time() {
     let lines = [TEXT, TAG, ("content-length", "20000"), ("accept-ranges", "bytes")];
