@@ -175,13 +175,12 @@ impl Compressor {
             Verdict::Head(choice, _) if shared.step(choice).is_none() => press(head, body, shared),
             Verdict::Head(choice, length) => {
                 let dictionary = plan.dictionary(choice.coding, &head.headers);
-                let kept = match dictionary {
-                    Some(_) => None,
-                    None => {
-                        let length = declared(&head.headers).or_else(|| body.size_hint().exact());
-                        let slot = Slot::find(plan, head, length, choice, shared);
-                        slot.and_then(|slot| slot.peek(shared.step(choice).unwrap_or(0)))
-                    }
+                let kept = if dictionary.is_some() {
+                    None
+                } else {
+                    let length = declared(&head.headers).or_else(|| body.size_hint().exact());
+                    let slot = Slot::find(plan, head, length, choice, shared);
+                    slot.and_then(|slot| slot.peek(shared.step(choice).unwrap_or(0)))
                 };
                 let whole = match kept {
                     Some(Kept::NotSmaller) => {
@@ -204,13 +203,12 @@ impl Compressor {
                 let step = shared.step(choice);
                 let dictionary = plan.dictionary(choice.coding, &head.headers).cloned();
                 // What was compressed against a dictionary is only for those who have it.
-                let mut slot = match dictionary {
-                    Some(_) => None,
-                    None => {
-                        let length = body.size_hint().exact();
-                        let length = length.or_else(|| declared(&head.headers));
-                        Slot::find(plan, head, length, choice, shared)
-                    }
+                let mut slot = if dictionary.is_some() {
+                    None
+                } else {
+                    let length = body.size_hint().exact();
+                    let length = length.or_else(|| declared(&head.headers));
+                    Slot::find(plan, head, length, choice, shared)
                 };
                 if let Some(slot) = &mut slot
                     && let Some(kept) = slot.get(step.unwrap_or(0))
@@ -383,18 +381,15 @@ fn begin<B: Body + Unpin>(
     let eager = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| essence(value.as_bytes()).eq_ignore_ascii_case(b"text/event-stream"));
-    let begin = |aim: &mut Aim| {
+    let stream = |aim: &mut Aim| {
         let lease = aim.lease(Size::Stream(promised), shared);
         let lease = lease.ok_or(SkipReason::MemoryBudget)?;
         Stream::new(lease, chunk.clone(), promised, eager).map_err(|_| SkipReason::Pressure)
     };
-    let begun = begin(&mut aim).or_else(|reason| {
-        if reason == SkipReason::MemoryBudget {
-            return Err(reason);
-        }
-        aim.forget_dictionary().ok_or(reason)?;
-        begin(&mut aim)
-    });
+    let begun = match stream(&mut aim) {
+        Err(SkipReason::Pressure) if aim.forget_dictionary().is_some() => stream(&mut aim),
+        begun => begun,
+    };
     let mut stream = match begun {
         Ok(stream) => stream,
         Err(reason) => {
