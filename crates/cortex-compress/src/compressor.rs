@@ -303,13 +303,10 @@ struct Aim {
 }
 
 impl Aim {
-    /// Returns what it is so many steps down.
-    fn lower(self, step: u8, whole: bool, shared: &Shared) -> Self {
-        Self {
-            choice: shared.lower(self.choice, step, whole),
-            plain: self.plain.map(|plain| shared.lower(plain, step, whole)),
-            ..self
-        }
+    /// Aims at what it is so many steps down.
+    fn lower(&mut self, step: u8, whole: bool, shared: &Shared) {
+        self.choice = shared.lower(self.choice, step, whole);
+        self.plain = self.plain.map(|plain| shared.lower(plain, step, whole));
     }
 
     /// Takes an encoder; none if there is no memory left for any that would do.
@@ -355,7 +352,7 @@ fn press<B: Body>(head: &mut Parts, body: B, shared: &Shared) -> Compressing<B> 
 fn begin<B: Body + Unpin>(
     headers: &mut HeaderMap,
     mut body: B,
-    aim: Aim,
+    mut aim: Aim,
     step: u8,
     shared: &Arc<Shared>,
     cx: &mut Context<'_>,
@@ -365,7 +362,7 @@ fn begin<B: Body + Unpin>(
         None => Bytes::new(),
         Some(length) => match read(&mut body, length, cx) {
             Read::Whole { data, trailers } => {
-                let aim = aim.lower(step, true, shared);
+                aim.lower(step, true, shared);
                 return begin_whole(headers, body, (data, trailers), aim, shared, cx);
             }
             Read::Part(chunk) => chunk,
@@ -376,7 +373,7 @@ fn begin<B: Body + Unpin>(
             }
         },
     };
-    let mut aim = aim.lower(step, false, shared);
+    aim.lower(step, false, shared);
     let promised = length.or_else(|| declared(headers));
     let eager = headers
         .get(CONTENT_TYPE)

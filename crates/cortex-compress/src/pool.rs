@@ -163,7 +163,7 @@ impl Pool {
             .fetch_add(bytes, Ordering::Relaxed)
             .saturating_add(bytes);
         // The oldest make room, or one kind that is in fashion no more would keep all others out.
-        if total > MAX_IDLE_BYTES && !self.make_room(total - MAX_IDLE_BYTES) {
+        if total > MAX_IDLE_BYTES && !self.make_room() {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return;
         }
@@ -183,22 +183,21 @@ impl Pool {
         }
     }
 
-    /// Drops the oldest workers that are there for all, then those of the thread, until there are so many bytes less; tells
-    /// whether there are.
-    fn make_room(&self, bytes: usize) -> bool {
-        let mut freed = 0;
+    /// Drops the oldest workers that are there for all, then those of the thread, until there are no more than may be; tells
+    /// whether that is so.
+    fn make_room(&self) -> bool {
+        let is_full = || self.bytes.load(Ordering::Relaxed) > MAX_IDLE_BYTES;
         for idle in [&self.global, self.own()] {
-            while freed < bytes {
+            while is_full() {
                 let mut idle = lock(idle);
                 let oldest = idle.iter().enumerate().min_by_key(|(_, idle)| idle.since);
                 let Some((at, _)) = oldest else { break };
                 let oldest = idle.remove(at);
                 drop(idle);
-                freed += oldest.bytes;
                 self.bytes.fetch_sub(oldest.bytes, Ordering::Relaxed);
             }
         }
-        freed >= bytes
+        !is_full()
     }
 
     /// Keeps a worker in the shard of the thread, and returns the one that has no place there.
