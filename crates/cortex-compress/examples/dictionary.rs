@@ -16,7 +16,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use axum::{Extension, Router};
-use cortex_compress::{CompressionLayer, Dictionary, DictionaryStore, UseAsDictionary, dictionary_link};
+use cortex_compress::{CompressionLayer, Dictionary, DictionaryStore, Job, UseAsDictionary, dictionary_link};
 use std::error::Error;
 use std::fmt::Write;
 
@@ -71,6 +71,13 @@ fn page(title: &str, text: &str) -> String {
     page
 }
 
+/// Has long dictionaries worked up: the one of the script is of 90 KB.
+#[expect(clippy::unnecessary_wraps, reason = "it is what an offload returns")]
+fn run_elsewhere(job: Job) -> Result<(), Job> {
+    tokio::task::spawn_blocking(job);
+    Ok(())
+}
+
 fn app() -> Result<Router, Box<dyn Error>> {
     let store = DictionaryStore::new();
     let template = page("", "");
@@ -115,7 +122,7 @@ fn app() -> Result<Router, Box<dyn Error>> {
                 }
             }),
         )
-        .layer(CompressionLayer::new().dictionaries(store)))
+        .layer(CompressionLayer::new().dictionaries(store).offload(run_elsewhere)))
 }
 
 #[tokio::main(flavor = "current_thread")]

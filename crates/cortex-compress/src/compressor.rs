@@ -124,7 +124,8 @@ impl Compressor {
     ///
     /// # Performance
     ///
-    /// Nothing without a cache. With one, it shares the values of the header of each `GET` or `HEAD` that accepts a coding.
+    /// Nothing without a cache. With one, it shares the values of the header of each `GET` or `HEAD` that accepts a
+    /// coding.
     #[inline]
     pub fn identify(&self, plan: &mut Plan, uri: &Uri, headers: &HeaderMap) {
         plan.identify(uri, headers, &self.shared);

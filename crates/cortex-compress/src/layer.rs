@@ -157,9 +157,9 @@ impl CompressionLayer {
     /// Where a page of another origin asks, the response has to have an `Access-Control-Allow-Origin` that lets it read
     /// the content, or there is no dictionary (section 9.3.3): a layer that adds it belongs inside this one.
     ///
-    /// An encoder of `dcz` works its dictionary up once. If that takes longer than a task may take at a time, as for one of more
-    /// than about 70 KB at level 3, it is a job for the [`offload`](Self::offload): without one, and while it is saturated, the response is
-    /// encoded without the dictionary.
+    /// An encoder of `dcz` works its dictionary up once. If that takes longer than a task may take at a time, as for
+    /// one of more than about 70 KB at level 3, it is a job for the [`offload`](Self::offload): without one, and while
+    /// it is saturated, the response is encoded without the dictionary.
     ///
     /// Whether the dictionary is meant for the URL is up to the client: it sends the field where the pattern of
     /// [`UseAsDictionary`](crate::UseAsDictionary) covers the URL, and to the origin that it has the dictionary from.
@@ -199,8 +199,9 @@ impl CompressionLayer {
     ///
     /// A [`MemoryBudget`] may be shared with other layers, and tells how much of it is used; a number is one of its own.
     ///
-    /// A response whose encoder would exceed it is encoded without the dictionary or at a lower level, where that takes less,
-    /// and else sent as it is; it says that it varies either way. A waiting stream takes, however slow its reader is:
+    /// A response whose encoder would exceed it is encoded without the dictionary or at a lower level, where that takes
+    /// less, and else sent as it is; it says that it varies either way. A waiting stream takes, however slow its reader
+    /// is:
     ///
     /// | coding and level | MB |
     /// |---|---|
@@ -211,8 +212,8 @@ impl CompressionLayer {
     /// | br 10, 11 | 3.6 |
     /// | with a dictionary of 100 KB | dcz 2.8, dcb 1.5 more than br |
     ///
-    /// A whole body takes more, and for a short time: up to 36 MB with br 9. Idle encoders are bounded apart from that: to
-    /// 64 MiB, and to a minute, after which the responses that come next let them go.
+    /// A whole body takes more, and for a short time: up to 36 MB with br 9. Idle encoders are bounded apart from that:
+    /// to 64 MiB, and to a minute, after which the responses that come next let them go.
     #[must_use]
     pub fn memory_budget(mut self, budget: impl Into<MemoryBudget>) -> Self {
         Arc::make_mut(&mut self.shared).budget = budget.into().into_inner();

@@ -270,8 +270,9 @@ pub enum SkipReason {
     NotSmaller,
     /// The encoders at work have used up the memory budget; or one more would.
     MemoryBudget,
-    /// There was too much to do: the last step of [`Adaptive`](crate::Adaptive). Or the client accepts nothing but a dictionary,
-    /// which would take too long to work up on the serving thread, and no [`Offload`](crate::Offload) takes that.
+    /// There was too much to do: the last step of [`Adaptive`](crate::Adaptive). Or the client accepts nothing but a
+    /// dictionary, which would take too long to work up on the serving thread, and no [`Offload`](crate::Offload) takes
+    /// that.
     Pressure,
     /// The body ended early, failed at once, or the encoder had no memory.
     Failed,

@@ -183,8 +183,8 @@ impl Pool {
         }
     }
 
-    /// Drops the oldest workers that are there for all, then those of the thread, until there are no more than may be; tells
-    /// whether that is so.
+    /// Drops the oldest workers that are there for all, then those of the thread, until there are no more than may be;
+    /// tells whether that is so.
     fn make_room(&self) -> bool {
         let is_full = || self.bytes.load(Ordering::Relaxed) > MAX_IDLE_BYTES;
         for idle in [&self.global, self.own()] {

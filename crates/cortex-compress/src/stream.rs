@@ -94,7 +94,8 @@ impl Stream {
     /// If the body ends before the length that it has promised, the stream ends with an error. One that is `eager`
     /// flushes as soon as there is a pause: an event must not wait for the next one.
     ///
-    /// A dictionary that takes long to work up is left to the offload; if there is none that takes it, the lease comes back.
+    /// A dictionary that takes long to work up is left to the offload; if there is none that takes it, the lease comes
+    /// back.
     pub(crate) fn new(lease: Lease, chunk: Bytes, promised: Option<u64>, eager: bool) -> Result<Self, Lease> {
         let (flush, offload) = (lease.shared().flush, lease.shared().offload.clone());
         let coding = lease.offer().coding.as_str();

@@ -154,8 +154,8 @@ enum Stage {
 }
 
 impl State {
-    /// Takes out the wakers of those that are to go on: of the one that brought the job on last, whose task is at it, and of
-    /// another one, as that one may be one that is not polled any more.
+    /// Takes out the wakers of those that are to go on: of the one that brought the job on last, whose task is at it,
+    /// and of another one, as that one may be one that is not polled any more.
     ///
     /// Not of all: with each slice they would only find that another one is at it.
     fn call(&mut self) -> Vec<Waker> {

@@ -15,7 +15,8 @@ pub(super) const MAX_KEY: usize = 4 << 10;
 
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What has to be remembered of a `GET` for the key of its response; or of a `HEAD`, for that of the `GET` it stands for.
+/// What has to be remembered of a `GET` for the key of its response; or of a `HEAD`, for that of the `GET` it stands
+/// for.
 pub(crate) struct Resource {
     uri: Uri,
     headers: HeaderMap,

@@ -29,13 +29,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// what was made for one person should not linger in memory, would hardly ever be asked for again, and would tell by
 /// the time that a response takes whether somebody else has seen it.
 ///
-/// Bodies that are there at once are kept when they are encoded, others when they were sent to their end. What of those is
-/// on its way takes at most an eighth of the cache, all together; where that is not enough, the one is given up whose
-/// reader has taken nothing for the longest time. That a body does not get smaller is remembered, too, unless it was
-/// flushed while it was sent.
+/// Bodies that are there at once are kept when they are encoded, others when they were sent to their end. What of those
+/// is on its way takes at most an eighth of the cache, all together; where that is not enough, the one is given up
+/// whose reader has taken nothing for the longest time. That a body does not get smaller is remembered, too, unless it
+/// was flushed while it was sent.
 ///
-/// Responses that want the same body at the same time have it encoded once if it is there at once and takes long. What is
-/// streamed each of them encodes for itself, since their readers are not equally fast; the first one is recorded, or
+/// Responses that want the same body at the same time have it encoded once if it is there at once and takes long. What
+/// is streamed each of them encodes for itself, since their readers are not equally fast; the first one is recorded, or
 /// another one if that has sent nothing for a second.
 ///
 /// # What tells bodies apart
@@ -60,8 +60,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// # Performance
 ///
 /// A hit takes about a microsecond more than the identity (1.3 with twelve fields in the header of the request),
-/// whatever the length of the body. Each `GET` that accepts a coding pays for the part of that which shares the values
-/// of its header, even if nothing is kept.
+/// whatever the length of the body. Each `GET` or `HEAD` that accepts a coding pays for the part of that which shares
+/// the values of its header, even if nothing is kept.
 ///
 /// # Memory
 ///
@@ -183,8 +183,8 @@ impl VariantCache {
     /// A response is under way from when its request came to the layer: its handler may have begun with what was there
     /// before.
     pub fn clear(&self) {
-        // First: whoever comes to a shard later than this finds that it is too late, and whoever was there before goes with
-        // the rest.
+        // First: whoever comes to a shard later than this finds that it is too late, and whoever was there before goes
+        // with the rest.
         self.inner.epoch.fetch_add(1, Ordering::Relaxed);
         let gone = self.recordings().clear();
         drop(gone);

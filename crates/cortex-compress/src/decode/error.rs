@@ -144,7 +144,8 @@ impl DecodeError {
         }
     }
 
-    /// Returns the status to answer a request with whose body has this error: 413 for a limit, 503 for want of memory, else 400.
+    /// Returns the status to answer a request with whose body has this error: 413 for a limit, 503 for want of memory,
+    /// else 400.
     pub const fn status(&self) -> StatusCode {
         match self.kind {
             DecodeErrorKind::Limit(_) => StatusCode::PAYLOAD_TOO_LARGE,

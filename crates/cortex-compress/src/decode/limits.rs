@@ -82,11 +82,12 @@ macro_rules! settings {
 
         /// Lets the decoders at work hold at most this many bytes of memory together; 256 MiB by default.
         ///
-        /// A [`MemoryBudget`](crate::MemoryBudget) may be shared with other layers, those that compress among them, and tells how
-        /// much of it is used; a number is one of its own. A body for whose window there is no memory ends with
-        /// [`DecodeErrorKind::MemoryBudget`](crate::DecodeErrorKind::MemoryBudget). A decoder holds about 66 KB (gzip, deflate),
-        /// what has been decoded and half as much again (br, up to 16 MiB), or 0.2 MB and the window that the frame asks for
-        /// (zstd, up to 8 MiB; 2 MiB at the level that most use), from when the frame begins, however slowly it comes.
+        /// A [`MemoryBudget`](crate::MemoryBudget) may be shared with other layers, those that compress among them, and
+        /// tells how much of it is used; a number is one of its own. A body for whose window there is no memory ends
+        /// with [`DecodeErrorKind::MemoryBudget`](crate::DecodeErrorKind::MemoryBudget). A decoder holds about 66 KB
+        /// (gzip, deflate), what has been decoded and half as much again (br, up to 16 MiB), or 0.2 MB and the window
+        /// that the frame asks for (zstd, up to 8 MiB; 2 MiB at the level that most use), from when the frame begins,
+        /// however slowly it comes.
         #[must_use]
         pub fn memory_budget(mut self, budget: impl Into<$crate::MemoryBudget>) -> Self {
             std::sync::Arc::make_mut(&mut self.shared).budget = budget.into().into_inner();

@@ -142,7 +142,8 @@ pub(crate) fn level_with_dictionary(coding: Coding, level: u8) -> u8 {
     }
 }
 
-/// Says whether an encoder keeps what it has made of its dictionary, or works it up for each stream, which is quick then.
+/// Says whether an encoder keeps what it has made of its dictionary, or works it up for each stream, which is quick
+/// then.
 pub(crate) const fn keeps_dictionary(coding: Coding) -> bool {
     match coding {
         #[cfg(feature = "zstd")]

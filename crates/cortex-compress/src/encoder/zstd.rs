@@ -195,8 +195,8 @@ fn tables(level: u8, size: Size) -> [u32; 3] {
 /// The same with a dictionary.
 ///
 /// A dictionary is out of reach once the input is longer than the window (RFC 9842, section 5), so that has to be larger
-/// than without one; but it is memory that waits with a stream, for whoever reads slowly. From level 5 on the tables would be for megabytes here,
-/// too, those of the dictionary and those of the input: 170 MB at level 19.
+/// than without one; but it is memory that waits with a stream, for whoever reads slowly. From level 5 on the tables
+/// would be for megabytes here, too, those of the dictionary and those of the input: 170 MB at level 19.
 #[cfg(feature = "dictionary")]
 fn tables_with_dictionary(dictionary: usize, level: u8, size: Size) -> [u32; 3] {
     let window = match size {

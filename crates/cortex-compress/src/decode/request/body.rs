@@ -18,7 +18,8 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// is a [`LengthLimitError`], and with 400 else. Therefore:
 ///
 /// - If a limit is exceeded, the error is a [`LengthLimitError`].
-/// - If there is no memory to decode it, the error is a [`DecodeError`], and an error that the handler answers with becomes 503.
+/// - If there is no memory to decode it, the error is a [`DecodeError`], and an error that the handler answers with
+///   becomes 503.
 /// - If the data is wrong, the error is a [`DecodeError`].
 /// - If the encoded body fails, the error is its own, or a [`LengthLimitError`] if that is what it came from.
 ///

@@ -11,8 +11,8 @@ use tower_layer::Layer;
 ///   with 415 and an `Accept-Encoding` that names ours, before anything is read (RFC 9110, sections 15.5.16 and 12.5.3).
 /// - A `Content-Length` over [`max_encoded`](Self::max_encoded) is answered with 413 at once. The other limits, and this
 ///   one where there is no length, hold while the body is read: see [`RequestBody`] for what its reader gets.
-/// - Where the decoders hold all the [memory](Self::memory_budget) that they may, the body ends with an error; if the handler
-///   answers with one, that is 503 (section 15.6.4).
+/// - Where the decoders hold all the [memory](Self::memory_budget) that they may, the body ends with an error; if the
+///   handler answers with one, that is 503 (section 15.6.4).
 /// - The handler sees a request without `Content-Encoding`, `Content-Length` and digests, which are in
 ///   [`OriginalHeaders`](crate::OriginalHeaders) now.
 ///
