@@ -341,13 +341,14 @@ impl Lease {
 
     /// Returns how many bytes there are to work up before the input, until the encoder has done so.
     pub(crate) fn ahead(&self) -> usize {
-        let is_warm = self
-            .worker
-            .as_ref()
-            .is_some_and(|worker| worker.encoder.is_warm());
-        match self.dictionary() {
-            Some(dictionary) if !is_warm => dictionary.len(),
-            _ => 0,
+        let Some(dictionary) = self.dictionary() else {
+            return 0;
+        };
+        let worker = self.worker.as_ref();
+        if worker.is_some_and(|worker| worker.encoder.is_warm()) {
+            0
+        } else {
+            dictionary.len()
         }
     }
 
@@ -355,8 +356,9 @@ impl Lease {
     ///
     /// By the first estimate: what is learned of the cost is that of encoding, which is much quicker with a dictionary.
     pub(crate) fn is_cold(&self) -> bool {
-        let offer = self.offer();
-        encoder::keeps_dictionary(offer.coding) && !offer.cost.whole.are_few(self.ahead())
+        self.with.as_deref().is_some_and(|With { offer, .. }| {
+            encoder::keeps_dictionary(offer.coding) && !offer.cost.whole.are_few(self.ahead())
+        })
     }
 
     /// Returns how the encoder works, if at most `slice` bytes may be worked on at a time.
