@@ -153,7 +153,7 @@ impl Coding {
 ///         Ok(layer.coding(name.trim().parse()?, Level::DEFAULT))
 ///     })
 /// }
-/// assert!(format!("{:?}", layer("gzip, zstd").unwrap()).contains("[gzip 5, zstd 1]"));
+/// assert!(format!("{:?}", layer("gzip, zstd").unwrap()).contains("[gzip 4, zstd 1]"));
 /// assert!(layer("gzip, snappy").is_err());
 /// # }
 /// ```
@@ -212,9 +212,9 @@ impl Level {
                 #[cfg(feature = "brotli")]
                 Coding::Br => 4,
                 #[cfg(feature = "gzip")]
-                Coding::Gzip => 5,
+                Coding::Gzip => 4,
                 #[cfg(feature = "deflate")]
-                Coding::Deflate => 5,
+                Coding::Deflate => 4,
             },
         }
     }

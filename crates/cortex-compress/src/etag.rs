@@ -53,7 +53,7 @@ pub enum EtagPolicy {
     /// conditional on it.
     #[default]
     Weaken,
-    /// `"x"` becomes `"x~cortex-gzip-5.1"`: the coding, its level, and the revision of its encoder, which is another
+    /// `"x"` becomes `"x~cortex-gzip-4.1"`: the coding, its level, and the revision of its encoder, which is another
     /// one in builds without the feature `libdeflate`.
     ///
     /// For APIs whose clients send back in `If-Match` what they got with `GET`. The suffix, and none but ours, is taken
@@ -62,7 +62,7 @@ pub enum EtagPolicy {
     ///
     /// A strong tag promises the same bytes each time, which a body that is encoded as it comes cannot keep (where it
     /// pauses, it is flushed), nor one that takes long (in slices or elsewhere, as there is time; from about 10 KB of
-    /// br 4, 20 KB of gzip 5, 110 KB of zstd 1): the tags of such are weakened. What is shorter is encoded in one go,
+    /// br 4, 40 KB of gzip 4, 110 KB of zstd 1): the tags of such are weakened. What is shorter is encoded in one go,
     /// by an [`Offload`](crate::Offload) or else by the thread that serves, even where that takes a slow machine
     /// longer than the quarter of a millisecond after which a task lets others run.
     Suffix,

@@ -156,6 +156,7 @@ impl OneShot {
             lease,
             input: input.clone(),
             read: 0,
+            inside: 0,
             filled: 0,
             started: false,
             nanos: 0,
@@ -259,6 +260,8 @@ struct Whole {
     lease: Lease,
     input: Bytes,
     read: usize,
+    /// What was read since the last flush.
+    inside: usize,
     filled: usize,
     started: bool,
     nanos: u64,
@@ -365,37 +368,51 @@ impl Whole {
     fn slice(&mut self, began: u64) -> (Option<Outcome>, u64) {
         let from = self.read;
         let ahead = if from == 0 { self.lease.ahead() } else { 0 };
-        let outcome = self.encode_slice();
+        let (outcome, load) = self.encode_slice();
         let took = self.lease.shared().clock.nanos().saturating_sub(began);
         self.nanos += took;
         let cost = &self.lease.offer().cost;
         match outcome {
-            Some(Outcome::NotSmaller | Outcome::Failed | Outcome::Cold) => cost.stream.spend(took),
-            Some(Outcome::Smaller(_)) | None => cost.learn_piece(ahead + self.read - from, took),
+            Some(Outcome::NotSmaller | Outcome::Failed | Outcome::Cold) => cost.slices.spend(took),
+            Some(Outcome::Smaller(_)) | None => cost.learn_slice(ahead + load, took),
         }
         self.lease.settle();
         (outcome, took)
     }
 
-    fn encode_slice(&mut self) -> Option<Outcome> {
+    /// Encodes a slice, and returns how much work that was, in bytes of input.
+    fn encode_slice(&mut self) -> (Option<Outcome>, usize) {
         self.make_room();
-        let offer = self.lease.offer();
-        let slice = offer.cost.stream.slice();
+        let slice = self.lease.offer().cost.slices.slice();
         let grain = self.lease.grain(slice);
+        let rest = self.input.len() - self.read;
         let length = match grain {
             Grain::Fine => slice,
             Grain::Gulp(bytes) | Grain::Block(bytes) | Grain::Cut(bytes) => bytes,
+            Grain::Parted { cut, .. } if self.inside >= cut || rest == 0 => 0,
+            Grain::Parted { block, .. } => (slice * 3 / 2 / block * block).max(block),
         };
-        let stop = self.input.len().min(self.read + length);
-        if let Some(outcome) = self.encode(stop) {
-            return Some(outcome);
+        let length = length.min(rest);
+        self.inside += length;
+        if length > 0
+            && let Some(outcome) = self.encode(self.read + length)
+        {
+            return (Some(outcome), grain.load(length, 0));
         }
-        if self.read == self.input.len() {
-            Some(self.finish())
-        } else if matches!(grain, Grain::Block(_) | Grain::Cut(_)) {
-            self.flush()
+        let is_over = length == rest;
+        let ends = match grain {
+            Grain::Fine | Grain::Gulp(_) => is_over,
+            Grain::Block(_) | Grain::Cut(_) => true,
+            Grain::Parted { .. } => length == 0,
+        };
+        if !ends {
+            return (None, grain.load(length, 0));
+        }
+        let load = grain.load(length, std::mem::take(&mut self.inside));
+        if is_over {
+            (Some(self.finish()), load)
         } else {
-            None
+            (self.flush(), load)
         }
     }
 

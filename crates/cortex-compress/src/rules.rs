@@ -7,7 +7,9 @@ use crate::coding::{Coding, Level};
 use crate::content_types::{essence, is_event_stream, is_grpc};
 use crate::dictionary::{self, Chosen, Dictionary};
 use crate::etag::{EtagPolicy, has_suffix, mark_not_modified, strip_conditions};
-use crate::headers::{declared, forget_identity, joined, vary_on_accept_encoding, vary_on_dictionary};
+use crate::headers::{
+    declared, forget_identity, is_present, joined, vary_on_accept_encoding, vary_on_dictionary,
+};
 use crate::list::{directives, elements};
 use crate::negotiate::{Accepted, Negotiated, choose};
 use crate::observer::SkipReason;
@@ -110,7 +112,7 @@ pub struct Plan {
     dictionary: Option<Chosen>,
     /// The request has credentials, and that counts.
     credentials: bool,
-    if_none_match: Option<HeaderValue>,
+    if_none_match: Option<Box<HeaderValue>>,
     /// For the cache, if there is one.
     resource: Option<Box<Resource>>,
 }
@@ -159,7 +161,7 @@ impl Plan {
         let credentials = shared.breach == BreachPolicy::SkipWhenCredentials
             && (is_present(headers, &COOKIE) || is_present(headers, &AUTHORIZATION));
         let if_none_match = if is_present(headers, &IF_NONE_MATCH) {
-            joined(headers, &IF_NONE_MATCH)
+            joined(headers, &IF_NONE_MATCH).map(Box::new)
         } else {
             None
         };
@@ -379,7 +381,7 @@ fn judge_content(
     }
     let partial = status == StatusCode::PARTIAL_CONTENT;
     // 15.3.7: Vary as in the 200.
-    (partial || parts || headers.contains_key(CONTENT_RANGE)).then_some(Verdict::Identity(SkipReason::Range))
+    (partial || parts || is_present(headers, &CONTENT_RANGE)).then_some(Verdict::Identity(SkipReason::Range))
 }
 
 /// Finds what is against a content type.
@@ -407,19 +409,7 @@ fn is_fixed(headers: &HeaderMap, shared: &Shared) -> Option<SkipReason> {
     if shared.no_transform && says_no_transform(headers) {
         return Some(SkipReason::NoTransform);
     }
-    headers
-        .contains_key(&SIGNATURE_INPUT)
-        .then_some(SkipReason::Signed)
-}
-
-/// Says whether a header is there. Most requests and responses have a few: a walk past those is cheaper than to look one up.
-#[inline]
-fn is_present(headers: &HeaderMap, name: &HeaderName) -> bool {
-    const FEW: usize = 16;
-    if headers.keys_len() > FEW {
-        return headers.contains_key(name);
-    }
-    headers.keys().any(|known| known == name)
+    is_present(headers, &SIGNATURE_INPUT).then_some(SkipReason::Signed)
 }
 
 /// 8.4: leaves an encoded response alone; `identity` is no coding but the wish of the handler to have none.
@@ -445,5 +435,7 @@ fn remove_identity(headers: &mut HeaderMap) -> bool {
 
 /// Looks for the directive `no-transform` (RFC 9111, sections 5.2.1.6 and 5.2.2.6).
 fn says_no_transform(headers: &HeaderMap) -> bool {
-    directives(headers, &CACHE_CONTROL).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
+    is_present(headers, &CACHE_CONTROL)
+        && directives(headers, &CACHE_CONTROL)
+            .any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
 }

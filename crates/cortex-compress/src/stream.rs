@@ -643,6 +643,8 @@ impl Core {
                 if most < step + MIN_SAMPLE { most } else { step } // no rest that is not timed
             }
             Grain::Gulp(bytes) => most.min(bytes),
+            Grain::Parted { cut, .. } if self.inside >= cut => 0, // it is to be flushed
+            Grain::Parted { block, .. } => most.min(block - self.inside % block),
             Grain::Block(bytes) | Grain::Cut(bytes) => most.min(bytes.saturating_sub(self.inside).max(1)),
         }
     }
@@ -652,6 +654,16 @@ impl Core {
         let total = self.inside + length;
         let input = match self.grain {
             Grain::Fine | Grain::Gulp(_) => length,
+            Grain::Parted { block, cut } => {
+                let begun = self.inside % block + length;
+                if flush {
+                    self.grain.load(begun, total)
+                } else if self.inside >= cut {
+                    self.grain.load(0, total)
+                } else {
+                    self.grain.load(begun / block * block, 0)
+                }
+            }
             Grain::Block(_) | Grain::Cut(_) if flush => total,
             Grain::Block(bytes) | Grain::Cut(bytes) => total / bytes * bytes,
         };
@@ -661,6 +673,12 @@ impl Core {
     /// Encodes input that is no longer than a [`step`](Self::step).
     fn encode(&mut self, input: &[u8], ready: &mut VecDeque<Bytes>) -> Result<(), EncodeError> {
         self.ahead = 0;
+        if let Grain::Parted { cut, .. } = self.grain
+            && self.inside >= cut
+        {
+            self.drain(Encoding::Flush, ready)?;
+            self.measure();
+        }
         let mut left = input;
         while !left.is_empty() {
             let before = left.len();
@@ -687,7 +705,7 @@ impl Core {
                 self.drain(Encoding::Flush, ready)?;
                 self.measure();
             }
-            Grain::Block(_) | Grain::Cut(_) => {}
+            Grain::Block(_) | Grain::Cut(_) | Grain::Parted { .. } => {}
         }
         Ok(())
     }

@@ -88,11 +88,14 @@ fn levels(criterion: &mut Criterion) {
         let theirs = tower_http::compression::CompressionLayer::new();
         let theirs = theirs.quality(CompressionLevel::Precise(level.into()));
         for (size, name) in SIZES {
-            let handler = Json(Full::new(body(size)));
+            let body = body(size);
+            let handler = Json(Full::new(body.clone()));
             let (mut ours, mut theirs) = (ours.layer(handler.clone()), theirs.layer(handler));
+            let mut raw = Raw::zstd(level, size);
             let mut group = criterion.benchmark_group(format!("zstd-{level}-{name}"));
             group.bench_function("cortex", |b| b.iter(|| answer(&mut ours, Some("zstd"))));
             group.bench_function("tower-http", |b| b.iter(|| answer(&mut theirs, Some("zstd"))));
+            group.bench_function("raw", |b| b.iter(|| raw.encode(&[&body])));
         }
     }
 }

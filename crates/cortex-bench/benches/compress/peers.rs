@@ -61,6 +61,8 @@ pub(crate) fn compare(program: &Path, record: Option<&Record>) -> Result<(), Fai
 /// A server in a process of its own, which ends when this is dropped.
 pub(crate) struct Server {
     pub(crate) name: &'static str,
+    /// That of all its codings, if not the default of each.
+    pub(crate) level: Option<u8>,
     pub(crate) address: SocketAddr,
     process: Child,
     /// Ours end when nobody holds it any more.
@@ -68,11 +70,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one of the program's servers.
-    pub(crate) fn rust(program: &Path, name: &'static str) -> Result<Self, Failure> {
+    /// Starts one of the program's servers, with its defaults or at this level.
+    pub(crate) fn rust(program: &Path, name: &'static str, level: Option<u8>) -> Result<Self, Failure> {
         let mut command = Command::new(program);
         command
             .args(["serve", name])
+            .args(level.map(|level| level.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut process = spawn(command, name)?;
@@ -83,6 +86,7 @@ impl Server {
         let address = line.trim().parse();
         Ok(Self {
             name,
+            level,
             address: address.map_err(|_| format!("the server {name} did not say where it is: {line:?}"))?,
             process,
             input,
@@ -151,6 +155,7 @@ impl Server {
         let process = spawn(command, name)?;
         let mut server = Self {
             name,
+            level: None,
             address,
             process,
             input: None,

@@ -28,15 +28,24 @@ impl Raw {
     pub(crate) fn whole(coding: &str, size: usize) -> Self {
         let codec = match coding {
             "gzip" => {
-                let level = if size <= 2048 { 1 } else { 4 };
-                let level = CompressionLvl::new(level).expect("a level of libdeflate");
+                let level = CompressionLvl::new(1).expect("a level of libdeflate");
                 Codec::Libdeflate(libdeflater::Compressor::new(level))
             }
             "zstd" => Codec::Zstd {
-                context: context(),
+                context: context(1),
                 streams: false,
             },
             _ => Codec::Brotli(brotli_params(18, size)),
+        };
+        let out = vec![0; 2 * size + 1024];
+        Self { codec, out }
+    }
+
+    /// zstd at a level, for a body of `size` bytes that is there as a whole.
+    pub(crate) fn zstd(level: u8, size: usize) -> Self {
+        let codec = Codec::Zstd {
+            context: context(level),
+            streams: false,
         };
         let out = vec![0; 2 * size + 1024];
         Self { codec, out }
@@ -46,13 +55,13 @@ impl Raw {
     pub(crate) fn stream(coding: &str) -> Self {
         let codec = match coding {
             "gzip" => Codec::Zlib(Box::new(Deflate::new_with_config(DeflateConfig {
-                level: 5,
+                level: 4,
                 window_bits: 15 + 16, // with the wrapper of gzip
                 mem_level: 8,
                 ..DeflateConfig::default()
             }))),
             "zstd" => {
-                let mut context = context();
+                let mut context = context(1);
                 set(&mut context, CParameter::WindowLog(16));
                 Codec::Zstd {
                     context,
@@ -134,9 +143,9 @@ fn stream(
     (sink.pos(), left)
 }
 
-fn context() -> CCtx<'static> {
+fn context(level: u8) -> CCtx<'static> {
     let mut context = CCtx::create();
-    set(&mut context, CParameter::CompressionLevel(1));
+    set(&mut context, CParameter::CompressionLevel(level.into()));
     context
 }
 

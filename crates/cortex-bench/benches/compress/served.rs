@@ -10,7 +10,7 @@ use crate::{Failure, report};
 const CONNECTIONS: usize = 16;
 
 /// What each server is to spend on a pass.
-const PASS_NANOS: f64 = 250e6;
+const PASS_NANOS: f64 = 50e6;
 
 /// What is asked for, and from whom.
 struct Plan {
@@ -19,53 +19,78 @@ struct Plan {
     size: usize,
     coding: Option<&'static str>,
     servers: &'static [&'static str],
+    level: Option<u8>,
     passes: usize,
 }
 
-const PLANS: [Plan; 4] = [
+const GZIP: Plan = Plan {
+    group: "served-gzip-10k",
+    path: "/10k.json",
+    size: 10_000,
+    coding: Some("gzip"),
+    servers: &["cortex", "tower-http", "actix", "nginx", "caddy"],
+    level: None,
+    passes: 20,
+};
+
+const ZSTD: Plan = Plan {
+    group: "served-zstd-10k",
+    coding: Some("zstd"),
+    servers: &["cortex", "tower-http", "actix", "caddy"],
+    ..GZIP
+};
+
+/// zstd at the same level.
+const fn zstd(level: u8, group: &'static str) -> Plan {
     Plan {
-        group: "served-gzip-10k",
-        path: "/10k.json",
-        size: 10_000,
-        coding: Some("gzip"),
-        servers: &["cortex", "tower-http", "actix", "nginx", "caddy"],
-        passes: 4,
-    },
+        group,
+        servers: &["cortex", "tower-http"],
+        level: Some(level),
+        ..ZSTD
+    }
+}
+
+const fn large(plan: Plan) -> Plan {
     Plan {
-        group: "served-gzip-100k",
         path: "/100k.json",
         size: 100_000,
-        coding: Some("gzip"),
-        servers: &["cortex", "tower-http", "actix", "nginx", "caddy"],
-        passes: 4,
-    },
-    Plan {
-        group: "served-zstd-10k",
-        path: "/10k.json",
-        size: 10_000,
-        coding: Some("zstd"),
-        servers: &["cortex", "tower-http", "actix", "caddy"],
-        passes: 4,
-    },
+        ..plan
+    }
+}
+
+const PLANS: [Plan; 8] = [
+    GZIP,
+    large(Plan {
+        group: "served-gzip-100k",
+        ..GZIP
+    }),
+    ZSTD,
+    zstd(1, "served-zstd-1-10k"),
+    large(zstd(1, "served-zstd-1-100k")),
+    zstd(3, "served-zstd-3-10k"),
+    large(zstd(3, "served-zstd-3-100k")),
     Plan {
         group: "served-identity-10k",
-        path: "/10k.json",
-        size: 10_000,
         coding: None,
         servers: &["bare", "cortex", "tower-http"],
-        passes: 12,
+        passes: 80,
+        ..GZIP
     },
 ];
 
 /// Measures the processor's time per response of each server over loopback, in turn, so that a machine that slows down
-/// hits all alike; with its default levels, but for nginx, whose default is 1.
+/// hits all alike; with its default levels where no other is said. That of nginx is 1.
 pub(crate) fn measure(program: &Path, record: Option<&Record>) -> Result<(), Failure> {
     let folder = Folder::new()?;
     let servers = [
-        Server::rust(program, "bare"),
-        Server::rust(program, "cortex"),
-        Server::rust(program, "tower-http"),
-        Server::rust(program, "actix"),
+        Server::rust(program, "bare", None),
+        Server::rust(program, "cortex", None),
+        Server::rust(program, "cortex", Some(1)),
+        Server::rust(program, "cortex", Some(3)),
+        Server::rust(program, "tower-http", None),
+        Server::rust(program, "tower-http", Some(1)),
+        Server::rust(program, "tower-http", Some(3)),
+        Server::rust(program, "actix", None),
         Server::nginx(folder.path()),
         Server::caddy(folder.path()),
     ];
@@ -79,7 +104,9 @@ impl Plan {
         let body = catalogue(self.size);
         let mut variants = Vec::new();
         for name in self.servers {
-            let server = servers.iter().find(|server| server.name == *name);
+            let server = servers
+                .iter()
+                .find(|server| server.name == *name && server.level == self.level);
             let server = server.ok_or_else(|| format!("there is no server {name}"))?;
             let of = |error: Failure| format!("{}/{name}: {error}", self.group);
             variants.push(Variant::new(self, server, &body).map_err(of)?);
@@ -137,7 +164,7 @@ impl<'a> Variant<'a> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "between 0 and 250 million"
+            reason = "between 0 and 50 million"
         )]
         let requests = (PASS_NANOS / nanos) as usize;
         variant.requests = requests.max(CONNECTIONS);

@@ -33,7 +33,7 @@ pub(crate) fn measure(program: &Path, record: Option<&Record>) -> Result<(), Fai
 
 /// Returns the bytes for each client, of a server of their own: what one gives back, another would take.
 fn grown(program: &Path, name: &'static str, coding: &str) -> Result<f64, Failure> {
-    let server = Server::rust(program, name)?;
+    let server = Server::rust(program, name, None)?;
     let of = |error: Failure| format!("{name} with {coding}: {error}");
     drop(stall(&server, "/100k.json", coding, 1).map_err(of)?); // what is made once is no client's
     server.cpu_at_rest()?;

@@ -1,5 +1,5 @@
-//! `serve NAME` serves bodies through a middleware and prints where, until its input ends; `compare` measures middlewares
-//! within this process, and prints a name and nanoseconds on each line.
+//! `serve NAME` serves bodies through a middleware and prints where, until its input ends, `serve NAME LEVEL` with all codings
+//! at that level; `compare` measures middlewares within this process, and prints a name and nanoseconds on each line.
 
 mod actix;
 mod compare;
@@ -20,10 +20,12 @@ fn main() -> Result<(), Failure> {
     match arguments[..] {
         ["serve", "actix"] => actix::serve(),
         ["serve", "bare"] => tower::serve(tower::Stack::Bare),
-        ["serve", "cortex"] => tower::serve(tower::Stack::Cortex),
-        ["serve", "tower-http"] => tower::serve(tower::Stack::TowerHttp),
+        ["serve", "cortex"] => tower::serve(tower::Stack::Cortex(None)),
+        ["serve", "cortex", level] => tower::serve(tower::Stack::Cortex(Some(level.parse()?))),
+        ["serve", "tower-http"] => tower::serve(tower::Stack::TowerHttp(None)),
+        ["serve", "tower-http", level] => tower::serve(tower::Stack::TowerHttp(Some(level.parse()?))),
         ["compare"] => compare::run(),
-        _ => Err("use `serve actix`, `serve bare`, `serve cortex`, `serve tower-http` or `compare`".into()),
+        _ => Err("use `serve actix`, `serve bare`, `serve cortex [LEVEL]`, `serve tower-http [LEVEL]` or `compare`".into()),
     }
 }
 

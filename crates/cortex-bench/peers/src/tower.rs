@@ -7,16 +7,19 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use cortex_compress::{Coding, Level};
 use http_body::Frame;
 use tokio::sync::oneshot;
+use tower_http::CompressionLevel;
 
 use crate::{Failure, bodies, listen, tell, wait_for_end};
 
+/// A middleware, with all codings at one level or at its defaults.
 #[derive(Clone, Copy)]
 pub(crate) enum Stack {
     Bare,
-    Cortex,
-    TowerHttp,
+    Cortex(Option<u8>),
+    TowerHttp(Option<u8>),
 }
 
 /// Serves on one thread, by axum.
@@ -30,8 +33,8 @@ pub(crate) fn serve(stack: Stack) -> Result<(), Failure> {
     app = app.route("/endless", get(endless));
     let app = match stack {
         Stack::Bare => app,
-        Stack::Cortex => app.layer(cortex_compress::CompressionLayer::new()),
-        Stack::TowerHttp => app.layer(tower_http::compression::CompressionLayer::new()),
+        Stack::Cortex(level) => app.layer(cortex(level)),
+        Stack::TowerHttp(level) => app.layer(tower_http(level)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -52,6 +55,22 @@ pub(crate) fn serve(stack: Stack) -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+fn cortex(level: Option<u8>) -> cortex_compress::CompressionLayer {
+    let layer = cortex_compress::CompressionLayer::new();
+    let Some(level) = level else { return layer };
+    Coding::ALL
+        .iter()
+        .fold(layer, |layer, &coding| layer.coding(coding, Level::new(level)))
+}
+
+fn tower_http(level: Option<u8>) -> tower_http::compression::CompressionLayer {
+    let layer = tower_http::compression::CompressionLayer::new();
+    match level {
+        Some(level) => layer.quality(CompressionLevel::Precise(level.into())),
+        None => layer,
+    }
 }
 
 async fn endless() -> impl IntoResponse {

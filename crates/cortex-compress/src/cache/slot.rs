@@ -179,7 +179,7 @@ mod tests {
             for _ in 0..100 {
                 let cost = &shared.offer_at(shared.find(coding)).cost;
                 cost.whole.learn(LENGTH, u64::MAX);
-                cost.stream.learn(LENGTH, u64::MAX);
+                cost.slices.learn(LENGTH, u64::MAX);
             }
             let mut strong = shared.clone();
             strong.set_etag(EtagPolicy::Suffix);

@@ -1,10 +1,21 @@
 use super::encode::{Drained, Encoder, Size, log};
 use super::recycler::Recycler;
 use crate::error::EncodeError;
+use brotli::enc::Allocator;
+use brotli::enc::command::Command;
 use brotli::enc::encode::{BrotliEncoderDestroyInstance, BrotliEncoderOperation, BrotliEncoderStateStruct};
 
 /// The largest window: it is a ring buffer in memory.
 const MAX_WINDOW_LOG: u32 = 18;
+
+/// How much input is searched for matches at a time: a power of two.
+pub(super) const BLOCK: usize = 8 << 10;
+
+/// Whole bodies that are no longer are not worth to be divided: level 4 takes less than a quarter of a millisecond.
+const AT_ONCE: usize = 10 << 10;
+
+/// Longer pieces would take a stream over 1 MB of memory, and save next to nothing.
+pub(super) const MAX_CUT: usize = 40 << 10;
 
 /// A state cannot be reset: each stream has a new one, in the memory of the one before.
 pub(super) struct Brotli {
@@ -67,6 +78,15 @@ impl Encoder for Brotli {
         if let Size::Whole(length) = size {
             state.params.size_hint = length;
         }
+        state.input_block_size(); // settles the parameters
+        let at_once = matches!(size, Size::Whole(length) if length <= AT_ONCE);
+        if self.level > 1 && !at_once {
+            state.params.lgblock = BLOCK.ilog2().cast_signed();
+            // Bit by bit it would be moved each time.
+            let commands = commands(size);
+            state.commands_ = Allocator::<Command>::alloc_cell(&mut state.m8, commands);
+            state.cmd_alloc_size_ = commands;
+        }
         self.state = Some(state);
         self.footprint = footprint(self.level, size);
         Ok(())
@@ -104,6 +124,16 @@ impl Encoder for Brotli {
         let state = self.state.as_ref();
         state.map_or(self.memory.bytes(), |state| state.m8.bytes().max(self.footprint))
     }
+}
+
+/// Returns for how many commands, of inserted and copied bytes, there is room before the encoder has to make more: one for
+/// eight bytes of a piece, and what it wants to have for the next block, which is one for two.
+fn commands(size: Size) -> usize {
+    let length = match size {
+        Size::Whole(length) => length,
+        Size::Stream(_) => MAX_CUT,
+    };
+    length.min(MAX_CUT) / 8 + length.min(BLOCK) / 2 + 1
 }
 
 /// The smallest window that spans the input and serves the encoder well; for streams a small one, as they may have to

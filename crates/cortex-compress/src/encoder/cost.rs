@@ -19,36 +19,40 @@ const FULL_SAMPLE: u64 = 32 << 10;
 /// The costs of one coding at one level.
 #[derive(Debug)]
 pub(crate) struct Cost {
-    /// Of bodies that are there as a whole.
+    /// Of bodies that are there as a whole, at once.
     pub(crate) whole: Rate,
+    /// Of the slices of such that would take too long.
+    pub(crate) slices: Rate,
     /// Of pieces, as they come.
     pub(crate) stream: Rate,
 }
 
 impl Cost {
     pub(crate) const fn new(coding: Coding, level: u8) -> Self {
-        let (whole, stream) = seed(coding, level);
+        let (whole, slices, stream) = seed(coding, level);
         Self {
             whole: Rate::new(whole),
+            slices: Rate::new(slices),
             stream: Rate::new(stream),
         }
     }
 
-    /// Learns how long a piece of a whole body took.
+    /// Learns how long a slice of a whole body took.
     ///
-    /// Bodies that are taken to be too long to be encoded at once are encoded in pieces. If these did not count for
+    /// Bodies that are taken to be too long to be encoded at once are encoded in slices. If these did not count for
     /// both rates, nothing would tell when that has changed: an estimate that was raised while the machine was busy
     /// would stay for good.
-    pub(crate) fn learn_piece(&self, bytes: usize, nanos: u64) {
-        self.stream.learn(bytes, nanos);
-        let whole = nanos.saturating_mul(self.whole.seed) / self.stream.seed.max(1);
+    pub(crate) fn learn_slice(&self, bytes: usize, nanos: u64) {
+        self.slices.learn(bytes, nanos);
+        let whole = nanos.saturating_mul(self.whole.seed) / self.slices.seed.max(1);
         self.whole.adjust(bytes, whole);
     }
 
     /// Returns how many nanoseconds were learned of so far: what encoding took.
     pub(crate) fn spent(&self) -> u64 {
-        let [whole, stream] = [&self.whole, &self.stream].map(|rate| rate.spent.load(Ordering::Relaxed));
-        whole.wrapping_add(stream)
+        let rates = [&self.whole, &self.slices, &self.stream];
+        let spent = rates.iter().map(|rate| rate.spent.load(Ordering::Relaxed));
+        spent.fold(0, u64::wrapping_add)
     }
 }
 
@@ -136,12 +140,27 @@ pub(crate) enum Grain {
     /// It works once it has this much.
     #[cfg_attr(not(feature = "zstd"), expect(dead_code, reason = "zstd's"))]
     Block(usize),
+    /// It looks for matches in each block as it comes, and writes what it has found when it is flushed: after this much
+    /// the two would take too long together.
+    #[cfg_attr(not(feature = "brotli"), expect(dead_code, reason = "brotli's"))]
+    Parted { block: usize, cut: usize },
     /// It would collect more than may be worked on at a time: it has to be flushed after this much.
     #[cfg_attr(
         not(any(feature = "brotli", feature = "zstd")),
         expect(dead_code, reason = "theirs")
     )]
     Cut(usize),
+}
+
+impl Grain {
+    /// Returns what work is worth, in bytes of input: to begin with so many, and to bring so many out.
+    pub(crate) const fn load(self, begun: usize, ended: usize) -> usize {
+        match self {
+            // To write what was found takes half of the time that it takes to find it.
+            Self::Parted { .. } => (begun * 2 + ended) / 3,
+            _ => begun,
+        }
+    }
 }
 
 #[cfg(feature = "zstd")]
@@ -160,7 +179,16 @@ pub(crate) fn grain(coding: Coding, level: u8, dictionary: bool, slice: usize) -
         (Coding::Zstd, ..) => Grain::Cut(most),
         #[cfg(feature = "brotli")]
         (Coding::Br, ..=1, _) if !dictionary => Grain::Gulp(most.min(64 << 10)),
-        // Its own blocks are of 64 KiB and more. This long they cost 1.3 % of size, and save 0.7 MB of memory.
+        // Its own blocks are of 64 KiB and more. As long as these are, they cost 1 % of size.
+        #[cfg(feature = "brotli")]
+        (Coding::Br, ..) if !dictionary => {
+            let block = super::brotli::BLOCK;
+            let cut = slice * 3 / block * block;
+            Grain::Parted {
+                block,
+                cut: cut.clamp(block, super::brotli::MAX_CUT),
+            }
+        }
         #[cfg(feature = "brotli")]
         (Coding::Br, ..) => Grain::Cut(most.min(16 << 10)),
         #[cfg(feature = "gzip")]
@@ -170,9 +198,9 @@ pub(crate) fn grain(coding: Coding, level: u8, dictionary: bool, slice: usize) -
     }
 }
 
-/// Returns what a byte costs in picoseconds: whole, and as a stream.
-const fn seed(coding: Coding, level: u8) -> (u64, u64) {
-    match (coding, level) {
+/// Returns what a byte costs in picoseconds: whole, in slices, and as a stream.
+const fn seed(coding: Coding, level: u8) -> (u64, u64, u64) {
+    let (whole, stream) = match (coding, level) {
         #[cfg(feature = "zstd")]
         (Coding::Zstd, level) => match level {
             ..=1 => (2200, 3400),
@@ -199,14 +227,15 @@ const fn seed(coding: Coding, level: u8) -> (u64, u64) {
             _ => (1_500_000, 1_500_000),
         },
         #[cfg(feature = "gzip")]
-        (Coding::Gzip, level) => zlib_seed(level),
+        (Coding::Gzip, level) => return zlib_seed(level),
         #[cfg(feature = "deflate")]
-        (Coding::Deflate, level) => zlib_seed(level),
-    }
+        (Coding::Deflate, level) => return zlib_seed(level),
+    };
+    (whole, stream, stream)
 }
 
 #[cfg(any(feature = "deflate", feature = "gzip"))]
-const fn zlib_seed(level: u8) -> (u64, u64) {
+const fn zlib_seed(level: u8) -> (u64, u64, u64) {
     let stream = match level {
         1 => 4200,
         2 => 6500,
@@ -217,13 +246,14 @@ const fn zlib_seed(level: u8) -> (u64, u64) {
         7 => 22_000,
         _ => 40_000,
     };
-    // libdeflate's level 1 takes longer than zlib's, for a quarter fewer bytes.
+    // Up to the default, whole bodies have levels of their own.
+    let slices = if level <= 4 { 6500 } else { stream };
     let whole = match level {
-        1 if cfg!(feature = "libdeflate") => stream * 3 / 2,
+        ..=4 if cfg!(feature = "libdeflate") => 6000,
         _ if cfg!(feature = "libdeflate") => stream * 3 / 4,
-        _ => stream,
+        _ => slices,
     };
-    (whole, stream)
+    (whole, slices, stream)
 }
 
 #[cfg(test)]
@@ -251,23 +281,23 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_for_whole_bodies_comes_down_by_their_pieces() {
+    fn an_estimate_for_whole_bodies_comes_down_by_their_slices() {
         for &coding in Coding::ALL {
             let cost = Cost::new(coding, *coding.levels().start());
             let length = 16 << 10;
-            let (whole, piece) = (cost.whole.nanos(length), cost.stream.nanos(length));
+            let (whole, slice) = (cost.whole.nanos(length), cost.slices.nanos(length));
             for _ in 0..20 {
                 cost.whole.learn(length, u64::MAX); // the machine is busy
             }
             assert!(cost.whole.nanos(length) > whole * 2);
             for _ in 0..200 {
-                cost.learn_piece(length, piece);
+                cost.learn_slice(length, slice);
             }
             assert!(
                 cost.whole.nanos(length).abs_diff(whole) <= whole / 50,
                 "{coding}: {cost:?}"
             );
-            assert!(cost.stream.nanos(length).abs_diff(piece) <= piece / 50);
+            assert!(cost.slices.nanos(length).abs_diff(slice) <= slice / 50);
         }
     }
 
@@ -275,14 +305,26 @@ mod tests {
     fn no_grain_is_larger_than_a_slice() {
         for &coding in Coding::ALL {
             for (level, dictionary) in coding.levels().flat_map(|level| [(level, false), (level, true)]) {
-                let slice = Cost::new(coding, level).stream.slice();
-                match grain(coding, level, dictionary, slice) {
-                    Grain::Fine => {}
-                    Grain::Gulp(bytes) | Grain::Block(bytes) | Grain::Cut(bytes) => {
-                        assert!(
-                            (1..slice).contains(&bytes),
-                            "{coding} {level}: {bytes} of {slice}"
-                        );
+                let Cost { slices, stream, .. } = Cost::new(coding, level);
+                for slice in [slices.slice(), stream.slice()] {
+                    let grain = grain(coding, level, dictionary, slice);
+                    match grain {
+                        Grain::Fine => {}
+                        Grain::Parted { block, cut } => {
+                            assert!(cut >= block && cut % block == 0);
+                            let (block, cut) = (block.min(slice), cut.max(block));
+                            assert!(
+                                grain.load(block, 0) < slice,
+                                "{coding} {level}: {block} of {slice}"
+                            );
+                            assert!(grain.load(0, cut) <= slice, "{coding} {level}: {cut} of {slice}");
+                        }
+                        Grain::Gulp(bytes) | Grain::Block(bytes) | Grain::Cut(bytes) => {
+                            assert!(
+                                (1..slice).contains(&bytes),
+                                "{coding} {level}: {bytes} of {slice}"
+                            );
+                        }
                     }
                 }
             }

@@ -96,10 +96,9 @@ fn at_level(coding: Coding, level: u8, body: Script) -> Vec<u8> {
 #[test]
 fn each_step_is_a_lower_level_and_the_last_one_the_identity() {
     let data = text(20_000);
-    let lowest = if cfg!(feature = "libdeflate") { 1 } else { 2 };
     // Of each coding: whole bodies, and streams.
     let ladders: [(Coding, [&[u8]; 2]); 3] = [
-        (Coding::Gzip, [&[9, 4, lowest, lowest], &[9, 4, 2, 2]]),
+        (Coding::Gzip, [&[9, 4, 4, 4], &[9, 4, 2, 2]]),
         (Coding::Br, [&[5, 2, 1, 1], &[5, 2, 1, 1]]),
         (Coding::Zstd, [&[19, 11, 7, 3], &[19, 11, 7, 3]]),
     ];

@@ -35,7 +35,7 @@ fn request_lines() -> impl Strategy<Value = Lines> {
     let tags = &[
         "\"x\"",
         "W/\"x\"",
-        "\"x~cortex-gzip-5.1\"",
+        "\"x~cortex-gzip-4.1\"",
         "*",
         "\"y\\\", \"x\"",
         "\"open",
@@ -136,8 +136,8 @@ fn condition() -> impl Strategy<Value = Vec<u8>> {
     let suffixes = vec![
         "",
         "",
-        "~cortex-gzip-5.1\"",
-        "~cortex-gzip-5.1",
+        "~cortex-gzip-4.1\"",
+        "~cortex-gzip-4.1",
         "~cortex--5.1\"",
         "~cortex-br-4.1\", \"z\"",
     ];

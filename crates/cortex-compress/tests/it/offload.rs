@@ -396,10 +396,15 @@ fn a_task_encodes_no_more_than_its_slice_at_a_time() {
             "{coding} {level}: {read} bytes read at a time, not {slice}"
         );
 
-        // By what it writes of one large frame: noise comes out as long as it was.
+        // By what it writes of one large frame: noise comes out as long as it was. What brotli finds in three slices it
+        // writes in the time of one.
+        let most = match coding {
+            Coding::Br if level > 1 => slice * 3,
+            _ => slice,
+        };
         let written = longest(send(Script::new([Step::Data(noise(1_000_000))])), |sent| sent);
         assert!(
-            (slice / 3..=slice + (17 << 10)).contains(&written),
+            (slice / 3..=most + (17 << 10)).contains(&written),
             "{coding} {level}: {written} bytes written at a time, not {slice}"
         );
     }
