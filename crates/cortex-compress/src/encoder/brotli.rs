@@ -79,8 +79,7 @@ impl Encoder for Brotli {
             state.params.size_hint = length;
         }
         state.input_block_size(); // settles the parameters
-        let at_once = matches!(size, Size::Whole(length) if length <= AT_ONCE);
-        if self.level > 1 && !at_once {
+        if self.level > 1 && !is_at_once(size) {
             state.params.lgblock = BLOCK.ilog2().cast_signed();
             // Bit by bit it would be moved each time.
             let commands = commands(size);
@@ -163,24 +162,30 @@ pub(super) const fn quality(level: u8, size: Size) -> u8 {
     }
 }
 
-/// What the state grows to in blocks of 16 KiB, or with a whole body at once, from measurements.
+/// What the state grows to, from measurements.
 pub(super) fn footprint(level: u8, size: Size) -> usize {
     let window = 3 << window_log(level, size);
-    // And what each byte of a whole body takes.
-    let (tables, each) = match quality(level, size) {
+    // And what each byte of a whole body takes: of one that is encoded in blocks, and of one that is not.
+    let (tables, each, at_once) = match quality(level, size) {
         0 => return (130 << 10) + 2 * whole_length(size),
         1 => return (150 << 10) + 9 * whole_length(size),
-        2 | 3 => (450 << 10, 1),
-        4 => (720 << 10, 4),
-        5 => (1340 << 10, 4),
-        6 => (2400 << 10, 4),
-        7 => (8600 << 10, 4),
-        8 => (17 << 20, 4),
-        9 => (34 << 20, 4),
-        10 => (3 << 20, 40),
-        _ => (3 << 20, 75),
+        2 | 3 => (450 << 10, 1, 1),
+        4 => (720 << 10, 1, 4),
+        5 => (1340 << 10, 1, 4),
+        6 => (2400 << 10, 1, 4),
+        7 => (8600 << 10, 1, 4),
+        8 => (17 << 20, 1, 4),
+        9 => (34 << 20, 1, 4),
+        10 => (2150 << 10, 9, 40),
+        _ => (2440 << 10, 9, 75),
     };
+    let each = if is_at_once(size) { at_once } else { each };
     tables + window + each * whole_length(size)
+}
+
+/// Says whether the encoder may make one block of it.
+const fn is_at_once(size: Size) -> bool {
+    matches!(size, Size::Whole(length) if length <= AT_ONCE)
 }
 
 const fn whole_length(size: Size) -> usize {
