@@ -87,10 +87,16 @@ impl LinearMemory for GuestMemory {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::memory::MemoryUsage;
+    use crate::memory::slot::PAGE;
     use crate::memory::testing::Bench;
     use crate::quota::Quota;
-    use wasmer::{Imports, MemoryError, Pages};
+    use rustix::process::{self, Resource, Rlimit};
+    use std::env;
+    use std::fs;
+    use std::process::Command;
+    use wasmer::Imports;
 
     const GUEST: &str = r#"(module
         (memory (export "memory") 1 10)
@@ -185,11 +191,7 @@ mod tests {
         let mut guest = Bench::new().guest(GUEST);
         for at in [65_533, 65_536, 1 << 20, i32::MAX, -1] {
             let trap = guest.call("load", &[at]).unwrap_err().to_trap();
-            assert_eq!(
-                trap,
-                Some(wasmer::sys::vm::TrapCode::HeapAccessOutOfBounds),
-                "{at}"
-            );
+            assert_eq!(trap, Some(TrapCode::HeapAccessOutOfBounds), "{at}");
         }
         guest.call("fill", &[65_530, 1, 7]).unwrap_err();
         assert_eq!(guest.bytes()[65_530], 0, "nothing is written if not all can be");
@@ -291,5 +293,77 @@ mod tests {
                 .map(|it| it.contains("wrong context")),
             Some(true)
         );
+    }
+
+    #[test]
+    fn data_beyond_the_end_is_refused_whoever_asks() {
+        let bench = Bench::new();
+        let ty = MemoryType::new(1, None, false);
+        // SAFETY: the memory defines itself, and nobody else has it.
+        let linear = unsafe { Linear::new(ty, None, &bench.account, &bench.slots) }.unwrap();
+        let memory = GuestMemory(linear);
+        for (start, fits) in [
+            (PAGE - 2, true),
+            (PAGE - 1, false),
+            (PAGE, false),
+            (usize::MAX, false),
+        ] {
+            // SAFETY: as above.
+            let done = unsafe { memory.initialize_with_data(start, b"ab") };
+            assert_eq!(done.is_ok(), fits, "{start}");
+        }
+    }
+
+    /// Runs in a process of its own, as the limit would hold for all tests.
+    #[test]
+    fn a_kernel_without_memory_refuses_and_nobody_pays_for_it() {
+        const NAME: &str = "memory::guest::tests::a_kernel_without_memory_refuses_and_nobody_pays_for_it";
+        const MARK: &str = "CORTEX_WASM_NO_DATA";
+        if env::var_os(MARK).is_none() {
+            let own = env::current_exe().unwrap();
+            let child = Command::new(own)
+                .args([NAME, "--exact"])
+                .env(MARK, "1")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&child.stdout);
+            assert!(child.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let bench = Bench::with(Quota::new().max_bytes(8 << 30));
+        let mut guest = bench.guest(&GUEST.replace("1 10)", "1)"));
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let data = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmData:"))
+            .unwrap();
+        let data: u64 = data.trim().trim_end_matches(" kB").parse().unwrap();
+        // Room for the test to go on, and not for half of what the guest asks for.
+        let current = Some((data << 10) + (1 << 30));
+        process::setrlimit(
+            Resource::Data,
+            Rlimit {
+                current,
+                maximum: current,
+            },
+        )
+        .unwrap();
+
+        assert_eq!(guest.call("grow", &[2 << 14]).unwrap(), -1);
+        let error = guest.made.memories[0]
+            .grow(&mut guest.store, 2 << 14)
+            .unwrap_err();
+        assert_eq!(error.to_string(), "change the pages of a memory");
+        assert!(std::error::Error::source(&error).is_some());
+        assert_eq!(bench.used(), (1 << 16, 1));
+        assert_eq!(guest.memory().usage(&guest.store).refused, 2);
+        assert_eq!(guest.call("grow", &[3]).unwrap(), 1);
+        assert!(guest.bytes()[1 << 16..].iter().all(|&byte| byte == 0));
+
+        let ty = MemoryType::new(2 << 14, None, false);
+        // SAFETY: the memory defines itself, and nobody else has it.
+        let error = unsafe { Linear::new(ty, None, &bench.account, &bench.slots) }.unwrap_err();
+        assert!(matches!(error, Error::Paging { .. }), "{error:?}");
+        assert_eq!(bench.used(), (4 << 16, 1));
     }
 }

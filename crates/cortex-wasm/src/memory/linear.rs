@@ -64,6 +64,10 @@ impl Linear {
         account: &Arc<Account>,
         slots: &Arc<Slots>,
     ) -> Result<Arc<Self>, Error> {
+        let most = ty.maximum.unwrap_or(Pages::max_value()).min(Pages::max_value());
+        if ty.minimum > most {
+            return Err(too_long(most, u64::from(ty.minimum.0)));
+        }
         let length = ty.minimum.bytes().0;
         account.charge(length as u64)?;
         let made = slots.take().and_then(|mut slot| match slot.grow(length) {
@@ -164,11 +168,7 @@ impl Linear {
         let most = self.ty.maximum.unwrap_or(Pages::max_value());
         let asked = u64::from(before.0) + u64::from(delta.0);
         let Some(after) = before.checked_add(delta).filter(|after| *after <= most) else {
-            return Err(Error::Quota {
-                what: Resource::Bytes,
-                limit: u64::from(most.0) * PAGE as u64,
-                asked: asked * PAGE as u64,
-            });
+            return Err(too_long(most, asked));
         };
         let bytes = delta.bytes().0 as u64;
         self.account.charge(bytes)?;
@@ -358,6 +358,15 @@ impl LinearHandle {
 impl fmt::Debug for LinearHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.linear.fmt(f)
+    }
+}
+
+/// A memory would have more pages than it may.
+fn too_long(most: Pages, pages: u64) -> Error {
+    Error::Quota {
+        what: Resource::Bytes,
+        limit: u64::from(most.0) * PAGE as u64,
+        asked: pages * PAGE as u64,
     }
 }
 

@@ -93,6 +93,8 @@ impl Map {
 
     /// Lays a file over the first bytes, to be read and written; what is written doesn't reach the file.
     ///
+    /// The kernel looks for all that it can refuse, such as too many mappings, before it touches what is there.
+    ///
     /// # Safety
     ///
     /// Nothing refers to the bytes, and nobody shortens or writes the file while it lies here.

@@ -66,17 +66,21 @@ impl Slot {
     pub(super) fn grow(&mut self, to: usize) -> io::Result<()> {
         let from = self.open;
         assert!(from <= to && to <= MOST, "a memory grows, to 4 GiB at most");
-        self.map.open(from..to)?;
-        self.open = to;
-        let stale = from..self.stale.clamp(from, to);
-        // SAFETY: nobody can have a reference to bytes that can't be read before this returns.
-        let cleaned = unsafe { self.zero(stale) };
-        if cleaned.is_err() {
-            // SAFETY: as above. If this fails too, the bytes stay stale: `open` is what everybody goes by.
-            let _ = unsafe { self.map.close(from..to) };
+        let opened = self.map.open(from..to).and_then(|()| {
+            self.open = to;
+            // SAFETY: nobody can have a reference to bytes that could not be used until now.
+            unsafe { self.zero(from..self.stale.clamp(from, to)) }
+        });
+        if opened.is_err() {
             self.open = from;
+            // Some of the bytes may be usable. If they can't be closed, they have nothing that is to be hidden at
+            // least. SAFETY: as above.
+            unsafe {
+                let _ = self.map.discard(from..to);
+                let _ = self.map.close(from..to);
+            }
         }
-        cleaned
+        opened
     }
 
     /// Makes all but the first bytes unusable, and keeps the pages of so many of them for the next time.
@@ -235,6 +239,32 @@ mod tests {
         assert_eq!(bytes(&mut slot).len(), 4 << 30);
         clear(&mut slot, 0);
         assert_eq!(slot.left_over(), 0);
+    }
+
+    #[test]
+    fn a_file_is_overwritten_by_zeros_and_comes_back_when_they_are_discarded() {
+        let mut slot = Slot::reserve().unwrap();
+        slot.grow(32 * PAGE).unwrap();
+        let file = SealedFile::new(&vec![8; 3 * PAGE]).unwrap();
+        // SAFETY: the slot is borrowed, so that nothing refers to its bytes, here and below.
+        unsafe { slot.lay(&file) }.unwrap();
+        drop(file);
+        assert!(bytes(&mut slot)[..3 * PAGE].iter().all(|&byte| byte == 8));
+        for from in [0, 5, PAGE, 3 * PAGE] {
+            // SAFETY: as above.
+            unsafe { slot.zero(from..32 * PAGE) }.unwrap();
+            assert!(bytes(&mut slot)[..from].iter().all(|&byte| byte == 8));
+            assert!(bytes(&mut slot)[from..].iter().all(|&byte| byte == 0));
+            bytes(&mut slot)[3 * PAGE..].fill(1);
+            // SAFETY: as above.
+            unsafe { slot.discard() }.unwrap();
+            assert!(bytes(&mut slot)[..3 * PAGE].iter().all(|&byte| byte == 8));
+            assert!(bytes(&mut slot)[3 * PAGE..].iter().all(|&byte| byte == 0));
+        }
+        clear(&mut slot, 100 * PAGE);
+        assert_eq!(slot.left_over(), 0, "nothing is kept of a file");
+        slot.grow(4 * PAGE).unwrap();
+        assert!(bytes(&mut slot).iter().all(|&byte| byte == 0));
     }
 
     #[test]

@@ -24,8 +24,8 @@ use wasmer::{
 
 /// Makes what an instance consists of: its memories in slots, its tables no larger than they may be.
 ///
-/// For one instance, in one store. What the instance imports is made first, and in the order of its imports. A clone is the same: one goes into the engine of the store, the other one tells what
-/// was made.
+/// For one instance, in one store. What the instance imports is made first, and in the order of its imports. A clone
+/// is the same: one goes into the engine of the store, the other one tells what was made.
 #[derive(Clone)]
 pub(crate) struct GuestTunables(Arc<Inner>);
 
@@ -468,6 +468,10 @@ mod tests {
         let guest = bench.import_guest(text, |store| {
             let error = Memory::new(store, MemoryType::new(1, Some(2), true)).expect_err("it is shared");
             assert!(error.to_string().contains("shared"), "{error}");
+            for (least, most) in [(65_537, None), (3, Some(2)), (70_000, Some(80_000))] {
+                let error = Memory::new(store, MemoryType::new(least, most, false)).expect_err("too long");
+                assert!(error.to_string().contains("bytes of memory where"), "{error}");
+            }
             let null = Value::FuncRef(None);
             let table = Table::new(store, table(5, None), null.clone()).expect("a table");
             Table::new(store, self::table(1, None), null).expect_err("the module imports one only");
@@ -498,6 +502,19 @@ mod tests {
         Instance::new(&mut store, &module, &Imports::new()).unwrap();
         Instance::new(&mut store, &module, &Imports::new()).unwrap();
         assert!(tunables.made(&mut store).is_none(), "of one instance only");
+
+        let (tunables, mut store, module) = parts(&bench, "(module)");
+        assert!(
+            tunables.made(&mut store).is_none(),
+            "nothing is needed, and there is no instance"
+        );
+        Instance::new(&mut store, &module, &Imports::new()).unwrap();
+        let mut other = Store::new(store.engine().clone());
+        Memory::new(&mut other, MemoryType::new(1, None, false)).unwrap();
+        assert!(
+            tunables.made(&mut store).is_none(),
+            "one memory is in another store"
+        );
     }
 
     #[test]
