@@ -90,12 +90,10 @@ mod tests {
     use super::*;
     use crate::memory::MemoryUsage;
     use crate::memory::slot::PAGE;
-    use crate::memory::testing::Bench;
+    use crate::memory::testing::{Bench, is_alone};
     use crate::quota::Quota;
     use rustix::process::{self, Resource, Rlimit};
-    use std::env;
     use std::fs;
-    use std::process::Command;
     use wasmer::Imports;
 
     const GUEST: &str = r#"(module
@@ -317,17 +315,7 @@ mod tests {
     /// Runs in a process of its own, as the limit would hold for all tests.
     #[test]
     fn a_kernel_without_memory_refuses_and_nobody_pays_for_it() {
-        const NAME: &str = "memory::guest::tests::a_kernel_without_memory_refuses_and_nobody_pays_for_it";
-        const MARK: &str = "CORTEX_WASM_NO_DATA";
-        if env::var_os(MARK).is_none() {
-            let own = env::current_exe().unwrap();
-            let child = Command::new(own)
-                .args([NAME, "--exact"])
-                .env(MARK, "1")
-                .output()
-                .unwrap();
-            let said = String::from_utf8_lossy(&child.stdout);
-            assert!(child.status.success() && said.contains("1 passed"), "{said}");
+        if !is_alone("memory::guest::tests::a_kernel_without_memory_refuses_and_nobody_pays_for_it") {
             return;
         }
         let bench = Bench::with(Quota::new().max_bytes(8 << 30));

@@ -4,6 +4,8 @@ use super::{GuestTunables, LinearHandle, Made, Slots};
 use crate::account::Account;
 use crate::error::Error;
 use crate::quota::Quota;
+use std::env;
+use std::process::Command;
 use std::sync::Arc;
 use wasmer::sys::{EngineBuilder, NativeEngineExt};
 use wasmer::{Engine, Imports, Instance, InstantiationError, Module, RuntimeError, Store, Value};
@@ -110,4 +112,19 @@ impl Guest {
     pub(super) fn bytes(&self) -> &[u8] {
         self.memory().all(&self.store)
     }
+}
+
+/// Runs a test in a process of its own, for what holds for all of a process. Returns whether this is that process: then
+/// the test goes on.
+pub(super) fn is_alone(test: &str) -> bool {
+    const MARK: &str = "CORTEX_WASM_ALONE";
+    if env::var_os(MARK).is_some() {
+        return true;
+    }
+    let own = env::current_exe().expect("a path");
+    let child = Command::new(own).args([test, "--exact"]).env(MARK, "1").output();
+    let child = child.expect("a process");
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+    false
 }
