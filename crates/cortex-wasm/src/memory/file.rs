@@ -5,16 +5,23 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, MemfdFlags, SealFlags};
 use rustix::io::{self, Errno};
 use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file in memory that nobody can change any more.
 #[derive(Debug)]
 pub(super) struct SealedFile {
     file: OwnedFd,
     length: usize,
+    id: FileId,
 }
+
+/// Which file it is, of all that this process ever had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId(u64);
 
 impl SealedFile {
     pub(super) fn new(bytes: &[u8]) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = fs::memfd_create("cortex-wasm-image", flags)?;
         let mut rest = bytes;
@@ -31,11 +38,16 @@ impl SealedFile {
         Ok(Self {
             file,
             length: bytes.len(),
+            id: FileId(NEXT.fetch_add(1, Ordering::Relaxed)),
         })
     }
 
     pub(super) fn length(&self) -> usize {
         self.length
+    }
+
+    pub(super) fn id(&self) -> FileId {
+        self.id
     }
 
     /// Maps it to be read. The file may be closed then.

@@ -19,8 +19,8 @@ pub(crate) struct Image {
 enum Content {
     /// A copy.
     Bytes(Box<[u8]>),
-    /// A file, which lies below the memory too.
-    File(FileBytes),
+    /// A file, which lies below the memories of all instances that have the image.
+    File(SealedFile, FileBytes),
 }
 
 /// What restoring took.
@@ -51,9 +51,29 @@ impl Image {
             let file = SealedFile::new(&all[..used]).map_err(Error::paging)?;
             let bytes = file.read().map_err(Error::paging)?;
             memory.lay(store, &file)?;
-            Content::File(bytes)
+            Content::File(file, bytes)
         };
         Ok(Self { content, length })
+    }
+
+    /// Tells whether a memory is just like the image, and if so, makes the image its own one too.
+    ///
+    /// Instances of a module begin alike, unless they ask for the time or for random numbers: they need one image, and
+    /// have the pages of a file in common until they write.
+    ///
+    /// # Errors
+    ///
+    /// As for [`capture`](Self::capture).
+    pub(crate) fn adopt(&self, memory: &LinearHandle, store: &mut impl AsStoreMut) -> Result<bool, Error> {
+        let all = memory.all(store);
+        let is_alike = all.len() == self.length && {
+            let (kept, rest) = all.split_at(self.len());
+            kept == self.bytes() && used(rest) == 0
+        };
+        if let (true, Content::File(file, _)) = (is_alike, &self.content) {
+            memory.lay(store, file)?;
+        }
+        Ok(is_alike)
     }
 
     /// Returns how many bytes are kept.
@@ -67,13 +87,13 @@ impl Image {
     pub(crate) fn ways(&self) -> &'static [Way] {
         match self.content {
             Content::Bytes(_) => &[Way::Copy],
-            Content::File(_) => &[Way::Discard, Way::Copy],
+            Content::File(..) => &[Way::Discard, Way::Copy],
         }
     }
 
     /// Makes the memory what it was, and as long.
     ///
-    /// [`Way::Discard`] needs a file below, and [`Way::Copy`] is gone if there is none.
+    /// [`Way::Discard`] needs the image's file below, and [`Way::Copy`] is gone if that isn't there.
     ///
     /// # Errors
     ///
@@ -86,8 +106,11 @@ impl Image {
         way: Way,
     ) -> Result<Restored, Error> {
         let shrunk = self.fit(memory, store)?;
-        let way = if let (Way::Discard, Content::File(_)) = (way, &self.content) {
-            memory.discard(store)?;
+        let is_done = match (way, &self.content) {
+            (Way::Discard, Content::File(file, _)) => memory.discard(store, file)?,
+            _ => false,
+        };
+        let way = if is_done {
             Way::Discard
         } else {
             let bytes = self.bytes();
@@ -149,7 +172,7 @@ impl Image {
     fn bytes(&self) -> &[u8] {
         match &self.content {
             Content::Bytes(bytes) => bytes,
-            Content::File(file) => file.bytes(),
+            Content::File(_, bytes) => bytes.bytes(),
         }
     }
 }
@@ -314,13 +337,43 @@ mod tests {
     }
 
     #[test]
-    fn an_image_outlives_its_guest_and_a_file_its_descriptor() {
+    fn instances_that_are_alike_have_one_image() {
+        for text in [SMALL.to_owned(), large()] {
+            let (bench, first, image) = guest(&text);
+            let mut second = bench.guest(&text);
+            let adopted = |guest: &mut Guest| image.adopt(&guest.made.memories[0], &mut guest.store).unwrap();
+            assert!(adopted(&mut second));
+            for way in image.ways() {
+                second.call("fill", &[0, 0x5e, 2 * 65_536]).unwrap();
+                assert_eq!(restore(&mut second, &image, *way).way, *way);
+                assert!(second.bytes() == first.bytes(), "{way:?}");
+            }
+            // The last byte of the image, one behind it, and the length make a difference.
+            let kept = i32::try_from(image.len()).unwrap();
+            for at in [0, kept - 1, kept, i32::try_from(first.bytes().len()).unwrap() - 1] {
+                restore(&mut second, &image, Way::Copy);
+                second.call("store", &[at, 0x5e]).unwrap();
+                assert!(!adopted(&mut second), "{at}");
+            }
+            restore(&mut second, &image, Way::Copy);
+            assert!(adopted(&mut second));
+            second.call("grow", &[1]).unwrap();
+            assert!(!adopted(&mut second));
+            drop((first, image, bench));
+            assert_eq!(&second.bytes()[16..21], b"image");
+        }
+    }
+
+    #[test]
+    fn an_image_outlives_its_guest() {
         let bench = Bench::new();
         let mut first = bench.guest(&large());
         let image = capture(&mut first);
         drop(first);
         let mut second = bench.guest("(module (memory 20 64))");
-        restore(&mut second, &image, Way::Copy);
+        // The file doesn't lie below this one, so that it must be copied.
+        let restored = restore(&mut second, &image, Way::Discard);
+        assert_eq!((restored.way, restored.shrunk), (Way::Copy, 0));
         assert_eq!(&second.bytes()[16..21], b"image");
         assert_eq!(&second.bytes()[1_179_650..1_179_654], b"more");
     }
@@ -396,6 +449,8 @@ mod tests {
         Fill(i32, i32, i32),
         Count,
         Restore(bool),
+        /// Wasmer's own reset: the memory has no length then, and what was laid below is gone.
+        Empty,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -405,6 +460,7 @@ mod tests {
                 .prop_map(|(at, byte, len)| Step::Fill(at, byte, len)),
             Just(Step::Count),
             any::<bool>().prop_map(Step::Restore),
+            Just(Step::Empty),
         ];
         prop::collection::vec(step, 1..24)
     }
@@ -443,6 +499,11 @@ mod tests {
                         globals.restore(&mut guest.store);
                         (length, count) = (fresh.len(), 5);
                         prop_assert!(guest.bytes() == fresh);
+                    }
+                    Step::Empty => {
+                        let memory = guest.instance.exports.get_memory("memory").unwrap().clone();
+                        memory.reset(&mut guest.store).unwrap();
+                        length = 0;
                     }
                 }
                 prop_assert_eq!(guest.bytes().len(), length);

@@ -347,11 +347,17 @@ impl LinearHandle {
         laid.map_err(Error::paging)
     }
 
-    /// Makes the bytes those of the file that lies there, and zeros where none does.
-    pub(super) fn discard(&self, store: &mut impl AsStoreMut) -> Result<(), Error> {
+    /// Makes the bytes those of the file, if it lies below, and zeros where it doesn't reach. Tells whether it does.
+    pub(super) fn discard(&self, store: &mut impl AsStoreMut, file: &SealedFile) -> Result<bool, Error> {
         self.home.check(store);
-        // SAFETY: the store is borrowed mutably.
-        unsafe { (*self.linear.state.get()).slot.discard().map_err(Error::paging) }
+        // SAFETY: the store is borrowed mutably; the reference ends with it.
+        let slot = unsafe { &mut (*self.linear.state.get()).slot };
+        let lies = slot.lies_on(file);
+        if lies {
+            // SAFETY: the store is borrowed mutably, so that no bytes are lent.
+            unsafe { slot.discard().map_err(Error::paging)? };
+        }
+        Ok(lies)
     }
 }
 

@@ -108,18 +108,18 @@ impl Map {
         Ok(())
     }
 
-    /// Makes the first bytes as they were when they were reserved.
+    /// Makes these bytes zeros, of no pages, that can be used as `access` says.
     ///
     /// # Safety
     ///
     /// Nothing refers to them.
-    pub(super) unsafe fn renew(&mut self, length: usize) -> io::Result<()> {
-        let Some((at, length)) = self.part(0..length) else {
+    pub(super) unsafe fn renew(&mut self, range: Range<usize>, access: ProtFlags) -> io::Result<()> {
+        let Some((at, length)) = self.part(range) else {
             return Ok(());
         };
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
         // SAFETY: what is replaced is ours, and nothing refers to it.
-        unsafe { mm::mmap_anonymous(at, length, ProtFlags::empty(), flags)? };
+        unsafe { mm::mmap_anonymous(at, length, access, flags)? };
         Ok(())
     }
 

@@ -3,9 +3,10 @@
     reason = "decides which bytes of a guest can be used, and what is in them"
 )]
 
-use super::file::SealedFile;
+use super::file::{FileId, SealedFile};
 use super::map::Map;
 use rustix::io;
+use rustix::mm::ProtFlags;
 use std::ops::Range;
 use std::ptr::NonNull;
 use wasmer::{MemoryStyle, Pages};
@@ -34,8 +35,9 @@ pub(super) struct Slot {
     map: Map,
     open: usize,
     stale: usize,
-    /// So many of the first bytes lie on a file.
+    /// So many of the first bytes lie on a file, this one.
     laid: usize,
+    file: Option<FileId>,
 }
 
 impl Slot {
@@ -45,6 +47,7 @@ impl Slot {
             open: 0,
             stale: 0,
             laid: 0,
+            file: None,
         })
     }
 
@@ -137,7 +140,7 @@ impl Slot {
         unsafe { self.map.discard(pages) }
     }
 
-    /// Lays a file over the first bytes that can be used.
+    /// Lays a file over the first bytes that can be used. Where one lies already, and is longer, there are zeros now.
     ///
     /// # Safety
     ///
@@ -145,10 +148,25 @@ impl Slot {
     pub(super) unsafe fn lay(&mut self, file: &SealedFile) -> io::Result<()> {
         let length = file.length();
         assert!(length <= self.open, "a file lies where the memory can be used");
+        let before = self.laid;
+        self.file = None;
+        self.laid = before.max(length);
         // SAFETY: as the caller promises, and nobody can change a sealed file.
-        unsafe { self.map.lay(file, length)? };
-        self.laid = self.laid.max(length);
+        unsafe {
+            self.map.lay(file, length)?;
+            if before > length {
+                let access = ProtFlags::READ | ProtFlags::WRITE;
+                self.map.renew(length..before, access)?;
+            }
+        }
+        self.laid = length;
+        self.file = Some(file.id());
         Ok(())
+    }
+
+    /// Tells whether this file lies below, and no other one.
+    pub(super) fn lies_on(&self, file: &SealedFile) -> bool {
+        self.file == Some(file.id())
     }
 
     /// Makes the bytes what lies on a file, and zeros where none does.
@@ -168,9 +186,10 @@ impl Slot {
     /// Nothing refers to any byte.
     pub(super) unsafe fn clear(&mut self, keep: usize) -> io::Result<()> {
         if self.laid > 0 {
+            let all = 0..self.stale.max(self.open);
             // SAFETY: as the caller promises.
-            unsafe { self.map.renew(self.stale.max(self.open))? };
-            (self.open, self.stale, self.laid) = (0, 0, 0);
+            unsafe { self.map.renew(all, ProtFlags::empty())? };
+            (self.open, self.stale, self.laid, self.file) = (0, 0, 0, None);
             return Ok(());
         }
         // SAFETY: as the caller promises.
@@ -263,8 +282,34 @@ mod tests {
         }
         clear(&mut slot, 100 * PAGE);
         assert_eq!(slot.left_over(), 0, "nothing is kept of a file");
+        assert!(slot.file.is_none());
         slot.grow(4 * PAGE).unwrap();
         assert!(bytes(&mut slot).iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn nothing_of_a_file_is_left_below_a_shorter_one() {
+        let mut slot = Slot::reserve().unwrap();
+        slot.grow(8 * PAGE).unwrap();
+        let long = SealedFile::new(&vec![8; 6 * PAGE]).unwrap();
+        let short = SealedFile::new(&vec![9; 2 * PAGE]).unwrap();
+        for file in [&long, &short] {
+            // SAFETY: the slot is borrowed, so that nothing refers to its bytes.
+            unsafe { slot.lay(file) }.unwrap();
+            assert_eq!(
+                (slot.lies_on(&long), slot.lies_on(&short)),
+                (file.length() > 2 * PAGE, file.length() == 2 * PAGE)
+            );
+        }
+        let is_right = |slot: &mut Slot| {
+            let (low, high) = bytes(slot).split_at(2 * PAGE);
+            low.iter().all(|&byte| byte == 9) && high.iter().all(|&byte| byte == 0)
+        };
+        assert!(is_right(&mut slot));
+        bytes(&mut slot).fill(1);
+        // SAFETY: as above.
+        unsafe { slot.discard() }.unwrap();
+        assert!(is_right(&mut slot));
     }
 
     #[test]
