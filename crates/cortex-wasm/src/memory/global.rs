@@ -126,3 +126,67 @@ impl fmt::Debug for GlobalImage {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::testing::{Bench, Guest};
+
+    const GUEST: &str = r#"(module
+        (global $small (mut i32) (i32.const 1))
+        (global $large (mut i64) (i64.const 2))
+        (global $fixed i64 (i64.const 3))
+        (global $vector (mut v128) (v128.const i64x2 4 5))
+        (global $function (mut funcref) (ref.func $six))
+        (global $last (mut i64) (i64.const 7))
+        (table $table 1 funcref)
+        (func $six (result i32) (i32.const 6))
+        (func $nine (result i32) (i32.const 9))
+        (elem declare func $six $nine)
+        (func (export "change")
+            (global.set $small (i32.const -1))
+            (global.set $large (i64.const -2))
+            (global.set $vector (v128.const i64x2 -4 -5))
+            (global.set $function (ref.func $nine))
+            (global.set $last (i64.const -7)))
+        (func (export "sum") (result i32)
+            (table.set $table (i32.const 0) (global.get $function))
+            (i32.wrap_i64 (i64.add (i64.add (global.get $large) (global.get $fixed)) (i64.add (global.get $last)
+                (i64.add (i64x2.extract_lane 1 (global.get $vector)) (i64.extend_i32_s (i32.add (global.get $small)
+                    (call_indirect $table (result i32) (i32.const 0)))))))))
+    )"#;
+
+    fn value(guest: &Guest, at: usize) -> Option<i64> {
+        guest.made.globals[at].value(&guest.store)
+    }
+
+    #[test]
+    fn all_that_can_change_is_restored_of_those_that_were_captured() {
+        let mut guest = Bench::new().guest(GUEST);
+        // The last one stands for what a middleware adds.
+        let image = GlobalImage::capture(&guest.made.globals[..5], &guest.store);
+        assert_eq!(image.saved.len(), 4);
+        assert_eq!(guest.call("sum", &[]).unwrap(), 1 + 2 + 3 + 5 + 6 + 7);
+        for _ in 0..2 {
+            guest.call("change", &[]).unwrap();
+            assert_eq!(guest.call("sum", &[]).unwrap(), -1 - 2 + 3 - 5 + 9 - 7);
+            image.restore(&mut guest.store);
+            assert_eq!(guest.call("sum", &[]).unwrap(), 1 + 2 + 3 + 5 + 6 - 7);
+        }
+    }
+
+    #[test]
+    fn a_value_is_read_and_set_if_it_is_of_64_bits_and_can_change() {
+        let mut guest = Bench::new().guest(GUEST);
+        let values: Vec<_> = (0..6).map(|at| value(&guest, at)).collect();
+        assert_eq!(values, [None, Some(2), Some(3), None, None, Some(7)]);
+        for (at, sets) in [false, true, false, false, false, true].into_iter().enumerate() {
+            assert_eq!(
+                guest.made.globals[at].set_value(&mut guest.store, 50),
+                sets,
+                "{at}"
+            );
+        }
+        assert_eq!(guest.call("sum", &[]).unwrap(), 1 + 50 + 3 + 5 + 6 + 50);
+    }
+}
