@@ -1,3 +1,4 @@
+use crate::Deadline;
 use std::fmt;
 
 /// What went wrong with a guest.
@@ -13,6 +14,18 @@ pub enum Error {
         /// How long the memory is.
         memory: u64,
     },
+    /// A call was not over when its deadline was.
+    Timeout {
+        /// What it was given.
+        deadline: Deadline,
+    },
+    /// A module's code cannot be made to keep a deadline.
+    Unmeterable {
+        /// Where in the module, in bytes.
+        offset: u64,
+        /// What is in the way.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Error {
@@ -23,6 +36,10 @@ impl fmt::Display for Error {
                 length,
                 memory,
             } => write!(f, "use {length} bytes at {pointer} of a memory of {memory}"),
+            Self::Timeout { deadline } => write!(f, "finish within {deadline}"),
+            Self::Unmeterable { offset, reason } => {
+                write!(f, "give the code at byte {offset} a deadline: {reason}")
+            }
         }
     }
 }
