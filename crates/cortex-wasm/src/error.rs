@@ -1,9 +1,13 @@
 use std::fmt;
 
+use crate::CompileError;
+
 /// What went wrong with a guest.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
+    /// Bytes did not become a module.
+    Compile(CompileError),
     /// A pointer and a length lie outside of the guest's memory.
     OutOfBounds {
         /// Where the bytes begin.
@@ -18,6 +22,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Compile(error) => error.fmt(f),
             Self::OutOfBounds {
                 pointer,
                 length,
@@ -28,3 +33,9 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<CompileError> for Error {
+    fn from(error: CompileError) -> Self {
+        Self::Compile(error)
+    }
+}
