@@ -19,7 +19,7 @@ pub(super) struct ArtifactName(blake3::Hash);
 
 impl ArtifactName {
     pub(super) fn new(wasm: &[u8], engine: &Engine, instrumentation: &str) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("cortex-wasm 2025 name of an artifact");
+        let mut hasher = blake3::Hasher::new_derive_key("cortex-wasm: the name of an artifact, version 1");
         let target = engine.target();
         for part in [
             wasm,

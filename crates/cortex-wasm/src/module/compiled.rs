@@ -78,7 +78,7 @@ impl Module {
         &self.shared.facts
     }
 
-    /// Returns what a store is made with that has a clone of this engine, and only with such a one.
+    /// Returns what to instantiate, in a store that has a clone of the engine and in no other one. A clone of this does not keep the code.
     pub(crate) fn compiled(&self) -> &wasmer::Module {
         &self.shared.compiled
     }

@@ -4,26 +4,33 @@ use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
+use cortex_core::{Clock, SystemClock};
 use wasmer::Engine;
 use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, ModuleMiddleware};
 
 use super::artifact::ArtifactName;
 use super::cache::Found;
+use super::time_limit::TimeLimit;
 use super::{ArtifactCache, CompileError, Facts, Module, ModuleLimits, Origin, code, features, strip};
 
 /// The most threads that compile, unless told.
 const THREADS: NonZero<usize> = NonZero::new(4).expect("invariant: 4 is not 0");
 
+/// How long a module may take, unless told: a hundred times what an interpreter of 500 KB takes.
+const TIME: Duration = Duration::from_mins(1);
+
 /// Makes modules of bytes.
 ///
 /// One at a time: that bounds the threads and the memory that compiling takes, however many ask for it. Modules that are in the cache
-/// need not wait.
-#[derive(Debug)]
+/// need not wait, and none takes longer than it may, so that the others get their turn.
 pub(crate) struct Compiler {
     limits: ModuleLimits,
     threads: NonZero<usize>,
+    time: Duration,
     cache: Option<ArtifactCache>,
+    clock: Arc<dyn Clock>,
     turn: Mutex<()>,
 }
 
@@ -37,12 +44,14 @@ pub(crate) struct Instrumentation {
 }
 
 impl Compiler {
-    /// Compiles with up to 4 threads, or as many as there are processors if that is less, and without a cache.
+    /// Compiles with up to 4 threads, or as many as there are processors if that is less, for up to a minute, without a cache.
     pub(crate) fn new() -> Self {
         Self {
             limits: ModuleLimits::new(),
             threads: available_parallelism().map_or(NonZero::<usize>::MIN, |threads| threads.min(THREADS)),
+            time: TIME,
             cache: None,
+            clock: Arc::new(SystemClock),
             turn: Mutex::new(()),
         }
     }
@@ -56,6 +65,18 @@ impl Compiler {
     /// Sets the number of threads that compile.
     pub(crate) fn threads(mut self, threads: NonZero<usize>) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Bounds the time that a module takes once it is its turn. Looked at before each function; one that is begun is ended.
+    pub(crate) fn time(mut self, most: Duration) -> Self {
+        self.time = most;
+        self
+    }
+
+    /// Measures that time with another clock than that of the system.
+    pub(crate) fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -74,10 +95,11 @@ impl Compiler {
     ) -> Result<Module, CompileError> {
         let facts = Facts::read(wasm, &self.limits)?;
         let version = instrumentation.version.clone();
-        let engine = self.engine(instrumentation);
+        let time = Arc::new(TimeLimit::new(self.clock.clone(), self.time));
+        let engine = self.engine(instrumentation, time.clone());
         let Some(cache) = &self.cache else {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            let compiled = build(&engine, wasm, &facts)?;
+            let compiled = self.build(&engine, wasm, &facts, &time)?;
             return Ok(Module::new(name, facts, Origin::Compiler, compiled, engine));
         };
         let artifact = ArtifactName::new(wasm, &engine, &version);
@@ -90,10 +112,10 @@ impl Compiler {
         if let Some(compiled) = load(cache, artifact, &engine, &mut origin) {
             return Ok(Module::new(name, facts, Origin::Artifact, compiled, engine));
         }
-        let compiled = build(&engine, wasm, &facts)?;
         if origin == Origin::Compiler {
             cache.miss();
         }
+        let compiled = self.build(&engine, wasm, &facts, &time)?;
         match compiled.serialize() {
             Ok(code) => cache.store(artifact, &code),
             Err(_) => cache.fail(),
@@ -103,15 +125,36 @@ impl Compiler {
     }
 
     /// Returns an engine for one module.
-    fn engine(&self, instrumentation: Instrumentation) -> Engine {
+    fn engine(&self, instrumentation: Instrumentation, time: Arc<TimeLimit>) -> Engine {
         let mut cranelift = Cranelift::new();
         cranelift.num_threads(self.threads);
+        cranelift.push_middleware(time);
         for middleware in instrumentation.middlewares {
             cranelift.push_middleware(middleware);
         }
         EngineBuilder::new(cranelift)
             .set_features(Some(features::for_compiler()))
             .into()
+    }
+
+    /// Compiles what is valid and within the limits.
+    fn build(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        facts: &Facts,
+        time: &TimeLimit,
+    ) -> Result<wasmer::Module, CompileError> {
+        let wasm = strip::without(wasm, &facts.dispensable);
+        // A guest that finds a bug of the compiler must not take the service with it. The engine is not used again.
+        let built = catch_unwind(AssertUnwindSafe(|| wasmer::Module::from_binary(engine, &wasm)))
+            .map_err(|panic| CompileError::panicked(&*panic))?;
+        built.map_err(|error| {
+            if time.has_passed() {
+                return CompileError::TooSlow { limit: self.time };
+            }
+            CompileError::backend(&error.to_string())
+        })
     }
 }
 
@@ -135,13 +178,15 @@ fn load(
     None
 }
 
-/// Compiles what is valid and within the limits.
-fn build(engine: &Engine, wasm: &[u8], facts: &Facts) -> Result<wasmer::Module, CompileError> {
-    let wasm = strip::without(wasm, &facts.dispensable);
-    // A guest that finds a bug of the compiler must not take the service with it. The engine is not used again.
-    catch_unwind(AssertUnwindSafe(|| wasmer::Module::from_binary(engine, &wasm)))
-        .map_err(|panic| CompileError::panicked(&*panic))?
-        .map_err(|error| CompileError::backend(&error.to_string()))
+impl fmt::Debug for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compiler")
+            .field("limits", &self.limits)
+            .field("threads", &self.threads)
+            .field("time", &self.time)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Instrumentation {
@@ -159,7 +204,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::fs;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use std::thread;
+    use std::time::{Instant, SystemTime};
     use wasmer::sys::{FunctionMiddleware, MiddlewareError, MiddlewareReaderState, wasmparser::Operator};
     use wasmer::{Imports, Instance, LocalFunctionIndex, Store, Value};
 
@@ -186,6 +233,12 @@ mod tests {
         sum.expect("it adds")[0].clone()
     }
 
+    fn is_shared(_: &(impl Clone + Send + Sync)) {}
+
+    fn no_limit() -> Arc<TimeLimit> {
+        Arc::new(TimeLimit::new(Arc::new(SystemClock), Duration::MAX))
+    }
+
     fn compile(compiler: &Compiler, wat: &str) -> Result<Module, CompileError> {
         compiler.compile("guest", &wasm(wat), Instrumentation::default())
     }
@@ -198,6 +251,7 @@ mod tests {
         assert_eq!(module.abi(), super::super::Abi::None);
         assert_eq!(module.facts().globals, 1);
         assert_eq!(module.reset_plan().to_string(), "restore 65536 bytes");
+        is_shared(&module);
     }
 
     #[test]
@@ -270,7 +324,7 @@ mod tests {
         let cache = ArtifactCache::new(scratch.path(), KEY);
         let compiler = Compiler::new().cache(cache.clone());
         let bytes = wasm(GUEST);
-        let engine = compiler.engine(Instrumentation::default());
+        let engine = compiler.engine(Instrumentation::default(), no_limit());
         cache.store(
             ArtifactName::new(&bytes, &engine, ""),
             b"not what an engine writes",
@@ -314,6 +368,46 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    /// A second passes between any two looks at it.
+    #[derive(Debug, Default)]
+    struct Hurry(AtomicU64);
+
+    impl Clock for Hurry {
+        fn now(&self) -> Instant {
+            unreachable!("only the number is asked for")
+        }
+
+        fn wall(&self) -> SystemTime {
+            unreachable!("only the number is asked for")
+        }
+
+        fn nanos(&self) -> u64 {
+            self.0.fetch_add(1_000_000_000, Relaxed)
+        }
+    }
+
+    #[test]
+    fn a_module_that_takes_too_long_is_given_up() {
+        let scratch = Scratch::new();
+        let cache = ArtifactCache::new(scratch.path(), KEY);
+        let compiler = |seconds| {
+            let compiler = Compiler::new()
+                .threads(NonZero::<usize>::MIN)
+                .cache(cache.clone());
+            compiler
+                .time(Duration::from_secs(seconds))
+                .clock(Hurry::default())
+        };
+        // Ten functions begin at seconds 0 to 9.
+        let ten = format!("(module {})", "(func)".repeat(10));
+        let limit = Duration::from_secs(8);
+        let error = compile(&compiler(8), &ten).unwrap_err();
+        assert_eq!(error, CompileError::TooSlow { limit });
+        assert_eq!(compile(&compiler(9), &ten).unwrap().origin(), Origin::Compiler);
+        // What need not be compiled takes no time.
+        assert_eq!(compile(&compiler(0), &ten).unwrap().origin(), Origin::Artifact);
     }
 
     /// Replaces every constant by 7, or panics.

@@ -1,5 +1,6 @@
 use std::any::Any;
 use std::fmt;
+use std::time::Duration;
 
 use wasmer::sys::wasmparser;
 
@@ -50,6 +51,11 @@ pub enum CompileError {
         limit: u64,
         /// How much there is.
         asked: u64,
+    },
+    /// Compiling it takes longer than it may.
+    TooSlow {
+        /// How long it may take.
+        limit: Duration,
     },
     /// The bytes end in the middle of the module.
     Truncated {
@@ -111,6 +117,7 @@ impl fmt::Display for CompileError {
             Self::TooLarge { what, limit, asked } => {
                 write!(f, "it has {asked} {what}, and {limit} are allowed")
             }
+            Self::TooSlow { limit } => write!(f, "it takes longer than {limit:?}"),
             Self::Truncated { length } => write!(f, "it ends too early, after {length} bytes"),
         }
     }
@@ -141,6 +148,12 @@ mod tests {
             (
                 CompileError::Truncated { length: 9 },
                 "it ends too early, after 9 bytes",
+            ),
+            (
+                CompileError::TooSlow {
+                    limit: Duration::from_mins(1),
+                },
+                "it takes longer than 60s",
             ),
             (
                 CompileError::TooLarge {

@@ -525,6 +525,17 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_count_is_looked_at_before_room_is_made() {
+        let four_billion = b"\0asm\x01\0\0\0\x01\x05\xff\xff\xff\xff\x0f";
+        let expected = CompileError::TooLarge {
+            what: "signatures",
+            limit: 10_000,
+            asked: u32::MAX.into(),
+        };
+        assert_eq!(error(four_billion), expected);
+    }
+
+    #[test]
     fn each_limit_holds_exactly() {
         type Setter = fn(ModuleLimits, u64) -> ModuleLimits;
         let nops = "(func nop nop nop)"; // beside them, a byte for the locals and one for the end

@@ -16,6 +16,7 @@ mod reset_plan;
 #[cfg(test)]
 mod scratch;
 mod strip;
+mod time_limit;
 
 pub use self::abi::Abi;
 pub use self::cache::{ArtifactCache, ArtifactStats};
