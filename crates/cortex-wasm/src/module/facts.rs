@@ -201,6 +201,11 @@ impl<'a> Reading<'a> {
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
             validator.op(offset, &operator)?;
+            check(
+                "blocks in each other",
+                self.limits.nesting,
+                validator.control_stack_height().into(),
+            )?;
             self.reasons.instruction(index, &operator);
         }
         operators.finish()?;
@@ -539,7 +544,8 @@ pub(super) mod tests {
     fn each_limit_holds_exactly() {
         type Setter = fn(ModuleLimits, u64) -> ModuleLimits;
         let nops = "(func nop nop nop)"; // beside them, a byte for the locals and one for the end
-        let cases: [(&str, Setter, &str, u64); 12] = [
+        let blocks = "(func block loop end end)"; // the function is a block, too
+        let cases: [(&str, Setter, &str, u64); 13] = [
             ("", ModuleLimits::bytes, "bytes", 8),
             (
                 "(type (func)) (type (func (param i32)))",
@@ -561,6 +567,7 @@ pub(super) mod tests {
             ),
             ("(func) (func)", ModuleLimits::functions, "functions", 2),
             (nops, ModuleLimits::function_bytes, "bytes in one function", 5),
+            (blocks, ModuleLimits::nesting, "blocks in each other", 3),
             (
                 "(func (param i32) (local i64 i64))",
                 ModuleLimits::locals,

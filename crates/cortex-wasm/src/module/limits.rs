@@ -22,6 +22,7 @@ pub struct ModuleLimits {
     pub(super) functions: u64,
     pub(super) function_bytes: u64,
     pub(super) locals: u64,
+    pub(super) nesting: u64,
     pub(super) globals: u64,
     pub(super) memories: u64,
     pub(super) tables: u64,
@@ -39,6 +40,7 @@ impl ModuleLimits {
             functions: 100_000,
             function_bytes: 1 << 20,
             locals: 10_000,
+            nesting: 5_000,
             globals: 10_000,
             memories: 8,
             tables: 8,
@@ -92,6 +94,15 @@ impl ModuleLimits {
     #[must_use]
     pub const fn locals(mut self, most: u64) -> Self {
         self.locals = most;
+        self
+    }
+
+    /// Bounds how deep blocks are nested in one function: 5,000 unless told.
+    ///
+    /// A `switch` of C is a block for each case. To compile them takes time with their square: 300,000 fit into 1 MB, and take minutes.
+    #[must_use]
+    pub const fn nesting(mut self, most: u64) -> Self {
+        self.nesting = most;
         self
     }
 
