@@ -4,8 +4,8 @@ use super::facts::{Export, Exports};
 
 /// How a guest lends out its heap: which exports allocate and free.
 ///
-/// Found by the names and the signatures of the exports. If several fit, the one that promises the host the least wins: a guest with
-/// `cabi_realloc` frees its arguments itself, so `free` on them, though exported too, would free twice.
+/// Found by the names and the signatures of the exports. If several fit, the one that promises the host the least wins:
+/// a guest with `cabi_realloc` frees its arguments itself, so `free` on them, though exported too, would free twice.
 ///
 /// # Examples
 ///

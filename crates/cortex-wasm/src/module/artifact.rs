@@ -12,8 +12,8 @@ pub(super) const HEADER: usize = MAGIC.len() + LENGTH + blake3::OUT_LEN;
 
 /// Which artifact: everything that its code depends on, hashed.
 ///
-/// Two modules with one name have the same bytes, were instrumented the same way, and come from the same version of the same compiler
-/// with the same settings for the same processor.
+/// Two modules with one name have the same bytes, were instrumented the same way, and come from the same version of the
+/// same compiler with the same settings for the same processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ArtifactName(blake3::Hash);
 

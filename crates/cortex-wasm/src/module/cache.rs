@@ -15,14 +15,14 @@ const PARTIAL: &str = "partial";
 
 /// Compiled modules in a directory, so that a service that starts again need not compile them again.
 ///
-/// An artifact is machine code, and loading it runs it: so each is sealed with a key, under a name that hashes all it depends on (the
-/// module, the version of the compiler, its settings, the processor). One that was changed, cut off, or put in the place of another is
-/// never loaded: it is removed, counted, and compiled anew. Who can write to the directory but does not know the key can cost time, and
-/// for a moment the memory that one file may take; who knows the key can run code in this process. Keep it out of the directory, and
-/// out of the reach of guests.
+/// An artifact is machine code, and loading it runs it: so each is sealed with a key, under a name that hashes all it
+/// depends on (the module, the version of the compiler, its settings, the processor). One that was changed, cut off, or
+/// put in the place of another is never loaded: it is removed, counted, and compiled anew. Who can write to the
+/// directory but does not know the key can cost time, and for a moment the memory that one file may take; who knows the
+/// key can run code in this process. Keep it out of the directory, and out of the reach of guests.
 ///
-/// Clones share one cache, and processes may share the directory if they share the key. A cache that cannot be read or written is as
-/// good as none: compiling goes on, and [`stats`](Self::stats) tells.
+/// Clones share one cache, and processes may share the directory if they share the key. A cache that cannot be read or
+/// written is as good as none: compiling goes on, and [`stats`](Self::stats) tells.
 ///
 /// # Examples
 ///

@@ -7,8 +7,9 @@ use super::{Abi, Facts, ResetPlan};
 
 /// A compiled guest, ready to be instantiated any number of times.
 ///
-/// A clone is the same module. The code is in memory until the last clone and the last instance are dropped; then all of it goes: each
-/// module has an engine of its own, since an engine keeps the code of all its modules for as long as it lives.
+/// A clone is the same module. The code is in memory until the last clone and the last instance are dropped; then all
+/// of it goes: each module has an engine of its own, since an engine keeps the code of all its modules for as long as
+/// it lives.
 #[derive(Clone)]
 pub struct Module {
     shared: Arc<Shared>,
@@ -18,7 +19,8 @@ struct Shared {
     name: Box<str>,
     facts: Facts,
     origin: Origin,
-    /// Holds addresses of code that the engine owns, and does not keep the engine: so it is dropped first, and never handed out alone.
+    /// Holds addresses of code that the engine owns, and does not keep the engine: so it is dropped first, and never
+    /// handed out alone.
     compiled: wasmer::Module,
     engine: Engine,
 }
@@ -78,7 +80,8 @@ impl Module {
         &self.shared.facts
     }
 
-    /// Returns what to instantiate, in a store that has a clone of the engine and in no other one. A clone of this does not keep the code.
+    /// Returns what to instantiate, in a store that has a clone of the engine and in no other one. A clone of this does
+    /// not keep the code.
     pub(crate) fn compiled(&self) -> &wasmer::Module {
         &self.shared.compiled
     }

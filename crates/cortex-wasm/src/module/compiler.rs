@@ -23,8 +23,8 @@ const TIME: Duration = Duration::from_mins(1);
 
 /// Makes modules of bytes.
 ///
-/// One at a time: that bounds the threads and the memory that compiling takes, however many ask for it. Modules that are in the cache
-/// need not wait, and none takes longer than it may, so that the others get their turn.
+/// One at a time: that bounds the threads and the memory that compiling takes, however many ask for it. Modules that
+/// are in the cache need not wait, and none takes longer than it may, so that the others get their turn.
 pub(crate) struct Compiler {
     limits: ModuleLimits,
     threads: NonZero<usize>,
@@ -44,7 +44,8 @@ pub(crate) struct Instrumentation {
 }
 
 impl Compiler {
-    /// Compiles with up to 4 threads, or as many as there are processors if that is less, for up to a minute, without a cache.
+    /// Compiles with up to 4 threads, or as many as there are processors if that is less, for up to a minute, without a
+    /// cache.
     pub(crate) fn new() -> Self {
         Self {
             limits: ModuleLimits::new(),
@@ -68,7 +69,8 @@ impl Compiler {
         self
     }
 
-    /// Bounds the time that a module takes once it is its turn. Looked at before each function; one that is begun is ended.
+    /// Bounds the time that a module takes once it is its turn. Looked at before each function; one that is begun is
+    /// ended.
     pub(crate) fn time(mut self, most: Duration) -> Self {
         self.time = most;
         self
@@ -501,7 +503,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn whatever_is_found_valid_compiles(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+        fn whatever_is_found_valid_compiles(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)
+        ) {
             let mut bytes = wasm(GUEST);
             for (at, byte) in changes {
                 let at = at.index(bytes.len());

@@ -95,7 +95,8 @@ impl Facts {
         let mut at = 0;
         loop {
             let rest = &wasm[at..];
-            // The parser asks for more if a section is longer than the rest, and fails at the very end if one is missing.
+            // The parser asks for more if a section is longer than the rest, and fails at the very end if one is
+            // missing.
             let (payload, end) = match parser.parse(rest, rest.is_empty()) {
                 Ok(Chunk::Parsed { consumed, payload }) => (payload, at + consumed),
                 Ok(Chunk::NeedMoreData(_)) => return Err(truncated),
@@ -453,7 +454,8 @@ pub(super) mod tests {
                 Err(error) => assert_eq!(error, CompileError::Truncated { length: end as u64 }),
             }
         }
-        // After the header, the types, the imports, and the code, behind which come only names. Between, functions lack their code.
+        // After the header, the types, the imports, and the code, behind which come only names. Between, functions lack
+        // their code.
         assert_eq!(valid, 4);
     }
 

@@ -3,8 +3,8 @@ use wasmer::sys::wasmparser::WasmFeatures;
 
 /// The parts of WebAssembly that a guest may use.
 ///
-/// Off: threads (a shared memory cannot be reset), memory64 (a slot holds 4 GiB), exceptions and tail calls (jumps that a deadline
-/// would have to follow), relaxed SIMD (it differs between machines), and what the compiler does not know.
+/// Off: threads (a shared memory cannot be reset), memory64 (a slot holds 4 GiB), exceptions and tail calls (jumps that
+/// a deadline would have to follow), relaxed SIMD (it differs between machines), and what the compiler does not know.
 pub(super) const ENABLED: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::MULTI_MEMORY);

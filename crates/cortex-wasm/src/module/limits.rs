@@ -2,8 +2,8 @@ use super::CompileError;
 
 /// How large a module may be.
 ///
-/// Compiling costs many times the time and memory that the bytes do; these bounds hold before it begins. The defaults let real
-/// programs pass: interpreters have some 10,000 functions, the largest of 100 KB.
+/// Compiling costs many times the time and memory that reading does; these bounds hold before it begins. The defaults
+/// are meant to let large programs pass, such as interpreters.
 ///
 /// # Examples
 ///
@@ -99,7 +99,8 @@ impl ModuleLimits {
 
     /// Bounds how deep blocks are nested in one function: 5,000 unless told.
     ///
-    /// A `switch` of C is a block for each case. To compile them takes time with their square: 300,000 fit into 1 MB, and take minutes.
+    /// A `switch` of C is a block for each case. To compile them takes time with their square: 300,000 fit into 1 MB,
+    /// and take over a minute.
     #[must_use]
     pub const fn nesting(mut self, most: u64) -> Self {
         self.nesting = most;

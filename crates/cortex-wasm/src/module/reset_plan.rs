@@ -24,14 +24,15 @@ pub enum ResetPlan {
         /// How many bytes its memories have at first; those of the start function come on top.
         image_bytes: u64,
     },
-    /// More can change than can be set back: a new instance takes its place. Up to 16 reasons, in the order of the module.
+    /// More can change than can be set back: a new instance takes its place. Up to 16 reasons, in the order of the
+    /// module.
     Reinstantiate(Box<[Why]>),
 }
 
 /// Why an instance cannot be set back in place.
 ///
-/// Indices are those of the module, imports first. A reason is told once for each table or segment, with the first function that gives
-/// it; whether that function is ever called is not asked.
+/// Indices are those of the module, imports first. A reason is told once for each table or segment, with the first
+/// function that gives it; whether that function is ever called is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {

@@ -5,9 +5,9 @@ use wasmer::sys::wasmparser::{BinaryReader, CustomSectionReader, Name, NameSecti
 
 /// Finds the custom sections that need not be compiled.
 ///
-/// The engine keeps every one in memory for as long as the module lives, and in its artifact: the debugging information of a guest
-/// can be larger than its code, and empty sections cost 3 bytes in the module and 100 there. Only names of functions are used, in
-/// traces of traps.
+/// The engine keeps every one in memory for as long as the module lives, and in its artifact: the debugging information
+/// of a guest can be larger than its code, and empty sections are longer there than in the module. Only names of
+/// functions are used, in traces of traps.
 #[derive(Debug, Default)]
 pub(super) struct Strip {
     ranges: Vec<Range<usize>>,
@@ -34,8 +34,8 @@ impl Strip {
 
     /// Returns what need not be compiled, in order.
     ///
-    /// Names are kept if there is at most one for each function: the engine makes a string of each, and does not look whether there is
-    /// such a function.
+    /// Names are kept if there is at most one for each function: the engine makes a string of each, and does not look
+    /// whether there is such a function.
     pub(super) fn dispensable(mut self, functions: u32) -> Box<[Range<usize>]> {
         if let Some(names) = self.names.take()
             && names.functions > functions.into()

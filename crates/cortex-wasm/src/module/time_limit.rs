@@ -10,8 +10,8 @@ use wasmer::sys::{FunctionMiddleware, MiddlewareError, MiddlewareReaderState, Mo
 
 /// Ends the compiling of a module that takes too long: asked at the beginning of each function.
 ///
-/// The engine can also report its progress and be stopped then, but it asks after a function, and for each group of functions anew: of
-/// thirty large ones it would compile every one.
+/// The engine can also report its progress and be stopped then, but it asks after a function, and for each group of
+/// functions anew: of thirty large ones it would compile every one.
 pub(super) struct TimeLimit {
     clock: Arc<dyn Clock>,
     limit: Duration,
