@@ -4,6 +4,39 @@ use std::fmt;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
+    /// A block that was to be taken over has bytes of one that is held already.
+    AlreadyHeld {
+        /// Where it begins.
+        pointer: u32,
+    },
+    /// A block was freed that is freed already.
+    DoubleFree,
+    /// The guest's allocator has no block of this size.
+    GuestOutOfMemory {
+        /// How many bytes it was asked for.
+        asked: u64,
+    },
+    /// The guest's allocator returned a block that is not aligned as its ABI has it.
+    Misaligned {
+        /// Where the block begins.
+        pointer: u32,
+        /// What that is to be a multiple of.
+        align: u32,
+    },
+    /// The guest exports no allocator that is known, and has no region that has room.
+    NoAllocator,
+    /// The ABI of the guest takes no blocks back, and the guest has no region that has room.
+    NoFree {
+        /// What the ABI is called.
+        abi: &'static str,
+    },
+    /// An export that is to return a pointer returned nothing.
+    NoResult {
+        /// What it is called.
+        export: &'static str,
+    },
+    /// A block that was to be taken over is at 0.
+    NullPointer,
     /// A pointer and a length lie outside of the guest's memory.
     OutOfBounds {
         /// Where the bytes begin.
@@ -13,16 +46,65 @@ pub enum Error {
         /// How long the memory is.
         memory: u64,
     },
+    /// The owner for whom a block was to be held is closed.
+    OwnerClosed,
+    /// There is no more to be had.
+    Quota {
+        /// Of what.
+        what: &'static str,
+        /// How much is allowed.
+        limit: u64,
+        /// How much that would have been.
+        asked: u64,
+    },
+    /// A block is from before the instance was reset.
+    Stale,
+    /// A block was used that is freed already.
+    UseAfterFree,
+    /// A block is of another instance.
+    WrongInstance,
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AlreadyHeld { pointer } => {
+                write!(
+                    f,
+                    "take over the block at {pointer}: it has bytes of one that is held"
+                )
+            }
+            Self::DoubleFree => f.write_str("free a block: it is freed already"),
+            Self::GuestOutOfMemory { asked } => {
+                write!(f, "take {asked} bytes from the guest: it has no such block")
+            }
+            Self::Misaligned { pointer, align } => {
+                write!(
+                    f,
+                    "use the block at {pointer} that the guest took: it is not aligned to {align}"
+                )
+            }
+            Self::NoAllocator => f.write_str(
+                "take memory from the guest: it exports no allocator that is known, and no region has room",
+            ),
+            Self::NoFree { abi } => {
+                write!(
+                    f,
+                    "own memory of the guest: its ABI, {abi}, takes none back, and no region has room"
+                )
+            }
+            Self::NoResult { export } => write!(f, "take memory from the guest: `{export}` returned nothing"),
+            Self::NullPointer => f.write_str("take over a block: it is at 0"),
             Self::OutOfBounds {
                 pointer,
                 length,
                 memory,
             } => write!(f, "use {length} bytes at {pointer} of a memory of {memory}"),
+            Self::OwnerClosed => f.write_str("hold a block: its owner is closed"),
+            Self::Quota { what, limit, asked } => write!(f, "have {asked} {what}: {limit} are allowed"),
+            Self::Stale => f.write_str("use a block: the instance was reset since"),
+            Self::UseAfterFree => f.write_str("use a block: it is freed"),
+            Self::WrongInstance => f.write_str("use a block: it is of another instance"),
         }
     }
 }

@@ -1,0 +1,74 @@
+use super::calls::{Calls, Signatures, has};
+use super::guest_abi::{GuestAbi, GuestBlock};
+use crate::Error;
+use crate::alloc::align::Align;
+
+/// Rust plugins: `alloc(n[, align])` and `dealloc(p, n[, align])`, which is told the size again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllocDealloc {
+    aligned_alloc: bool,
+    aligned_dealloc: bool,
+}
+
+impl AllocDealloc {
+    /// Returns that of a guest whose functions take no alignment.
+    pub const fn new() -> Self {
+        Self {
+            aligned_alloc: false,
+            aligned_dealloc: false,
+        }
+    }
+
+    /// Has `alloc` take an alignment, or not.
+    #[must_use]
+    pub const fn aligned_alloc(mut self, is_taken: bool) -> Self {
+        self.aligned_alloc = is_taken;
+        self
+    }
+
+    /// Has `dealloc` take an alignment, or not.
+    #[must_use]
+    pub const fn aligned_dealloc(mut self, is_taken: bool) -> Self {
+        self.aligned_dealloc = is_taken;
+        self
+    }
+
+    /// Returns it if a guest with these exports follows it.
+    pub fn detect(exports: Signatures<'_>) -> Option<Self> {
+        let aligned_alloc = has(exports, "alloc", 2, 1);
+        let aligned_dealloc = has(exports, "dealloc", 3, 0);
+        let is_followed = (aligned_alloc || has(exports, "alloc", 1, 1))
+            && (aligned_dealloc || has(exports, "dealloc", 2, 0));
+        is_followed.then_some(Self {
+            aligned_alloc,
+            aligned_dealloc,
+        })
+    }
+
+    /// What is told of the alignment: to both functions the same. One that is not asked for it aligns to a byte, as far as we know.
+    const fn told(self, align: Align) -> Align {
+        if self.aligned_alloc { align } else { Align::BYTE }
+    }
+}
+
+impl GuestAbi for AllocDealloc {
+    fn name(&self) -> &'static str {
+        "alloc/dealloc"
+    }
+
+    fn alignment(&self, asked: Align) -> Align {
+        self.told(asked)
+    }
+
+    fn alloc(&self, guest: &mut dyn Calls, size: u32, align: Align) -> Result<u32, Error> {
+        let arguments = [size, align.bytes()].map(u32::cast_signed);
+        guest.pointer("alloc", &arguments[..=usize::from(self.aligned_alloc)])
+    }
+
+    fn free(&self, guest: &mut dyn Calls, block: GuestBlock) -> Result<(), Error> {
+        let align = self.told(block.align);
+        let arguments = [block.pointer, block.size, align.bytes()].map(u32::cast_signed);
+        let told = if self.aligned_dealloc { 3 } else { 2 };
+        guest.call("dealloc", &arguments[..told]).map(drop)
+    }
+}

@@ -1,0 +1,89 @@
+use super::calls::{Calls, Signatures, has};
+use super::guest_abi::{GuestAbi, GuestBlock};
+use crate::Error;
+use crate::alloc::align::Align;
+
+/// `AssemblyScript` with its exported runtime: objects are made by `__new(n, class)`, live while pinned, and are collected by
+/// `__collect()`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AssemblyScript {
+    class: u32,
+    collects: bool,
+}
+
+impl AssemblyScript {
+    /// The class of an `ArrayBuffer`.
+    pub const ARRAY_BUFFER: u32 = 1;
+    /// The class of a `String`, which is in UTF-16.
+    pub const STRING: u32 = 2;
+    /// What its objects are aligned to.
+    const KEPT: u32 = 16;
+
+    /// Returns that of a guest which is passed objects of [`ARRAY_BUFFER`](Self::ARRAY_BUFFER) and has a collector.
+    pub const fn new() -> Self {
+        Self {
+            class: Self::ARRAY_BUFFER,
+            collects: true,
+        }
+    }
+
+    /// Makes objects of another class.
+    #[must_use]
+    pub const fn class(mut self, class: u32) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// Returns it if a guest with these exports follows it.
+    pub fn detect(exports: Signatures<'_>) -> Option<Self> {
+        let is_followed =
+            has(exports, "__new", 2, 1) && has(exports, "__pin", 1, 1) && has(exports, "__unpin", 1, 0);
+        is_followed.then(|| Self {
+            collects: has(exports, "__collect", 0, 0),
+            ..Self::new()
+        })
+    }
+}
+
+impl Default for AssemblyScript {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl GuestAbi for AssemblyScript {
+    fn name(&self) -> &'static str {
+        "AssemblyScript"
+    }
+
+    fn alignment(&self, asked: Align) -> Align {
+        Align::new(Self::KEPT).map_or(Align::BYTE, |kept| kept.min(asked))
+    }
+
+    fn alloc(&self, guest: &mut dyn Calls, size: u32, _: Align) -> Result<u32, Error> {
+        let pointer = guest.pointer("__new", &[size, self.class].map(u32::cast_signed))?;
+        if pointer != 0 {
+            self.adopt(guest, pointer)?;
+        }
+        Ok(pointer)
+    }
+
+    fn free(&self, guest: &mut dyn Calls, block: GuestBlock) -> Result<(), Error> {
+        self.give(guest, block.pointer)
+    }
+
+    fn adopt(&self, guest: &mut dyn Calls, pointer: u32) -> Result<(), Error> {
+        guest.call("__pin", &[pointer.cast_signed()]).map(drop)
+    }
+
+    fn give(&self, guest: &mut dyn Calls, pointer: u32) -> Result<(), Error> {
+        guest.call("__unpin", &[pointer.cast_signed()]).map(drop)
+    }
+
+    fn collect(&self, guest: &mut dyn Calls) -> Result<(), Error> {
+        if self.collects {
+            guest.call("__collect", &[])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+use super::calls::{Calls, Signatures, has};
+use super::guest_abi::{GuestAbi, GuestBlock};
+use crate::Error;
+use crate::alloc::align::Align;
+
+/// C: `malloc(n)` and `free(p)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MallocFree;
+
+impl MallocFree {
+    /// What small allocators of C align to; others align to 16, which then is but slack.
+    const KEPT: u32 = 8;
+
+    /// Returns it if a guest with these exports follows it.
+    pub fn detect(exports: Signatures<'_>) -> Option<Self> {
+        (has(exports, "malloc", 1, 1) && has(exports, "free", 1, 0)).then_some(Self)
+    }
+}
+
+impl GuestAbi for MallocFree {
+    fn name(&self) -> &'static str {
+        "malloc/free"
+    }
+
+    fn alignment(&self, asked: Align) -> Align {
+        Align::new(Self::KEPT).map_or(Align::BYTE, |kept| kept.min(asked))
+    }
+
+    fn alloc(&self, guest: &mut dyn Calls, size: u32, _: Align) -> Result<u32, Error> {
+        guest.pointer("malloc", &[size.cast_signed()])
+    }
+
+    fn free(&self, guest: &mut dyn Calls, block: GuestBlock) -> Result<(), Error> {
+        guest.call("free", &[block.pointer.cast_signed()]).map(drop)
+    }
+}
