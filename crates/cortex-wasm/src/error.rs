@@ -4,6 +4,13 @@ use std::fmt;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
+    /// A block cannot be aligned so, as the guest is to know it by where it begins.
+    Alignment {
+        /// What was asked for.
+        asked: u32,
+        /// What the ABI of the guest keeps.
+        kept: u32,
+    },
     /// A block that was to be taken over has bytes of one that is held already.
     AlreadyHeld {
         /// Where it begins.
@@ -48,17 +55,22 @@ pub enum Error {
     },
     /// The owner for whom a block was to be held is closed.
     OwnerClosed,
-    /// There is no more to be had.
+    /// There is a limit, and it is reached.
     Quota {
         /// Of what.
         what: &'static str,
-        /// How much is allowed.
+        /// How much there may be.
         limit: u64,
-        /// How much that would have been.
+        /// How much there would be.
         asked: u64,
     },
     /// A block is from before the instance was reset.
     Stale,
+    /// There are as many tags as there may be.
+    TooManyTags {
+        /// How many.
+        limit: usize,
+    },
     /// A block was used that is freed already.
     UseAfterFree,
     /// A block is of another instance.
@@ -68,6 +80,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Alignment { asked, kept } => {
+                write!(f, "align a block to {asked}: the ABI of the guest keeps {kept}")
+            }
             Self::AlreadyHeld { pointer } => {
                 write!(
                     f,
@@ -101,8 +116,9 @@ impl fmt::Display for Error {
                 memory,
             } => write!(f, "use {length} bytes at {pointer} of a memory of {memory}"),
             Self::OwnerClosed => f.write_str("hold a block: its owner is closed"),
-            Self::Quota { what, limit, asked } => write!(f, "have {asked} {what}: {limit} are allowed"),
+            Self::Quota { what, limit, asked } => write!(f, "use {asked} {what} where {limit} are allowed"),
             Self::Stale => f.write_str("use a block: the instance was reset since"),
+            Self::TooManyTags { limit } => write!(f, "make a tag: there are {limit} others"),
             Self::UseAfterFree => f.write_str("use a block: it is freed"),
             Self::WrongInstance => f.write_str("use a block: it is of another instance"),
         }

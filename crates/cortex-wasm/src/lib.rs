@@ -6,6 +6,6 @@ mod error;
 
 pub use self::alloc::{
     Align, AllocDealloc, AllocStats, AssemblyScript, BlockId, CabiRealloc, Calls, GuestAbi, GuestBlock,
-    GuestBox, Leak, MallocFree, Owner, OwnerRef, Passed, Returned, Signature, Signatures, Tag, Tags, detect,
+    GuestBox, Leak, MallocFree, Owner, OwnerRef, Passed, Returned, Tag, Tags,
 };
 pub use self::error::Error;

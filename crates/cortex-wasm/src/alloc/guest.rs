@@ -1,12 +1,12 @@
 //! Guests with real allocators, for the tests.
 
-use super::abi::{Calls, Signature};
+use super::abi::{AllocDealloc, AssemblyScript, CabiRealloc, Calls, GuestAbi, MallocFree};
 use crate::Error;
-use std::sync::LazyLock;
-use wasmer::{Extern, Function, Instance, Module, Store, Type, Value, imports};
+use std::sync::{Arc, LazyLock};
+use wasmer::{Function, Instance, Module, Store, Value, imports};
 
-/// First fit over blocks with a header of 16 bytes: size, next free, whether in use, size that was asked for. It traps where it is
-/// told to free what is not in use.
+/// First fit over blocks with a header of 16 bytes: size, next free, whether in use, size that was asked for. It traps
+/// where it is told to free what is not in use.
 const CORE: &str = r#"
   (memory (export "memory") 1 16)
   (global $end (mut i32) (i32.const 1024))
@@ -150,6 +150,18 @@ pub(super) const HOSTILE: &str = r#"
   (func (export "free") (param i32) (if (i32.eq (local.get 0) (i32.const 672)) (then unreachable)))
 "#;
 
+/// Returns the ABI of one of these.
+pub(super) fn abi(functions: &str) -> Option<Arc<dyn GuestAbi>> {
+    Some(match functions {
+        ALLOC_DEALLOC => Arc::new(AllocDealloc::new()),
+        ALLOC_DEALLOC_ALIGNED => Arc::new(AllocDealloc::new().aligned_alloc(true).aligned_dealloc(true)),
+        ASSEMBLY_SCRIPT => Arc::new(AssemblyScript::new()),
+        CABI_REALLOC => Arc::new(CabiRealloc),
+        HOSTILE | MALLOC_FREE => Arc::new(MallocFree),
+        _ => return None,
+    })
+}
+
 static MODULES: LazyLock<wasmer::Engine> = LazyLock::new(wasmer::Engine::default);
 
 /// Compiles a guest: the core with these functions.
@@ -199,17 +211,6 @@ impl Guest {
     pub(super) fn global(&mut self, name: &str) -> i32 {
         let global = self.instance.exports.get_global(name).expect("it has one");
         global.get(&mut self.store).unwrap_i32()
-    }
-
-    /// What [`detect`](super::detect) is told of it.
-    pub(super) fn signature(&self, name: &str) -> Option<Signature> {
-        let Some(Extern::Function(function)) = self.instance.exports.get_extern(name) else {
-            return None;
-        };
-        let signature = function.ty(&self.store);
-        let are_words = |types: &[Type]| types.iter().all(|each| *each == Type::I32);
-        (are_words(signature.params()) && are_words(signature.results()))
-            .then(|| Signature::new(signature.params().len(), signature.results().len()))
     }
 }
 

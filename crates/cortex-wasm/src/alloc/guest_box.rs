@@ -41,8 +41,9 @@ impl fmt::Debug for BlockId {
 
 /// A block of a guest's memory that the host owns.
 ///
-/// Dropped, on whatever thread and even while the guest runs, it is only noted: the thread of the instance frees the block before it
-/// enters the guest again. After a reset of the instance the block is gone, each use of it says so, and the drop does nothing.
+/// Dropped, on whatever thread and even while the guest runs, it is only noted: the thread of the instance frees the
+/// block before it enters the guest again. After a reset of the instance the block is gone, each use of it says so, and
+/// the drop does nothing.
 #[must_use = "a block that is dropped is freed"]
 pub struct GuestBox {
     id: BlockId,
@@ -80,7 +81,8 @@ impl GuestBox {
         self.id
     }
 
-    /// Gives up the ownership, and returns the name: the block stays until it is claimed by that, or its owner is closed.
+    /// Gives up the ownership, and returns the name: the block stays until it is claimed by that, or its owner is
+    /// closed.
     pub fn into_id(mut self) -> BlockId {
         self.page = None;
         self.id

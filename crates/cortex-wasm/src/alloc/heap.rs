@@ -1,4 +1,4 @@
-use super::abi::{Calls, GuestAbi, GuestBlock, Passed, Returned, obtain, within};
+use super::abi::{Calls, GuestAbi, GuestBlock, Passed, Returned, begin, obtain, within};
 use super::align::Align;
 use super::arena::{Arena, Mark};
 use super::extent::Extent;
@@ -18,8 +18,9 @@ const LOOKS: usize = 64;
 
 /// What the host holds in the memory of one instance, and how it takes and frees it.
 ///
-/// A method that has the guest as a parameter may call it. [`boundary`](Self::boundary), [`collect`](Self::collect) and
-/// [`free`](Self::free) give memory back, so they are called while no call of the guest is under way, and never after one trapped.
+/// A method that has the guest as a parameter may call it. [`boundary`](Self::boundary), [`idle`](Self::idle),
+/// [`collect`](Self::collect) and [`free`](Self::free) give memory back, so they are called while no call of the guest
+/// is under way, and never after one trapped.
 pub(crate) struct Heap {
     abi: Option<Arc<dyn GuestAbi>>,
     limit: u32,
@@ -129,8 +130,8 @@ impl Heap {
         Ok(self.registry.guest_box(id, extent))
     }
 
-    /// Makes a block the guest's, to free as it likes; one that the guest's allocator does not know is copied to one that it does, by
-    /// `copy` from the first pointer to the second.
+    /// Makes a block the guest's, to free as it likes; one that the guest's allocator does not know is copied to one
+    /// that it does, by `copy` from the first pointer to the second.
     pub(crate) fn give(
         &mut self,
         guest: &mut dyn Calls,
@@ -148,14 +149,14 @@ impl Heap {
             let _ = self.registry.remove(block.into_id());
             return Ok((pointer, length));
         }
-        let kept = abi.alignment(align).min(align); // with slack, the guest could not free it by this pointer
-        let (to, _) = obtain(&*abi, guest, length, kept)?;
+        let to = begin(&*abi, guest, length, align)?;
         copy(guest, pointer, to)?;
         abi.give(guest, to)?;
         Ok((to, length)) // and the block is dropped
     }
 
-    /// Makes room for an argument that the callee only reads: in the arena, or else in a block that is freed when the scope ends.
+    /// Makes room for an argument that the callee only reads: in the arena, or else in a block that is freed when the
+    /// scope ends.
     pub(crate) fn put(
         &mut self,
         guest: &mut dyn Calls,
@@ -173,7 +174,8 @@ impl Heap {
         Ok(extent.pointer)
     }
 
-    /// Makes room for an argument that is to come from the guest's allocator; if it stays ours it is freed when the scope ends.
+    /// Makes room for an argument that is to come from the guest's allocator; if it stays ours it is freed when the
+    /// scope ends.
     pub(crate) fn pass(
         &mut self,
         guest: &mut dyn Calls,
@@ -183,10 +185,15 @@ impl Heap {
     ) -> Result<u32, Error> {
         let abi = Arc::clone(self.abi.as_ref().ok_or(Error::NoAllocator)?);
         if abi.passed() == Passed::Guest {
-            return obtain(&*abi, guest, length, align).map(|(pointer, _)| pointer);
+            return begin(&*abi, guest, length, align);
         }
         self.registry.admit(holder.owner)?;
-        let (pointer, origin) = obtain(&*abi, guest, length, align)?;
+        let (pointer, origin) = if abi.passed() == Passed::Pinned {
+            let pointer = begin(&*abi, guest, length, align)?;
+            (pointer, Extent::new(pointer, length.max(1)))
+        } else {
+            obtain(&*abi, guest, length, align)?
+        };
         let id = self.register(Extent::new(pointer, length), origin, align, Home::Guest, holder);
         self.arena.overflow(id);
         Ok(pointer)
@@ -223,7 +230,8 @@ impl Heap {
         self.release(guest, &block)
     }
 
-    /// Frees what was dropped, and garbage among a few blocks. With nothing to do it is one relaxed load and two comparisons.
+    /// Frees what was dropped, and garbage among a few blocks. With nothing to do it is one relaxed load and two
+    /// comparisons.
     pub(crate) fn boundary(&mut self, guest: &mut dyn Calls) -> Result<(), Error> {
         if self.registry.is_quiet() {
             return Ok(());
@@ -232,10 +240,15 @@ impl Heap {
         self.release_doomed(guest)
     }
 
-    /// Frees what was dropped, all garbage, and what is too old for its tag; then the guest collects its own.
-    pub(crate) fn collect(&mut self, guest: &mut dyn Calls, now: u64) -> Result<(), Error> {
+    /// Frees what was dropped, all garbage, and what is too old for its tag.
+    pub(crate) fn idle(&mut self, guest: &mut dyn Calls, now: u64) -> Result<(), Error> {
         self.registry.gather_all(now);
-        self.release_doomed(guest)?;
+        self.release_doomed(guest)
+    }
+
+    /// Does what an idle instance does, and has the guest collect its own garbage.
+    pub(crate) fn collect(&mut self, guest: &mut dyn Calls, now: u64) -> Result<(), Error> {
+        self.idle(guest, now)?;
         self.abi.as_ref().map_or(Ok(()), |abi| abi.collect(guest))
     }
 

@@ -1,4 +1,6 @@
-//! What the host takes of a guest's memory: blocks that have owners, freed when it is safe, and found when they are forgotten.
+//! What the host takes of a guest's memory: blocks that have owners, are freed when it is safe, and are found when they
+//! are forgotten.
+
 #![cfg_attr(not(test), expect(dead_code, reason = "used once the parts are joined"))]
 
 mod abi;
@@ -25,7 +27,6 @@ mod tests;
 
 pub use self::abi::{
     AllocDealloc, AssemblyScript, CabiRealloc, Calls, GuestAbi, GuestBlock, MallocFree, Passed, Returned,
-    Signature, Signatures, detect,
 };
 pub use self::align::Align;
 pub use self::guest_box::{BlockId, GuestBox};

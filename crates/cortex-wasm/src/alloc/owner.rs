@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 
 /// For whom blocks are held: a request, a session, a tenant. Dropped, it is closed.
 ///
-/// A block that was never dropped, because its handle was forgotten or is in a cycle, is garbage once its owner is closed: it is
-/// freed when the instance is next called, or looked after while idle.
+/// A block that was never dropped, because its handle was forgotten or is in a cycle, is garbage once its owner is
+/// closed: it is freed when the instance is next called, or looked after while idle.
 ///
 /// # Examples
 ///
@@ -20,6 +20,7 @@ use std::sync::{Arc, Weak};
 /// drop(session);
 /// assert!(reference.is_closed());
 /// ```
+#[must_use = "an owner that is dropped is closed"]
 pub struct Owner(OwnerRef);
 
 /// Names an [`Owner`], and does not keep it open.
@@ -74,7 +75,8 @@ impl OwnerRef {
         self.0.is_closed.load(Ordering::Acquire)
     }
 
-    /// Notes that an instance is about to hold a block of it, and so is told when it is closed. Called by the thread of the instance.
+    /// Notes that an instance is about to hold a block of it, and so is told when it is closed. Called by the thread of
+    /// the instance.
     ///
     /// If it is closed after this look at it, the signal comes after it, too: the sweep that follows finds the block.
     pub(super) fn note(&self, instance: u64, signals: &Arc<Signals>) -> Result<(), Error> {

@@ -9,7 +9,8 @@ const UNIT: Align = match Align::new(16) {
     None => Align::BYTE,
 };
 
-/// A block of a guest that the host cuts up: no guest code runs for it, and what it knows is out of the reach of the guest.
+/// A block of a guest that the host cuts up: no guest code runs for it, and what it knows is out of the reach of the
+/// guest.
 pub(super) struct Region {
     extent: Extent,
     /// Where the first unit is.
@@ -23,7 +24,8 @@ pub(super) struct Region {
 pub(super) struct Carved(Allocation);
 
 impl Region {
-    /// Takes a stretch of memory for so many blocks at most. It costs 32 bytes of the host for each unit, or twice for each block.
+    /// Takes a stretch of memory for so many blocks at most. It costs 32 bytes of the host for each unit, or twice for
+    /// each block.
     ///
     /// None if it has no room for a unit.
     pub(super) fn new(extent: Extent, most: u32) -> Option<Self> {
@@ -174,7 +176,8 @@ mod tests {
     }
 
     proptest! {
-        /// Blocks are in the region, aligned, and apart; once all are given back it is whole, and blocks are where they were.
+        /// Blocks are in the region, aligned, and apart; once all are given back it is whole, and blocks are where they
+        /// were.
         #[test]
         fn blocks_are_apart(
             pointer in 0_u32..100,

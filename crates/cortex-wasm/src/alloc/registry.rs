@@ -119,7 +119,7 @@ impl Registry {
         if live >= u64::from(self.limit) {
             totals.refused.add(1);
             return Err(Error::Quota {
-                what: "blocks",
+                what: "live allocations",
                 limit: self.limit.into(),
                 asked: live + 1,
             });

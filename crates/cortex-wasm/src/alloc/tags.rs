@@ -57,19 +57,14 @@ impl Tags {
     ///
     /// # Errors
     ///
-    /// [`Error::Quota`]: there are 256 others.
+    /// [`Error::TooManyTags`]: there are 256 others.
     pub fn intern(&self, name: &'static str) -> Result<Tag, Error> {
         for (entry, index) in self.0.iter().zip(0..=u8::MAX) {
             if entry.get_or_init(|| Entry::new(name)).name == name {
                 return Ok(Tag(index));
             }
         }
-        let limit = Self::LIMIT as u64;
-        Err(Error::Quota {
-            what: "tags",
-            limit,
-            asked: limit + 1,
-        })
+        Err(Error::TooManyTags { limit: Self::LIMIT })
     }
 
     /// Returns its name; `unknown` if it is of another table.
@@ -77,7 +72,8 @@ impl Tags {
         self.entry(tag).map_or("unknown", |entry| entry.name)
     }
 
-    /// Frees blocks of this tag once they are so old, even if their owner is open: whoever still has such a block finds it freed.
+    /// Frees blocks of this tag once they are so old, even if their owner is open: whoever still has such a block finds
+    /// it freed.
     ///
     /// That is looked after while the instance is idle, and when its garbage is collected.
     pub fn expire(&self, tag: Tag, age: Duration) {
@@ -169,14 +165,7 @@ mod tests {
             assert_eq!(tags.name(tag), *name);
         }
         let refused = tags.intern("another").unwrap_err();
-        assert!(matches!(
-            refused,
-            Error::Quota {
-                what: "tags",
-                limit: 256,
-                asked: 257
-            }
-        ));
+        assert!(matches!(refused, Error::TooManyTags { limit: 256 }));
         assert_eq!(
             tags.intern(names[254]).unwrap().index(),
             255,

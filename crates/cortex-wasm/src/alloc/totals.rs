@@ -85,7 +85,8 @@ pub struct AllocStats {
 }
 
 impl AllocStats {
-    /// Returns how much of the free bytes of the region is in pieces: 0 if they are one piece, near 1 if no piece is of use.
+    /// Returns how much of the free bytes of the region is in pieces: 0 if they are one piece, near 1 if no piece is of
+    /// use.
     ///
     /// Added up over instances it is their mean, weighted by what is free.
     #[expect(

@@ -1,4 +1,4 @@
-use super::calls::{Calls, Signatures, has};
+use super::calls::Calls;
 use super::guest_abi::{GuestAbi, GuestBlock};
 use crate::Error;
 use crate::alloc::align::Align;
@@ -33,19 +33,8 @@ impl AllocDealloc {
         self
     }
 
-    /// Returns it if a guest with these exports follows it.
-    pub fn detect(exports: Signatures<'_>) -> Option<Self> {
-        let aligned_alloc = has(exports, "alloc", 2, 1);
-        let aligned_dealloc = has(exports, "dealloc", 3, 0);
-        let is_followed = (aligned_alloc || has(exports, "alloc", 1, 1))
-            && (aligned_dealloc || has(exports, "dealloc", 2, 0));
-        is_followed.then_some(Self {
-            aligned_alloc,
-            aligned_dealloc,
-        })
-    }
-
-    /// What is told of the alignment: to both functions the same. One that is not asked for it aligns to a byte, as far as we know.
+    /// What is told of the alignment: to both functions the same. One that is not asked for it aligns to a byte, as far
+    /// as we know.
     const fn told(self, align: Align) -> Align {
         if self.aligned_alloc { align } else { Align::BYTE }
     }

@@ -1,14 +1,13 @@
-use super::calls::{Calls, Signatures, has};
-use super::guest_abi::{GuestAbi, GuestBlock};
+use super::calls::Calls;
+use super::guest_abi::{GuestAbi, GuestBlock, Passed};
 use crate::Error;
 use crate::alloc::align::Align;
 
-/// `AssemblyScript` with its exported runtime: objects are made by `__new(n, class)`, live while pinned, and are collected by
-/// `__collect()`.
+/// `AssemblyScript` with its exported runtime: objects are made by `__new(n, class)`, live while pinned, and are
+/// collected by `__collect()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AssemblyScript {
     class: u32,
-    collects: bool,
 }
 
 impl AssemblyScript {
@@ -19,11 +18,10 @@ impl AssemblyScript {
     /// What its objects are aligned to.
     const KEPT: u32 = 16;
 
-    /// Returns that of a guest which is passed objects of [`ARRAY_BUFFER`](Self::ARRAY_BUFFER) and has a collector.
+    /// Returns that of a guest which is passed objects of [`ARRAY_BUFFER`](Self::ARRAY_BUFFER).
     pub const fn new() -> Self {
         Self {
             class: Self::ARRAY_BUFFER,
-            collects: true,
         }
     }
 
@@ -32,16 +30,6 @@ impl AssemblyScript {
     pub const fn class(mut self, class: u32) -> Self {
         self.class = class;
         self
-    }
-
-    /// Returns it if a guest with these exports follows it.
-    pub fn detect(exports: Signatures<'_>) -> Option<Self> {
-        let is_followed =
-            has(exports, "__new", 2, 1) && has(exports, "__pin", 1, 1) && has(exports, "__unpin", 1, 0);
-        is_followed.then(|| Self {
-            collects: has(exports, "__collect", 0, 0),
-            ..Self::new()
-        })
     }
 }
 
@@ -72,6 +60,10 @@ impl GuestAbi for AssemblyScript {
         self.give(guest, block.pointer)
     }
 
+    fn passed(&self) -> Passed {
+        Passed::Pinned
+    }
+
     fn adopt(&self, guest: &mut dyn Calls, pointer: u32) -> Result<(), Error> {
         guest.call("__pin", &[pointer.cast_signed()]).map(drop)
     }
@@ -81,9 +73,6 @@ impl GuestAbi for AssemblyScript {
     }
 
     fn collect(&self, guest: &mut dyn Calls) -> Result<(), Error> {
-        if self.collects {
-            guest.call("__collect", &[])?;
-        }
-        Ok(())
+        guest.call("__collect", &[]).map(drop)
     }
 }

@@ -1,21 +1,15 @@
-use super::calls::{Calls, Signatures, has};
+use super::calls::Calls;
 use super::guest_abi::{GuestAbi, GuestBlock, Passed, Returned};
 use crate::Error;
 use crate::alloc::align::Align;
 
-/// The canonical ABI of the component model: `cabi_realloc(0, 0, align, n)`, and `cabi_post_<f>` after a function `f` that returns
-/// memory.
+/// The canonical ABI of the component model: `cabi_realloc(0, 0, align, n)`, and `cabi_post_<f>` after a function `f`
+/// that returns memory.
 ///
-/// What is passed in belongs to the guest from then on; nothing can be given back, so nothing can be owned but in a region.
+/// What is passed in belongs to the guest from then on; nothing can be given back, so nothing can be owned but in a
+/// region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CabiRealloc;
-
-impl CabiRealloc {
-    /// Returns it if a guest with these exports follows it.
-    pub fn detect(exports: Signatures<'_>) -> Option<Self> {
-        has(exports, "cabi_realloc", 4, 1).then_some(Self)
-    }
-}
 
 impl GuestAbi for CabiRealloc {
     fn name(&self) -> &'static str {

@@ -24,34 +24,3 @@ impl dyn Calls + '_ {
         pointer.map(i32::cast_unsigned).ok_or(Error::NoResult { export })
     }
 }
-
-/// How many integers of 32 bits an export takes and returns; it takes and returns nothing else.
-///
-/// # Examples
-///
-/// ```
-/// use cortex_wasm::Signature;
-///
-/// let malloc = Signature::new(1, 1);
-/// assert_ne!(malloc, Signature::new(1, 0), "that could be free");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signature {
-    parameters: usize,
-    results: usize,
-}
-
-impl Signature {
-    /// Makes one.
-    pub const fn new(parameters: usize, results: usize) -> Self {
-        Self { parameters, results }
-    }
-}
-
-/// Says what signature an export has: none if there is no such function, or one with other types.
-pub type Signatures<'a> = &'a dyn Fn(&str) -> Option<Signature>;
-
-/// Says whether an export has this signature.
-pub(super) fn has(exports: Signatures<'_>, name: &str, parameters: usize, results: usize) -> bool {
-    exports(name) == Some(Signature::new(parameters, results))
-}

@@ -50,7 +50,8 @@ pub trait GuestAbi: fmt::Debug + Send + Sync {
     /// Returns its name, for people.
     fn name(&self) -> &'static str;
 
-    /// Says how blocks are aligned for which this alignment is asked. Where that is less, more is asked for and the rest is slack.
+    /// Says how blocks are aligned for which this alignment is asked. Where that is less, more is asked for and the
+    /// rest is slack.
     fn alignment(&self, asked: Align) -> Align {
         let _ = asked;
         Align::BYTE
@@ -138,10 +139,12 @@ pub struct GuestBlock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Passed {
-    /// Ours: freed when its scope ends.
-    Host,
     /// The guest's, which frees it.
     Guest,
+    /// Ours: freed when its scope ends.
+    Host,
+    /// Ours, and an object that the guest knows by where it begins: let go when its scope ends.
+    Pinned,
 }
 
 /// Whose a block is that an export returned.

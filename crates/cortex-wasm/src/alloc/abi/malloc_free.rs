@@ -1,4 +1,4 @@
-use super::calls::{Calls, Signatures, has};
+use super::calls::Calls;
 use super::guest_abi::{GuestAbi, GuestBlock};
 use crate::Error;
 use crate::alloc::align::Align;
@@ -10,11 +10,6 @@ pub struct MallocFree;
 impl MallocFree {
     /// What small allocators of C align to; others align to 16, which then is but slack.
     const KEPT: u32 = 8;
-
-    /// Returns it if a guest with these exports follows it.
-    pub fn detect(exports: Signatures<'_>) -> Option<Self> {
-        (has(exports, "malloc", 1, 1) && has(exports, "free", 1, 0)).then_some(Self)
-    }
 }
 
 impl GuestAbi for MallocFree {

@@ -35,6 +35,23 @@ pub(crate) fn obtain(
     }
 }
 
+/// Takes a block that the guest is to know by where it begins, so that there can be no slack before it.
+pub(crate) fn begin(
+    abi: &dyn GuestAbi,
+    guest: &mut dyn Calls,
+    length: u32,
+    align: Align,
+) -> Result<u32, Error> {
+    let kept = abi.alignment(align);
+    if kept < align {
+        return Err(Error::Alignment {
+            asked: align.bytes(),
+            kept: kept.bytes(),
+        });
+    }
+    obtain(abi, guest, length, align).map(|(pointer, _)| pointer)
+}
+
 /// Says whether a stretch is in a guest's memory.
 pub(crate) fn within(extent: Extent, guest: &dyn Calls) -> Result<(), Error> {
     let memory = guest.memory_len();

@@ -4,16 +4,8 @@ use super::*;
 
 #[test]
 fn an_owned_block_is_freed_at_the_next_boundary_and_not_before() {
-    for (functions, name) in [
-        (MALLOC_FREE, "malloc/free"),
-        (ALLOC_DEALLOC, "alloc/dealloc"),
-        (ALLOC_DEALLOC_ALIGNED, "alloc/dealloc"),
-    ] {
+    for functions in [MALLOC_FREE, ALLOC_DEALLOC, ALLOC_DEALLOC_ALIGNED] {
         let mut scene = Scene::new(functions);
-        assert_eq!(
-            detect(&|export| scene.guest.signature(export)).unwrap().name(),
-            name
-        );
         let block = scene.own(100, Align::BYTE).unwrap();
         scene.guest.write(block.ptr(), &[2; 100]);
         let sum = scene
@@ -64,11 +56,7 @@ fn every_alignment_holds_whatever_the_allocator_keeps() {
 fn a_returned_block_is_adopted_and_then_freed() {
     let mut scene = Scene::new(MALLOC_FREE);
     let pointer = scene.guest.call("keep", &[64]).unwrap().unwrap().cast_unsigned();
-    let holder = Holder {
-        tag: Tag::SCOPE,
-        owner: &scene.reference,
-        now: 0,
-    };
+    let holder = holder(&scene.reference);
     let block = scene
         .heap
         .adopt(&mut scene.guest, (pointer, 64), Align::BYTE, holder)
@@ -94,37 +82,50 @@ fn a_block_can_be_given_to_the_guest() {
     assert_eq!((scene.guest.live(), scene.heap.totals().stats().live), (1, 0));
     scene.guest.call("free", &[pointer.cast_signed()]).unwrap();
 
-    // One of the region, and one that is aligned beyond what `free` could tell, are copied.
-    for size in [0, 4096] {
-        scene.place(0, size);
-        let before = scene.guest.live();
+    // The guest could not free what is in the region: that is copied.
+    scene.place(0, 4096);
+    let before = scene.guest.live();
+    let block = scene.own(10, align(8)).unwrap();
+    let was = block.ptr();
+    let mut copied = None;
+    let copy = |_: &mut dyn Calls, from, to| {
+        copied = Some((from, to));
+        Ok(())
+    };
+    let (pointer, _) = scene.heap.give(&mut scene.guest, block, copy).unwrap();
+    assert_eq!(copied, Some((was, pointer)));
+    scene.boundary();
+    assert_eq!(scene.heap.totals().stats().live, 0);
+    scene
+        .guest
+        .call("free", &[pointer.cast_signed()])
+        .expect("it knows it");
+    assert_eq!(scene.guest.live(), before);
+}
+
+#[test]
+fn no_guest_is_given_a_block_that_begins_where_it_does_not_know() {
+    for (functions, kept) in [(MALLOC_FREE, 8), (ALLOC_DEALLOC, 1), (ASSEMBLY_SCRIPT, 16)] {
+        let mut scene = Scene::new(functions);
         let block = scene.own(10, align(64)).unwrap();
-        let was = block.ptr();
-        let mut copied = None;
-        let copy = |_: &mut dyn Calls, from, to| {
-            copied = Some((from, to));
-            Ok(())
-        };
-        let (pointer, _) = scene.heap.give(&mut scene.guest, block, copy).unwrap();
-        assert_eq!(copied, Some((was, pointer)));
+        let never = |_: &mut dyn Calls, _, _| panic!("there is nowhere to");
+        let refused = scene.heap.give(&mut scene.guest, block, never).unwrap_err();
+        let expected = format!("align a block to 64: the ABI of the guest keeps {kept}");
+        assert_eq!(refused.to_string(), expected);
         scene.boundary();
         assert_eq!(scene.heap.totals().stats().live, 0);
-        scene
-            .guest
-            .call("free", &[pointer.cast_signed()])
-            .expect("it knows it");
-        assert_eq!(scene.guest.live(), before);
     }
+    let mut scene = Scene::new(ASSEMBLY_SCRIPT);
+    let holder = holder(&scene.reference);
+    let refused = scene.heap.pass(&mut scene.guest, 8, align(32), holder);
+    assert!(matches!(refused, Err(Error::Alignment { asked: 32, kept: 16 })));
+    assert_eq!(scene.guest.live(), 0);
 }
 
 #[test]
 fn a_component_owns_its_arguments_and_is_told_when_its_results_were_read() {
     let mut scene = Scene::new(CABI_REALLOC);
-    let holder = Holder {
-        tag: Tag::SCOPE,
-        owner: &scene.reference,
-        now: 0,
-    };
+    let holder = holder(&scene.reference);
     let scope = scene.heap.scope();
     let argument = scene.heap.pass(&mut scene.guest, 5, Align::BYTE, holder).unwrap();
     scene.guest.write(argument, b"abcde");
@@ -161,11 +162,7 @@ fn what_takes_nothing_back_can_own_nothing_but_in_a_region() {
         0,
         "nothing was taken that could not be given back"
     );
-    let holder = Holder {
-        tag: Tag::SCOPE,
-        owner: &scene.reference,
-        now: 0,
-    };
+    let holder = holder(&scene.reference);
     let adopted = scene.heap.adopt(&mut scene.guest, (4096, 8), Align::BYTE, holder);
     assert!(matches!(adopted, Err(Error::NoFree { .. })));
     scene.place(0, 1024);
@@ -198,11 +195,7 @@ fn an_object_of_a_script_lives_while_it_is_pinned() {
     assert_eq!(scene.guest.live(), 0);
 
     let made = scene.guest.call("make", &[16]).unwrap().unwrap().cast_unsigned();
-    let holder = Holder {
-        tag: Tag::SCOPE,
-        owner: &scene.reference,
-        now: 0,
-    };
+    let holder = holder(&scene.reference);
     let adopted = scene
         .heap
         .adopt(&mut scene.guest, (made, 16), Align::BYTE, holder)
@@ -227,11 +220,7 @@ fn an_argument_of_a_script_is_an_object_until_the_scope_ends() {
     let mut scene = Scene::new(ASSEMBLY_SCRIPT);
     let strings: Arc<dyn GuestAbi> = Arc::new(AssemblyScript::new().class(AssemblyScript::STRING));
     scene.heap = Heap::new(Some(strings), 10, Arc::clone(&scene.tags));
-    let holder = Holder {
-        tag: Tag::SCOPE,
-        owner: &scene.reference,
-        now: 0,
-    };
+    let holder = holder(&scene.reference);
     let scope = scene.heap.scope();
     scene.heap.pass(&mut scene.guest, 12, align(2), holder).unwrap();
     assert_eq!(scene.guest.global("class"), AssemblyScript::STRING.cast_signed());
@@ -257,12 +246,8 @@ fn without_an_allocator_there_is_the_region_alone() {
     let block = scene.own(8, Align::BYTE).unwrap();
     assert_eq!(block.ptr(), 32_768);
     assert!(matches!(scene.own(2048, Align::BYTE), Err(Error::NoAllocator)));
-    let holder = scene.holder();
-    let mut guest = Guest::new(&compile(""));
-    let (mut other, tags) = (Heap::new(None, 8, Arc::clone(&scene.tags)), ());
-    assert!(matches!(
-        other.pass(&mut guest, 8, Align::BYTE, holder),
-        Err(Error::NoAllocator)
-    ));
-    let () = tags;
+    let passed = scene
+        .heap
+        .pass(&mut scene.guest, 8, Align::BYTE, holder(&scene.reference));
+    assert!(matches!(passed, Err(Error::NoAllocator)));
 }

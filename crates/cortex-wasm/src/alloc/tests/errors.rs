@@ -46,21 +46,13 @@ fn what_an_export_returned_is_looked_at() {
     scene.place(64, 64);
     let arena = {
         let scope = scene.heap.scope();
-        let holder = Holder {
-            tag: Tag::SCOPE,
-            owner: &scene.reference,
-            now: 0,
-        };
+        let holder = holder(&scene.reference);
         let pointer = scene.heap.put(&mut scene.guest, 1, Align::BYTE, holder).unwrap();
         scene.heap.end(scope);
         pointer
     };
     let region = scene.own(1, Align::BYTE).unwrap();
-    let holder = Holder {
-        tag: Tag::SCOPE,
-        owner: &scene.reference,
-        now: 0,
-    };
+    let holder = holder(&scene.reference);
     for (place, expected) in [
         ((0, 8), "take over a block: it is at 0"),
         ((65_530, 7), "use 7 bytes at 65530 of a memory of 65536"),
@@ -142,7 +134,7 @@ fn the_quota_is_on_what_is_held_at_once() {
     let first = scene.own(8, Align::BYTE).unwrap();
     let _second = scene.own(8, Align::BYTE).unwrap();
     let refused = scene.own(8, Align::BYTE).unwrap_err();
-    assert_eq!(refused.to_string(), "have 3 blocks: 2 are allowed");
+    assert_eq!(refused.to_string(), "use 3 live allocations where 2 are allowed");
     assert_eq!(scene.guest.live(), 2, "the guest was not asked");
     drop(first);
     scene.boundary();

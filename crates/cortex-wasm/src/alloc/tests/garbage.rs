@@ -28,11 +28,7 @@ fn a_sweep_is_done_bit_by_bit_and_by_a_collection_at_once() {
         let name = stays.reference();
         for turn in 0..300 {
             let owner = if turn % 3 == 0 { &name } else { &scene.reference };
-            let holder = Holder {
-                tag: Tag::SCOPE,
-                owner,
-                now: 0,
-            };
+            let holder = holder(owner);
             let block = scene.heap.own(&mut scene.guest, 8, Align::BYTE, holder).unwrap();
             let _ = block.into_id();
         }
@@ -66,11 +62,7 @@ fn what_a_sweep_has_passed_is_not_missed() {
     let mut scene = Scene::new(MALLOC_FREE);
     let early = Owner::new();
     let name = early.reference();
-    let holder = Holder {
-        tag: Tag::SCOPE,
-        owner: &name,
-        now: 0,
-    };
+    let holder = holder(&name);
     let _ = scene
         .heap
         .own(&mut scene.guest, 8, Align::BYTE, holder)

@@ -1,6 +1,7 @@
-use super::abi::{CabiRealloc, Calls, GuestAbi, MallocFree, detect};
+use super::abi::{CabiRealloc, Calls, GuestAbi, MallocFree};
 use super::guest::{
-    ALLOC_DEALLOC, ALLOC_DEALLOC_ALIGNED, ASSEMBLY_SCRIPT, CABI_REALLOC, Guest, HOSTILE, MALLOC_FREE, compile,
+    ALLOC_DEALLOC, ALLOC_DEALLOC_ALIGNED, ASSEMBLY_SCRIPT, CABI_REALLOC, Guest, HOSTILE, MALLOC_FREE, abi,
+    compile,
 };
 use super::heap::{Heap, Holder};
 use super::{Align, AssemblyScript, GuestBox, Owner, OwnerRef, Tag, Tags};
@@ -13,6 +14,15 @@ const SECOND: u64 = 1_000_000_000;
 
 fn align(bytes: u32) -> Align {
     Align::new(bytes).expect("a power of two")
+}
+
+/// Holds for an owner, from the beginning.
+fn holder(owner: &OwnerRef) -> Holder<'_> {
+    Holder {
+        tag: Tag::SCOPE,
+        owner,
+        now: 0,
+    }
 }
 
 /// A guest, and what the host holds in it.
@@ -32,10 +42,9 @@ impl Scene {
     fn with_limit(functions: &str, limit: u32) -> Self {
         let guest = Guest::new(&compile(functions));
         let tags = Arc::new(Tags::new());
-        let abi = detect(&|name| guest.signature(name));
         let owner = Owner::new();
         Self {
-            heap: Heap::new(abi, limit, Arc::clone(&tags)),
+            heap: Heap::new(abi(functions), limit, Arc::clone(&tags)),
             guest,
             reference: owner.reference(),
             owner: Some(owner),
@@ -43,21 +52,9 @@ impl Scene {
         }
     }
 
-    fn holder(&self) -> Holder<'_> {
-        Holder {
-            tag: Tag::SCOPE,
-            owner: &self.reference,
-            now: 0,
-        }
-    }
-
     fn own(&mut self, length: u32, align: Align) -> Result<GuestBox, Error> {
-        let holder = Holder {
-            tag: Tag::SCOPE,
-            owner: &self.reference,
-            now: 0,
-        };
-        self.heap.own(&mut self.guest, length, align, holder)
+        self.heap
+            .own(&mut self.guest, length, align, holder(&self.reference))
     }
 
     fn boundary(&mut self) {

@@ -88,7 +88,7 @@ proptest! {
             match step {
                 Step::Own { length, align: bytes, owner } => {
                     let reference = owners[owner].1.reference();
-                    let holder = Holder { tag: Tag::SCOPE, owner: &reference, now: 0 };
+                    let holder = holder(&reference);
                     match heap.own(&mut guest, length, align(bytes), holder) {
                         Ok(block) => {
                             let extent = Extent::new(block.ptr(), block.len());
@@ -107,7 +107,7 @@ proptest! {
                 }
                 Step::Put { length, owner } => {
                     let reference = owners[owner].1.reference();
-                    let holder = Holder { tag: Tag::SCOPE, owner: &reference, now: 0 };
+                    let holder = holder(&reference);
                     let overflows = heap.totals().stats().arena_overflows;
                     let Ok(pointer) = heap.put(&mut guest, length, Align::BYTE, holder) else {
                         prop_assert_eq!(model.held.len(), LIMIT as usize);
@@ -179,7 +179,8 @@ proptest! {
                 }
                 Step::Reset => {
                     heap.reset();
-                    // The memory is not put back here, so the guest gets its blocks back as from a host that knows of them.
+                    // The memory is not put back here, so the guest gets its blocks back as from a host that knows of
+                    // them.
                     for held in model.held.values() {
                         if !region.is_some_and(|region| region.overlaps(held.extent)) {
                             resident += 1;

@@ -3,11 +3,7 @@
 use super::*;
 
 fn put(scene: &mut Scene, length: u32) -> Result<u32, Error> {
-    let holder = Holder {
-        tag: Tag::SCOPE,
-        owner: &scene.reference,
-        now: 0,
-    };
+    let holder = holder(&scene.reference);
     scene.heap.put(&mut scene.guest, length, Align::BYTE, holder)
 }
 
