@@ -1,4 +1,4 @@
-use super::sync::{AtomicU8, AtomicU64, Ordering};
+use super::sync::{AtomicU8, AtomicU64, Mutex, Ordering, lock};
 use std::array;
 use std::sync::Arc;
 
@@ -9,20 +9,22 @@ pub(super) const CLOSED: u8 = 2;
 
 /// What other threads tell the one that owns an instance.
 #[derive(Debug, Default)]
-pub(crate) struct Signals(AtomicU8);
+pub(crate) struct Signals {
+    raised: AtomicU8,
+    /// Where the instance has the owners that were closed.
+    closed: Mutex<Vec<u32>>,
+}
 
 impl Signals {
-    pub(super) fn raise(&self, signal: u8) {
-        // An exchange even where a store would do: who takes the last one of a row sees what all of them did.
-        self.0.fetch_or(signal, Ordering::Release);
+    /// Says that the owner at this place was closed.
+    pub(super) fn close(&self, place: u32) {
+        lock(&self.closed).push(place);
+        self.raise(CLOSED);
     }
 
-    fn is_quiet(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
-    }
-
-    fn take(&self) -> u8 {
-        self.0.swap(0, Ordering::Acquire)
+    fn raise(&self, signal: u8) {
+        // Who takes what the last of several raised sees what all of them did, as each is a read and a write in one.
+        self.raised.fetch_or(signal, Ordering::Release);
     }
 }
 
@@ -76,12 +78,17 @@ impl Frees {
 
     /// Says that nothing was told since the last [`take`](Self::take): one relaxed load.
     pub(super) fn is_quiet(&self) -> bool {
-        self.signals.is_quiet()
+        self.signals.raised.load(Ordering::Relaxed) == 0
     }
 
     /// Takes the signals: what was done before one of them was raised is seen from here on.
     pub(super) fn take(&self) -> u8 {
-        self.signals.take()
+        self.signals.raised.swap(0, Ordering::Acquire)
+    }
+
+    /// Takes the places of the owners that were closed.
+    pub(super) fn take_closed(&self) -> Vec<u32> {
+        std::mem::take(&mut *lock(&self.signals.closed))
     }
 
     /// Takes what was dropped, by slot and generation; some may be of blocks that are gone by now.

@@ -112,7 +112,7 @@ impl Heap {
         if !abi.can_free() || abi.returned() == Returned::Lent {
             return Err(Error::NoFree { abi: abi.name() });
         }
-        self.registry.admit(holder.owner)?;
+        let owner = self.registry.admit(holder.owner)?;
         let extent = Extent::new(pointer, length);
         if pointer == 0 {
             return Err(Error::NullPointer);
@@ -126,7 +126,7 @@ impl Heap {
             return Err(Error::AlreadyHeld { pointer });
         }
         abi.adopt(guest, pointer)?;
-        let id = self.register(extent, extent, align, Home::Guest, holder);
+        let id = self.register(extent, extent, align, Home::Guest, (owner, holder));
         Ok(self.registry.guest_box(id, extent))
     }
 
@@ -187,14 +187,20 @@ impl Heap {
         if abi.passed() == Passed::Guest {
             return begin(&*abi, guest, length, align);
         }
-        self.registry.admit(holder.owner)?;
+        let owner = self.registry.admit(holder.owner)?;
         let (pointer, origin) = if abi.passed() == Passed::Pinned {
             let pointer = begin(&*abi, guest, length, align)?;
             (pointer, Extent::new(pointer, length.max(1)))
         } else {
             obtain(&*abi, guest, length, align)?
         };
-        let id = self.register(Extent::new(pointer, length), origin, align, Home::Guest, holder);
+        let id = self.register(
+            Extent::new(pointer, length),
+            origin,
+            align,
+            Home::Guest,
+            (owner, holder),
+        );
         self.arena.overflow(id);
         Ok(pointer)
     }
@@ -282,7 +288,7 @@ impl Heap {
         align: Align,
         holder: Holder<'_>,
     ) -> Result<(BlockId, Extent), Error> {
-        self.registry.admit(holder.owner)?;
+        let owner = self.registry.admit(holder.owner)?;
         let cut = self
             .region
             .as_mut()
@@ -299,7 +305,10 @@ impl Heap {
             (pointer, origin, Home::Guest)
         };
         let extent = Extent::new(pointer, length);
-        Ok((self.register(extent, origin, align, home, holder), extent))
+        Ok((
+            self.register(extent, origin, align, home, (owner, holder)),
+            extent,
+        ))
     }
 
     fn register(
@@ -308,7 +317,7 @@ impl Heap {
         origin: Extent,
         align: Align,
         home: Home,
-        holder: Holder<'_>,
+        (owner, holder): (u32, Holder<'_>),
     ) -> BlockId {
         self.registry.insert(Block {
             generation: 0,
@@ -317,7 +326,7 @@ impl Heap {
             align,
             home,
             tag: holder.tag,
-            owner: holder.owner.clone(),
+            owner,
             since: holder.now,
         })
     }

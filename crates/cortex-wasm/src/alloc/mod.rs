@@ -12,6 +12,7 @@ mod guest_box;
 mod heap;
 mod leak;
 mod owner;
+mod owners;
 mod region;
 mod registry;
 mod sync;

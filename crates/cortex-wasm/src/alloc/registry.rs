@@ -4,6 +4,7 @@ use super::frees::{CLOSED, FREED, Frees};
 use super::guest_box::{BlockId, GuestBox};
 use super::leak::Leak;
 use super::owner::OwnerRef;
+use super::owners::Owners;
 use super::region::Carved;
 use super::tags::{Tag, Tags};
 use super::totals::Totals;
@@ -23,6 +24,7 @@ pub(super) struct Registry {
     next: u64,
     /// The first one since the last reset.
     era: u64,
+    owners: Owners,
     slots: Slots,
     frees: Frees,
     /// What is no longer held, and not yet freed.
@@ -50,7 +52,8 @@ pub(super) struct Block {
     pub(super) align: Align,
     pub(super) home: Home,
     pub(super) tag: Tag,
-    pub(super) owner: OwnerRef,
+    /// Where its owner is among those of the instance.
+    pub(super) owner: u32,
     /// When it was taken, in nanoseconds.
     pub(super) since: u64,
 }
@@ -99,6 +102,7 @@ impl Registry {
             limit,
             next: 1,
             era: 1,
+            owners: Owners::default(),
             slots: Slots {
                 blocks: Vec::new(),
                 vacant: Vec::new(),
@@ -112,8 +116,8 @@ impl Registry {
         }
     }
 
-    /// Says whether one more block may be held for an owner.
-    pub(super) fn admit(&self, owner: &OwnerRef) -> Result<(), Error> {
+    /// Says whether one more block may be held for an owner; returns the place of the owner.
+    pub(super) fn admit(&mut self, owner: &OwnerRef) -> Result<u32, Error> {
         let totals = &self.slots.totals;
         let live = totals.live.get();
         if live >= u64::from(self.limit) {
@@ -124,13 +128,14 @@ impl Registry {
                 asked: live + 1,
             });
         }
-        owner.note(self.instance, self.frees.signals())
+        self.owners.admit(owner, self.frees.signals())
     }
 
     /// Holds a block that was admitted.
     pub(super) fn insert(&mut self, mut block: Block) -> BlockId {
         block.generation = self.next;
         self.next += 1;
+        self.owners.hold(block.owner);
         let generation = block.generation;
         BlockId::new(self.instance, self.slots.put(block), generation)
     }
@@ -156,7 +161,7 @@ impl Registry {
     pub(super) fn remove(&mut self, id: BlockId) -> Result<Block, Gone> {
         self.find(id)?;
         let block = self.slots.take(id.slot(), id.generation()).ok_or(Gone::Freed)?;
-        self.slots.uncount(&block);
+        self.released(&block);
         Ok(block)
     }
 
@@ -204,8 +209,15 @@ impl Registry {
     /// Returns one that is to be freed; until then it counted, as its memory was not the guest's again.
     pub(super) fn next_doomed(&mut self) -> Option<Block> {
         let block = self.doomed.pop()?;
-        self.slots.uncount(&block);
+        self.released(&block);
         Some(block)
+    }
+
+    fn released(&mut self, block: &Block) {
+        let totals = &self.slots.totals;
+        totals.live.subtract(1);
+        totals.live_bytes.subtract(block.extent.length.into());
+        self.owners.release(block.owner);
     }
 
     fn hear(&mut self) {
@@ -216,7 +228,11 @@ impl Registry {
                 .drain(|slot, generation| doomed.extend(slots.take(slot, generation)));
         }
         if signals & CLOSED != 0 {
-            self.remaining = self.slots.blocks.len(); // from the cursor on, and round
+            for place in self.frees.take_closed() {
+                if self.owners.is_garbage(place) {
+                    self.remaining = self.slots.blocks.len(); // from the cursor on, and round
+                }
+            }
         }
     }
 
@@ -226,7 +242,7 @@ impl Registry {
         };
         let (tag, totals) = (block.tag, &self.slots.totals);
         let is_expired = |now: u64| self.tags.is_expired(tag, now.saturating_sub(block.since));
-        if block.owner.is_closed() {
+        if self.owners.is_closed(block.owner) {
             self.tags.count_swept(tag);
             totals.swept.add(1);
         } else if now.is_some_and(is_expired) {
@@ -246,7 +262,7 @@ impl Registry {
             let Some(block) = block else { continue };
             let age = now.saturating_sub(block.since);
             let is_old = Duration::from_nanos(age) >= older_than;
-            if is_old && !block.owner.is_closed() && !self.frees.holds(slot, block.generation) {
+            if is_old && !self.owners.is_closed(block.owner) && !self.frees.holds(slot, block.generation) {
                 Leak::add(&mut leaks, self.tags.name(block.tag), block, age);
             }
         }
@@ -262,7 +278,9 @@ impl Registry {
     pub(super) fn reset(&mut self, each: impl FnMut(Block)) {
         self.era = self.next;
         self.frees.take();
+        self.frees.take_closed();
         self.frees.drain(|_, _| {});
+        self.owners.clear();
         self.remaining = 0;
         self.cursor = 0;
         self.slots.clear().chain(self.doomed.drain(..)).for_each(each);
@@ -296,11 +314,6 @@ impl Slots {
         let block = self.blocks.get_mut(slot as usize)?.take_if(is_it)?;
         self.vacant.push(slot);
         Some(block)
-    }
-
-    fn uncount(&self, block: &Block) {
-        self.totals.live.subtract(1);
-        self.totals.live_bytes.subtract(block.extent.length.into());
     }
 
     fn clear(&mut self) -> impl Iterator<Item = Block> {
