@@ -144,3 +144,25 @@ fn model_each_instance_is_told() {
         }
     });
 }
+
+/// Neither signal hides the other.
+#[test]
+fn model_a_drop_beside_a_close_is_heard() {
+    model(|| {
+        let mut registry = registry();
+        let (first, second) = (Owner::new(), Owner::new());
+        let dropped = own(&mut registry, &first.reference(), 1);
+        hold(&mut registry, &second.reference(), 2).expect("there is room");
+        let threads = [
+            thread::spawn(move || drop(dropped)),
+            thread::spawn(move || drop(second)),
+        ];
+        let mut freed = boundary(&mut registry);
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        freed.extend(boundary(&mut registry));
+        freed.sort_unstable();
+        assert_eq!(freed, [1, 2]);
+    });
+}
