@@ -80,6 +80,12 @@ impl OwnerRef {
         self.0.is_closed.load(Ordering::Acquire)
     }
 
+    /// Counts who has a name of it, the owner among them.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// Returns where an instance may have it.
     pub(super) fn hint(&self) -> u32 {
         self.0.hint.load(Ordering::Relaxed)

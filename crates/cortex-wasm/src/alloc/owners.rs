@@ -157,6 +157,7 @@ mod tests {
         let places = [instance.admit(&owner), instance.admit(&idle)];
         instance.owners.hold(places[0]);
         instance.owners.hold(places[0]);
+        let name = owner.reference();
         drop((owner, idle));
         assert_eq!(
             places.map(|place| instance.owners.is_garbage(place)),
@@ -164,7 +165,9 @@ mod tests {
         );
         instance.owners.release(places[0]);
         assert!(instance.owners.is_garbage(places[0]));
+        assert_eq!(name.names(), 2);
         instance.owners.release(places[0]);
+        assert_eq!(name.names(), 1);
         assert!(!instance.owners.is_garbage(places[0]));
         let reused = [Owner::new(), Owner::new()].map(|owner| instance.admit(&owner));
         assert_eq!(reused, [0, 1]);

@@ -50,6 +50,16 @@ impl Count {
 }
 
 /// How the blocks stand that the host holds in guests.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_wasm::AllocStats;
+///
+/// let none = AllocStats::default();
+/// assert_eq!(none.plus(none), none);
+/// assert_eq!(none.region_fragmentation(), 0.0);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AllocStats {

@@ -4,6 +4,17 @@ use crate::Error;
 use crate::alloc::align::Align;
 
 /// Rust plugins: `alloc(n[, align])` and `dealloc(p, n[, align])`, which is told the size again.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_wasm::{Align, AllocDealloc, GuestAbi};
+///
+/// let plain = AllocDealloc::new();
+/// assert_eq!(plain.alignment(Align::of::<u64>()), Align::BYTE, "it was not asked for more");
+/// let aligned = plain.aligned_alloc(true).aligned_dealloc(true);
+/// assert_eq!(aligned.alignment(Align::of::<u64>()).bytes(), 8);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AllocDealloc {
     aligned_alloc: bool,

@@ -5,6 +5,16 @@ use crate::alloc::align::Align;
 
 /// `AssemblyScript` with its exported runtime: objects are made by `__new(n, class)`, live while pinned, and are
 /// collected by `__collect()`.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_wasm::{AssemblyScript, GuestAbi, Passed};
+///
+/// let strings = AssemblyScript::new().class(AssemblyScript::STRING);
+/// assert_eq!(strings.passed(), Passed::Pinned);
+/// assert_ne!(strings, AssemblyScript::default());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AssemblyScript {
     class: u32,

@@ -8,6 +8,16 @@ use crate::alloc::align::Align;
 ///
 /// What is passed in belongs to the guest from then on; nothing can be given back, so nothing can be owned but in a
 /// region.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_wasm::{CabiRealloc, GuestAbi, Passed};
+///
+/// assert!(!CabiRealloc.can_free());
+/// assert_eq!(CabiRealloc.passed(), Passed::Guest);
+/// assert_eq!(CabiRealloc.post_return("greet").as_deref(), Some("cabi_post_greet"));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CabiRealloc;
 

@@ -96,7 +96,7 @@ pub trait GuestAbi: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Makes a block of ours the guest's.
+    /// Makes a block of ours the guest's, just before it is passed to the guest.
     ///
     /// # Errors
     ///

@@ -4,6 +4,15 @@ use crate::Error;
 use crate::alloc::align::Align;
 
 /// C: `malloc(n)` and `free(p)`.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_wasm::{Align, GuestAbi, MallocFree, Passed};
+///
+/// assert_eq!(MallocFree.passed(), Passed::Host);
+/// assert_eq!(MallocFree.alignment(Align::of::<u32>()).bytes(), 4);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MallocFree;
 

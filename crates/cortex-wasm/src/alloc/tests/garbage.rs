@@ -186,3 +186,19 @@ fn a_handle_may_outlive_its_instance() {
     drop(scene);
     drop((block, owner));
 }
+
+#[test]
+fn what_is_over_holds_no_owner() {
+    let mut scene = Scene::new(MALLOC_FREE);
+    let name = scene.reference.clone();
+    let alone = name.names();
+    let blocks = [(); 2].map(|()| scene.own(8, Align::BYTE).unwrap());
+    assert_eq!(name.names(), alone + 1, "once, however many blocks there are");
+    scene.heap.reset();
+    assert_eq!(name.names(), alone);
+    drop(blocks);
+    let _ = scene.own(8, Align::BYTE).unwrap().into_id();
+    scene.owner = None;
+    scene.boundary();
+    assert_eq!(name.names(), alone - 1, "it is swept");
+}

@@ -66,6 +66,21 @@ fn what_did_not_fit_is_swept_with_its_owner() {
 }
 
 #[test]
+fn what_is_to_be_freed_cannot_be_adopted() {
+    let mut scene = Scene::new(MALLOC_FREE);
+    let scope = scene.heap.scope();
+    let pointer = put(&mut scene, 8).unwrap();
+    scene.heap.end(scope);
+    let holder = holder(&scene.reference);
+    let adopted = scene
+        .heap
+        .adopt(&mut scene.guest, (pointer, 8), Align::BYTE, holder);
+    assert!(matches!(adopted, Err(Error::AlreadyHeld { .. })));
+    scene.boundary();
+    assert_eq!(scene.guest.live(), 0);
+}
+
+#[test]
 fn what_does_not_fit_takes_from_the_region_first() {
     let mut scene = Scene::new(MALLOC_FREE);
     scene.place(16, 256);
