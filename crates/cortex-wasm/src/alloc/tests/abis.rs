@@ -213,6 +213,15 @@ fn an_object_of_a_script_lives_while_it_is_pinned() {
     scene.heap.give(&mut scene.guest, adopted, never).unwrap();
     scene.heap.collect(&mut scene.guest, 0).unwrap();
     assert_eq!(scene.guest.live(), 0, "the guest kept no reference");
+
+    scene.place(0, 64);
+    let before = scene.guest.live();
+    let cut = scene.own(16, Align::BYTE).unwrap();
+    let copy = |_: &mut dyn Calls, _, _| Ok(());
+    scene.heap.give(&mut scene.guest, cut, copy).unwrap();
+    assert_eq!(scene.guest.live(), before + 1, "an object of its own");
+    scene.heap.collect(&mut scene.guest, 0).unwrap();
+    assert_eq!(scene.guest.live(), before, "that is not pinned");
 }
 
 #[test]

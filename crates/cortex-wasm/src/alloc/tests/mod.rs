@@ -1,4 +1,4 @@
-use super::abi::{CabiRealloc, Calls, GuestAbi, MallocFree};
+use super::abi::{CabiRealloc, Calls, GuestAbi};
 use super::guest::{
     ALLOC_DEALLOC, ALLOC_DEALLOC_ALIGNED, ASSEMBLY_SCRIPT, CABI_REALLOC, Guest, HOSTILE, MALLOC_FREE, abi,
     compile,

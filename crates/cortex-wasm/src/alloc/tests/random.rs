@@ -58,7 +58,9 @@ struct Model {
     stale: Vec<GuestBox>,
 }
 
-static GUEST: LazyLock<Module> = LazyLock::new(|| compile(MALLOC_FREE));
+const GUESTS: [&str; 3] = [MALLOC_FREE, ALLOC_DEALLOC, ALLOC_DEALLOC_ALIGNED];
+
+static MODULES: LazyLock<[Module; 3]> = LazyLock::new(|| GUESTS.map(compile));
 
 const LIMIT: u32 = 48; // one boundary looks at all
 
@@ -66,9 +68,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn what_is_held_is_what_a_map_says(steps in prop::collection::vec(step(), 1..150), has_region: bool) {
-        let mut guest = Guest::new(&GUEST);
-        let mut heap = Heap::new(Some(Arc::new(MallocFree)), LIMIT, Arc::new(Tags::new()));
+    fn what_is_held_is_what_a_map_says(
+        steps in prop::collection::vec(step(), 1..150),
+        which in 0..GUESTS.len(),
+        has_region: bool,
+    ) {
+        let mut guest = Guest::new(&MODULES[which]);
+        let mut heap = Heap::new(abi(GUESTS[which]), LIMIT, Arc::new(Tags::new()));
         let mut resident = 1;
         let place = heap.reserve(&mut guest, 128, align(16)).unwrap();
         heap.place_arena(place);
