@@ -62,6 +62,11 @@ impl Owners {
         self.vacant.clear();
     }
 
+    #[cfg(test)]
+    pub(super) const fn places(&self) -> usize {
+        self.entries.len()
+    }
+
     fn has(&self, place: u32, owner: &OwnerRef) -> bool {
         let entry = self.entries.get(place as usize);
         entry.is_some_and(|entry| entry.as_ref().is_some_and(|entry| entry.owner.is(owner)))

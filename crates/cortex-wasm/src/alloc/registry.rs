@@ -323,3 +323,73 @@ impl Slots {
         self.blocks.drain(..).flatten()
     }
 }
+
+#[cfg(all(test, not(cortex_loom)))]
+mod tests {
+    use super::super::owner::Owner;
+    use super::*;
+
+    fn registry() -> Registry {
+        Registry::new(1000, Arc::default(), Arc::default())
+    }
+
+    fn own(registry: &mut Registry, owner: &Owner) -> GuestBox {
+        let extent = Extent::new(1024, 8);
+        let owner = registry.admit(&owner.reference()).expect("there is room");
+        let id = registry.insert(Block {
+            generation: 0,
+            extent,
+            origin: extent,
+            align: Align::BYTE,
+            home: Home::Guest,
+            tag: Tag::SCOPE,
+            owner,
+            since: 0,
+        });
+        registry.guest_box(id, extent)
+    }
+
+    fn boundary(registry: &mut Registry) -> usize {
+        registry.gather(64);
+        std::iter::from_fn(|| registry.next_doomed()).count()
+    }
+
+    /// As most requests do: each would have all slots looked at for nothing.
+    #[test]
+    fn an_owner_that_left_nothing_starts_no_sweep() {
+        let mut registry = registry();
+        let (stays, request) = (Owner::new(), Owner::new());
+        let blocks: Vec<_> = (0..200).map(|_| own(&mut registry, &stays)).collect();
+        drop(own(&mut registry, &request));
+        assert_eq!(boundary(&mut registry), 1);
+        drop(request);
+        assert!(!registry.is_quiet());
+        assert_eq!(boundary(&mut registry), 0);
+        assert!(registry.is_quiet());
+        drop(blocks);
+    }
+
+    #[test]
+    fn nothing_grows_but_with_what_is_held_at_once() {
+        let mut registry = registry();
+        for round in 0..10_000 {
+            let owner = Owner::new();
+            let blocks = [(); 3].map(|()| own(&mut registry, &owner));
+            let [dropped, forgotten, late] = blocks;
+            drop(dropped);
+            let _ = forgotten.into_id();
+            drop(owner);
+            assert_eq!(boundary(&mut registry), 3, "the late one is garbage, too");
+            drop(late);
+            assert_eq!(boundary(&mut registry), 0);
+            if round % 100 == 0 {
+                registry.reset(|_| {});
+            }
+        }
+        assert_eq!(registry.slots.blocks.len(), 3);
+        assert_eq!(registry.slots.vacant.len(), 3);
+        assert_eq!(registry.owners.places(), 1);
+        assert!(registry.doomed.capacity() < 10);
+        assert!(registry.is_quiet());
+    }
+}
