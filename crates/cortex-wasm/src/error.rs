@@ -1,3 +1,5 @@
+use crate::CompileError;
+use crate::Deadline;
 use crate::quota::Resource;
 use std::fmt;
 use std::io;
@@ -14,6 +16,46 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A block cannot be aligned so, as the guest is to know it by where it begins.
+    Alignment {
+        /// What was asked for.
+        asked: u32,
+        /// What the ABI of the guest keeps.
+        kept: u32,
+    },
+    /// A block that was to be taken over has bytes of one that is held already.
+    AlreadyHeld {
+        /// Where it begins.
+        pointer: u32,
+    },
+    /// Bytes did not become a module.
+    Compile(CompileError),
+    /// A block was freed that is freed already.
+    DoubleFree,
+    /// The guest's allocator has no block of this size.
+    GuestOutOfMemory {
+        /// How many bytes it was asked for.
+        asked: u64,
+    },
+    /// The guest's allocator returned a block that is not aligned as its ABI has it.
+    Misaligned {
+        /// Where the block begins.
+        pointer: u32,
+        /// What that is to be a multiple of.
+        align: u32,
+    },
+    /// The guest exports no allocator that is known, and has no region that has room.
+    NoAllocator,
+    /// The ABI of the guest takes no blocks back, and the guest has no region that has room.
+    NoFree {
+        /// What the ABI is called.
+        abi: &'static str,
+    },
+    /// An export that is to return a pointer returned nothing.
+    NoResult {
+        /// What it is called.
+        export: &'static str,
+    },
     /// The text of a guest isn't UTF-8.
     NotText {
         /// Where it begins.
@@ -23,6 +65,8 @@ pub enum Error {
         /// What is wrong with it.
         source: Utf8Error,
     },
+    /// A block that was to be taken over is at 0.
+    NullPointer,
     /// A pointer and a length lie outside of the guest's memory.
     OutOfBounds {
         /// Where the bytes begin.
@@ -32,6 +76,8 @@ pub enum Error {
         /// How long the memory is.
         memory: u64,
     },
+    /// The owner for whom a block was to be held is closed.
+    OwnerClosed,
     /// The kernel refused to change the pages of a memory.
     Paging {
         /// Why.
@@ -58,6 +104,29 @@ pub enum Error {
         /// How many it has at least.
         least: usize,
     },
+    /// A block is from before the instance was reset.
+    Stale,
+    /// A call was not over when its deadline was.
+    Timeout {
+        /// What it was given.
+        deadline: Deadline,
+    },
+    /// There are as many tags as there may be.
+    TooManyTags {
+        /// How many.
+        limit: usize,
+    },
+    /// A module's code cannot be made to keep a deadline.
+    Unmeterable {
+        /// Where in the module, in bytes.
+        offset: u64,
+        /// What is in the way.
+        reason: String,
+    },
+    /// A block was used that is freed already.
+    UseAfterFree,
+    /// A block is of another instance.
+    WrongInstance,
 }
 
 impl Error {
@@ -72,14 +141,46 @@ impl fmt::Display for Error {
             Self::AddressSpace { bytes, .. } => {
                 write!(f, "reserve {bytes} bytes of address space for a memory")
             }
+            Self::Alignment { asked, kept } => {
+                write!(f, "align a block to {asked}: the ABI of the guest keeps {kept}")
+            }
+            Self::AlreadyHeld { pointer } => {
+                write!(
+                    f,
+                    "take over the block at {pointer}: it has bytes of one that is held"
+                )
+            }
+            Self::Compile(error) => error.fmt(f),
+            Self::DoubleFree => f.write_str("free a block: it is freed already"),
+            Self::GuestOutOfMemory { asked } => {
+                write!(f, "take {asked} bytes from the guest: it has no such block")
+            }
+            Self::Misaligned { pointer, align } => {
+                write!(
+                    f,
+                    "use the block at {pointer} that the guest took: it is not aligned to {align}"
+                )
+            }
+            Self::NoAllocator => f.write_str(
+                "take memory from the guest: it exports no allocator that is known, and no region has room",
+            ),
+            Self::NoFree { abi } => {
+                write!(
+                    f,
+                    "own memory of the guest: its ABI, {abi}, takes none back, and no region has room"
+                )
+            }
+            Self::NoResult { export } => write!(f, "take memory from the guest: `{export}` returned nothing"),
             Self::NotText { pointer, length, .. } => {
                 write!(f, "read {length} bytes at {pointer} as text")
             }
+            Self::NullPointer => f.write_str("take over a block: it is at 0"),
             Self::OutOfBounds {
                 pointer,
                 length,
                 memory,
             } => write!(f, "use {length} bytes at {pointer} of a memory of {memory}"),
+            Self::OwnerClosed => f.write_str("hold a block: its owner is closed"),
             Self::Paging { .. } => f.write_str("change the pages of a memory"),
             Self::Quota { what, limit, asked } => {
                 write!(f, "use {asked} {what} where {limit} are allowed")
@@ -93,6 +194,14 @@ impl fmt::Display for Error {
             Self::StackTooSmall { bytes, least } => {
                 write!(f, "run guests on a stack of {bytes} bytes: {least} are the least")
             }
+            Self::Stale => f.write_str("use a block: the instance was reset since"),
+            Self::Timeout { deadline } => write!(f, "finish within {deadline}"),
+            Self::TooManyTags { limit } => write!(f, "make a tag: there are {limit} others"),
+            Self::Unmeterable { offset, reason } => {
+                write!(f, "give the code at byte {offset} a deadline: {reason}")
+            }
+            Self::UseAfterFree => f.write_str("use a block: it is freed"),
+            Self::WrongInstance => f.write_str("use a block: it is of another instance"),
         }
     }
 }
@@ -104,5 +213,11 @@ impl std::error::Error for Error {
             Self::NotText { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+impl From<CompileError> for Error {
+    fn from(error: CompileError) -> Self {
+        Self::Compile(error)
     }
 }
