@@ -155,6 +155,7 @@ fn model(project: &Project) -> Vec<Step> {
         ("cortex-metrics", ""),
         ("cortex-resilience", "--features tokio"),
         ("cortex-trace", "--features bridge"),
+        ("cortex-wasm", ""),
         ("cortex-workers", ""),
     ]
     .map(step)

@@ -1,8 +1,5 @@
-#![cfg_attr(not(test), expect(dead_code, reason = "used once the parts are joined"))]
-
 use crate::error::Error;
 use crate::quota::Resource;
-use std::iter;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// the high water is one that was. Reading takes no lock.
 #[derive(Debug)]
 pub(crate) struct Account {
-    parent: Option<Arc<Self>>,
+    /// Changes while the lock is held only.
+    parent: Mutex<Option<Arc<Self>>>,
     limit: u64,
     live: AtomicU64,
     high_water: AtomicU64,
@@ -34,7 +32,7 @@ impl Account {
 
     fn new(parent: Option<Arc<Self>>, limit: u64, lock: Arc<Mutex<()>>) -> Arc<Self> {
         Arc::new(Self {
-            parent,
+            parent: Mutex::new(parent),
             limit,
             live: AtomicU64::new(0),
             high_water: AtomicU64::new(0),
@@ -50,35 +48,74 @@ impl Account {
     /// [`Error::Quota`], of the lowest level that hasn't that much left; the refusal is counted at all levels.
     pub(crate) fn charge(&self, bytes: u64) -> Result<(), Error> {
         let _held = self.hold();
-        for level in self.levels() {
-            let asked = level.live().saturating_add(bytes);
-            if asked > level.limit {
-                for level in self.levels() {
-                    level.refused.fetch_add(1, Ordering::Relaxed);
-                }
-                return Err(Error::Quota {
-                    what: Resource::Bytes,
-                    limit: level.limit,
-                    asked,
-                });
-            }
-        }
-        for level in self.levels() {
-            let live = level.live() + bytes;
-            level.live.store(live, Ordering::Relaxed);
-            level.high_water.fetch_max(live, Ordering::Relaxed);
-        }
-        Ok(())
+        self.charge_levels(bytes)
     }
 
     /// Takes back bytes that were charged here.
     pub(crate) fn give_back(&self, bytes: u64) {
         let _held = self.hold();
-        for level in self.levels() {
+        self.give_back_levels(bytes);
+    }
+
+    /// Comes below another level of the same tree, with all that is in use.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Quota`] if that is more than is left there; it stays where it was then.
+    pub(crate) fn move_to(&self, parent: &Arc<Self>) -> Result<(), Error> {
+        debug_assert!(Arc::ptr_eq(&self.lock, &parent.lock), "it is of another tree");
+        let _held = self.hold();
+        let before = self.parent();
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, parent)) {
+            return Ok(());
+        }
+        // What is above both is given back first, so that nothing counts twice.
+        let live = self.live();
+        if let Some(before) = &before {
+            before.give_back_levels(live);
+        }
+        if let Err(error) = parent.charge_levels(live) {
+            if let Some(before) = &before {
+                before.each(|level| level.live.store(level.live() + live, Ordering::Relaxed));
+            }
+            return Err(error);
+        }
+        *hold(&self.parent) = Some(Arc::clone(parent));
+        Ok(())
+    }
+
+    fn charge_levels(&self, bytes: u64) -> Result<(), Error> {
+        let mut refusal = None;
+        self.each(|level| {
+            let asked = level.live().saturating_add(bytes);
+            if asked > level.limit && refusal.is_none() {
+                refusal = Some((level.limit, asked));
+            }
+        });
+        if let Some((limit, asked)) = refusal {
+            self.each(|level| {
+                level.refused.fetch_add(1, Ordering::Relaxed);
+            });
+            return Err(Error::Quota {
+                what: Resource::Bytes,
+                limit,
+                asked,
+            });
+        }
+        self.each(|level| {
+            let live = level.live() + bytes;
+            level.live.store(live, Ordering::Relaxed);
+            level.high_water.fetch_max(live, Ordering::Relaxed);
+        });
+        Ok(())
+    }
+
+    fn give_back_levels(&self, bytes: u64) {
+        self.each(|level| {
             let live = level.live();
             debug_assert!(bytes <= live, "more is given back than was charged");
             level.live.store(live.saturating_sub(bytes), Ordering::Relaxed);
-        }
+        });
     }
 
     /// Returns how many bytes are in use now.
@@ -101,13 +138,27 @@ impl Account {
         self.limit
     }
 
-    fn levels(&self) -> impl Iterator<Item = &Self> {
-        iter::successors(Some(self), |level| level.parent.as_deref())
+    /// Goes through this level and all that are above it, while the lock is held.
+    fn each(&self, mut look: impl FnMut(&Self)) {
+        look(self);
+        let mut next = self.parent();
+        while let Some(level) = next {
+            look(&level);
+            next = level.parent();
+        }
+    }
+
+    fn parent(&self) -> Option<Arc<Self>> {
+        hold(&self.parent).clone()
     }
 
     fn hold(&self) -> MutexGuard<'_, ()> {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+        hold(&self.lock)
     }
+}
+
+fn hold<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -157,6 +208,36 @@ mod tests {
             (other.live(), other.high_water(), host.live(), host.high_water()),
             (0, 50, 50, 100)
         );
+    }
+
+    #[test]
+    fn what_moves_is_charged_where_it_comes_to_or_stays() {
+        let host = Account::root(100);
+        let (tenant, other) = (host.child(60), host.child(30));
+        let instance = tenant.child(100);
+        instance.charge(40).unwrap();
+        let error = instance.move_to(&other).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Quota {
+                    limit: 30,
+                    asked: 40,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert_eq!((tenant.live(), other.live(), host.live()), (40, 0, 40));
+        instance.give_back(10);
+        instance.move_to(&other).unwrap();
+        assert_eq!(
+            (tenant.live(), other.live(), host.live(), host.high_water()),
+            (0, 30, 30, 40)
+        );
+        instance.move_to(&other).unwrap();
+        instance.give_back(30);
+        assert_eq!((instance.live(), other.live(), host.live()), (0, 0, 0));
     }
 
     #[test]

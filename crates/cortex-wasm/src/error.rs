@@ -1,6 +1,8 @@
 use crate::CompileError;
 use crate::Deadline;
+use crate::module::printable;
 use crate::quota::Resource;
+use crate::trap::Trap;
 use std::fmt;
 use std::io;
 use std::str::Utf8Error;
@@ -28,6 +30,8 @@ pub enum Error {
         /// Where it begins.
         pointer: u32,
     },
+    /// Nobody waited for the guest any more.
+    Cancelled,
     /// Bytes did not become a module.
     Compile(CompileError),
     /// A block was freed that is freed already.
@@ -36,6 +40,21 @@ pub enum Error {
     GuestOutOfMemory {
         /// How many bytes it was asked for.
         asked: u64,
+    },
+    /// A host function, or the closure that a guest was run for, panicked.
+    HostPanic {
+        /// What it said.
+        message: Box<str>,
+    },
+    /// The engine made no instance.
+    Instantiate {
+        /// Why not.
+        reason: Box<str>,
+    },
+    /// The module imports what nobody provides.
+    Link {
+        /// All that is missing, as `module.name`.
+        missing: Box<[Box<str>]>,
     },
     /// The guest's allocator returned a block that is not aligned as its ABI has it.
     Misaligned {
@@ -46,6 +65,11 @@ pub enum Error {
     },
     /// The guest exports no allocator that is known, and has no region that has room.
     NoAllocator,
+    /// The module exports no such function.
+    NoExport {
+        /// What it should be called.
+        export: Box<str>,
+    },
     /// The ABI of the guest takes no blocks back, and the guest has no region that has room.
     NoFree {
         /// What the ABI is called.
@@ -83,6 +107,17 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A call of the instance broke off, and it was not reset since.
+    Poisoned,
+    /// The pool of guests could not be built.
+    Pool {
+        /// Why.
+        reason: Box<str>,
+    },
+    /// The pool of guests is shut down.
+    PoolClosed,
+    /// The queue of the pool of guests is full.
+    PoolExhausted,
     /// There is a limit, and it is reached.
     Quota {
         /// Of what.
@@ -97,6 +132,15 @@ pub enum Error {
         /// Which one.
         index: u32,
     },
+    /// An exported function has another signature.
+    Signature {
+        /// What it is called.
+        export: Box<str>,
+        /// What was asked for.
+        expected: Box<str>,
+        /// What it has.
+        found: Box<str>,
+    },
     /// The stack of guests would be too small for them.
     StackTooSmall {
         /// How many bytes it would have.
@@ -106,6 +150,11 @@ pub enum Error {
     },
     /// A block is from before the instance was reset.
     Stale,
+    /// The operating system starts no thread.
+    Thread {
+        /// Why not.
+        source: io::Error,
+    },
     /// A call was not over when its deadline was.
     Timeout {
         /// What it was given.
@@ -116,6 +165,8 @@ pub enum Error {
         /// How many.
         limit: usize,
     },
+    /// The guest's code broke off.
+    Trap(Box<Trap>),
     /// A module's code cannot be made to keep a deadline.
     Unmeterable {
         /// Where in the module, in bytes.
@@ -127,9 +178,17 @@ pub enum Error {
     UseAfterFree,
     /// A block is of another instance.
     WrongInstance,
+    /// A function is of another module.
+    WrongModule,
 }
 
 impl Error {
+    pub(crate) fn no_export(export: &str) -> Self {
+        Self::NoExport {
+            export: printable(export),
+        }
+    }
+
     pub(crate) fn paging(error: impl Into<io::Error>) -> Self {
         Self::Paging { source: error.into() }
     }
@@ -150,10 +209,25 @@ impl fmt::Display for Error {
                     "take over the block at {pointer}: it has bytes of one that is held"
                 )
             }
+            Self::Cancelled => f.write_str("finish a call that was cancelled"),
             Self::Compile(error) => error.fmt(f),
             Self::DoubleFree => f.write_str("free a block: it is freed already"),
             Self::GuestOutOfMemory { asked } => {
                 write!(f, "take {asked} bytes from the guest: it has no such block")
+            }
+            Self::HostPanic { message } => {
+                write!(f, "run the host's part of a guest: it panicked: {message}")
+            }
+            Self::Instantiate { reason } => write!(f, "instantiate the module: {reason}"),
+            Self::Link { missing } => {
+                f.write_str("link the module: nobody provides ")?;
+                for (i, import) in missing.iter().take(8).enumerate() {
+                    write!(f, "{}`{import}`", if i == 0 { "" } else { ", " })?;
+                }
+                match missing.len().checked_sub(8) {
+                    None | Some(0) => Ok(()),
+                    Some(more) => write!(f, " and {more} more"),
+                }
             }
             Self::Misaligned { pointer, align } => {
                 write!(
@@ -164,6 +238,7 @@ impl fmt::Display for Error {
             Self::NoAllocator => f.write_str(
                 "take memory from the guest: it exports no allocator that is known, and no region has room",
             ),
+            Self::NoExport { export } => write!(f, "call `{export}`: the module exports no such function"),
             Self::NoFree { abi } => {
                 write!(
                     f,
@@ -182,6 +257,10 @@ impl fmt::Display for Error {
             } => write!(f, "use {length} bytes at {pointer} of a memory of {memory}"),
             Self::OwnerClosed => f.write_str("hold a block: its owner is closed"),
             Self::Paging { .. } => f.write_str("change the pages of a memory"),
+            Self::Poisoned => f.write_str("use a guest of which a call broke off, before it is reset"),
+            Self::Pool { reason } => f.write_str(reason),
+            Self::PoolClosed => f.write_str("run a guest: its pool is shut down"),
+            Self::PoolExhausted => f.write_str("run a guest: the queue of its pool is full"),
             Self::Quota { what, limit, asked } => {
                 write!(f, "use {asked} {what} where {limit} are allowed")
             }
@@ -191,17 +270,27 @@ impl fmt::Display for Error {
                     "run a module whose memory {index} is shared: it could not be reset"
                 )
             }
+            Self::Signature {
+                export,
+                expected,
+                found,
+            } => {
+                write!(f, "call `{export}` as {expected}: it is {found}")
+            }
             Self::StackTooSmall { bytes, least } => {
                 write!(f, "run guests on a stack of {bytes} bytes: {least} are the least")
             }
             Self::Stale => f.write_str("use a block: the instance was reset since"),
+            Self::Thread { .. } => f.write_str("start a thread"),
             Self::Timeout { deadline } => write!(f, "finish within {deadline}"),
             Self::TooManyTags { limit } => write!(f, "make a tag: there are {limit} others"),
+            Self::Trap(trap) => write!(f, "run the guest: {trap}"),
             Self::Unmeterable { offset, reason } => {
                 write!(f, "give the code at byte {offset} a deadline: {reason}")
             }
             Self::UseAfterFree => f.write_str("use a block: it is freed"),
             Self::WrongInstance => f.write_str("use a block: it is of another instance"),
+            Self::WrongModule => f.write_str("call a function: it is of another module"),
         }
     }
 }
@@ -209,7 +298,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::AddressSpace { source, .. } | Self::Paging { source } => Some(source),
+            Self::AddressSpace { source, .. } | Self::Paging { source } | Self::Thread { source } => {
+                Some(source)
+            }
             Self::NotText { source, .. } => Some(source),
             _ => None,
         }

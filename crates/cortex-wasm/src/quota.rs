@@ -91,7 +91,6 @@ impl Quota {
     /// # Errors
     ///
     /// [`Error::Quota`] if the stack is larger than may be, [`Error::StackTooSmall`] if it is smaller.
-    #[cfg_attr(not(test), expect(dead_code, reason = "used once the parts are joined"))]
     pub(crate) const fn checked(self) -> Result<Self, Error> {
         if self.stack_bytes < Self::MIN_STACK_BYTES {
             return Err(Error::StackTooSmall {

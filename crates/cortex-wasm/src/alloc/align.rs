@@ -15,6 +15,10 @@ pub struct Align(u32);
 impl Align {
     /// Any address will do.
     pub const BYTE: Self = Self(1);
+    /// What suits any number of a guest.
+    pub const EIGHT: Self = Self(8);
+    /// What suits any value of a guest, vectors among them.
+    pub const SIXTEEN: Self = Self(16);
 
     /// Returns the one of so many bytes, if that is a power of two.
     pub const fn new(bytes: u32) -> Option<Self> {

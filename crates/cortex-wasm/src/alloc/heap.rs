@@ -132,11 +132,11 @@ impl Heap {
 
     /// Makes a block the guest's, to free as it likes; one that the guest's allocator does not know is copied to one
     /// that it does, by `copy` from the first pointer to the second.
-    pub(crate) fn give(
+    pub(crate) fn give<G: Calls>(
         &mut self,
-        guest: &mut dyn Calls,
+        guest: &mut G,
         block: GuestBox,
-        copy: impl FnOnce(&mut dyn Calls, u32, u32) -> Result<(), Error>,
+        copy: impl FnOnce(&mut G, u32, u32) -> Result<(), Error>,
     ) -> Result<(u32, u32), Error> {
         let held = self.registry.find(block.id()).map_err(Gone::to_use)?;
         let Extent { pointer, length } = held.extent;
@@ -234,6 +234,11 @@ impl Heap {
     pub(crate) fn free(&mut self, guest: &mut dyn Calls, block: BlockId) -> Result<(), Error> {
         let block = self.registry.remove(block).map_err(Gone::to_free)?;
         self.release(guest, &block)
+    }
+
+    /// Says whether there is nothing to free, as far as is known: one relaxed load and two comparisons.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.registry.is_quiet()
     }
 
     /// Frees what was dropped, and garbage among a few blocks. With nothing to do it is one relaxed load and two

@@ -43,6 +43,7 @@ impl Leak {
     }
 
     /// Adds those of another instance.
+    #[cfg_attr(not(test), expect(dead_code, reason = "used by the statistics"))]
     pub(crate) fn merge(all: &mut Vec<Self>, more: Vec<Self>) {
         for more in more {
             let leak = Self::of(all, more.tag);

@@ -1,8 +1,6 @@
 //! What the host takes of a guest's memory: blocks that have owners, are freed when it is safe, and are found when they
 //! are forgotten.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "used once the parts are joined"))]
-
 mod abi;
 mod align;
 mod arena;
@@ -30,7 +28,9 @@ pub use self::abi::{
     AllocDealloc, AssemblyScript, CabiRealloc, Calls, GuestAbi, GuestBlock, MallocFree, Passed, Returned,
 };
 pub use self::align::Align;
+pub(crate) use self::arena::Mark;
 pub use self::guest_box::{BlockId, GuestBox};
+pub(crate) use self::heap::{Heap, Holder};
 pub use self::leak::Leak;
 pub use self::owner::{Owner, OwnerRef};
 pub use self::tags::{Tag, Tags};

@@ -34,7 +34,7 @@ impl Checks {
 
     /// Returns how many globals are put in: the fuel; the call to stop, the one that runs, the one that has stopped;
     /// and with both, how many slices are left.
-    const fn globals(self) -> u32 {
+    pub(crate) const fn globals(self) -> u32 {
         match (self.fuel, self.stop) {
             (false, false) => 0,
             (true, false) => 1,
@@ -63,10 +63,13 @@ pub(crate) struct Indices {
 
 /// A module whose code keeps a deadline.
 #[derive(Debug)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the tests hold it against what a host finds by itself")
+)]
 pub(crate) struct Checked<'a> {
     /// What is to be compiled.
     pub(crate) wasm: Cow<'a, [u8]>,
-    pub(crate) checks: Checks,
     /// The globals that were put in, by their indices among all globals of the module: behind those that it has
     /// itself. They are the meter's; a reset leaves them alone.
     pub(crate) globals: Range<u32>,
@@ -86,7 +89,6 @@ pub(crate) fn instrument(wasm: &[u8], checks: Checks) -> Result<Checked<'_>, Err
     if checks == Checks::default() {
         return Ok(Checked {
             wasm: Cow::Borrowed(wasm),
-            checks,
             globals: 0..0,
             imported_globals: 0,
             start: None,
@@ -117,6 +119,13 @@ fn rank(id: u8) -> Option<u8> {
         .iter()
         .position(|&other| other == id)
         .and_then(|rank| u8::try_from(rank).ok())
+}
+
+/// Returns what the export is called that [`instrument`] makes of a module's start function, without writing it anew.
+pub(crate) fn start_export(wasm: &[u8]) -> Option<String> {
+    let mut reader = BinaryReader::new(wasm, 0);
+    reader.read_bytes(8).ok()?;
+    find_start(reader).ok().flatten().map(|(_, name)| name)
 }
 
 struct Rewriter {
@@ -165,7 +174,6 @@ impl Rewriter {
         self.insert_before(Some(u8::MAX));
         Ok(Checked {
             wasm: Cow::Owned(self.out),
-            checks: self.checks,
             globals: self.globals..self.globals + self.checks.globals(),
             imported_globals: self.imported_globals,
             start: self.start.map(|(_, name)| name),

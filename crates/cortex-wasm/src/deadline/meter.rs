@@ -49,8 +49,9 @@ impl Meter {
         }
     }
 
-    /// Begins a call, from outside and not within another one.
-    pub(crate) fn begin(&mut self, deadline: Deadline) {
+    /// Begins a call, from outside and not within another one. Whatever its deadline, it may take no longer than
+    /// `within`.
+    pub(crate) fn begin(&mut self, deadline: Deadline, within: Option<Duration>) {
         if let Some(fuel) = &self.fuel {
             self.given = match deadline {
                 Deadline::Fuel(units) => i64::try_from(units).unwrap_or(i64::MAX),
@@ -65,10 +66,11 @@ impl Meter {
             }
         }
         if let Some(watched) = &mut self.watched {
-            let limit: Option<Duration> = match deadline {
+            let own = match deadline {
                 Deadline::Wall(limit) => Some(limit),
                 _ => None,
             };
+            let limit = own.into_iter().chain(within).min();
             watched.begin(limit);
         }
     }
@@ -85,6 +87,7 @@ impl Meter {
 
     /// Tells whether the call that runs is to end. Nothing else interrupts a host function: so it is asked before
     /// each, and each that takes long asks again.
+    #[cfg_attr(not(test), expect(dead_code, reason = "used by host functions"))]
     pub(crate) fn is_over(&self) -> bool {
         self.watched.as_ref().is_some_and(Watched::is_stopped) || self.left().is_some_and(i64::is_negative)
     }

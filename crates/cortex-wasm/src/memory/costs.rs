@@ -15,6 +15,7 @@ pub(crate) enum Way {
 
 impl Way {
     /// Returns its name, as metrics have it.
+    #[expect(dead_code, reason = "used by the statistics")]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Pages => "pages",
@@ -50,6 +51,7 @@ impl Costs {
     }
 
     /// Returns how long a way takes, if it was gone before.
+    #[cfg_attr(not(test), expect(dead_code, reason = "used by the statistics"))]
     pub(crate) fn average(&self, way: Way) -> Option<Duration> {
         self.nanos[way as usize].map(Duration::from_nanos)
     }

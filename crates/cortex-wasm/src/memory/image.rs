@@ -129,6 +129,10 @@ impl Image {
     /// # Errors
     ///
     /// As for [`restore`](Self::restore).
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for whoever knows which pages have changed")
+    )]
     pub(crate) fn restore_pages(
         &self,
         memory: &LinearHandle,
@@ -188,8 +192,8 @@ fn used(all: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::GlobalImage;
     use crate::memory::testing::{Bench, Guest, is_alone};
-    use crate::memory::{GlobalImage, Restored};
     use crate::quota::Quota;
     use proptest::prelude::*;
     use std::fs;

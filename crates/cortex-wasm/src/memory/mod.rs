@@ -1,5 +1,4 @@
 //! The memories of guests: where they are, how long, what is in them, and who pays.
-#![expect(dead_code, unused_imports, reason = "used once the parts are joined")]
 
 mod access;
 mod costs;
@@ -20,8 +19,8 @@ mod testing;
 
 pub(crate) use self::costs::{Costs, Way};
 pub(crate) use self::global::{GlobalHandle, GlobalImage};
-pub(crate) use self::image::{Image, Restored};
+pub(crate) use self::image::Image;
 pub(crate) use self::linear::{LinearHandle, MemoryUsage};
 pub use self::pod::Pod;
-pub(crate) use self::slots::{SlotUsage, Slots};
+pub(crate) use self::slots::Slots;
 pub(crate) use self::tunables::{GuestTunables, Made};

@@ -4,6 +4,10 @@ use std::sync::Arc;
 use wasmer::Engine;
 
 use super::{Abi, Facts, ResetPlan};
+use crate::Error;
+use crate::deadline::Checks;
+use crate::func::{Func, Params, Results};
+use crate::module::common::Common;
 
 /// A compiled guest, ready to be instantiated any number of times.
 ///
@@ -19,6 +23,8 @@ struct Shared {
     name: Box<str>,
     facts: Facts,
     origin: Origin,
+    metering: Metering,
+    common: Common,
     /// Holds addresses of code that the engine owns, and does not keep the engine: so it is dropped first, and never
     /// handed out alone.
     compiled: wasmer::Module,
@@ -37,11 +43,21 @@ pub enum Origin {
     RejectedArtifact,
 }
 
+/// How the code keeps deadlines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metering {
+    /// What it looks at.
+    pub(crate) checks: Checks,
+    /// The export that was the start function.
+    pub(crate) start: Option<String>,
+}
+
 impl Module {
     pub(super) fn new(
         name: &str,
         facts: Facts,
         origin: Origin,
+        metering: Metering,
         compiled: wasmer::Module,
         engine: Engine,
     ) -> Self {
@@ -50,6 +66,8 @@ impl Module {
                 name: name.into(),
                 facts,
                 origin,
+                metering,
+                common: Common::default(),
                 compiled,
                 engine,
             }),
@@ -74,6 +92,48 @@ impl Module {
     /// Returns where its code came from.
     pub fn origin(&self) -> Origin {
         self.shared.origin
+    }
+
+    /// Finds an exported function, and checks its signature: once, here, and not at each call.
+    ///
+    /// Parameters are a tuple, the result is a number, a tuple or `()`; signed or unsigned is as you like, for the
+    /// guest doesn't tell.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoExport`] if there is no function of that name, [`Error::Signature`] if it is another one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_wasm::{Error, WasmHost};
+    ///
+    /// let host = WasmHost::builder().build()?;
+    /// let wasm = wat::parse_str(r#"(module (func (export "one") (result i32) i32.const 1))"#).unwrap();
+    /// let module = host.compile("one", &wasm)?;
+    /// let one = module.func::<(), u32>("one")?;
+    /// assert_eq!(one.name(), "one");
+    /// assert!(matches!(module.func::<(), u64>("one"), Err(Error::Signature { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn func<P: Params, R: Results>(&self, export: &str) -> Result<Func<P, R>, Error> {
+        let signature = self.shared.facts.function(export);
+        let signature = signature.ok_or_else(|| Error::no_export(export))?;
+        Func::new(export, signature, &self.shared.common)
+    }
+
+    /// Tells whether both are the same one, and not only alike.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Returns what all instances of it have in common.
+    pub(crate) fn common(&self) -> &Common {
+        &self.shared.common
+    }
+
+    pub(crate) fn metering(&self) -> &Metering {
+        &self.shared.metering
     }
 
     pub(crate) fn facts(&self) -> &Facts {

@@ -13,7 +13,11 @@ use wasmer::sys::{CompilerConfig, Cranelift, EngineBuilder, ModuleMiddleware};
 use super::artifact::ArtifactName;
 use super::cache::Found;
 use super::time_limit::TimeLimit;
-use super::{ArtifactCache, CompileError, Facts, Module, ModuleLimits, Origin, code, features, strip};
+use super::{
+    ArtifactCache, CompileError, Facts, Metering, Module, ModuleLimits, Origin, code, features, strip,
+};
+use crate::Error;
+use crate::deadline::{Checks, instrument, start_export};
 
 /// The most threads that compile, unless told.
 const THREADS: NonZero<usize> = NonZero::new(4).expect("invariant: 4 is not 0");
@@ -37,6 +41,8 @@ pub(crate) struct Compiler {
 /// What is put into the code while it is compiled.
 #[derive(Clone, Default)]
 pub(crate) struct Instrumentation {
+    /// What the code looks at to keep a deadline.
+    pub(crate) checks: Checks,
     /// Names the middlewares, their versions and settings: all that makes other code of the same module.
     pub(crate) version: Cow<'static, str>,
     /// For one module: the engine does not tell a middleware which one it works on.
@@ -94,36 +100,62 @@ impl Compiler {
         name: &str,
         wasm: &[u8],
         instrumentation: Instrumentation,
-    ) -> Result<Module, CompileError> {
+    ) -> Result<Module, Error> {
         let facts = Facts::read(wasm, &self.limits)?;
-        let version = instrumentation.version.clone();
+        let checks = instrumentation.checks;
+        let version = instrumentation.name();
+        let metering = Metering {
+            checks,
+            start: start_export(wasm).filter(|_| checks != Checks::default()),
+        };
         let time = Arc::new(TimeLimit::new(self.clock.clone(), self.time));
         let engine = self.engine(instrumentation, time.clone());
         let Some(cache) = &self.cache else {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            let compiled = self.build(&engine, wasm, &facts, &time)?;
-            return Ok(Module::new(name, facts, Origin::Compiler, compiled, engine));
+            let compiled = self.build(&engine, wasm, &facts, checks, &time)?;
+            return Ok(Module::new(
+                name,
+                facts,
+                Origin::Compiler,
+                metering,
+                compiled,
+                engine,
+            ));
         };
         let artifact = ArtifactName::new(wasm, &engine, &version);
         let mut origin = Origin::Compiler;
         if let Some(compiled) = load(cache, artifact, &engine, &mut origin) {
-            return Ok(Module::new(name, facts, Origin::Artifact, compiled, engine));
+            return Ok(Module::new(
+                name,
+                facts,
+                Origin::Artifact,
+                metering,
+                compiled,
+                engine,
+            ));
         }
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // Perhaps it was this module that was compiled until now.
         if let Some(compiled) = load(cache, artifact, &engine, &mut origin) {
-            return Ok(Module::new(name, facts, Origin::Artifact, compiled, engine));
+            return Ok(Module::new(
+                name,
+                facts,
+                Origin::Artifact,
+                metering,
+                compiled,
+                engine,
+            ));
         }
         if origin == Origin::Compiler {
             cache.miss();
         }
-        let compiled = self.build(&engine, wasm, &facts, &time)?;
+        let compiled = self.build(&engine, wasm, &facts, checks, &time)?;
         match compiled.serialize() {
             Ok(code) => cache.store(artifact, &code),
             Err(_) => cache.fail(),
         }
         drop(turn);
-        Ok(Module::new(name, facts, origin, compiled, engine))
+        Ok(Module::new(name, facts, origin, metering, compiled, engine))
     }
 
     /// Returns an engine for one module.
@@ -145,17 +177,19 @@ impl Compiler {
         engine: &Engine,
         wasm: &[u8],
         facts: &Facts,
+        checks: Checks,
         time: &TimeLimit,
-    ) -> Result<wasmer::Module, CompileError> {
+    ) -> Result<wasmer::Module, Error> {
         let wasm = strip::without(wasm, &facts.dispensable);
+        let wasm = instrument(&wasm, checks)?.wasm;
         // A guest that finds a bug of the compiler must not take the service with it. The engine is not used again.
         let built = catch_unwind(AssertUnwindSafe(|| wasmer::Module::from_binary(engine, &wasm)))
             .map_err(|panic| CompileError::panicked(&*panic))?;
         built.map_err(|error| {
             if time.has_passed() {
-                return CompileError::TooSlow { limit: self.time };
+                return CompileError::TooSlow { limit: self.time }.into();
             }
-            CompileError::backend(&error.to_string())
+            CompileError::backend(&error.to_string()).into()
         })
     }
 }
@@ -188,6 +222,17 @@ impl fmt::Debug for Compiler {
             .field("time", &self.time)
             .field("cache", &self.cache)
             .finish_non_exhaustive()
+    }
+}
+
+impl Instrumentation {
+    /// Names all that is put into the code.
+    fn name(&self) -> Cow<'static, str> {
+        let Self { version, checks, .. } = self;
+        if *checks == Checks::default() {
+            return version.clone();
+        }
+        format!("{version}; {checks:?} {}", Checks::VERSION).into()
     }
 }
 
@@ -242,7 +287,14 @@ mod tests {
     }
 
     fn compile(compiler: &Compiler, wat: &str) -> Result<Module, CompileError> {
-        compiler.compile("guest", &wasm(wat), Instrumentation::default())
+        ours(compiler.compile("guest", &wasm(wat), Instrumentation::default()))
+    }
+
+    fn ours(result: Result<Module, Error>) -> Result<Module, CompileError> {
+        result.map_err(|error| match error {
+            Error::Compile(error) => error,
+            other => panic!("{other:?}"),
+        })
     }
 
     #[test]
@@ -444,6 +496,7 @@ mod tests {
 
     fn sevens(version: &'static str, panics: bool) -> Instrumentation {
         Instrumentation {
+            checks: Checks::default(),
             version: version.into(),
             middlewares: vec![Arc::new(Sevens { panics })],
         }
@@ -512,7 +565,7 @@ mod tests {
                 bytes[at] = byte;
             }
             let compiled = Compiler::new().compile("guest", &bytes, Instrumentation::default());
-            prop_assert!(!matches!(compiled, Err(CompileError::Backend { .. })), "{:?}", compiled);
+            prop_assert!(!matches!(compiled, Err(Error::Compile(CompileError::Backend { .. }))), "{:?}", compiled);
         }
     }
 }

@@ -99,7 +99,7 @@ impl From<wasmparser::Error> for CompileError {
 }
 
 /// Returns the beginning of a text, without characters that would forge a line of a log.
-fn printable(text: &str) -> Box<str> {
+pub(crate) fn printable(text: &str) -> Box<str> {
     let shown = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(REASON).map(shown).collect::<String>().into()
 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::mem::take;
 use std::ops::Range;
 
@@ -8,6 +9,7 @@ use wasmer::sys::wasmparser::{
 };
 use wasmer::{FunctionType, Type};
 
+use super::error::printable;
 use super::features::ENABLED;
 use super::limits::check;
 use super::reset_plan::{Reasons, ResetPlan, Why};
@@ -24,6 +26,7 @@ pub(crate) type Exports = BTreeMap<Box<str>, Export>;
 
 /// What is known of a module before it runs: found in one pass over its bytes, which also validates them.
 #[derive(Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the statistics tell them"))]
 pub(crate) struct Facts {
     /// How long the module is.
     pub(crate) bytes: usize,
@@ -59,6 +62,12 @@ pub(crate) struct Import {
     pub(crate) module: Box<str>,
     pub(crate) name: Box<str>,
     pub(crate) kind: Kind,
+}
+
+impl fmt::Display for Import {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&format!("{}.{}", self.module, self.name)))
+    }
 }
 
 /// What an import is.

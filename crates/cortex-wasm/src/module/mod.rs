@@ -1,11 +1,10 @@
 //! What a guest is made of: its bytes are judged, compiled or loaded, and kept with what is known of them.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "used once the parts are joined"))]
-
 mod abi;
 mod artifact;
 mod cache;
 mod code;
+mod common;
 mod compiled;
 mod compiler;
 mod error;
@@ -20,8 +19,12 @@ mod time_limit;
 
 pub use self::abi::Abi;
 pub use self::cache::{ArtifactCache, ArtifactStats};
+pub(crate) use self::common::Common;
+pub(crate) use self::compiled::Metering;
 pub use self::compiled::{Module, Origin};
+pub(crate) use self::compiler::{Compiler, Instrumentation};
 pub use self::error::CompileError;
-use self::facts::Facts;
+pub(crate) use self::error::printable;
+pub(crate) use self::facts::{Facts, Import};
 pub use self::limits::ModuleLimits;
 pub use self::reset_plan::{ResetPlan, Why};

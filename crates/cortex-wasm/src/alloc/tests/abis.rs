@@ -75,7 +75,7 @@ fn a_block_can_be_given_to_the_guest() {
     let mut scene = Scene::new(MALLOC_FREE);
     let block = scene.own(10, Align::BYTE).unwrap();
     let was = block.ptr();
-    let never = |_: &mut dyn Calls, _, _| panic!("it is the guest's allocator's");
+    let never = |_: &mut Guest, _, _| panic!("it is the guest's allocator's");
     let (pointer, length) = scene.heap.give(&mut scene.guest, block, never).unwrap();
     assert_eq!((pointer, length), (was, 10));
     scene.boundary();
@@ -88,7 +88,7 @@ fn a_block_can_be_given_to_the_guest() {
     let block = scene.own(10, align(8)).unwrap();
     let was = block.ptr();
     let mut copied = None;
-    let copy = |_: &mut dyn Calls, from, to| {
+    let copy = |_: &mut Guest, from, to| {
         copied = Some((from, to));
         Ok(())
     };
@@ -108,7 +108,7 @@ fn no_guest_is_given_a_block_that_begins_where_it_does_not_know() {
     for (functions, kept) in [(MALLOC_FREE, 8), (ALLOC_DEALLOC, 1), (ASSEMBLY_SCRIPT, 16)] {
         let mut scene = Scene::new(functions);
         let block = scene.own(10, align(64)).unwrap();
-        let never = |_: &mut dyn Calls, _, _| panic!("there is nowhere to");
+        let never = |_: &mut Guest, _, _| panic!("there is nowhere to");
         let refused = scene.heap.give(&mut scene.guest, block, never).unwrap_err();
         let expected = format!("align a block to 64: the ABI of the guest keeps {kept}");
         assert_eq!(refused.to_string(), expected);
@@ -209,7 +209,7 @@ fn an_object_of_a_script_lives_while_it_is_pinned() {
         matches!(again, Err(Error::AlreadyHeld { .. })),
         "to pin it twice would trap"
     );
-    let never = |_: &mut dyn Calls, _, _| panic!("it is an object already");
+    let never = |_: &mut Guest, _, _| panic!("it is an object already");
     scene.heap.give(&mut scene.guest, adopted, never).unwrap();
     scene.heap.collect(&mut scene.guest, 0).unwrap();
     assert_eq!(scene.guest.live(), 0, "the guest kept no reference");
@@ -217,7 +217,7 @@ fn an_object_of_a_script_lives_while_it_is_pinned() {
     scene.place(0, 64);
     let before = scene.guest.live();
     let cut = scene.own(16, Align::BYTE).unwrap();
-    let copy = |_: &mut dyn Calls, _, _| Ok(());
+    let copy = |_: &mut Guest, _, _| Ok(());
     scene.heap.give(&mut scene.guest, cut, copy).unwrap();
     assert_eq!(scene.guest.live(), before + 1, "an object of its own");
     scene.heap.collect(&mut scene.guest, 0).unwrap();

@@ -120,7 +120,7 @@ fn each_wrong_use_has_its_error() {
         scene.heap.free(&mut scene.guest, third.id()),
         Err(Error::Stale)
     ));
-    let never = |_: &mut dyn Calls, _, _| panic!("it is stale");
+    let never = |_: &mut Guest, _, _| panic!("it is stale");
     assert!(matches!(
         scene.heap.give(&mut scene.guest, third, never),
         Err(Error::Stale)

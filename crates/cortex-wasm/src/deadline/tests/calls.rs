@@ -194,7 +194,7 @@ fn a_call_is_stopped_from_another_thread_and_no_other_call_is() {
         (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))";
     let mut guest = Guest::new(wat, STOP, &watch);
     for _ in 0..3 {
-        guest.meter.begin(Deadline::None);
+        guest.meter.begin(Deadline::None, None);
         let stopper = guest.meter.stopper().unwrap();
         let function = guest.instance.exports.get_function("f").unwrap().clone();
         let late = stopper.clone();

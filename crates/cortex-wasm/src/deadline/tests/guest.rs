@@ -162,7 +162,7 @@ impl Guest {
             .get_function(name)
             .expect("it is exported")
             .clone();
-        self.meter.begin(deadline);
+        self.meter.begin(deadline, None);
         let result = function.call(&mut self.store, arguments);
         (result, self.meter.end())
     }

@@ -1,7 +1,7 @@
 //! What becomes of a module.
 
 use super::guest::{BOTH, FUEL, STOP, bytes, compile, engine};
-use crate::deadline::checks::{Checks, instrument};
+use crate::deadline::checks::{Checks, instrument, start_export};
 use std::borrow::Cow;
 
 #[test]
@@ -117,5 +117,18 @@ fn broken_modules_are_no_trouble() {
             broken[index] ^= 1 << bit;
             drop(instrument(&broken, BOTH));
         }
+    }
+}
+
+#[test]
+fn the_start_function_is_found_as_it_was_written() {
+    for text in [
+        "(module)",
+        "(module (func $f) (start $f))",
+        r#"(module (func $f (export "start")) (func (export "start_")) (start $f))"#,
+    ] {
+        let wasm = bytes(text);
+        let written = instrument(&wasm, BOTH).expect("it can keep a deadline").start;
+        assert_eq!(start_export(&wasm), written, "{text}");
     }
 }

@@ -112,7 +112,7 @@ fn measure(wat: &str, argument: i32, watch: &Watch) -> [f64; 4] {
                 .exports
                 .get_typed_function::<i32, i32>(&guest.store, "f");
             let function = function.expect("it takes a number and returns one");
-            guest.meter.begin(Deadline::Wall(Duration::from_hours(1)));
+            guest.meter.begin(Deadline::Wall(Duration::from_hours(1)), None);
             let begun = SystemClock.now();
             let returned = function
                 .call(&mut guest.store, argument)

@@ -1,0 +1,11 @@
+//! Hosts and their guests, from outside.
+
+mod accounts;
+mod artifacts;
+mod guests;
+mod hostile;
+mod memory;
+mod pools;
+mod random;
+mod resets;
+mod slope;
