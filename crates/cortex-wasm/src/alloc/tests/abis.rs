@@ -1,6 +1,6 @@
 //! Each ABI against a guest that follows it.
 
-use super::*;
+use super::scene::*;
 
 #[test]
 fn an_owned_block_is_freed_at_the_next_boundary_and_not_before() {

@@ -1,6 +1,6 @@
 //! What is wrong is told, and does no harm.
 
-use super::*;
+use super::scene::*;
 
 #[test]
 fn what_an_allocator_returns_is_looked_at() {

@@ -1,6 +1,6 @@
 //! What was forgotten is found.
 
-use super::*;
+use super::scene::*;
 use std::thread;
 
 #[test]

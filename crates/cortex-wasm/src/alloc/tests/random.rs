@@ -1,6 +1,6 @@
 //! Whatever is done, what is held is what a map says.
 
-use super::*;
+use super::scene::*;
 use crate::alloc::extent::Extent;
 use proptest::prelude::*;
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Arguments, and where they are put.
 
-use super::*;
+use super::scene::*;
 
 fn put(scene: &mut Scene, length: u32) -> Result<u32, Error> {
     let holder = holder(&scene.reference);
