@@ -1,7 +1,15 @@
 use crate::deadline::Stopper;
+use cortex_core::Deadline;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// For whom an instance works: until when they wait, and what tells that they do no longer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Service {
+    pub(crate) until: Option<Deadline>,
+    pub(crate) cancel: Option<Arc<Cancel>>,
+}
 
 /// Stops what a guest does for somebody who no longer waits, from any thread.
 #[derive(Default)]

@@ -1,5 +1,6 @@
 use crate::account::Account;
 use crate::alloc::Calls;
+use crate::cancel::Service;
 use crate::error::Error;
 use crate::func::{Func, Params, Results};
 use crate::memory::{GlobalHandle, GuestTunables, LinearHandle};
@@ -28,7 +29,12 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Makes one, and runs its start function and `_initialize`.
-    pub(crate) fn new(shared: &Shared, module: &Module, account: &Arc<Account>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        shared: &Shared,
+        module: &Module,
+        account: &Arc<Account>,
+        service: &Service,
+    ) -> Result<Self, Error> {
         let checks = module.metering().checks;
         let tunables = GuestTunables::new(module.compiled().info(), &shared.quota, account, &shared.slots)?;
         let mut engine = module.engine().clone();
@@ -61,6 +67,7 @@ impl Guest {
             globals: made.globals,
             runner,
         };
+        guest.runner.serve(service.clone());
         shared.tally.instantiated.add();
         if let Some(start) = &module.metering().start {
             guest.call_export(start, &[])?;

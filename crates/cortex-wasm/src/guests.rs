@@ -1,4 +1,4 @@
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Service};
 use crate::error::Error;
 use crate::instance::Instance;
 use crate::module::{Module, printable};
@@ -206,7 +206,11 @@ impl Guests {
             let waiting = thread
                 .0
                 .get_or_insert_with(|| Shelf::new(&shared, idle.0, idle.1));
-            waiting.lease(&module, &tenant, cx.deadline(), Some(cancel), run)
+            let service = Service {
+                until: cx.deadline(),
+                cancel: Some(cancel),
+            };
+            waiting.lease(&module, &tenant, service, run)
         }
     }
 

@@ -1,6 +1,7 @@
 use crate::account::Account;
 use crate::alloc::Tags;
 use crate::builder::Builder;
+use crate::cancel::Service;
 use crate::error::Error;
 use crate::guests::GuestsBuilder;
 use crate::instance::Instance;
@@ -80,7 +81,7 @@ impl WasmHost {
     /// it needs more than there may be, [`Error::Trap`] and [`Error::Timeout`] of what runs, and
     /// [`Error::GuestOutOfMemory`] if its allocator has no room for the arena.
     pub fn instantiate(&self, module: &Module) -> Result<Instance, Error> {
-        Instance::new(&self.shared, module, &self.shared.account)
+        Instance::new(&self.shared, module, &self.shared.account, Service::default())
     }
 
     /// As [`instantiate`](Self::instantiate), charged to a tenant.
@@ -89,7 +90,7 @@ impl WasmHost {
     ///
     /// As there, the tenant's quota among them.
     pub fn instantiate_for(&self, module: &Module, tenant: &Tenant) -> Result<Instance, Error> {
-        Instance::new(&self.shared, module, &tenant.account)
+        Instance::new(&self.shared, module, &tenant.account, Service::default())
     }
 
     /// Adds a tenant, whose guests together have so many bytes of memory at most.

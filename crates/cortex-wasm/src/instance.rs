@@ -3,7 +3,7 @@ use crate::alloc::{
     Align, AllocDealloc, AllocStats, AssemblyScript, BlockId, CabiRealloc, GuestAbi, GuestBox, Heap, Holder,
     Leak, MallocFree, Owner, OwnerRef, Tag,
 };
-use crate::cancel::Cancel;
+use crate::cancel::Service;
 use crate::error::Error;
 use crate::func::{Func, Params, Results};
 use crate::guest::Guest;
@@ -62,12 +62,19 @@ pub struct Instance {
     /// None if it could not be made anew.
     guest: Option<Guest>,
     account: Arc<Account>,
+    /// For whom it works, and whatever takes its place.
+    service: Service,
     module: Module,
     shared: Arc<Shared>,
 }
 
 impl Instance {
-    pub(crate) fn new(shared: &Arc<Shared>, module: &Module, parent: &Arc<Account>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        module: &Module,
+        parent: &Arc<Account>,
+        service: Service,
+    ) -> Result<Self, Error> {
         let owner = Owner::new();
         let quota = &shared.quota;
         let tags = Arc::clone(&shared.tags);
@@ -78,6 +85,7 @@ impl Instance {
             snapshot: None,
             guest: None,
             account: parent.child(quota.max_bytes),
+            service,
             module: module.clone(),
             shared: Arc::clone(shared),
         };
@@ -88,7 +96,7 @@ impl Instance {
     /// Makes the guest, and whatever is to be there before it is first called.
     fn begin(&mut self) -> Result<(), Error> {
         let begun = self.shared.clock.now();
-        let mut guest = Guest::new(&self.shared, &self.module, &self.account)?;
+        let mut guest = Guest::new(&self.shared, &self.module, &self.account, &self.service)?;
         self.reserve(&mut guest)?;
         if self.shared.reset == Reset::Adaptive {
             self.snapshot = Snapshot::capture(&mut guest, &self.module)?;
@@ -471,26 +479,28 @@ impl Instance {
         true
     }
 
-    /// Is charged to a tenant from now on, and serves somebody who waits until then.
-    pub(crate) fn serve(
-        &mut self,
-        tenant: &Tenant,
-        until: Option<cortex_core::Deadline>,
-        cancel: Option<Arc<Cancel>>,
-    ) -> Result<(), Error> {
+    /// Is charged to a tenant from now on, and works for somebody.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Quota`] if that is too much for the tenant; all is as it was then.
+    pub(crate) fn serve(&mut self, tenant: &Tenant, service: Service) -> Result<(), Error> {
         self.account.move_to(&tenant.account)?;
-        if let Some(guest) = &mut self.guest {
-            guest.runner.serve(until, cancel);
-        }
+        self.work_for(service);
         Ok(())
     }
 
-    /// Serves nobody, and is charged to the host.
+    /// Works for nobody, and is charged to the host.
     pub(crate) fn rest(&mut self) -> Result<(), Error> {
-        if let Some(guest) = &mut self.guest {
-            guest.runner.serve(None, None);
-        }
+        self.work_for(Service::default());
         self.account.move_to(&self.shared.account)
+    }
+
+    fn work_for(&mut self, service: Service) {
+        self.service = service.clone();
+        if let Some(guest) = &mut self.guest {
+            guest.runner.serve(service);
+        }
     }
 
     /// Frees what was held for whoever had it, who found it as it was and leaves it so.
@@ -509,6 +519,11 @@ impl Instance {
         let now = self.shared.clock.nanos();
         let guest = sound(&mut self.guest)?;
         Ok((&mut self.heap, guest, &self.reference, now))
+    }
+
+    pub(crate) fn put_in_arena(&mut self, length: u32, align: Align) -> Result<Option<u32>, Error> {
+        sound(&mut self.guest)?;
+        Ok(self.heap.put_in_arena(length, align))
     }
 
     pub(crate) fn heap(&mut self) -> &mut Heap {

@@ -1,3 +1,4 @@
+use crate::cancel::Service;
 use crate::error::Error;
 use crate::instance::Instance;
 use crate::module::Module;
@@ -59,7 +60,7 @@ impl LocalHost {
         tenant: &Tenant,
         run: impl FnOnce(&mut Instance) -> R,
     ) -> Result<R, Error> {
-        self.shelf.lease(module, tenant, None, None, run)
+        self.shelf.lease(module, tenant, Service::default(), run)
     }
 
     /// Returns how many instances wait.

@@ -3,7 +3,7 @@
     reason = "keeps a meter together with the store whose globals it uses"
 )]
 
-use crate::cancel::Cancel;
+use crate::cancel::Service;
 use crate::deadline::{Checks, Deadline, Meter, Watch};
 use crate::error::Error;
 use crate::memory::{GlobalHandle, Made};
@@ -27,9 +27,7 @@ pub(crate) struct Runner {
     deadline: Deadline,
     clock: Arc<dyn Clock>,
     tally: Arc<Tally>,
-    /// When whoever waits for the guest will do so no longer.
-    until: Option<cortex_core::Deadline>,
-    cancel: Option<Arc<Cancel>>,
+    service: Service,
     state: State,
 }
 
@@ -72,8 +70,7 @@ impl Runner {
             deadline,
             clock,
             tally,
-            until: None,
-            cancel: None,
+            service: Service::default(),
             state: State::Sound,
         }
     }
@@ -86,10 +83,9 @@ impl Runner {
         &mut self.store
     }
 
-    /// Says for whom calls are made from now on, and until when.
-    pub(crate) fn serve(&mut self, until: Option<cortex_core::Deadline>, cancel: Option<Arc<Cancel>>) {
-        self.until = until;
-        self.cancel = cancel;
+    /// Says for whom calls are made from now on.
+    pub(crate) fn serve(&mut self, service: Service) {
+        self.service = service;
     }
 
     /// Says whether a call broke off.
@@ -112,17 +108,17 @@ impl Runner {
     /// Holds the calls from now on to one deadline together, if that is one of time; returns what
     /// [`apart`](Self::apart) is to be given.
     pub(crate) fn together(&mut self) -> Option<cortex_core::Deadline> {
-        let before = self.until;
+        let before = self.service.until;
         if let Deadline::Wall(limit) = self.deadline {
             let end = cortex_core::Deadline::after(self.clock.now(), limit);
-            self.until = Some(before.map_or(end, |before| before.min(end)));
+            self.service.until = Some(before.map_or(end, |before| before.min(end)));
         }
         before
     }
 
     /// Gives each call a deadline of its own again.
     pub(crate) fn apart(&mut self, before: Option<cortex_core::Deadline>) {
-        self.until = before;
+        self.service.until = before;
     }
 
     /// Runs code of the guest.
@@ -140,7 +136,7 @@ impl Runner {
         }
         let within = self.within()?;
         self.meter.begin(self.deadline, within);
-        if let Some(cancel) = &self.cancel
+        if let Some(cancel) = &self.service.cancel
             && !cancel.begin(self.meter.stopper())
         {
             self.meter.end();
@@ -164,7 +160,9 @@ impl Runner {
 
     /// Returns how long a call may take for those who wait.
     fn within(&self) -> Result<Option<Duration>, Error> {
-        let Some(until) = self.until else { return Ok(None) };
+        let Some(until) = self.service.until else {
+            return Ok(None);
+        };
         let left = until.remaining(self.clock.now());
         if left.is_zero() {
             return Err(Error::Timeout {
@@ -183,7 +181,8 @@ impl Runner {
         };
         let trap = Trap::new(&error);
         if is_over && trap.code() == TrapCode::Unreachable {
-            if self.cancel.as_ref().is_some_and(|cancel| cancel.is_cancelled()) {
+            let cancel = self.service.cancel.as_ref();
+            if cancel.is_some_and(|cancel| cancel.is_cancelled()) {
                 self.tally.cancelled.add();
                 return Error::Cancelled;
             }

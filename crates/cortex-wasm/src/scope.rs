@@ -109,6 +109,13 @@ impl<'s> Scope<'s> {
     }
 
     fn room_aligned(&mut self, length: u32, align: Align) -> Result<GuestSlice<'s>, Error> {
+        if let Some(pointer) = self.instance.put_in_arena(length, align)? {
+            return Ok(GuestSlice {
+                pointer,
+                length,
+                scope: PhantomData,
+            });
+        }
         let (heap, guest, owner, now) = self.instance.parts()?;
         let tag = Tag::SCOPE;
         let pointer = heap.put(guest, length, align, Holder { tag, owner, now })?;

@@ -1,4 +1,4 @@
-use crate::cancel::Cancel;
+use crate::cancel::Service;
 use crate::error::Error;
 use crate::instance::Instance;
 use crate::module::Module;
@@ -34,37 +34,41 @@ impl Shelf {
         &mut self,
         module: &Module,
         tenant: &Tenant,
-        until: Option<cortex_core::Deadline>,
-        cancel: Option<Arc<Cancel>>,
+        service: Service,
         run: impl FnOnce(&mut Instance) -> R,
     ) -> Result<R, Error> {
-        let mut instance = self.take(module, tenant)?;
-        instance.serve(tenant, until, cancel)?;
+        let mut instance = self.take(module, tenant, service)?;
         let result = run(&mut instance);
         self.put(instance);
         Ok(result)
     }
 
-    fn take(&mut self, module: &Module, tenant: &Tenant) -> Result<Instance, Error> {
-        let found = self.waiting.iter().rposition(|it| it.module().is(module));
-        if let Some(index) = found {
+    fn take(&mut self, module: &Module, tenant: &Tenant, service: Service) -> Result<Instance, Error> {
+        if let Some(index) = self.waiting.iter().rposition(|it| it.module().is(module)) {
+            // Who may not have it leaves it there for others.
+            self.waiting[index].serve(tenant, service)?;
             return Ok(self.waiting.remove(index));
         }
         loop {
-            match Instance::new(&self.shared, module, &tenant.account) {
-                // What waits must not be in the way of what is needed.
-                Err(
-                    Error::Quota {
-                        what: Resource::Slots,
-                        ..
-                    }
-                    | Error::AddressSpace { .. },
-                ) if !self.waiting.is_empty() => {
-                    drop(self.waiting.remove(0));
-                }
+            match Instance::new(&self.shared, module, &tenant.account, service.clone()) {
+                Err(error) if self.is_in_the_way(&error) => drop(self.waiting.remove(0)),
                 made => return made,
             }
         }
+    }
+
+    /// Says whether an instance could be made if fewer waited.
+    fn is_in_the_way(&self, error: &Error) -> bool {
+        let is_full = match error {
+            Error::AddressSpace { .. } => true,
+            Error::Quota { what, limit, .. } => match what {
+                Resource::Slots => true,
+                Resource::Bytes => *limit == self.shared.account.limit(),
+                _ => false,
+            },
+            _ => false,
+        };
+        is_full && !self.waiting.is_empty()
     }
 
     /// Puts an instance back, as new. What the last one left is gone before anything else happens here.

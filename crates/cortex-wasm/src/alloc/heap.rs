@@ -164,14 +164,20 @@ impl Heap {
         align: Align,
         holder: Holder<'_>,
     ) -> Result<u32, Error> {
-        if let Some(pointer) = self.arena.put(length, align) {
-            self.totals.arena_high_water_bytes.raise(self.arena.used().into());
+        if let Some(pointer) = self.put_in_arena(length, align) {
             return Ok(pointer);
         }
         let (id, extent) = self.hold(guest, length, align, holder)?;
         self.arena.overflow(id);
         self.totals.arena_overflows.add(1);
         Ok(extent.pointer)
+    }
+
+    /// Makes room for an argument in the arena, if it has some: that takes neither the guest nor the time.
+    pub(crate) fn put_in_arena(&mut self, length: u32, align: Align) -> Option<u32> {
+        let pointer = self.arena.put(length, align)?;
+        self.totals.arena_high_water_bytes.raise(self.arena.used().into());
+        Some(pointer)
     }
 
     /// Makes room for an argument that is to come from the guest's allocator; if it stays ours it is freed when the

@@ -71,4 +71,23 @@ fn an_instance_that_waits_is_charged_to_no_tenant() {
         "{refused:?}"
     );
     assert_eq!((poor.live_bytes(), poor.refused()), (0, 1));
+    assert_eq!(local.idle(), 1, "it is left for those who may have it");
+}
+
+#[test]
+fn what_waits_makes_way_when_the_host_has_no_more() {
+    let host = build(WasmHost::builder().max_bytes(2 * PAGE));
+    let modules = [
+        module(&host, GROWING),
+        module(&host, GROWING),
+        module(&host, GROWING),
+    ];
+    let tenant = host.tenant(u64::MAX);
+    let mut local = host.local();
+    for module in &modules {
+        local
+            .run(module, &tenant, |guest| assert_eq!(guest.memory_len(), PAGE))
+            .unwrap();
+    }
+    assert_eq!((local.idle(), host.live_bytes()), (2, 2 * PAGE));
 }

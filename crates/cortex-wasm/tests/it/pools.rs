@@ -81,18 +81,7 @@ fn a_call_that_is_dropped_stops_its_guest() {
             begun.send(()).expect("somebody waits");
             ended.send(run(guest, "spin")).expect("somebody waits");
         });
-        let begins = std::thread::spawn(move || has_begun.recv());
-        block_on(async {
-            let mut call = Box::pin(call);
-            // It is offered to the pool when it is first looked at, and never ends by itself.
-            std::future::poll_fn(|cx| {
-                assert!(call.as_mut().poll(cx).is_pending());
-                std::task::Poll::Ready(())
-            })
-            .await;
-            begins.join().expect("it waits").expect("it begins");
-            drop(call);
-        });
+        drop_once_begun(call, has_begun);
         assert!(
             matches!(has_ended.recv().unwrap(), Err(Error::Cancelled)),
             "{deadline:?}"
@@ -102,6 +91,56 @@ fn a_call_that_is_dropped_stops_its_guest() {
             .unwrap();
         assert_eq!(next.unwrap(), 1);
     }
+}
+
+#[test]
+fn what_takes_the_place_of_a_guest_is_stopped_too_and_so_is_its_start() {
+    let host = build(WasmHost::builder().deadline(Deadline::None));
+    let guests = guests(&host);
+    let tenant = host.tenant(1 << 20);
+    // A module that cannot be set back, so that a reset makes another instance.
+    let replaced = module(
+        &host,
+        r#"(module (table 1 funcref) (func (export "spin") (table.set (i32.const 0) (ref.null func)) (loop (br 0))))"#,
+    );
+    let (begun, has_begun) = mpsc::channel();
+    let (ended, has_ended) = mpsc::channel();
+    let call = guests.run(&replaced, &tenant, move |guest| {
+        guest.reset().expect("it is made anew");
+        begun.send(()).expect("somebody waits");
+        ended.send(run(guest, "spin")).expect("somebody waits");
+    });
+    drop_once_begun(call, has_begun);
+    assert!(matches!(has_ended.recv().unwrap(), Err(Error::Cancelled)));
+
+    let starting = module(&host, "(module (func $start (loop (br 0))) (start $start))");
+    let now = cortex_core::Clock::now(&cortex_core::SystemClock);
+    let soon = cortex_core::Deadline::after(now, Duration::from_millis(50));
+    let attached = cortex_core::Context::current().with_deadline(soon).attach();
+    let answer = guests.run_blocking(&starting, &tenant, |_| ());
+    assert!(matches!(answer, Err(Error::Timeout { .. })), "{answer:?}");
+    drop(attached);
+    // The thread is free again.
+    let counter = module(&host, COUNTER);
+    let next = guests
+        .run_blocking(&counter, &tenant, |guest| get(guest, "next"))
+        .unwrap();
+    assert_eq!(next.unwrap(), 1);
+}
+
+/// Offers a call to the pool, and drops it when its guest has begun.
+fn drop_once_begun<T>(call: impl Future<Output = T>, has_begun: mpsc::Receiver<()>) {
+    let begins = std::thread::spawn(move || has_begun.recv());
+    block_on(async {
+        let mut call = Box::pin(call);
+        std::future::poll_fn(|cx| {
+            assert!(call.as_mut().poll(cx).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        begins.join().expect("it waits").expect("it begins");
+        drop(call);
+    });
 }
 
 #[test]
