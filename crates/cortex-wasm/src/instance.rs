@@ -1,14 +1,13 @@
 use crate::account::Account;
 use crate::alloc::{
-    Align, AllocDealloc, AllocStats, AssemblyScript, BlockId, CabiRealloc, GuestAbi, GuestBox, Heap, Holder,
-    Leak, MallocFree, Owner, OwnerRef, Tag,
+    Align, AllocStats, BlockId, GuestAbi, GuestBox, Heap, Holder, Leak, Owner, OwnerRef, Tag,
 };
 use crate::cancel::Service;
 use crate::error::Error;
 use crate::func::{Func, Params, Results};
 use crate::guest::Guest;
 use crate::memory::{LinearHandle, MemoryUsage, Pod, Way};
-use crate::module::{Abi, Module};
+use crate::module::Module;
 use crate::reset::{Reset, Snapshot};
 use crate::scope::Scope;
 use crate::shared::Shared;
@@ -79,7 +78,7 @@ impl Instance {
         let quota = &shared.quota;
         let tags = Arc::clone(&shared.tags);
         let mut instance = Self {
-            heap: Heap::new(abi(module.abi()), quota.max_live_allocs, tags),
+            heap: Heap::new(module.adapter(), quota.max_live_allocs, tags),
             reference: owner.reference(),
             owner,
             snapshot: None,
@@ -111,7 +110,7 @@ impl Instance {
     /// pages that are added to its memory.
     fn reserve(&mut self, guest: &mut Guest) -> Result<(), Error> {
         let (arena, region) = (self.shared.arena, self.shared.region);
-        if self.module.abi() != Abi::None {
+        if self.module.adapter().is_some() {
             if arena > 0 {
                 let place = self.heap.reserve(guest, arena, ALIGN)?;
                 self.heap.place_arena(place);
@@ -531,7 +530,7 @@ impl Instance {
     }
 
     pub(crate) fn abi(&self) -> Option<Arc<dyn GuestAbi>> {
-        abi(self.module.abi())
+        self.module.adapter()
     }
 }
 
@@ -565,17 +564,6 @@ fn sound(guest: &mut Option<Guest>) -> Result<&mut Guest, Error> {
         Some(guest) if !guest.runner.is_poisoned() => Ok(guest),
         _ => Err(Error::Poisoned),
     }
-}
-
-/// Returns the adapter of an ABI.
-fn abi(abi: Abi) -> Option<Arc<dyn GuestAbi>> {
-    Some(match abi {
-        Abi::AllocDealloc { aligned } => Arc::new(AllocDealloc::new().aligned_dealloc(aligned)),
-        Abi::AssemblyScript => Arc::new(AssemblyScript::new()),
-        Abi::CabiRealloc => Arc::new(CabiRealloc),
-        Abi::MallocFree => Arc::new(MallocFree),
-        Abi::None => return None,
-    })
 }
 
 /// A module without a memory has one of no bytes.

@@ -1,6 +1,8 @@
 use wasmer::Type::{self, I32};
 
 use super::facts::{Export, Exports};
+use crate::alloc::{AllocDealloc, AssemblyScript, CabiRealloc, GuestAbi, MallocFree};
+use std::sync::Arc;
 
 /// How a guest lends out its heap: which exports allocate and free.
 ///
@@ -33,6 +35,17 @@ pub enum Abi {
 }
 
 impl Abi {
+    /// Returns what speaks it.
+    pub(super) fn adapter(self) -> Option<Arc<dyn GuestAbi>> {
+        Some(match self {
+            Self::AllocDealloc { aligned } => Arc::new(AllocDealloc::new().aligned_dealloc(aligned)),
+            Self::AssemblyScript => Arc::new(AssemblyScript::new()),
+            Self::CabiRealloc => Arc::new(CabiRealloc),
+            Self::MallocFree => Arc::new(MallocFree),
+            Self::None => return None,
+        })
+    }
+
     /// Finds it among the exports.
     pub(super) fn of(exports: &Exports) -> Self {
         let has = |name: &str, params: &[Type], results: &[Type]| {

@@ -5,6 +5,7 @@ use wasmer::Engine;
 
 use super::{Abi, Facts, ResetPlan};
 use crate::Error;
+use crate::alloc::GuestAbi;
 use crate::deadline::Checks;
 use crate::func::{Func, Params, Results};
 use crate::module::common::Common;
@@ -17,6 +18,8 @@ use crate::module::common::Common;
 #[derive(Clone)]
 pub struct Module {
     shared: Arc<Shared>,
+    /// What was said of how it allocates.
+    adapter: Option<Arc<dyn GuestAbi>>,
 }
 
 struct Shared {
@@ -71,6 +74,7 @@ impl Module {
                 compiled,
                 engine,
             }),
+            adapter: None,
         }
     }
 
@@ -79,9 +83,36 @@ impl Module {
         &self.shared.name
     }
 
-    /// Returns how the host can allocate in the heap of the guest.
+    /// Returns how the host can allocate in the heap of the guest, by what it exports.
     pub fn abi(&self) -> Abi {
         self.shared.facts.abi
+    }
+
+    /// Says how the host allocates in the heap of the guest, whatever its exports look like: for names of its own, or
+    /// an ABI with settings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_wasm::{AssemblyScript, Error, WasmHost};
+    ///
+    /// let host = WasmHost::builder().build()?;
+    /// let wasm = wat::parse_str(r#"(module (memory 1))"#).unwrap();
+    /// let strings = AssemblyScript::new().class(AssemblyScript::STRING);
+    /// let module = host.compile("texts", &wasm)?.with_abi(strings);
+    /// // It exports nothing of the kind, as is found when the arena is taken.
+    /// assert!(matches!(host.instantiate(&module), Err(Error::NoExport { export }) if &*export == "__new"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_abi(mut self, abi: impl GuestAbi + 'static) -> Self {
+        self.adapter = Some(Arc::new(abi));
+        self
+    }
+
+    /// Returns what allocates in the heap of the guest.
+    pub(crate) fn adapter(&self) -> Option<Arc<dyn GuestAbi>> {
+        self.adapter.clone().or_else(|| self.abi().adapter())
     }
 
     /// Returns how an instance becomes as new, and if that takes a new one, why.
@@ -124,7 +155,12 @@ impl Module {
 
     /// Tells whether both are the same one, and not only alike.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
+        let is_adapted_alike = match (&self.adapter, &other.adapter) {
+            (None, None) => true,
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        };
+        is_adapted_alike && Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Returns what all instances of it have in common.

@@ -1,7 +1,7 @@
 //! What the host puts into guests, and takes back.
 
 use crate::guests::{build, get, guest, host, module, run, summing};
-use cortex_wasm::{Align, Error, Owner, Quota, Resource, WasmHost};
+use cortex_wasm::{Align, Calls, Error, GuestAbi, GuestBlock, Owner, Quota, Resource, WasmHost};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
@@ -173,6 +173,47 @@ fn a_guest_without_an_allocator_has_none_or_a_region() {
     assert_eq!(guest.alloc_stats().live, 0);
     guest.reset().unwrap();
     assert_eq!(guest.memory_len(), 3 << 16);
+}
+
+#[derive(Debug)]
+struct Named;
+
+impl GuestAbi for Named {
+    fn name(&self) -> &'static str {
+        "named"
+    }
+
+    fn alloc(&self, guest: &mut dyn Calls, size: u32, _: Align) -> Result<u32, Error> {
+        guest.pointer("take", &[size.cast_signed()])
+    }
+
+    fn free(&self, guest: &mut dyn Calls, block: GuestBlock) -> Result<(), Error> {
+        guest.call("give", &[block.pointer.cast_signed()]).map(drop)
+    }
+}
+
+#[test]
+fn an_allocator_of_any_name_can_be_stated() {
+    let host = host();
+    let text = summing()
+        .replace("\"malloc\"", "\"take\"")
+        .replace("\"free\"", "\"give\"");
+    let unknown = module(&host, &text);
+    let known = unknown.clone().with_abi(Named);
+    let tag = host.tags().intern("block").unwrap();
+    let tenant = host.tenant(1 << 30);
+    let mut local = host.local();
+    for _ in 0..2 {
+        // An instance of one does not pass for one of the other.
+        let taken = local
+            .run(&known, &tenant, |guest| guest.alloc_owned(8, tag).map(drop))
+            .unwrap();
+        taken.unwrap();
+        let refused = local
+            .run(&unknown, &tenant, |guest| guest.alloc_owned(8, tag).map(drop))
+            .unwrap();
+        assert!(matches!(refused, Err(Error::NoAllocator)), "{refused:?}");
+    }
 }
 
 #[test]
