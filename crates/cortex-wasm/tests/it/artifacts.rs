@@ -1,9 +1,8 @@
 //! Code that is kept, and loaded by the next host.
 
-use crate::guests::{build, get, run, wasm};
+use crate::guests::{SHORT, build, get, run, wasm};
 use cortex_wasm::{ArtifactCache, Deadline, Error, Origin, WasmHost};
 use std::path::PathBuf;
-use std::time::Duration;
 use std::{env, fs, process};
 
 /// A folder that is gone at the end.
@@ -32,9 +31,9 @@ fn what_is_loaded_has_its_start_function_and_keeps_its_deadline() {
             (func (export "spin") (loop (br 0))) (start $start))"#,
     );
     let deadlines = [
-        Deadline::Wall(Duration::from_millis(20)),
+        Deadline::Wall(SHORT),
         Deadline::Fuel(10_000),
-        Deadline::Wall(Duration::from_millis(10)),
+        Deadline::Wall(SHORT * 2),
     ];
     // Fuel takes other code than the clock does, and how much of either there is takes none.
     for (deadline, origin) in

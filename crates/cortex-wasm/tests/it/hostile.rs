@@ -1,6 +1,6 @@
 //! Guests that mean harm, or are broken: each is told by an error that names the cause, and the others go on.
 
-use crate::guests::{build, get, guest, hasty, host, module, run, wasm};
+use crate::guests::{SHORT, build, get, guest, hasty, host, module, run, wasm};
 use cortex_wasm::{CompileError, Deadline, Error, Instance, Quota, Resource, TrapCode, WasmHost};
 use std::time::Duration;
 
@@ -315,11 +315,7 @@ fn allocators_that_lie_are_found_out() {
             matches!(error, Error::Timeout { .. })
         }),
     ] {
-        let host = build(
-            WasmHost::builder()
-                .arena(0)
-                .deadline(Deadline::Wall(Duration::from_millis(20))),
-        );
+        let host = build(WasmHost::builder().arena(0).deadline(Deadline::Wall(SHORT)));
         let text = format!(
             r#"(module (memory 1) (func (export "malloc") (param i32) (result i32) {malloc})
                 (func (export "free") (param i32)))"#
@@ -329,7 +325,7 @@ fn allocators_that_lie_are_found_out() {
             .scope(|scope| scope.put_bytes(b"text").map(drop))
             .unwrap_err();
         assert!(is_expected(&error), "{malloc}: {error:?}");
-        let with_arena = build(WasmHost::builder().deadline(Deadline::Wall(Duration::from_millis(20))));
+        let with_arena = build(WasmHost::builder().deadline(Deadline::Wall(SHORT)));
         let error = with_arena.instantiate(&module(&with_arena, &text)).unwrap_err();
         assert!(is_expected(&error), "{malloc}: {error:?}");
         assert_eq!(with_arena.live_bytes(), 0);

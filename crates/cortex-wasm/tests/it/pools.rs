@@ -1,6 +1,6 @@
 //! Guests on threads of their own.
 
-use crate::guests::{build, get, hasty, host, module, run};
+use crate::guests::{SHORT, build, get, hasty, host, module, run};
 use cortex_wasm::{Deadline, Error, Guests, WasmHost};
 use cortex_workers::{Drain, Overflow};
 use std::sync::mpsc;
@@ -115,7 +115,7 @@ fn what_takes_the_place_of_a_guest_is_stopped_too_and_so_is_its_start() {
 
     let starting = module(&host, "(module (func $start (loop (br 0))) (start $start))");
     let now = cortex_core::Clock::now(&cortex_core::SystemClock);
-    let soon = cortex_core::Deadline::after(now, Duration::from_millis(50));
+    let soon = cortex_core::Deadline::after(now, 2 * SHORT);
     let attached = cortex_core::Context::current().with_deadline(soon).attach();
     let answer = guests.run_blocking(&starting, &tenant, |_| ());
     assert!(matches!(answer, Err(Error::Timeout { .. })), "{answer:?}");
@@ -151,7 +151,7 @@ fn the_deadline_of_the_caller_stops_the_guest() {
     let tenant = host.tenant(1 << 20);
     let (ended, has_ended) = mpsc::channel();
     let now = cortex_core::Clock::now(&cortex_core::SystemClock);
-    let soon = cortex_core::Deadline::after(now, Duration::from_millis(50));
+    let soon = cortex_core::Deadline::after(now, 2 * SHORT);
     let _attached = cortex_core::Context::current().with_deadline(soon).attach();
     let answer = guests.run_blocking(&module, &tenant, move |guest| {
         drop(ended.send(run(guest, "spin")));
