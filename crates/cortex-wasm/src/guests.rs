@@ -9,7 +9,7 @@ use cortex_workers::{AfterPanic, Drain, DrainReport, Overflow, Pool, TaskCx, Thr
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Threads on which guests run; made by [`WasmHost::guests`](crate::WasmHost::guests).
@@ -43,7 +43,6 @@ use std::time::Duration;
 pub struct Guests {
     pool: Pool<Thread>,
     shared: Arc<Shared>,
-    running: Arc<Running>,
     idle: (usize, usize),
 }
 
@@ -61,10 +60,6 @@ pub struct GuestsBuilder {
 /// What a thread has: its instances, once the first guest ran.
 #[derive(Debug)]
 struct Thread(Option<Shelf>);
-
-/// The calls that run, to be stopped when the pool is shut down.
-#[derive(Debug, Default)]
-struct Running(Mutex<Vec<Weak<Cancel>>>);
 
 impl GuestsBuilder {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
@@ -135,7 +130,6 @@ impl GuestsBuilder {
         Guests {
             pool,
             shared: self.shared,
-            running: Arc::default(),
             idle: self.idle,
         }
     }
@@ -200,9 +194,7 @@ impl Guests {
     {
         let (module, tenant) = (module.clone(), tenant.clone());
         let (shared, idle) = (Arc::clone(&self.shared), self.idle);
-        let running = Arc::clone(&self.running);
         move |thread: &mut Thread, cx: &TaskCx<'_>| {
-            running.add(&cancel);
             let waiting = thread
                 .0
                 .get_or_insert_with(|| Shelf::new(&shared, idle.0, idle.1));
@@ -214,15 +206,14 @@ impl Guests {
         }
     }
 
-    /// Accepts no more calls, lets those that there are end within a time, and then stops the guests that still run.
+    /// Accepts no more calls, and lets those that there are end within a time. Whoever waits for others is told then that
+    /// the pool is closed, which stops their guests.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it is done it can be called again.
     pub async fn shutdown(&self, drain: Drain) -> DrainReport {
-        let report = self.pool.shutdown(drain).await;
-        self.running.stop();
-        report
+        self.pool.shutdown(drain).await
     }
 
     /// Returns how the threads and their queue stand.
@@ -247,22 +238,6 @@ impl Worker for Thread {
     /// The instance is gone that was in use; the others had no part in it.
     fn after_panic(&mut self) -> AfterPanic {
         AfterPanic::Keep
-    }
-}
-
-impl Running {
-    /// Notes a call, and forgets those that have ended.
-    fn add(&self, cancel: &Arc<Cancel>) {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|other| other.strong_count() > 0);
-        running.push(Arc::downgrade(cancel));
-    }
-
-    fn stop(&self) {
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for cancel in running.iter().filter_map(Weak::upgrade) {
-            cancel.cancel();
-        }
     }
 }
 
