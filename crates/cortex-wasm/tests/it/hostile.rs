@@ -349,3 +349,37 @@ fn a_guest_that_traps_while_a_block_is_freed_is_not_called_again() {
     guest.reset().unwrap();
     run(&mut guest, "nothing").unwrap();
 }
+
+#[test]
+fn blocks_that_are_slow_to_free_do_not_add_up() {
+    const BLOCKS: u32 = 32;
+    let host = build(WasmHost::builder().arena(0).deadline(Deadline::Wall(SHORT)));
+    let text = r#"(module (memory 1) (global $top (mut i32) (i32.const 1024)) (global $slow (mut i32) (i32.const 0))
+        (func (export "malloc") (param i32) (result i32)
+            (global.get $top) (global.set $top (i32.add (global.get $top) (i32.const 64))))
+        (func $work (export "work") (param i32)
+            (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+        (func (export "free") (param i32) (call $work (global.get $slow)))
+        (func (export "slow") (param i32) (global.set $slow (local.get 0)))
+        (func (export "nothing")))"#;
+    let mut guest = guest(&host, text);
+    let work = guest.module().func::<(u32,), ()>("work").unwrap();
+    let slow = guest.module().func::<(u32,), ()>("slow").unwrap();
+    // A few of them take as long as a call may, each alone does not.
+    let clock = cortex_core::SystemClock;
+    let mut rounds = 1 << 10;
+    loop {
+        let begun = cortex_core::Clock::now(&clock);
+        guest.call(&work, (rounds,)).unwrap();
+        if cortex_core::Clock::now(&clock) - begun >= SHORT / 8 {
+            break;
+        }
+        rounds *= 2;
+    }
+    let tag = host.tags().intern("block").unwrap();
+    let blocks: Vec<_> = (0..BLOCKS).map(|_| guest.alloc_owned(8, tag).unwrap()).collect();
+    guest.call(&slow, (rounds,)).unwrap();
+    drop(blocks);
+    assert!(matches!(run(&mut guest, "nothing"), Err(Error::Timeout { .. })));
+    assert!(guest.is_poisoned());
+}
