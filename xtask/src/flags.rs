@@ -55,6 +55,14 @@ xflags::xflags! {
             optional --keep-going
         }
 
+        /// Builds the guests of cortex-wasm from their sources; fails if one is not the `.wasm` that lies there.
+        cmd guests {
+            /// The name of a guest. All of them if there is none.
+            optional name: String
+            /// Replaces the files and pins them.
+            optional --update
+        }
+
         /// Drives the storefront and examples with real programs: curl, wrk, Prometheus, Python, Node, Chromium.
         cmd e2e {
             /// Runs only the scenarios whose name contains this.
@@ -101,7 +109,8 @@ mod tests {
     fn the_summary_has_a_line_for_each_command() {
         let summary = Xtask::summary();
         for command in [
-            "test", "tidy", "ci", "step", "features", "cover", "bench", "examples", "e2e", "sanitize", "help",
+            "test", "tidy", "ci", "step", "features", "cover", "bench", "examples", "guests", "e2e",
+            "sanitize", "help",
         ] {
             let line = summary
                 .lines()
@@ -111,7 +120,7 @@ mod tests {
                 "{command}: {summary}"
             );
         }
-        assert_eq!(summary.lines().count(), 13, "{summary}");
+        assert_eq!(summary.lines().count(), 14, "{summary}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod cover;
 mod e2e;
 mod features;
 mod flags;
+mod guests;
 mod project;
 mod sanitize;
 mod step;
@@ -75,6 +76,7 @@ fn run(flags: &Xtask) -> Result<ExitCode> {
         }
         XtaskCmd::Examples(examples) => plan(steps::examples(&project), examples.keep_going).run(&project),
         XtaskCmd::Features(it) => features::run(&project, it.package.as_deref()),
+        XtaskCmd::Guests(guests) => guests::run(&project, guests.name.as_deref(), guests.update),
         XtaskCmd::E2e(e2e) => e2e::run(&project, e2e.filter.as_deref(), e2e.long),
         XtaskCmd::Sanitize(sanitize) => {
             let steps = sanitize::steps(&project, sanitize.sanitizer.as_deref())?;

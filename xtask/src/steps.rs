@@ -26,6 +26,7 @@ pub(crate) fn all(project: &Project) -> Vec<Step> {
         doc(project),
         features(),
         examples(project),
+        guests(),
         e2e(),
     ]
     .concat()
@@ -155,6 +156,7 @@ fn model(project: &Project) -> Vec<Step> {
         ("cortex-metrics", ""),
         ("cortex-resilience", "--features tokio"),
         ("cortex-trace", "--features bridge"),
+        ("cortex-wasm", ""),
         ("cortex-workers", ""),
     ]
     .map(step)
@@ -202,6 +204,14 @@ fn features() -> Vec<Step> {
             "a crate uses a feature that only a sibling switches on: name it in its own Cargo.toml",
         ),
     ]
+}
+
+fn guests() -> Vec<Step> {
+    vec![Step::new(
+        "guests",
+        Line::new("cargo xtask guests"),
+        "`cargo xtask guests --update` pins what the sources are built to now",
+    )]
 }
 
 fn e2e() -> Vec<Step> {

@@ -1,5 +1,5 @@
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -21,24 +21,33 @@ impl std::error::Error for Unknown {}
 #[derive(Debug)]
 pub(crate) struct Missing {
     program: String,
+    /// The only one that will do.
+    version: Option<String>,
 }
 
 impl Missing {
     pub(crate) fn new(program: impl Into<String>) -> Self {
         Self {
             program: program.into(),
+            version: None,
         }
+    }
+
+    /// Says that it must be of this version.
+    pub(crate) fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
     }
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let program = &self.program;
-        write!(
-            f,
-            "{program} is not installed; `bash .ci/setup {}` does it",
-            package(program)
-        )
+        f.write_str(&self.program)?;
+        if let Some(version) = &self.version {
+            write!(f, " {version}")?;
+        }
+        let package = package(&self.program);
+        write!(f, " is not installed; `bash .ci/setup {package}` does it")
     }
 }
 
@@ -47,6 +56,8 @@ impl std::error::Error for Missing {}
 /// Names what `.ci/setup` has to install for a program.
 fn package(program: &str) -> &str {
     match program {
+        "asc" => "assemblyscript",
+        "clang-14" => "clang",
         "promtool" => "prometheus",
         "llvm-cov-22" | "llvm-profdata-22" => "llvm-22",
         "grpc_health"
@@ -80,7 +91,7 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// Returns a `PATH` on which the installed tools come first.
 pub(crate) fn path() -> Result<OsString> {
     let cache = cache()?;
-    let before = [cache.join("tools/bin"), cache.join("venv/bin")];
+    let before = ["tools/bin", "venv/bin", "npm/node_modules/.bin"].map(|folder| cache.join(folder));
     let inherited = env::var_os("PATH").unwrap_or_default();
     Ok(env::join_paths(
         before.into_iter().chain(env::split_paths(&inherited)),
@@ -89,10 +100,16 @@ pub(crate) fn path() -> Result<OsString> {
 
 /// Finds a program on `path`, or says how to install it.
 pub(crate) fn find(program: &str, path: &OsString) -> Result<PathBuf> {
-    env::split_paths(path)
-        .map(|folder| folder.join(program))
-        .find(|file| is_program(file))
+    programs(program, path)
+        .next()
         .ok_or_else(|| Missing::new(program).into())
+}
+
+/// Lists the programs of a name on `path`.
+pub(crate) fn programs(name: &str, path: &OsStr) -> impl Iterator<Item = PathBuf> {
+    env::split_paths(path)
+        .map(move |folder| folder.join(name))
+        .filter(|file| is_program(file))
 }
 
 #[cfg(unix)]
@@ -139,11 +156,13 @@ mod tests {
         let setup = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/setup");
         let setup = std::fs::read_to_string(setup).unwrap();
         for program in [
+            "asc",
             "brotli",
             "cargo-deny",
             "cargo-hack",
             "cargo-llvm-cov",
             "chromium-headless-shell",
+            "clang-14",
             "curl",
             "grpc_health",
             "gzip",
@@ -159,6 +178,7 @@ mod tests {
             "prometheus_client",
             "promtool",
             "rotel-agent",
+            "rustc",
             "slowhttptest",
             "taplo",
             "typos",

@@ -24,6 +24,9 @@ pub use cortex_resilience as resilience;
 #[cfg(feature = "trace")]
 #[doc(inline)]
 pub use cortex_trace as trace;
+#[cfg(feature = "wasm")]
+#[doc(inline)]
+pub use cortex_wasm as wasm;
 #[cfg(feature = "workers")]
 #[doc(inline)]
 pub use cortex_workers as workers;

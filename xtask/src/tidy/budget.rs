@@ -30,7 +30,7 @@ const fn budget(package: &'static str, features: Features, max: usize) -> Budget
     }
 }
 
-const BUDGETS: [Budget; 18] = [
+const BUDGETS: [Budget; 20] = [
     budget("cortex-core", Features::None, 0),
     budget("cortex-core", Features::All, 0),
     budget("cortex-metrics", Features::None, 24),
@@ -47,6 +47,9 @@ const BUDGETS: [Budget; 18] = [
     budget("cortex-workers", Features::None, 1),
     // 38, not 30: the signals bring 29, and rayon is a scheduler, its iterators and their queues (6).
     budget("cortex-workers", Features::All, 38),
+    // An engine that compiles: wasmer and cranelift are nearly all of it.
+    budget("cortex-wasm", Features::None, 200),
+    budget("cortex-wasm", Features::All, 225),
     // 90, not 60: the assembly always has metrics, traces, health and all three codings of compress.
     budget("cortex-http", Features::None, 90),
     budget("cortex-http", Features::All, 140),

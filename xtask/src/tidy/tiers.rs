@@ -14,6 +14,13 @@ const UNWANTED: [(&str, &str); 5] = [
     ("thiserror", "write Display and Error by hand; it brings syn"),
 ];
 
+/// The edges inside a tier, each with its reason. Such an edge may not meet one that comes back.
+const SIDEWAYS: [(&str, &str, &str); 1] = [(
+    "cortex-wasm",
+    "cortex-workers",
+    "a store of guests cannot leave its thread, so a thread of a pool owns it",
+)];
+
 /// An edge goes to a lower tier, and signals are optional.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -60,6 +67,7 @@ fn edge(package: &Package, role: Role, dependency: &Dependency) -> Option<String
     }
     match tier(to) {
         Some(_) if to == FACADE => Some("nobody depends on the facade".into()),
+        Some(tier) if tier == from && is_sideways(&package.name, to) => None,
         Some(tier) if tier >= from => Some(format!(
             "an edge from tier {from} to tier {tier} does not go down"
         )),
@@ -70,6 +78,10 @@ fn edge(package: &Package, role: Role, dependency: &Dependency) -> Option<String
         Some(_) => None,
         None => foreign(package, from, dependency),
     }
+}
+
+fn is_sideways(from: &str, to: &str) -> bool {
+    SIDEWAYS.iter().any(|&(a, b, _)| (a, b) == (from, to))
 }
 
 fn dev_edge(role: Role, dependency: &Dependency) -> Option<String> {
@@ -158,6 +170,7 @@ mod tests {
         for package in [
             signals,
             library("cortex-core").needs("proptest", Dev, false),
+            library("cortex-wasm").needs("cortex-workers", Normal, false),
             library("cortex-http")
                 .needs("cortex-trace", Normal, false)
                 .needs("cortex-compress", Normal, false)
@@ -187,6 +200,14 @@ mod tests {
             (
                 library("cortex-trace").needs("cortex-metrics", Normal, true),
                 "cortex-metrics: an edge from tier 1 to tier 1 does not go down",
+            ),
+            (
+                library("cortex-wasm").needs("cortex-events", Normal, false),
+                "cortex-events: an edge from tier 2 to tier 2 does not go down",
+            ),
+            (
+                library("cortex-workers").needs("cortex-wasm", Normal, false),
+                "cortex-wasm: an edge from tier 2 to tier 2 does not go down",
             ),
             (
                 library("cortex-trace").needs("cortex-http", Build, false),
@@ -261,6 +282,15 @@ mod tests {
             ),
         ] {
             assert_eq!(says(package), [found]);
+        }
+    }
+
+    #[test]
+    fn edges_inside_a_tier_are_named_with_a_reason_and_go_one_way() {
+        for (from, to, why) in SIDEWAYS {
+            assert_eq!(tier(from), tier(to), "{from} to {to} goes down anyway");
+            assert!(!why.is_empty());
+            assert!(!is_sideways(to, from), "{from} and {to} need each other");
         }
     }
 

@@ -1,0 +1,6 @@
+mod abis;
+mod errors;
+mod garbage;
+mod random;
+mod scene;
+mod scopes;

@@ -1,0 +1,6 @@
+mod accounts;
+mod calls;
+mod guest;
+mod modules;
+mod random;
+mod speed;

@@ -1,0 +1,12 @@
+//! Hosts and their guests, from outside.
+
+mod accounts;
+mod artifacts;
+mod guests;
+mod hostile;
+mod languages;
+mod memory;
+mod pools;
+mod random;
+mod resets;
+mod slope;
