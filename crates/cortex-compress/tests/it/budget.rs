@@ -93,7 +93,7 @@ fn where_there_is_no_memory_for_the_level_a_lower_one_is_tried() {
     for (bytes, at_once, piecewise) in [
         (64 << 20, Some(9), Some(9)),
         (4 << 20, Some(5), Some(9)),
-        (2_200_000, Some(2), Some(5)),
+        (2_200_000, Some(5), Some(5)),
         (1_200_000, Some(2), Some(2)),
         (700_000, None, Some(2)),
         (100_000, None, None),
