@@ -1,4 +1,5 @@
 use crate::block_on::block_on;
+use crate::cancel::{self, CancelToken, Underway};
 use crate::error::{Error, Stage};
 use crate::event::Event;
 use crate::hub::{Offered, Task};
@@ -25,13 +26,14 @@ use std::time::Duration;
 /// # Cancel safety
 ///
 /// Dropping it cancels the task: one that waits never runs and makes room at once, one that runs is told so
-/// ([`TaskCx::check`](crate::TaskCx::check)), and its answer is dropped.
+/// ([`TaskCx::check`](crate::TaskCx::check)), and its answer is dropped. So does a [`CancelToken`], also from elsewhere.
 #[must_use = "calls do nothing unless they are awaited, waited for or detached"]
 pub struct Call<'a, W: Worker, P: Work<W>> {
     shared: Link<'a, W>,
     stage: At<W, P>,
     options: Options,
     turnstile: Option<Arc<Turnstile>>,
+    token: Option<CancelToken>,
 }
 
 enum Link<'a, W: Worker> {
@@ -71,6 +73,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 outlasts: false,
             },
             turnstile: None,
+            token: None,
         }
     }
 
@@ -82,6 +85,12 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     /// Has it counted when a worker takes it.
     pub(crate) fn counted(mut self, turnstile: &Arc<Turnstile>) -> Self {
         self.turnstile = Some(Arc::clone(turnstile));
+        self
+    }
+
+    /// Has it cancelled with this token, if there is one.
+    pub(crate) fn below(mut self, token: Option<&CancelToken>) -> Self {
+        self.token = token.cloned();
         self
     }
 
@@ -126,6 +135,12 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         self
     }
 
+    /// Has it cancelled with this token, also once it is detached; in place of one that was given before. What was not begun comes back
+    /// with [`Error::Cancelled`] to whoever awaits it.
+    pub fn cancel_with(self, token: &CancelToken) -> Self {
+        self.below(Some(token))
+    }
+
     /// Returns the same call with a handle of its own on the pool, as a task that is spawned needs.
     pub fn owned(mut self) -> Call<'static, W, P> {
         let shared = Arc::clone(self.shared.shared());
@@ -135,6 +150,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             stage,
             options: self.options,
             turnstile: self.turnstile.take(),
+            token: self.token.take(),
         }
     }
 
@@ -215,7 +231,8 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         };
         ticket.set_phase(Phase::Taken);
         ticket.looks_itself = true;
-        let job = Job::new(ticket, work, None, true);
+        let job = Arc::new(Job::new(ticket, work, None, true));
+        self.enrol(&job);
         let taken = job.ticket().submitted;
         let cx = TaskCx {
             ticket: job.ticket(),
@@ -232,7 +249,11 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         shared.tell(|| Event::of_ended(outcome, job.ticket(), taken, now));
         let answer = job.answer().map_or_else(|| unreachable!("it was run"), back);
         let late = match stop {
-            None | Some(Stop::Cancelled | Stop::Shutdown) => return answer, // nobody else tells it
+            None | Some(Stop::Shutdown) => return answer, // nobody else tells it
+            Some(Stop::Cancelled) => Error::Cancelled {
+                stage: Stage::Running,
+                work: None,
+            },
             Some(Stop::Deadline) => Error::Deadline {
                 stage: Stage::Running,
                 work: None,
@@ -253,17 +274,22 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     /// Takes a task out of the queue; says whether that was in time.
     fn withdraw(&self, job: &Arc<Job<W, P>>) -> bool {
         let shared = self.shared.shared();
-        let ticket = job.ticket();
-        if !matches!(ticket.phase(), Phase::Outside | Phase::Queued) {
+        let Some(stage) = cancel::withdraw(&shared.hub, job, |after| shared.handle(after)) else {
             return false;
+        };
+        let why = Unstarted::Cancelled(stage);
+        shared.tell(|| Event::of_unstarted(why, job.ticket(), shared.clock.nanos()));
+        true
+    }
+
+    /// Has a task that was offered cancelled with its token, or now.
+    fn enrol(&self, job: &Arc<Job<W, P>>) {
+        if let Some(token) = &self.token {
+            match token.enrol(Box::new(Underway::new(self.shared.shared(), job))) {
+                Ok(enrolment) => job.enrolled(enrolment),
+                Err(late) => late.cancel(),
+            }
         }
-        let task: Task<W> = Arc::clone(job) as Task<W>;
-        let (withdrawn, after) = shared.hub.withdraw(&task);
-        shared.handle(after);
-        if withdrawn {
-            shared.tell(|| Event::of_unstarted(Unstarted::Cancelled, ticket, shared.clock.nanos()));
-        }
-        withdrawn
     }
 
     /// Makes the ticket of a task that is offered now.
@@ -280,14 +306,17 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             .map(Deadline::nanos)
             .min()
             .unwrap_or(NEVER);
-        if ticket.deadline <= now {
-            shared.hub.refused();
-            let why = Unstarted::Deadline(Stage::Submitting);
+        let (stage, work) = (Stage::Submitting, Some(()));
+        let is_cancelled = self.token.as_ref().is_some_and(CancelToken::is_cancelled);
+        if is_cancelled || ticket.deadline <= now {
+            shared.hub.refused(is_cancelled);
+            let (why, error) = if is_cancelled {
+                (Unstarted::Cancelled(stage), Error::Cancelled { stage, work })
+            } else {
+                (Unstarted::Deadline(stage), Error::Deadline { stage, work })
+            };
             shared.tell(|| Event::of_unstarted(why, &ticket, now));
-            return Err(Error::Deadline {
-                stage: Stage::Submitting,
-                work: Some(()),
-            });
+            return Err(error);
         }
         ticket.outlasts = options.outlasts;
         ticket.run_timeout = options.run_timeout.or(shared.settings.run_timeout);
@@ -318,7 +347,10 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         };
         shared.handle(after);
         match offered {
-            Offered::In | Offered::Waits => Sent::In(job),
+            Offered::In | Offered::Waits => {
+                self.enrol(&job);
+                Sent::In(job)
+            }
             Offered::Refused(why) => {
                 if !how.or_here || why != Unstarted::Full {
                     let ticket = job.ticket();
@@ -334,7 +366,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
 
     fn cancel(&self, job: &Arc<Job<W, P>>) {
         if self.withdraw(job) {
-            job.end(Unstarted::Cancelled);
+            job.leave();
             return;
         }
         let (shared, ticket) = (self.shared.shared(), job.ticket());

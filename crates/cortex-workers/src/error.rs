@@ -36,6 +36,13 @@ pub enum Error<Q, E = Infallible> {
         /// What was to be done, if it had not begun.
         work: Option<Q>,
     },
+    /// Its [`CancelToken`](crate::CancelToken) was cancelled before the answer.
+    Cancelled {
+        /// How far the task was.
+        stage: Stage,
+        /// What was to be done, if it had not begun.
+        work: Option<Q>,
+    },
     /// It has run for as long as it may.
     RunTimeout {
         /// How long that was.
@@ -110,7 +117,7 @@ impl<Q, E> Error<Q, E> {
             | Self::NoWorkers(work)
             | Self::WouldDeadlock(work)
             | Self::Discarded { work, .. } => Some(work),
-            Self::Deadline { work, .. } => work,
+            Self::Deadline { work, .. } | Self::Cancelled { work, .. } => work,
             Self::RunTimeout { .. } | Self::Shutdown | Self::Panicked(_) | Self::Failed(_) => None,
         }
     }
@@ -124,6 +131,7 @@ impl<Q, E> Error<Q, E> {
             Self::NoWorkers(work) => Error::NoWorkers(work),
             Self::WouldDeadlock(work) => Error::WouldDeadlock(work),
             Self::Deadline { stage, work } => Error::Deadline { stage, work },
+            Self::Cancelled { stage, work } => Error::Cancelled { stage, work },
             Self::RunTimeout { ran } => Error::RunTimeout { ran },
             Self::Discarded { reason, work } => Error::Discarded { reason, work },
             Self::Shutdown => Error::Shutdown,
@@ -139,6 +147,10 @@ impl<Q, E> Error<Q, E> {
             Self::NoWorkers(work) => Error::NoWorkers(back(work)),
             Self::WouldDeadlock(work) => Error::WouldDeadlock(back(work)),
             Self::Deadline { stage, work } => Error::Deadline {
+                stage,
+                work: work.map(back),
+            },
+            Self::Cancelled { stage, work } => Error::Cancelled {
                 stage,
                 work: work.map(back),
             },
@@ -163,6 +175,7 @@ impl<Q, E: fmt::Debug> fmt::Debug for Error<Q, E> {
             Self::NoWorkers(_) => f.write_str("NoWorkers(..)"),
             Self::WouldDeadlock(_) => f.write_str("WouldDeadlock(..)"),
             Self::Deadline { stage, .. } => write!(f, "Deadline {{ stage: {stage:?}, .. }}"),
+            Self::Cancelled { stage, .. } => write!(f, "Cancelled {{ stage: {stage:?}, .. }}"),
             Self::RunTimeout { ran } => f.debug_struct("RunTimeout").field("ran", ran).finish(),
             Self::Discarded { reason, .. } => write!(f, "Discarded {{ reason: {reason:?}, .. }}"),
             Self::Shutdown => f.write_str("Shutdown"),
@@ -183,6 +196,7 @@ impl<Q, E: fmt::Display> fmt::Display for Error<Q, E> {
                 f.write_str("to wait in a task for a worker of its own pool would never end")
             }
             Self::Deadline { stage, .. } => write!(f, "the deadline came {stage}"),
+            Self::Cancelled { stage, .. } => write!(f, "it was cancelled {stage}"),
             Self::RunTimeout { ran } => write!(f, "it had not ended after {ran:?}"),
             Self::Discarded { reason, .. } => write!(f, "it was discarded {reason}"),
             Self::Shutdown => f.write_str("the pool was shut down while it ran"),
@@ -228,7 +242,7 @@ mod tests {
     #[test]
     fn each_says_what_happened_and_gives_back_what_was_not_begun() {
         let ran = Duration::from_secs(5);
-        let errors: [(Error<u8, Infallible>, &str, Option<u8>); 9] = [
+        let errors: [(Error<u8, Infallible>, &str, Option<u8>); 10] = [
             (Error::Full(1), "the queue is full", Some(1)),
             (Error::Closed(2), "the pool is shut down", Some(2)),
             (Error::NoWorkers(3), "no thread of the pool is alive", Some(3)),
@@ -244,6 +258,14 @@ mod tests {
                 },
                 "the deadline came before its turn",
                 Some(5),
+            ),
+            (
+                Error::Cancelled {
+                    stage: Stage::Admission,
+                    work: Some(8),
+                },
+                "it was cancelled before there was a place in the queue",
+                Some(8),
             ),
             (Error::RunTimeout { ran }, "it had not ended after 5s", None),
             (

@@ -270,7 +270,7 @@ impl Event {
             Unstarted::Full => refused(Refusal::Full),
             Unstarted::Closed => refused(Refusal::Closed),
             Unstarted::NoWorkers => refused(Refusal::NoWorkers),
-            Unstarted::Cancelled => Self::Cancelled { priority, waited },
+            Unstarted::Cancelled(_) => Self::Cancelled { priority, waited },
             Unstarted::Deadline(stage) => Self::Expired {
                 stage,
                 priority,

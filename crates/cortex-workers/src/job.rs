@@ -1,3 +1,4 @@
+use crate::cancel::Enrolment;
 use crate::error::{Discard, Error, Panic, Stage};
 use crate::stop::Stop;
 use crate::sync::{Mutex, lock};
@@ -111,8 +112,8 @@ pub(crate) enum Unstarted {
     NoWorkers,
     Deadline(Stage),
     Discarded(Discard),
-    /// Nobody is told: the caller has gone.
-    Cancelled,
+    /// By its token, or by a caller who has gone.
+    Cancelled(Stage),
 }
 
 /// A task, with what is to be done and what came of it.
@@ -127,6 +128,8 @@ struct Slot<W, P: Work<W>> {
     /// Somebody has the answer to come. If nobody has, what comes is dropped at once: never by whoever happens to be the last one
     /// that knows of the task, who may hold a lock.
     is_awaited: bool,
+    /// It is cancelled with a token, until it has ended.
+    enrolment: Option<Enrolment>,
 }
 
 type Answer<W, P> = Result<<P as Work<W>>::Answer, Error<P, <P as Work<W>>::Failure>>;
@@ -146,6 +149,7 @@ impl<W, P: Work<W>> Job<W, P> {
             content: Content::Pending(work),
             waker,
             is_awaited,
+            enrolment: None,
         };
         Self {
             ticket,
@@ -193,6 +197,19 @@ impl<W, P: Work<W>> Job<W, P> {
         drop_quietly((waker, over));
     }
 
+    /// Takes its place below a token, and leaves it once it has ended.
+    pub(crate) fn enrolled(&self, enrolment: Enrolment) {
+        let mut slot = lock(&self.slot);
+        let is_under_way = matches!(slot.content, Content::Pending(_) | Content::Running);
+        let over = if is_under_way {
+            slot.enrolment.replace(enrolment)
+        } else {
+            Some(enrolment)
+        };
+        drop(slot);
+        drop_quietly(over);
+    }
+
     /// Has the answer kept, whoever awaits it.
     pub(crate) fn keep(&self) {
         lock(&self.slot).is_awaited = true;
@@ -218,8 +235,9 @@ impl<W, P: Work<W>> Job<W, P> {
                 None
             }
         };
+        let enrolment = slot.enrolment.take();
         drop(slot);
-        drop_quietly(waker);
+        drop_quietly((waker, enrolment));
         work
     }
 
@@ -227,10 +245,10 @@ impl<W, P: Work<W>> Job<W, P> {
     pub(crate) fn leave(&self) -> bool {
         let mut slot = lock(&self.slot);
         let content = std::mem::replace(&mut slot.content, Content::Gone);
-        let waker = slot.waker.take();
+        let (waker, enrolment) = (slot.waker.take(), slot.enrolment.take());
         drop(slot);
         let runs = matches!(content, Content::Running);
-        drop_quietly((content, waker));
+        drop_quietly((content, waker, enrolment));
         runs
     }
 
@@ -242,15 +260,17 @@ impl<W, P: Work<W>> Job<W, P> {
             drop_quietly(answer); // nobody waits for it
             return;
         }
+        let enrolment = slot.enrolment.take();
         if !slot.is_awaited {
             slot.content = Content::Gone;
             drop(slot);
-            drop_quietly(answer);
+            drop_quietly((answer, enrolment));
             return;
         }
         slot.content = Content::Over(answer);
         let waker = slot.waker.take();
         drop(slot);
+        drop_quietly(enrolment);
         if let Some(waker) = waker {
             quietly(|| waker.wake());
         }
@@ -327,22 +347,21 @@ where
                 work: Some(work),
             },
             Unstarted::Discarded(reason) => Error::Discarded { reason, work },
-            Unstarted::Cancelled => {
-                // The caller has gone.
-                let waker = slot.waker.take();
-                drop(slot);
-                drop_quietly((work, waker));
-                return;
-            }
+            Unstarted::Cancelled(stage) => Error::Cancelled {
+                stage,
+                work: Some(work),
+            },
         };
+        let enrolment = slot.enrolment.take();
         if !slot.is_awaited {
             drop(slot);
-            drop_quietly(error);
+            drop_quietly((error, enrolment));
             return;
         }
         slot.content = Content::Over(Err(error));
         let waker = slot.waker.take();
         drop(slot);
+        drop_quietly(enrolment);
         if let Some(waker) = waker {
             quietly(|| waker.wake());
         }
@@ -356,7 +375,10 @@ where
             },
             Stop::RunTimeout => Error::RunTimeout { ran },
             Stop::Shutdown => Error::Shutdown,
-            Stop::Cancelled => return, // whoever cancels leaves
+            Stop::Cancelled => Error::Cancelled {
+                stage: Stage::Running,
+                work: None,
+            },
         };
         self.finish(Err(error));
     }

@@ -6,6 +6,7 @@ mod bell;
 mod block_on;
 mod builder;
 mod call;
+mod cancel;
 #[cfg(feature = "rayon")]
 mod cpu;
 mod crew;
@@ -46,6 +47,7 @@ mod worker;
 pub use self::batch::{Batch, BatchError, TryBatch};
 pub use self::builder::{BuildError, Builder};
 pub use self::call::Call;
+pub use self::cancel::CancelToken;
 #[cfg(feature = "rayon")]
 pub use self::cpu::{CpuBuilder, CpuCall, CpuPool};
 pub use self::drain::{Drain, DrainReport};

@@ -1,8 +1,9 @@
 //! What threads do to one another, in every order that they may run in.
 
 use crate::bell::Bell;
+use crate::cancel::{self, Cancel, CancelToken};
 use crate::hub::{Hub, Next, Offered, Task};
-use crate::job::{Closure, Entry, Job, Unstarted};
+use crate::job::{Closure, Entry, Job, Unstarted, Work};
 use crate::overflow::Overflow;
 use crate::priority::Priority;
 use crate::settings::Settings;
@@ -13,7 +14,7 @@ use cortex_core::{Context, SystemClock};
 use loom::sync::Arc as LoomArc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{self, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ fn ticket() -> Ticket {
     Ticket::new(Priority::Normal, Context::new(), 0)
 }
 
-fn counting(ran: &Count, is_awaited: bool) -> Arc<Job<(), impl crate::job::Work<(), Answer = ()> + use<>>> {
+fn counting(ran: &Count, is_awaited: bool) -> Arc<Job<(), impl Work<(), Answer = ()> + use<>>> {
     let ran = LoomArc::clone(ran);
     let work = move |(): &mut (), _: &TaskCx<'_>| {
         ran.fetch_add(1, Ordering::Relaxed);
@@ -85,7 +86,7 @@ impl Wake for Alarm {
 }
 
 /// Waits for an answer.
-fn wait<P: crate::job::Work<()>>(job: &Job<(), P>) -> Result<P::Answer, ()> {
+fn wait<P: Work<()>>(job: &Job<(), P>) -> Result<P::Answer, ()> {
     let waker = Waker::from(Arc::new(Alarm(thread::current())));
     loop {
         match job.poll(&task::Context::from_waker(&waker)) {
@@ -173,8 +174,9 @@ fn model_a_cancelled_task_runs_or_does_not() {
         after.tell();
         let (withdrawn, mut after) = hub.withdraw(&task);
         after.tell();
+        let withdrawn = withdrawn.is_some();
         if withdrawn {
-            job.end(Unstarted::Cancelled);
+            job.leave();
         } else {
             job.ticket().tell(Stop::Cancelled);
             job.leave();
@@ -188,6 +190,73 @@ fn model_a_cancelled_task_runs_or_does_not() {
         let totals = hub.totals();
         assert_eq!((totals.submitted, totals.completed + totals.cancelled), (1, 1));
         assert!(!withdrawn || totals.cancelled == 1);
+    });
+}
+
+/// A task of a model, below a token.
+struct Below<P: Work<()>> {
+    hub: Arc<Hub<()>>,
+    job: Weak<Job<(), P>>,
+}
+
+impl<P: Work<()>> Cancel for Below<P> {
+    fn cancel(&self) {
+        if let Some(job) = self.job.upgrade() {
+            cancel::cancel(&self.hub, &job, 0, |mut after| after.tell(), |_| ());
+        }
+    }
+}
+
+/// Whoever has a token cancelled while a worker takes the task, runs it and answers: the caller has an answer, the task counts once, and
+/// nothing is left below the token.
+#[test]
+fn model_a_token_is_cancelled_at_any_time() {
+    model(|| {
+        let (hub, threads) = crew(1, 1);
+        let token = CancelToken::new();
+        let canceller = {
+            let token = token.clone();
+            thread::spawn(move || token.cancel())
+        };
+        let ran = Count::default();
+        let job = counting(&ran, true);
+        let (_, mut after) = hub.offer(Arc::clone(&job) as Task<()>, Overflow::Reject, false);
+        after.tell();
+        let below = Below {
+            hub: Arc::clone(&hub),
+            job: Arc::downgrade(&job),
+        };
+        match token.enrol(Box::new(below)) {
+            Ok(enrolment) => job.enrolled(enrolment),
+            Err(late) => late.cancel(),
+        }
+        let answer = wait(&*job).is_ok();
+        canceller.join().unwrap();
+        end(&hub, Duration::MAX);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(!answer || ran.load(Ordering::Relaxed) == 1);
+        let totals = hub.totals();
+        assert_eq!((totals.submitted, totals.completed + totals.cancelled), (1, 1));
+        assert_eq!(token.heirs(), 0);
+    });
+}
+
+/// A child that is made while its parent is cancelled is cancelled, too.
+#[test]
+fn model_no_child_escapes() {
+    model(|| {
+        let token = CancelToken::new();
+        let canceller = {
+            let token = token.clone();
+            thread::spawn(move || token.cancel())
+        };
+        let child = token.child();
+        canceller.join().unwrap();
+        assert!(child.is_cancelled());
+        drop(child);
+        assert_eq!(token.heirs(), 0);
     });
 }
 

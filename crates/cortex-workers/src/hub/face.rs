@@ -2,12 +2,13 @@ use super::after::{After, Next, Offered};
 use super::inner::{Inner, Life, Task};
 use super::view::View;
 use crate::bell::Bell;
+use crate::error::Stage;
 use crate::event::Outcome;
 use crate::job::{Ran, Unstarted};
 use crate::overflow::Overflow;
 use crate::settings::Settings;
 use crate::sync::{Mutex, lock};
-use crate::ticket::{NEVER, Ticket, later};
+use crate::ticket::{NEVER, Phase, Ticket, later};
 use crate::totals::Totals;
 use crate::worker::StopReason;
 use std::sync::Arc;
@@ -51,10 +52,14 @@ impl<W: 'static> Hub<W> {
         (offered, after)
     }
 
-    /// Takes back a task that was not taken; says whether that was in time.
-    pub(crate) fn withdraw(&self, task: &Task<W>) -> (bool, After<W>) {
+    /// Takes back a task that was not taken; says how far it was, if that was in time.
+    pub(crate) fn withdraw(&self, task: &Task<W>) -> (Option<Stage>, After<W>) {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
+        let stage = match task.ticket().phase() {
+            Phase::Queued => Stage::Queued,
+            _ => Stage::Admission,
+        };
         let withdrawn = inner.remove(task.ticket());
         if withdrawn {
             inner.totals.cancelled += 1;
@@ -62,7 +67,7 @@ impl<W: 'static> Hub<W> {
             inner.sweep();
         }
         drop(inner);
-        (withdrawn, after)
+        (withdrawn.then_some(stage), after)
     }
 
     /// Takes note that a running task is told to stop; says when to look whether it has.
@@ -124,11 +129,12 @@ impl<W: 'static> Hub<W> {
         inner.totals.ended(ticket, Some(ran), 0)
     }
 
-    /// Takes note of a task that was not offered, as it came too late.
-    pub(crate) fn refused(&self) {
+    /// Takes note of a task that was not offered, as it came too late, or was cancelled before.
+    pub(crate) fn refused(&self, is_cancelled: bool) {
         let mut inner = lock(&self.inner);
         inner.totals.submitted += 1;
-        inner.totals.expired += 1;
+        inner.totals.cancelled += u64::from(is_cancelled);
+        inner.totals.expired += u64::from(!is_cancelled);
     }
 
     /// Takes note of the thread that has a seat.

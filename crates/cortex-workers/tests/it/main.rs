@@ -2,6 +2,7 @@
 
 mod batches;
 mod calls;
+mod cancel;
 #[cfg(feature = "rayon")]
 mod cpu;
 mod lifecycle;

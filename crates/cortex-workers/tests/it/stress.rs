@@ -1,13 +1,13 @@
 use crate::support::{assert_balanced, poll_once};
 use cortex_core::{Clock, Deadline, SystemClock};
 use cortex_workers::{
-    Builder, Call, Closure, Closures, Drain, Error, Event, Observer, Outcome, Overflow, Pool, Priority,
-    TaskCounts, TaskCx, Worker, WorkerCx,
+    Builder, Call, CancelToken, Closure, Closures, Drain, Error, Event, Observer, Outcome, Overflow, Pool,
+    Priority, TaskCounts, TaskCx, Worker, WorkerCx,
 };
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -102,15 +102,30 @@ struct Storm {
 /// What came of it.
 #[derive(Default)]
 struct Toll {
+    /// A token of some thread, for another one to cancel.
+    token: Mutex<CancelToken>,
     begun: AtomicU64,
     answered: AtomicU64,
     closed: AtomicU64,
+    cancelled: AtomicU64,
+}
+
+impl Toll {
+    /// Takes a new token in place of an old one; the old one, or that of another thread, is to be cancelled.
+    fn token(&self, own: &mut CancelToken, numbers: &mut Numbers) -> CancelToken {
+        let old = std::mem::take(own);
+        if numbers.below(2) == 0 {
+            return old;
+        }
+        std::mem::replace(&mut *self.token.lock().expect("nobody panics there"), old)
+    }
 }
 
 impl Storm {
     fn rage<W: Worker>(self, pool: &Pool<W>, seed: u64, toll: &Arc<Toll>) {
         let mut numbers = Numbers(seed);
         let mut calls = VecDeque::new();
+        let mut token = CancelToken::new();
         for round in 0..self.rounds {
             let begun = Arc::clone(toll);
             let panics = numbers.below(50) == 0;
@@ -134,6 +149,17 @@ impl Storm {
             if numbers.below(4) == 0 {
                 let time = Duration::from_micros(numbers.below(200));
                 call = call.deadline(Deadline::after(SystemClock.now(), time));
+            }
+            if numbers.below(4) == 0 {
+                let child = if numbers.below(2) == 0 {
+                    token.child()
+                } else {
+                    token.clone()
+                };
+                call = call.cancel_with(&child);
+            }
+            if numbers.below(16) == 0 {
+                toll.token(&mut token, &mut numbers).cancel();
             }
             match numbers.below(8) {
                 0 => drop(call.detach()),
@@ -184,6 +210,9 @@ impl Storm {
             Err(Error::Closed(_) | Error::Shutdown) if self.ends => {
                 toll.closed.fetch_add(1, Ordering::Relaxed);
             }
+            Err(Error::Cancelled { .. }) => {
+                toll.cancelled.fetch_add(1, Ordering::Relaxed);
+            }
             Err(Error::Discarded { .. } | Error::Full(_) | Error::NoWorkers(_) | Error::Deadline { .. }) => {}
             Err(error) => panic!("{error}"),
         }
@@ -231,6 +260,7 @@ impl Storm {
         let ran = snapshot.tasks.completed + snapshot.tasks.panicked;
         assert!(toll.begun.load(Ordering::Relaxed) >= ran);
         assert!(toll.answered.load(Ordering::Relaxed) > 0);
+        assert!(toll.cancelled.load(Ordering::Relaxed) > 0);
         if !self.ends {
             assert_eq!((report.discarded, report.stopped), (0, 0));
         }
