@@ -3,11 +3,11 @@ use crate::error::Panic;
 use crate::event::{Event, Failure};
 use crate::hub::Next;
 use crate::job::{Ran, drop_quietly, quietly};
+use crate::panics;
 use crate::shared::Shared;
 use crate::task_cx::TaskCx;
 use crate::worker::{AfterPanic, StopReason, Worker, WorkerCx};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::park_timeout;
 use std::time::Duration;
@@ -51,14 +51,10 @@ fn work<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut begun: Option<Begun
             index: seat,
             generation,
         };
-        let state = match catch_unwind(AssertUnwindSafe(|| W::init(&cx))) {
+        let state = match panics::catch(|| W::init(&cx)) {
             Ok(Ok(state)) => Ok(state),
             Ok(Err(error)) => Err(NotMade::Failed(error)),
-            Err(payload) => {
-                let panic = Panic::new(&*payload);
-                drop_quietly(payload);
-                Err(NotMade::Panicked(panic))
-            }
+            Err(panic) => Err(NotMade::Panicked(panic)),
         };
         let reason = match state {
             Ok(state) => {

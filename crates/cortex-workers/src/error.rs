@@ -91,20 +91,26 @@ pub enum Discard {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panic {
     message: Box<str>,
+    location: Option<Box<str>>,
 }
 
 impl Panic {
-    pub(crate) fn new(payload: &(dyn std::any::Any + Send)) -> Self {
-        let message = payload.downcast_ref::<&str>().copied();
-        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    pub(crate) fn new(message: &str, location: Option<Box<str>>) -> Self {
         Self {
-            message: message.unwrap_or("a value that is no text").into(),
+            message: message.into(),
+            location,
         }
     }
 
-    /// Returns its text; where it happened was told by the panic hook.
+    /// Returns its text, up to 4096 bytes of it.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Returns where it was, as `file:line:column`, if [`locate_panics`](crate::locate_panics) was called before. It is not known of a
+    /// panic that was caught and resumed elsewhere, as by `join` of rayon.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
     }
 }
 
@@ -278,7 +284,7 @@ mod tests {
             ),
             (Error::Shutdown, "the pool was shut down while it ran", None),
             (
-                Error::Panicked(Panic::new(&7_u8)),
+                Error::Panicked(Panic::new("a value that is no text", None)),
                 "it panicked: a value that is no text",
                 None,
             ),

@@ -1,5 +1,6 @@
 use crate::cancel::Enrolment;
-use crate::error::{Discard, Error, Panic, Stage};
+use crate::error::{Discard, Error, Stage};
+use crate::panics;
 use crate::stop::Stop;
 use crate::sync::{Mutex, lock};
 use crate::task_cx::TaskCx;
@@ -312,18 +313,14 @@ where
             return Ran::Completed;
         }
         let context = self.ticket.context;
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let result = panics::catch(|| {
             let _attached = context.attach();
             work.run(state, cx)
-        }));
+        });
         let (ran, answer) = match result {
             Ok(Ok(answer)) => (Ran::Completed, Ok(answer)),
             Ok(Err(failure)) => (Ran::Failed, Err(Error::Failed(failure))),
-            Err(payload) => {
-                let panic = Panic::new(&*payload);
-                drop_quietly(payload);
-                (Ran::Panicked, Err(Error::Panicked(panic)))
-            }
+            Err(panic) => (Ran::Panicked, Err(Error::Panicked(panic))),
         };
         self.finish(answer);
         ran

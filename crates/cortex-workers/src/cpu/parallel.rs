@@ -1,5 +1,6 @@
 use super::progress::Progress;
 use crate::job::Work;
+use crate::panics::Relay;
 use crate::stop::Stop;
 use crate::task_cx::TaskCx;
 use crate::worker::Closures;
@@ -72,11 +73,14 @@ where
             progress,
             done: AtomicUsize::new(0),
             has_panicked: AtomicBool::new(false),
+            relay: Relay::default(),
         };
         let run = || {
             let _attached = cx.context().attach();
+            let _noted = round.relay.here();
             how(input, with, &round)
         };
+        let _noted = round.relay.there();
         let result = match &threads {
             Some(threads) => threads.install(run),
             None => run(), // on a thread of a pool that has ended
@@ -99,6 +103,7 @@ pub(super) struct Round<'a> {
     done: AtomicUsize,
     /// A chunk has; the others need not be begun.
     has_panicked: AtomicBool,
+    relay: Relay,
 }
 
 impl Round<'_> {
@@ -110,6 +115,7 @@ impl Round<'_> {
         self.cx.check()?;
         let mut fuse = Fuse(Some(&self.has_panicked));
         let _attached = self.cx.context().attach();
+        let _noted = self.relay.here();
         let result = work();
         self.done.fetch_add(items, Ordering::Relaxed);
         if let Some(progress) = &self.progress {
