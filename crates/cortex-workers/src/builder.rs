@@ -1,12 +1,12 @@
 use crate::block_on::block_on;
 use crate::crew::{self, NotMade};
-use crate::error::Panic;
+use crate::error::{Discard, Panic};
 use crate::invalid::InvalidSetting;
 use crate::observer::Observer;
 use crate::overflow::Overflow;
-use crate::pool::{Pool, Threads};
+use crate::pool::{MOST, Pool, Threads};
 use crate::settings::Settings;
-use crate::shared::{Arcs, Shared};
+use crate::shared::{Arcs, Keep, Shared};
 use crate::sync::{Mutex, lock};
 use crate::watch::{self, Pulse};
 use crate::worker::Worker;
@@ -36,12 +36,13 @@ use std::time::Duration;
 /// let pool = builder.build_blocking().unwrap();
 /// assert_eq!(pool.run(|_, _| 2 + 2).wait().unwrap(), 4);
 /// ```
-pub struct Builder<W> {
+pub struct Builder<W: Worker> {
     name: String,
     threads: Threads,
     settings: Settings,
     clock: Arc<dyn Clock>,
     observer: Option<Arc<dyn Observer>>,
+    keep: Option<Box<Keep<W>>>,
     worker: PhantomData<fn() -> W>,
 }
 
@@ -60,7 +61,7 @@ impl<W: Worker> Builder<W> {
                 idle: Some(Duration::from_secs(30)),
                 run_timeout: None,
                 stuck_after: None,
-                max_stuck: processors,
+                max_stuck: None,
                 respawn: (Duration::from_millis(10), Duration::from_secs(5)),
                 grace: Duration::from_secs(1),
                 stack_size: None,
@@ -68,6 +69,7 @@ impl<W: Worker> Builder<W> {
             },
             clock: Arc::new(TscClock),
             observer: None,
+            keep: None,
             worker: PhantomData,
         }
     }
@@ -77,7 +79,6 @@ impl<W: Worker> Builder<W> {
     #[must_use]
     pub fn threads(mut self, threads: impl Into<Threads>) -> Self {
         self.threads = threads.into();
-        self.settings.max_stuck = self.threads.most;
         self
     }
 
@@ -120,10 +121,18 @@ impl<W: Worker> Builder<W> {
     }
 
     /// Gives up on a worker whose task has been told to stop and still runs so much later: another thread takes its place. Never by
-    /// default. There may be as many given up as there may be threads.
+    /// default. [`max_stuck`](Self::max_stuck) bounds how many are.
     #[must_use]
     pub fn stuck_after(mut self, time: Duration) -> Self {
         self.settings.stuck_after = Some(time);
+        self
+    }
+
+    /// Sets how many workers may be given up at a time, as [`stuck_after`](Self::stuck_after) has it; as many as there may be threads by
+    /// default. With that many a pool is not healthy any more (feature `health`), and no other one is replaced until one comes back.
+    #[must_use]
+    pub fn max_stuck(mut self, count: usize) -> Self {
+        self.settings.max_stuck = Some(count);
         self
     }
 
@@ -164,6 +173,44 @@ impl<W: Worker> Builder<W> {
         self
     }
 
+    /// Hands requests over that are discarded and that nobody gets back, so that they can be kept for later: at the end of the pool all
+    /// that were not begun, but for those of a [`Source`](crate::Source); before that those of calls that were detached, where there was
+    /// no place for them, or no thread. What is late, or was cancelled, is dropped; closures are, too.
+    ///
+    /// It is called by whichever thread the pool ends on, or makes room for others, without a lock; if it panics the request is lost,
+    /// and nothing else. When [`Pool::shutdown`] returns it has had all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_workers::{Discard, Drain, Pool};
+    /// use std::sync::mpsc::channel;
+    /// # use cortex_workers::{TaskCx, Worker, WorkerCx};
+    /// # struct Mail;
+    /// # impl Worker for Mail {
+    /// #     type Request = String;
+    /// #     type Response = ();
+    /// #     type Error = std::io::Error;
+    /// #     fn init(_: &WorkerCx<'_>) -> Result<Self, std::io::Error> { Ok(Self) }
+    /// #     fn run(&mut self, _: String, _: &TaskCx<'_>) -> Result<(), std::io::Error> { Ok(()) }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let (later, kept) = channel();
+    /// let builder = Pool::<Mail>::builder("mail").threads(1);
+    /// let pool = builder.on_discard(move |mail, why| drop(later.send((mail, why)))).build().await.unwrap();
+    /// pool.pause();
+    /// pool.call("to Ann".to_owned()).detach().unwrap();
+    /// pool.shutdown(Drain::now()).await;
+    /// assert_eq!(kept.try_recv().unwrap(), ("to Ann".to_owned(), Discard::Shutdown));
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn on_discard(mut self, keep: impl Fn(W::Request, Discard) + Send + Sync + 'static) -> Self {
+        self.keep = Some(Box::new(keep));
+        self
+    }
+
     /// Checks the settings without building anything.
     ///
     /// # Errors
@@ -184,6 +231,18 @@ impl<W: Worker> Builder<W> {
         {
             let allowed = "only for workers without a state, which would have to leave its thread";
             return Err(InvalidSetting::new("overflow", "CallerRuns".to_owned(), allowed));
+        }
+        if let Some(count) = self.settings.max_stuck {
+            let allowed = if self.settings.stuck_after.is_none() {
+                Some("only with `stuck_after`, or nobody is given up")
+            } else if count == 0 || count > MOST {
+                Some("1 to 4096")
+            } else {
+                None
+            };
+            if let Some(allowed) = allowed {
+                return Err(InvalidSetting::new("max_stuck", count.to_string(), allowed));
+            }
         }
         for (setting, time) in [
             ("idle", self.settings.idle),
@@ -215,6 +274,7 @@ impl<W: Worker> Builder<W> {
             settings,
             self.clock,
             self.observer,
+            self.keep,
         ));
         let pulse = Arc::new(Arcs(Arc::clone(&shared)));
         let weak: Weak<dyn Pulse> = Arc::downgrade(&pulse) as Weak<dyn Pulse>;
@@ -291,7 +351,7 @@ impl<W: Worker> First<W> {
     }
 }
 
-impl<W> fmt::Debug for Builder<W> {
+impl<W: Worker> fmt::Debug for Builder<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)

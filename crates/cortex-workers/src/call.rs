@@ -55,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) overflow: Option<Overflow>,
     /// It waits in the queue also while all workers wait to make their states again.
     pub(crate) outlasts: bool,
+    /// It came from a source, which hears what becomes of it.
+    pub(crate) is_fed: bool,
 }
 
 pub(crate) type Answer<W, P> =
@@ -71,6 +73,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 run_timeout: None,
                 overflow: None,
                 outlasts: false,
+                is_fed: false,
             },
             turnstile: None,
             token: None,
@@ -319,6 +322,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             return Err(error);
         }
         ticket.outlasts = options.outlasts;
+        ticket.is_fed = options.is_fed;
         ticket.run_timeout = options.run_timeout.or(shared.settings.run_timeout);
         Ok(ticket)
     }

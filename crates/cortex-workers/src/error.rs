@@ -1,3 +1,4 @@
+use crate::job::Unstarted;
 use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
@@ -52,8 +53,8 @@ pub enum Error<Q, E = Infallible> {
     Discarded {
         /// For what.
         reason: Discard,
-        /// What was to be done.
-        work: Q,
+        /// What was to be done, unless it was handed over ([`Builder::on_discard`](crate::Builder::on_discard)).
+        work: Option<Q>,
     },
     /// The pool was shut down while the task ran.
     Shutdown,
@@ -77,7 +78,7 @@ pub enum Stage {
     Running,
 }
 
-/// For what a task was removed from the queue.
+/// Why what was not begun is not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Discard {
@@ -85,6 +86,8 @@ pub enum Discard {
     Overflow,
     /// The pool was shut down before its turn came.
     Shutdown,
+    /// No thread of the pool is alive, and none could be started.
+    NoWorkers,
 }
 
 /// What a panic said.
@@ -114,16 +117,27 @@ impl Panic {
     }
 }
 
+impl Discard {
+    /// Returns why something is discarded that nobody is told of. What is late, or was cancelled, nobody wants.
+    pub(crate) const fn of(why: Unstarted) -> Option<Self> {
+        match why {
+            Unstarted::Full => Some(Self::Overflow),
+            Unstarted::Closed => Some(Self::Shutdown),
+            Unstarted::NoWorkers => Some(Self::NoWorkers),
+            Unstarted::Discarded(reason) => Some(reason),
+            Unstarted::Deadline(_) | Unstarted::Cancelled(_) => None,
+        }
+    }
+}
+
 impl<Q, E> Error<Q, E> {
     /// Returns what was to be done, if it was not begun: it can be offered again.
     pub fn into_work(self) -> Option<Q> {
         match self {
-            Self::Full(work)
-            | Self::Closed(work)
-            | Self::NoWorkers(work)
-            | Self::WouldDeadlock(work)
-            | Self::Discarded { work, .. } => Some(work),
-            Self::Deadline { work, .. } | Self::Cancelled { work, .. } => work,
+            Self::Full(work) | Self::Closed(work) | Self::NoWorkers(work) | Self::WouldDeadlock(work) => {
+                Some(work)
+            }
+            Self::Deadline { work, .. } | Self::Cancelled { work, .. } | Self::Discarded { work, .. } => work,
             Self::RunTimeout { .. } | Self::Shutdown | Self::Panicked(_) | Self::Failed(_) => None,
         }
     }
@@ -163,7 +177,7 @@ impl<Q, E> Error<Q, E> {
             Self::RunTimeout { ran } => Error::RunTimeout { ran },
             Self::Discarded { reason, work } => Error::Discarded {
                 reason,
-                work: back(work),
+                work: work.map(back),
             },
             Self::Shutdown => Error::Shutdown,
             Self::Panicked(panic) => Error::Panicked(panic),
@@ -237,6 +251,7 @@ impl fmt::Display for Discard {
         f.write_str(match self {
             Self::Overflow => "as the queue is full",
             Self::Shutdown => "as the pool was shut down before its turn",
+            Self::NoWorkers => "as no thread of the pool is alive",
         })
     }
 }
@@ -277,7 +292,7 @@ mod tests {
             (
                 Error::Discarded {
                     reason: Discard::Overflow,
-                    work: 6,
+                    work: Some(6),
                 },
                 "it was discarded as the queue is full",
                 Some(6),

@@ -29,6 +29,19 @@ pub trait Work<W>: Send + 'static {
 
     /// Returns what the caller gave.
     fn back(self) -> Self::Back;
+
+    /// Returns the request that it is, which can be kept for later.
+    ///
+    /// # Errors
+    ///
+    /// It is none, and comes back.
+    fn into_request(self) -> Result<W::Request, Self>
+    where
+        W: Worker,
+        Self: Sized,
+    {
+        Err(self)
+    }
 }
 
 /// A request to a worker.
@@ -46,6 +59,10 @@ impl<W: Worker> Work<W> for Request<W::Request> {
 
     fn back(self) -> W::Request {
         self.0
+    }
+
+    fn into_request(self) -> Result<W::Request, Self> {
+        Ok(self.0)
     }
 }
 
@@ -89,6 +106,11 @@ pub(crate) trait Entry<W>: Send + Sync {
 
     /// Runs it, and tells the caller; nothing unwinds out of it.
     fn run(&self, state: &mut W, cx: &TaskCx<'_>) -> Ran;
+
+    /// Gives up the request of what was not taken, if it is one that nobody gets back: before it is ended, and so the caller told.
+    fn give_up(&self, why: Unstarted) -> Option<W::Request>
+    where
+        W: Worker;
 
     /// Ends what was not taken, and tells the caller.
     fn end(&self, why: Unstarted);
@@ -308,9 +330,11 @@ where
         }
         if let Some(why) = self.ticket.stop() {
             // Between being taken and now: who told it could not release the caller yet.
-            drop_quietly(work);
             self.release(why, Duration::ZERO);
-            return Ran::Completed;
+            if why != Stop::Shutdown {
+                drop_quietly(work);
+                return Ran::Completed;
+            } // what was taken at the end of the pool is not to be lost
         }
         let context = self.ticket.context;
         let result = panics::catch(|| {
@@ -326,12 +350,51 @@ where
         ran
     }
 
+    fn give_up(&self, why: Unstarted) -> Option<W::Request>
+    where
+        W: Worker,
+    {
+        let reason = Discard::of(why)?;
+        let at_end = why == Unstarted::Discarded(Discard::Shutdown) && !self.ticket.is_fed;
+        let mut slot = lock(&self.slot);
+        if slot.is_awaited && !at_end {
+            return None;
+        }
+        let work = match std::mem::replace(&mut slot.content, Content::Gone) {
+            Content::Pending(work) => work,
+            other => {
+                slot.content = other;
+                return None;
+            }
+        };
+        match work.into_request() {
+            Ok(request) => {
+                if slot.is_awaited {
+                    let work = None;
+                    slot.content = Content::Over(Err(Error::Discarded { reason, work }));
+                }
+                Some(request)
+            }
+            Err(work) => {
+                slot.content = Content::Pending(work);
+                None
+            }
+        }
+    }
+
     fn end(&self, why: Unstarted) {
         let mut slot = lock(&self.slot);
         let work = match std::mem::replace(&mut slot.content, Content::Gone) {
             Content::Pending(work) => work,
             other => {
+                // The caller has gone, or has an answer without it.
                 slot.content = other;
+                let (waker, enrolment) = (slot.waker.take(), slot.enrolment.take());
+                drop(slot);
+                drop_quietly(enrolment);
+                if let Some(waker) = waker {
+                    quietly(|| waker.wake());
+                }
                 return;
             }
         };
@@ -343,7 +406,10 @@ where
                 stage,
                 work: Some(work),
             },
-            Unstarted::Discarded(reason) => Error::Discarded { reason, work },
+            Unstarted::Discarded(reason) => Error::Discarded {
+                reason,
+                work: Some(work),
+            },
             Unstarted::Cancelled(stage) => Error::Cancelled {
                 stage,
                 work: Some(work),
@@ -402,5 +468,41 @@ pub(crate) fn drop_quietly<T>(value: T) {
         && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
     {
         let _: &mut dyn std::any::Any = Box::leak(payload);
+    }
+}
+
+#[cfg(all(test, not(cortex_loom)))]
+mod tests {
+    use super::*;
+    use crate::priority::Priority;
+    use cortex_core::SystemClock;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// What was taken runs at the end of a pool, for nobody has it any more; for other reasons it need not.
+    #[test]
+    fn what_is_told_to_stop_as_it_is_taken_is_begun_at_the_end_of_the_pool_only() {
+        for (why, begins) in [
+            (Stop::Shutdown, true),
+            (Stop::Cancelled, false),
+            (Stop::Deadline, false),
+        ] {
+            let ticket = Ticket::new(Priority::Normal, cortex_core::Context::new(), 0);
+            let has_begun = Arc::new(AtomicBool::new(false));
+            let begun = Arc::clone(&has_begun);
+            let work = Closure(move |(): &mut (), _: &TaskCx<'_>| begun.store(true, Ordering::Relaxed));
+            let job = Job::new(ticket, work, None, true);
+            job.ticket.set_phase(Phase::Taken);
+            job.ticket.tell(why);
+            let cx = TaskCx {
+                ticket: &job.ticket,
+                clock: &SystemClock,
+                taken: 0,
+            };
+            job.run(&mut (), &cx);
+            assert_eq!(has_begun.load(Ordering::Relaxed), begins, "{why}");
+            let answer = job.answer().expect("the caller is released");
+            assert!(answer.is_err(), "{why}");
+        }
     }
 }

@@ -28,7 +28,7 @@ fn settings(threads: usize, capacity: usize) -> Settings {
         idle: None,
         run_timeout: None,
         stuck_after: None,
-        max_stuck: 1,
+        max_stuck: None,
         respawn: (Duration::ZERO, Duration::ZERO),
         grace: Duration::ZERO,
         stack_size: None,

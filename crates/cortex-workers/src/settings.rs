@@ -13,7 +13,8 @@ pub(crate) struct Settings {
     pub(crate) idle: Option<Duration>,
     pub(crate) run_timeout: Option<Duration>,
     pub(crate) stuck_after: Option<Duration>,
-    pub(crate) max_stuck: usize,
+    /// How many may be given up at a time; as many as there may be threads, if nothing is said.
+    pub(crate) max_stuck: Option<usize>,
     /// The first delay after a panic, and the longest.
     pub(crate) respawn: (Duration, Duration),
     /// How long what runs may take to stop at the end of a shutdown.
@@ -21,4 +22,11 @@ pub(crate) struct Settings {
     pub(crate) stack_size: Option<usize>,
     /// Somebody hears of what happens.
     pub(crate) is_observed: bool,
+}
+
+impl Settings {
+    /// Returns how many workers may be given up at a time.
+    pub(crate) fn most_stuck(&self) -> usize {
+        self.max_stuck.unwrap_or(self.most)
+    }
 }

@@ -1,5 +1,6 @@
 use crate::crew;
 use crate::drain::Ending;
+use crate::error::Discard;
 use crate::event::Event;
 use crate::hub::{After, Hub, Life};
 use crate::job::quietly;
@@ -24,9 +25,13 @@ pub(crate) struct Shared<W: Worker> {
     pub(crate) settings: Settings,
     pub(crate) ending: Ending,
     observer: Option<Arc<dyn Observer>>,
+    keep: Option<Box<Keep<W>>>,
     /// When the hub has to be looked at.
     alarm: AtomicU64,
 }
+
+/// Takes requests that are discarded.
+pub(crate) type Keep<W> = dyn Fn(<W as Worker>::Request, Discard) + Send + Sync;
 
 thread_local! {
     /// The pool that this thread works for.
@@ -39,6 +44,7 @@ impl<W: Worker> Shared<W> {
         settings: Settings,
         clock: Arc<dyn Clock>,
         observer: Option<Arc<dyn Observer>>,
+        keep: Option<Box<Keep<W>>>,
     ) -> Self {
         Self {
             name,
@@ -47,6 +53,7 @@ impl<W: Worker> Shared<W> {
             settings,
             ending: Ending::new(),
             observer,
+            keep,
             alarm: AtomicU64::new(NEVER),
         }
     }
@@ -55,7 +62,14 @@ impl<W: Worker> Shared<W> {
     #[inline]
     pub(crate) fn handle(self: &Arc<Self>, mut after: After<W>) {
         self.report(&mut after);
+        if !after.ended.is_empty() {
+            self.hand_over(&mut after);
+        }
         after.tell();
+        if after.hands_over {
+            self.hub.handed_over();
+            self.end_if_deserted();
+        }
         if !after.start.is_empty() {
             self.start(&after.start);
         }
@@ -83,6 +97,24 @@ impl<W: Worker> Shared<W> {
         }
     }
 
+    /// Hands over what is discarded and nobody gets back.
+    #[cold]
+    fn hand_over(&self, after: &mut After<W>) {
+        let Some(keep) = &self.keep else { return };
+        after.wake();
+        for (task, why) in &after.ended {
+            if let Some((request, reason)) = task.give_up(*why).zip(Discard::of(*why)) {
+                quietly(|| keep(request, reason));
+            }
+        }
+    }
+
+    fn end_if_deserted(&self) {
+        if self.ending.has_begun() && self.hub.is_deserted() {
+            self.end(0);
+        }
+    }
+
     /// Tells the observer, if there is one; nothing unwinds out of it. No lock may be held.
     #[inline]
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
@@ -96,13 +128,8 @@ impl<W: Worker> Shared<W> {
     fn start(self: &Arc<Self>, seats: &[usize]) {
         for &seat in seats {
             if crew::start(self, seat, None).is_err() {
-                let mut after = self.hub.give_up(seat);
-                self.report(&mut after);
-                after.tell();
-                self.arm(after.alarm);
-                if self.ending.has_begun() && self.hub.there() == 0 {
-                    self.end(0);
-                }
+                self.handle(self.hub.give_up(seat));
+                self.end_if_deserted();
             }
         }
     }
@@ -141,9 +168,7 @@ impl<W: Worker> Shared<W> {
         let before = self.hub.totals();
         self.ending.begin(now, before);
         self.handle(self.hub.close(now, within));
-        if self.hub.there() == 0 {
-            self.end(0);
-        }
+        self.end_if_deserted();
     }
 
     /// Says that the pool has ended, but for so many threads.

@@ -28,6 +28,8 @@ pub(crate) struct Ticket {
     pub(crate) looks_itself: bool,
     /// It is accepted also while all workers wait to make their states again.
     pub(crate) outlasts: bool,
+    /// It came from a source, whose receipt says what became of it.
+    pub(crate) is_fed: bool,
     /// Counts those that are taken, for whoever waits to offer more.
     pub(crate) turnstile: Option<Arc<Turnstile>>,
 }
@@ -80,6 +82,7 @@ impl Ticket {
             run_timeout: None,
             looks_itself: false,
             outlasts: false,
+            is_fed: false,
             turnstile: None,
         }
     }

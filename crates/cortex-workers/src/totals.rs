@@ -1,6 +1,6 @@
 use crate::event::Outcome;
 use crate::hub::Offered;
-use crate::job::Ran;
+use crate::job::{Ran, Unstarted};
 use crate::ticket::Ticket;
 
 /// What became of all tasks so far.
@@ -26,8 +26,10 @@ pub(crate) struct Totals {
 impl Totals {
     pub(crate) fn offered(&mut self, offered: Offered) {
         self.submitted += 1;
-        if let Offered::Refused(_) = offered {
-            self.rejected += 1;
+        match offered {
+            Offered::Refused(Unstarted::Discarded(_)) => self.discarded += 1,
+            Offered::Refused(_) => self.rejected += 1,
+            Offered::In | Offered::Waits => {}
         }
     }
 

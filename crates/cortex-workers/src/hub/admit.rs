@@ -42,7 +42,10 @@ impl<W: 'static> Inner<W> {
         }
         if !waits {
             self.grow_for_refused(task.ticket().submitted, after);
-            return Offered::Refused(Unstarted::Full);
+            return Offered::Refused(match overflow {
+                Overflow::DropNewest => Unstarted::Discarded(Discard::Overflow),
+                _ => Unstarted::Full,
+            });
         }
         let (patience, submitted) = (task.ticket().patience, task.ticket().submitted);
         self.outside.push_back(task);

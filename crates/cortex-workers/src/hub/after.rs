@@ -36,6 +36,8 @@ pub(crate) struct After<W> {
     pub(crate) events: Vec<Event>,
     /// Seats whose threads are to be started.
     pub(crate) start: Vec<usize>,
+    /// What has ended here is to be handed over before the pool may be said to have ended.
+    pub(crate) hands_over: bool,
     /// When the hub has to be looked at next, if that is earlier than before.
     pub(crate) alarm: u64,
 }
@@ -49,6 +51,7 @@ impl<W> After<W> {
             told: Vec::new(),
             events: Vec::new(),
             start: Vec::new(),
+            hands_over: false,
             alarm: NEVER,
         }
     }

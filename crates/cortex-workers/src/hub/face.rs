@@ -174,7 +174,7 @@ impl<W: 'static> Hub<W> {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
         inner.stand_up(seat, now, &mut after);
-        let is_last = inner.threads == 0;
+        let is_last = inner.threads == 0 && inner.handing == 0;
         drop(inner);
         (is_last, after)
     }
@@ -221,6 +221,17 @@ impl<W: 'static> Hub<W> {
     pub(crate) fn idle(&self) -> usize {
         let inner = lock(&self.inner);
         if inner.is_paused { 0 } else { inner.idle }
+    }
+
+    /// Takes note that what the end of the pool has left was handed over.
+    pub(crate) fn handed_over(&self) {
+        lock(&self.inner).handing -= 1;
+    }
+
+    /// Returns whether no thread does anything for the pool any more.
+    pub(crate) fn is_deserted(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.threads == 0 && inner.handing == 0
     }
 
     /// Returns how many threads have not ended.

@@ -36,6 +36,8 @@ pub(crate) struct Inner<W> {
     /// How many wait to make their state again.
     pub(super) failing: usize,
     pub(super) life: Life,
+    /// How many threads hand over what the end of the pool has left.
+    pub(super) handing: usize,
     pub(super) is_paused: bool,
     /// No task that waits has a limit before this.
     pub(super) next_limit: u64,
@@ -122,6 +124,7 @@ impl<W> Inner<W> {
             stuck: 0,
             failing: 0,
             life: Life::Open,
+            handing: 0,
             is_paused: false,
             next_limit: NEVER,
             grow_after: 0,

@@ -127,7 +127,7 @@ impl<W: 'static> Inner<W> {
                 after.at(limit);
                 continue;
             }
-            if self.stuck >= self.settings.max_stuck {
+            if self.stuck >= self.settings.most_stuck() {
                 continue;
             }
             if let Some(seat) = &mut self.seats[index] {
@@ -215,6 +215,7 @@ impl<W: 'static> Inner<W> {
             }
         }
         self.is_paused = false;
+        self.hand_over(after);
         self.wake_all(after);
         after.at(until);
     }
@@ -244,7 +245,16 @@ impl<W: 'static> Inner<W> {
                 after.told.push((Arc::clone(&running.task), Stop::Shutdown, ran));
             }
         }
+        self.hand_over(after);
         self.wake_all(after);
         after.at(until);
+    }
+
+    /// Has the end of the pool wait until it was handed over what is left.
+    const fn hand_over(&mut self, after: &mut After<W>) {
+        if !after.ended.is_empty() && !after.hands_over {
+            after.hands_over = true;
+            self.handing += 1;
+        }
     }
 }

@@ -55,7 +55,7 @@ impl<W> View<'_, W> {
     }
 
     pub(crate) fn most_stuck(&self) -> usize {
-        self.0.settings.max_stuck
+        self.0.settings.most_stuck()
     }
 
     pub(crate) fn times(&self) -> &TaskTimes {

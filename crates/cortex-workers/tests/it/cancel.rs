@@ -161,15 +161,17 @@ fn destructors_and_wakers_that_panic_keep_nobody_from_being_cancelled() {
 fn a_token_is_cancelled_within_a_task_that_has_it() {
     let pool = closures(|builder| builder);
     let token = CancelToken::new();
-    let own = token.clone();
-    let answer = pool
-        .run(move |_, cx| {
-            own.cancel();
-            assert_eq!(cx.stop(), Some(Stop::Cancelled));
-        })
-        .cancel_with(&token)
-        .wait();
-    assert!(is_cancelled(&answer, Stage::Running));
+    let (own, door) = (token.clone(), Door::default());
+    let inside = door.clone();
+    let task = pool.run(move |_, cx| {
+        inside.pass();
+        own.cancel();
+        assert_eq!(cx.stop(), Some(Stop::Cancelled));
+    });
+    let mut call = task.cancel_with(&token);
+    assert!(poll_once(&mut call).is_pending());
+    door.open();
+    assert!(is_cancelled(&call.wait(), Stage::Running));
     let tasks = at_rest(&pool).tasks;
     assert_eq!((tasks.cancelled, tasks.panicked), (1, 0));
 }

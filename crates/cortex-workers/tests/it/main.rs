@@ -5,6 +5,7 @@ mod calls;
 mod cancel;
 #[cfg(feature = "rayon")]
 mod cpu;
+mod discard;
 mod lifecycle;
 #[cfg(feature = "metrics")]
 mod metrics;

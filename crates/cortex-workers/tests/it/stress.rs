@@ -141,9 +141,10 @@ impl Storm {
                 Overflow::Wait,
                 Overflow::Reject,
                 Overflow::DropOldest,
+                Overflow::DropNewest,
                 Overflow::CallerRuns,
             ];
-            let overflow = overflow[usize::try_from(numbers.below(4)).expect("it is below 4")];
+            let overflow = overflow[usize::try_from(numbers.below(5)).expect("it is below 5")];
             let priority = Priority::ALL[usize::try_from(numbers.below(3)).expect("it is below 3")];
             let mut call = call.overflow(overflow).priority(priority);
             if numbers.below(4) == 0 {
