@@ -66,6 +66,7 @@ impl<W: Worker> Builder<W> {
                 grace: Duration::from_secs(1),
                 stack_size: None,
                 is_observed: false,
+                is_traced: false,
             },
             clock: Arc::new(TscClock),
             observer: None,
@@ -170,6 +171,37 @@ impl<W: Worker> Builder<W> {
     pub fn observe(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self.settings.is_observed = true;
+        self
+    }
+
+    /// Makes a span of each task, a child of what is current where the task is offered. It lasts until the task has ended, and what the
+    /// task does belongs to it: lines of a log, spans, calls.
+    ///
+    /// It is a span of `tracing` with the target `cortex_workers`, the level info, the name `task` and the fields `pool`, `priority`,
+    /// `queue_seconds` (how long it waited; not there if it was not begun) and `outcome`: an [`Outcome`](crate::Outcome), or `rejected`,
+    /// `discarded`, `expired` or `cancelled`. With `otel.status_code` and `otel.status_description` it says that it failed, and why: a
+    /// panic, an error of the worker, a time that was over, that there was no place. A task that is offered when its deadline is past, or
+    /// when its token was cancelled, has none.
+    ///
+    /// # Performance
+    ///
+    /// Where nobody listens at this level and target a task costs some nanoseconds more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_workers::{Closures, Pool};
+    ///
+    /// let pool = Pool::<Closures>::builder("reports").threads(1).trace().build_blocking()?;
+    /// let request = tracing::info_span!("request");
+    /// let sum = request.in_scope(|| pool.run(|_, _| 1 + 1).wait())?; // request > task
+    /// assert_eq!(sum, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "trace")]
+    #[must_use]
+    pub fn trace(mut self) -> Self {
+        self.settings.is_traced = true;
         self
     }
 

@@ -7,6 +7,7 @@ use crate::job::{Entry, Job, Unstarted, Work, drop_quietly};
 use crate::overflow::Overflow;
 use crate::priority::Priority;
 use crate::shared::Shared;
+use crate::span::TaskSpan;
 use crate::stop::Stop;
 use crate::task_cx::TaskCx;
 use crate::ticket::{NEVER, Phase, Ticket, Turnstile, later};
@@ -188,14 +189,14 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             At::Over => return block_on(self), // which panics
         };
         match W::stateless() {
-            Some(state) if is_own => self.run_here(state, work),
+            Some(state) if is_own => self.run_here(state, work, TaskSpan::default()),
             None if is_own => Err(Error::WouldDeadlock(work.back())),
             None => {
                 self.stage = At::New(work);
                 block_on(self)
             }
             Some(state) => match self.send(work, None, How::OR_HERE) {
-                Sent::Over(Err(Error::Full(work))) => self.run_here(state, work),
+                Sent::Here(work, span) => self.run_here(state, work, span),
                 Sent::Over(answer) => back(answer),
                 Sent::In(job) => {
                     self.stage = At::Sent(job);
@@ -222,16 +223,21 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         match self.send(work, None, How::DETACHED) {
             Sent::In(_) => Ok(()),
             Sent::Over(answer) => back(answer).map(drop),
+            Sent::Here(..) => unreachable!("only whoever waits does it"),
         }
     }
 
-    /// Runs the task on this thread.
-    fn run_here(&self, mut state: W, work: P) -> Answer<W, P> {
+    /// Runs the task on this thread; it may have a span already.
+    fn run_here(&self, mut state: W, work: P, span: TaskSpan) -> Answer<W, P> {
         let shared = self.shared.shared();
         let mut ticket = match self.ticket() {
             Ok(ticket) => ticket,
-            Err(late) => return Err(late.map_work(|()| work.back())),
+            Err(late) => {
+                span.end_unstarted(Unstarted::Deadline(Stage::Submitting));
+                return Err(late.map_work(|()| work.back()));
+            }
         };
+        ticket.span = if span.is_none() { self.span() } else { span };
         ticket.set_phase(Phase::Taken);
         ticket.looks_itself = true;
         let job = Arc::new(Job::new(ticket, work, None, true));
@@ -327,6 +333,16 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         Ok(ticket)
     }
 
+    /// Begins the span of the task, if it is to have one.
+    fn span(&self) -> TaskSpan {
+        let shared = self.shared.shared();
+        if shared.settings.is_traced {
+            TaskSpan::begin(&shared.name, self.options.priority)
+        } else {
+            TaskSpan::default()
+        }
+    }
+
     /// Offers the task.
     fn send(&self, work: P, waker: Option<Waker>, how: How) -> Sent<W, P> {
         let shared = self.shared.shared();
@@ -336,6 +352,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         };
         let overflow = self.options.overflow.unwrap_or(shared.settings.overflow);
         ticket.turnstile.clone_from(&self.turnstile);
+        ticket.span = self.span();
         if let Overflow::Timeout(patience) = overflow {
             ticket.patience = later(ticket.submitted, patience);
         }
@@ -355,11 +372,14 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 self.enrol(&job);
                 Sent::In(job)
             }
+            Offered::Refused(Unstarted::Full) if how.or_here => {
+                let span = job.ticket().span.hand_on();
+                job.take_back()
+                    .map_or_else(|| unreachable!("it was not begun"), |work| Sent::Here(work, span))
+            }
             Offered::Refused(why) => {
-                if !how.or_here || why != Unstarted::Full {
-                    let ticket = job.ticket();
-                    shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
-                }
+                let ticket = job.ticket();
+                shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
                 job.keep(); // also where nobody awaits it: the work comes back
                 job.end(why);
                 job.answer()
@@ -412,6 +432,8 @@ impl How {
 enum Sent<W: Worker, P: Work<W>> {
     In(Arc<Job<W, P>>),
     Over(Raw<W, P>),
+    /// There is no place for it, and the caller does it.
+    Here(P, TaskSpan),
 }
 
 /// An answer with the work as it was offered.
@@ -443,6 +465,7 @@ impl<W: Worker, P: Work<W>> Future for Call<'_, W, P> {
         match std::mem::replace(&mut self.stage, At::Over) {
             At::New(work) => match self.send(work, Some(cx.waker().clone()), How::AWAITED) {
                 Sent::Over(answer) => Poll::Ready(back(answer)),
+                Sent::Here(..) => unreachable!("only whoever waits does it"),
                 Sent::In(job) => {
                     self.stage = At::Sent(job);
                     Poll::Pending

@@ -1,5 +1,6 @@
 use crate::cancel::Enrolment;
 use crate::error::{Discard, Error, Stage};
+use crate::event::Outcome;
 use crate::panics;
 use crate::stop::Stop;
 use crate::sync::{Mutex, lock};
@@ -261,6 +262,11 @@ impl<W, P: Work<W>> Job<W, P> {
         let enrolment = slot.enrolment.take();
         drop(slot);
         drop_quietly((waker, enrolment));
+        if work.is_some() {
+            self.ticket
+                .span
+                .end_unstarted(Unstarted::Cancelled(Stage::Queued));
+        }
         work
     }
 
@@ -271,6 +277,11 @@ impl<W, P: Work<W>> Job<W, P> {
         let (waker, enrolment) = (slot.waker.take(), slot.enrolment.take());
         drop(slot);
         let runs = matches!(content, Content::Running);
+        if let Content::Pending(_) = content {
+            self.ticket
+                .span
+                .end_unstarted(Unstarted::Cancelled(Stage::Queued));
+        }
         drop_quietly((content, waker, enrolment));
         runs
     }
@@ -293,7 +304,7 @@ impl<W, P: Work<W>> Job<W, P> {
         slot.content = Content::Over(answer);
         let waker = slot.waker.take();
         drop(slot);
-        drop_quietly(enrolment);
+        forget(enrolment);
         if let Some(waker) = waker {
             quietly(|| waker.wake());
         }
@@ -333,19 +344,26 @@ where
             self.release(why, Duration::ZERO);
             if why != Stop::Shutdown {
                 drop_quietly(work);
-                return Ran::Completed;
+                let ran = Ran::Completed;
+                self.ticket.span.end(Outcome::of(&self.ticket, Some(ran)), None);
+                return ran;
             } // what was taken at the end of the pool is not to be lost
         }
-        let context = self.ticket.context;
-        let result = panics::catch(|| {
-            let _attached = context.attach();
-            work.run(state, cx)
-        });
+        let span = &self.ticket.span;
+        span.taken(cx.queued_for());
+        let attached = span.attach(self.ticket.context);
+        let result = panics::catch(|| work.run(state, cx));
+        drop(attached);
         let (ran, answer) = match result {
             Ok(Ok(answer)) => (Ran::Completed, Ok(answer)),
             Ok(Err(failure)) => (Ran::Failed, Err(Error::Failed(failure))),
             Err(panic) => (Ran::Panicked, Err(Error::Panicked(panic))),
         };
+        let panic = match &answer {
+            Err(Error::Panicked(panic)) => Some(panic),
+            _ => None,
+        };
+        span.end(Outcome::of(&self.ticket, Some(ran)), panic);
         self.finish(answer);
         ran
     }
@@ -383,6 +401,7 @@ where
     }
 
     fn end(&self, why: Unstarted) {
+        self.ticket.span.end_unstarted(why);
         let mut slot = lock(&self.slot);
         let work = match std::mem::replace(&mut slot.content, Content::Gone) {
             Content::Pending(work) => work,
@@ -391,7 +410,7 @@ where
                 slot.content = other;
                 let (waker, enrolment) = (slot.waker.take(), slot.enrolment.take());
                 drop(slot);
-                drop_quietly(enrolment);
+                forget(enrolment);
                 if let Some(waker) = waker {
                     quietly(|| waker.wake());
                 }
@@ -424,7 +443,7 @@ where
         slot.content = Content::Over(Err(error));
         let waker = slot.waker.take();
         drop(slot);
-        drop_quietly(enrolment);
+        forget(enrolment);
         if let Some(waker) = waker {
             quietly(|| waker.wake());
         }
@@ -452,6 +471,14 @@ impl<W, P: Work<W>> fmt::Debug for Job<W, P> {
         f.debug_struct("Job")
             .field("ticket", &self.ticket)
             .finish_non_exhaustive()
+    }
+}
+
+/// Has a token forget a task, if it has one.
+#[inline]
+fn forget(enrolment: Option<Enrolment>) {
+    if enrolment.is_some() {
+        drop_quietly(enrolment);
     }
 }
 

@@ -35,6 +35,7 @@ mod settings;
 mod shared;
 mod snapshot;
 mod source;
+mod span;
 mod stop;
 mod submit;
 mod sync;

@@ -33,6 +33,7 @@ fn settings(threads: usize, capacity: usize) -> Settings {
         grace: Duration::ZERO,
         stack_size: None,
         is_observed: false,
+        is_traced: false,
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) stack_size: Option<usize>,
     /// Somebody hears of what happens.
     pub(crate) is_observed: bool,
+    /// Tasks have spans.
+    pub(crate) is_traced: bool,
 }
 
 impl Settings {

@@ -1,4 +1,5 @@
 use crate::priority::Priority;
+use crate::span::TaskSpan;
 use crate::stop::Stop;
 use crate::sync::{AtomicU8, Ordering};
 use cortex_core::Context;
@@ -30,6 +31,7 @@ pub(crate) struct Ticket {
     pub(crate) outlasts: bool,
     /// It came from a source, whose receipt says what became of it.
     pub(crate) is_fed: bool,
+    pub(crate) span: TaskSpan,
     /// Counts those that are taken, for whoever waits to offer more.
     pub(crate) turnstile: Option<Arc<Turnstile>>,
 }
@@ -83,6 +85,7 @@ impl Ticket {
             looks_itself: false,
             outlasts: false,
             is_fed: false,
+            span: TaskSpan::default(),
             turnstile: None,
         }
     }

@@ -106,6 +106,14 @@ impl CpuBuilder {
         self
     }
 
+    /// Makes a span of each task, as [`Builder::trace`].
+    #[cfg(feature = "trace")]
+    #[must_use]
+    pub fn trace(mut self) -> Self {
+        self.builder = self.builder.trace();
+        self
+    }
+
     /// Checks the settings without building anything.
     ///
     /// # Errors

@@ -76,7 +76,7 @@ where
             relay: Relay::default(),
         };
         let run = || {
-            let _attached = cx.context().attach();
+            let _attached = cx.ticket.span.attach(cx.context());
             let _noted = round.relay.here();
             how(input, with, &round)
         };
@@ -114,7 +114,7 @@ impl Round<'_> {
         }
         self.cx.check()?;
         let mut fuse = Fuse(Some(&self.has_panicked));
-        let _attached = self.cx.context().attach();
+        let _attached = self.cx.ticket.span.attach(self.cx.context());
         let _noted = self.relay.here();
         let result = work();
         self.done.fetch_add(items, Ordering::Relaxed);

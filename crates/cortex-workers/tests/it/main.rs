@@ -19,3 +19,5 @@ mod submit;
 mod support;
 mod time;
 mod times;
+#[cfg(feature = "trace")]
+mod trace;
