@@ -209,8 +209,8 @@ impl<W: Worker> Builder<W> {
     /// that were not begun, but for those of a [`Source`](crate::Source); before that those of calls that were detached, where there was
     /// no place for them, or no thread. What is late, or was cancelled, is dropped; closures are, too.
     ///
-    /// It is called by whichever thread the pool ends on, or makes room for others, without a lock; if it panics the request is lost,
-    /// and nothing else. When [`Pool::shutdown`] returns it has had all.
+    /// It is called on the thread where the pool is ended, where room is made, or which looks at the clock for all pools: so it must not
+    /// take long. No lock is held. If it panics the request is lost, and nothing else. When [`Pool::shutdown`] returns it has had all.
     ///
     /// # Examples
     ///
