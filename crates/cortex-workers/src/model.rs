@@ -51,8 +51,8 @@ fn counting(ran: &Count, is_awaited: bool) -> Arc<Job<(), impl Work<(), Answer =
     Arc::new(Job::new(ticket(), Closure(work), None, is_awaited))
 }
 
-/// Works as a thread of a pool does.
-fn work(hub: &Hub<()>, seat: usize) {
+/// Works as a thread of a pool does; says whether it was the last.
+fn work(hub: &Hub<()>, seat: usize) -> bool {
     let bell = Arc::new(Bell::new());
     hub.begin(seat, &bell);
     hub.made(seat, 0, false);
@@ -73,8 +73,9 @@ fn work(hub: &Hub<()>, seat: usize) {
             Next::End(_) => break,
         }
     }
-    let (_, mut after) = hub.leave(seat, 0);
+    let (is_last, mut after) = hub.leave(seat, 0);
     after.tell();
+    is_last
 }
 
 /// Wakes a thread of the model.
@@ -98,7 +99,7 @@ fn wait<P: Work<()>>(job: &Job<(), P>) -> Result<P::Answer, ()> {
 }
 
 /// Starts a pool of so many threads.
-fn crew(threads: usize, capacity: usize) -> (Arc<Hub<()>>, Vec<thread::JoinHandle<()>>) {
+fn crew(threads: usize, capacity: usize) -> (Arc<Hub<()>>, Vec<thread::JoinHandle<bool>>) {
     let hub = Arc::new(Hub::new(settings(threads, capacity)));
     let seats = hub.reserve(threads);
     let join = seats.into_iter().map(|seat| {
@@ -284,6 +285,41 @@ fn model_whoever_comes_at_the_end_has_an_answer() {
             thread.join().unwrap();
         }
         assert!(!answer || ran.load(Ordering::Relaxed) == 1);
+    });
+}
+
+/// A pool has ended once the last thread has gone and what was left is handed over, and somebody sees that.
+#[test]
+fn model_a_pool_ends_when_what_is_left_was_handed_over() {
+    model(|| {
+        let hub = Arc::new(Hub::new(settings(1, 1)));
+        let (handed, ran) = (Count::default(), Count::default());
+        let threads = hub.reserve(1).into_iter().map(|seat| {
+            let hub = Arc::clone(&hub);
+            let done = [LoomArc::clone(&handed), LoomArc::clone(&ran)];
+            thread::spawn(move || {
+                let is_last = work(&hub, seat);
+                let is_done = |count: &Count| count.load(Ordering::Relaxed) == 1;
+                assert!(!is_last || done.iter().any(is_done), "handed over or run");
+                is_last
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        let (_, mut after) = hub.offer(counting(&ran, false), Overflow::Wait, true);
+        after.tell();
+        let mut after = hub.close(0, Duration::ZERO);
+        let hands_over = after.hands_over;
+        after.tell();
+        if hands_over {
+            handed.store(1, Ordering::Relaxed);
+            hub.handed_over();
+        }
+        let mut has_ended = hub.is_deserted();
+        for thread in threads {
+            has_ended |= thread.join().unwrap();
+        }
+        assert!(has_ended);
+        assert_eq!(hands_over, ran.load(Ordering::Relaxed) == 0);
     });
 }
 
