@@ -1,6 +1,6 @@
 //! The spans of tasks, as `cortex_trace` exports them.
 
-use crate::support::{Door, at_rest, closures, occupy, poll_once};
+use crate::support::{at_rest, closures, occupy, poll_once};
 use cortex_core::{Clock, Context, Deadline};
 use cortex_testkit::{ManualClock, subscribe};
 use cortex_trace::{InMemory, SpanData, Status, Tracer, Value};
@@ -271,7 +271,7 @@ fn what_threads_compute_together_belongs_to_one_span() {
     let traced_here = Traced::new();
     let builder = cortex_workers::CpuPool::builder("sums").threads(2).trace();
     let cpu = builder.build_blocking().unwrap();
-    let (here, door) = (subscriber(), Door::default());
+    let (here, door) = (subscriber(), crate::support::Door::default());
     let (inside, both) = (door.clone(), door.clone());
     let chunks = cpu.map_chunks(vec![1, 2], 1, move |chunk| {
         inside.pass(); // so that each thread has one
