@@ -5,6 +5,7 @@ use crate::invalid::InvalidSetting;
 use crate::observer::Observer;
 use crate::overflow::Overflow;
 use crate::pool::{Pool, Threads};
+use crate::random::Random;
 use crate::settings::Settings;
 use crate::shared::{Arcs, Shared};
 use crate::sync::{Mutex, lock};
@@ -62,8 +63,11 @@ impl<W: Worker> Builder<W> {
                 stuck_after: None,
                 max_stuck: processors,
                 respawn: (Duration::from_millis(10), Duration::from_secs(5)),
+                seed: Random::any_seed(),
                 grace: Duration::from_secs(1),
                 stack_size: None,
+                #[cfg(feature = "affinity")]
+                placement: crate::placement::Placement::default(),
                 is_observed: false,
             },
             clock: Arc::new(TscClock),
@@ -128,10 +132,18 @@ impl<W: Worker> Builder<W> {
     }
 
     /// Sets the delay before a worker makes its state again after a panic, and the longest: it doubles each time, and is as at first
-    /// again after a minute without one. 10 ms and 5 s by default.
+    /// again after a minute without one. 10 ms and 5 s by default. Each delay is shorter or longer by up to half of it, at random, so
+    /// that workers that failed together do not come back together.
     #[must_use]
     pub fn respawn(mut self, first: Duration, longest: Duration) -> Self {
         self.settings.respawn = (first, longest);
+        self
+    }
+
+    /// Makes the delays of [`respawn`](Self::respawn) the same in every run: those of each thread, by its number in the pool.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = seed;
         self
     }
 
@@ -146,6 +158,28 @@ impl<W: Worker> Builder<W> {
     #[must_use]
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.settings.stack_size = Some(bytes);
+        self
+    }
+
+    /// Binds each thread to a core, before it makes its state; none by default. Where that can't be done it goes on, and the observer
+    /// hears of it ([`Event::ThreadNotSet`](crate::Event::ThreadNotSet)).
+    ///
+    /// Threads that are started by such a thread, as those of other pools that it calls for may be, are bound to its core, too, unless
+    /// they have a setting of their own.
+    #[cfg(feature = "affinity")]
+    #[must_use]
+    pub fn affinity(mut self, cores: crate::Cores) -> Self {
+        self.settings.placement.cores = cores;
+        self
+    }
+
+    /// Sets how much the threads give way to others, from -20 to 19, the nicest: only who is privileged may set less than there was
+    /// before. As that of the thread that starts them by default. Where that can't be done the observer hears of it, as with
+    /// [`affinity`](Self::affinity).
+    #[cfg(feature = "affinity")]
+    #[must_use]
+    pub fn niceness(mut self, level: i8) -> Self {
+        self.settings.placement.niceness = Some(level);
         self
     }
 
@@ -171,6 +205,8 @@ impl<W: Worker> Builder<W> {
     /// One of them makes no sense.
     pub fn check(&self) -> Result<(), InvalidSetting> {
         self.threads.check()?;
+        #[cfg(feature = "affinity")]
+        self.settings.placement.check()?;
         if self.name.contains('\0') {
             let value = format!("{:?}", self.name);
             return Err(InvalidSetting::new(
@@ -210,6 +246,10 @@ impl<W: Worker> Builder<W> {
         let mut settings = self.settings;
         (settings.least, settings.most) = (self.threads.least, self.threads.most);
         let least = settings.least;
+        #[cfg(feature = "affinity")]
+        {
+            settings.placement = settings.placement.resolve();
+        }
         let shared = Arc::new(Shared::<W>::new(
             self.name.into(),
             settings,

@@ -18,6 +18,7 @@ pub mod health;
 mod hub;
 mod invalid;
 mod job;
+mod joins;
 mod line;
 #[cfg(any(feature = "health", feature = "metrics"))]
 mod look;
@@ -27,8 +28,11 @@ pub mod metrics;
 mod model;
 mod observer;
 mod overflow;
+#[cfg(feature = "affinity")]
+mod placement;
 mod pool;
 mod priority;
+mod random;
 mod settings;
 mod shared;
 mod snapshot;
@@ -50,11 +54,13 @@ pub use self::call::Call;
 pub use self::cpu::{CpuBuilder, CpuCall, CpuPool};
 pub use self::drain::{Drain, DrainReport};
 pub use self::error::{Discard, Error, Panic, Stage};
-pub use self::event::{Event, Failure, Outcome, Refusal};
+pub use self::event::{Event, Failure, Outcome, Refusal, ThreadSetting};
 pub use self::invalid::InvalidSetting;
 pub use self::job::{Closure, Request, Work};
 pub use self::observer::Observer;
 pub use self::overflow::Overflow;
+#[cfg(feature = "affinity")]
+pub use self::placement::Cores;
 pub use self::pool::{Pool, Threads};
 pub use self::priority::Priority;
 pub use self::snapshot::{QueueCounts, Snapshot, TaskCounts, ThreadCounts};

@@ -29,8 +29,11 @@ fn settings(threads: usize, capacity: usize) -> Settings {
         stuck_after: None,
         max_stuck: 1,
         respawn: (Duration::ZERO, Duration::ZERO),
+        seed: 0,
         grace: Duration::ZERO,
         stack_size: None,
+        #[cfg(feature = "affinity")]
+        placement: crate::placement::Placement::default(),
         is_observed: false,
     }
 }
@@ -114,7 +117,8 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 }
 
 fn end(hub: &Hub<()>, within: Duration) {
-    hub.close(0, within).tell();
+    let (_, mut after) = hub.close(0, within);
+    after.tell();
 }
 
 /// A wake-up that is lost would leave a task undone, and all threads asleep.

@@ -173,14 +173,15 @@ impl<W: 'static> Hub<W> {
         (is_last, after)
     }
 
-    /// Begins to end the pool.
-    pub(crate) fn close(&self, now: u64, within: Duration) -> After<W> {
+    /// Begins to end the pool; returns what had become of all tasks until then.
+    pub(crate) fn close(&self, now: u64, within: Duration) -> (Totals, After<W>) {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
+        let before = inner.totals.clone();
         inner.drain(later(now, within), &mut after);
         inner.pulse(now, &mut after);
         drop(inner);
-        after
+        (before, after)
     }
 
     pub(crate) fn pause(&self, is_paused: bool) -> After<W> {

@@ -1,6 +1,7 @@
 use super::inner::{Fate, Inner, Life, Sitting, is_alive};
 use crate::times::TaskTimes;
 use crate::totals::Totals;
+use std::time::Duration;
 
 /// What the hub shows, under its lock.
 pub(crate) struct View<'a, W>(pub(super) &'a mut Inner<W>);
@@ -75,6 +76,16 @@ impl<W> View<'_, W> {
         let shown = (busy.max(inner.shown.0), there.max(inner.shown.1));
         inner.shown = shown;
         shown
+    }
+
+    /// Returns which threads have not ended, and how long those have run their tasks that have one.
+    pub(crate) fn left(&self, now: u64) -> Vec<(usize, Option<Duration>)> {
+        let seats = self.0.seats.iter().enumerate();
+        let there = seats.filter_map(|(index, seat)| Some((index, seat.as_ref()?)));
+        let ran = |since: u64| Duration::from_nanos(now.saturating_sub(since));
+        there
+            .map(|(index, seat)| (index, seat.running.as_ref().map(|running| ran(running.since))))
+            .collect()
     }
 
     pub(crate) fn life(&self) -> Life {

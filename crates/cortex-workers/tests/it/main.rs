@@ -4,12 +4,15 @@ mod batches;
 mod calls;
 #[cfg(feature = "rayon")]
 mod cpu;
+mod joined;
 mod lifecycle;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod observe;
 mod overflow;
 mod panics;
+#[cfg(all(feature = "affinity", target_os = "linux"))]
+mod placement;
 mod seams;
 mod sources;
 mod stress;
