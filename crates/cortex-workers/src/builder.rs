@@ -1,6 +1,7 @@
 use crate::block_on::block_on;
 use crate::crew::{self, NotMade};
 use crate::error::Panic;
+use crate::gate::{Gate, Member};
 use crate::invalid::InvalidSetting;
 use crate::observer::Observer;
 use crate::overflow::Overflow;
@@ -41,6 +42,7 @@ pub struct Builder<W> {
     name: String,
     threads: Threads,
     settings: Settings,
+    gate: Option<(Gate, usize)>,
     clock: Arc<dyn Clock>,
     observer: Option<Arc<dyn Observer>>,
     worker: PhantomData<fn() -> W>,
@@ -70,6 +72,7 @@ impl<W: Worker> Builder<W> {
                 placement: crate::placement::Placement::default(),
                 is_observed: false,
             },
+            gate: None,
             clock: Arc::new(TscClock),
             observer: None,
             worker: PhantomData,
@@ -96,6 +99,14 @@ impl<W: Worker> Builder<W> {
     #[must_use]
     pub fn queue(mut self, capacity: usize) -> Self {
         self.settings.capacity = capacity;
+        self
+    }
+
+    /// Has the tasks in the queue take places that pools share, of which so many are for this pool alone. Those of the queue count, too:
+    /// a task needs one of each.
+    #[must_use]
+    pub fn gate(mut self, gate: &Gate, reserved: usize) -> Self {
+        self.gate = Some((gate.clone(), reserved));
         self
     }
 
@@ -207,6 +218,9 @@ impl<W: Worker> Builder<W> {
         self.threads.check()?;
         #[cfg(feature = "affinity")]
         self.settings.placement.check()?;
+        if let Some((gate, reserved)) = &self.gate {
+            gate.check(*reserved)?;
+        }
         if self.name.contains('\0') {
             let value = format!("{:?}", self.name);
             return Err(InvalidSetting::new(
@@ -256,6 +270,11 @@ impl<W: Worker> Builder<W> {
             self.clock,
             self.observer,
         ));
+        if let Some((gate, reserved)) = self.gate {
+            let member: Weak<dyn Member> = Arc::downgrade(&shared) as Weak<dyn Member>;
+            let share = gate.join(reserved, member).map_err(BuildError::Invalid)?;
+            shared.hub.join_gate(share);
+        }
         let pulse = Arc::new(Arcs(Arc::clone(&shared)));
         let weak: Weak<dyn Pulse> = Arc::downgrade(&pulse) as Weak<dyn Pulse>;
         watch::register(weak).map_err(BuildError::Thread)?;

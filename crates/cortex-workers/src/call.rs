@@ -1,3 +1,4 @@
+use crate::adaptive::Adaptive;
 use crate::block_on::block_on;
 use crate::error::{Error, Stage};
 use crate::event::Event;
@@ -7,7 +8,6 @@ use crate::overflow::Overflow;
 use crate::priority::Priority;
 use crate::shared::Shared;
 use crate::stop::Stop;
-use crate::task_cx::TaskCx;
 use crate::ticket::{NEVER, Phase, Ticket, Turnstile, later};
 use crate::worker::Worker;
 use cortex_core::{Context, Deadline};
@@ -30,7 +30,7 @@ use std::time::Duration;
 pub struct Call<'a, W: Worker, P: Work<W>> {
     shared: Link<'a, W>,
     stage: At<W, P>,
-    options: Options,
+    pub(crate) options: Options,
     turnstile: Option<Arc<Turnstile>>,
 }
 
@@ -51,6 +51,9 @@ pub(crate) struct Options {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) run_timeout: Option<Duration>,
     pub(crate) overflow: Option<Overflow>,
+    pub(crate) submitter: Option<u64>,
+    /// Where it comes from, if that may have it run on the thread of the caller.
+    pub(crate) site: Option<&'static Adaptive>,
     /// It waits in the queue also while all workers wait to make their states again.
     pub(crate) outlasts: bool,
 }
@@ -68,10 +71,16 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 deadline: None,
                 run_timeout: None,
                 overflow: None,
+                submitter: None,
+                site: None,
                 outlasts: false,
             },
             turnstile: None,
         }
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared<W>> {
+        self.shared.shared()
     }
 
     pub(crate) const fn with(mut self, options: Options) -> Self {
@@ -123,6 +132,18 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     /// Sets what happens if the queue is full; in place of the pool's.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.options.overflow = Some(overflow);
+        self
+    }
+
+    /// Says whose task it is, by any number: that of a tenant, or of a connection. Whoever has much in the queue delays others by one task
+    /// at a time then, and leaves places to them.
+    ///
+    /// Among the tasks of a priority submitters get their turns, one task each, in the queue and where calls wait for a place; all that are
+    /// not named are one together. No submitter that is named has more of a priority in the queue than there are places free, so that one
+    /// alone fills half of it, and there is room for the next whoever comes. When that is reached it is for this one as if the queue were full;
+    /// with [`Overflow::DropOldest`] it gives up its own oldest one.
+    pub fn submitter(mut self, number: u64) -> Self {
+        self.options.submitter = Some(number);
         self
     }
 
@@ -207,42 +228,61 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     }
 
     /// Runs the task on this thread.
-    fn run_here(&self, mut state: W, work: P) -> Answer<W, P> {
-        let shared = self.shared.shared();
-        let mut ticket = match self.ticket() {
-            Ok(ticket) => ticket,
-            Err(late) => return Err(late.map_work(|()| work.back())),
+    fn run_here(&self, state: W, work: P) -> Answer<W, P> {
+        match self.ticket() {
+            Ok(ticket) => self.run_now(ticket, state, work),
+            Err(late) => Err(late.map_work(|()| work.back())),
+        }
+    }
+
+    /// Offers it, or runs it on this thread if that is better; the answer, if it is there.
+    fn begin(&mut self, work: P, cx: &mut task::Context<'_>) -> Poll<Answer<W, P>> {
+        if let Some(site) = self.options.site
+            && self.shared().hub.is_open()
+            && let Some(state) = W::stateless()
+        {
+            let ticket = match self.ticket() {
+                Ok(ticket) => ticket,
+                Err(late) => return Poll::Ready(Err(late.map_work(|()| work.back()))),
+            };
+            if site.decide(ticket.submitted) {
+                #[cfg(feature = "tokio")]
+                match tokio::task::coop::poll_proceed(cx) {
+                    Poll::Ready(budget) => budget.made_progress(),
+                    Poll::Pending => {
+                        self.stage = At::New(work);
+                        return Poll::Pending;
+                    }
+                }
+                return Poll::Ready(self.run_now(ticket, state, work));
+            }
+        }
+        let waker = Some(cx.waker().clone());
+        #[cfg(feature = "tokio")]
+        let sent = if self.options.overflow.unwrap_or(self.shared().settings.overflow) == Overflow::CallerRuns
+            && let Some(state) = W::stateless()
+        {
+            match self.send(work, waker.clone(), How::OR_HERE) {
+                Sent::Over(Err(Error::Full(work))) => {
+                    match crate::inline::in_place(work, |work| self.run_here(state, work)) {
+                        Ok(answer) => return Poll::Ready(answer),
+                        Err(work) => self.send(work, waker, How::AWAITED),
+                    }
+                }
+                sent => sent,
+            }
+        } else {
+            self.send(work, waker, How::AWAITED)
         };
-        ticket.set_phase(Phase::Taken);
-        ticket.looks_itself = true;
-        let job = Job::new(ticket, work, None, true);
-        let taken = job.ticket().submitted;
-        let cx = TaskCx {
-            ticket: job.ticket(),
-            clock: &*shared.clock,
-            taken,
-        };
-        let ran = job.run(&mut state, &cx);
-        let now = shared.clock.nanos();
-        cx.look();
-        let stop = job.ticket().stop();
-        let outcome = shared
-            .hub
-            .ran_elsewhere(job.ticket(), ran, now.saturating_sub(taken));
-        shared.tell(|| Event::of_ended(outcome, job.ticket(), taken, now));
-        let answer = job.answer().map_or_else(|| unreachable!("it was run"), back);
-        let late = match stop {
-            None | Some(Stop::Cancelled | Stop::Shutdown) => return answer, // nobody else tells it
-            Some(Stop::Deadline) => Error::Deadline {
-                stage: Stage::Running,
-                work: None,
-            },
-            Some(Stop::RunTimeout) => Error::RunTimeout {
-                ran: Duration::from_nanos(now.saturating_sub(taken)),
-            },
-        };
-        drop_quietly(answer);
-        Err(late)
+        #[cfg(not(feature = "tokio"))]
+        let sent = self.send(work, waker, How::AWAITED);
+        match sent {
+            Sent::Over(answer) => Poll::Ready(back(answer)),
+            Sent::In(job) => {
+                self.stage = At::Sent(job);
+                Poll::Pending
+            }
+        }
     }
 
     /// Takes back what is to be done of a task that no worker has taken.
@@ -289,6 +329,8 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 work: Some(()),
             });
         }
+        ticket.submitter = options.submitter;
+        ticket.site = options.site;
         ticket.outlasts = options.outlasts;
         ticket.run_timeout = options.run_timeout.or(shared.settings.run_timeout);
         Ok(ticket)
@@ -405,13 +447,7 @@ impl<W: Worker, P: Work<W>> Future for Call<'_, W, P> {
     /// It was ready before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.stage, At::Over) {
-            At::New(work) => match self.send(work, Some(cx.waker().clone()), How::AWAITED) {
-                Sent::Over(answer) => Poll::Ready(back(answer)),
-                Sent::In(job) => {
-                    self.stage = At::Sent(job);
-                    Poll::Pending
-                }
-            },
+            At::New(work) => self.begin(work, cx),
             At::Sent(job) => match job.poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(back(answer)),
                 Poll::Pending => {

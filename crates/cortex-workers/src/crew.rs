@@ -135,9 +135,13 @@ fn serve<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, bell: &Bell, mut state
                     clock: &*shared.clock,
                     taken: now,
                 };
+                let site = task.ticket().site;
                 let how = task.run(&mut state, &cx);
                 drop_quietly(task); // an answer that nobody waits for
-                now = shared.clock.nanos();
+                let began = std::mem::replace(&mut now, shared.clock.nanos());
+                if let Some(site) = site {
+                    site.note(now.saturating_sub(began), now);
+                }
                 if how == Ran::Panicked && !is_kept(&mut state) {
                     shared.handle(shared.hub.fail(seat, now, Some(how)));
                     drop_quietly(state);

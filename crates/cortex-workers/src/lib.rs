@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod adaptive;
 mod batch;
 mod bell;
 mod block_on;
@@ -13,9 +14,11 @@ mod drain;
 mod error;
 mod event;
 mod flights;
+mod gate;
 #[cfg(feature = "health")]
 pub mod health;
 mod hub;
+mod inline;
 mod invalid;
 mod job;
 mod joins;
@@ -33,8 +36,10 @@ mod placement;
 mod pool;
 mod priority;
 mod random;
+mod rota;
 mod settings;
 mod shared;
+mod slab;
 mod snapshot;
 mod source;
 mod stop;
@@ -47,6 +52,7 @@ mod totals;
 mod watch;
 mod worker;
 
+pub use self::adaptive::Adaptive;
 pub use self::batch::{Batch, BatchError, TryBatch};
 pub use self::builder::{BuildError, Builder};
 pub use self::call::Call;
@@ -55,6 +61,7 @@ pub use self::cpu::{CpuBuilder, CpuCall, CpuPool};
 pub use self::drain::{Drain, DrainReport};
 pub use self::error::{Discard, Error, Panic, Stage};
 pub use self::event::{Event, Failure, Outcome, Refusal, ThreadSetting};
+pub use self::gate::Gate;
 pub use self::invalid::InvalidSetting;
 pub use self::job::{Closure, Request, Work};
 pub use self::observer::Observer;

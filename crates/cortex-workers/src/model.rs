@@ -1,6 +1,7 @@
 //! What threads do to one another, in every order that they may run in.
 
 use crate::bell::Bell;
+use crate::gate::{Gate, Member};
 use crate::hub::{Hub, Next, Offered, Task};
 use crate::job::{Closure, Entry, Job, Unstarted};
 use crate::overflow::Overflow;
@@ -13,7 +14,7 @@ use cortex_core::{Context, SystemClock};
 use loom::sync::Arc as LoomArc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{self, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -293,5 +294,50 @@ fn model_what_was_paused_is_done() {
             thread.join().unwrap();
         }
         assert_eq!(ran.load(Ordering::Relaxed), 2);
+    });
+}
+
+/// A hub that shares places with another one.
+struct Sharing(Hub<()>);
+
+impl Member for Sharing {
+    fn admit(self: Arc<Self>) {
+        self.0.admit().tell();
+    }
+}
+
+/// A place that one pool gives back while another one comes to wait for it is not lost.
+#[test]
+fn model_a_shared_place_is_handed_on() {
+    model(|| {
+        let gate = Gate::new(1);
+        let [one, other] = [(); 2].map(|()| {
+            let sharing = Arc::new(Sharing(Hub::new(settings(1, 4))));
+            sharing.0.reserve(1); // somebody works there, and is busy
+            let member: Weak<dyn Member> = Arc::downgrade(&sharing) as Weak<dyn Member>;
+            sharing.0.join_gate(gate.join(0, member).unwrap());
+            sharing
+        });
+        let ran = Count::default();
+        let [first, second] = [(); 2].map(|()| counting(&ran, true) as Task<()>);
+        let (offered, mut after) = one.0.offer(Arc::clone(&first), Overflow::Wait, true);
+        after.tell();
+        assert_eq!(offered, Offered::In);
+        let leaving = {
+            let (one, first) = (Arc::clone(&one), Arc::clone(&first));
+            thread::spawn(move || {
+                let (withdrawn, mut after) = one.0.withdraw(&first);
+                after.tell();
+                assert!(withdrawn);
+            })
+        };
+        let (_, mut after) = other.0.offer(Arc::clone(&second), Overflow::Wait, true);
+        after.tell();
+        leaving.join().unwrap();
+        assert_eq!(second.ticket().phase(), crate::ticket::Phase::Queued);
+        assert_eq!(gate.free(), 0);
+        let (_, mut after) = other.0.withdraw(&second);
+        after.tell();
+        assert_eq!(gate.free(), 1);
     });
 }

@@ -1,6 +1,7 @@
 use crate::crew;
 use crate::drain::Ending;
 use crate::event::Event;
+use crate::gate::Member;
 use crate::hub::{After, Hub, Life};
 use crate::job::quietly;
 use crate::joins::{self, Joins};
@@ -140,7 +141,14 @@ impl<W: Worker> Shared<W> {
     pub(crate) fn look(self: &Arc<Self>) {
         self.alarm.store(NEVER, Ordering::Release);
         let now = self.clock.nanos();
-        self.handle(self.hub.pulse(now));
+        loop {
+            let after = self.hub.pulse(now);
+            let is_behind = after.is_behind;
+            self.handle(after);
+            if !is_behind {
+                break;
+            }
+        }
         let (life, there) = (self.hub.life(), self.hub.there());
         if let Life::Closed { until } = life
             && until <= now
@@ -202,6 +210,7 @@ impl<W: Worker> Shared<W> {
             }
             self.tell(|| Event::Drained { report });
         };
+        drop(self.hub.leave_gate());
         self.ending.end(now, &totals, (leaked, running), told);
     }
 
@@ -213,6 +222,12 @@ impl<W: Worker> Shared<W> {
     /// Has this thread work for this pool.
     pub(crate) fn enter_thread(&self) {
         CURRENT.set(std::ptr::from_ref(self).addr());
+    }
+}
+
+impl<W: Worker> Member for Shared<W> {
+    fn admit(self: Arc<Self>) {
+        self.handle(self.hub.admit());
     }
 }
 

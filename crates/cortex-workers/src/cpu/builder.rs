@@ -1,6 +1,7 @@
 use super::pool::CpuPool;
 use crate::block_on::block_on;
 use crate::builder::{BuildError, Builder};
+use crate::gate::Gate;
 use crate::invalid::InvalidSetting;
 use crate::job::drop_quietly;
 use crate::joins::Helpers;
@@ -58,6 +59,13 @@ impl CpuBuilder {
     #[must_use]
     pub fn queue(mut self, capacity: usize) -> Self {
         self.builder = self.builder.queue(capacity);
+        self
+    }
+
+    /// Has the tasks in the queue take places that pools share, as [`Builder::gate`].
+    #[must_use]
+    pub fn gate(mut self, gate: &Gate, reserved: usize) -> Self {
+        self.builder = self.builder.gate(gate, reserved);
         self
     }
 

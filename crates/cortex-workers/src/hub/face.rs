@@ -3,6 +3,7 @@ use super::inner::{Inner, Life, Task};
 use super::view::View;
 use crate::bell::Bell;
 use crate::event::Outcome;
+use crate::gate::Share;
 use crate::job::{Ran, Unstarted};
 use crate::overflow::Overflow;
 use crate::settings::Settings;
@@ -11,6 +12,7 @@ use crate::ticket::{NEVER, Ticket, later};
 use crate::totals::Totals;
 use crate::worker::StopReason;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Where tasks and workers meet: what waits, who sleeps, and who works at what.
@@ -20,12 +22,15 @@ use std::time::Duration;
 /// that is not ours (wakers, destructors) runs outside of the lock.
 pub(crate) struct Hub<W> {
     inner: Mutex<Inner<W>>,
+    /// Tasks may begin; changed under the lock.
+    is_open: AtomicBool,
 }
 
 impl<W: 'static> Hub<W> {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             inner: Mutex::new(Inner::new(settings)),
+            is_open: AtomicBool::new(true),
         }
     }
 
@@ -55,11 +60,10 @@ impl<W: 'static> Hub<W> {
     pub(crate) fn withdraw(&self, task: &Task<W>) -> (bool, After<W>) {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
-        let withdrawn = inner.remove(task.ticket());
+        let withdrawn = inner.remove(task.ticket(), &mut after).is_some();
         if withdrawn {
             inner.totals.cancelled += 1;
             inner.admit(&mut after);
-            inner.sweep();
         }
         drop(inner);
         (withdrawn, after)
@@ -120,6 +124,7 @@ impl<W: 'static> Hub<W> {
     pub(crate) fn ran_elsewhere(&self, ticket: &Ticket, ran: Ran, took: u64) -> Outcome {
         let mut inner = lock(&self.inner);
         inner.totals.submitted += 1;
+        inner.totals.inline += 1;
         inner.times.add(ticket.priority, 0, took);
         inner.totals.ended(ticket, Some(ran), 0)
     }
@@ -178,9 +183,13 @@ impl<W: 'static> Hub<W> {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
         let before = inner.totals.clone();
+        self.is_open.store(false, Ordering::Relaxed);
         inner.drain(later(now, within), &mut after);
         inner.pulse(now, &mut after);
         drop(inner);
+        if after.is_behind {
+            after.at(now);
+        }
         (before, after)
     }
 
@@ -189,6 +198,8 @@ impl<W: 'static> Hub<W> {
         let mut inner = lock(&self.inner);
         // Whoever ends the pool wants what is queued done.
         inner.is_paused = is_paused && inner.life == Life::Open;
+        let is_open = !inner.is_paused && inner.life == Life::Open;
+        self.is_open.store(is_open, Ordering::Relaxed);
         if !inner.is_paused {
             inner.admit(&mut after);
             inner.wake_for(&mut after);
@@ -218,6 +229,11 @@ impl<W: 'static> Hub<W> {
         if inner.is_paused { 0 } else { inner.idle }
     }
 
+    /// Says whether tasks may begin: it is neither paused nor closed. One load.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
     /// Returns how many threads have not ended.
     pub(crate) fn there(&self) -> usize {
         lock(&self.inner).threads
@@ -226,6 +242,23 @@ impl<W: 'static> Hub<W> {
     /// Returns whether it accepts tasks, or until when it ends.
     pub(crate) fn life(&self) -> Life {
         lock(&self.inner).life
+    }
+
+    /// Has it share places with other pools.
+    pub(crate) fn join_gate(&self, share: Share) {
+        lock(&self.inner).share = Some(share);
+    }
+
+    /// Takes back what it has of places that pools share; dropped without the lock.
+    pub(crate) fn leave_gate(&self) -> Option<Share> {
+        lock(&self.inner).share.take()
+    }
+
+    /// Lets those in that wait for a place, as far as there are places.
+    pub(crate) fn admit(&self) -> After<W> {
+        let mut after = After::new();
+        lock(&self.inner).admit(&mut after);
+        after
     }
 
     /// Looks at all of it at once.

@@ -1,4 +1,4 @@
-use super::inner::{Fate, Inner, Life, Sitting, is_alive};
+use super::inner::{Fate, Inner, Life, Sitting};
 use crate::times::TaskTimes;
 use crate::totals::Totals;
 use std::time::Duration;
@@ -12,11 +12,7 @@ impl<W> View<'_, W> {
     }
 
     pub(crate) fn queued(&self) -> [usize; 3] {
-        let mut queued = [0; 3];
-        for task in self.0.line.iter().filter(|task| is_alive(task)) {
-            queued[task.ticket().priority.index()] += 1;
-        }
-        queued
+        self.0.line.counts()
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -28,7 +24,7 @@ impl<W> View<'_, W> {
     }
 
     pub(crate) fn oldest(&self) -> Option<u64> {
-        self.0.line.oldest(is_alive)
+        self.0.line.oldest()
     }
 
     pub(crate) fn threads(&self) -> (usize, usize, usize, usize, usize) {
@@ -86,6 +82,12 @@ impl<W> View<'_, W> {
         there
             .map(|(index, seat)| (index, seat.running.as_ref().map(|running| ran(running.since))))
             .collect()
+    }
+
+    /// Returns how many wait that may not for ever.
+    #[cfg(test)]
+    pub(crate) fn limits(&self) -> usize {
+        self.0.limits.len()
     }
 
     pub(crate) fn life(&self) -> Life {

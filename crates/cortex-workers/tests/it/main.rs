@@ -4,6 +4,9 @@ mod batches;
 mod calls;
 #[cfg(feature = "rayon")]
 mod cpu;
+mod fairness;
+mod gates;
+mod inline;
 mod joined;
 mod lifecycle;
 #[cfg(feature = "metrics")]
