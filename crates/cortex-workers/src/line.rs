@@ -31,8 +31,8 @@ impl<T> Line<T> {
     /// Takes the oldest one of the lowest priority, unless that is above this one: of whoever has most there. A submitter that is named
     /// and has something of this priority there gives up that.
     pub(crate) fn pop_least(&mut self, upto: Priority, of: Option<u64>) -> Option<T> {
-        if of.is_some()
-            && let Some(own) = self.levels[upto.index()].pop_of(of)
+        if let Some(key) = of
+            && let Some(own) = self.levels[upto.index()].pop_of(key)
         {
             return Some(own);
         }
@@ -73,10 +73,12 @@ impl<T> Line<T> {
     /// Finds the priority whose head is next: its own one, less one for each time that the head has aged. The older one wins a tie.
     fn next_level(&self, now: u64) -> Option<usize> {
         let heads = self.levels.iter().enumerate();
-        let heads = heads.filter_map(|(level, rota)| Some((level, rota.first()?.0)));
-        let Some(ageing) = self.ageing else {
-            return heads.map(|(level, _)| level).next();
+        let mut heads = heads.filter_map(|(level, rota)| Some((level, rota.first()?.0)));
+        let first = heads.next()?;
+        let (Some(ageing), Some(second)) = (self.ageing, heads.next()) else {
+            return Some(first.0);
         };
+        let heads = [first, second].into_iter().chain(heads);
         let rank = |(level, since): (usize, u64)| {
             let aged = now.saturating_sub(since).checked_div(ageing).unwrap_or(u64::MAX);
             let aged = i64::try_from(aged).unwrap_or(i64::MAX);

@@ -9,14 +9,15 @@ use std::collections::HashMap;
 #[derive(Debug)]
 pub(crate) struct Rota<T> {
     items: Slab<Item<T>>,
+    /// Those of nobody who is named. While nobody is, there is nothing else to look at.
+    unnamed: Chain,
+    /// The turns of those who are named and have something here, and of the others if they have.
     lanes: Slab<Lane>,
-    /// The lanes where something waits, in the order of their turns.
     turns: Chain,
-    /// Where the lanes of those are that are named.
+    /// Where the turns of those are that are named.
     named: HashMap<u64, usize>,
-    /// Where the lane of the others is.
-    unnamed: Option<usize>,
-    count: usize,
+    /// Where the turn of the others is: only while somebody is named.
+    turn_of_unnamed: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -29,8 +30,12 @@ struct Item<T> {
 #[derive(Debug)]
 struct Lane {
     of: Option<u64>,
+    /// None of those that are not named.
     items: Chain,
 }
+
+/// Stands for the lane of those that are not named.
+const UNNAMED: usize = usize::MAX;
 
 /// So many lanes are looked at where all should be: more submitters than this seldom wait at a time.
 const LOOKED_AT: usize = 1024;
@@ -39,43 +44,78 @@ impl<T> Rota<T> {
     pub(crate) fn new() -> Self {
         Self {
             items: Slab::new(),
+            unnamed: Chain::NEW,
             lanes: Slab::new(),
             turns: Chain::NEW,
             named: HashMap::new(),
-            unnamed: None,
-            count: 0,
+            turn_of_unnamed: None,
         }
     }
 
     pub(crate) const fn len(&self) -> usize {
-        self.count
+        self.items.len()
+    }
+
+    /// Returns how many submitters wait, of whom all that are not named are one.
+    pub(crate) fn lanes(&self) -> usize {
+        self.turns.len().max(usize::from(self.unnamed.len() > 0))
     }
 
     /// Returns how many of a submitter wait.
     pub(crate) fn len_of(&self, of: Option<u64>) -> usize {
-        let lane = self.lane_of(of).and_then(|lane| self.lanes.get(lane));
+        let Some(key) = of else {
+            return self.unnamed.len();
+        };
+        let lane = self.named.get(&key).and_then(|&lane| self.lanes.get(lane));
         lane.map_or(0, |lane| lane.items.len())
     }
 
     /// Returns its place, which stays the same until it is taken out.
+    #[inline]
     pub(crate) fn push(&mut self, of: Option<u64>, since: u64, value: T) -> usize {
-        let lane = self.lane_of(of).unwrap_or_else(|| self.add_lane(of));
-        let Some(at) = self.lanes.get_mut(lane) else {
+        if let Some(key) = of {
+            return self.push_named(key, since, value);
+        }
+        if self.turns.len() > 0 && self.unnamed.len() == 0 {
+            self.add_turn_of_unnamed();
+        }
+        let lane = UNNAMED;
+        self.items.push(&mut self.unnamed, Item { since, lane, value })
+    }
+
+    fn push_named(&mut self, key: u64, since: u64, value: T) -> usize {
+        if self.turns.len() == 0 && self.unnamed.len() > 0 {
+            self.add_turn_of_unnamed();
+        }
+        let Self {
+            lanes, turns, named, ..
+        } = self;
+        let lane = *named.entry(key).or_insert_with(|| {
+            let (of, items) = (Some(key), Chain::NEW);
+            lanes.push(turns, Lane { of, items })
+        });
+        let Some(at) = lanes.get_mut(lane) else {
             unreachable!("it was found, or added");
         };
-        self.count += 1;
         self.items.push(&mut at.items, Item { since, lane, value })
     }
 
+    fn add_turn_of_unnamed(&mut self) {
+        let (of, items) = (None, Chain::NEW);
+        self.turn_of_unnamed = Some(self.lanes.push(&mut self.turns, Lane { of, items }));
+    }
+
     /// Returns what is next, and since when it waits.
+    #[inline]
     pub(crate) fn first(&self) -> Option<(u64, &T)> {
-        let item = self.items.get(self.head(self.turns.first()?)?)?;
+        let item = self.items.get(self.next()?)?;
         Some((item.since, &item.value))
     }
 
     /// Takes what is next.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let place = self.head(self.turns.first()?)?;
+        let place = self.next()?;
         self.lanes.turn(&mut self.turns);
         self.remove(place)
     }
@@ -85,9 +125,9 @@ impl<T> Rota<T> {
         self.lanes.turn(&mut self.turns);
     }
 
-    /// Takes the oldest of a submitter.
-    pub(crate) fn pop_of(&mut self, of: Option<u64>) -> Option<T> {
-        let place = self.head(self.lane_of(of)?)?;
+    /// Takes the oldest of a submitter that is named.
+    pub(crate) fn pop_of(&mut self, key: u64) -> Option<T> {
+        let place = self.head(*self.named.get(&key)?)?;
         self.remove(place)
     }
 
@@ -96,28 +136,54 @@ impl<T> Rota<T> {
         let lanes = self.lanes.places(self.turns).take(LOOKED_AT);
         // The first one of those that have as much.
         let longest = lanes.min_by_key(|&lane| {
-            let lane = self.lanes.get(lane);
-            std::cmp::Reverse(lane.map_or(0, |lane| lane.items.len()))
+            let of = self.lanes.get(lane).and_then(|lane| lane.of);
+            std::cmp::Reverse(self.len_of(of))
         });
-        let place = self.head(longest?)?;
+        let place = match longest {
+            Some(lane) => self.head(lane)?,
+            None => self.unnamed.first()?,
+        };
         self.remove(place)
     }
 
     /// Takes out what is in a place.
+    #[inline]
     pub(crate) fn remove(&mut self, place: usize) -> Option<T> {
         let lane = self.items.get(place)?.lane;
-        let at = self.lanes.get_mut(lane)?;
-        let item = self.items.remove(&mut at.items, place)?;
-        self.count -= 1;
-        if at.items.len() == 0 {
-            let of = at.of;
-            self.lanes.remove(&mut self.turns, lane);
-            match of {
-                Some(key) => self.forget(key),
-                None => self.unnamed = None,
-            }
+        if lane != UNNAMED {
+            return self.remove_named(place, lane);
+        }
+        let item = self.items.remove(&mut self.unnamed, place)?;
+        if self.unnamed.len() == 0
+            && let Some(turn) = self.turn_of_unnamed.take()
+        {
+            self.lanes.remove(&mut self.turns, turn);
         }
         Some(item.value)
+    }
+
+    fn remove_named(&mut self, place: usize, lane: usize) -> Option<T> {
+        let at = self.lanes.get_mut(lane)?;
+        let item = self.items.remove(&mut at.items, place)?;
+        if at.items.len() == 0 {
+            let key = at.of;
+            self.lanes.remove(&mut self.turns, lane);
+            self.forget(key?);
+        }
+        Some(item.value)
+    }
+
+    fn forget(&mut self, key: u64) {
+        self.named.remove(&key);
+        if !self.named.is_empty() {
+            return;
+        }
+        if let Some(turn) = self.turn_of_unnamed.take() {
+            self.lanes.remove(&mut self.turns, turn);
+        }
+        if self.named.capacity() > LOOKED_AT {
+            self.named = HashMap::new(); // what a burst has taken is given back
+        }
     }
 
     /// Returns what is in a place.
@@ -128,36 +194,27 @@ impl<T> Rota<T> {
     /// Returns since when the oldest one waits; where very many submitters wait, of those whose turn is next.
     pub(crate) fn oldest(&self) -> Option<u64> {
         let lanes = self.lanes.places(self.turns).take(LOOKED_AT);
-        let heads = lanes.filter_map(|lane| self.items.get(self.head(lane)?));
-        heads.map(|item| item.since).min()
+        let heads = lanes.filter_map(|lane| self.head(lane));
+        let heads = heads.chain(self.unnamed.first());
+        heads.filter_map(|place| Some(self.items.get(place)?.since)).min()
+    }
+
+    /// Returns where the one is that is next.
+    #[inline]
+    fn next(&self) -> Option<usize> {
+        match self.turns.first() {
+            Some(lane) => self.head(lane),
+            None => self.unnamed.first(),
+        }
     }
 
     fn head(&self, lane: usize) -> Option<usize> {
-        self.lanes.get(lane)?.items.first()
-    }
-
-    fn lane_of(&self, of: Option<u64>) -> Option<usize> {
-        match of {
-            Some(key) => self.named.get(&key).copied(),
-            None => self.unnamed,
+        let lane = self.lanes.get(lane)?;
+        if lane.of.is_some() {
+            lane.items.first()
+        } else {
+            self.unnamed.first()
         }
-    }
-
-    fn forget(&mut self, key: u64) {
-        self.named.remove(&key);
-        if self.named.is_empty() && self.named.capacity() > LOOKED_AT {
-            self.named = HashMap::new(); // what a burst has taken is given back
-        }
-    }
-
-    fn add_lane(&mut self, of: Option<u64>) -> usize {
-        let items = Chain::NEW;
-        let lane = self.lanes.push(&mut self.turns, Lane { of, items });
-        match of {
-            Some(key) => drop(self.named.insert(key, lane)),
-            None => self.unnamed = Some(lane),
-        }
-        lane
     }
 }
 
@@ -182,7 +239,7 @@ mod tests {
         rota.push(None, 2, 30);
         assert_eq!((rota.len(), rota.len_of(Some(1)), rota.len_of(None)), (9, 6, 1));
         assert_eq!(drained(&mut rota), [0, 20, 30, 1, 21, 2, 3, 4, 5]);
-        assert_eq!((rota.first(), rota.named.len(), rota.unnamed), (None, 0, None));
+        assert_eq!((rota.first(), rota.named.len(), rota.lanes.len()), (None, 0, 0));
     }
 
     #[test]
@@ -197,7 +254,7 @@ mod tests {
         rota.skip();
         assert_eq!(rota.first(), Some((30, &30)));
         assert_eq!(rota.pop_longest(), Some(10));
-        assert_eq!(rota.pop_of(Some(3)), Some(30));
+        assert_eq!(rota.pop_of(3), Some(30));
         assert_eq!(drained(&mut rota), [11]);
     }
 

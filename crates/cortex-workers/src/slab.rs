@@ -36,16 +36,23 @@ impl<T> Slab<T> {
         }
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
     /// Returns what is in a place.
+    #[inline]
     pub(crate) fn get(&self, place: usize) -> Option<&T> {
         self.nodes.get(place)?.value.as_ref()
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut T> {
         self.nodes.get_mut(place)?.value.as_mut()
     }
 
     /// Puts something at the end of a list; returns its place.
+    #[inline]
     pub(crate) fn push(&mut self, chain: &mut Chain, value: T) -> usize {
         let node = Node {
             value: Some(value),
@@ -72,6 +79,7 @@ impl<T> Slab<T> {
     }
 
     /// Takes out what is in a place of a list.
+    #[inline]
     pub(crate) fn remove(&mut self, chain: &mut Chain, place: usize) -> Option<T> {
         let node = self.nodes.get_mut(place)?;
         let value = node.value.take()?;
@@ -89,12 +97,18 @@ impl<T> Slab<T> {
         chain.count -= 1;
         self.count -= 1;
         if self.count == 0 && self.nodes.len() > KEPT {
-            *self = Self::new();
+            self.give_back();
         }
         Some(value)
     }
 
+    #[cold]
+    fn give_back(&mut self) {
+        *self = Self::new();
+    }
+
     /// Puts the first one of a list at its end.
+    #[inline]
     pub(crate) fn turn(&mut self, chain: &mut Chain) {
         let (first, last) = (chain.first, chain.last);
         if first == last {

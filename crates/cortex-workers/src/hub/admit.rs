@@ -127,8 +127,8 @@ impl<W: 'static> Inner<W> {
     /// Lets those in that wait for a place, as far as there are places.
     pub(super) fn admit(&mut self, after: &mut After<W>) {
         // Whoever has too much in the queue stands back; after a few of those there is another time: when the queue is shorter.
-        let mut skips = 0;
-        while skips < SKIPS
+        let mut skips = self.outside.lanes().min(SKIPS);
+        while skips > 0
             && let Some((_, task)) = self.outside.first()
         {
             let task = Arc::clone(task);
@@ -140,7 +140,7 @@ impl<W: 'static> Inner<W> {
                 }
                 Claim::TooMany => {
                     self.outside.skip();
-                    skips += 1;
+                    skips -= 1;
                 }
                 Claim::Full => return,
             }
@@ -179,8 +179,8 @@ impl<W: 'static> Inner<W> {
             let limit = (ticket.deadline, Some(ticket.priority), ticket.place());
             self.limits.remove(&limit);
         }
-        if ticket.take_share()
-            && let Some(share) = &mut self.share
+        if let Some(share) = &mut self.share
+            && ticket.take_share()
         {
             after.gate = after.gate.take().or(share.give());
         }

@@ -85,7 +85,7 @@ impl<W> View<'_, W> {
     }
 
     /// Returns how many wait that may not for ever.
-    #[cfg(test)]
+    #[cfg(all(test, not(cortex_loom)))]
     pub(crate) fn limits(&self) -> usize {
         self.0.limits.len()
     }
