@@ -138,6 +138,12 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
         self
     }
 
+    /// Says whose tasks they are, as [`Call::submitter`].
+    pub fn submitter(mut self, number: u64) -> Self {
+        self.options.submitter = Some(number);
+        self
+    }
+
     /// Sets how many of its tasks may wait for a worker at a time; half as many as the queue has places by default, and at least one.
     pub fn most_waiting(mut self, tasks: usize) -> Self {
         self.flights.limit(tasks);

@@ -1,10 +1,12 @@
 use crate::block_on::block_on;
 use crate::crew::{self, NotMade};
 use crate::error::{Discard, Panic};
+use crate::gate::{Gate, Member};
 use crate::invalid::InvalidSetting;
 use crate::observer::Observer;
 use crate::overflow::Overflow;
 use crate::pool::{MOST, Pool, Threads};
+use crate::random::Random;
 use crate::settings::Settings;
 use crate::shared::{Arcs, Keep, Shared};
 use crate::sync::{Mutex, lock};
@@ -40,6 +42,7 @@ pub struct Builder<W: Worker> {
     name: String,
     threads: Threads,
     settings: Settings,
+    gate: Option<(Gate, usize)>,
     clock: Arc<dyn Clock>,
     observer: Option<Arc<dyn Observer>>,
     keep: Option<Box<Keep<W>>>,
@@ -63,11 +66,15 @@ impl<W: Worker> Builder<W> {
                 stuck_after: None,
                 max_stuck: None,
                 respawn: (Duration::from_millis(10), Duration::from_secs(5)),
+                seed: Random::any_seed(),
                 grace: Duration::from_secs(1),
                 stack_size: None,
+                #[cfg(feature = "affinity")]
+                placement: crate::placement::Placement::default(),
                 is_observed: false,
                 is_traced: false,
             },
+            gate: None,
             clock: Arc::new(TscClock),
             observer: None,
             keep: None,
@@ -94,6 +101,14 @@ impl<W: Worker> Builder<W> {
     #[must_use]
     pub fn queue(mut self, capacity: usize) -> Self {
         self.settings.capacity = capacity;
+        self
+    }
+
+    /// Has the tasks in the queue take places that pools share, of which so many are for this pool alone. Those of the queue count, too:
+    /// a task needs one of each.
+    #[must_use]
+    pub fn gate(mut self, gate: &Gate, reserved: usize) -> Self {
+        self.gate = Some((gate.clone(), reserved));
         self
     }
 
@@ -138,10 +153,18 @@ impl<W: Worker> Builder<W> {
     }
 
     /// Sets the delay before a worker makes its state again after a panic, and the longest: it doubles each time, and is as at first
-    /// again after a minute without one. 10 ms and 5 s by default.
+    /// again after a minute without one. 10 ms and 5 s by default. Each delay is shorter or longer by up to half of it, at random, so
+    /// that workers that failed together do not come back together.
     #[must_use]
     pub fn respawn(mut self, first: Duration, longest: Duration) -> Self {
         self.settings.respawn = (first, longest);
+        self
+    }
+
+    /// Makes the delays of [`respawn`](Self::respawn) the same in every run: those of each thread, by its number in the pool.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = seed;
         self
     }
 
@@ -156,6 +179,28 @@ impl<W: Worker> Builder<W> {
     #[must_use]
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.settings.stack_size = Some(bytes);
+        self
+    }
+
+    /// Binds each thread to a core, before it makes its state; none by default. Where that can't be done it goes on, and the observer
+    /// hears of it ([`Event::ThreadNotSet`](crate::Event::ThreadNotSet)).
+    ///
+    /// Threads that are started by such a thread, as those of other pools that it calls for may be, are bound to its core, too, unless
+    /// they have a setting of their own.
+    #[cfg(feature = "affinity")]
+    #[must_use]
+    pub fn affinity(mut self, cores: crate::Cores) -> Self {
+        self.settings.placement.cores = cores;
+        self
+    }
+
+    /// Sets how much the threads give way to others, from -20 to 19, the nicest: only who is privileged may set less than there was
+    /// before. As that of the thread that starts them by default. Where that can't be done the observer hears of it, as with
+    /// [`affinity`](Self::affinity).
+    #[cfg(feature = "affinity")]
+    #[must_use]
+    pub fn niceness(mut self, level: i8) -> Self {
+        self.settings.placement.niceness = Some(level);
         self
     }
 
@@ -250,6 +295,11 @@ impl<W: Worker> Builder<W> {
     /// One of them makes no sense.
     pub fn check(&self) -> Result<(), InvalidSetting> {
         self.threads.check()?;
+        #[cfg(feature = "affinity")]
+        self.settings.placement.check()?;
+        if let Some((gate, reserved)) = &self.gate {
+            gate.check(*reserved)?;
+        }
         if self.name.contains('\0') {
             let value = format!("{:?}", self.name);
             return Err(InvalidSetting::new(
@@ -301,6 +351,10 @@ impl<W: Worker> Builder<W> {
         let mut settings = self.settings;
         (settings.least, settings.most) = (self.threads.least, self.threads.most);
         let least = settings.least;
+        #[cfg(feature = "affinity")]
+        {
+            settings.placement = settings.placement.resolve();
+        }
         let shared = Arc::new(Shared::<W>::new(
             self.name.into(),
             settings,
@@ -308,6 +362,11 @@ impl<W: Worker> Builder<W> {
             self.observer,
             self.keep,
         ));
+        if let Some((gate, reserved)) = self.gate {
+            let member: Weak<dyn Member> = Arc::downgrade(&shared) as Weak<dyn Member>;
+            let share = gate.join(reserved, member).map_err(BuildError::Invalid)?;
+            shared.hub.join_gate(share);
+        }
         let pulse = Arc::new(Arcs(Arc::clone(&shared)));
         let weak: Weak<dyn Pulse> = Arc::downgrade(&pulse) as Weak<dyn Pulse>;
         watch::register(weak).map_err(BuildError::Thread)?;

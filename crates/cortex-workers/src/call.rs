@@ -1,3 +1,4 @@
+use crate::adaptive::Adaptive;
 use crate::block_on::block_on;
 use crate::cancel::{self, CancelToken, Underway};
 use crate::error::{Error, Stage};
@@ -9,7 +10,6 @@ use crate::priority::Priority;
 use crate::shared::Shared;
 use crate::span::TaskSpan;
 use crate::stop::Stop;
-use crate::task_cx::TaskCx;
 use crate::ticket::{NEVER, Phase, Ticket, Turnstile, later};
 use crate::worker::Worker;
 use cortex_core::{Context, Deadline};
@@ -32,9 +32,9 @@ use std::time::Duration;
 pub struct Call<'a, W: Worker, P: Work<W>> {
     shared: Link<'a, W>,
     stage: At<W, P>,
-    options: Options,
+    pub(crate) options: Options,
     turnstile: Option<Arc<Turnstile>>,
-    token: Option<CancelToken>,
+    pub(crate) token: Option<CancelToken>,
 }
 
 enum Link<'a, W: Worker> {
@@ -54,6 +54,9 @@ pub(crate) struct Options {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) run_timeout: Option<Duration>,
     pub(crate) overflow: Option<Overflow>,
+    pub(crate) submitter: Option<u64>,
+    /// Where it comes from, if that may have it run on the thread of the caller.
+    pub(crate) site: Option<&'static Adaptive>,
     /// It waits in the queue also while all workers wait to make their states again.
     pub(crate) outlasts: bool,
     /// It came from a source, which hears what becomes of it.
@@ -73,12 +76,18 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 deadline: None,
                 run_timeout: None,
                 overflow: None,
+                submitter: None,
+                site: None,
                 outlasts: false,
                 is_fed: false,
             },
             turnstile: None,
             token: None,
         }
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared<W>> {
+        self.shared.shared()
     }
 
     pub(crate) const fn with(mut self, options: Options) -> Self {
@@ -145,6 +154,18 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         self.below(Some(token))
     }
 
+    /// Says whose task it is, by any number: that of a tenant, or of a connection. Whoever has much in the queue delays others by one task
+    /// at a time then, and leaves places to them.
+    ///
+    /// Among the tasks of a priority submitters get their turns, one task each, in the queue and where calls wait for a place; all that are
+    /// not named are one together. No submitter that is named has more of a priority in the queue than there are places free, so that one
+    /// alone fills half of it, and there is room for the next whoever comes. When that is reached it is for this one as if the queue were full;
+    /// with [`Overflow::DropOldest`] it gives up its own oldest one.
+    pub fn submitter(mut self, number: u64) -> Self {
+        self.options.submitter = Some(number);
+        self
+    }
+
     /// Returns the same call with a handle of its own on the pool, as a task that is spawned needs.
     pub fn owned(mut self) -> Call<'static, W, P> {
         let shared = Arc::clone(self.shared.shared());
@@ -195,7 +216,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 self.stage = At::New(work);
                 block_on(self)
             }
-            Some(state) => match self.send(work, None, How::OR_HERE) {
+            Some(state) => match self.send(work, None, How::OR_HERE, TaskSpan::default()) {
                 Sent::Here(work, span) => self.run_here(state, work, span),
                 Sent::Over(answer) => back(answer),
                 Sent::In(job) => {
@@ -220,7 +241,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             }
             At::Over => return Ok(()),
         };
-        match self.send(work, None, How::DETACHED) {
+        match self.send(work, None, How::DETACHED, TaskSpan::default()) {
             Sent::In(_) => Ok(()),
             Sent::Over(answer) => back(answer).map(drop),
             Sent::Here(..) => unreachable!("only whoever waits does it"),
@@ -228,51 +249,70 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     }
 
     /// Runs the task on this thread; it may have a span already.
-    fn run_here(&self, mut state: W, work: P, span: TaskSpan) -> Answer<W, P> {
-        let shared = self.shared.shared();
-        let mut ticket = match self.ticket() {
-            Ok(ticket) => ticket,
+    fn run_here(&self, state: W, work: P, span: TaskSpan) -> Answer<W, P> {
+        match self.ticket() {
+            Ok(mut ticket) => {
+                ticket.span = self.span_or(span);
+                self.run_now(ticket, state, work)
+            }
             Err(late) => {
                 span.end_unstarted(Unstarted::Deadline(Stage::Submitting));
-                return Err(late.map_work(|()| work.back()));
+                Err(late.map_work(|()| work.back()))
             }
+        }
+    }
+
+    /// Offers it, or runs it on this thread if that is better; the answer, if it is there.
+    fn begin(&mut self, work: P, cx: &mut task::Context<'_>) -> Poll<Answer<W, P>> {
+        if let Some(site) = self.options.site
+            && self.shared().hub.is_open()
+            && let Some(state) = W::stateless()
+        {
+            let mut ticket = match self.ticket() {
+                Ok(ticket) => ticket,
+                Err(late) => return Poll::Ready(Err(late.map_work(|()| work.back()))),
+            };
+            if site.decide(ticket.submitted) {
+                #[cfg(feature = "tokio")]
+                match tokio::task::coop::poll_proceed(cx) {
+                    Poll::Ready(budget) => budget.made_progress(),
+                    Poll::Pending => {
+                        self.stage = At::New(work);
+                        return Poll::Pending;
+                    }
+                }
+                ticket.span = self.span_or(TaskSpan::default());
+                return Poll::Ready(self.run_now(ticket, state, work));
+            }
+        }
+        let waker = Some(cx.waker().clone());
+        #[cfg(feature = "tokio")]
+        let sent = if self.options.overflow.unwrap_or(self.shared().settings.overflow) == Overflow::CallerRuns
+            && let Some(state) = W::stateless()
+        {
+            match self.send(work, waker.clone(), How::OR_HERE, TaskSpan::default()) {
+                Sent::Here(work, span) => {
+                    let run = |(work, span)| self.run_here(state, work, span);
+                    match crate::inline::in_place((work, span), run) {
+                        Ok(answer) => return Poll::Ready(answer),
+                        Err((work, span)) => self.send(work, waker, How::AWAITED, span),
+                    }
+                }
+                sent => sent,
+            }
+        } else {
+            self.send(work, waker, How::AWAITED, TaskSpan::default())
         };
-        ticket.span = if span.is_none() { self.span() } else { span };
-        ticket.set_phase(Phase::Taken);
-        ticket.looks_itself = true;
-        let job = Arc::new(Job::new(ticket, work, None, true));
-        self.enrol(&job);
-        let taken = job.ticket().submitted;
-        let cx = TaskCx {
-            ticket: job.ticket(),
-            clock: &*shared.clock,
-            taken,
-        };
-        let ran = job.run(&mut state, &cx);
-        let now = shared.clock.nanos();
-        cx.look();
-        let stop = job.ticket().stop();
-        let outcome = shared
-            .hub
-            .ran_elsewhere(job.ticket(), ran, now.saturating_sub(taken));
-        shared.tell(|| Event::of_ended(outcome, job.ticket(), taken, now));
-        let answer = job.answer().map_or_else(|| unreachable!("it was run"), back);
-        let late = match stop {
-            None | Some(Stop::Shutdown) => return answer, // nobody else tells it
-            Some(Stop::Cancelled) => Error::Cancelled {
-                stage: Stage::Running,
-                work: None,
-            },
-            Some(Stop::Deadline) => Error::Deadline {
-                stage: Stage::Running,
-                work: None,
-            },
-            Some(Stop::RunTimeout) => Error::RunTimeout {
-                ran: Duration::from_nanos(now.saturating_sub(taken)),
-            },
-        };
-        drop_quietly(answer);
-        Err(late)
+        #[cfg(not(feature = "tokio"))]
+        let sent = self.send(work, waker, How::AWAITED, TaskSpan::default());
+        match sent {
+            Sent::Over(answer) => Poll::Ready(back(answer)),
+            Sent::Here(..) => unreachable!("only whoever waits does it"),
+            Sent::In(job) => {
+                self.stage = At::Sent(job);
+                Poll::Pending
+            }
+        }
     }
 
     /// Takes back what is to be done of a task that no worker has taken.
@@ -318,41 +358,59 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         let (stage, work) = (Stage::Submitting, Some(()));
         let is_cancelled = self.token.as_ref().is_some_and(CancelToken::is_cancelled);
         if is_cancelled || ticket.deadline <= now {
-            shared.hub.refused(is_cancelled);
-            let (why, error) = if is_cancelled {
-                (Unstarted::Cancelled(stage), Error::Cancelled { stage, work })
+            self.refused(&ticket, is_cancelled);
+            return Err(if is_cancelled {
+                Error::Cancelled { stage, work }
             } else {
-                (Unstarted::Deadline(stage), Error::Deadline { stage, work })
-            };
-            shared.tell(|| Event::of_unstarted(why, &ticket, now));
-            return Err(error);
+                Error::Deadline { stage, work }
+            });
         }
+        ticket.submitter = options.submitter;
+        ticket.site = options.site;
         ticket.outlasts = options.outlasts;
         ticket.is_fed = options.is_fed;
         ticket.run_timeout = options.run_timeout.or(shared.settings.run_timeout);
         Ok(ticket)
     }
 
-    /// Begins the span of the task, if it is to have one.
-    fn span(&self) -> TaskSpan {
+    /// Takes note of a task that is not offered, as it comes too late, or was cancelled before.
+    pub(crate) fn refused(&self, ticket: &Ticket, is_cancelled: bool) {
         let shared = self.shared.shared();
-        if shared.settings.is_traced {
+        shared.hub.refused(is_cancelled);
+        let why = if is_cancelled {
+            Unstarted::Cancelled(Stage::Submitting)
+        } else {
+            Unstarted::Deadline(Stage::Submitting)
+        };
+        ticket.span.end_unstarted(why);
+        shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
+    }
+
+    /// Begins the span of the task, if it is to have one and does not have it.
+    fn span_or(&self, span: TaskSpan) -> TaskSpan {
+        let shared = self.shared.shared();
+        if !span.is_none() {
+            span
+        } else if shared.settings.is_traced {
             TaskSpan::begin(&shared.name, self.options.priority)
         } else {
             TaskSpan::default()
         }
     }
 
-    /// Offers the task.
-    fn send(&self, work: P, waker: Option<Waker>, how: How) -> Sent<W, P> {
+    /// Offers the task; it may have a span already.
+    fn send(&self, work: P, waker: Option<Waker>, how: How, span: TaskSpan) -> Sent<W, P> {
         let shared = self.shared.shared();
         let mut ticket = match self.ticket() {
             Ok(ticket) => ticket,
-            Err(late) => return Sent::Over(Err(late.map_work(|()| work))),
+            Err(late) => {
+                span.end_unstarted(Unstarted::Deadline(Stage::Submitting));
+                return Sent::Over(Err(late.map_work(|()| work)));
+            }
         };
         let overflow = self.options.overflow.unwrap_or(shared.settings.overflow);
         ticket.turnstile.clone_from(&self.turnstile);
-        ticket.span = self.span();
+        ticket.span = self.span_or(span);
         if let Overflow::Timeout(patience) = overflow {
             ticket.patience = later(ticket.submitted, patience);
         }
@@ -463,14 +521,7 @@ impl<W: Worker, P: Work<W>> Future for Call<'_, W, P> {
     /// It was ready before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.stage, At::Over) {
-            At::New(work) => match self.send(work, Some(cx.waker().clone()), How::AWAITED) {
-                Sent::Over(answer) => Poll::Ready(back(answer)),
-                Sent::Here(..) => unreachable!("only whoever waits does it"),
-                Sent::In(job) => {
-                    self.stage = At::Sent(job);
-                    Poll::Pending
-                }
-            },
+            At::New(work) => self.begin(work, cx),
             At::Sent(job) => match job.poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(back(answer)),
                 Poll::Pending => {

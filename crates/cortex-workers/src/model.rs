@@ -2,6 +2,7 @@
 
 use crate::bell::Bell;
 use crate::cancel::{self, Cancel, CancelToken};
+use crate::gate::{Gate, Member};
 use crate::hub::{Hub, Next, Offered, Task};
 use crate::job::{Closure, Entry, Job, Unstarted, Work};
 use crate::overflow::Overflow;
@@ -30,8 +31,11 @@ fn settings(threads: usize, capacity: usize) -> Settings {
         stuck_after: None,
         max_stuck: None,
         respawn: (Duration::ZERO, Duration::ZERO),
+        seed: 0,
         grace: Duration::ZERO,
         stack_size: None,
+        #[cfg(feature = "affinity")]
+        placement: crate::placement::Placement::default(),
         is_observed: false,
         is_traced: false,
     }
@@ -117,7 +121,8 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 }
 
 fn end(hub: &Hub<()>, within: Duration) {
-    hub.close(0, within).tell();
+    let (_, mut after) = hub.close(0, within);
+    after.tell();
 }
 
 /// A wake-up that is lost would leave a task undone, and all threads asleep.
@@ -307,7 +312,7 @@ fn model_a_pool_ends_when_what_is_left_was_handed_over() {
         let threads: Vec<_> = threads.collect();
         let (_, mut after) = hub.offer(counting(&ran, false), Overflow::Wait, true);
         after.tell();
-        let mut after = hub.close(0, Duration::ZERO);
+        let (_, mut after) = hub.close(0, Duration::ZERO);
         let hands_over = after.hands_over;
         after.tell();
         if hands_over {
@@ -395,5 +400,50 @@ fn model_what_was_paused_is_done() {
             thread.join().unwrap();
         }
         assert_eq!(ran.load(Ordering::Relaxed), 2);
+    });
+}
+
+/// A hub that shares places with another one.
+struct Sharing(Hub<()>);
+
+impl Member for Sharing {
+    fn admit(self: Arc<Self>) {
+        self.0.admit().tell();
+    }
+}
+
+/// A place that one pool gives back while another one comes to wait for it is not lost.
+#[test]
+fn model_a_shared_place_is_handed_on() {
+    model(|| {
+        let gate = Gate::new(1);
+        let [one, other] = [(); 2].map(|()| {
+            let sharing = Arc::new(Sharing(Hub::new(settings(1, 4))));
+            sharing.0.reserve(1); // somebody works there, and is busy
+            let member: Weak<dyn Member> = Arc::downgrade(&sharing) as Weak<dyn Member>;
+            sharing.0.join_gate(gate.join(0, member).unwrap());
+            sharing
+        });
+        let ran = Count::default();
+        let [first, second] = [(); 2].map(|()| counting(&ran, true) as Task<()>);
+        let (offered, mut after) = one.0.offer(Arc::clone(&first), Overflow::Wait, true);
+        after.tell();
+        assert_eq!(offered, Offered::In);
+        let leaving = {
+            let (one, first) = (Arc::clone(&one), Arc::clone(&first));
+            thread::spawn(move || {
+                let (withdrawn, mut after) = one.0.withdraw(&first);
+                after.tell();
+                assert!(withdrawn.is_some());
+            })
+        };
+        let (_, mut after) = other.0.offer(Arc::clone(&second), Overflow::Wait, true);
+        after.tell();
+        leaving.join().unwrap();
+        assert_eq!(second.ticket().phase(), crate::ticket::Phase::Queued);
+        assert_eq!(gate.free(), 0);
+        let (_, mut after) = other.0.withdraw(&second);
+        after.tell();
+        assert_eq!(gate.free(), 1);
     });
 }

@@ -17,9 +17,13 @@ pub(crate) struct Settings {
     pub(crate) max_stuck: Option<usize>,
     /// The first delay after a panic, and the longest.
     pub(crate) respawn: (Duration, Duration),
+    /// Delays are spread by random numbers that begin with this.
+    pub(crate) seed: u64,
     /// How long what runs may take to stop at the end of a shutdown.
     pub(crate) grace: Duration,
     pub(crate) stack_size: Option<usize>,
+    #[cfg(feature = "affinity")]
+    pub(crate) placement: crate::placement::Placement,
     /// Somebody hears of what happens.
     pub(crate) is_observed: bool,
     /// Tasks have spans.

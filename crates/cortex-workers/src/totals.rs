@@ -16,6 +16,8 @@ pub(crate) struct Totals {
     pub(crate) timed_out: u64,
     pub(crate) discarded: u64,
     pub(crate) shut_down: u64,
+    /// How many ran on the thread of their caller.
+    pub(crate) inline: u64,
     pub(crate) respawns: u64,
     pub(crate) replaced: u64,
     pub(crate) busy_nanos: u64,

@@ -57,6 +57,11 @@ where
         Self(self.0.cancel_with(token))
     }
 
+    /// Says whose task it is, as [`Call::submitter`].
+    pub fn submitter(self, number: u64) -> Self {
+        Self(self.0.submitter(number))
+    }
+
     /// Has this told of how many items are done, and of how many: when the first chunk is done, then every 100 ms at most, and at the
     /// end. It is called by a thread that computes, by one at a time, and the others do not wait for it. [`CpuPool::run`] tells nothing.
     ///

@@ -5,7 +5,7 @@ use crate::stop::Stop;
 use crate::task_cx::TaskCx;
 use crate::worker::Closures;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use std::sync::Arc;
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub(crate) struct Parallel<Q, F, T> {
     input: Q,
     with: F,
     how: How<Q, F, T>,
-    /// None if the pool has ended.
-    threads: Option<Arc<rayon::ThreadPool>>,
+    /// Gone if the pool has ended; who has a call keeps no threads.
+    threads: Weak<rayon::ThreadPool>,
     pub(super) progress: Option<Progress>,
 }
 
@@ -34,12 +34,7 @@ pub(crate) struct Stopped {
 }
 
 impl<Q, F, T> Parallel<Q, F, T> {
-    pub(super) const fn new(
-        input: Q,
-        with: F,
-        how: How<Q, F, T>,
-        threads: Option<Arc<rayon::ThreadPool>>,
-    ) -> Self {
+    pub(super) const fn new(input: Q, with: F, how: How<Q, F, T>, threads: Weak<rayon::ThreadPool>) -> Self {
         Self {
             input,
             with,
@@ -81,9 +76,9 @@ where
             how(input, with, &round)
         };
         let _noted = round.relay.there();
-        let result = match &threads {
+        let result = match threads.upgrade() {
             Some(threads) => threads.install(run),
-            None => run(), // on a thread of a pool that has ended
+            None => run(), // on the thread of a caller, as the pool has ended
         };
         result.map_err(|why| Stopped {
             why,

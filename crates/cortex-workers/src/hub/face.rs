@@ -4,6 +4,7 @@ use super::view::View;
 use crate::bell::Bell;
 use crate::error::Stage;
 use crate::event::Outcome;
+use crate::gate::Share;
 use crate::job::{Ran, Unstarted};
 use crate::overflow::Overflow;
 use crate::settings::Settings;
@@ -12,6 +13,7 @@ use crate::ticket::{NEVER, Phase, Ticket, later};
 use crate::totals::Totals;
 use crate::worker::StopReason;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Where tasks and workers meet: what waits, who sleeps, and who works at what.
@@ -21,12 +23,15 @@ use std::time::Duration;
 /// that is not ours (wakers, destructors) runs outside of the lock.
 pub(crate) struct Hub<W> {
     inner: Mutex<Inner<W>>,
+    /// Tasks may begin; changed under the lock.
+    is_open: AtomicBool,
 }
 
 impl<W: 'static> Hub<W> {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             inner: Mutex::new(Inner::new(settings)),
+            is_open: AtomicBool::new(true),
         }
     }
 
@@ -60,11 +65,10 @@ impl<W: 'static> Hub<W> {
             Phase::Queued => Stage::Queued,
             _ => Stage::Admission,
         };
-        let withdrawn = inner.remove(task.ticket());
+        let withdrawn = inner.remove(task.ticket(), &mut after).is_some();
         if withdrawn {
             inner.totals.cancelled += 1;
             inner.admit(&mut after);
-            inner.sweep();
         }
         drop(inner);
         (withdrawn.then_some(stage), after)
@@ -125,6 +129,7 @@ impl<W: 'static> Hub<W> {
     pub(crate) fn ran_elsewhere(&self, ticket: &Ticket, ran: Ran, took: u64) -> Outcome {
         let mut inner = lock(&self.inner);
         inner.totals.submitted += 1;
+        inner.totals.inline += 1;
         inner.times.add(ticket.priority, 0, took);
         inner.totals.ended(ticket, Some(ran), 0)
     }
@@ -179,14 +184,19 @@ impl<W: 'static> Hub<W> {
         (is_last, after)
     }
 
-    /// Begins to end the pool.
-    pub(crate) fn close(&self, now: u64, within: Duration) -> After<W> {
+    /// Begins to end the pool; returns what had become of all tasks until then.
+    pub(crate) fn close(&self, now: u64, within: Duration) -> (Totals, After<W>) {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
+        let before = inner.totals.clone();
+        self.is_open.store(false, Ordering::Relaxed);
         inner.drain(later(now, within), &mut after);
         inner.pulse(now, &mut after);
         drop(inner);
-        after
+        if after.is_behind {
+            after.at(now);
+        }
+        (before, after)
     }
 
     pub(crate) fn pause(&self, is_paused: bool) -> After<W> {
@@ -194,6 +204,8 @@ impl<W: 'static> Hub<W> {
         let mut inner = lock(&self.inner);
         // Whoever ends the pool wants what is queued done.
         inner.is_paused = is_paused && inner.life == Life::Open;
+        let is_open = !inner.is_paused && inner.life == Life::Open;
+        self.is_open.store(is_open, Ordering::Relaxed);
         if !inner.is_paused {
             inner.admit(&mut after);
             inner.wake_for(&mut after);
@@ -223,6 +235,11 @@ impl<W: 'static> Hub<W> {
         if inner.is_paused { 0 } else { inner.idle }
     }
 
+    /// Says whether tasks may begin: it is neither paused nor closed. One load.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
     /// Takes note that what the end of the pool has left was handed over.
     pub(crate) fn handed_over(&self) {
         lock(&self.inner).handing -= 1;
@@ -242,6 +259,23 @@ impl<W: 'static> Hub<W> {
     /// Returns whether it accepts tasks, or until when it ends.
     pub(crate) fn life(&self) -> Life {
         lock(&self.inner).life
+    }
+
+    /// Has it share places with other pools.
+    pub(crate) fn join_gate(&self, share: Share) {
+        lock(&self.inner).share = Some(share);
+    }
+
+    /// Takes back what it has of places that pools share; dropped without the lock.
+    pub(crate) fn leave_gate(&self) -> Option<Share> {
+        lock(&self.inner).share.take()
+    }
+
+    /// Lets those in that wait for a place, as far as there are places.
+    pub(crate) fn admit(&self) -> After<W> {
+        let mut after = After::new();
+        lock(&self.inner).admit(&mut after);
+        after
     }
 
     /// Looks at all of it at once.

@@ -6,12 +6,18 @@ mod cancel;
 #[cfg(feature = "rayon")]
 mod cpu;
 mod discard;
+mod fairness;
+mod gates;
+mod inline;
+mod joined;
 mod lifecycle;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod observe;
 mod overflow;
 mod panics;
+#[cfg(all(feature = "affinity", target_os = "linux"))]
+mod placement;
 mod seams;
 mod sources;
 mod stress;

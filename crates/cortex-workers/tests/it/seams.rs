@@ -136,7 +136,7 @@ fn nobody_waits_for_a_worker_that_ends() {
         pool.call(()).wait().unwrap();
     }
     while pool.snapshot().threads.live > 1 {
-        std::thread::yield_now(); // the one that is to end has not come by yet
+        std::thread::yield_now(); // it ends, behind its door
     }
     doors.iter().for_each(Door::open);
     // That one stays, and its door was perhaps never seen.

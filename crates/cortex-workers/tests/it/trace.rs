@@ -5,9 +5,11 @@ use cortex_core::{Clock, Context, Deadline};
 use cortex_testkit::{ManualClock, subscribe};
 use cortex_trace::{InMemory, SpanData, Status, Tracer, Value};
 use cortex_workers::{
-    AfterPanic, Builder, CancelToken, Closures, Drain, Error, Overflow, Pool, Priority, TaskCx, Worker,
-    WorkerCx,
+    Adaptive, AfterPanic, Builder, CancelToken, Closures, Drain, Error, Overflow, Pool, Priority, TaskCx,
+    Worker, WorkerCx,
 };
+#[cfg(feature = "tokio")]
+use std::task::Poll;
 use std::time::Duration;
 use tracing::subscriber::DefaultGuard;
 use tracing::{Dispatch, dispatcher, info, info_span};
@@ -263,6 +265,70 @@ fn a_batch_and_what_a_caller_runs_have_spans_too() {
     let batch = named(&spans, "batch").span_id;
     let tasks = spans.iter().filter(|span| span.parent_span_id == Some(batch));
     assert_eq!((tasks.count(), spans.len()), (3, 4));
+}
+
+#[test]
+fn what_runs_inline_has_a_span_too() {
+    static SITE: Adaptive = Adaptive::new();
+    let pool = traced(|builder| builder.clock(ManualClock::new()));
+    let tiny = || pool.run(|_, _| Context::current()).adaptive(&SITE);
+    while pool.snapshot().tasks.inline == 0 {
+        tiny().wait().unwrap();
+    }
+    at_rest(&pool);
+    let traced_here = Traced::new();
+    let request = info_span!("request");
+    let inside = request.in_scope(|| tiny().wait().unwrap());
+    let panicked = pool.run(|_, _| -> u8 { panic!("here, too") }).adaptive(&SITE);
+    panicked.wait().unwrap_err();
+    drop(request);
+    assert_eq!(pool.snapshot().tasks.inline, 3);
+    let spans = traced_here.ended();
+    let task = named(&spans, "task");
+    assert_eq!(inside.span_id(), Some(task.span_id));
+    assert_eq!(task.parent_span_id, Some(named(&spans, "request").span_id));
+    let outcomes: Vec<_> = spans.iter().map(|span| text(span, "outcome")).collect();
+    assert_eq!(outcomes, ["completed", "panicked", ""]);
+}
+
+/// A runtime of many threads, on which it is offered once, and has no place; and of one, on which it is offered twice.
+#[cfg(feature = "tokio")]
+#[test]
+fn what_a_runtime_runs_or_does_not_has_one_span() {
+    let many = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let one = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let traced_here = Traced::new();
+    let here = subscriber();
+    for (runtime, runs_here) in [(many, true), (one, false)] {
+        let pool = traced(|builder| builder.queue(0).overflow(Overflow::CallerRuns));
+        let door = occupy(&pool, 1);
+        let (own, dispatch, busy) = (pool.clone(), here.clone(), door.clone());
+        let call = async move {
+            let mut call = own.run(|_, _| Context::current()).owned();
+            let polled = dispatcher::with_default(&dispatch, || poll_once(&mut call));
+            busy.open();
+            match polled {
+                Poll::Ready(answer) => (answer, true),
+                Poll::Pending => (call.await, false),
+            }
+        };
+        let spawned = runtime.block_on(async { tokio::spawn(call).await });
+        let (inside, ran_here) = spawned.unwrap();
+        assert_eq!(ran_here, runs_here);
+        at_rest(&pool);
+        let spans = traced_here.ended();
+        let ids: Vec<_> = spans.iter().map(|span| span.span_id).collect();
+        assert!(ids.contains(&inside.unwrap().span_id().unwrap()));
+        let outcomes = spans.iter().map(|span| text(span, "outcome"));
+        assert_eq!(
+            outcomes.collect::<Vec<_>>(),
+            ["completed", "completed"],
+            "that which occupies it, too"
+        );
+    }
 }
 
 #[cfg(feature = "rayon")]
