@@ -285,7 +285,9 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 return Poll::Ready(self.run_now(ticket, state, work));
             }
         }
-        let waker = Some(cx.waker().clone());
+        // Whoever looks for the answer once the task is offered has no need to be woken for one that is there; only a turnstile rings
+        // before that.
+        let waker = self.turnstile.is_some().then(|| cx.waker().clone());
         #[cfg(feature = "tokio")]
         let sent = if self.options.overflow.unwrap_or(self.shared().settings.overflow) == Overflow::CallerRuns
             && let Some(state) = W::stateless()
@@ -310,9 +312,21 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             Sent::Here(..) => unreachable!("only whoever waits does it"),
             Sent::In(job) => {
                 self.stage = At::Sent(job);
-                Poll::Pending
+                self.look(cx)
             }
         }
+    }
+
+    /// Takes the answer, if it is there; if not, the caller is woken once it is.
+    fn look(&mut self, cx: &task::Context<'_>) -> Poll<Answer<W, P>> {
+        let At::Sent(job) = &self.stage else {
+            panic!("a call was polled after it was ready");
+        };
+        let polled = job.poll(cx); // a waker may panic: then the call is cancelled with what holds it
+        if polled.is_ready() {
+            self.stage = At::Over;
+        }
+        polled.map(back)
     }
 
     /// Takes back what is to be done of a task that no worker has taken.
@@ -522,14 +536,10 @@ impl<W: Worker, P: Work<W>> Future for Call<'_, W, P> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.stage, At::Over) {
             At::New(work) => self.begin(work, cx),
-            At::Sent(job) => match job.poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(back(answer)),
-                Poll::Pending => {
-                    self.stage = At::Sent(job);
-                    Poll::Pending
-                }
-            },
-            At::Over => panic!("a call was polled after it was ready"),
+            sent => {
+                self.stage = sent;
+                self.look(cx)
+            }
         }
     }
 }

@@ -359,6 +359,26 @@ fn model_an_answer_is_heard_or_dropped() {
     }
 }
 
+/// A call looks for its answer when it has offered its task, and registers whom to wake only if there is none: the answer may come
+/// before, between or after. Who has looked last is woken.
+#[test]
+fn model_whoever_looks_once_it_has_offered_is_woken() {
+    model(|| {
+        let (hub, threads) = crew(1, 1);
+        let ran = Count::default();
+        let job = counting(&ran, true);
+        let (_, mut after) = hub.offer(Arc::clone(&job) as Task<()>, Overflow::Wait, true);
+        after.tell();
+        let first = job.poll(&task::Context::from_waker(Waker::noop()));
+        assert!(first.is_ready() || wait(&*job).is_ok());
+        end(&hub, Duration::MAX);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(ran.load(Ordering::Relaxed), 1);
+    });
+}
+
 /// A worker that is retired hands on what it was woken for.
 #[test]
 fn model_who_is_retired_keeps_nobody_waiting() {
