@@ -63,6 +63,12 @@ xflags::xflags! {
             optional --long
         }
 
+        /// Has several threads at pools of workers for a minute, as `ci` does, or longer.
+        cmd stress {
+            /// For so many seconds.
+            optional --seconds seconds: u64
+        }
+
         /// Runs the tests of the libraries under the address, leak and thread sanitizers.
         cmd sanitize {
             /// `address`, `leak` or `thread`. All of them if there is none.
@@ -101,7 +107,8 @@ mod tests {
     fn the_summary_has_a_line_for_each_command() {
         let summary = Xtask::summary();
         for command in [
-            "test", "tidy", "ci", "step", "features", "cover", "bench", "examples", "e2e", "sanitize", "help",
+            "test", "tidy", "ci", "step", "features", "cover", "bench", "examples", "e2e", "stress",
+            "sanitize", "help",
         ] {
             let line = summary
                 .lines()
@@ -111,7 +118,7 @@ mod tests {
                 "{command}: {summary}"
             );
         }
-        assert_eq!(summary.lines().count(), 13, "{summary}");
+        assert_eq!(summary.lines().count(), 14, "{summary}");
     }
 
     #[test]

@@ -250,13 +250,13 @@ fn an_answer_that_is_there_when_the_caller_first_looks_wakes_nobody() {
     pool.run(move |_, _| occupied.pass()).detach().unwrap();
     busy.await_arrivals(1);
     pool.run(|_, _| ()).detach().unwrap(); // which is discarded
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
+    let count = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&count));
     let mut call = pool.run(|_, _| 42);
     let Poll::Ready(answer) = Pin::new(&mut call).poll(&mut task::Context::from_waker(&waker)) else {
         panic!("it has ended");
     };
     assert_eq!(answer.unwrap(), 42);
-    assert_eq!(Arc::strong_count(&wakes), 2, "no waker was kept");
-    assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+    assert_eq!(Arc::strong_count(&count), 2, "no waker was kept");
+    assert_eq!(count.0.load(Ordering::Relaxed), 0);
 }
