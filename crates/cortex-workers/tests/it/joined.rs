@@ -16,7 +16,8 @@ fn threads(name: &str) -> usize {
     names.filter(|comm| comm.starts_with(name)).count()
 }
 
-/// Waits until there are so many: a thread names itself, and the kernel says that one is gone a moment before it takes it off the list.
+/// Waits until there are so many: a thread names itself, and the kernel says that one is gone a moment before it takes
+/// it off the list.
 #[cfg(target_os = "linux")]
 fn await_threads(name: &str, count: usize) {
     while threads(name) != count {
