@@ -141,8 +141,8 @@ const ROW: u64 = 16;
 
 static ADDITION: Adaptive = Adaptive::new();
 
-/// Measures closures that run where they are, as they have shown that they are tiny: the median of some in a row, as every 64th goes
-/// to the pool to be measured there; and the mean of all of them.
+/// Measures closures that run where they are, as they have shown that they are tiny: the median of some in a row, as
+/// every 64th goes to the pool to be measured there; and the mean of all of them.
 fn tiny(criterion: &mut Criterion, runtime: &Runtime) {
     let builder = Pool::<Closures>::builder("tiny").threads(THREADS);
     let pool = builder.build_blocking().expect("threads can be started");

@@ -2,17 +2,18 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A place in the code whose closures run on the thread of the caller once they have shown that they are tiny; give it to
-/// [`Call::adaptive`](crate::Call::adaptive).
+/// A place in the code whose closures run on the thread of the caller once they have shown that they are tiny; give it
+/// to [`Call::adaptive`](crate::Call::adaptive).
 ///
-/// To cross to another thread and back takes two to three microseconds, which is not worth while for what takes one. So this measures: the
-/// first 64 calls and every 64th after them go to the pool as all others do. While the mean of what they took (each new one counts for an
-/// eighth) is below 10 us, calls in between run where they are; that ends when it is at twice as much, and for a second after one that
-/// took ten times as much.
+/// To cross to another thread and back takes two to three microseconds, which is not worth while for what takes one. So
+/// this measures: the first 64 calls and every 64th after them go to the pool as all others do. While the mean of what
+/// they took (each new one counts for an eighth) is below 10 us, calls in between run where they are; that ends when it
+/// is at twice as much, and for a second after one that took ten times as much.
 ///
-/// **Never for what may block**: a file that is cached nine times of ten looks tiny, and holds up all tasks of a runtime the tenth time.
-/// What runs on the thread of the caller is not waited for by anybody else, has no priority and takes no place in the queue. All else is
-/// as on the pool: deadlines, run timeouts, panics, the context, the observer and the [`Snapshot`](crate::Snapshot).
+/// **Never for what may block**: a file that is cached nine times of ten looks tiny, and holds up all tasks of a
+/// runtime the tenth time. What runs on the thread of the caller is not waited for by anybody else, has no priority and
+/// takes no place in the queue. All else is as on the pool: deadlines, run timeouts, panics, the context, the observer
+/// and the [`Snapshot`](crate::Snapshot).
 ///
 /// # Examples
 ///

@@ -104,8 +104,8 @@ impl<W: Worker> Builder<W> {
         self
     }
 
-    /// Has the tasks in the queue take places that pools share, of which so many are for this pool alone. Those of the queue count, too:
-    /// a task needs one of each.
+    /// Has the tasks in the queue take places that pools share, of which so many are for this pool alone. Those of the
+    /// queue count, too: a task needs one of each.
     #[must_use]
     pub fn gate(mut self, gate: &Gate, reserved: usize) -> Self {
         self.gate = Some((gate.clone(), reserved));
@@ -152,16 +152,17 @@ impl<W: Worker> Builder<W> {
         self
     }
 
-    /// Sets the delay before a worker makes its state again after a panic, and the longest: it doubles each time, and is as at first
-    /// again after a minute without one. 10 ms and 5 s by default. Each delay is shorter or longer by up to half of it, at random, so
-    /// that workers that failed together do not come back together.
+    /// Sets the delay before a worker makes its state again after a panic, and the longest: it doubles each time, and
+    /// is as at first again after a minute without one. 10 ms and 5 s by default. Each delay is shorter or longer by up
+    /// to half of it, at random, so that workers that failed together do not come back together.
     #[must_use]
     pub fn respawn(mut self, first: Duration, longest: Duration) -> Self {
         self.settings.respawn = (first, longest);
         self
     }
 
-    /// Makes the delays of [`respawn`](Self::respawn) the same in every run: those of each thread, by its number in the pool.
+    /// Makes the delays of [`respawn`](Self::respawn) the same in every run: those of each thread, by its number in the
+    /// pool.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
@@ -182,11 +183,11 @@ impl<W: Worker> Builder<W> {
         self
     }
 
-    /// Binds each thread to a core, before it makes its state; none by default. Where that can't be done it goes on, and the observer
-    /// hears of it ([`Event::ThreadNotSet`](crate::Event::ThreadNotSet)).
+    /// Binds each thread to a core, before it makes its state; none by default. Where that can't be done it goes on,
+    /// and the observer hears of it ([`Event::ThreadNotSet`](crate::Event::ThreadNotSet)).
     ///
-    /// Threads that are started by such a thread, as those of other pools that it calls for may be, are bound to its core, too, unless
-    /// they have a setting of their own.
+    /// Threads that are started by such a thread, as those of other pools that it calls for may be, are bound to its
+    /// core, too, unless they have a setting of their own.
     #[cfg(feature = "affinity")]
     #[must_use]
     pub fn affinity(mut self, cores: crate::Cores) -> Self {
@@ -194,9 +195,9 @@ impl<W: Worker> Builder<W> {
         self
     }
 
-    /// Sets how much the threads give way to others, from -20 to 19, the nicest: only who is privileged may set less than there was
-    /// before. As that of the thread that starts them by default. Where that can't be done the observer hears of it, as with
-    /// [`affinity`](Self::affinity).
+    /// Sets how much the threads give way to others, from -20 to 19, the nicest: only who is privileged may set less
+    /// than there was before. As that of the thread that starts them by default. Where that can't be done the observer
+    /// hears of it, as with [`affinity`](Self::affinity).
     #[cfg(feature = "affinity")]
     #[must_use]
     pub fn niceness(mut self, level: i8) -> Self {

@@ -154,13 +154,14 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         self.below(Some(token))
     }
 
-    /// Says whose task it is, by any number: that of a tenant, or of a connection. Whoever has much in the queue delays others by one task
-    /// at a time then, and leaves places to them.
+    /// Says whose task it is, by any number: that of a tenant, or of a connection. Whoever has much in the queue delays
+    /// others by one task at a time then, and leaves places to them.
     ///
-    /// Among the tasks of a priority submitters get their turns, one task each, in the queue and where calls wait for a place; all that are
-    /// not named are one together. No submitter that is named has more of a priority in the queue than there are places free, so that one
-    /// alone fills half of it, and there is room for the next whoever comes. When that is reached it is for this one as if the queue were full;
-    /// with [`Overflow::DropOldest`] it gives up its own oldest one.
+    /// Among the tasks of a priority submitters get their turns, one task each, in the queue and where calls wait for a
+    /// place; all that are not named are one together. No submitter that is named has more of a priority in the queue
+    /// than there are places free: one alone fills half of it, a second one half of the rest, and so on. When that is
+    /// reached it is for this one as if the queue were full; with [`Overflow::DropOldest`] it gives up its own oldest
+    /// one.
     pub fn submitter(mut self, number: u64) -> Self {
         self.options.submitter = Some(number);
         self
@@ -285,8 +286,8 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 return Poll::Ready(self.run_now(ticket, state, work));
             }
         }
-        // Whoever looks for the answer once the task is offered has no need to be woken for one that is there; only a turnstile rings
-        // before that.
+        // Whoever looks for the answer once the task is offered has no need to be woken for one that is there; only a
+        // turnstile rings before that.
         let waker = self.turnstile.is_some().then(|| cx.waker().clone());
         #[cfg(feature = "tokio")]
         let sent = if self.options.overflow.unwrap_or(self.shared().settings.overflow) == Overflow::CallerRuns

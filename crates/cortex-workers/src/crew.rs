@@ -182,7 +182,8 @@ fn wait<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, delay: Duration) -> Opt
     }
 }
 
-/// How long a worker waits until it makes its state again: about twice as long each time, and as at first once it has run well.
+/// How long a worker waits until it makes its state again: about twice as long each time, and as at first once it has
+/// run well.
 struct Backoff {
     first: Duration,
     longest: Duration,

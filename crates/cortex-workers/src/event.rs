@@ -78,7 +78,8 @@ pub enum Event {
         /// How long it waited.
         waited: Duration,
     },
-    /// A thread begins that could not be set up as the pool says, and works without that. In a `CpuPool` it is one that computes.
+    /// A thread begins that could not be set up as the pool says, and works without that. In a `CpuPool` it is one that
+    /// computes.
     #[non_exhaustive]
     ThreadNotSet {
         /// Its number in the pool.

@@ -8,9 +8,10 @@ use crate::sync::{Mutex, lock};
 /// Places for tasks that wait, which several pools share: all of them together have no more in their queues. Give it to
 /// [`Builder::gate`](crate::Builder::gate).
 ///
-/// Each pool has some to itself, so that none starves however much the others have; the rest is for whoever comes first. A place is
-/// taken when a task enters the queue, and is free again when a worker takes the task or it ends. A task that an idle worker will take at
-/// once needs none, and the bound of each pool's own queue holds, too. Pools that wait for places get them by turns.
+/// Each pool has some to itself, so that none starves however much the others have; the rest is for whoever comes
+/// first. A place is taken when a task enters the queue, and is free again when a worker takes the task or it ends. A
+/// task that an idle worker will take at once needs none, and the bound of each pool's own queue holds, too. Pools that
+/// wait for places get them by turns.
 ///
 /// Clones are the same gate. A pool has left it once it has been shut down.
 ///
@@ -38,7 +39,8 @@ struct Places {
 struct State {
     /// How many pools have to themselves, all together.
     reserved: usize,
-    /// How many of the others are free; less than none if a pool has come that has some of those to itself that others are in.
+    /// How many of the others are free; less than none if a pool has come that has some of those to itself that others
+    /// are in.
     free: isize,
     /// Who waits for a place, the first first.
     wanting: VecDeque<Weak<dyn Member>>,

@@ -21,10 +21,12 @@ where
     F: FnOnce(&mut Closures, &TaskCx<'_>) -> T + Send + 'static,
     T: Send + 'static,
 {
-    /// Has it run on this thread, if those of the same place in the code have shown that they are tiny: see [`Adaptive`].
+    /// Has it run on this thread, if those of the same place in the code have shown that they are tiny: see
+    /// [`Adaptive`].
     ///
-    /// To await in a loop what is always ready would keep others on the thread from their turns: every 64th call gives it up, and with the
-    /// feature `tokio` each one takes of the budget that tokio gives its tasks.
+    /// To await in a loop what is always ready would keep others on the thread from their turns: every 64th call goes
+    /// to the pool, which mostly gives it up, and with the feature `tokio` each one takes of the budget that tokio gives
+    /// its tasks.
     pub fn adaptive(mut self, site: &'static Adaptive) -> Self {
         self.options.site = Some(site);
         self
@@ -112,8 +114,8 @@ impl Cancel for Here {
     }
 }
 
-/// Runs what may block on a thread that others wait for, if the runtime of this thread can let another one do its other tasks. If not,
-/// the work comes back.
+/// Runs what may block on a thread that others wait for, if the runtime of this thread can let another one do its other
+/// tasks. If not, the work comes back.
 #[cfg(feature = "tokio")]
 pub(crate) fn in_place<P, T>(work: P, run: impl FnOnce(P) -> T) -> Result<T, P> {
     use tokio::runtime::{Handle, RuntimeFlavor, worker_index};

@@ -5,8 +5,8 @@ use std::thread::JoinHandle;
 
 /// The threads of a pool, until somebody has waited for each to be gone.
 ///
-/// A thread that ends waits for those that ended before it: it has nothing else to do, so nobody is held up, and at most a few are
-/// left for the end of the pool. Those are waited for by a thread that is started for it.
+/// A thread that ends waits for those that ended before it: it has nothing else to do, so nobody is held up, and at
+/// most a few are left for the end of the pool. Those are waited for by a thread that is started for it.
 #[derive(Default)]
 pub(crate) struct Joins(Mutex<Threads>);
 
@@ -53,7 +53,8 @@ impl Joins {
         self.lock().helpers = helpers;
     }
 
-    /// Takes note that the thread of a seat is about to end, and waits for those that ended before; called on that thread.
+    /// Takes note that the thread of a seat is about to end, and waits for those that ended before; called on that
+    /// thread.
     pub(crate) fn leave(&self, seat: usize) {
         let mut threads = self.lock();
         let before = std::mem::take(&mut threads.ended);

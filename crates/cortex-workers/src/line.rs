@@ -1,7 +1,8 @@
 use crate::priority::Priority;
 use crate::rota::Rota;
 
-/// What waits to be taken: first in, first out within a priority (and a submitter), and the oldest before all others once they have aged.
+/// What waits to be taken: first in, first out within a priority (and a submitter), and the oldest before all others
+/// once they have aged.
 #[derive(Debug)]
 pub(crate) struct Line<T> {
     levels: [Rota<T>; 3],
@@ -28,8 +29,8 @@ impl<T> Line<T> {
         self.levels[level].pop()
     }
 
-    /// Takes the oldest one of the lowest priority, unless that is above this one: of whoever has most there. A submitter that is named
-    /// and has something of this priority there gives up that.
+    /// Takes the oldest one of the lowest priority, unless that is above this one: of whoever has most there. A
+    /// submitter that is named and has something of this priority there gives up that.
     pub(crate) fn pop_least(&mut self, upto: Priority, of: Option<u64>) -> Option<T> {
         if let Some(key) = of
             && let Some(own) = self.levels[upto.index()].pop_of(key)

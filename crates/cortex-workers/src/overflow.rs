@@ -28,8 +28,8 @@ pub enum Overflow {
     DropOldest,
     /// It is discarded itself ([`Discard::Overflow`](crate::Discard::Overflow)): for what is done as well later, or not at all.
     DropNewest,
-    /// It runs on the thread of the caller: closures of a pool of [`Closures`](crate::Closures) only. The thread of an async caller is not
-    /// its own: with the feature `tokio`, on a thread of tokio's multi-thread runtime, the other tasks of that are handed to another
-    /// thread meanwhile (`block_in_place`); anywhere else it waits.
+    /// It runs on the thread of the caller: closures of a pool of [`Closures`](crate::Closures) only. The thread of an
+    /// async caller is not its own: with the feature `tokio`, on a thread of tokio's multi-thread runtime, the other
+    /// tasks of that are handed to another thread meanwhile (`block_in_place`); anywhere else it waits.
     CallerRuns,
 }

@@ -60,7 +60,8 @@ impl Placement {
         self
     }
 
-    /// Sets this thread up, the one with this number in the pool; says to which core it is bound, and what could not be done.
+    /// Sets this thread up, the one with this number in the pool; says to which core it is bound, and what could not be
+    /// done.
     pub(crate) fn apply(
         &self,
         index: usize,

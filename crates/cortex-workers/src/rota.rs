@@ -3,9 +3,10 @@ use std::collections::HashMap;
 
 /// What waits: first in, first out, and by turns where it comes from several submitters.
 ///
-/// Each submitter that is named has a lane of its own, and all that is not has one together. Whose turn it is gives its oldest one, and
-/// stands behind the others then: so one that floods delays another by one at a time, however much it has there. Nothing is walked
-/// through: all is done in the time of a few steps, but for [`oldest`](Self::oldest), which looks at a bounded number of lanes.
+/// Each submitter that is named has a lane of its own, and all that is not has one together. Whose turn it is gives its
+/// oldest one, and stands behind the others then: so one that floods delays another by one at a time, however much it
+/// has there. Nothing is walked through: all is done in the time of a few steps, but for [`oldest`](Self::oldest),
+/// which looks at a bounded number of lanes.
 #[derive(Debug)]
 pub(crate) struct Rota<T> {
     items: Slab<Item<T>>,
@@ -259,7 +260,8 @@ mod tests {
     }
 
     proptest! {
-        /// Of each submitter the order holds, nothing is lost, and who waits is passed by each other one at most once in a row.
+        /// Of each submitter the order holds, nothing is lost, and who waits is passed by each other one at most once
+        /// in a row.
         #[test]
         fn turns_are_fair(steps in prop::collection::vec((0_u64..4, any::<bool>()), 1..200)) {
             let mut rota = Rota::new();

@@ -196,8 +196,8 @@ impl<W: Worker> Shared<W> {
         self.end_if_deserted();
     }
 
-    /// Waits until the threads are gone that do nothing more, and says then that the pool has ended; on a thread of its own, as
-    /// destructors of thread-locals may take long.
+    /// Waits until the threads are gone that do nothing more, and says then that the pool has ended; on a thread of its
+    /// own, as destructors of thread-locals may take long.
     pub(crate) fn end_threads(self: &Arc<Self>) {
         let Some(last) = self.joins.begin_last() else {
             return; // somebody does

@@ -45,8 +45,8 @@ const BUDGETS: [Budget; 18] = [
     budget("cortex-compress", Features::None, 28),
     budget("cortex-compress", Features::All, 60),
     budget("cortex-workers", Features::None, 1),
-    // 41, not 30: the signals bring 29, rayon is a scheduler, its iterators and their queues (6), and `affinity` asks Linux through
-    // rustix, which is a crate of tables and one of flags besides (3).
+    // 41, not 30: the signals bring 29, rayon is a scheduler, its iterators and their queues (6), and `affinity` asks
+    // Linux through rustix, which is a crate of tables and one of flags besides (3).
     budget("cortex-workers", Features::All, 41),
     // 90, not 60: the assembly always has metrics, traces, health and all three codings of compress.
     budget("cortex-http", Features::None, 90),

@@ -65,9 +65,10 @@ impl<W: 'static> Inner<W> {
 
     /// Takes a place for a task, if there is one for it.
     ///
-    /// What an idle worker will take at once does not wait, nor does what the first thread is started for. A submitter that is named
-    /// has no more tasks of a priority in the queue than there are places free, so that there is always room for one more submitter,
-    /// and one alone has half of the queue: what switches do with the buffers that their ports share, as dynamic thresholds.
+    /// What an idle worker will take at once does not wait, nor does what the first thread is started for. A submitter
+    /// that is named has no more tasks of a priority in the queue than there are places free: one alone has half of the
+    /// queue, and several leave room for one more. That is what switches do with the buffers that their ports share, as
+    /// dynamic thresholds.
     fn claim(&mut self, ticket: &Ticket) -> Claim {
         let idle = if self.is_paused {
             0
@@ -129,7 +130,8 @@ impl<W: 'static> Inner<W> {
 
     /// Lets those in that wait for a place, as far as there are places.
     pub(super) fn admit(&mut self, after: &mut After<W>) {
-        // Whoever has too much in the queue stands back; after a few of those there is another time: when the queue is shorter.
+        // Whoever has too much in the queue stands back; after a few of those there is another time: when the queue is
+        // shorter.
         let mut skips = self.outside.lanes().min(SKIPS);
         while skips > 0
             && let Some((_, task)) = self.outside.first()

@@ -42,7 +42,7 @@ fn submitters_get_their_turns_in_the_queue() {
 }
 
 #[test]
-fn whoever_comes_finds_a_place_however_many_there_are() {
+fn each_fills_half_of_what_is_free() {
     let pool = closures(|builder| builder.queue(16).overflow(Overflow::Reject));
     let door = occupy(&pool, 1);
     let accepted = [1, 2, 3, 4, 5].map(|of| flood(&pool, of));

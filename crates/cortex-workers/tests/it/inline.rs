@@ -22,7 +22,7 @@ fn tiny(site: &'static Adaptive) -> (Pool<Closures>, ManualClock) {
     let clock = ManualClock::new();
     let pool = closures(|builder| builder.clock(clock.clone()));
     assert_eq!(calls(&pool, site, 65), 0);
-    at_rest(&pool); // who is answered may be so before the worker has noted how long it took
+    at_rest(&pool); // a worker reads the clock once more after the answer
     (pool, clock)
 }
 
