@@ -71,6 +71,12 @@ xflags::xflags! {
             optional --long
         }
 
+        /// Has several threads at pools of workers for a minute, as `ci` does, or longer.
+        cmd stress {
+            /// For so many seconds.
+            optional --seconds seconds: u64
+        }
+
         /// Runs the tests of the libraries under the address, leak and thread sanitizers.
         cmd sanitize {
             /// `address`, `leak` or `thread`. All of them if there is none.
@@ -109,7 +115,7 @@ mod tests {
     fn the_summary_has_a_line_for_each_command() {
         let summary = Xtask::summary();
         for command in [
-            "test", "tidy", "ci", "step", "features", "cover", "bench", "examples", "guests", "e2e",
+            "test", "tidy", "ci", "step", "features", "cover", "bench", "examples", "guests", "e2e", "stress",
             "sanitize", "help",
         ] {
             let line = summary

@@ -78,6 +78,11 @@ fn run(flags: &Xtask) -> Result<ExitCode> {
         XtaskCmd::Features(it) => features::run(&project, it.package.as_deref()),
         XtaskCmd::Guests(guests) => guests::run(&project, guests.name.as_deref(), guests.update),
         XtaskCmd::E2e(e2e) => e2e::run(&project, e2e.filter.as_deref(), e2e.long),
+        XtaskCmd::Stress(it) => {
+            let seconds = it.seconds.unwrap_or(steps::STRESS_SECONDS);
+            let step = steps::stress(seconds).repeated_by(format!("cargo xtask stress --seconds {seconds}"));
+            plan(vec![step], false).run(&project)
+        }
         XtaskCmd::Sanitize(sanitize) => {
             let steps = sanitize::steps(&project, sanitize.sanitizer.as_deref())?;
             plan(steps, sanitize.keep_going).run(&project)

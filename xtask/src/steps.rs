@@ -4,6 +4,9 @@ use crate::project::{Member, Project};
 use crate::step::{Line, Step};
 use crate::tools::Unknown;
 
+/// How long `ci` has threads at pools of workers.
+pub(crate) const STRESS_SECONDS: u64 = 60;
+
 /// The crate of features whose combinations are too many to check them all.
 const FACADE: &str = "cortex";
 
@@ -23,6 +26,7 @@ pub(crate) fn all(project: &Project) -> Vec<Step> {
         test(project),
         model(project),
         cases(),
+        vec![stress(STRESS_SECONDS)],
         doc(project),
         features(),
         examples(project),
@@ -175,6 +179,17 @@ fn cases() -> Vec<Step> {
     )]
 }
 
+/// Panics, cancellations, resizes, pauses and ends from several threads at once, for so long: each task is accounted for.
+pub(crate) fn stress(seconds: u64) -> Step {
+    let line =
+        "cargo test --package cortex-workers --all-features --release --quiet --test it -- --ignored stress";
+    Step::new(
+        "stress/cortex-workers",
+        Line::new(line).env("CORTEX_STRESS_SECONDS", seconds.to_string()),
+        "the lines above name what does not add up; it is a race, so it may take several runs to see it again",
+    )
+}
+
 /// Docs as docs.rs would show them, so with the `-Z` that tags items with their features.
 fn doc(project: &Project) -> Vec<Step> {
     let line = Line::new("cargo doc --workspace --all-features --no-deps --quiet")
@@ -268,6 +283,13 @@ mod tests {
         assert_eq!(unique.len(), all.len());
         assert!(names(&fast).into_iter().all(|name| unique.contains(name)));
         assert!(unique.contains("e2e") && !names(&fast).contains(&"e2e"));
+    }
+
+    #[test]
+    fn stress_lasts_as_long_as_it_is_told_to() {
+        let text = stress(600).command.to_string();
+        assert!(text.starts_with("CORTEX_STRESS_SECONDS=600 cargo test"), "{text}");
+        assert!(names(&all(&project())).contains(&"stress/cortex-workers"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cortex_core::{Clock, SystemClock};
-use cortex_workers::{Closures, Pool, TaskCx, Worker, WorkerCx};
+use cortex_workers::{Adaptive, Closures, Pool, TaskCx, Worker, WorkerCx};
 use criterion::Criterion;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -22,6 +22,7 @@ fn main() {
     let runtime = builder.worker_threads(THREADS).enable_all().build();
     let runtime = runtime.expect("threads can be started");
     cortex(&mut criterion, &runtime);
+    tiny(&mut criterion, &runtime);
     tokio(&mut criterion, &runtime);
     channels(&mut criterion, &runtime);
     rayon(&mut criterion, &runtime);
@@ -133,6 +134,50 @@ fn cortex(criterion: &mut Criterion, runtime: &Runtime) {
             call.await.expect("it is answered")
         }
     });
+}
+
+/// So many calls in a row are timed at once: a look at the clock costs as much as one of them.
+const ROW: u64 = 16;
+
+static ADDITION: Adaptive = Adaptive::new();
+
+/// Measures closures that run where they are, as they have shown that they are tiny: the median of some in a row, as
+/// every 64th goes to the pool to be measured there; and the mean of all of them.
+fn tiny(criterion: &mut Criterion, runtime: &Runtime) {
+    let builder = Pool::<Closures>::builder("tiny").threads(THREADS);
+    let pool = builder.build_blocking().expect("threads can be started");
+    let mut group = criterion.benchmark_group("tiny");
+    for (name, is_median) in [("adaptive", true), ("adaptive-mean", false)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| {
+                let times = runtime.spawn(in_rows(pool.clone(), iterations));
+                let mut times = runtime.block_on(times).expect("it does not panic");
+                let rows = u64::try_from(times.len()).expect("there are few");
+                let nanos = if is_median {
+                    times.sort_unstable();
+                    times[times.len() / 2]
+                } else {
+                    times.iter().sum::<u64>() / rows
+                };
+                Duration::from_nanos(nanos * iterations / ROW)
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Returns how long each row of calls took, as many rows as there are as many calls in, and at least one.
+async fn in_rows(pool: Pool<Closures>, iterations: u64) -> Vec<u64> {
+    let mut times = Vec::new();
+    for _ in 0..iterations.div_ceil(ROW) {
+        let start = SystemClock.nanos();
+        for number in 0..ROW {
+            let call = pool.run(move |_, _| work(number)).adaptive(&ADDITION);
+            assert_eq!(call.await.expect("it is answered"), number + 1);
+        }
+        times.push(SystemClock.nanos() - start);
+    }
+    times
 }
 
 fn tokio(criterion: &mut Criterion, runtime: &Runtime) {

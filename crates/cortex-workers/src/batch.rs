@@ -1,5 +1,6 @@
 use crate::block_on::block_on;
 use crate::call::{Answer, Call, Options};
+use crate::cancel::CancelToken;
 use crate::error::Error;
 use crate::flights::Flights;
 use crate::job::{Closure, Request, Work};
@@ -47,6 +48,7 @@ pub struct Batch<'a, W: Worker, I: Iterator<Item: Work<W>>> {
     works: Option<I>,
     taken: usize,
     options: Options,
+    token: Option<CancelToken>,
     /// The answers that have come, by the number of the request.
     answers: Vec<Option<Answer<W, I::Item>>>,
 }
@@ -102,6 +104,7 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
                 outlasts: true,
                 ..Options::default()
             },
+            token: None,
         }
     }
 
@@ -126,6 +129,18 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
     /// Sets what happens if the queue is full; in place of the pool's.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.options.overflow = Some(overflow);
+        self
+    }
+
+    /// Has each of its calls cancelled with this token, those that were not offered yet, too; in place of one that was given before.
+    pub fn cancel_with(mut self, token: &CancelToken) -> Self {
+        self.token = Some(token.clone());
+        self
+    }
+
+    /// Says whose tasks they are, as [`Call::submitter`].
+    pub fn submitter(mut self, number: u64) -> Self {
+        self.options.submitter = Some(number);
         self
     }
 
@@ -174,7 +189,7 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
 
     /// Waits for what is under way and does the rest here, one after the other; each with its number.
     fn here(self) -> impl Iterator<Item = (usize, Answer<W, I::Item>)> {
-        let (shared, options) = (self.flights.shared(), self.options);
+        let (shared, options, token) = (self.flights.shared(), self.options, self.token);
         let kept = self.answers.into_iter().enumerate();
         let kept = kept.filter_map(|(number, answer)| Some((number, answer?)));
         let offered = self
@@ -182,7 +197,10 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
             .into_calls()
             .map(|(number, call)| (number, call.wait()));
         let rest = (self.taken..).zip(self.works.into_iter().flatten());
-        let rest = rest.map(move |(number, work)| (number, Call::new(shared, work).with(options).wait()));
+        let rest = rest.map(move |(number, work)| {
+            let call = Call::new(shared, work).with(options).below(token.as_ref());
+            (number, call.wait())
+        });
         kept.chain(offered).chain(rest)
     }
 
@@ -209,7 +227,8 @@ impl<'a, W: Worker, I: Iterator<Item: Work<W>>> Batch<'a, W, I> {
             };
             let number = self.taken;
             self.taken += 1;
-            let call = Call::new(self.flights.shared(), work).with(self.options);
+            let call = Call::new(self.flights.shared(), work);
+            let call = call.with(self.options).below(self.token.as_ref());
             if let Some(answer) = self.flights.launch(number, call) {
                 return Poll::Ready(Some(answer));
             }

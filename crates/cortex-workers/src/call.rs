@@ -1,4 +1,6 @@
+use crate::adaptive::Adaptive;
 use crate::block_on::block_on;
+use crate::cancel::{self, CancelToken, Underway};
 use crate::error::{Error, Stage};
 use crate::event::Event;
 use crate::hub::{Offered, Task};
@@ -6,8 +8,8 @@ use crate::job::{Entry, Job, Unstarted, Work, drop_quietly};
 use crate::overflow::Overflow;
 use crate::priority::Priority;
 use crate::shared::Shared;
+use crate::span::TaskSpan;
 use crate::stop::Stop;
-use crate::task_cx::TaskCx;
 use crate::ticket::{NEVER, Phase, Ticket, Turnstile, later};
 use crate::worker::Worker;
 use cortex_core::{Context, Deadline};
@@ -25,13 +27,14 @@ use std::time::Duration;
 /// # Cancel safety
 ///
 /// Dropping it cancels the task: one that waits never runs and makes room at once, one that runs is told so
-/// ([`TaskCx::check`](crate::TaskCx::check)), and its answer is dropped.
+/// ([`TaskCx::check`](crate::TaskCx::check)), and its answer is dropped. So does a [`CancelToken`], also from elsewhere.
 #[must_use = "calls do nothing unless they are awaited, waited for or detached"]
 pub struct Call<'a, W: Worker, P: Work<W>> {
     shared: Link<'a, W>,
     stage: At<W, P>,
-    options: Options,
+    pub(crate) options: Options,
     turnstile: Option<Arc<Turnstile>>,
+    pub(crate) token: Option<CancelToken>,
 }
 
 enum Link<'a, W: Worker> {
@@ -51,8 +54,13 @@ pub(crate) struct Options {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) run_timeout: Option<Duration>,
     pub(crate) overflow: Option<Overflow>,
+    pub(crate) submitter: Option<u64>,
+    /// Where it comes from, if that may have it run on the thread of the caller.
+    pub(crate) site: Option<&'static Adaptive>,
     /// It waits in the queue also while all workers wait to make their states again.
     pub(crate) outlasts: bool,
+    /// It came from a source, which hears what becomes of it.
+    pub(crate) is_fed: bool,
 }
 
 pub(crate) type Answer<W, P> =
@@ -68,10 +76,18 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 deadline: None,
                 run_timeout: None,
                 overflow: None,
+                submitter: None,
+                site: None,
                 outlasts: false,
+                is_fed: false,
             },
             turnstile: None,
+            token: None,
         }
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared<W>> {
+        self.shared.shared()
     }
 
     pub(crate) const fn with(mut self, options: Options) -> Self {
@@ -82,6 +98,12 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     /// Has it counted when a worker takes it.
     pub(crate) fn counted(mut self, turnstile: &Arc<Turnstile>) -> Self {
         self.turnstile = Some(Arc::clone(turnstile));
+        self
+    }
+
+    /// Has it cancelled with this token, if there is one.
+    pub(crate) fn below(mut self, token: Option<&CancelToken>) -> Self {
+        self.token = token.cloned();
         self
     }
 
@@ -126,6 +148,25 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         self
     }
 
+    /// Has it cancelled with this token, also once it is detached; in place of one that was given before. What was not begun comes back
+    /// with [`Error::Cancelled`] to whoever awaits it.
+    pub fn cancel_with(self, token: &CancelToken) -> Self {
+        self.below(Some(token))
+    }
+
+    /// Says whose task it is, by any number: that of a tenant, or of a connection. Whoever has much in the queue delays
+    /// others by one task at a time then, and leaves places to them.
+    ///
+    /// Among the tasks of a priority submitters get their turns, one task each, in the queue and where calls wait for a
+    /// place; all that are not named are one together. No submitter that is named has more of a priority in the queue
+    /// than there are places free: one alone fills half of it, a second one half of the rest, and so on. When that is
+    /// reached it is for this one as if the queue were full; with [`Overflow::DropOldest`] it gives up its own oldest
+    /// one.
+    pub fn submitter(mut self, number: u64) -> Self {
+        self.options.submitter = Some(number);
+        self
+    }
+
     /// Returns the same call with a handle of its own on the pool, as a task that is spawned needs.
     pub fn owned(mut self) -> Call<'static, W, P> {
         let shared = Arc::clone(self.shared.shared());
@@ -135,6 +176,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             stage,
             options: self.options,
             turnstile: self.turnstile.take(),
+            token: self.token.take(),
         }
     }
 
@@ -169,14 +211,14 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             At::Over => return block_on(self), // which panics
         };
         match W::stateless() {
-            Some(state) if is_own => self.run_here(state, work),
+            Some(state) if is_own => self.run_here(state, work, TaskSpan::default()),
             None if is_own => Err(Error::WouldDeadlock(work.back())),
             None => {
                 self.stage = At::New(work);
                 block_on(self)
             }
-            Some(state) => match self.send(work, None, How::OR_HERE) {
-                Sent::Over(Err(Error::Full(work))) => self.run_here(state, work),
+            Some(state) => match self.send(work, None, How::OR_HERE, TaskSpan::default()) {
+                Sent::Here(work, span) => self.run_here(state, work, span),
                 Sent::Over(answer) => back(answer),
                 Sent::In(job) => {
                     self.stage = At::Sent(job);
@@ -200,49 +242,92 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             }
             At::Over => return Ok(()),
         };
-        match self.send(work, None, How::DETACHED) {
+        match self.send(work, None, How::DETACHED, TaskSpan::default()) {
             Sent::In(_) => Ok(()),
             Sent::Over(answer) => back(answer).map(drop),
+            Sent::Here(..) => unreachable!("only whoever waits does it"),
         }
     }
 
-    /// Runs the task on this thread.
-    fn run_here(&self, mut state: W, work: P) -> Answer<W, P> {
-        let shared = self.shared.shared();
-        let mut ticket = match self.ticket() {
-            Ok(ticket) => ticket,
-            Err(late) => return Err(late.map_work(|()| work.back())),
+    /// Runs the task on this thread; it may have a span already.
+    fn run_here(&self, state: W, work: P, span: TaskSpan) -> Answer<W, P> {
+        match self.ticket() {
+            Ok(mut ticket) => {
+                ticket.span = self.span_or(span);
+                self.run_now(ticket, state, work)
+            }
+            Err(late) => {
+                span.end_unstarted(Unstarted::Deadline(Stage::Submitting));
+                Err(late.map_work(|()| work.back()))
+            }
+        }
+    }
+
+    /// Offers it, or runs it on this thread if that is better; the answer, if it is there.
+    fn begin(&mut self, work: P, cx: &mut task::Context<'_>) -> Poll<Answer<W, P>> {
+        if let Some(site) = self.options.site
+            && self.shared().hub.is_open()
+            && let Some(state) = W::stateless()
+        {
+            let mut ticket = match self.ticket() {
+                Ok(ticket) => ticket,
+                Err(late) => return Poll::Ready(Err(late.map_work(|()| work.back()))),
+            };
+            if site.decide(ticket.submitted) {
+                #[cfg(feature = "tokio")]
+                match tokio::task::coop::poll_proceed(cx) {
+                    Poll::Ready(budget) => budget.made_progress(),
+                    Poll::Pending => {
+                        self.stage = At::New(work);
+                        return Poll::Pending;
+                    }
+                }
+                ticket.span = self.span_or(TaskSpan::default());
+                return Poll::Ready(self.run_now(ticket, state, work));
+            }
+        }
+        // Whoever looks for the answer once the task is offered has no need to be woken for one that is there; only a
+        // turnstile rings before that.
+        let waker = self.turnstile.is_some().then(|| cx.waker().clone());
+        #[cfg(feature = "tokio")]
+        let sent = if self.options.overflow.unwrap_or(self.shared().settings.overflow) == Overflow::CallerRuns
+            && let Some(state) = W::stateless()
+        {
+            match self.send(work, waker.clone(), How::OR_HERE, TaskSpan::default()) {
+                Sent::Here(work, span) => {
+                    let run = |(work, span)| self.run_here(state, work, span);
+                    match crate::inline::in_place((work, span), run) {
+                        Ok(answer) => return Poll::Ready(answer),
+                        Err((work, span)) => self.send(work, waker, How::AWAITED, span),
+                    }
+                }
+                sent => sent,
+            }
+        } else {
+            self.send(work, waker, How::AWAITED, TaskSpan::default())
         };
-        ticket.set_phase(Phase::Taken);
-        ticket.looks_itself = true;
-        let job = Job::new(ticket, work, None, true);
-        let taken = job.ticket().submitted;
-        let cx = TaskCx {
-            ticket: job.ticket(),
-            clock: &*shared.clock,
-            taken,
+        #[cfg(not(feature = "tokio"))]
+        let sent = self.send(work, waker, How::AWAITED, TaskSpan::default());
+        match sent {
+            Sent::Over(answer) => Poll::Ready(back(answer)),
+            Sent::Here(..) => unreachable!("only whoever waits does it"),
+            Sent::In(job) => {
+                self.stage = At::Sent(job);
+                self.look(cx)
+            }
+        }
+    }
+
+    /// Takes the answer, if it is there; if not, the caller is woken once it is.
+    fn look(&mut self, cx: &task::Context<'_>) -> Poll<Answer<W, P>> {
+        let At::Sent(job) = &self.stage else {
+            panic!("a call was polled after it was ready");
         };
-        let ran = job.run(&mut state, &cx);
-        let now = shared.clock.nanos();
-        cx.look();
-        let stop = job.ticket().stop();
-        let outcome = shared
-            .hub
-            .ran_elsewhere(job.ticket(), ran, now.saturating_sub(taken));
-        shared.tell(|| Event::of_ended(outcome, job.ticket(), taken, now));
-        let answer = job.answer().map_or_else(|| unreachable!("it was run"), back);
-        let late = match stop {
-            None | Some(Stop::Cancelled | Stop::Shutdown) => return answer, // nobody else tells it
-            Some(Stop::Deadline) => Error::Deadline {
-                stage: Stage::Running,
-                work: None,
-            },
-            Some(Stop::RunTimeout) => Error::RunTimeout {
-                ran: Duration::from_nanos(now.saturating_sub(taken)),
-            },
-        };
-        drop_quietly(answer);
-        Err(late)
+        let polled = job.poll(cx); // a waker may panic: then the call is cancelled with what holds it
+        if polled.is_ready() {
+            self.stage = At::Over;
+        }
+        polled.map(back)
     }
 
     /// Takes back what is to be done of a task that no worker has taken.
@@ -253,17 +338,22 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     /// Takes a task out of the queue; says whether that was in time.
     fn withdraw(&self, job: &Arc<Job<W, P>>) -> bool {
         let shared = self.shared.shared();
-        let ticket = job.ticket();
-        if !matches!(ticket.phase(), Phase::Outside | Phase::Queued) {
+        let Some(stage) = cancel::withdraw(&shared.hub, job, |after| shared.handle(after)) else {
             return false;
+        };
+        let why = Unstarted::Cancelled(stage);
+        shared.tell(|| Event::of_unstarted(why, job.ticket(), shared.clock.nanos()));
+        true
+    }
+
+    /// Has a task that was offered cancelled with its token, or now.
+    fn enrol(&self, job: &Arc<Job<W, P>>) {
+        if let Some(token) = &self.token {
+            match token.enrol(Box::new(Underway::new(self.shared.shared(), job))) {
+                Ok(enrolment) => job.enrolled(enrolment),
+                Err(late) => late.cancel(),
+            }
         }
-        let task: Task<W> = Arc::clone(job) as Task<W>;
-        let (withdrawn, after) = shared.hub.withdraw(&task);
-        shared.handle(after);
-        if withdrawn {
-            shared.tell(|| Event::of_unstarted(Unstarted::Cancelled, ticket, shared.clock.nanos()));
-        }
-        withdrawn
     }
 
     /// Makes the ticket of a task that is offered now.
@@ -280,29 +370,62 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             .map(Deadline::nanos)
             .min()
             .unwrap_or(NEVER);
-        if ticket.deadline <= now {
-            shared.hub.refused();
-            let why = Unstarted::Deadline(Stage::Submitting);
-            shared.tell(|| Event::of_unstarted(why, &ticket, now));
-            return Err(Error::Deadline {
-                stage: Stage::Submitting,
-                work: Some(()),
+        let (stage, work) = (Stage::Submitting, Some(()));
+        let is_cancelled = self.token.as_ref().is_some_and(CancelToken::is_cancelled);
+        if is_cancelled || ticket.deadline <= now {
+            self.refused(&ticket, is_cancelled);
+            return Err(if is_cancelled {
+                Error::Cancelled { stage, work }
+            } else {
+                Error::Deadline { stage, work }
             });
         }
+        ticket.submitter = options.submitter;
+        ticket.site = options.site;
         ticket.outlasts = options.outlasts;
+        ticket.is_fed = options.is_fed;
         ticket.run_timeout = options.run_timeout.or(shared.settings.run_timeout);
         Ok(ticket)
     }
 
-    /// Offers the task.
-    fn send(&self, work: P, waker: Option<Waker>, how: How) -> Sent<W, P> {
+    /// Takes note of a task that is not offered, as it comes too late, or was cancelled before.
+    pub(crate) fn refused(&self, ticket: &Ticket, is_cancelled: bool) {
+        let shared = self.shared.shared();
+        shared.hub.refused(is_cancelled);
+        let why = if is_cancelled {
+            Unstarted::Cancelled(Stage::Submitting)
+        } else {
+            Unstarted::Deadline(Stage::Submitting)
+        };
+        ticket.span.end_unstarted(why);
+        shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
+    }
+
+    /// Begins the span of the task, if it is to have one and does not have it.
+    fn span_or(&self, span: TaskSpan) -> TaskSpan {
+        let shared = self.shared.shared();
+        if !span.is_none() {
+            span
+        } else if shared.settings.is_traced {
+            TaskSpan::begin(&shared.name, self.options.priority)
+        } else {
+            TaskSpan::default()
+        }
+    }
+
+    /// Offers the task; it may have a span already.
+    fn send(&self, work: P, waker: Option<Waker>, how: How, span: TaskSpan) -> Sent<W, P> {
         let shared = self.shared.shared();
         let mut ticket = match self.ticket() {
             Ok(ticket) => ticket,
-            Err(late) => return Sent::Over(Err(late.map_work(|()| work))),
+            Err(late) => {
+                span.end_unstarted(Unstarted::Deadline(Stage::Submitting));
+                return Sent::Over(Err(late.map_work(|()| work)));
+            }
         };
         let overflow = self.options.overflow.unwrap_or(shared.settings.overflow);
         ticket.turnstile.clone_from(&self.turnstile);
+        ticket.span = self.span_or(span);
         if let Overflow::Timeout(patience) = overflow {
             ticket.patience = later(ticket.submitted, patience);
         }
@@ -318,12 +441,18 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         };
         shared.handle(after);
         match offered {
-            Offered::In | Offered::Waits => Sent::In(job),
+            Offered::In | Offered::Waits => {
+                self.enrol(&job);
+                Sent::In(job)
+            }
+            Offered::Refused(Unstarted::Full) if how.or_here => {
+                let span = job.ticket().span.hand_on();
+                job.take_back()
+                    .map_or_else(|| unreachable!("it was not begun"), |work| Sent::Here(work, span))
+            }
             Offered::Refused(why) => {
-                if !how.or_here || why != Unstarted::Full {
-                    let ticket = job.ticket();
-                    shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
-                }
+                let ticket = job.ticket();
+                shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
                 job.keep(); // also where nobody awaits it: the work comes back
                 job.end(why);
                 job.answer()
@@ -334,7 +463,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
 
     fn cancel(&self, job: &Arc<Job<W, P>>) {
         if self.withdraw(job) {
-            job.end(Unstarted::Cancelled);
+            job.leave();
             return;
         }
         let (shared, ticket) = (self.shared.shared(), job.ticket());
@@ -376,6 +505,8 @@ impl How {
 enum Sent<W: Worker, P: Work<W>> {
     In(Arc<Job<W, P>>),
     Over(Raw<W, P>),
+    /// There is no place for it, and the caller does it.
+    Here(P, TaskSpan),
 }
 
 /// An answer with the work as it was offered.
@@ -405,21 +536,11 @@ impl<W: Worker, P: Work<W>> Future for Call<'_, W, P> {
     /// It was ready before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.stage, At::Over) {
-            At::New(work) => match self.send(work, Some(cx.waker().clone()), How::AWAITED) {
-                Sent::Over(answer) => Poll::Ready(back(answer)),
-                Sent::In(job) => {
-                    self.stage = At::Sent(job);
-                    Poll::Pending
-                }
-            },
-            At::Sent(job) => match job.poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(back(answer)),
-                Poll::Pending => {
-                    self.stage = At::Sent(job);
-                    Poll::Pending
-                }
-            },
-            At::Over => panic!("a call was polled after it was ready"),
+            At::New(work) => self.begin(work, cx),
+            sent => {
+                self.stage = sent;
+                self.look(cx)
+            }
         }
     }
 }

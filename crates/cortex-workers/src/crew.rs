@@ -3,11 +3,12 @@ use crate::error::Panic;
 use crate::event::{Event, Failure};
 use crate::hub::Next;
 use crate::job::{Ran, drop_quietly, quietly};
+use crate::panics;
+use crate::random::Random;
 use crate::shared::Shared;
 use crate::task_cx::TaskCx;
 use crate::worker::{AfterPanic, StopReason, Worker, WorkerCx};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::park_timeout;
 use std::time::Duration;
@@ -35,30 +36,33 @@ pub(crate) fn start<W: Worker>(
     if let Some(size) = shared.settings.stack_size {
         builder = builder.stack_size(size);
     }
-    let shared = Arc::clone(shared);
-    builder.spawn(move || work(&shared, seat, begun)).map(drop)
+    let own = Arc::clone(shared);
+    let start = || builder.spawn(move || work(&own, seat, begun));
+    shared.joins.start(seat, start)
 }
 
 fn work<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut begun: Option<Begun<W>>) {
     shared.enter_thread();
+    #[cfg(feature = "affinity")]
+    let core = shared.place(&shared.settings.placement, seat);
+    #[cfg(not(feature = "affinity"))]
+    let core = None;
     let bell = Arc::new(Bell::new());
     shared.hub.begin(seat, &bell);
-    let mut backoff = Backoff::new(shared.settings.respawn);
+    let random = Random::of_thread(shared.settings.seed, seat);
+    let mut backoff = Backoff::new(shared.settings.respawn, random);
     let mut generation = 0;
     let ended = loop {
         let cx = WorkerCx {
             pool: &shared.name,
             index: seat,
             generation,
+            core,
         };
-        let state = match catch_unwind(AssertUnwindSafe(|| W::init(&cx))) {
+        let state = match panics::catch(|| W::init(&cx)) {
             Ok(Ok(state)) => Ok(state),
             Ok(Err(error)) => Err(NotMade::Failed(error)),
-            Err(payload) => {
-                let panic = Panic::new(&*payload);
-                drop_quietly(payload);
-                Err(NotMade::Panicked(panic))
-            }
+            Err(panic) => Err(NotMade::Panicked(panic)),
         };
         let reason = match state {
             Ok(state) => {
@@ -105,10 +109,11 @@ fn work<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut begun: Option<Begun
     if let Some(reason) = ended {
         shared.tell(|| Event::WorkerEnded { thread: seat, reason });
     }
+    shared.joins.leave(seat);
     let (is_last, after) = shared.hub.leave(seat, shared.clock.nanos());
     shared.handle(after);
     if is_last && shared.ending.has_begun() {
-        shared.end(0);
+        shared.end_threads();
     }
 }
 
@@ -126,9 +131,13 @@ fn serve<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, bell: &Bell, mut state
                     clock: &*shared.clock,
                     taken: now,
                 };
+                let site = task.ticket().site;
                 let how = task.run(&mut state, &cx);
                 drop_quietly(task); // an answer that nobody waits for
-                now = shared.clock.nanos();
+                let began = std::mem::replace(&mut now, shared.clock.nanos());
+                if let Some(site) = site {
+                    site.note(now.saturating_sub(began), now);
+                }
                 if how == Ran::Panicked && !is_kept(&mut state) {
                     shared.handle(shared.hub.fail(seat, now, Some(how)));
                     drop_quietly(state);
@@ -173,19 +182,22 @@ fn wait<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, delay: Duration) -> Opt
     }
 }
 
-/// How long a worker waits until it makes its state again: twice as long each time, and as at first once it has run well.
+/// How long a worker waits until it makes its state again: about twice as long each time, and as at first once it has
+/// run well.
 struct Backoff {
     first: Duration,
     longest: Duration,
     next: Duration,
+    random: Random,
 }
 
 impl Backoff {
-    const fn new((first, longest): (Duration, Duration)) -> Self {
+    const fn new((first, longest): (Duration, Duration), random: Random) -> Self {
         Self {
             first,
             longest,
             next: first,
+            random,
         }
     }
 
@@ -201,7 +213,7 @@ impl Backoff {
     fn next(&mut self) -> Duration {
         let delay = self.next;
         self.next = self.next.saturating_mul(2).min(self.longest);
-        delay
+        self.random.around(delay)
     }
 }
 
@@ -212,12 +224,14 @@ mod tests {
     #[test]
     fn delays_double_up_to_the_longest_and_begin_anew_after_a_good_run() {
         let ms = Duration::from_millis;
-        let mut backoff = Backoff::new((ms(10), ms(50)));
-        let delays: Vec<Duration> = (0..5).map(|_| backoff.next()).collect();
-        assert_eq!(delays, [ms(10), ms(20), ms(40), ms(50), ms(50)]);
+        let mut same = Random::of_thread(3, 0);
+        let mut backoff = Backoff::new((ms(10), ms(50)), same.clone());
+        for delay in [10, 20, 40, 50, 50] {
+            assert_eq!(backoff.next(), same.around(ms(delay)));
+        }
         backoff.ran_for(Duration::from_secs(59));
-        assert_eq!(backoff.next(), ms(50));
+        assert_eq!(backoff.next(), same.around(ms(50)));
         backoff.ran_for(Duration::from_mins(1));
-        assert_eq!(backoff.next(), ms(10));
+        assert_eq!(backoff.next(), same.around(ms(10)));
     }
 }

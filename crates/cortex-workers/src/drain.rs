@@ -172,7 +172,14 @@ impl Ending {
     }
 
     /// Reports the end, the first time; `tell` hears of it before those who wait.
-    pub(crate) fn end(&self, now: u64, totals: &Totals, leaked: usize, tell: impl FnOnce(DrainReport)) {
+    /// Of the threads that are left, so many run a task.
+    pub(crate) fn end(
+        &self,
+        now: u64,
+        totals: &Totals,
+        (leaked, running): (usize, usize),
+        tell: impl FnOnce(DrainReport),
+    ) {
         let mut state = lock(&self.0);
         if std::mem::replace(&mut state.is_reported, true) {
             return;
@@ -185,7 +192,7 @@ impl Ending {
         let report = DrainReport {
             completed: done(totals) - done(before),
             discarded: totals.discarded - before.discarded,
-            stopped: totals.shut_down - before.shut_down + u64::try_from(leaked).unwrap_or(u64::MAX),
+            stopped: totals.shut_down - before.shut_down + u64::try_from(running).unwrap_or(u64::MAX),
             leaked,
             elapsed: Duration::from_nanos(now.saturating_sub(*began)),
         };
@@ -246,7 +253,7 @@ mod tests {
         assert!(last.as_mut().poll(&mut cx).is_pending());
         assert_eq!(lock(&ending.0).late.0.len(), 1);
         ending.begin(5, Totals::default());
-        ending.end(7, &Totals::default(), 0, |_| {});
+        ending.end(7, &Totals::default(), (0, 0), |_| {});
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         let Poll::Ready(report) = last.poll(&mut cx) else {
             panic!("it has ended");

@@ -1,3 +1,4 @@
+use crate::job::Unstarted;
 use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
@@ -36,6 +37,13 @@ pub enum Error<Q, E = Infallible> {
         /// What was to be done, if it had not begun.
         work: Option<Q>,
     },
+    /// Its [`CancelToken`](crate::CancelToken) was cancelled before the answer.
+    Cancelled {
+        /// How far the task was.
+        stage: Stage,
+        /// What was to be done, if it had not begun.
+        work: Option<Q>,
+    },
     /// It has run for as long as it may.
     RunTimeout {
         /// How long that was.
@@ -45,8 +53,8 @@ pub enum Error<Q, E = Infallible> {
     Discarded {
         /// For what.
         reason: Discard,
-        /// What was to be done.
-        work: Q,
+        /// What was to be done, unless it was handed over ([`Builder::on_discard`](crate::Builder::on_discard)).
+        work: Option<Q>,
     },
     /// The pool was shut down while the task ran.
     Shutdown,
@@ -70,7 +78,7 @@ pub enum Stage {
     Running,
 }
 
-/// For what a task was removed from the queue.
+/// Why what was not begun is not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Discard {
@@ -78,26 +86,47 @@ pub enum Discard {
     Overflow,
     /// The pool was shut down before its turn came.
     Shutdown,
+    /// No thread of the pool is alive, and none could be started.
+    NoWorkers,
 }
 
 /// What a panic said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panic {
     message: Box<str>,
+    location: Option<Box<str>>,
 }
 
 impl Panic {
-    pub(crate) fn new(payload: &(dyn std::any::Any + Send)) -> Self {
-        let message = payload.downcast_ref::<&str>().copied();
-        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    pub(crate) fn new(message: &str, location: Option<Box<str>>) -> Self {
         Self {
-            message: message.unwrap_or("a value that is no text").into(),
+            message: message.into(),
+            location,
         }
     }
 
-    /// Returns its text; where it happened was told by the panic hook.
+    /// Returns its text, up to 4096 bytes of it.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Returns where it was, as `file:line:column`, if [`locate_panics`](crate::locate_panics) was called before. It is not known of a
+    /// panic that was caught and resumed elsewhere, as by `join` of rayon.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+}
+
+impl Discard {
+    /// Returns why something is discarded that nobody is told of. What is late, or was cancelled, nobody wants.
+    pub(crate) const fn of(why: Unstarted) -> Option<Self> {
+        match why {
+            Unstarted::Full => Some(Self::Overflow),
+            Unstarted::Closed => Some(Self::Shutdown),
+            Unstarted::NoWorkers => Some(Self::NoWorkers),
+            Unstarted::Discarded(reason) => Some(reason),
+            Unstarted::Deadline(_) | Unstarted::Cancelled(_) => None,
+        }
     }
 }
 
@@ -105,12 +134,10 @@ impl<Q, E> Error<Q, E> {
     /// Returns what was to be done, if it was not begun: it can be offered again.
     pub fn into_work(self) -> Option<Q> {
         match self {
-            Self::Full(work)
-            | Self::Closed(work)
-            | Self::NoWorkers(work)
-            | Self::WouldDeadlock(work)
-            | Self::Discarded { work, .. } => Some(work),
-            Self::Deadline { work, .. } => work,
+            Self::Full(work) | Self::Closed(work) | Self::NoWorkers(work) | Self::WouldDeadlock(work) => {
+                Some(work)
+            }
+            Self::Deadline { work, .. } | Self::Cancelled { work, .. } | Self::Discarded { work, .. } => work,
             Self::RunTimeout { .. } | Self::Shutdown | Self::Panicked(_) | Self::Failed(_) => None,
         }
     }
@@ -124,6 +151,7 @@ impl<Q, E> Error<Q, E> {
             Self::NoWorkers(work) => Error::NoWorkers(work),
             Self::WouldDeadlock(work) => Error::WouldDeadlock(work),
             Self::Deadline { stage, work } => Error::Deadline { stage, work },
+            Self::Cancelled { stage, work } => Error::Cancelled { stage, work },
             Self::RunTimeout { ran } => Error::RunTimeout { ran },
             Self::Discarded { reason, work } => Error::Discarded { reason, work },
             Self::Shutdown => Error::Shutdown,
@@ -142,10 +170,14 @@ impl<Q, E> Error<Q, E> {
                 stage,
                 work: work.map(back),
             },
+            Self::Cancelled { stage, work } => Error::Cancelled {
+                stage,
+                work: work.map(back),
+            },
             Self::RunTimeout { ran } => Error::RunTimeout { ran },
             Self::Discarded { reason, work } => Error::Discarded {
                 reason,
-                work: back(work),
+                work: work.map(back),
             },
             Self::Shutdown => Error::Shutdown,
             Self::Panicked(panic) => Error::Panicked(panic),
@@ -163,6 +195,7 @@ impl<Q, E: fmt::Debug> fmt::Debug for Error<Q, E> {
             Self::NoWorkers(_) => f.write_str("NoWorkers(..)"),
             Self::WouldDeadlock(_) => f.write_str("WouldDeadlock(..)"),
             Self::Deadline { stage, .. } => write!(f, "Deadline {{ stage: {stage:?}, .. }}"),
+            Self::Cancelled { stage, .. } => write!(f, "Cancelled {{ stage: {stage:?}, .. }}"),
             Self::RunTimeout { ran } => f.debug_struct("RunTimeout").field("ran", ran).finish(),
             Self::Discarded { reason, .. } => write!(f, "Discarded {{ reason: {reason:?}, .. }}"),
             Self::Shutdown => f.write_str("Shutdown"),
@@ -183,6 +216,7 @@ impl<Q, E: fmt::Display> fmt::Display for Error<Q, E> {
                 f.write_str("to wait in a task for a worker of its own pool would never end")
             }
             Self::Deadline { stage, .. } => write!(f, "the deadline came {stage}"),
+            Self::Cancelled { stage, .. } => write!(f, "it was cancelled {stage}"),
             Self::RunTimeout { ran } => write!(f, "it had not ended after {ran:?}"),
             Self::Discarded { reason, .. } => write!(f, "it was discarded {reason}"),
             Self::Shutdown => f.write_str("the pool was shut down while it ran"),
@@ -217,6 +251,7 @@ impl fmt::Display for Discard {
         f.write_str(match self {
             Self::Overflow => "as the queue is full",
             Self::Shutdown => "as the pool was shut down before its turn",
+            Self::NoWorkers => "as no thread of the pool is alive",
         })
     }
 }
@@ -228,7 +263,7 @@ mod tests {
     #[test]
     fn each_says_what_happened_and_gives_back_what_was_not_begun() {
         let ran = Duration::from_secs(5);
-        let errors: [(Error<u8, Infallible>, &str, Option<u8>); 9] = [
+        let errors: [(Error<u8, Infallible>, &str, Option<u8>); 10] = [
             (Error::Full(1), "the queue is full", Some(1)),
             (Error::Closed(2), "the pool is shut down", Some(2)),
             (Error::NoWorkers(3), "no thread of the pool is alive", Some(3)),
@@ -245,18 +280,26 @@ mod tests {
                 "the deadline came before its turn",
                 Some(5),
             ),
+            (
+                Error::Cancelled {
+                    stage: Stage::Admission,
+                    work: Some(8),
+                },
+                "it was cancelled before there was a place in the queue",
+                Some(8),
+            ),
             (Error::RunTimeout { ran }, "it had not ended after 5s", None),
             (
                 Error::Discarded {
                     reason: Discard::Overflow,
-                    work: 6,
+                    work: Some(6),
                 },
                 "it was discarded as the queue is full",
                 Some(6),
             ),
             (Error::Shutdown, "the pool was shut down while it ran", None),
             (
-                Error::Panicked(Panic::new(&7_u8)),
+                Error::Panicked(Panic::new("a value that is no text", None)),
                 "it panicked: a value that is no text",
                 None,
             ),

@@ -6,6 +6,7 @@ use crate::stop::Stop;
 use crate::ticket::Ticket;
 use crate::worker::StopReason;
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// What happens in a pool, as an [`Observer`](crate::Observer) hears it.
@@ -77,6 +78,17 @@ pub enum Event {
         /// How long it waited.
         waited: Duration,
     },
+    /// A thread begins that could not be set up as the pool says, and works without that. In a `CpuPool` it is one that
+    /// computes.
+    #[non_exhaustive]
+    ThreadNotSet {
+        /// Its number in the pool.
+        thread: usize,
+        /// What could not be set.
+        setting: ThreadSetting,
+        /// Why.
+        error: ErrorKind,
+    },
     /// A worker has made its state, and takes tasks.
     #[non_exhaustive]
     WorkerStarted {
@@ -113,6 +125,14 @@ pub enum Event {
         /// Another thread takes its place: not in a pool that ends.
         is_replaced: bool,
     },
+    /// A shutdown does not wait any longer for a thread, as its task does not stop.
+    #[non_exhaustive]
+    WorkerLeaked {
+        /// The number of the thread in the pool.
+        thread: usize,
+        /// How long its task has run; none if it is its state that does not end.
+        ran: Option<Duration>,
+    },
     /// The pool has ended.
     #[non_exhaustive]
     Drained {
@@ -147,6 +167,24 @@ pub enum Outcome {
     TimedOut,
     /// After a shutdown told it to stop.
     ShutDown,
+}
+
+/// What is set of a thread before it works.
+///
+/// # Examples
+///
+/// ```
+/// use cortex_workers::ThreadSetting;
+///
+/// assert_eq!(ThreadSetting::Affinity.as_str(), "affinity");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ThreadSetting {
+    /// The core that it is bound to.
+    Affinity,
+    /// How much it gives way to others.
+    Niceness,
 }
 
 /// Why a task was not accepted.
@@ -227,6 +265,16 @@ impl Refusal {
     }
 }
 
+impl ThreadSetting {
+    /// Returns a name of it for metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Affinity => "affinity",
+            Self::Niceness => "niceness",
+        }
+    }
+}
+
 impl Failure {
     /// Returns a name of it for metrics and logs.
     pub const fn as_str(self) -> &'static str {
@@ -245,6 +293,12 @@ impl fmt::Display for Outcome {
 }
 
 impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for ThreadSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -270,7 +324,7 @@ impl Event {
             Unstarted::Full => refused(Refusal::Full),
             Unstarted::Closed => refused(Refusal::Closed),
             Unstarted::NoWorkers => refused(Refusal::NoWorkers),
-            Unstarted::Cancelled => Self::Cancelled { priority, waited },
+            Unstarted::Cancelled(_) => Self::Cancelled { priority, waited },
             Unstarted::Deadline(stage) => Self::Expired {
                 stage,
                 priority,

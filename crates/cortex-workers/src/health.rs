@@ -203,6 +203,34 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_with_as_many_stuck_workers_as_may_be_is_down() {
+        let (clock, second) = (ManualClock::new(), Duration::from_secs(1));
+        let builder = Pool::<Closures>::builder("test").threads(2).max_stuck(1);
+        let builder = builder.run_timeout(second).stuck_after(second);
+        let pool = builder.clock(clock.clone()).build_blocking().unwrap();
+        let (open, door) = mpsc::channel::<()>();
+        let (come, arrived) = mpsc::channel();
+        let task = pool.run(move |_, _| {
+            come.send(()).unwrap();
+            door.recv().ok();
+        });
+        task.detach().unwrap();
+        arrived.recv().unwrap();
+        let (seen, fullness) = (pool.look().upgrade().unwrap(), Fullness::new());
+        for _ in 0..2 {
+            assert_eq!(look(&*seen, &fullness).status(), Status::Up);
+            clock.advance(second);
+            pool.tick();
+        }
+        assert_eq!(look(&*seen, &fullness).status(), Status::Down);
+        drop(open);
+        while pool.snapshot().threads.stuck > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(look(&*seen, &fullness), Outcome::up());
+    }
+
+    #[test]
     fn a_pool_that_is_gone_counts_no_more() {
         let pool = Pool::<Closures>::builder("test")
             .threads(1)

@@ -1,4 +1,7 @@
-use crate::error::{Discard, Error, Panic, Stage};
+use crate::cancel::Enrolment;
+use crate::error::{Discard, Error, Stage};
+use crate::event::Outcome;
+use crate::panics;
 use crate::stop::Stop;
 use crate::sync::{Mutex, lock};
 use crate::task_cx::TaskCx;
@@ -27,6 +30,19 @@ pub trait Work<W>: Send + 'static {
 
     /// Returns what the caller gave.
     fn back(self) -> Self::Back;
+
+    /// Returns the request that it is, which can be kept for later.
+    ///
+    /// # Errors
+    ///
+    /// It is none, and comes back.
+    fn into_request(self) -> Result<W::Request, Self>
+    where
+        W: Worker,
+        Self: Sized,
+    {
+        Err(self)
+    }
 }
 
 /// A request to a worker.
@@ -44,6 +60,10 @@ impl<W: Worker> Work<W> for Request<W::Request> {
 
     fn back(self) -> W::Request {
         self.0
+    }
+
+    fn into_request(self) -> Result<W::Request, Self> {
+        Ok(self.0)
     }
 }
 
@@ -88,6 +108,11 @@ pub(crate) trait Entry<W>: Send + Sync {
     /// Runs it, and tells the caller; nothing unwinds out of it.
     fn run(&self, state: &mut W, cx: &TaskCx<'_>) -> Ran;
 
+    /// Gives up the request of what was not taken, if it is one that nobody gets back: before it is ended, and so the caller told.
+    fn give_up(&self, why: Unstarted) -> Option<W::Request>
+    where
+        W: Worker;
+
     /// Ends what was not taken, and tells the caller.
     fn end(&self, why: Unstarted);
 
@@ -111,8 +136,8 @@ pub(crate) enum Unstarted {
     NoWorkers,
     Deadline(Stage),
     Discarded(Discard),
-    /// Nobody is told: the caller has gone.
-    Cancelled,
+    /// By its token, or by a caller who has gone.
+    Cancelled(Stage),
 }
 
 /// A task, with what is to be done and what came of it.
@@ -127,6 +152,8 @@ struct Slot<W, P: Work<W>> {
     /// Somebody has the answer to come. If nobody has, what comes is dropped at once: never by whoever happens to be the last one
     /// that knows of the task, who may hold a lock.
     is_awaited: bool,
+    /// It is cancelled with a token, until it has ended.
+    enrolment: Option<Enrolment>,
 }
 
 type Answer<W, P> = Result<<P as Work<W>>::Answer, Error<P, <P as Work<W>>::Failure>>;
@@ -146,6 +173,7 @@ impl<W, P: Work<W>> Job<W, P> {
             content: Content::Pending(work),
             waker,
             is_awaited,
+            enrolment: None,
         };
         Self {
             ticket,
@@ -193,6 +221,19 @@ impl<W, P: Work<W>> Job<W, P> {
         drop_quietly((waker, over));
     }
 
+    /// Takes its place below a token, and leaves it once it has ended.
+    pub(crate) fn enrolled(&self, enrolment: Enrolment) {
+        let mut slot = lock(&self.slot);
+        let is_under_way = matches!(slot.content, Content::Pending(_) | Content::Running);
+        let over = if is_under_way {
+            slot.enrolment.replace(enrolment)
+        } else {
+            Some(enrolment)
+        };
+        drop(slot);
+        drop_quietly(over);
+    }
+
     /// Has the answer kept, whoever awaits it.
     pub(crate) fn keep(&self) {
         lock(&self.slot).is_awaited = true;
@@ -218,8 +259,14 @@ impl<W, P: Work<W>> Job<W, P> {
                 None
             }
         };
+        let enrolment = slot.enrolment.take();
         drop(slot);
-        drop_quietly(waker);
+        drop_quietly((waker, enrolment));
+        if work.is_some() {
+            self.ticket
+                .span
+                .end_unstarted(Unstarted::Cancelled(Stage::Queued));
+        }
         work
     }
 
@@ -227,10 +274,15 @@ impl<W, P: Work<W>> Job<W, P> {
     pub(crate) fn leave(&self) -> bool {
         let mut slot = lock(&self.slot);
         let content = std::mem::replace(&mut slot.content, Content::Gone);
-        let waker = slot.waker.take();
+        let (waker, enrolment) = (slot.waker.take(), slot.enrolment.take());
         drop(slot);
         let runs = matches!(content, Content::Running);
-        drop_quietly((content, waker));
+        if let Content::Pending(_) = content {
+            self.ticket
+                .span
+                .end_unstarted(Unstarted::Cancelled(Stage::Queued));
+        }
+        drop_quietly((content, waker, enrolment));
         runs
     }
 
@@ -242,15 +294,17 @@ impl<W, P: Work<W>> Job<W, P> {
             drop_quietly(answer); // nobody waits for it
             return;
         }
+        let enrolment = slot.enrolment.take();
         if !slot.is_awaited {
             slot.content = Content::Gone;
             drop(slot);
-            drop_quietly(answer);
+            drop_quietly((answer, enrolment));
             return;
         }
         slot.content = Content::Over(answer);
         let waker = slot.waker.take();
         drop(slot);
+        forget(enrolment);
         if let Some(waker) = waker {
             quietly(|| waker.wake());
         }
@@ -287,34 +341,79 @@ where
         }
         if let Some(why) = self.ticket.stop() {
             // Between being taken and now: who told it could not release the caller yet.
-            drop_quietly(work);
             self.release(why, Duration::ZERO);
-            return Ran::Completed;
+            if why != Stop::Shutdown {
+                drop_quietly(work);
+                let ran = Ran::Completed;
+                self.ticket.span.end(Outcome::of(&self.ticket, Some(ran)), None);
+                return ran;
+            } // what was taken at the end of the pool is not to be lost
         }
-        let context = self.ticket.context;
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let _attached = context.attach();
-            work.run(state, cx)
-        }));
+        let span = &self.ticket.span;
+        span.taken(cx.queued_for());
+        let attached = span.attach(self.ticket.context);
+        let result = panics::catch(|| work.run(state, cx));
+        drop(attached);
         let (ran, answer) = match result {
             Ok(Ok(answer)) => (Ran::Completed, Ok(answer)),
             Ok(Err(failure)) => (Ran::Failed, Err(Error::Failed(failure))),
-            Err(payload) => {
-                let panic = Panic::new(&*payload);
-                drop_quietly(payload);
-                (Ran::Panicked, Err(Error::Panicked(panic)))
-            }
+            Err(panic) => (Ran::Panicked, Err(Error::Panicked(panic))),
         };
+        let panic = match &answer {
+            Err(Error::Panicked(panic)) => Some(panic),
+            _ => None,
+        };
+        span.end(Outcome::of(&self.ticket, Some(ran)), panic);
         self.finish(answer);
         ran
     }
 
-    fn end(&self, why: Unstarted) {
+    fn give_up(&self, why: Unstarted) -> Option<W::Request>
+    where
+        W: Worker,
+    {
+        let reason = Discard::of(why)?;
+        let at_end = why == Unstarted::Discarded(Discard::Shutdown) && !self.ticket.is_fed;
         let mut slot = lock(&self.slot);
+        if slot.is_awaited && !at_end {
+            return None;
+        }
         let work = match std::mem::replace(&mut slot.content, Content::Gone) {
             Content::Pending(work) => work,
             other => {
                 slot.content = other;
+                return None;
+            }
+        };
+        match work.into_request() {
+            Ok(request) => {
+                if slot.is_awaited {
+                    let work = None;
+                    slot.content = Content::Over(Err(Error::Discarded { reason, work }));
+                }
+                Some(request)
+            }
+            Err(work) => {
+                slot.content = Content::Pending(work);
+                None
+            }
+        }
+    }
+
+    fn end(&self, why: Unstarted) {
+        self.ticket.span.end_unstarted(why);
+        let mut slot = lock(&self.slot);
+        let work = match std::mem::replace(&mut slot.content, Content::Gone) {
+            Content::Pending(work) => work,
+            other => {
+                // The caller has gone, or has an answer without it.
+                slot.content = other;
+                let (waker, enrolment) = (slot.waker.take(), slot.enrolment.take());
+                drop(slot);
+                forget(enrolment);
+                if let Some(waker) = waker {
+                    quietly(|| waker.wake());
+                }
                 return;
             }
         };
@@ -326,23 +425,25 @@ where
                 stage,
                 work: Some(work),
             },
-            Unstarted::Discarded(reason) => Error::Discarded { reason, work },
-            Unstarted::Cancelled => {
-                // The caller has gone.
-                let waker = slot.waker.take();
-                drop(slot);
-                drop_quietly((work, waker));
-                return;
-            }
+            Unstarted::Discarded(reason) => Error::Discarded {
+                reason,
+                work: Some(work),
+            },
+            Unstarted::Cancelled(stage) => Error::Cancelled {
+                stage,
+                work: Some(work),
+            },
         };
+        let enrolment = slot.enrolment.take();
         if !slot.is_awaited {
             drop(slot);
-            drop_quietly(error);
+            drop_quietly((error, enrolment));
             return;
         }
         slot.content = Content::Over(Err(error));
         let waker = slot.waker.take();
         drop(slot);
+        forget(enrolment);
         if let Some(waker) = waker {
             quietly(|| waker.wake());
         }
@@ -356,7 +457,10 @@ where
             },
             Stop::RunTimeout => Error::RunTimeout { ran },
             Stop::Shutdown => Error::Shutdown,
-            Stop::Cancelled => return, // whoever cancels leaves
+            Stop::Cancelled => Error::Cancelled {
+                stage: Stage::Running,
+                work: None,
+            },
         };
         self.finish(Err(error));
     }
@@ -367,6 +471,14 @@ impl<W, P: Work<W>> fmt::Debug for Job<W, P> {
         f.debug_struct("Job")
             .field("ticket", &self.ticket)
             .finish_non_exhaustive()
+    }
+}
+
+/// Has a token forget a task, if it has one.
+#[inline]
+fn forget(enrolment: Option<Enrolment>) {
+    if enrolment.is_some() {
+        drop_quietly(enrolment);
     }
 }
 
@@ -383,5 +495,41 @@ pub(crate) fn drop_quietly<T>(value: T) {
         && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
     {
         let _: &mut dyn std::any::Any = Box::leak(payload);
+    }
+}
+
+#[cfg(all(test, not(cortex_loom)))]
+mod tests {
+    use super::*;
+    use crate::priority::Priority;
+    use cortex_core::SystemClock;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// What was taken runs at the end of a pool, for nobody has it any more; for other reasons it need not.
+    #[test]
+    fn what_is_told_to_stop_as_it_is_taken_is_begun_at_the_end_of_the_pool_only() {
+        for (why, begins) in [
+            (Stop::Shutdown, true),
+            (Stop::Cancelled, false),
+            (Stop::Deadline, false),
+        ] {
+            let ticket = Ticket::new(Priority::Normal, cortex_core::Context::new(), 0);
+            let has_begun = Arc::new(AtomicBool::new(false));
+            let begun = Arc::clone(&has_begun);
+            let work = Closure(move |(): &mut (), _: &TaskCx<'_>| begun.store(true, Ordering::Relaxed));
+            let job = Job::new(ticket, work, None, true);
+            job.ticket.set_phase(Phase::Taken);
+            job.ticket.tell(why);
+            let cx = TaskCx {
+                ticket: &job.ticket,
+                clock: &SystemClock,
+                taken: 0,
+            };
+            job.run(&mut (), &cx);
+            assert_eq!(has_begun.load(Ordering::Relaxed), begins, "{why}");
+            let answer = job.answer().expect("the caller is released");
+            assert!(answer.is_err(), "{why}");
+        }
     }
 }

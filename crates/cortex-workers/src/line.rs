@@ -1,90 +1,85 @@
 use crate::priority::Priority;
-use std::collections::VecDeque;
+use crate::rota::Rota;
 
-/// What waits to be taken: first in, first out within a priority, and the oldest before all others once they have aged.
+/// What waits to be taken: first in, first out within a priority (and a submitter), and the oldest before all others
+/// once they have aged.
 #[derive(Debug)]
 pub(crate) struct Line<T> {
-    levels: [VecDeque<Placed<T>>; 3],
+    levels: [Rota<T>; 3],
     /// After so many nanoseconds something counts for one priority more.
     ageing: Option<u64>,
 }
 
-#[derive(Debug)]
-struct Placed<T> {
-    since: u64,
-    item: T,
-}
-
 impl<T> Line<T> {
-    pub(crate) const fn new(ageing: Option<u64>) -> Self {
+    pub(crate) fn new(ageing: Option<u64>) -> Self {
         Self {
-            levels: [const { VecDeque::new() }; 3],
+            levels: std::array::from_fn(|_| Rota::new()),
             ageing,
         }
     }
 
-    pub(crate) fn push(&mut self, priority: Priority, since: u64, item: T) {
-        self.levels[priority.index()].push_back(Placed { since, item });
+    /// Returns its place, which stays the same until it is taken out.
+    pub(crate) fn push(&mut self, priority: Priority, of: Option<u64>, since: u64, item: T) -> usize {
+        self.levels[priority.index()].push(of, since, item)
     }
 
-    /// Takes what is next at this time, of those that are alive; what is not, and stands before it, is dropped and counted.
-    pub(crate) fn pop(&mut self, now: u64, is_alive: impl Fn(&T) -> bool) -> (Option<T>, usize) {
-        let mut dropped = 0;
-        for level in &mut self.levels {
-            while level.pop_front_if(|head| !is_alive(&head.item)).is_some() {
-                dropped += 1;
-            }
+    /// Takes what is next at this time.
+    pub(crate) fn pop(&mut self, now: u64) -> Option<T> {
+        let level = self.next_level(now)?;
+        self.levels[level].pop()
+    }
+
+    /// Takes the oldest one of the lowest priority, unless that is above this one: of whoever has most there. A
+    /// submitter that is named and has something of this priority there gives up that.
+    pub(crate) fn pop_least(&mut self, upto: Priority, of: Option<u64>) -> Option<T> {
+        if let Some(key) = of
+            && let Some(own) = self.levels[upto.index()].pop_of(key)
+        {
+            return Some(own);
         }
-        let next = self.next_level(now);
-        let item = next.and_then(|level| self.levels[level].pop_front());
-        (item.map(|placed| placed.item), dropped)
+        let mut levels = self.levels[upto.index()..].iter_mut().rev();
+        levels.find_map(Rota::pop_longest)
     }
 
-    /// Takes the oldest one of the lowest priority, unless that is above this one.
-    pub(crate) fn pop_least(&mut self, upto: Priority, is_alive: impl Fn(&T) -> bool) -> Option<T> {
-        for level in self.levels[upto.index()..].iter_mut().rev() {
-            let at = level.iter().position(|placed| is_alive(&placed.item));
-            if let Some(placed) = at.and_then(|at| level.remove(at)) {
-                return Some(placed.item);
-            }
-        }
-        None
+    /// Takes out what is in a place.
+    pub(crate) fn remove(&mut self, priority: Priority, place: usize) -> Option<T> {
+        self.levels[priority.index()].remove(place)
     }
 
-    /// Drops what is not alive.
-    pub(crate) fn sweep(&mut self, is_alive: impl Fn(&T) -> bool) {
-        for level in &mut self.levels {
-            level.retain(|placed| is_alive(&placed.item));
-        }
+    /// Returns what is in a place.
+    pub(crate) fn get(&self, priority: Priority, place: usize) -> Option<&T> {
+        self.levels[priority.index()].get(place)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.levels.iter().flatten().map(|placed| &placed.item)
+    /// Returns how many there are of each priority.
+    pub(crate) fn counts(&self) -> [usize; 3] {
+        std::array::from_fn(|level| self.levels[level].len())
     }
 
-    /// Returns since when the oldest of those that are alive waits.
-    pub(crate) fn oldest(&self, is_alive: impl Fn(&T) -> bool) -> Option<u64> {
-        let heads = self.levels.iter();
-        heads
-            .filter_map(|level| level.iter().find(|placed| is_alive(&placed.item)))
-            .map(|placed| placed.since)
-            .min()
+    /// Returns how many of a submitter there are with this priority.
+    pub(crate) fn count_of(&self, priority: Priority, of: Option<u64>) -> usize {
+        self.levels[priority.index()].len_of(of)
     }
 
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> {
-        self.levels
-            .iter_mut()
-            .flat_map(|level| level.drain(..))
-            .map(|placed| placed.item)
+    /// Returns since when the oldest one waits.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.levels.iter().filter_map(Rota::oldest).min()
+    }
+
+    /// Takes one after the other, the highest first.
+    pub(crate) fn pop_any(&mut self) -> Option<T> {
+        self.levels.iter_mut().find_map(Rota::pop)
     }
 
     /// Finds the priority whose head is next: its own one, less one for each time that the head has aged. The older one wins a tie.
     fn next_level(&self, now: u64) -> Option<usize> {
         let heads = self.levels.iter().enumerate();
-        let heads = heads.filter_map(|(level, placed)| Some((level, placed.front()?.since)));
-        let Some(ageing) = self.ageing else {
-            return heads.map(|(level, _)| level).next();
+        let mut heads = heads.filter_map(|(level, rota)| Some((level, rota.first()?.0)));
+        let first = heads.next()?;
+        let (Some(ageing), Some(second)) = (self.ageing, heads.next()) else {
+            return Some(first.0);
         };
+        let heads = [first, second].into_iter().chain(heads);
         let rank = |(level, since): (usize, u64)| {
             let aged = now.saturating_sub(since).checked_div(ageing).unwrap_or(u64::MAX);
             let aged = i64::try_from(aged).unwrap_or(i64::MAX);
@@ -102,10 +97,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALIVE: fn(&u32) -> bool = |_| true;
-
     fn drained(line: &mut Line<u32>, now: u64) -> Vec<u32> {
-        std::iter::from_fn(|| line.pop(now, ALIVE).0).collect()
+        std::iter::from_fn(|| line.pop(now)).collect()
     }
 
     #[test]
@@ -118,48 +111,51 @@ mod tests {
             (Priority::Normal, 4),
             (Priority::High, 5),
         ] {
-            line.push(priority, item.into(), item);
+            line.push(priority, None, item.into(), item);
         }
-        assert_eq!(line.oldest(ALIVE), Some(1));
+        assert_eq!(line.oldest(), Some(1));
         assert_eq!(drained(&mut line, u64::MAX), [3, 5, 2, 4, 1]);
-        assert_eq!(line.oldest(ALIVE), None);
+        assert_eq!(line.oldest(), None);
     }
 
     #[test]
     fn what_has_waited_two_ages_is_before_what_is_high_and_new() {
         let mut line = Line::new(Some(50));
-        line.push(Priority::Low, 0, 1);
-        line.push(Priority::High, 99, 2);
-        assert_eq!(line.pop(99, ALIVE).0, Some(2));
-        line.push(Priority::High, 100, 3);
-        assert_eq!(line.pop(100, ALIVE).0, Some(1), "the same rank, and older");
-        assert_eq!(line.pop(100, ALIVE).0, Some(3));
-    }
-
-    #[test]
-    fn the_dead_are_dropped_on_the_way_and_swept() {
-        let mut line = Line::new(None);
-        for item in 1..=6 {
-            line.push(Priority::Normal, 0, item);
-        }
-        let odd = |item: &u32| item % 2 == 1;
-        assert_eq!(line.pop(0, |item| *item > 2), (Some(3), 2));
-        line.sweep(odd);
-        assert_eq!(line.iter().copied().collect::<Vec<_>>(), [5]);
-        assert_eq!(line.pop_least(Priority::High, odd), Some(5));
+        line.push(Priority::Low, None, 0, 1);
+        line.push(Priority::High, None, 99, 2);
+        assert_eq!(line.pop(99), Some(2));
+        line.push(Priority::High, None, 100, 3);
+        assert_eq!(line.pop(100), Some(1), "the same rank, and older");
+        assert_eq!(line.pop(100), Some(3));
     }
 
     #[test]
     fn the_least_is_the_oldest_of_the_lowest_and_never_above() {
         let mut line = Line::new(None);
-        line.push(Priority::High, 0, 1);
-        line.push(Priority::Normal, 1, 2);
-        line.push(Priority::Normal, 2, 3);
-        assert_eq!(line.pop_least(Priority::Low, ALIVE), None);
-        assert_eq!(line.pop_least(Priority::Normal, ALIVE), Some(2));
-        assert_eq!(line.pop_least(Priority::High, ALIVE), Some(3));
-        assert_eq!(line.pop_least(Priority::Normal, ALIVE), None);
-        assert_eq!(line.pop_least(Priority::High, ALIVE), Some(1));
+        line.push(Priority::High, None, 0, 1);
+        line.push(Priority::Normal, None, 1, 2);
+        line.push(Priority::Normal, None, 2, 3);
+        assert_eq!(line.pop_least(Priority::Low, None), None);
+        assert_eq!(line.pop_least(Priority::Normal, None), Some(2));
+        assert_eq!(line.pop_least(Priority::High, None), Some(3));
+        assert_eq!(line.pop_least(Priority::Normal, None), None);
+        assert_eq!(line.pop_least(Priority::High, None), Some(1));
+    }
+
+    #[test]
+    fn a_submitter_that_is_named_gives_up_its_own() {
+        let mut line = Line::new(None);
+        let named = |line: &mut Line<u32>, of, item| line.push(Priority::Normal, Some(of), 0, item);
+        for item in 10..13 {
+            named(&mut line, 1, item);
+        }
+        named(&mut line, 2, 20);
+        let low = line.push(Priority::Low, Some(2), 0, 21);
+        assert_eq!(line.pop_least(Priority::Normal, Some(1)), Some(10));
+        assert_eq!(line.remove(Priority::Low, low), Some(21));
+        assert_eq!(line.pop_least(Priority::Normal, None), Some(11), "who has most");
+        assert_eq!(line.counts(), [0, 2, 0]);
+        assert_eq!(line.pop_least(Priority::Low, Some(2)), None);
     }
 
     proptest! {
@@ -171,12 +167,12 @@ mod tests {
             let mut taken = Vec::new();
             for (item, &(level, later)) in arrivals.iter().enumerate() {
                 now += later;
-                line.push(Priority::ALL[level], now, (level, now, item));
+                line.push(Priority::ALL[level], None, now, (level, now, item));
                 if item % 2 == 1 {
-                    taken.extend(line.pop(now, |_| true).0.map(|it| (now, it)));
+                    taken.extend(line.pop(now).map(|it| (now, it)));
                 }
             }
-            while let (Some(item), _) = line.pop(now, |_| true) {
+            while let Some(item) = line.pop(now) {
                 taken.push((now, item));
             }
             prop_assert_eq!(taken.len(), arrivals.len());

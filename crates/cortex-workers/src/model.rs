@@ -1,8 +1,14 @@
 //! What threads do to one another, in every order that they may run in.
+//!
+//! By loom alone: shuttle, whose random schedules are longer, would bring some twenty crates more, old versions of `rand`
+//! among them. What is too long for loom the stress test does with threads of the system (`cargo xtask stress`), which
+//! has clocks, panics and observers besides.
 
 use crate::bell::Bell;
+use crate::cancel::{self, Cancel, CancelToken};
+use crate::gate::{Gate, Member};
 use crate::hub::{Hub, Next, Offered, Task};
-use crate::job::{Closure, Entry, Job, Unstarted};
+use crate::job::{Closure, Entry, Job, Unstarted, Work};
 use crate::overflow::Overflow;
 use crate::priority::Priority;
 use crate::settings::Settings;
@@ -13,7 +19,7 @@ use cortex_core::{Context, SystemClock};
 use loom::sync::Arc as LoomArc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{self, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -27,11 +33,15 @@ fn settings(threads: usize, capacity: usize) -> Settings {
         idle: None,
         run_timeout: None,
         stuck_after: None,
-        max_stuck: 1,
+        max_stuck: None,
         respawn: (Duration::ZERO, Duration::ZERO),
+        seed: 0,
         grace: Duration::ZERO,
         stack_size: None,
+        #[cfg(feature = "affinity")]
+        placement: crate::placement::Placement::default(),
         is_observed: false,
+        is_traced: false,
     }
 }
 
@@ -41,7 +51,7 @@ fn ticket() -> Ticket {
     Ticket::new(Priority::Normal, Context::new(), 0)
 }
 
-fn counting(ran: &Count, is_awaited: bool) -> Arc<Job<(), impl crate::job::Work<(), Answer = ()> + use<>>> {
+fn counting(ran: &Count, is_awaited: bool) -> Arc<Job<(), impl Work<(), Answer = ()> + use<>>> {
     let ran = LoomArc::clone(ran);
     let work = move |(): &mut (), _: &TaskCx<'_>| {
         ran.fetch_add(1, Ordering::Relaxed);
@@ -49,8 +59,8 @@ fn counting(ran: &Count, is_awaited: bool) -> Arc<Job<(), impl crate::job::Work<
     Arc::new(Job::new(ticket(), Closure(work), None, is_awaited))
 }
 
-/// Works as a thread of a pool does.
-fn work(hub: &Hub<()>, seat: usize) {
+/// Works as a thread of a pool does; says whether it was the last.
+fn work(hub: &Hub<()>, seat: usize) -> bool {
     let bell = Arc::new(Bell::new());
     hub.begin(seat, &bell);
     hub.made(seat, 0, false);
@@ -71,8 +81,9 @@ fn work(hub: &Hub<()>, seat: usize) {
             Next::End(_) => break,
         }
     }
-    let (_, mut after) = hub.leave(seat, 0);
+    let (is_last, mut after) = hub.leave(seat, 0);
     after.tell();
+    is_last
 }
 
 /// Wakes a thread of the model.
@@ -85,7 +96,7 @@ impl Wake for Alarm {
 }
 
 /// Waits for an answer.
-fn wait<P: crate::job::Work<()>>(job: &Job<(), P>) -> Result<P::Answer, ()> {
+fn wait<P: Work<()>>(job: &Job<(), P>) -> Result<P::Answer, ()> {
     let waker = Waker::from(Arc::new(Alarm(thread::current())));
     loop {
         match job.poll(&task::Context::from_waker(&waker)) {
@@ -96,7 +107,7 @@ fn wait<P: crate::job::Work<()>>(job: &Job<(), P>) -> Result<P::Answer, ()> {
 }
 
 /// Starts a pool of so many threads.
-fn crew(threads: usize, capacity: usize) -> (Arc<Hub<()>>, Vec<thread::JoinHandle<()>>) {
+fn crew(threads: usize, capacity: usize) -> (Arc<Hub<()>>, Vec<thread::JoinHandle<bool>>) {
     let hub = Arc::new(Hub::new(settings(threads, capacity)));
     let seats = hub.reserve(threads);
     let join = seats.into_iter().map(|seat| {
@@ -114,7 +125,8 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 }
 
 fn end(hub: &Hub<()>, within: Duration) {
-    hub.close(0, within).tell();
+    let (_, mut after) = hub.close(0, within);
+    after.tell();
 }
 
 /// A wake-up that is lost would leave a task undone, and all threads asleep.
@@ -173,8 +185,9 @@ fn model_a_cancelled_task_runs_or_does_not() {
         after.tell();
         let (withdrawn, mut after) = hub.withdraw(&task);
         after.tell();
+        let withdrawn = withdrawn.is_some();
         if withdrawn {
-            job.end(Unstarted::Cancelled);
+            job.leave();
         } else {
             job.ticket().tell(Stop::Cancelled);
             job.leave();
@@ -188,6 +201,73 @@ fn model_a_cancelled_task_runs_or_does_not() {
         let totals = hub.totals();
         assert_eq!((totals.submitted, totals.completed + totals.cancelled), (1, 1));
         assert!(!withdrawn || totals.cancelled == 1);
+    });
+}
+
+/// A task of a model, below a token.
+struct Below<P: Work<()>> {
+    hub: Arc<Hub<()>>,
+    job: Weak<Job<(), P>>,
+}
+
+impl<P: Work<()>> Cancel for Below<P> {
+    fn cancel(&self) {
+        if let Some(job) = self.job.upgrade() {
+            cancel::cancel(&self.hub, &job, 0, |mut after| after.tell(), |_| ());
+        }
+    }
+}
+
+/// Whoever has a token cancelled while a worker takes the task, runs it and answers: the caller has an answer, the task counts once, and
+/// nothing is left below the token.
+#[test]
+fn model_a_token_is_cancelled_at_any_time() {
+    model(|| {
+        let (hub, threads) = crew(1, 1);
+        let token = CancelToken::new();
+        let canceller = {
+            let token = token.clone();
+            thread::spawn(move || token.cancel())
+        };
+        let ran = Count::default();
+        let job = counting(&ran, true);
+        let (_, mut after) = hub.offer(Arc::clone(&job) as Task<()>, Overflow::Reject, false);
+        after.tell();
+        let below = Below {
+            hub: Arc::clone(&hub),
+            job: Arc::downgrade(&job),
+        };
+        match token.enrol(Box::new(below)) {
+            Ok(enrolment) => job.enrolled(enrolment),
+            Err(late) => late.cancel(),
+        }
+        let answer = wait(&*job).is_ok();
+        canceller.join().unwrap();
+        end(&hub, Duration::MAX);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(!answer || ran.load(Ordering::Relaxed) == 1);
+        let totals = hub.totals();
+        assert_eq!((totals.submitted, totals.completed + totals.cancelled), (1, 1));
+        assert_eq!(token.heirs(), 0);
+    });
+}
+
+/// A child that is made while its parent is cancelled is cancelled, too.
+#[test]
+fn model_no_child_escapes() {
+    model(|| {
+        let token = CancelToken::new();
+        let canceller = {
+            let token = token.clone();
+            thread::spawn(move || token.cancel())
+        };
+        let child = token.child();
+        canceller.join().unwrap();
+        assert!(child.is_cancelled());
+        drop(child);
+        assert_eq!(token.heirs(), 0);
     });
 }
 
@@ -214,6 +294,41 @@ fn model_whoever_comes_at_the_end_has_an_answer() {
             thread.join().unwrap();
         }
         assert!(!answer || ran.load(Ordering::Relaxed) == 1);
+    });
+}
+
+/// A pool has ended once the last thread has gone and what was left is handed over, and somebody sees that.
+#[test]
+fn model_a_pool_ends_when_what_is_left_was_handed_over() {
+    model(|| {
+        let hub = Arc::new(Hub::new(settings(1, 1)));
+        let (handed, ran) = (Count::default(), Count::default());
+        let threads = hub.reserve(1).into_iter().map(|seat| {
+            let hub = Arc::clone(&hub);
+            let done = [LoomArc::clone(&handed), LoomArc::clone(&ran)];
+            thread::spawn(move || {
+                let is_last = work(&hub, seat);
+                let is_done = |count: &Count| count.load(Ordering::Relaxed) == 1;
+                assert!(!is_last || done.iter().any(is_done), "handed over or run");
+                is_last
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        let (_, mut after) = hub.offer(counting(&ran, false), Overflow::Wait, true);
+        after.tell();
+        let (_, mut after) = hub.close(0, Duration::ZERO);
+        let hands_over = after.hands_over;
+        after.tell();
+        if hands_over {
+            handed.store(1, Ordering::Relaxed);
+            hub.handed_over();
+        }
+        let mut has_ended = hub.is_deserted();
+        for thread in threads {
+            has_ended |= thread.join().unwrap();
+        }
+        assert!(has_ended);
+        assert_eq!(hands_over, ran.load(Ordering::Relaxed) == 0);
     });
 }
 
@@ -246,6 +361,26 @@ fn model_an_answer_is_heard_or_dropped() {
             assert!(leaves || ran.load(Ordering::Relaxed) == 1);
         });
     }
+}
+
+/// A call looks for its answer when it has offered its task, and registers whom to wake only if there is none: the answer may come
+/// before, between or after. Who has looked last is woken.
+#[test]
+fn model_whoever_looks_once_it_has_offered_is_woken() {
+    model(|| {
+        let (hub, threads) = crew(1, 1);
+        let ran = Count::default();
+        let job = counting(&ran, true);
+        let (_, mut after) = hub.offer(Arc::clone(&job) as Task<()>, Overflow::Wait, true);
+        after.tell();
+        let first = job.poll(&task::Context::from_waker(Waker::noop()));
+        assert!(first.is_ready() || wait(&*job).is_ok());
+        end(&hub, Duration::MAX);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(ran.load(Ordering::Relaxed), 1);
+    });
 }
 
 /// A worker that is retired hands on what it was woken for.
@@ -289,5 +424,50 @@ fn model_what_was_paused_is_done() {
             thread.join().unwrap();
         }
         assert_eq!(ran.load(Ordering::Relaxed), 2);
+    });
+}
+
+/// A hub that shares places with another one.
+struct Sharing(Hub<()>);
+
+impl Member for Sharing {
+    fn admit(self: Arc<Self>) {
+        self.0.admit().tell();
+    }
+}
+
+/// A place that one pool gives back while another one comes to wait for it is not lost.
+#[test]
+fn model_a_shared_place_is_handed_on() {
+    model(|| {
+        let gate = Gate::new(1);
+        let [one, other] = [(); 2].map(|()| {
+            let sharing = Arc::new(Sharing(Hub::new(settings(1, 4))));
+            sharing.0.reserve(1); // somebody works there, and is busy
+            let member: Weak<dyn Member> = Arc::downgrade(&sharing) as Weak<dyn Member>;
+            sharing.0.join_gate(gate.join(0, member).unwrap());
+            sharing
+        });
+        let ran = Count::default();
+        let [first, second] = [(); 2].map(|()| counting(&ran, true) as Task<()>);
+        let (offered, mut after) = one.0.offer(Arc::clone(&first), Overflow::Wait, true);
+        after.tell();
+        assert_eq!(offered, Offered::In);
+        let leaving = {
+            let (one, first) = (Arc::clone(&one), Arc::clone(&first));
+            thread::spawn(move || {
+                let (withdrawn, mut after) = one.0.withdraw(&first);
+                after.tell();
+                assert!(withdrawn.is_some());
+            })
+        };
+        let (_, mut after) = other.0.offer(Arc::clone(&second), Overflow::Wait, true);
+        after.tell();
+        leaving.join().unwrap();
+        assert_eq!(second.ticket().phase(), crate::ticket::Phase::Queued);
+        assert_eq!(gate.free(), 0);
+        let (_, mut after) = other.0.withdraw(&second);
+        after.tell();
+        assert_eq!(gate.free(), 1);
     });
 }

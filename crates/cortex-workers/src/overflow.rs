@@ -26,7 +26,10 @@ pub enum Overflow {
     Reject,
     /// The oldest task of the lowest priority is discarded in its favour; it is refused if all that wait are above it.
     DropOldest,
-    /// It runs on the thread of the caller: closures of a pool of [`Closures`](crate::Closures) only. In an async caller it waits,
-    /// as that thread is not its own.
+    /// It is discarded itself ([`Discard::Overflow`](crate::Discard::Overflow)): for what is done as well later, or not at all.
+    DropNewest,
+    /// It runs on the thread of the caller: closures of a pool of [`Closures`](crate::Closures) only. The thread of an
+    /// async caller is not its own: with the feature `tokio`, on a thread of tokio's multi-thread runtime, the other
+    /// tasks of that are handed to another thread meanwhile (`block_in_place`); anywhere else it waits.
     CallerRuns,
 }

@@ -170,7 +170,7 @@ impl From<RangeInclusive<usize>> for Threads {
 }
 
 /// More threads than a machine can use are a mistake.
-const MOST: usize = 4096;
+pub(crate) const MOST: usize = 4096;
 
 impl Threads {
     pub(crate) fn check(self) -> Result<Self, crate::InvalidSetting> {

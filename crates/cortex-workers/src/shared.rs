@@ -1,8 +1,11 @@
 use crate::crew;
 use crate::drain::Ending;
+use crate::error::Discard;
 use crate::event::Event;
+use crate::gate::Member;
 use crate::hub::{After, Hub, Life};
 use crate::job::quietly;
+use crate::joins::{self, Joins};
 use crate::observer::Observer;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -23,10 +26,15 @@ pub(crate) struct Shared<W: Worker> {
     pub(crate) hub: Hub<W>,
     pub(crate) settings: Settings,
     pub(crate) ending: Ending,
+    pub(crate) joins: Joins,
     observer: Option<Arc<dyn Observer>>,
+    keep: Option<Box<Keep<W>>>,
     /// When the hub has to be looked at.
     alarm: AtomicU64,
 }
+
+/// Takes requests that are discarded.
+pub(crate) type Keep<W> = dyn Fn(<W as Worker>::Request, Discard) + Send + Sync;
 
 thread_local! {
     /// The pool that this thread works for.
@@ -39,6 +47,7 @@ impl<W: Worker> Shared<W> {
         settings: Settings,
         clock: Arc<dyn Clock>,
         observer: Option<Arc<dyn Observer>>,
+        keep: Option<Box<Keep<W>>>,
     ) -> Self {
         Self {
             name,
@@ -46,7 +55,9 @@ impl<W: Worker> Shared<W> {
             hub: Hub::new(settings.clone()),
             settings,
             ending: Ending::new(),
+            joins: Joins::default(),
             observer,
+            keep,
             alarm: AtomicU64::new(NEVER),
         }
     }
@@ -55,7 +66,14 @@ impl<W: Worker> Shared<W> {
     #[inline]
     pub(crate) fn handle(self: &Arc<Self>, mut after: After<W>) {
         self.report(&mut after);
+        if !after.ended.is_empty() {
+            self.hand_over(&mut after);
+        }
         after.tell();
+        if after.hands_over {
+            self.hub.handed_over();
+            self.end_if_deserted();
+        }
         if !after.start.is_empty() {
             self.start(&after.start);
         }
@@ -83,6 +101,24 @@ impl<W: Worker> Shared<W> {
         }
     }
 
+    /// Hands over what is discarded and nobody gets back.
+    #[cold]
+    fn hand_over(&self, after: &mut After<W>) {
+        let Some(keep) = &self.keep else { return };
+        after.wake();
+        for (task, why) in &after.ended {
+            if let Some((request, reason)) = task.give_up(*why).zip(Discard::of(*why)) {
+                quietly(|| keep(request, reason));
+            }
+        }
+    }
+
+    fn end_if_deserted(self: &Arc<Self>) {
+        if self.ending.has_begun() && self.hub.is_deserted() {
+            self.end_threads();
+        }
+    }
+
     /// Tells the observer, if there is one; nothing unwinds out of it. No lock may be held.
     #[inline]
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
@@ -92,17 +128,24 @@ impl<W: Worker> Shared<W> {
         }
     }
 
+    /// Sets this thread up, and tells of what could not be done; returns the core that it is bound to.
+    #[cfg(feature = "affinity")]
+    pub(crate) fn place(&self, placement: &crate::placement::Placement, thread: usize) -> Option<usize> {
+        placement.apply(thread, |setting, error| {
+            self.tell(|| Event::ThreadNotSet {
+                thread,
+                setting,
+                error,
+            });
+        })
+    }
+
     #[cold]
     fn start(self: &Arc<Self>, seats: &[usize]) {
         for &seat in seats {
             if crew::start(self, seat, None).is_err() {
-                let mut after = self.hub.give_up(seat);
-                self.report(&mut after);
-                after.tell();
-                self.arm(after.alarm);
-                if self.ending.has_begun() && self.hub.there() == 0 {
-                    self.end(0);
-                }
+                self.handle(self.hub.give_up(seat));
+                self.end_if_deserted();
             }
         }
     }
@@ -125,32 +168,75 @@ impl<W: Worker> Shared<W> {
     pub(crate) fn look(self: &Arc<Self>) {
         self.alarm.store(NEVER, Ordering::Release);
         let now = self.clock.nanos();
-        self.handle(self.hub.pulse(now));
+        loop {
+            let after = self.hub.pulse(now);
+            let is_behind = after.is_behind;
+            self.handle(after);
+            if !is_behind {
+                break;
+            }
+        }
         let (life, there) = (self.hub.life(), self.hub.there());
         if let Life::Closed { until } = life
             && until <= now
-            && there > 0
         {
-            self.end(there);
+            let left = there + self.joins.awaited();
+            if left > 0 {
+                self.end(left);
+            }
         }
     }
 
     /// Begins to end the pool.
     pub(crate) fn close(self: &Arc<Self>, within: Duration) {
         let now = self.clock.nanos();
-        let before = self.hub.totals();
+        let (before, after) = self.hub.close(now, within);
         self.ending.begin(now, before);
-        self.handle(self.hub.close(now, within));
-        if self.hub.there() == 0 {
+        self.handle(after);
+        self.end_if_deserted();
+    }
+
+    /// Waits until the threads are gone that do nothing more, and says then that the pool has ended; on a thread of its
+    /// own, as destructors of thread-locals may take long.
+    pub(crate) fn end_threads(self: &Arc<Self>) {
+        let Some(last) = self.joins.begin_last() else {
+            return; // somebody does
+        };
+        if last.is_empty() {
             self.end(0);
+            return;
+        }
+        let shared = Arc::clone(self);
+        let wait = move || {
+            joins::join(last);
+            shared.joins.end_last();
+            shared.end(0);
+        };
+        let reaper = std::thread::Builder::new().name("cortex-reaper".to_owned());
+        if reaper.spawn(wait).is_err() {
+            self.joins.end_last();
+            self.end(0); // they are about to be gone
         }
     }
 
     /// Says that the pool has ended, but for so many threads.
     pub(crate) fn end(&self, leaked: usize) {
+        let now = self.clock.nanos();
         let totals = self.hub.totals();
-        let told = |report| self.tell(|| Event::Drained { report });
-        self.ending.end(self.clock.nanos(), &totals, leaked, told);
+        let left = if leaked == 0 {
+            Vec::new()
+        } else {
+            self.hub.look(|hub| hub.left(now))
+        };
+        let running = left.iter().filter(|(_, ran)| ran.is_some()).count();
+        let told = |report| {
+            for (thread, ran) in left {
+                self.tell(|| Event::WorkerLeaked { thread, ran });
+            }
+            self.tell(|| Event::Drained { report });
+        };
+        drop(self.hub.leave_gate());
+        self.ending.end(now, &totals, (leaked, running), told);
     }
 
     /// Says whether this thread works for this pool.
@@ -161,6 +247,12 @@ impl<W: Worker> Shared<W> {
     /// Has this thread work for this pool.
     pub(crate) fn enter_thread(&self) {
         CURRENT.set(std::ptr::from_ref(self).addr());
+    }
+}
+
+impl<W: Worker> Member for Shared<W> {
+    fn admit(self: Arc<Self>) {
+        self.handle(self.hub.admit());
     }
 }
 

@@ -102,6 +102,8 @@ pub struct TaskCounts {
     pub discarded: u64,
     /// Stopped by a shutdown while they ran.
     pub shut_down: u64,
+    /// How many of these ran on the thread of their caller: none of a kind of their own.
+    pub inline: u64,
 }
 
 impl TaskCounts {
@@ -157,6 +159,7 @@ impl Snapshot {
                 timed_out: totals.timed_out,
                 discarded: totals.discarded,
                 shut_down: totals.shut_down,
+                inline: totals.inline,
             },
             is_paused: hub.is_paused(),
             is_closed: hub.life() != Life::Open,

@@ -255,6 +255,7 @@ impl<'a, W: Worker, R: Receipt<W>> Line<'a, W, R> {
             priority,
             overflow: Some(Overflow::Wait),
             outlasts: true,
+            is_fed: true,
             ..Options::default()
         };
         let call = Call::new(pool.shared(), Request(request)).with(options);

@@ -1,9 +1,11 @@
+use crate::adaptive::Adaptive;
 use crate::priority::Priority;
+use crate::span::TaskSpan;
 use crate::stop::Stop;
 use crate::sync::{AtomicU8, Ordering};
 use cortex_core::Context;
 use std::sync::Arc;
-use std::sync::atomic::AtomicIsize;
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize};
 use std::time::Duration;
 
 /// No such time.
@@ -14,9 +16,15 @@ pub(crate) const NEVER: u64 = u64::MAX;
 pub(crate) struct Ticket {
     /// Changed only by whoever holds the lock of the hub, until the task runs.
     phase: AtomicU8,
+    /// Where it stands among those that wait; changed as the phase, and so is the next.
+    place: AtomicUsize,
+    /// It has one of the places that pools share.
+    has_share: AtomicBool,
     /// Why the task is to stop; 0 while it is not.
     stop: AtomicU8,
     pub(crate) priority: Priority,
+    /// Whose it is, where submitters get their turns.
+    pub(crate) submitter: Option<u64>,
     pub(crate) context: Context,
     /// Nanoseconds of the pool's clock, as the other times.
     pub(crate) submitted: u64,
@@ -28,8 +36,13 @@ pub(crate) struct Ticket {
     pub(crate) looks_itself: bool,
     /// It is accepted also while all workers wait to make their states again.
     pub(crate) outlasts: bool,
+    /// It came from a source, whose receipt says what became of it.
+    pub(crate) is_fed: bool,
+    pub(crate) span: TaskSpan,
     /// Counts those that are taken, for whoever waits to offer more.
     pub(crate) turnstile: Option<Arc<Turnstile>>,
+    /// How long it runs is to be noted there.
+    pub(crate) site: Option<&'static Adaptive>,
 }
 
 /// Counts tasks that are taken down from what it was set to, and says when it comes to nothing.
@@ -71,8 +84,11 @@ impl Ticket {
     pub(crate) fn new(priority: Priority, context: Context, submitted: u64) -> Self {
         Self {
             phase: AtomicU8::new(Phase::Outside as u8),
+            place: AtomicUsize::new(usize::MAX),
+            has_share: AtomicBool::new(false),
             stop: AtomicU8::new(0),
             priority,
+            submitter: None,
             context,
             submitted,
             deadline: NEVER,
@@ -80,7 +96,10 @@ impl Ticket {
             run_timeout: None,
             looks_itself: false,
             outlasts: false,
+            is_fed: false,
+            span: TaskSpan::default(),
             turnstile: None,
+            site: None,
         }
     }
 
@@ -96,6 +115,34 @@ impl Ticket {
     /// Goes on; the caller holds the lock of the hub.
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// Returns where it stands; the caller holds the lock of the hub, as for the next three.
+    pub(crate) fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_place(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_share(&self, has_share: bool) {
+        self.has_share.store(has_share, Ordering::Relaxed);
+    }
+
+    /// Says whether it has one of the places that pools share; it has none any more then.
+    pub(crate) fn take_share(&self) -> bool {
+        let has_share = self.has_share.load(Ordering::Relaxed);
+        self.set_share(false);
+        has_share
+    }
+
+    /// Returns until when it may wait, as far as it is.
+    pub(crate) fn limit(&self) -> u64 {
+        match self.phase() {
+            Phase::Outside => self.deadline.min(self.patience),
+            Phase::Queued | Phase::Taken | Phase::Ended => self.deadline,
+        }
     }
 
     pub(crate) fn stop(&self) -> Option<Stop> {

@@ -1,6 +1,6 @@
 use crate::event::Outcome;
 use crate::hub::Offered;
-use crate::job::Ran;
+use crate::job::{Ran, Unstarted};
 use crate::ticket::Ticket;
 
 /// What became of all tasks so far.
@@ -16,6 +16,8 @@ pub(crate) struct Totals {
     pub(crate) timed_out: u64,
     pub(crate) discarded: u64,
     pub(crate) shut_down: u64,
+    /// How many ran on the thread of their caller.
+    pub(crate) inline: u64,
     pub(crate) respawns: u64,
     pub(crate) replaced: u64,
     pub(crate) busy_nanos: u64,
@@ -26,8 +28,10 @@ pub(crate) struct Totals {
 impl Totals {
     pub(crate) fn offered(&mut self, offered: Offered) {
         self.submitted += 1;
-        if let Offered::Refused(_) = offered {
-            self.rejected += 1;
+        match offered {
+            Offered::Refused(Unstarted::Discarded(_)) => self.discarded += 1,
+            Offered::Refused(_) => self.rejected += 1,
+            Offered::In | Offered::Waits => {}
         }
     }
 

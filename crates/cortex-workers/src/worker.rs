@@ -108,6 +108,7 @@ pub struct WorkerCx<'a> {
     pub(crate) pool: &'a str,
     pub(crate) index: usize,
     pub(crate) generation: u32,
+    pub(crate) core: Option<usize>,
 }
 
 impl WorkerCx<'_> {
@@ -119,6 +120,11 @@ impl WorkerCx<'_> {
     /// Returns the number of the thread in the pool: the lowest that was free.
     pub const fn index(&self) -> usize {
         self.index
+    }
+
+    /// Returns the core that the thread is bound to, if it is: with the feature `affinity`, by `Builder::affinity`.
+    pub const fn core(&self) -> Option<usize> {
+        self.core
     }
 
     /// Returns how many states this thread had before.

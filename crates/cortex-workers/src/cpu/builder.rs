@@ -1,8 +1,10 @@
 use super::pool::CpuPool;
 use crate::block_on::block_on;
 use crate::builder::{BuildError, Builder};
+use crate::gate::Gate;
 use crate::invalid::InvalidSetting;
 use crate::job::drop_quietly;
+use crate::joins::Helpers;
 use crate::observer::Observer;
 use crate::overflow::Overflow;
 use crate::worker::Closures;
@@ -29,6 +31,8 @@ pub struct CpuBuilder {
     name: String,
     threads: usize,
     stack_size: Option<usize>,
+    #[cfg(feature = "affinity")]
+    placement: crate::placement::Placement,
 }
 
 impl CpuBuilder {
@@ -39,6 +43,8 @@ impl CpuBuilder {
             name,
             threads,
             stack_size: None,
+            #[cfg(feature = "affinity")]
+            placement: crate::placement::Placement::default(),
         }
     }
 
@@ -53,6 +59,13 @@ impl CpuBuilder {
     #[must_use]
     pub fn queue(mut self, capacity: usize) -> Self {
         self.builder = self.builder.queue(capacity);
+        self
+    }
+
+    /// Has the tasks in the queue take places that pools share, as [`Builder::gate`].
+    #[must_use]
+    pub fn gate(mut self, gate: &Gate, reserved: usize) -> Self {
+        self.builder = self.builder.gate(gate, reserved);
         self
     }
 
@@ -92,6 +105,22 @@ impl CpuBuilder {
         self
     }
 
+    /// Binds each thread that computes to a core, as [`Builder::affinity`].
+    #[cfg(feature = "affinity")]
+    #[must_use]
+    pub fn affinity(mut self, cores: crate::Cores) -> Self {
+        self.placement.cores = cores;
+        self
+    }
+
+    /// Sets how much the threads that compute give way to others, as [`Builder::niceness`].
+    #[cfg(feature = "affinity")]
+    #[must_use]
+    pub fn niceness(mut self, level: i8) -> Self {
+        self.placement.niceness = Some(level);
+        self
+    }
+
     /// Sets the clock; a [`TscClock`](cortex_core::TscClock) by default.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
@@ -106,6 +135,14 @@ impl CpuBuilder {
         self
     }
 
+    /// Makes a span of each task, as [`Builder::trace`].
+    #[cfg(feature = "trace")]
+    #[must_use]
+    pub fn trace(mut self) -> Self {
+        self.builder = self.builder.trace();
+        self
+    }
+
     /// Checks the settings without building anything.
     ///
     /// # Errors
@@ -113,6 +150,8 @@ impl CpuBuilder {
     /// One of them makes no sense.
     pub fn check(&self) -> Result<(), InvalidSetting> {
         crate::pool::Threads::from(self.threads).check()?;
+        #[cfg(feature = "affinity")]
+        self.placement.check()?;
         self.builder.check()
     }
 
@@ -126,13 +165,33 @@ impl CpuBuilder {
     ///
     /// Dropping the future ends the threads again.
     pub async fn build(self) -> Result<CpuPool, BuildError<Infallible>> {
+        self.check().map_err(BuildError::Invalid)?;
         let pool = self.builder.threads(self.threads).build().await?;
         let (shared, name) = (Arc::clone(pool.shared()), self.name);
+        let mut own = Vec::new();
+        #[cfg(feature = "affinity")]
+        let placement = self.placement.resolve();
         let mut threads = rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
+            // rayon waits for no thread at the end; the pool does.
+            .spawn_handler(|thread| {
+                let name = thread.name().unwrap_or_default().to_owned();
+                let mut builder = std::thread::Builder::new().name(name);
+                if let Some(bytes) = thread.stack_size() {
+                    builder = builder.stack_size(bytes);
+                }
+                own.push(builder.spawn(|| thread.run())?);
+                Ok(())
+            })
             .thread_name(move |index| format!("{name}-cpu-{index}"))
             // To wait there for another task of the pool is to run it there.
-            .start_handler(move |_| shared.enter_thread())
+            .start_handler(move |index| {
+                shared.enter_thread();
+                #[cfg(feature = "affinity")]
+                shared.place(&placement, index);
+                #[cfg(not(feature = "affinity"))]
+                let _ = index;
+            })
             // Without one, a panic in what a task spawns ends the process; the panic hook has told of it.
             .panic_handler(drop_quietly);
         if let Some(bytes) = self.stack_size {
@@ -141,7 +200,13 @@ impl CpuBuilder {
         let threads = threads
             .build()
             .map_err(|error| BuildError::Thread(io::Error::other(error)))?;
-        Ok(CpuPool::new(pool, threads))
+        let threads = Arc::new(threads);
+        let weak = Arc::downgrade(&threads);
+        pool.shared().joins.add(Helpers {
+            threads: own,
+            let_go: Some(Box::new(move || drop(threads))),
+        });
+        Ok(CpuPool::new(pool, weak))
     }
 
     /// As [`build`](Self::build), waiting on this thread.

@@ -1,6 +1,7 @@
 use super::parallel::{Parallel, Stopped};
 use super::progress::Progress;
 use crate::call::Call;
+use crate::cancel::CancelToken;
 use crate::error::{Error, Stage};
 use crate::overflow::Overflow;
 use crate::priority::Priority;
@@ -49,6 +50,16 @@ where
     /// Sets what happens if the queue is full; in place of the pool's.
     pub fn overflow(self, overflow: Overflow) -> Self {
         Self(self.0.overflow(overflow))
+    }
+
+    /// Has it cancelled with this token, also once it is detached; in place of one that was given before.
+    pub fn cancel_with(self, token: &CancelToken) -> Self {
+        Self(self.0.cancel_with(token))
+    }
+
+    /// Says whose task it is, as [`Call::submitter`].
+    pub fn submitter(self, number: u64) -> Self {
+        Self(self.0.submitter(number))
     }
 
     /// Has this told of how many items are done, and of how many: when the first chunk is done, then every 100 ms at most, and at the
@@ -107,8 +118,11 @@ fn plain<Q>(error: Error<Q, Stopped>) -> Error<Q> {
             work: None,
         },
         Stop::RunTimeout => Error::RunTimeout { ran },
-        // Whoever has cancelled it does not see this.
-        Stop::Shutdown | Stop::Cancelled => Error::Shutdown,
+        Stop::Cancelled => Error::Cancelled {
+            stage: Stage::Running,
+            work: None,
+        },
+        Stop::Shutdown => Error::Shutdown,
     })
 }
 

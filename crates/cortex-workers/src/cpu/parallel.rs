@@ -1,10 +1,11 @@
 use super::progress::Progress;
 use crate::job::Work;
+use crate::panics::Relay;
 use crate::stop::Stop;
 use crate::task_cx::TaskCx;
 use crate::worker::Closures;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use std::sync::Arc;
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ pub(crate) struct Parallel<Q, F, T> {
     input: Q,
     with: F,
     how: How<Q, F, T>,
-    /// None if the pool has ended.
-    threads: Option<Arc<rayon::ThreadPool>>,
+    /// Gone if the pool has ended; who has a call keeps no threads.
+    threads: Weak<rayon::ThreadPool>,
     pub(super) progress: Option<Progress>,
 }
 
@@ -33,12 +34,7 @@ pub(crate) struct Stopped {
 }
 
 impl<Q, F, T> Parallel<Q, F, T> {
-    pub(super) const fn new(
-        input: Q,
-        with: F,
-        how: How<Q, F, T>,
-        threads: Option<Arc<rayon::ThreadPool>>,
-    ) -> Self {
+    pub(super) const fn new(input: Q, with: F, how: How<Q, F, T>, threads: Weak<rayon::ThreadPool>) -> Self {
         Self {
             input,
             with,
@@ -72,14 +68,17 @@ where
             progress,
             done: AtomicUsize::new(0),
             has_panicked: AtomicBool::new(false),
+            relay: Relay::default(),
         };
         let run = || {
-            let _attached = cx.context().attach();
+            let _attached = cx.ticket.span.attach(cx.context());
+            let _noted = round.relay.here();
             how(input, with, &round)
         };
-        let result = match &threads {
+        let _noted = round.relay.there();
+        let result = match threads.upgrade() {
             Some(threads) => threads.install(run),
-            None => run(), // on a thread of a pool that has ended
+            None => run(), // on the thread of a caller, as the pool has ended
         };
         result.map_err(|why| Stopped {
             why,
@@ -99,6 +98,7 @@ pub(super) struct Round<'a> {
     done: AtomicUsize,
     /// A chunk has; the others need not be begun.
     has_panicked: AtomicBool,
+    relay: Relay,
 }
 
 impl Round<'_> {
@@ -109,7 +109,8 @@ impl Round<'_> {
         }
         self.cx.check()?;
         let mut fuse = Fuse(Some(&self.has_panicked));
-        let _attached = self.cx.context().attach();
+        let _attached = self.cx.ticket.span.attach(self.cx.context());
+        let _noted = self.relay.here();
         let result = work();
         self.done.fetch_add(items, Ordering::Relaxed);
         if let Some(progress) = &self.progress {

@@ -5,11 +5,10 @@ use crate::call::Call;
 use crate::drain::{Drain, DrainReport};
 use crate::pool::Pool;
 use crate::snapshot::Snapshot;
-use crate::sync::{Mutex, lock};
 use crate::task_cx::TaskCx;
 use crate::worker::Closures;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::Weak;
 
 /// Threads that divide the work on much data between them, with the bounded queue, priorities, deadlines, cancellation and orderly end of
 /// a [`Pool`].
@@ -36,8 +35,8 @@ use std::sync::Arc;
 pub struct CpuPool {
     /// Those that wait there for a task that rayon's threads do: as many as may be under way.
     pool: Pool<Closures>,
-    /// Gone once the pool has been shut down.
-    threads: Arc<Mutex<Option<Arc<rayon::ThreadPool>>>>,
+    /// Gone once the pool has ended.
+    threads: Weak<rayon::ThreadPool>,
 }
 
 impl CpuPool {
@@ -46,11 +45,8 @@ impl CpuPool {
         CpuBuilder::new(name.into())
     }
 
-    pub(super) fn new(pool: Pool<Closures>, threads: rayon::ThreadPool) -> Self {
-        Self {
-            pool,
-            threads: Arc::new(Mutex::new(Some(Arc::new(threads)))),
-        }
+    pub(super) const fn new(pool: Pool<Closures>, threads: Weak<rayon::ThreadPool>) -> Self {
+        Self { pool, threads }
     }
 
     /// Runs a closure; what it does with rayon is done by the threads of the pool.
@@ -140,8 +136,7 @@ impl CpuPool {
         F: Send + 'static,
         T: Send + 'static,
     {
-        let threads = lock(&self.threads).clone();
-        let work = parallel::Parallel::new(input, with, how, threads);
+        let work = parallel::Parallel::new(input, with, how, Weak::clone(&self.threads));
         CpuCall(Call::new(self.pool.shared(), work))
     }
 
@@ -175,16 +170,13 @@ impl CpuPool {
         self.pool.tick();
     }
 
-    /// Ends the pool, as [`Pool::shutdown`]. The threads that compute end once they have nothing to do.
+    /// Ends the pool, as [`Pool::shutdown`]: it waits for the threads that compute, too.
     ///
     /// # Cancel safety
     ///
     /// The shutdown goes on; call it again to wait.
     pub async fn shutdown(&self, drain: Drain) -> DrainReport {
-        let report = self.pool.shutdown(drain).await;
-        let threads = lock(&self.threads).take();
-        drop(threads);
-        report
+        self.pool.shutdown(drain).await
     }
 }
 

@@ -1,6 +1,7 @@
 use super::inner::Task;
 use crate::bell::Bell;
 use crate::event::Event;
+use crate::gate::Gate;
 use crate::job::{Unstarted, drop_quietly};
 use crate::stop::Stop;
 use crate::ticket::NEVER;
@@ -36,6 +37,12 @@ pub(crate) struct After<W> {
     pub(crate) events: Vec<Event>,
     /// Seats whose threads are to be started.
     pub(crate) start: Vec<usize>,
+    /// What has ended here is to be handed over before the pool may be said to have ended.
+    pub(crate) hands_over: bool,
+    /// Other pools wait for a place that they share, and may have it now.
+    pub(crate) gate: Option<Gate>,
+    /// More is due already than was done.
+    pub(crate) is_behind: bool,
     /// When the hub has to be looked at next, if that is earlier than before.
     pub(crate) alarm: u64,
 }
@@ -49,6 +56,9 @@ impl<W> After<W> {
             told: Vec::new(),
             events: Vec::new(),
             start: Vec::new(),
+            hands_over: false,
+            gate: None,
+            is_behind: false,
             alarm: NEVER,
         }
     }
@@ -80,6 +90,9 @@ impl<W> After<W> {
         }
         for (task, why, ran) in self.told.drain(..) {
             task.release(why, ran);
+        }
+        if let Some(gate) = self.gate.take() {
+            gate.call();
         }
     }
 }

@@ -2,15 +2,18 @@ use super::after::{After, Next, Offered};
 use super::inner::{Inner, Life, Task};
 use super::view::View;
 use crate::bell::Bell;
+use crate::error::Stage;
 use crate::event::Outcome;
+use crate::gate::Share;
 use crate::job::{Ran, Unstarted};
 use crate::overflow::Overflow;
 use crate::settings::Settings;
 use crate::sync::{Mutex, lock};
-use crate::ticket::{NEVER, Ticket, later};
+use crate::ticket::{NEVER, Phase, Ticket, later};
 use crate::totals::Totals;
 use crate::worker::StopReason;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Where tasks and workers meet: what waits, who sleeps, and who works at what.
@@ -20,12 +23,15 @@ use std::time::Duration;
 /// that is not ours (wakers, destructors) runs outside of the lock.
 pub(crate) struct Hub<W> {
     inner: Mutex<Inner<W>>,
+    /// Tasks may begin; changed under the lock.
+    is_open: AtomicBool,
 }
 
 impl<W: 'static> Hub<W> {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             inner: Mutex::new(Inner::new(settings)),
+            is_open: AtomicBool::new(true),
         }
     }
 
@@ -51,18 +57,21 @@ impl<W: 'static> Hub<W> {
         (offered, after)
     }
 
-    /// Takes back a task that was not taken; says whether that was in time.
-    pub(crate) fn withdraw(&self, task: &Task<W>) -> (bool, After<W>) {
+    /// Takes back a task that was not taken; says how far it was, if that was in time.
+    pub(crate) fn withdraw(&self, task: &Task<W>) -> (Option<Stage>, After<W>) {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
-        let withdrawn = inner.remove(task.ticket());
+        let stage = match task.ticket().phase() {
+            Phase::Queued => Stage::Queued,
+            _ => Stage::Admission,
+        };
+        let withdrawn = inner.remove(task.ticket(), &mut after).is_some();
         if withdrawn {
             inner.totals.cancelled += 1;
             inner.admit(&mut after);
-            inner.sweep();
         }
         drop(inner);
-        (withdrawn, after)
+        (withdrawn.then_some(stage), after)
     }
 
     /// Takes note that a running task is told to stop; says when to look whether it has.
@@ -120,15 +129,17 @@ impl<W: 'static> Hub<W> {
     pub(crate) fn ran_elsewhere(&self, ticket: &Ticket, ran: Ran, took: u64) -> Outcome {
         let mut inner = lock(&self.inner);
         inner.totals.submitted += 1;
+        inner.totals.inline += 1;
         inner.times.add(ticket.priority, 0, took);
         inner.totals.ended(ticket, Some(ran), 0)
     }
 
-    /// Takes note of a task that was not offered, as it came too late.
-    pub(crate) fn refused(&self) {
+    /// Takes note of a task that was not offered, as it came too late, or was cancelled before.
+    pub(crate) fn refused(&self, is_cancelled: bool) {
         let mut inner = lock(&self.inner);
         inner.totals.submitted += 1;
-        inner.totals.expired += 1;
+        inner.totals.cancelled += u64::from(is_cancelled);
+        inner.totals.expired += u64::from(!is_cancelled);
     }
 
     /// Takes note of the thread that has a seat.
@@ -168,19 +179,24 @@ impl<W: 'static> Hub<W> {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
         inner.stand_up(seat, now, &mut after);
-        let is_last = inner.threads == 0;
+        let is_last = inner.threads == 0 && inner.handing == 0;
         drop(inner);
         (is_last, after)
     }
 
-    /// Begins to end the pool.
-    pub(crate) fn close(&self, now: u64, within: Duration) -> After<W> {
+    /// Begins to end the pool; returns what had become of all tasks until then.
+    pub(crate) fn close(&self, now: u64, within: Duration) -> (Totals, After<W>) {
         let mut after = After::new();
         let mut inner = lock(&self.inner);
+        let before = inner.totals.clone();
+        self.is_open.store(false, Ordering::Relaxed);
         inner.drain(later(now, within), &mut after);
         inner.pulse(now, &mut after);
         drop(inner);
-        after
+        if after.is_behind {
+            after.at(now);
+        }
+        (before, after)
     }
 
     pub(crate) fn pause(&self, is_paused: bool) -> After<W> {
@@ -188,6 +204,8 @@ impl<W: 'static> Hub<W> {
         let mut inner = lock(&self.inner);
         // Whoever ends the pool wants what is queued done.
         inner.is_paused = is_paused && inner.life == Life::Open;
+        let is_open = !inner.is_paused && inner.life == Life::Open;
+        self.is_open.store(is_open, Ordering::Relaxed);
         if !inner.is_paused {
             inner.admit(&mut after);
             inner.wake_for(&mut after);
@@ -217,6 +235,22 @@ impl<W: 'static> Hub<W> {
         if inner.is_paused { 0 } else { inner.idle }
     }
 
+    /// Says whether tasks may begin: it is neither paused nor closed. One load.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that what the end of the pool has left was handed over.
+    pub(crate) fn handed_over(&self) {
+        lock(&self.inner).handing -= 1;
+    }
+
+    /// Returns whether no thread does anything for the pool any more.
+    pub(crate) fn is_deserted(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.threads == 0 && inner.handing == 0
+    }
+
     /// Returns how many threads have not ended.
     pub(crate) fn there(&self) -> usize {
         lock(&self.inner).threads
@@ -225,6 +259,23 @@ impl<W: 'static> Hub<W> {
     /// Returns whether it accepts tasks, or until when it ends.
     pub(crate) fn life(&self) -> Life {
         lock(&self.inner).life
+    }
+
+    /// Has it share places with other pools.
+    pub(crate) fn join_gate(&self, share: Share) {
+        lock(&self.inner).share = Some(share);
+    }
+
+    /// Takes back what it has of places that pools share; dropped without the lock.
+    pub(crate) fn leave_gate(&self) -> Option<Share> {
+        lock(&self.inner).share.take()
+    }
+
+    /// Lets those in that wait for a place, as far as there are places.
+    pub(crate) fn admit(&self) -> After<W> {
+        let mut after = After::new();
+        lock(&self.inner).admit(&mut after);
+        after
     }
 
     /// Looks at all of it at once.

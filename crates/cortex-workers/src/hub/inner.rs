@@ -1,11 +1,14 @@
 use crate::bell::Bell;
+use crate::gate::Share;
 use crate::job::Entry;
 use crate::line::Line;
+use crate::priority::Priority;
+use crate::rota::Rota;
 use crate::settings::Settings;
-use crate::ticket::{NEVER, Phase, nanos};
+use crate::ticket::nanos;
 use crate::times::TaskTimes;
 use crate::totals::Totals;
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) type Task<W> = Arc<dyn Entry<W>>;
@@ -14,13 +17,15 @@ pub(crate) type Task<W> = Arc<dyn Entry<W>>;
 pub(crate) struct Inner<W> {
     pub(super) settings: Settings,
     pub(super) line: Line<Task<W>>,
-    /// Those that wait for a place in the line, the first first.
-    pub(super) outside: VecDeque<Task<W>>,
-    /// How many of each are alive.
+    /// Those that wait for a place in the line.
+    pub(super) outside: Rota<Task<W>>,
+    /// Until when those may wait that may not for ever.
+    pub(super) limits: BTreeSet<Limit>,
+    /// What it has of the places that pools share.
+    pub(super) share: Option<Share>,
+    /// How many there are of each.
     pub(super) queued: usize,
     pub(super) waiting: usize,
-    /// How many of both are not.
-    pub(super) dead: usize,
     pub(super) seats: Vec<Option<Seat<W>>>,
     /// Who sleeps; the last one wakes first, as its memory is the warmest.
     pub(super) sleepers: Vec<usize>,
@@ -36,9 +41,9 @@ pub(crate) struct Inner<W> {
     /// How many wait to make their state again.
     pub(super) failing: usize,
     pub(super) life: Life,
+    /// How many threads hand over what the end of the pool has left.
+    pub(super) handing: usize,
     pub(super) is_paused: bool,
-    /// No task that waits has a limit before this.
-    pub(super) next_limit: u64,
     /// When a thread may be added next.
     pub(super) grow_after: u64,
     pub(super) totals: Totals,
@@ -46,6 +51,9 @@ pub(crate) struct Inner<W> {
     /// The busy time and the time of threads that were shown last.
     pub(super) shown: (u64, u64),
 }
+
+/// Until when something may wait, in which list it stands (a priority, or none for those outside), and where.
+pub(super) type Limit = (u64, Option<Priority>, usize);
 
 /// A thread of the pool.
 pub(super) struct Seat<W> {
@@ -109,10 +117,11 @@ impl<W> Inner<W> {
         let ageing = settings.ageing.map(nanos);
         Self {
             line: Line::new(ageing),
-            outside: VecDeque::new(),
+            outside: Rota::new(),
+            limits: BTreeSet::new(),
+            share: None,
             queued: 0,
             waiting: 0,
-            dead: 0,
             seats: Vec::new(),
             sleepers: Vec::new(),
             waking: 0,
@@ -122,8 +131,8 @@ impl<W> Inner<W> {
             stuck: 0,
             failing: 0,
             life: Life::Open,
+            handing: 0,
             is_paused: false,
-            next_limit: NEVER,
             grow_after: 0,
             totals: Totals::default(),
             times: Box::new(TaskTimes::NONE),
@@ -131,8 +140,4 @@ impl<W> Inner<W> {
             settings,
         }
     }
-}
-
-pub(super) fn is_alive<W>(task: &Task<W>) -> bool {
-    matches!(task.ticket().phase(), Phase::Outside | Phase::Queued)
 }

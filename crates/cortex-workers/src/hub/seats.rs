@@ -1,7 +1,7 @@
 //! The threads that there are.
 
 use super::after::After;
-use super::inner::{Fate, Inner, Life, Seat, Sitting, is_alive};
+use super::inner::{Fate, Inner, Life, Seat, Sitting};
 use super::time::GROW_AFTER;
 use crate::job::Unstarted;
 use crate::ticket::later;
@@ -55,13 +55,8 @@ impl<W: 'static> Inner<W> {
         if self.live > 0 {
             return;
         }
-        let all = self.line.drain().chain(std::mem::take(&mut self.outside));
-        for task in all.filter(is_alive).collect::<Vec<_>>() {
-            self.remove(task.ticket());
-            self.totals.rejected += 1;
-            after.ended.push((task, Unstarted::NoWorkers));
-        }
-        self.dead = 0;
+        self.empty_outside(Unstarted::NoWorkers, after);
+        self.empty_line(Unstarted::NoWorkers, after);
     }
 
     pub(super) fn stand_up(&mut self, index: usize, now: u64, after: &mut After<W>) {

@@ -1,7 +1,7 @@
 //! What is due at a time.
 
 use super::after::After;
-use super::inner::{Fate, Inner, Life, is_alive};
+use super::inner::{Fate, Inner, Life, Task};
 use crate::error::{Discard, Stage};
 use crate::event::Event;
 use crate::job::Unstarted;
@@ -15,8 +15,8 @@ pub(super) const GROW_AFTER: Duration = Duration::from_millis(10);
 /// But not more often than so.
 pub(super) const GROW_EVERY: Duration = Duration::from_millis(50);
 
-/// How many nanoseconds pass for each task that waits between two looks at all of them.
-const REST: u64 = 500;
+/// So many tasks that are too late are ended in one go: some ten microseconds.
+const MOST_LATE: usize = 128;
 
 impl<W: 'static> Inner<W> {
     pub(super) fn pulse(&mut self, now: u64, after: &mut After<W>) {
@@ -39,54 +39,65 @@ impl<W: 'static> Inner<W> {
         }
     }
 
-    /// Ends what waits and is too late.
+    /// Ends what waits and is too late: so many at a time that nobody waits long for the lock.
     pub(super) fn expire_waiting(&mut self, now: u64, after: &mut After<W>) {
-        if now < self.next_limit {
-            after.at(self.next_limit);
-            return;
-        }
-        let mut late = Vec::new();
-        let mut next = NEVER;
-        let all = self
-            .line
-            .iter()
-            .chain(&self.outside)
-            .filter(|task| is_alive(task));
-        for task in all {
-            let ticket = task.ticket();
-            let outside = ticket.phase() == Phase::Outside;
-            let limit = if outside {
-                ticket.deadline.min(ticket.patience)
-            } else {
-                ticket.deadline
-            };
+        let mut left = MOST_LATE;
+        while let Some(&(limit, list, place)) = self.limits.first() {
             if limit > now {
-                next = next.min(limit);
-            } else if ticket.deadline <= now {
-                let stage = if outside { Stage::Admission } else { Stage::Queued };
-                late.push((Arc::clone(task), Unstarted::Deadline(stage)));
-            } else {
-                late.push((Arc::clone(task), Unstarted::Full));
+                after.at(limit);
+                break;
             }
-        }
-        // A look takes time for each that waits: not more than a tenth of all time is spent on it.
-        let spacing = REST * u64::try_from(self.queued + self.waiting).unwrap_or(NEVER / REST);
-        self.next_limit = next.max(now.saturating_add(spacing));
-        after.at(if next == NEVER { NEVER } else { self.next_limit });
-        if next == NEVER {
-            self.next_limit = NEVER;
-        }
-        for (task, why) in late {
-            self.remove(task.ticket());
-            if why == Unstarted::Full {
-                self.totals.rejected += 1;
-            } else {
+            if left == 0 {
+                after.is_behind = true;
+                break;
+            }
+            left -= 1;
+            let task = match list {
+                Some(priority) => self.line.get(priority, place),
+                None => self.outside.get(place),
+            };
+            let Some(task) = task.map(Arc::clone) else {
+                unreachable!("what has a limit waits");
+            };
+            let ticket = task.ticket();
+            let why = if ticket.deadline <= now {
                 self.totals.expired += 1;
-            }
+                let stage = list.map_or(Stage::Admission, |_| Stage::Queued);
+                Unstarted::Deadline(stage)
+            } else {
+                self.totals.rejected += 1;
+                Unstarted::Full
+            };
+            drop(self.remove(ticket, after)); // it is not the last one
             after.ended.push((task, why));
         }
         self.admit(after);
-        self.sweep();
+    }
+
+    /// Ends all that wait for a place.
+    pub(super) fn empty_outside(&mut self, why: Unstarted, after: &mut After<W>) {
+        while let Some(task) = self.outside.pop() {
+            self.leave_outside(task.ticket());
+            self.end_waiting(task, why, after);
+        }
+    }
+
+    /// Ends all that is queued.
+    pub(super) fn empty_line(&mut self, why: Unstarted, after: &mut After<W>) {
+        while let Some(task) = self.line.pop_any() {
+            self.leave_line(task.ticket(), after);
+            self.end_waiting(task, why, after);
+        }
+    }
+
+    fn end_waiting(&mut self, task: Task<W>, why: Unstarted, after: &mut After<W>) {
+        task.ticket().set_phase(Phase::Ended);
+        if let Unstarted::Discarded(_) = why {
+            self.totals.discarded += 1;
+        } else {
+            self.totals.rejected += 1;
+        }
+        after.ended.push((task, why));
     }
 
     /// Tells what runs for too long to stop, and releases the callers.
@@ -127,7 +138,7 @@ impl<W: 'static> Inner<W> {
                 after.at(limit);
                 continue;
             }
-            if self.stuck >= self.settings.max_stuck {
+            if self.stuck >= self.settings.most_stuck() {
                 continue;
             }
             if let Some(seat) = &mut self.seats[index] {
@@ -156,9 +167,8 @@ impl<W: 'static> Inner<W> {
         if self.idle > 0 || self.is_paused || self.live >= self.settings.most || self.life != Life::Open {
             return;
         }
-        let outside = self.outside.iter().find(|task| is_alive(task));
-        let oldest = outside.map(|task| task.ticket().submitted);
-        let Some(oldest) = self.line.oldest(is_alive).into_iter().chain(oldest).min() else {
+        let oldest = [self.line.oldest(), self.outside.oldest()];
+        let Some(oldest) = oldest.into_iter().flatten().min() else {
             return;
         };
         let when = later(oldest, GROW_AFTER).max(self.grow_after);
@@ -204,17 +214,9 @@ impl<W: 'static> Inner<W> {
             Life::Closed { .. } => return,
         };
         self.life = Life::Draining { until };
-        for task in std::mem::take(&mut self.outside) {
-            if is_alive(&task) {
-                self.waiting -= 1;
-                task.ticket().set_phase(Phase::Ended);
-                self.totals.rejected += 1;
-                after.ended.push((task, Unstarted::Closed));
-            } else {
-                self.dead -= 1;
-            }
-        }
+        self.empty_outside(Unstarted::Closed, after);
         self.is_paused = false;
+        self.hand_over(after);
         self.wake_all(after);
         after.at(until);
     }
@@ -223,16 +225,7 @@ impl<W: 'static> Inner<W> {
     pub(super) fn shut(&mut self, now: u64, after: &mut After<W>) {
         let until = later(now, self.settings.grace);
         self.life = Life::Closed { until };
-        for task in self.line.drain() {
-            if is_alive(&task) {
-                self.queued -= 1;
-                task.ticket().set_phase(Phase::Ended);
-                self.totals.discarded += 1;
-                after.ended.push((task, Unstarted::Discarded(Discard::Shutdown)));
-            } else {
-                self.dead -= 1;
-            }
-        }
+        self.empty_line(Unstarted::Discarded(Discard::Shutdown), after);
         for running in self
             .seats
             .iter_mut()
@@ -244,7 +237,53 @@ impl<W: 'static> Inner<W> {
                 after.told.push((Arc::clone(&running.task), Stop::Shutdown, ran));
             }
         }
+        self.hand_over(after);
         self.wake_all(after);
         after.at(until);
+    }
+
+    /// Has the end of the pool wait until it was handed over what is left.
+    const fn hand_over(&mut self, after: &mut After<W>) {
+        if !after.ended.is_empty() && !after.hands_over {
+            after.hands_over = true;
+            self.handing += 1;
+        }
+    }
+}
+
+#[cfg(all(test, not(cortex_loom)))]
+mod tests {
+    use super::*;
+    use crate::{Closures, Pool};
+    use cortex_core::{Clock, Deadline};
+    use cortex_testkit::ManualClock;
+
+    #[test]
+    fn what_is_too_late_is_ended_in_bounded_pieces() {
+        let clock = ManualClock::new();
+        let pool = Pool::<Closures>::builder("late")
+            .threads(1)
+            .queue(1000)
+            .clock(clock.clone());
+        let pool = pool.build_blocking().unwrap();
+        pool.pause();
+        let deadline = Deadline::after(clock.now(), Duration::from_secs(1));
+        for _ in 0..MOST_LATE + 5 {
+            pool.run(|_, _| ()).deadline(deadline).detach().unwrap();
+        }
+        pool.run(|_, _| ()).detach().unwrap();
+        clock.advance(Duration::from_secs(1));
+        let hub = &pool.shared().hub;
+        for (ended, is_behind) in [(MOST_LATE, true), (5, false), (0, false)] {
+            let mut after = hub.pulse(clock.nanos());
+            assert_eq!((after.ended.len(), after.is_behind), (ended, is_behind));
+            after.tell();
+        }
+        assert_eq!(pool.snapshot().queue.queued, [0, 1, 0]);
+        assert!(
+            hub.look(|hub| hub.limits()) == 0,
+            "nothing is kept of those that are gone"
+        );
+        pool.resume();
     }
 }

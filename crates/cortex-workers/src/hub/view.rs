@@ -1,6 +1,7 @@
-use super::inner::{Fate, Inner, Life, Sitting, is_alive};
+use super::inner::{Fate, Inner, Life, Sitting};
 use crate::times::TaskTimes;
 use crate::totals::Totals;
+use std::time::Duration;
 
 /// What the hub shows, under its lock.
 pub(crate) struct View<'a, W>(pub(super) &'a mut Inner<W>);
@@ -11,11 +12,7 @@ impl<W> View<'_, W> {
     }
 
     pub(crate) fn queued(&self) -> [usize; 3] {
-        let mut queued = [0; 3];
-        for task in self.0.line.iter().filter(|task| is_alive(task)) {
-            queued[task.ticket().priority.index()] += 1;
-        }
-        queued
+        self.0.line.counts()
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -27,7 +24,7 @@ impl<W> View<'_, W> {
     }
 
     pub(crate) fn oldest(&self) -> Option<u64> {
-        self.0.line.oldest(is_alive)
+        self.0.line.oldest()
     }
 
     pub(crate) fn threads(&self) -> (usize, usize, usize, usize, usize) {
@@ -55,7 +52,7 @@ impl<W> View<'_, W> {
     }
 
     pub(crate) fn most_stuck(&self) -> usize {
-        self.0.settings.max_stuck
+        self.0.settings.most_stuck()
     }
 
     pub(crate) fn times(&self) -> &TaskTimes {
@@ -75,6 +72,22 @@ impl<W> View<'_, W> {
         let shown = (busy.max(inner.shown.0), there.max(inner.shown.1));
         inner.shown = shown;
         shown
+    }
+
+    /// Returns which threads have not ended, and how long those have run their tasks that have one.
+    pub(crate) fn left(&self, now: u64) -> Vec<(usize, Option<Duration>)> {
+        let seats = self.0.seats.iter().enumerate();
+        let there = seats.filter_map(|(index, seat)| Some((index, seat.as_ref()?)));
+        let ran = |since: u64| Duration::from_nanos(now.saturating_sub(since));
+        there
+            .map(|(index, seat)| (index, seat.running.as_ref().map(|running| ran(running.since))))
+            .collect()
+    }
+
+    /// Returns how many wait that may not for ever.
+    #[cfg(all(test, not(cortex_loom)))]
+    pub(crate) fn limits(&self) -> usize {
+        self.0.limits.len()
     }
 
     pub(crate) fn life(&self) -> Life {

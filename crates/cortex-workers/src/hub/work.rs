@@ -1,7 +1,7 @@
 //! What workers do next, and what they have done.
 
 use super::after::{After, Next};
-use super::inner::{Fate, Inner, Life, Running, Sitting, Task, is_alive};
+use super::inner::{Fate, Inner, Life, Running, Sitting, Task};
 use crate::event::Event;
 use crate::job::Ran;
 use crate::ticket::Phase;
@@ -16,14 +16,12 @@ impl<W: 'static> Inner<W> {
         }
         self.arrive(index, now);
         self.admit(after);
-        if !self.is_paused {
-            let (task, dropped) = self.line.pop(now, is_alive);
-            self.dead -= dropped;
-            if let Some(task) = task {
-                self.take(index, now, &task, after);
-                self.wake_for(after);
-                return Next::Run(task);
-            }
+        if !self.is_paused
+            && let Some(task) = self.line.pop(now)
+        {
+            self.take(index, now, &task, after);
+            self.wake_for(after);
+            return Next::Run(task);
         }
         if self.life != Life::Open && self.queued == 0 {
             self.wake_all(after); // there is nothing more for anybody
@@ -107,7 +105,7 @@ impl<W: 'static> Inner<W> {
     pub(super) fn take(&mut self, index: usize, now: u64, task: &Task<W>, after: &mut After<W>) {
         let ticket = task.ticket();
         ticket.set_phase(Phase::Taken);
-        self.queued -= 1;
+        self.leave_line(ticket, after);
         self.idle -= 1;
         let (due, _) = ticket.due(now);
         after.at(due);

@@ -152,6 +152,9 @@ fn tasks(pool: &str, tasks: &TaskCounts, out: &mut Samples<'_>) {
     let help = "Tasks that were offered to a pool.";
     let submitted = number(tasks.submitted);
     out.counter("cortex_workers_submitted", help, &[("pool", pool)], submitted);
+    let help = "Tasks that ran on the thread of their caller.";
+    let inline = number(tasks.inline);
+    out.counter("cortex_workers_inline_runs", help, &[("pool", pool)], inline);
     let outcomes = [
         ("completed", tasks.completed),
         ("failed", tasks.failed),

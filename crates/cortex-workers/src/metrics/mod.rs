@@ -11,6 +11,7 @@
 //! | `cortex_workers_queue_oldest_seconds` | `pool` | how long the oldest task has been in the queue; 0 if there is none |
 //! | `cortex_workers_submitted_total` | `pool` | tasks that were offered |
 //! | `cortex_workers_tasks_total` | `pool`, `outcome` | tasks that have ended: `completed`, `failed`, `panicked`, `cancelled`, `expired`, `timed_out`, `shut_down`, `discarded`, `rejected` |
+//! | `cortex_workers_inline_runs_total` | `pool` | tasks that ran on the thread of their caller |
 //! | `cortex_workers_task_wait_seconds` | `pool`, `priority` | a histogram of the time from the offer of a task until a worker takes it |
 //! | `cortex_workers_task_run_seconds` | `pool`, `priority` | a histogram of the time that tasks run |
 //! | `cortex_workers_busy_seconds_total` | `pool` | time that threads have run tasks |

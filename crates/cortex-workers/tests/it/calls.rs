@@ -1,8 +1,13 @@
 use crate::support::{Door, at_rest, closures, occupy, poll_once};
 use cortex_core::{Context, Flags, SpanId, TraceId};
-use cortex_workers::{Closures, Error, Pool, Priority, Stop, TaskCx, Worker, WorkerCx};
+use cortex_workers::{
+    Closures, Error, Event, Observer, Overflow, Pool, Priority, Stop, TaskCx, Worker, WorkerCx,
+};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{self, Poll, Wake, Waker};
 
 /// Adds to a number of its own, which may not leave its thread.
 struct Adder {
@@ -195,4 +200,63 @@ fn a_call_that_was_polled_on_a_thread_of_its_pool_is_taken_back_to_be_waited_for
     });
     assert_eq!(refused.wait().unwrap(), Err(Error::WouldDeadlock(5)));
     at_rest(&pool);
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Holds a caller that has made room for its task until that has ended.
+struct Holds {
+    busy: Door,
+    ended: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Observer for Holds {
+    fn on_event(&self, _: &str, event: &Event) {
+        let mut ended = self.ended.lock().expect("nobody panics there");
+        match event {
+            Event::Ended { .. } => {
+                *ended += 1;
+                self.changed.notify_all();
+            }
+            Event::Discarded { .. } => {
+                self.busy.open();
+                while *ended < 2 {
+                    ended = self.changed.wait(ended).expect("nobody panics there");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_there_when_the_caller_first_looks_wakes_nobody() {
+    let busy = Door::default();
+    let holds = Holds {
+        busy: busy.clone(),
+        ended: Mutex::new(0),
+        changed: Condvar::new(),
+    };
+    let pool = closures(|builder| builder.queue(1).overflow(Overflow::DropOldest).observe(holds));
+    let occupied = busy.clone();
+    pool.run(move |_, _| occupied.pass()).detach().unwrap();
+    busy.await_arrivals(1);
+    pool.run(|_, _| ()).detach().unwrap(); // which is discarded
+    let count = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&count));
+    let mut call = pool.run(|_, _| 42);
+    let Poll::Ready(answer) = Pin::new(&mut call).poll(&mut task::Context::from_waker(&waker)) else {
+        panic!("it has ended");
+    };
+    assert_eq!(answer.unwrap(), 42);
+    assert_eq!(Arc::strong_count(&count), 2, "no waker was kept");
+    assert_eq!(count.0.load(Ordering::Relaxed), 0);
 }

@@ -187,6 +187,13 @@ fn settings_without_sense_are_refused() {
         Pool::<Closures>::builder("none").threads(0..=0),
         Pool::<Closures>::builder("many").threads(5000),
         Pool::<Closures>::builder("late").run_timeout(Duration::ZERO),
+        Pool::<Closures>::builder("stuck")
+            .stuck_after(SECOND)
+            .max_stuck(0),
+        Pool::<Closures>::builder("stuck")
+            .stuck_after(SECOND)
+            .max_stuck(5000),
+        Pool::<Closures>::builder("stuck").max_stuck(1),
     ] {
         assert!(builder.check().is_err(), "{builder:?}");
     }

@@ -187,7 +187,9 @@ impl Worker for Fragile {
 fn what_becomes_of_a_worker_is_told_in_order() {
     let log = Log::default();
     let builder = Pool::<Fragile>::builder("test").threads(1).observe(log.clone());
-    let builder = builder.respawn(Duration::from_nanos(1), Duration::from_nanos(3));
+    let builder = builder
+        .respawn(Duration::from_micros(1), Duration::from_micros(3))
+        .seed(7);
     let pool = builder.clock(ManualClock::new()).build_blocking();
     // The clock stands still, so that the worker would wait for ever.
     let pool = pool.unwrap();
@@ -199,7 +201,7 @@ fn what_becomes_of_a_worker_is_told_in_order() {
             "started 0 0",
             "failed normal 0ns 0ns",
             "panicked normal 0ns 0ns",
-            "lost 0 task_panicked 1ns",
+            "lost 0 task_panicked 981ns",
         ]
     );
     let threads = pool.snapshot().threads;
@@ -212,16 +214,18 @@ fn what_becomes_of_a_worker_is_told_in_order() {
 fn each_attempt_to_make_a_state_again_is_told_of() {
     let log = Log::default();
     let builder = Pool::<Fragile>::builder("test").threads(1).observe(log.clone());
-    let builder = builder.respawn(Duration::from_nanos(1), Duration::from_nanos(3));
+    let builder = builder
+        .respawn(Duration::from_micros(1), Duration::from_micros(3))
+        .seed(7);
     let pool = builder.build_blocking().unwrap();
     assert!(pool.call(true).wait().is_err());
     let lost = log.await_events(6).split_off(2);
     assert_eq!(
         lost,
         [
-            "lost 0 task_panicked 1ns",
-            "lost 0 init 2ns",
-            "lost 0 init_panicked 3ns",
+            "lost 0 task_panicked 981ns",
+            "lost 0 init 2.329µs",
+            "lost 0 init_panicked 3.228µs",
             "started 0 3",
         ]
     );

@@ -135,7 +135,9 @@ fn nobody_waits_for_a_worker_that_ends() {
     for _ in 0..20 {
         pool.call(()).wait().unwrap();
     }
-    assert_eq!(pool.snapshot().threads.live, 1);
+    while pool.snapshot().threads.live > 1 {
+        std::thread::yield_now(); // it ends, behind its door
+    }
     doors.iter().for_each(Door::open);
     // That one stays, and its door was perhaps never seen.
     assert_eq!(pool.call(()).wait(), Ok(()));

@@ -1,13 +1,13 @@
 use crate::support::{assert_balanced, poll_once};
 use cortex_core::{Clock, Deadline, SystemClock};
 use cortex_workers::{
-    Builder, Call, Closure, Closures, Drain, Error, Event, Observer, Outcome, Overflow, Pool, Priority,
-    TaskCounts, TaskCx, Worker, WorkerCx,
+    Adaptive, Builder, Call, CancelToken, Closure, Closures, Drain, Error, Event, Gate, Observer, Outcome,
+    Overflow, Pool, Priority, TaskCounts, TaskCx, Worker, WorkerCx,
 };
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -74,24 +74,87 @@ impl Observer for Counts {
 struct Frail;
 
 impl Worker for Frail {
-    type Request = Infallible;
-    type Response = Infallible;
+    type Request = Arc<Toll>;
+    type Response = ();
     type Error = Infallible;
 
     fn init(_: &WorkerCx<'_>) -> Result<Self, Infallible> {
         Ok(Self)
     }
 
-    fn run(&mut self, request: Infallible, _: &TaskCx<'_>) -> Result<Infallible, Infallible> {
-        match request {}
+    fn run(&mut self, toll: Arc<Toll>, _: &TaskCx<'_>) -> Result<(), Infallible> {
+        toll.begun.fetch_add(1, Ordering::Relaxed);
+        toll.done.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What only some pools can do, from a thread of its own.
+trait Also: Worker {
+    /// Returns how many tasks were offered.
+    fn also(storm: Storm, pool: &Pool<Self>, toll: &Arc<Toll>) -> u64;
+}
+
+/// Tasks on the thread of a caller, of a runtime, and in batches.
+impl Also for Closures {
+    fn also(storm: Storm, pool: &Pool<Self>, toll: &Arc<Toll>) -> u64 {
+        static SITE: Adaptive = Adaptive::new();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build();
+        let runtime = runtime.expect("a runtime needs little");
+        let token = CancelToken::new();
+        let mut spawned = Vec::new();
+        let rounds = storm.rounds / 16;
+        for round in 0..rounds {
+            let tiny = pool.run(toll.task(round)).adaptive(&SITE);
+            storm.settle(tiny.cancel_with(&token).wait(), round, toll);
+            let (own, task) = (pool.clone(), toll.task(round));
+            spawned.push(runtime.spawn(async move {
+                let call = own.run(task).overflow(Overflow::CallerRuns);
+                (round, call.submitter(round % 3).await.map_err(drop))
+            }));
+            let tasks = (0..4).map(|number| toll.task(number));
+            let batch = pool.run_batch(tasks).submitter(7).cancel_with(&token.child());
+            for (number, answer) in (0..).zip(batch.wait()) {
+                storm.settle(answer, number, toll);
+            }
+            let begun = Arc::clone(toll);
+            drop(pool.submit(move || {
+                begun.begun.fetch_add(1, Ordering::Relaxed);
+            }));
+        }
+        for spawned in spawned {
+            let (round, answer) = runtime.block_on(spawned).expect("nothing panics there");
+            assert!(answer.is_err() || answer == Ok(round));
+        }
+        rounds * 7
+    }
+}
+
+/// Requests that nobody awaits: each that was accepted is done, or handed over.
+impl Also for Frail {
+    fn also(storm: Storm, pool: &Pool<Self>, toll: &Arc<Toll>) -> u64 {
+        let policies = [Overflow::Reject, Overflow::DropOldest, Overflow::DropNewest];
+        for overflow in policies.into_iter().cycle().take(to_size(storm.rounds)) {
+            let call = pool.call(Arc::clone(toll)).overflow(overflow);
+            let accepted = call.submitter(1).detach().is_ok();
+            toll.accepted.fetch_add(u64::from(accepted), Ordering::Relaxed);
+        }
+        storm.rounds
     }
 }
 
 const THREADS: u64 = 4;
 
+fn to_size(number: u64) -> usize {
+    usize::try_from(number).expect("it is small")
+}
+
 /// What several threads do to a pool at once.
 #[derive(Clone, Copy)]
 struct Storm {
+    seed: u64,
     rounds: u64,
     /// The number of threads changes, and the pool is paused.
     resizes: bool,
@@ -102,15 +165,43 @@ struct Storm {
 /// What came of it.
 #[derive(Default)]
 struct Toll {
+    /// A token of some thread, for another one to cancel.
+    token: Mutex<CancelToken>,
     begun: AtomicU64,
     answered: AtomicU64,
     closed: AtomicU64,
+    cancelled: AtomicU64,
+    /// Requests that nobody awaits.
+    accepted: AtomicU64,
+    done: AtomicU64,
+    handed_over: AtomicU64,
+}
+
+impl Toll {
+    /// Makes a task that answers this.
+    fn task<W>(self: &Arc<Self>, answer: u64) -> impl FnOnce(&mut W, &TaskCx<'_>) -> u64 + Send + use<W> {
+        let toll = Arc::clone(self);
+        move |_, _| {
+            toll.begun.fetch_add(1, Ordering::Relaxed);
+            answer
+        }
+    }
+
+    /// Takes a new token in place of an old one; the old one, or that of another thread, is to be cancelled.
+    fn token(&self, own: &mut CancelToken, numbers: &mut Numbers) -> CancelToken {
+        let old = std::mem::take(own);
+        if numbers.below(2) == 0 {
+            return old;
+        }
+        std::mem::replace(&mut *self.token.lock().expect("nobody panics there"), old)
+    }
 }
 
 impl Storm {
     fn rage<W: Worker>(self, pool: &Pool<W>, seed: u64, toll: &Arc<Toll>) {
         let mut numbers = Numbers(seed);
         let mut calls = VecDeque::new();
+        let mut token = CancelToken::new();
         for round in 0..self.rounds {
             let begun = Arc::clone(toll);
             let panics = numbers.below(50) == 0;
@@ -126,14 +217,29 @@ impl Storm {
                 Overflow::Wait,
                 Overflow::Reject,
                 Overflow::DropOldest,
+                Overflow::DropNewest,
                 Overflow::CallerRuns,
             ];
-            let overflow = overflow[usize::try_from(numbers.below(4)).expect("it is below 4")];
-            let priority = Priority::ALL[usize::try_from(numbers.below(3)).expect("it is below 3")];
+            let overflow = overflow[to_size(numbers.below(5))];
+            let priority = Priority::ALL[to_size(numbers.below(3))];
             let mut call = call.overflow(overflow).priority(priority);
             if numbers.below(4) == 0 {
                 let time = Duration::from_micros(numbers.below(200));
                 call = call.deadline(Deadline::after(SystemClock.now(), time));
+            }
+            if numbers.below(2) == 0 {
+                call = call.submitter(numbers.below(3));
+            }
+            if numbers.below(4) == 0 {
+                let child = if numbers.below(2) == 0 {
+                    token.child()
+                } else {
+                    token.clone()
+                };
+                call = call.cancel_with(&child);
+            }
+            if numbers.below(16) == 0 {
+                toll.token(&mut token, &mut numbers).cancel();
             }
             match numbers.below(8) {
                 0 => drop(call.detach()),
@@ -149,7 +255,7 @@ impl Storm {
             }
             match numbers.below(200) {
                 0 if self.resizes => {
-                    let most = usize::try_from(1 + numbers.below(4)).expect("it is at most 4");
+                    let most = to_size(1 + numbers.below(4));
                     pool.resize(1..=most).expect("it may have as many");
                 }
                 1 if self.resizes => {
@@ -184,13 +290,16 @@ impl Storm {
             Err(Error::Closed(_) | Error::Shutdown) if self.ends => {
                 toll.closed.fetch_add(1, Ordering::Relaxed);
             }
+            Err(Error::Cancelled { .. }) => {
+                toll.cancelled.fetch_add(1, Ordering::Relaxed);
+            }
             Err(Error::Discarded { .. } | Error::Full(_) | Error::NoWorkers(_) | Error::Deadline { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }
 
     /// Has several threads at the pool, and asserts that each task is accounted for, to the observer, too.
-    fn come<W: Worker>(self, set: impl FnOnce(Builder<W>) -> Builder<W>, drain: Drain) {
+    fn come<W: Also>(self, set: impl FnOnce(Builder<W>) -> Builder<W>, drain: Drain) {
         let heard = Arc::new(Counts::default());
         let builder = Pool::<W>::builder("stress")
             .observe(Arc::clone(&heard))
@@ -204,12 +313,11 @@ impl Storm {
         let toll = Arc::new(Toll::default());
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.expect("a runtime needs little");
-        let report = std::thread::scope(|scope| {
+        let (report, also) = std::thread::scope(|scope| {
+            let (pool, toll) = (&pool, &toll);
+            let also = scope.spawn(move || W::also(self, pool, toll));
             let threads: Vec<_> = (0..THREADS)
-                .map(|seed| {
-                    let (pool, toll) = (&pool, &toll);
-                    scope.spawn(move || self.rage(pool, seed, toll))
-                })
+                .map(|thread| scope.spawn(move || self.rage(pool, self.seed * THREADS + thread, toll)))
                 .collect();
             if self.ends {
                 while pool.snapshot().tasks.submitted < self.rounds {
@@ -219,22 +327,40 @@ impl Storm {
                 for thread in threads {
                     thread.join().expect("every answer is right");
                 }
+                let also = also.join().expect("every answer is right");
+                return (runtime.block_on(pool.shutdown(drain)), also);
             }
-            runtime.block_on(pool.shutdown(drain))
+            let report = runtime.block_on(pool.shutdown(drain));
+            (report, also.join().expect("every answer is right"))
         });
         assert_eq!(report.leaked, 0);
         let snapshot = pool.snapshot();
         assert_balanced(&snapshot);
-        assert_eq!(snapshot.tasks.submitted, THREADS * self.rounds);
-        assert_eq!(snapshot.tasks.ended(), THREADS * self.rounds, "nothing is left");
+        assert_eq!(snapshot.tasks.submitted, THREADS * self.rounds + also);
+        assert_eq!(
+            snapshot.tasks.ended(),
+            snapshot.tasks.submitted,
+            "nothing is left"
+        );
         assert_eq!(heard.all(), Counts::of(&snapshot.tasks), "each is told of once");
         let ran = snapshot.tasks.completed + snapshot.tasks.panicked;
         assert!(toll.begun.load(Ordering::Relaxed) >= ran);
         assert!(toll.answered.load(Ordering::Relaxed) > 0);
+        assert!(toll.cancelled.load(Ordering::Relaxed) > 0);
+        let [accepted, done, handed_over] =
+            [&toll.accepted, &toll.done, &toll.handed_over].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(accepted, done + handed_over, "no request is lost");
         if !self.ends {
             assert_eq!((report.discarded, report.stopped), (0, 0));
         }
     }
+}
+
+fn frail(builder: Builder<Frail>) -> Builder<Frail> {
+    let builder = builder.on_discard(|toll, _| {
+        toll.handed_over.fetch_add(1, Ordering::Relaxed);
+    });
+    builder.respawn(Duration::from_micros(5), Duration::from_micros(50))
 }
 
 /// Panics, cancellations, deadlines, resizes and pauses from several threads at once: each task is accounted for, and each answer is
@@ -242,6 +368,7 @@ impl Storm {
 #[test]
 fn every_task_is_accounted_for_whatever_happens() {
     let storm = Storm {
+        seed: 0,
         rounds: 3000,
         resizes: true,
         ends: false,
@@ -252,25 +379,53 @@ fn every_task_is_accounted_for_whatever_happens() {
 #[test]
 fn every_task_is_accounted_for_where_states_are_lost() {
     let storm = Storm {
+        seed: 0,
         rounds: 2000,
         resizes: true,
         ends: false,
     };
-    let set = |builder: Builder<Frail>| builder.respawn(Duration::from_micros(5), Duration::from_micros(50));
-    storm.come::<Frail>(set, Drain::unlimited());
+    storm.come::<Frail>(frail, Drain::unlimited());
 }
 
 #[test]
 fn every_call_is_answered_by_a_pool_that_ends_in_the_middle() {
     let storm = Storm {
+        seed: 0,
         rounds: 2000,
         resizes: false,
         ends: true,
     };
     for drain in [Drain::now(), Drain::unlimited()] {
         storm.come::<Closures>(|builder| builder, drain);
-        let set =
-            |builder: Builder<Frail>| builder.respawn(Duration::from_micros(5), Duration::from_micros(50));
-        storm.come::<Frail>(set, drain);
+        storm.come::<Frail>(frail, drain);
+    }
+}
+
+/// All of it, on two pools that share places, with other numbers each time.
+#[test]
+#[ignore = "it lasts as long as it is told to: `cargo xtask stress`"]
+fn every_task_is_accounted_for_in_a_storm_that_lasts() {
+    let seconds = std::env::var("CORTEX_STRESS_SECONDS").expect("it says how long");
+    let until = SystemClock.now() + Duration::from_secs(seconds.parse().expect("it is a number"));
+    let mut seed = 0;
+    while SystemClock.now() < until {
+        seed += 1;
+        let gate = Gate::new(16);
+        let storm = Storm {
+            seed,
+            rounds: 2000,
+            resizes: seed % 3 > 0,
+            ends: seed % 2 > 0,
+        };
+        let drain = if seed % 4 == 1 {
+            Drain::now()
+        } else {
+            Drain::unlimited()
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| storm.come::<Closures>(|builder| builder.gate(&gate, 2), drain));
+            scope.spawn(|| storm.come::<Frail>(|builder| frail(builder).gate(&gate, 2), drain));
+        });
+        assert_eq!(gate.free(), 16, "each place was given back");
     }
 }

@@ -99,6 +99,56 @@ fn a_worker_that_does_not_stop_is_replaced() {
 }
 
 #[test]
+fn no_more_are_given_up_than_may_be() {
+    let clock = ManualClock::new();
+    let pool = closures(|builder| {
+        let builder = builder.max_stuck(1).threads(2); // in any order
+        builder
+            .run_timeout(SECOND)
+            .stuck_after(SECOND)
+            .clock(clock.clone())
+    });
+    let doors = [Door::default(), Door::default()];
+    for door in doors.clone() {
+        pool.run(move |_, _| door.pass()).detach().unwrap();
+    }
+    for door in &doors {
+        door.await_arrivals(1);
+    }
+    let counts = || {
+        let threads = pool.snapshot().threads;
+        (threads.live, threads.busy, threads.stuck, threads.replaced)
+    };
+    for _ in 0..5 {
+        clock.advance(SECOND);
+        pool.tick();
+    }
+    assert_eq!(counts(), (2, 1, 1, 1), "the other one keeps its place");
+    assert_eq!(pool.snapshot().threads.stuck_limit, 1);
+    assert_eq!(
+        pool.run(|_, _| 3).wait().unwrap(),
+        3,
+        "there is a thread for others"
+    );
+    doors[0].open();
+    while pool.snapshot().tasks.timed_out < 1 {
+        std::thread::yield_now();
+    }
+    pool.tick();
+    doors[1].open();
+    let threads = at_rest(&pool).threads;
+    assert_eq!((threads.live, threads.stuck), (2, 0));
+}
+
+#[test]
+fn as_many_may_be_given_up_as_there_may_be_threads() {
+    let pool = closures(|builder| builder.threads(1..=3));
+    assert_eq!(pool.snapshot().threads.stuck_limit, 3);
+    pool.resize(5).unwrap();
+    assert_eq!(pool.snapshot().threads.stuck_limit, 5);
+}
+
+#[test]
 fn deadlines_come_by_themselves() {
     let pool = closures(|builder| builder);
     let door = occupy(&pool, 1);
