@@ -115,8 +115,8 @@ mod tests {
     fn the_summary_has_a_line_for_each_command() {
         let summary = Xtask::summary();
         for command in [
-            "test", "tidy", "ci", "step", "features", "cover", "bench", "examples", "guests", "e2e", "stress",
-            "sanitize", "help",
+            "test", "tidy", "ci", "step", "features", "cover", "bench", "examples", "guests", "e2e",
+            "stress", "sanitize", "help",
         ] {
             let line = summary
                 .lines()
