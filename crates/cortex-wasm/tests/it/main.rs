@@ -4,6 +4,7 @@ mod accounts;
 mod artifacts;
 mod guests;
 mod hostile;
+mod imports;
 mod memory;
 mod pools;
 mod random;
