@@ -3,6 +3,7 @@ use crate::alloc::Tags;
 use crate::deadline::{Deadline, Watch};
 use crate::error::Error;
 use crate::host::WasmHost;
+use crate::imports::Imports;
 use crate::memory::Slots;
 use crate::module::{ArtifactCache, Compiler, ModuleLimits};
 use crate::quota::Quota;
@@ -39,6 +40,7 @@ pub struct Builder {
     quota: Quota,
     deadline: Deadline,
     reset: Reset,
+    imports: Imports,
     arena: u32,
     region: u32,
     max_bytes: u64,
@@ -57,6 +59,7 @@ impl Builder {
             quota: Quota::new(),
             deadline: Deadline::Wall(Self::DEADLINE),
             reset: Reset::default(),
+            imports: Imports::new(),
             arena: 64 << 10,
             region: 0,
             max_bytes: 4 << 30,
@@ -84,6 +87,39 @@ impl Builder {
     /// Says how instances become as new: [`Reset::Adaptive`] unless told.
     pub fn reset(mut self, reset: Reset) -> Self {
         self.reset = reset;
+        self
+    }
+
+    /// Provides functions that guests may import: none unless told.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cortex_wasm::{Error, HostCx, HostError, Imports, WasmHost};
+    ///
+    /// let imports = Imports::new().function(
+    ///     "env",
+    ///     "double",
+    ///     |_: &mut HostCx<'_>, a: u32| -> Result<u32, HostError> {
+    ///         a.checked_mul(2).ok_or_else(|| HostError::new("too much"))
+    ///     },
+    /// );
+    /// let host = WasmHost::builder().imports(imports).build()?;
+    /// let wasm = wat::parse_str(
+    ///     r#"(module
+    ///         (import "env" "double" (func $double (param i32) (result i32)))
+    ///         (func (export "quadruple") (param i32) (result i32) (call $double (call $double (local.get 0)))))"#,
+    /// ).unwrap();
+    /// let module = host.compile("quadruple", &wasm)?;
+    /// let quadruple = module.func::<(u32,), u32>("quadruple")?;
+    /// let mut guest = host.instantiate(&module)?;
+    /// assert_eq!(guest.call(&quadruple, (10,))?, 40);
+    /// let error = guest.call(&quadruple, (u32::MAX,)).unwrap_err();
+    /// assert_eq!(error.to_string(), "call the host function `env.double`");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn imports(mut self, imports: Imports) -> Self {
+        self.imports = imports;
         self
     }
 
@@ -168,6 +204,7 @@ impl Builder {
                 quota,
                 deadline: self.deadline,
                 reset: self.reset,
+                imports: self.imports,
                 arena: self.arena,
                 region: self.region,
                 account: Account::root(self.max_bytes),

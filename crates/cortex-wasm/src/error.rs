@@ -1,5 +1,6 @@
 use crate::CompileError;
 use crate::Deadline;
+use crate::imports::{self, Unmet};
 use crate::module::printable;
 use crate::quota::Resource;
 use crate::trap::Trap;
@@ -30,16 +31,35 @@ pub enum Error {
         /// Where it begins.
         pointer: u32,
     },
+    /// Something of the host's can't be an argument or a variable of a guest.
+    Argument {
+        /// What.
+        text: Box<str>,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Nobody waited for the guest any more.
     Cancelled,
     /// Bytes did not become a module.
     Compile(CompileError),
     /// A block was freed that is freed already.
     DoubleFree,
+    /// The guest has ended itself, by `proc_exit`.
+    Exited {
+        /// With this code; nought says that all went well.
+        code: u32,
+    },
     /// The guest's allocator has no block of this size.
     GuestOutOfMemory {
         /// How many bytes it was asked for.
         asked: u64,
+    },
+    /// A host function failed.
+    Host {
+        /// Which one, as `env.now`.
+        import: Box<str>,
+        /// How.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A host function, or the closure that a guest was run for, panicked.
     HostPanic {
@@ -51,10 +71,10 @@ pub enum Error {
         /// Why not.
         reason: Box<str>,
     },
-    /// The module imports what nobody provides.
+    /// A module imports what nobody provides.
     Link {
-        /// All that is missing, as `module.name`.
-        missing: Box<[Box<str>]>,
+        /// What.
+        unmet: Box<[Unmet]>,
     },
     /// The guest's allocator returned a block that is not aligned as its ABI has it.
     Misaligned {
@@ -65,6 +85,11 @@ pub enum Error {
     },
     /// The guest exports no allocator that is known, and has no region that has room.
     NoAllocator,
+    /// The host keeps no value of a type that a host function uses.
+    NoData {
+        /// The type.
+        of: &'static str,
+    },
     /// The module exports no such function.
     NoExport {
         /// What it should be called.
@@ -75,6 +100,8 @@ pub enum Error {
         /// What the ABI is called.
         abi: &'static str,
     },
+    /// The guest has no memory that a host function could use.
+    NoMemory,
     /// An export that is to return a pointer returned nothing.
     NoResult {
         /// What it is called.
@@ -192,6 +219,12 @@ impl Error {
     pub(crate) fn paging(error: impl Into<io::Error>) -> Self {
         Self::Paging { source: error.into() }
     }
+
+    pub(crate) fn host_panic(import: &str, message: &str) -> Self {
+        Self::HostPanic {
+            message: printable(&format!("in `{import}`: {message}")),
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -209,26 +242,22 @@ impl fmt::Display for Error {
                     "take over the block at {pointer}: it has bytes of one that is held"
                 )
             }
+            Self::Argument { text, reason } => {
+                write!(f, "hand {text:?} to the guest: {reason}")
+            }
             Self::Cancelled => f.write_str("finish a call that was cancelled"),
             Self::Compile(error) => error.fmt(f),
             Self::DoubleFree => f.write_str("free a block: it is freed already"),
+            Self::Exited { code } => write!(f, "finish: the guest has exited with {code}"),
             Self::GuestOutOfMemory { asked } => {
                 write!(f, "take {asked} bytes from the guest: it has no such block")
             }
+            Self::Host { import, .. } => write!(f, "call the host function `{import}`"),
             Self::HostPanic { message } => {
                 write!(f, "run the host's part of a guest: it panicked: {message}")
             }
             Self::Instantiate { reason } => write!(f, "instantiate the module: {reason}"),
-            Self::Link { missing } => {
-                f.write_str("link the module: nobody provides ")?;
-                for (i, import) in missing.iter().take(8).enumerate() {
-                    write!(f, "{}`{import}`", if i == 0 { "" } else { ", " })?;
-                }
-                match missing.len().checked_sub(8) {
-                    None | Some(0) => Ok(()),
-                    Some(more) => write!(f, " and {more} more"),
-                }
-            }
+            Self::Link { unmet } => imports::show(unmet, f),
             Self::Misaligned { pointer, align } => {
                 write!(
                     f,
@@ -238,6 +267,7 @@ impl fmt::Display for Error {
             Self::NoAllocator => f.write_str(
                 "take memory from the guest: it exports no allocator that is known, and no region has room",
             ),
+            Self::NoData { of } => write!(f, "use a `{of}`: none is kept for the guest"),
             Self::NoExport { export } => write!(f, "call `{export}`: the module exports no such function"),
             Self::NoFree { abi } => {
                 write!(
@@ -245,6 +275,7 @@ impl fmt::Display for Error {
                     "own memory of the guest: its ABI, {abi}, takes none back, and no region has room"
                 )
             }
+            Self::NoMemory => f.write_str("use the memory of the guest: it has none"),
             Self::NoResult { export } => write!(f, "take memory from the guest: `{export}` returned nothing"),
             Self::NotText { pointer, length, .. } => {
                 write!(f, "read {length} bytes at {pointer} as text")
@@ -301,6 +332,7 @@ impl std::error::Error for Error {
             Self::AddressSpace { source, .. } | Self::Paging { source } | Self::Thread { source } => {
                 Some(source)
             }
+            Self::Host { source, .. } => Some(&**source),
             Self::NotText { source, .. } => Some(source),
             _ => None,
         }

@@ -11,7 +11,7 @@ use crate::trap::Trap;
 use std::any::Any;
 use std::sync::Arc;
 use wasmer::sys::NativeEngineExt;
-use wasmer::{Imports, Instance, InstantiationError, LinkError, Store, Value};
+use wasmer::{Instance, InstantiationError, LinkError, Store, Value};
 
 /// The function that a reactor of WASI has called once, before all others.
 const INITIALIZE: &str = "_initialize";
@@ -36,12 +36,13 @@ impl Guest {
         service: &Service,
     ) -> Result<Self, Error> {
         let checks = module.metering().checks;
+        let linked = shared.imports.link(module.compiled())?;
         let tunables = GuestTunables::new(module.compiled().info(), &shared.quota, account, &shared.slots)?;
         let mut engine = module.engine().clone();
         engine.set_tunables(tunables.clone());
         let mut store = Store::new(engine);
-        let imports = link(module, &mut store)?;
-        let made = Instance::new(&mut store, module.compiled(), &imports);
+        let (imports, linkage) = linked.make(&mut store, &shared.quota);
+        let made = Instance::new_by_index(&mut store, module.compiled(), &imports);
         let instance = made.map_err(|error| match tunables.refusal() {
             Some(refusal) => refusal,
             None => refused(error),
@@ -49,7 +50,7 @@ impl Guest {
         let mut made = tunables
             .made(&mut store)
             .expect("invariant: the instance is in the store");
-        let runner = Runner::new(
+        let mut runner = Runner::new(
             store,
             &mut made,
             checks,
@@ -60,6 +61,9 @@ impl Guest {
         );
         let mut memories = made.imported;
         memories.extend(made.memories);
+        if let Some(linkage) = linkage {
+            runner.bind(linkage, memories.first());
+        }
         let mut guest = Self {
             functions: Vec::new(),
             instance,
@@ -138,18 +142,6 @@ impl Calls for Guest {
     fn memory_len(&self) -> u64 {
         self.memory().map_or(0, |memory| memory.len(self.runner.store()))
     }
-}
-
-/// Provides what a module imports: nothing.
-fn link(module: &Module, _: &mut Store) -> Result<Imports, Error> {
-    let imports = &module.facts().imports;
-    if imports.is_empty() {
-        return Ok(Imports::new());
-    }
-    let missing = imports.iter().map(crate::module::Import::to_string);
-    Err(Error::Link {
-        missing: missing.map(Into::into).collect(),
-    })
 }
 
 /// Says why wasmer made no instance.

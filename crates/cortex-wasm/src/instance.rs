@@ -6,6 +6,7 @@ use crate::cancel::Service;
 use crate::error::Error;
 use crate::func::{Func, Params, Results};
 use crate::guest::Guest;
+use crate::imports::HostUsage;
 use crate::memory::{LinearHandle, MemoryUsage, Pod, Way};
 use crate::module::Module;
 use crate::reset::{Reset, Snapshot};
@@ -428,6 +429,20 @@ impl Instance {
         let Guest { memories, runner, .. } = self.guest.as_mut().ok_or(Error::Poisoned)?;
         let memory = memories.first().ok_or(nowhere(pointer, length))?;
         Ok((runner, memory))
+    }
+
+    /// Lends what the host keeps for it: see [`Imports::data`](crate::Imports::data). A module that imports nothing has
+    /// none.
+    pub fn data_mut<T: 'static>(&mut self) -> Option<&mut T> {
+        let (linkage, store) = self.guest.as_mut()?.runner.linkage()?;
+        linkage.data(store)
+    }
+
+    /// Returns what its guest had host functions do, since it was made or another one took its place.
+    pub fn host_usage(&self) -> HostUsage {
+        self.guest
+            .as_ref()
+            .map_or_else(HostUsage::default, |guest| guest.runner.host_usage())
     }
 
     /// Says whether a call broke off, so that none is made before a reset.

@@ -11,6 +11,7 @@ mod func;
 mod guest;
 mod guests;
 mod host;
+mod imports;
 mod instance;
 mod local;
 mod memory;
@@ -24,6 +25,7 @@ mod shelf;
 mod tally;
 mod tenant;
 mod trap;
+mod wasi;
 
 pub use self::alloc::{
     Align, AllocDealloc, AllocStats, AssemblyScript, BlockId, CabiRealloc, Calls, GuestAbi, GuestBlock,
@@ -35,6 +37,10 @@ pub use self::error::Error;
 pub use self::func::{Func, Params, Results};
 pub use self::guests::{Guests, GuestsBuilder};
 pub use self::host::WasmHost;
+pub use self::imports::{
+    AsyncHostFunction, HostCx, HostError, HostFunction, HostResult, HostUsage, Imports, Scalar, Unmet,
+    UnmetReason,
+};
 pub use self::instance::Instance;
 pub use self::local::LocalHost;
 pub use self::memory::Pod;
@@ -46,3 +52,4 @@ pub use self::reset::Reset;
 pub use self::scope::{GuestSlice, Scope};
 pub use self::tenant::Tenant;
 pub use self::trap::{Frame, Trap, TrapCode};
+pub use self::wasi::{OutputLine, Stream, Wasi};

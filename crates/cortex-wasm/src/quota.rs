@@ -24,6 +24,8 @@ pub struct Quota {
     pub(crate) max_tables: u32,
     pub(crate) max_table_elements: u32,
     pub(crate) max_live_allocs: u32,
+    pub(crate) max_host_calls: u64,
+    pub(crate) max_output_bytes: u64,
     pub(crate) stack_bytes: usize,
 }
 
@@ -34,7 +36,8 @@ impl Quota {
     pub const MAX_STACK_BYTES: usize = 64 << 20;
 
     /// Returns limits that suit somebody else's code: 64 MiB in one memory, 4 tables of 65,536 elements together,
-    /// 4,096 allocations of the host, a stack of 1 MiB.
+    /// 4,096 allocations of the host, a stack of 1 MiB; in each call 1,000,000 calls of host functions and 1 MiB that
+    /// they send.
     pub const fn new() -> Self {
         Self {
             max_bytes: 64 << 20,
@@ -42,6 +45,8 @@ impl Quota {
             max_tables: 4,
             max_table_elements: 1 << 16,
             max_live_allocs: 4096,
+            max_host_calls: 1_000_000,
+            max_output_bytes: 1 << 20,
             stack_bytes: 1 << 20,
         }
     }
@@ -75,6 +80,19 @@ impl Quota {
     /// Sets how many blocks of a guest's memory the host may hold at once.
     pub const fn max_live_allocs(mut self, blocks: u32) -> Self {
         self.max_live_allocs = blocks;
+        self
+    }
+
+    /// Sets how many host functions a guest may call while one call of it runs, all told; it fails when it calls more.
+    pub const fn max_host_calls(mut self, calls: u64) -> Self {
+        self.max_host_calls = calls;
+        self
+    }
+
+    /// Sets how many bytes host functions may send on behalf of a guest while one call of it runs: what it prints, and
+    /// what they count by [`HostCx::output`](crate::HostCx::output).
+    pub const fn max_output_bytes(mut self, bytes: u64) -> Self {
+        self.max_output_bytes = bytes;
         self
     }
 
@@ -121,10 +139,14 @@ impl Default for Quota {
 pub enum Resource {
     /// Bytes of linear memory.
     Bytes,
+    /// Host functions that a guest calls.
+    HostCalls,
     /// Blocks of a guest's memory that the host holds.
     LiveAllocs,
     /// Memories of an instance.
     Memories,
+    /// Bytes that host functions send.
+    OutputBytes,
     /// Memories of all instances: each has 8 GiB of address space.
     Slots,
     /// Bytes of stack.
@@ -139,8 +161,10 @@ impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bytes => "bytes of memory",
+            Self::HostCalls => "calls of host functions",
             Self::LiveAllocs => "live allocations",
             Self::Memories => "memories",
+            Self::OutputBytes => "bytes of output",
             Self::Slots => "memories of all instances",
             Self::StackBytes => "bytes of stack",
             Self::TableElements => "table elements",

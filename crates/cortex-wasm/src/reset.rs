@@ -29,6 +29,14 @@ impl Snapshot {
         if !matches!(module.reset_plan(), ResetPlan::Restore { .. }) {
             return Ok(None);
         }
+        // What host functions have kept by now, a guest that begins is to find.
+        if guest
+            .runner
+            .linkage()
+            .is_some_and(|(linkage, store)| linkage.has_data(store))
+        {
+            return Ok(None);
+        }
         let globals = GlobalImage::capture(&guest.globals, guest.runner.store());
         Ok(Some(Self {
             images: images(guest, module.common())?,

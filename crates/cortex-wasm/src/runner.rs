@@ -6,7 +6,8 @@
 use crate::cancel::Service;
 use crate::deadline::{Checks, Deadline, Meter, Watch};
 use crate::error::Error;
-use crate::memory::{GlobalHandle, Made};
+use crate::imports::{HostUsage, Linkage};
+use crate::memory::{GlobalHandle, LinearHandle, Made};
 use crate::module::printable;
 use crate::tally::Tally;
 use crate::trap::{Trap, TrapCode};
@@ -24,6 +25,8 @@ pub(crate) struct Runner {
     /// Is dropped before the store.
     meter: Meter,
     store: Store,
+    /// What host functions have of the guest, if it imports any.
+    linkage: Option<Linkage>,
     deadline: Deadline,
     clock: Arc<dyn Clock>,
     tally: Arc<Tally>,
@@ -67,12 +70,30 @@ impl Runner {
         Self {
             meter,
             store,
+            linkage: None,
             deadline,
             clock,
             tally,
             service: Service::default(),
             state: State::Sound,
         }
+    }
+
+    /// Lets host functions have the memory, and know the deadlines, of the guest. Before code runs that calls them.
+    pub(crate) fn bind(&mut self, linkage: Linkage, memory: Option<&LinearHandle>) {
+        linkage.bind(&mut self.store, memory.cloned(), Some(self.meter.gauge()));
+        self.linkage = Some(linkage);
+    }
+
+    /// Returns what the guest and its host functions share, and the store that it is in.
+    pub(crate) fn linkage(&mut self) -> Option<(&Linkage, &mut Store)> {
+        Some((self.linkage.as_ref()?, &mut self.store))
+    }
+
+    /// Returns what the guest had host functions do.
+    pub(crate) fn host_usage(&self) -> HostUsage {
+        let usage = self.linkage.as_ref().map(|linkage| linkage.usage(&self.store));
+        usage.unwrap_or_default()
     }
 
     pub(crate) const fn store(&self) -> &Store {
@@ -102,6 +123,9 @@ impl Runner {
     pub(crate) fn heal(&mut self) {
         if self.state == State::Broken {
             self.state = State::Sound;
+        }
+        if let Some((linkage, store)) = self.linkage() {
+            linkage.reset(store);
         }
     }
 
@@ -142,11 +166,21 @@ impl Runner {
             self.meter.end();
             return Err(Error::Cancelled);
         }
+        let deadline = self.effective(within);
+        if let Some((linkage, store)) = self.linkage() {
+            linkage.begin(store, deadline);
+        }
         let store = &mut self.store;
         let result = catch_unwind(AssertUnwindSafe(|| run(store)));
         let is_over = self.meter.end().is_over;
+        let ended = self
+            .linkage()
+            .map_or(Ok(()), |(linkage, store)| linkage.end(store));
         match result {
-            Ok(Ok(result)) => Ok(result),
+            Ok(Ok(result)) => match ended {
+                Ok(()) => Ok(result),
+                Err(error) => Err(self.failed(error, within)),
+            },
             Ok(Err(error)) => Err(self.broke(error, is_over, within)),
             Err(panic) => {
                 self.state = State::Unwound;
@@ -176,26 +210,48 @@ impl Runner {
     fn broke(&mut self, error: RuntimeError, is_over: bool, within: Option<Duration>) -> Error {
         self.state = State::Broken;
         let error = match error.downcast::<Error>() {
-            Ok(own) => return own,
+            Ok(own) => return self.failed(own, within),
             Err(error) => error,
         };
         let trap = Trap::new(&error);
         if is_over && trap.code() == TrapCode::Unreachable {
-            let cancel = self.service.cancel.as_ref();
-            if cancel.is_some_and(|cancel| cancel.is_cancelled()) {
-                self.tally.cancelled.add();
-                return Error::Cancelled;
-            }
-            self.tally.timeouts.add();
-            let deadline = match (self.deadline, within) {
-                (Deadline::Wall(own), Some(within)) => Deadline::Wall(own.min(within)),
-                (Deadline::None, Some(within)) => Deadline::Wall(within),
-                (deadline, _) => deadline,
-            };
-            return Error::Timeout { deadline };
+            return self.out_of_time(within);
         }
         self.tally.traps.add();
         Error::Trap(Box::new(trap))
+    }
+
+    /// Says what a host function has ended the call with.
+    #[cold]
+    fn failed(&mut self, error: Error, within: Option<Duration>) -> Error {
+        self.state = State::Broken;
+        match error {
+            Error::Timeout { .. } => return self.out_of_time(within),
+            Error::HostPanic { .. } => self.tally.panics.add(),
+            _ => {}
+        }
+        error
+    }
+
+    fn out_of_time(&self, within: Option<Duration>) -> Error {
+        let cancel = self.service.cancel.as_ref();
+        if cancel.is_some_and(|cancel| cancel.is_cancelled()) {
+            self.tally.cancelled.add();
+            return Error::Cancelled;
+        }
+        self.tally.timeouts.add();
+        Error::Timeout {
+            deadline: self.effective(within),
+        }
+    }
+
+    /// Returns what a call may take, for its own sake and for those who wait.
+    fn effective(&self, within: Option<Duration>) -> Deadline {
+        match (self.deadline, within) {
+            (Deadline::Wall(own), Some(within)) => Deadline::Wall(own.min(within)),
+            (Deadline::None, Some(within)) => Deadline::Wall(within),
+            (deadline, _) => deadline,
+        }
     }
 }
 

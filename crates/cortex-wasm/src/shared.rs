@@ -1,6 +1,7 @@
 use crate::account::Account;
 use crate::alloc::Tags;
 use crate::deadline::{Checks, Deadline, Watch};
+use crate::imports::Imports;
 use crate::memory::Slots;
 use crate::module::Compiler;
 use crate::quota::Quota;
@@ -16,6 +17,7 @@ pub(crate) struct Shared {
     pub(crate) quota: Quota,
     pub(crate) deadline: Deadline,
     pub(crate) reset: Reset,
+    pub(crate) imports: Imports,
     /// How long the arena of an instance is, and its region.
     pub(crate) arena: u32,
     pub(crate) region: u32,

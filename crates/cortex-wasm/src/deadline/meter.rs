@@ -1,5 +1,6 @@
 use super::cell::{Cell, Word};
 use super::checks::Checks;
+use super::gauge::Gauge;
 use super::limit::Deadline;
 use super::watch::{StopWords, Stopper, Watch, Watched};
 use std::ptr::NonNull;
@@ -102,6 +103,15 @@ impl Meter {
     /// Returns what stops the call that runs, from any thread, and no other call.
     pub(crate) fn stopper(&self) -> Option<Stopper> {
         self.watched.as_ref().map(Watched::stopper)
+    }
+
+    /// Returns what tells host functions of it.
+    pub(crate) fn gauge(&self) -> Gauge {
+        Gauge {
+            fuel: self.fuel.clone(),
+            slices: self.slices.clone(),
+            glance: self.watched.as_ref().map(Watched::glance),
+        }
     }
 
     #[cfg(test)]

@@ -5,6 +5,7 @@ mod checks;
 mod code;
 mod cost;
 mod function;
+mod gauge;
 mod limit;
 mod meter;
 #[cfg(all(test, cortex_loom))]
@@ -15,6 +16,7 @@ mod tests;
 mod watch;
 
 pub(crate) use self::checks::{Checks, instrument, start_export};
+pub(crate) use self::gauge::Gauge;
 pub use self::limit::Deadline;
 pub(crate) use self::meter::Meter;
 pub(crate) use self::watch::{Stopper, Watch};

@@ -294,6 +294,14 @@ impl<W: Word> Watched<W> {
             call: self.calls.cast_unsigned(),
         }
     }
+
+    /// Returns what tells whether the call that runs is to stop, from within it.
+    pub(super) fn glance(&self) -> Glance<W> {
+        Glance {
+            seat: Arc::clone(&self.seat),
+            words: self.words.clone(),
+        }
+    }
 }
 
 impl<W: Word> Drop for Watched<W> {
@@ -306,6 +314,27 @@ impl<W: Word> Drop for Watched<W> {
         let mine = mine.map(|index| guests.all.swap_remove(index));
         drop(guests);
         drop(mine);
+    }
+}
+
+/// Tells whether the call of a guest that runs is to stop.
+#[derive(Clone)]
+pub(super) struct Glance<W: Word = Cell> {
+    seat: Arc<Seat>,
+    words: StopWords<W>,
+}
+
+impl<W: Word> fmt::Debug for Glance<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Glance").finish_non_exhaustive()
+    }
+}
+
+impl<W: Word> Glance<W> {
+    /// As [`Watched::is_stopped`].
+    pub(super) fn is_stopped(&self) -> bool {
+        let call = self.words.call.get();
+        self.words.stop.get() == call || self.seat.cancelled.load(Ordering::Relaxed) == call.cast_unsigned()
     }
 }
 

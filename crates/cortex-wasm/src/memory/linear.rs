@@ -269,6 +269,7 @@ impl fmt::Debug for Linear {
 ///
 /// Guest code runs, and memories grow, with a store that is borrowed mutably. What is lent here borrows the store too:
 /// so no bytes are held while they could change, move or vanish.
+#[derive(Clone)]
 pub(crate) struct LinearHandle {
     linear: Arc<Linear>,
     home: Home,

@@ -25,6 +25,6 @@ pub use self::compiled::{Module, Origin};
 pub(crate) use self::compiler::{Compiler, Instrumentation};
 pub use self::error::CompileError;
 pub(crate) use self::error::printable;
-pub(crate) use self::facts::{Facts, Import};
+pub(crate) use self::facts::Facts;
 pub use self::limits::ModuleLimits;
 pub use self::reset_plan::{ResetPlan, Why};

@@ -64,16 +64,14 @@ fn what_is_missing_is_named() {
     let host = host();
     let text = r#"(module (import "env" "read" (func)) (import "env" "table" (table 1 funcref)))"#;
     let error = host.instantiate(&module(&host, text)).unwrap_err();
-    let Error::Link { missing } = &error else {
+    let Error::Link { unmet } = &error else {
         panic!("{error:?}")
     };
-    assert_eq!(
-        missing.iter().map(|it| &**it).collect::<Vec<_>>(),
-        ["env.read", "env.table"]
-    );
+    let names: Vec<_> = unmet.iter().map(|it| (it.module(), it.name())).collect();
+    assert_eq!(names, [("env", "read"), ("env", "table")]);
     assert_eq!(
         error.to_string(),
-        "link the module: nobody provides `env.read`, `env.table`"
+        "link the module: nobody provides `env.read`, `env.table` is a table, and only functions are provided"
     );
     let module = module(&host, r#"(module (func (export "f") (param i32)))"#);
     assert!(matches!(module.func::<(), ()>("g"), Err(Error::NoExport { export }) if &*export == "g"));

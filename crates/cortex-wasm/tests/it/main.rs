@@ -4,6 +4,7 @@ mod accounts;
 mod artifacts;
 mod guests;
 mod hostile;
+mod imports;
 mod languages;
 mod memory;
 mod pools;

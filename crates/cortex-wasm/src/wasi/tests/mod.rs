@@ -1,0 +1,3 @@
+mod functions;
+mod output;
+mod reactor;
