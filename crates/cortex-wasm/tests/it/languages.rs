@@ -1,9 +1,11 @@
 //! The guests of the folder `guests`, made by the compilers that people have: each is known for what it is, works without
 //! a leak in its own heap, and is as new after a reset.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
-use cortex_wasm::{Abi, Deadline, Error, Instance, Module, Quota, ResetPlan, Tag, WasmHost};
+use cortex_wasm::{
+    Abi, Deadline, Error, Imports, Instance, Module, Quota, ResetPlan, Stream, Tag, Wasi, WasmHost,
+};
 
 type Transform = cortex_wasm::Func<(u32, u32), u64>;
 
@@ -275,7 +277,7 @@ fn a_program_that_wants_a_system_is_told_what_it_misses() {
     let (host, _) = shared();
     let module = host.compile("passphrase", PASSPHRASE).unwrap();
     assert!(module.func::<(), ()>("_start").is_ok());
-    let Err(Error::Link { missing }) = host.instantiate(&module) else {
+    let Err(Error::Link { unmet }) = host.instantiate(&module) else {
         panic!("nothing is imported unless it is given")
     };
     let names = [
@@ -288,7 +290,55 @@ fn a_program_that_wants_a_system_is_told_what_it_misses() {
         "random_get",
     ];
     let names = names.map(|name| format!("wasi_snapshot_preview1.{name}"));
-    let mut missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    let mut missing: Vec<_> = unmet
+        .iter()
+        .map(|unmet| format!("{}.{}", unmet.module(), unmet.name()))
+        .collect();
     missing.sort();
     assert_eq!(missing, names);
+}
+
+/// Runs the WASI program with these arguments and random bytes of 0; returns how it ended and what it printed.
+fn passphrase(args: &[&str]) -> (Result<(), Error>, Vec<(Stream, String)>) {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&lines);
+    let mut wasi = Wasi::new()
+        .random(|bytes| {
+            bytes.fill(0);
+            Ok(())
+        })
+        .output(move |line| {
+            heard
+                .lock()
+                .unwrap()
+                .push((line.stream(), line.text().to_owned()))
+        });
+    for arg in args {
+        wasi = wasi.arg(arg).unwrap();
+    }
+    let host = WasmHost::builder()
+        .imports(Imports::new().wasi(wasi))
+        .build()
+        .unwrap();
+    let module = host.compile("passphrase", PASSPHRASE).unwrap();
+    let start = module.func::<(), ()>("_start").unwrap();
+    let mut guest = host.instantiate(&module).unwrap();
+    let ended = guest.call(&start, ());
+    let lines = lines.lock().unwrap().clone();
+    (ended, lines)
+}
+
+#[test]
+fn a_program_that_wants_a_system_gets_what_it_is_given() {
+    let (ended, lines) = passphrase(&["passphrase", "2", "1"]);
+    assert!(
+        matches!(ended, Ok(()) | Err(Error::Exited { code: 0 })),
+        "{ended:?}"
+    );
+    let phrase = (Stream::Stdout, "bababa".to_owned());
+    assert_eq!(lines, [phrase.clone(), phrase]);
+    let (ended, lines) = passphrase(&["passphrase", "none"]);
+    assert!(matches!(ended, Err(Error::Exited { code: 2 })), "{ended:?}");
+    let complaint = "passphrase: none is not a number from 1 to 1000".to_owned();
+    assert_eq!(lines, [(Stream::Stderr, complaint)]);
 }
