@@ -33,19 +33,19 @@ fn product(chance: &mut Chance) -> String {
     // An id of version 4 (RFC 9562, section 5.4).
     let id = [32, 16, 12, 14, 16, 32].map(|bits| chance.below(1 << bits));
     let mut add = |part: fmt::Arguments<'_>| json.write_fmt(part).expect("a string takes all");
-    let [a, b, c, d, e, f] = id;
+    let [time, mid, high, clock, node, rest] = id;
     add(format_args!(
-        r#"{{"id":"{a:08x}-{b:04x}-4{c:03x}-{:04x}-{e:04x}{f:08x}""#,
-        d | 0x8000
+        r#"{{"id":"{time:08x}-{mid:04x}-4{high:03x}-{:04x}-{node:04x}{rest:08x}""#,
+        clock | 0x8000
     ));
     add(format_args!(r#","gtin":"40{:011}""#, chance.below(1 << 32) * 23));
     add(format_args!(r#","name":"{}""#, chance.words(3)));
     let words = 12 + chance.below(6);
     add(format_args!(r#","description":"{}.""#, chance.words(words)));
     let hash = [(); 4].map(|()| chance.below(1 << 32));
-    let [a, b, c, d] = hash;
+    let [first, second, third, fourth] = hash;
     add(format_args!(
-        r#","image":"/images/{a:08x}{b:08x}{c:08x}{d:08x}.webp""#
+        r#","image":"/images/{first:08x}{second:08x}{third:08x}{fourth:08x}.webp""#
     ));
     let (whole, cents) = (chance.below(900) + 5, chance.below(100));
     add(format_args!(
