@@ -27,7 +27,7 @@ use http::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_M
 /// let request = || Request::builder().header("accept-encoding", "gzip").body(()).unwrap();
 /// for (policy, tag) in [
 ///     (EtagPolicy::Weaken, "W/\"v1\""),
-///     (EtagPolicy::Suffix, "\"v1~cortex-gzip-5.1\""),
+///     (EtagPolicy::Suffix, "\"v1~cortex-gzip-4.1\""),
 ///     (EtagPolicy::Keep, "\"v1\""),
 /// ] {
 ///     let service = ServiceBuilder::new().layer(CompressionLayer::new().etag(policy)).service_fn(

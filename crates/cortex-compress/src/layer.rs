@@ -35,7 +35,7 @@ use tower_layer::Layer;
 ///     .min_size(512)
 ///     .types(ContentTypes::compressible().allow("application/vnd.acme.table")?);
 /// let app: Router = Router::new().route("/", get(async || "Hello")).layer(layer.clone());
-/// assert!(format!("{layer:?}").contains("[br 5, gzip 5]"));
+/// assert!(format!("{layer:?}").contains("[br 5, gzip 4]"));
 /// # }
 /// # Ok::<(), cortex_compress::InvalidContentType>(())
 /// ```

@@ -308,23 +308,21 @@ fn passphrase(args: &[&str]) -> (Result<(), Error>, Vec<(Stream, String)>) {
             Ok(())
         })
         .output(move |line| {
-            heard
-                .lock()
-                .unwrap()
-                .push((line.stream(), line.text().to_owned()))
+            let mut heard = heard.lock().expect("nobody panics");
+            heard.push((line.stream(), line.text().to_owned()));
         });
     for arg in args {
-        wasi = wasi.arg(arg).unwrap();
+        wasi = wasi.arg(arg).expect("it has no NUL");
     }
     let host = WasmHost::builder()
         .imports(Imports::new().wasi(wasi))
         .build()
-        .unwrap();
-    let module = host.compile("passphrase", PASSPHRASE).unwrap();
-    let start = module.func::<(), ()>("_start").unwrap();
-    let mut guest = host.instantiate(&module).unwrap();
+        .expect("the settings make sense");
+    let module = host.compile("passphrase", PASSPHRASE).expect("it is a module");
+    let start = module.func::<(), ()>("_start").expect("it is a program");
+    let mut guest = host.instantiate(&module).expect("it gets what it wants");
     let ended = guest.call(&start, ());
-    let lines = lines.lock().unwrap().clone();
+    let lines = lines.lock().expect("nobody panics").clone();
     (ended, lines)
 }
 
