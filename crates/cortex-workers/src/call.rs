@@ -468,7 +468,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         }
         let (shared, ticket) = (self.shared.shared(), job.ticket());
         ticket.tell(Stop::Cancelled);
-        if job.leave() {
+        if job.leave() && ticket.stop().is_some() {
             let time = shared.hub.told(ticket, shared.clock.nanos());
             shared.arm(time);
         }

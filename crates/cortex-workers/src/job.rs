@@ -363,8 +363,16 @@ where
             Err(Error::Panicked(panic)) => Some(panic),
             _ => None,
         };
+        let told = self.ticket.answer();
         span.end(Outcome::of(&self.ticket, Some(ran)), panic);
-        self.finish(answer);
+        if let Some(why) = told {
+            // Who told it may not have released the caller yet.
+            let ran = cx.clock.nanos().saturating_sub(cx.taken);
+            self.release(why, Duration::from_nanos(ran));
+            drop_quietly(answer);
+        } else {
+            self.finish(answer);
+        }
         ran
     }
 
@@ -505,6 +513,30 @@ mod tests {
     use cortex_core::SystemClock;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// From the moment of its answer a task counts as answered, whoever comes to stop it before it is counted.
+    #[test]
+    fn what_is_told_to_stop_as_it_answers_counts_as_what_its_caller_hears() {
+        for (is_told, outcome) in [(false, Outcome::Completed), (true, Outcome::TimedOut)] {
+            let ticket = Ticket::new(Priority::Normal, cortex_core::Context::new(), 0);
+            let tell =
+                move |(): &mut (), cx: &TaskCx<'_>| assert!(!is_told || cx.ticket.tell(Stop::RunTimeout));
+            let job = Job::new(ticket, Closure(tell), None, true);
+            job.ticket.set_phase(Phase::Taken);
+            let cx = TaskCx {
+                ticket: &job.ticket,
+                clock: &SystemClock,
+                taken: 0,
+            };
+            let ran = job.run(&mut (), &cx);
+            assert!(!job.ticket.tell(Stop::Cancelled), "it is too late");
+            assert_eq!(Outcome::of(&job.ticket, Some(ran)), outcome);
+            let answer = job
+                .answer()
+                .expect("there is one, though nobody released the caller");
+            assert_eq!(answer.is_ok(), !is_told);
+        }
+    }
 
     /// What was taken runs at the end of a pool, for nobody has it any more; for other reasons it need not.
     #[test]

@@ -246,6 +246,11 @@ fn model_a_token_is_cancelled_at_any_time() {
         assert!(!answer || ran.load(Ordering::Relaxed) == 1);
         let totals = hub.totals();
         assert_eq!((totals.submitted, totals.completed + totals.cancelled), (1, 1));
+        assert_eq!(
+            answer,
+            totals.completed == 1,
+            "it counts as what the caller has heard"
+        );
         assert_eq!(token.heirs(), 0);
     });
 }
@@ -290,6 +295,14 @@ fn model_whoever_comes_at_the_end_has_an_answer() {
             thread.join().unwrap();
         }
         assert!(!answer || ran.load(Ordering::Relaxed) == 1);
+        let totals = hub.totals();
+        let ended = totals.completed + totals.shut_down + totals.discarded + totals.rejected;
+        assert_eq!((totals.submitted, ended), (1, 1));
+        assert_eq!(
+            answer,
+            totals.completed == 1,
+            "it counts as what the caller has heard"
+        );
     });
 }
 

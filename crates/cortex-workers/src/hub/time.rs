@@ -110,14 +110,16 @@ impl<W: 'static> Inner<W> {
         {
             let ticket = running.task.ticket();
             let (due, why) = ticket.due(running.since);
-            if due <= now && ticket.tell(why) {
+            let is_due = due <= now;
+            if is_due && ticket.tell(why) {
                 let ran = Duration::from_nanos(now.saturating_sub(running.since));
                 after.told.push((Arc::clone(&running.task), why, ran));
             }
-            if ticket.stop().is_none() {
+            if is_due || ticket.stop().is_some() {
+                // Also where it has answered: who does not come back after that is stuck as well.
+                running.told.get_or_insert(now);
+            } else {
                 after.at(due);
-            } else if running.told.is_none() {
-                running.told = Some(now);
             }
         }
     }

@@ -32,6 +32,24 @@ fn shut_down(pool: &Pool<Closures>) -> DrainReport {
         .block_on(pool.shutdown(Drain::unlimited()))
 }
 
+/// A task that has answered can't be told to stop, though its worker has not come back to say so.
+#[tokio::test]
+async fn what_has_answered_is_not_stopped_by_the_end() {
+    for _ in 0..1000 {
+        let pool = Pool::<Closures>::builder("done")
+            .threads(1)
+            .build()
+            .await
+            .unwrap();
+        let token = cortex_workers::CancelToken::new();
+        pool.run(|_, _| ()).cancel_with(&token).await.unwrap();
+        token.cancel();
+        let report = pool.shutdown(Drain::now()).await;
+        assert!(report.is_complete(), "{report}");
+        assert_eq!(pool.snapshot().tasks.completed, 1);
+    }
+}
+
 /// Stands at a door when it is dropped.
 struct Lingers(Door);
 

@@ -127,6 +127,8 @@ impl Also for Closures {
         for spawned in spawned {
             let (round, answer) = runtime.block_on(spawned).expect("nothing panics there");
             assert!(answer.is_err() || answer == Ok(round));
+            toll.answered
+                .fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
         }
         rounds * 7
     }
@@ -345,7 +347,12 @@ impl Storm {
         assert_eq!(heard.all(), Counts::of(&snapshot.tasks), "each is told of once");
         let ran = snapshot.tasks.completed + snapshot.tasks.panicked;
         assert!(toll.begun.load(Ordering::Relaxed) >= ran);
-        assert!(toll.answered.load(Ordering::Relaxed) > 0);
+        let answered = toll.answered.load(Ordering::Relaxed);
+        assert!(answered > 0);
+        assert!(
+            answered <= snapshot.tasks.completed,
+            "whoever is answered counts so"
+        );
         assert!(toll.cancelled.load(Ordering::Relaxed) > 0);
         let [accepted, done, handed_over] =
             [&toll.accepted, &toll.done, &toll.handed_over].map(|count| count.load(Ordering::Relaxed));
