@@ -2,8 +2,9 @@ use crate::support::{Door, assert_balanced, at_rest, closures, occupy, poll_once
 use cortex_core::{Clock, Context, Deadline};
 use cortex_testkit::ManualClock;
 use cortex_workers::{Closures, Error, Overflow, Pool, Stage, Stop, TaskCx};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,6 +51,38 @@ fn the_deadline_ends_a_task_wherever_it_is() {
     assert_eq!(later.wait().unwrap(), 5);
     assert_eq!(*seen.lock().unwrap(), Some(Stop::Deadline));
     assert_eq!(at_rest(&pool).tasks.expired, 4);
+}
+
+/// Moves the clock and looks at it when it is woken: between the answer of a task and when its worker comes back.
+struct Late(ManualClock, Pool<Closures>);
+
+impl Wake for Late {
+    fn wake(self: Arc<Self>) {
+        self.0.advance(SECOND);
+        self.1.tick();
+    }
+}
+
+#[test]
+fn a_deadline_that_comes_after_the_answer_is_none() {
+    let clock = ManualClock::new();
+    let pool = closures(|builder| builder.clock(clock.clone()));
+    let door = Door::default();
+    let inside = door.clone();
+    let deadline = Deadline::after(clock.now(), SECOND);
+    let mut call = pool.run(move |_, _| inside.pass()).deadline(deadline);
+    let waker = Waker::from(Arc::new(Late(clock.clone(), pool.clone())));
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(Pin::new(&mut call).poll(&mut cx).is_pending());
+    door.open();
+    let tasks = loop {
+        let snapshot = at_rest(&pool);
+        if snapshot.tasks.ended() == 1 {
+            break snapshot.tasks;
+        }
+    };
+    assert!(matches!(poll_once(&mut call), Poll::Ready(Ok(()))));
+    assert_eq!((tasks.completed, tasks.expired), (1, 0));
 }
 
 #[test]
