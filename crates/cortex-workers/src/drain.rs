@@ -54,7 +54,7 @@ pub struct DrainReport {
     pub discarded: u64,
     /// How many were told to stop while they ran.
     pub stopped: u64,
-    /// How many threads still run, as their tasks do not stop: nobody waits for them.
+    /// How many threads still run, as their tasks do not stop, or what hands requests over: nobody waits for them.
     pub leaked: usize,
     /// How long it took.
     pub elapsed: Duration,

@@ -245,6 +245,11 @@ impl<W: 'static> Hub<W> {
         lock(&self.inner).handing -= 1;
     }
 
+    /// Says whether somebody hands over what is left.
+    pub(crate) fn is_handing(&self) -> bool {
+        lock(&self.inner).handing > 0
+    }
+
     /// Returns whether no thread does anything for the pool any more.
     pub(crate) fn is_deserted(&self) -> bool {
         let inner = lock(&self.inner);

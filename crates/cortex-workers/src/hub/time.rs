@@ -71,6 +71,7 @@ impl<W: 'static> Inner<W> {
             drop(self.remove(ticket, after)); // it is not the last one
             after.ended.push((task, why));
         }
+        self.hand_over(after);
         self.admit(after);
     }
 
