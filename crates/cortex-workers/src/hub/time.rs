@@ -16,7 +16,7 @@ pub(super) const GROW_AFTER: Duration = Duration::from_millis(10);
 pub(super) const GROW_EVERY: Duration = Duration::from_millis(50);
 
 /// So many tasks that are too late are ended in one go: some ten microseconds.
-const MOST_LATE: usize = 128;
+pub(super) const MOST_LATE: usize = 128;
 
 impl<W: 'static> Inner<W> {
     pub(super) fn pulse(&mut self, now: u64, after: &mut After<W>) {

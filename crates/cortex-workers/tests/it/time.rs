@@ -3,6 +3,7 @@ use cortex_core::{Clock, Context, Deadline};
 use cortex_testkit::ManualClock;
 use cortex_workers::{Closures, Error, Overflow, Pool, Stage, Stop, TaskCx};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
@@ -83,6 +84,36 @@ fn a_deadline_that_comes_after_the_answer_is_none() {
     };
     assert!(matches!(poll_once(&mut call), Poll::Ready(Ok(()))));
     assert_eq!((tasks.completed, tasks.expired), (1, 0));
+}
+
+/// Whether or not somebody has looked at the clock.
+#[test]
+fn a_worker_begins_nothing_that_is_late() {
+    const MANY: u64 = 300;
+    let clock = ManualClock::new();
+    let pool = closures(|builder| builder.clock(clock.clone()));
+    let door = occupy(&pool, 1);
+    let deadline = Deadline::after(clock.now(), SECOND);
+    let begun = Arc::new(AtomicU64::new(0));
+    let task = || {
+        let begun = Arc::clone(&begun);
+        move |_: &mut Closures, _: &TaskCx<'_>| begun.fetch_add(1, Ordering::Relaxed)
+    };
+    let mut late = pool.run(task()).deadline(deadline);
+    assert!(poll_once(&mut late).is_pending());
+    for _ in 1..MANY {
+        pool.run(task()).deadline(deadline).detach().unwrap();
+    }
+    let mut next = pool.run(|_, _| 7);
+    assert!(poll_once(&mut next).is_pending());
+    clock.advance(SECOND);
+    door.open();
+    assert_eq!(next.wait().unwrap(), 7);
+    let Poll::Ready(Err(Error::Deadline { stage, work: Some(_) })) = poll_once(&mut late) else {
+        panic!("it comes back");
+    };
+    assert_eq!((stage, begun.load(Ordering::Relaxed)), (Stage::Queued, 0));
+    assert_eq!(at_rest(&pool).tasks.expired, MANY);
 }
 
 #[test]
