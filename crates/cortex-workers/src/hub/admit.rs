@@ -152,6 +152,13 @@ impl<W: 'static> Inner<W> {
         }
     }
 
+    /// Says whether it has its turn at the places that pools share.
+    pub(super) const fn set_turn(&mut self, has_turn: bool) {
+        if let Some(share) = &mut self.share {
+            share.set_turn(has_turn);
+        }
+    }
+
     /// Takes out a task that was not taken, and ends it; returns it if that was in time.
     pub(super) fn remove(&mut self, ticket: &Ticket, after: &mut After<W>) -> Option<Task<W>> {
         let task = match ticket.phase() {

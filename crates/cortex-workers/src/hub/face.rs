@@ -276,10 +276,14 @@ impl<W: 'static> Hub<W> {
         lock(&self.inner).share.take()
     }
 
-    /// Lets those in that wait for a place, as far as there are places.
+    /// Lets those in that wait for a place, as far as there are places, now that it has its turn at those that pools share.
     pub(crate) fn admit(&self) -> After<W> {
         let mut after = After::new();
-        lock(&self.inner).admit(&mut after);
+        let mut inner = lock(&self.inner);
+        inner.set_turn(true);
+        inner.admit(&mut after);
+        inner.set_turn(false);
+        drop(inner);
         after
     }
 
