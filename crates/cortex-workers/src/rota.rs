@@ -137,8 +137,11 @@ impl<T> Rota<T> {
         let lanes = self.lanes.places(self.turns).take(LOOKED_AT);
         // The first one of those that have as much.
         let longest = lanes.min_by_key(|&lane| {
-            let of = self.lanes.get(lane).and_then(|lane| lane.of);
-            std::cmp::Reverse(self.len_of(of))
+            let len = self.lanes.get(lane).map_or(0, |lane| match lane.of {
+                Some(_) => lane.items.len(),
+                None => self.unnamed.len(),
+            });
+            std::cmp::Reverse(len)
         });
         let place = match longest {
             Some(lane) => self.head(lane)?,
