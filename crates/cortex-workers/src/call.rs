@@ -257,7 +257,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 self.run_now(ticket, state, work)
             }
             Err(late) => {
-                span.end_unstarted(Unstarted::Deadline(Stage::Submitting));
+                span.end_unstarted(not_offered(matches!(late, Error::Cancelled { .. })));
                 Err(late.map_work(|()| work.back()))
             }
         }
@@ -392,11 +392,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     pub(crate) fn refused(&self, ticket: &Ticket, is_cancelled: bool) {
         let shared = self.shared.shared();
         shared.hub.refused(is_cancelled);
-        let why = if is_cancelled {
-            Unstarted::Cancelled(Stage::Submitting)
-        } else {
-            Unstarted::Deadline(Stage::Submitting)
-        };
+        let why = not_offered(is_cancelled);
         ticket.span.end_unstarted(why);
         shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
     }
@@ -419,7 +415,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         let mut ticket = match self.ticket() {
             Ok(ticket) => ticket,
             Err(late) => {
-                span.end_unstarted(Unstarted::Deadline(Stage::Submitting));
+                span.end_unstarted(not_offered(matches!(late, Error::Cancelled { .. })));
                 return Sent::Over(Err(late.map_work(|()| work)));
             }
         };
@@ -472,6 +468,15 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             let time = shared.hub.told(ticket, shared.clock.nanos());
             shared.arm(time);
         }
+    }
+}
+
+/// Says why a task is not offered: it was cancelled before, or comes too late.
+const fn not_offered(is_cancelled: bool) -> Unstarted {
+    if is_cancelled {
+        Unstarted::Cancelled(Stage::Submitting)
+    } else {
+        Unstarted::Deadline(Stage::Submitting)
     }
 }
 
