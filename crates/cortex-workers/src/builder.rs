@@ -431,6 +431,7 @@ impl<W: Worker> First<W> {
 
     async fn wait(&self) -> Result<(), NotMade<W::Error>> {
         poll_fn(|cx| {
+            let waker = cx.waker().clone();
             let mut count = lock(&self.0);
             if let Some(error) = count.error.take() {
                 return Poll::Ready(Err(error));
@@ -438,7 +439,9 @@ impl<W: Worker> First<W> {
             if count.left == 0 {
                 return Poll::Ready(Ok(()));
             }
-            count.waker = Some(cx.waker().clone());
+            let old = count.waker.replace(waker);
+            drop(count);
+            drop(old); // it may do anything
             Poll::Pending
         })
         .await

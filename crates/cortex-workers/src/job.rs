@@ -183,29 +183,32 @@ impl<W, P: Work<W>> Job<W, P> {
 
     /// Takes the answer, if it is there.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Answer<W, P>> {
-        let mut slot = lock(&self.slot);
-        match &slot.content {
-            Content::Over(_) => {
-                let Content::Over(answer) = std::mem::replace(&mut slot.content, Content::Gone) else {
-                    unreachable!("it was looked at");
-                };
-                return Poll::Ready(answer);
+        let mut new = None; // wakers are not ours: they are cloned and dropped without the lock
+        loop {
+            let mut slot = lock(&self.slot);
+            match &slot.content {
+                Content::Over(_) => {
+                    let Content::Over(answer) = std::mem::replace(&mut slot.content, Content::Gone) else {
+                        unreachable!("it was looked at");
+                    };
+                    return Poll::Ready(answer);
+                }
+                Content::Gone => panic!("a call was polled after it was ready"),
+                Content::Pending(_) | Content::Running => {}
             }
-            Content::Gone => panic!("a call was polled after it was ready"),
-            Content::Pending(_) | Content::Running => {}
+            let known = slot.waker.as_ref();
+            if known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            if let Some(waker) = new.take() {
+                let old = slot.waker.replace(waker);
+                drop(slot);
+                drop(old);
+                return Poll::Pending;
+            }
+            drop(slot);
+            new = Some(cx.waker().clone());
         }
-        let known = slot
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        let old = if known {
-            None
-        } else {
-            slot.waker.replace(cx.waker().clone())
-        };
-        drop(slot);
-        drop(old); // it may do anything
-        Poll::Pending
     }
 
     /// Has the answer dropped as soon as it comes, or now.
@@ -330,8 +333,9 @@ where
                 return Ran::Completed;
             }
         };
+        // Who hears of it looks again, and says then whom to wake for the answer.
         let bell = if self.ticket.pass() {
-            slot.waker.clone()
+            slot.waker.take()
         } else {
             None
         };
