@@ -313,6 +313,9 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             Sent::Here(..) => unreachable!("only whoever waits does it"),
             Sent::In(job) => {
                 self.stage = At::Sent(job);
+                if self.turnstile.is_some() {
+                    return Poll::Pending; // it rings, after those before it
+                }
                 self.look(cx)
             }
         }
