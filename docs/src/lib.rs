@@ -35,6 +35,8 @@ pub mod guides {
     pub mod shut_down {}
     #[doc = include_str!("../guides/traces.md")]
     pub mod traces {}
+    #[doc = include_str!("../guides/workers.md")]
+    pub mod workers {}
 }
 
 /// The front page of the repository.

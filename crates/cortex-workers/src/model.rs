@@ -1,4 +1,8 @@
 //! What threads do to one another, in every order that they may run in.
+//!
+//! By loom alone: shuttle, whose random schedules are longer, would bring some twenty crates more, old versions of `rand`
+//! among them. What is too long for loom the stress test does with threads of the system (`cargo xtask stress`), which
+//! has clocks, panics and observers besides.
 
 use crate::bell::Bell;
 use crate::cancel::{self, Cancel, CancelToken};

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cortex::compress::CompressionLayer;
 use cortex::health::checks::{self, FileDescriptors};
 use cortex::health::{Group, Health};
-use cortex::http::{AccessLog, Admin, Server};
+use cortex::http::{AccessLog, Admin, Server, Subsystem};
 use cortex::metrics::{ProcessCollector, Registry, RuntimeCollector, build_info};
 use cortex::trace::{JsonLogs, Otlp, OtlpJsonFile, ParentBased, Probability, Tracer};
+use cortex::workers::{self, Closures, Drain, Pool};
 use serde_json::json;
 
 use crate::catalogue::Catalogue;
@@ -25,6 +27,11 @@ const TRACE_FILES: usize = 5;
 /// How long the last spans may take to be written.
 const LAST_SPANS: Duration = Duration::from_secs(3);
 
+/// Bodies that may wait to be encoded; those that find no place are encoded in pieces where they are.
+const BODIES: usize = 64;
+/// How long the last of them may take.
+const LAST_BODIES: Duration = Duration::from_millis(500);
+
 /// Starts both services, serves or loads, and ends them in reverse order.
 pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     let _filter = JsonLogs::new(std::io::stderr)
@@ -35,6 +42,8 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     registry.register("storefront_build", "What runs here", build_info!())?;
     registry.register_collector(ProcessCollector::new());
     registry.register_collector(RuntimeCollector::new("main", &tokio::runtime::Handle::current()));
+
+    let encoders = encoders(&registry).await?;
 
     let payments = Payments {
         failures: config.payment_failures,
@@ -57,13 +66,17 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
         .check(reachable)
         .check(stuck.groups([Group::READY, Group::LIVE]))
         .check(checks::file_descriptors("file-descriptors", FileDescriptors::new()).degrades())
+        .check(workers::health::check("encoders", &encoders))
         .build()?;
     let shop = Shop {
         catalogue: Arc::new(Catalogue::new()),
         checkout: Checkout::new(upstream, tracer.clone(), &registry)?,
     };
+    let encode = encoders.clone();
     let shop = Server::new(shop.routes())
         .name("shop")
+        .compression(CompressionLayer::new().offload(move |body| encode.submit(body)))
+        .subsystem(end(encoders))
         .metrics(&registry)
         .tracer(tracer.clone())
         .health(health)
@@ -119,6 +132,21 @@ pub(crate) async fn run(config: Config) -> Result<ExitCode, Box<dyn Error>> {
         println!("some spans could not be written");
     }
     Ok(code)
+}
+
+/// Starts a thread for what is long to encode, so that it does not hold up those that answer.
+async fn encoders(registry: &Registry) -> Result<Pool<Closures>, Box<dyn Error>> {
+    let pool = Pool::<Closures>::builder("encode").threads(1).queue(BODIES);
+    let pool = pool.build().await?;
+    workers::metrics::Metrics::register(registry).watch(&pool);
+    Ok(pool)
+}
+
+/// Ends them once no request is under way any more.
+fn end(encoders: Pool<Closures>) -> Subsystem {
+    Subsystem::new("encoders").stop(2 * LAST_BODIES, async move {
+        let _ = encoders.shutdown(Drain::within(LAST_BODIES)).await;
+    })
 }
 
 /// Records if there is somewhere to put spans: a file, or a collector that the environment names.
