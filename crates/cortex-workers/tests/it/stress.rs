@@ -322,7 +322,12 @@ impl Storm {
                 .map(|thread| scope.spawn(move || self.rage(pool, self.seed * THREADS + thread, toll)))
                 .collect();
             if self.ends {
-                while pool.snapshot().tasks.submitted < self.rounds {
+                // One thread alone may have offered as many before the others have an answer.
+                let some = |count: &AtomicU64| count.load(Ordering::Relaxed) > 0;
+                while pool.snapshot().tasks.submitted < self.rounds
+                    || !some(&toll.answered)
+                    || !some(&toll.cancelled)
+                {
                     std::thread::yield_now();
                 }
             } else {
