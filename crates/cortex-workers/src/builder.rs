@@ -255,8 +255,10 @@ impl<W: Worker> Builder<W> {
     /// that were not begun, but for those of a [`Source`](crate::Source); before that those of calls that were detached, where there was
     /// no place for them, or no thread. What is late, or was cancelled, is dropped; closures are, too.
     ///
-    /// It is called on the thread where the pool is ended, where room is made, or which looks at the clock for all pools: so it must not
-    /// take long. No lock is held. If it panics the request is lost, and nothing else. When [`Pool::shutdown`] returns it has had all.
+    /// It is called on a thread of its own for what the end of the pool leaves, and what has waited for too long; otherwise on the thread
+    /// where room is made, which it should not hold up. No lock is held. If it panics the request is lost, and nothing else. When
+    /// [`Pool::shutdown`] returns it has had all, unless it takes longer than the pool has ([`grace`](Self::grace)): then the thread
+    /// where it runs counts as one that is left.
     ///
     /// # Examples
     ///
@@ -429,6 +431,7 @@ impl<W: Worker> First<W> {
 
     async fn wait(&self) -> Result<(), NotMade<W::Error>> {
         poll_fn(|cx| {
+            let waker = cx.waker().clone();
             let mut count = lock(&self.0);
             if let Some(error) = count.error.take() {
                 return Poll::Ready(Err(error));
@@ -436,7 +439,9 @@ impl<W: Worker> First<W> {
             if count.left == 0 {
                 return Poll::Ready(Ok(()));
             }
-            count.waker = Some(cx.waker().clone());
+            let old = count.waker.replace(waker);
+            drop(count);
+            drop(old); // it may do anything
             Poll::Pending
         })
         .await

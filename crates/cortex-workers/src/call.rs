@@ -257,7 +257,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
                 self.run_now(ticket, state, work)
             }
             Err(late) => {
-                span.end_unstarted(Unstarted::Deadline(Stage::Submitting));
+                span.end_unstarted(not_offered(matches!(late, Error::Cancelled { .. })));
                 Err(late.map_work(|()| work.back()))
             }
         }
@@ -313,6 +313,9 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
             Sent::Here(..) => unreachable!("only whoever waits does it"),
             Sent::In(job) => {
                 self.stage = At::Sent(job);
+                if self.turnstile.is_some() {
+                    return Poll::Pending; // it rings, after those before it
+                }
                 self.look(cx)
             }
         }
@@ -392,11 +395,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
     pub(crate) fn refused(&self, ticket: &Ticket, is_cancelled: bool) {
         let shared = self.shared.shared();
         shared.hub.refused(is_cancelled);
-        let why = if is_cancelled {
-            Unstarted::Cancelled(Stage::Submitting)
-        } else {
-            Unstarted::Deadline(Stage::Submitting)
-        };
+        let why = not_offered(is_cancelled);
         ticket.span.end_unstarted(why);
         shared.tell(|| Event::of_unstarted(why, ticket, ticket.submitted));
     }
@@ -419,7 +418,7 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         let mut ticket = match self.ticket() {
             Ok(ticket) => ticket,
             Err(late) => {
-                span.end_unstarted(Unstarted::Deadline(Stage::Submitting));
+                span.end_unstarted(not_offered(matches!(late, Error::Cancelled { .. })));
                 return Sent::Over(Err(late.map_work(|()| work)));
             }
         };
@@ -468,10 +467,19 @@ impl<'a, W: Worker, P: Work<W>> Call<'a, W, P> {
         }
         let (shared, ticket) = (self.shared.shared(), job.ticket());
         ticket.tell(Stop::Cancelled);
-        if job.leave() {
+        if job.leave() && ticket.stop().is_some() {
             let time = shared.hub.told(ticket, shared.clock.nanos());
             shared.arm(time);
         }
+    }
+}
+
+/// Says why a task is not offered: it was cancelled before, or comes too late.
+const fn not_offered(is_cancelled: bool) -> Unstarted {
+    if is_cancelled {
+        Unstarted::Cancelled(Stage::Submitting)
+    } else {
+        Unstarted::Deadline(Stage::Submitting)
     }
 }
 

@@ -3,6 +3,7 @@ use crate::error::Panic;
 use crate::event::{Event, Failure};
 use crate::hub::Next;
 use crate::job::{Ran, drop_quietly, quietly};
+use crate::joins::Thread;
 use crate::panics;
 use crate::random::Random;
 use crate::shared::Shared;
@@ -37,7 +38,7 @@ pub(crate) fn start<W: Worker>(
         builder = builder.stack_size(size);
     }
     let own = Arc::clone(shared);
-    let start = || builder.spawn(move || work(&own, seat, begun));
+    let start = || Thread::start(builder, move || work(&own, seat, begun));
     shared.joins.start(seat, start)
 }
 
@@ -112,6 +113,7 @@ fn work<W: Worker>(shared: &Arc<Shared<W>>, seat: usize, mut begun: Option<Begun
     shared.joins.leave(seat);
     let (is_last, after) = shared.hub.leave(seat, shared.clock.nanos());
     shared.handle(after);
+    shared.joins.sweep();
     if is_last && shared.ending.has_begun() {
         shared.end_threads();
     }

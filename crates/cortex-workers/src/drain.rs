@@ -54,7 +54,7 @@ pub struct DrainReport {
     pub discarded: u64,
     /// How many were told to stop while they ran.
     pub stopped: u64,
-    /// How many threads still run, as their tasks do not stop: nobody waits for them.
+    /// How many threads still run, as their tasks do not stop, or what hands requests over: nobody waits for them.
     pub leaked: usize,
     /// How long it took.
     pub elapsed: Duration,
@@ -105,8 +105,8 @@ pub(crate) struct Listener(Mutex<Option<Waker>>);
 impl Listener {
     /// Has this one woken. The caller holds the lock of the state, and drops what is returned without it: it may do anything.
     #[must_use]
-    fn set(&self, waker: &Waker) -> Option<Waker> {
-        lock(&self.0).replace(waker.clone())
+    fn set(&self, waker: Waker) -> Option<Waker> {
+        lock(&self.0).replace(waker)
     }
 }
 
@@ -157,11 +157,12 @@ impl Ending {
 
     /// Waits until it has begun to end.
     pub(crate) fn poll_begun(&self, listener: &Listener, cx: &Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
         let state = lock(&self.0);
         if state.began.is_some() {
             return Poll::Ready(());
         }
-        let old = listener.set(cx.waker());
+        let old = listener.set(waker);
         drop(state);
         drop(old);
         Poll::Pending
@@ -211,11 +212,12 @@ impl Ending {
     }
 
     fn poll(&self, listener: &Listener, cx: &Context<'_>) -> Poll<DrainReport> {
+        let waker = cx.waker().clone();
         let state = lock(&self.0);
         if let Some(report) = state.report {
             return Poll::Ready(report);
         }
-        let old = listener.set(cx.waker());
+        let old = listener.set(waker);
         drop(state);
         drop(old);
         Poll::Pending

@@ -170,20 +170,25 @@ struct Rung {
 impl Desk {
     /// Takes what has rung; if nothing has, this one is woken once something does.
     fn take(&self, into: &mut VecDeque<usize>, waker: &Waker) -> bool {
-        let mut rung = lock(&self.0);
-        if !rung.seats.is_empty() {
-            std::mem::swap(&mut rung.seats, into);
-            return true;
+        let mut new = None; // wakers are not ours: they are cloned and dropped without the lock
+        loop {
+            let mut rung = lock(&self.0);
+            if !rung.seats.is_empty() {
+                std::mem::swap(&mut rung.seats, into);
+                return true;
+            }
+            if rung.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                return false;
+            }
+            if let Some(new) = new.take() {
+                let old = rung.waker.replace(new);
+                drop(rung);
+                drop(old);
+                return false;
+            }
+            drop(rung);
+            new = Some(waker.clone());
         }
-        let known = rung.waker.as_ref().is_some_and(|known| known.will_wake(waker));
-        let old = if known {
-            None
-        } else {
-            rung.waker.replace(waker.clone())
-        };
-        drop(rung);
-        drop(old); // it may do anything
-        false
     }
 }
 

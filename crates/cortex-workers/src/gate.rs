@@ -10,8 +10,9 @@ use crate::sync::{Mutex, lock};
 ///
 /// Each pool has some to itself, so that none starves however much the others have; the rest is for whoever comes
 /// first. A place is taken when a task enters the queue, and is free again when a worker takes the task or it ends. A
-/// task that an idle worker will take at once needs none, and the bound of each pool's own queue holds, too. Pools that
-/// wait for places get them by turns.
+/// task that an idle worker will take at once needs none, so for a moment there may be as many more in the queues as
+/// there are threads. The bound of each pool's own queue holds, too. Pools that wait for places get them by turns: while
+/// one waits, no other one takes a place out of turn.
 ///
 /// Clones are the same gate. A pool has left it once it has been shut down.
 ///
@@ -44,6 +45,8 @@ struct State {
     free: isize,
     /// Who waits for a place, the first first.
     wanting: VecDeque<Weak<dyn Member>>,
+    /// How many have their turns, and take what is free before others do.
+    turns: usize,
 }
 
 /// A pool that shares places.
@@ -61,6 +64,7 @@ impl Gate {
                 reserved: 0,
                 free: signed(places),
                 wanting: VecDeque::new(),
+                turns: 0,
             }),
         }))
     }
@@ -94,26 +98,41 @@ impl Gate {
             pool,
             reserve,
             used: 0,
+            has_turn: false,
         })
     }
 
     /// Has those look that wait for places, while there are any. No lock may be held.
     #[cold]
     pub(crate) fn call(&self) {
-        while let Some(pool) = self.next() {
-            if let Some(pool) = pool.upgrade() {
+        while let Some(turn) = self.next() {
+            if let Some(pool) = turn.pool.upgrade() {
                 pool.admit();
             }
         }
     }
 
-    fn next(&self) -> Option<Weak<dyn Member>> {
+    fn next(&self) -> Option<Turn<'_>> {
         let mut state = lock(&self.0.state);
-        if state.free > 0 {
-            state.wanting.pop_front()
-        } else {
-            None
+        if state.free <= 0 {
+            return None;
         }
+        let pool = state.wanting.pop_front()?;
+        state.turns += 1;
+        Some(Turn { gate: self, pool })
+    }
+}
+
+/// The turn of a pool, until this is dropped. Whoever holds it looks then whose turn is next, so that nobody is forgotten who was sent
+/// to wait in between.
+struct Turn<'a> {
+    gate: &'a Gate,
+    pool: Weak<dyn Member>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.gate.0.state).turns -= 1;
     }
 }
 
@@ -132,15 +151,23 @@ pub(crate) struct Share {
     pool: Weak<dyn Member>,
     reserve: usize,
     used: usize,
+    has_turn: bool,
 }
 
 impl Share {
-    /// Takes a place. If there is none, the pool is told when there may be one.
+    /// Says whether the pool has its turn: then it takes places though others wait for some.
+    pub(crate) const fn set_turn(&mut self, has_turn: bool) {
+        self.has_turn = has_turn;
+    }
+
+    /// Takes a place. If there is none, or others wait for it, the pool is told when it may have one.
     pub(crate) fn take(&mut self) -> bool {
         if self.used >= self.reserve {
             let mut state = lock(&self.gate.0.state);
-            if state.free <= 0 {
-                if !state.wanting.iter().any(|pool| Weak::ptr_eq(pool, &self.pool)) {
+            let is_own = |pool: &Weak<dyn Member>| Weak::ptr_eq(pool, &self.pool);
+            let others_wait = state.turns > 0 || state.wanting.iter().any(|pool| !is_own(pool));
+            if state.free <= 0 || others_wait && !self.has_turn {
+                if !state.wanting.iter().any(is_own) {
                     state.wanting.push_back(Weak::clone(&self.pool));
                 }
                 return false;

@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// | is down | is degraded |
 /// |---|---|
-/// | it is shut down, or about to be | its queue has been full to 90 % for 5 seconds |
+/// | it is shut down, or about to be | its queue has been full to 90 % for 5 seconds, or calls have waited for places |
 /// | no worker is alive: each waits to make its state again, or no thread can be started | a worker waits to make its state again |
 /// | as many workers are stuck as may be given up | a worker is stuck, and was replaced |
 ///
@@ -41,7 +41,7 @@ pub fn check<W: Worker>(name: impl Into<Cow<'static, str>>, pool: &Pool<W>) -> C
     .degrades()
 }
 
-/// Since when a queue is nearly full.
+/// Since when a queue is nearly full, or calls wait for places.
 struct Fullness(AtomicU64);
 
 impl Fullness {
@@ -69,7 +69,8 @@ fn look(pool: &dyn Look, fullness: &Fullness) -> Outcome {
     let snapshot = pool.look();
     let queued: usize = snapshot.queue.queued.iter().sum();
     let capacity = snapshot.queue.capacity;
-    let is_full = capacity > 0 && queued >= capacity - capacity / 10;
+    // Calls may wait though the queue is not full: for places of a gate.
+    let is_full = capacity > 0 && (queued >= capacity - capacity / 10 || snapshot.queue.waiting > 0);
     let full_for = fullness.note(is_full, pool.now());
     verdict(&snapshot, queued, full_for)
 }
@@ -92,8 +93,12 @@ fn verdict(snapshot: &Snapshot, queued: usize, full_for: Duration) -> Outcome {
             "{failing} of {live} workers wait to make their states again"
         ))
     } else if full_for >= PATIENCE {
-        let text = format!("{queued} of {capacity} tasks have been in the queue for {full_for:.0?}");
-        Outcome::degraded(text)
+        let waiting = snapshot.queue.waiting;
+        Outcome::degraded(if waiting > 0 {
+            format!("{waiting} calls wait for places, and some have for {full_for:.0?}")
+        } else {
+            format!("{queued} of {capacity} tasks have been in the queue for {full_for:.0?}")
+        })
     } else {
         return Outcome::up();
     };
@@ -200,6 +205,33 @@ mod tests {
         }
         assert_eq!(look(&*seen, &fullness), Outcome::up());
         assert_eq!(fullness.note(true, 7), Duration::ZERO, "it begins anew");
+    }
+
+    #[test]
+    fn a_queue_whose_gate_is_full_is_degraded() {
+        let (clock, gate) = (ManualClock::new(), crate::Gate::new(1));
+        let builder = Pool::<Closures>::builder("test").threads(1).queue(100);
+        let pool = builder.gate(&gate, 0).clock(clock.clone());
+        let pool = pool.build_blocking().unwrap();
+        pool.pause();
+        let mut calls = [(); 2].map(|()| pool.run(|_, _| ()));
+        for call in &mut calls {
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(std::pin::Pin::new(call).poll(&mut cx).is_pending());
+        }
+        let (seen, fullness) = (pool.look().upgrade().unwrap(), Fullness::new());
+        assert_eq!(look(&*seen, &fullness).status(), Status::Up);
+        clock.advance(Duration::from_secs(5));
+        let outcome = look(&*seen, &fullness);
+        assert_eq!(
+            (outcome.status(), outcome.message()),
+            (
+                Status::Degraded,
+                Some("1 calls wait for places, and some have for 5s")
+            )
+        );
+        drop(calls);
+        assert_eq!(look(&*seen, &fullness), Outcome::up());
     }
 
     #[test]

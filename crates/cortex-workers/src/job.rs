@@ -183,29 +183,32 @@ impl<W, P: Work<W>> Job<W, P> {
 
     /// Takes the answer, if it is there.
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Answer<W, P>> {
-        let mut slot = lock(&self.slot);
-        match &slot.content {
-            Content::Over(_) => {
-                let Content::Over(answer) = std::mem::replace(&mut slot.content, Content::Gone) else {
-                    unreachable!("it was looked at");
-                };
-                return Poll::Ready(answer);
+        let mut new = None; // wakers are not ours: they are cloned and dropped without the lock
+        loop {
+            let mut slot = lock(&self.slot);
+            match &slot.content {
+                Content::Over(_) => {
+                    let Content::Over(answer) = std::mem::replace(&mut slot.content, Content::Gone) else {
+                        unreachable!("it was looked at");
+                    };
+                    return Poll::Ready(answer);
+                }
+                Content::Gone => panic!("a call was polled after it was ready"),
+                Content::Pending(_) | Content::Running => {}
             }
-            Content::Gone => panic!("a call was polled after it was ready"),
-            Content::Pending(_) | Content::Running => {}
+            let known = slot.waker.as_ref();
+            if known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            if let Some(waker) = new.take() {
+                let old = slot.waker.replace(waker);
+                drop(slot);
+                drop(old);
+                return Poll::Pending;
+            }
+            drop(slot);
+            new = Some(cx.waker().clone());
         }
-        let known = slot
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        let old = if known {
-            None
-        } else {
-            slot.waker.replace(cx.waker().clone())
-        };
-        drop(slot);
-        drop(old); // it may do anything
-        Poll::Pending
     }
 
     /// Has the answer dropped as soon as it comes, or now.
@@ -330,8 +333,9 @@ where
                 return Ran::Completed;
             }
         };
+        // Who hears of it looks again, and says then whom to wake for the answer.
         let bell = if self.ticket.pass() {
-            slot.waker.clone()
+            slot.waker.take()
         } else {
             None
         };
@@ -363,8 +367,16 @@ where
             Err(Error::Panicked(panic)) => Some(panic),
             _ => None,
         };
+        let told = self.ticket.answer();
         span.end(Outcome::of(&self.ticket, Some(ran)), panic);
-        self.finish(answer);
+        if let Some(why) = told {
+            // Who told it may not have released the caller yet.
+            let ran = cx.clock.nanos().saturating_sub(cx.taken);
+            self.release(why, Duration::from_nanos(ran));
+            drop_quietly(answer);
+        } else {
+            self.finish(answer);
+        }
         ran
     }
 
@@ -505,6 +517,30 @@ mod tests {
     use cortex_core::SystemClock;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// From the moment of its answer a task counts as answered, whoever comes to stop it before it is counted.
+    #[test]
+    fn what_is_told_to_stop_as_it_answers_counts_as_what_its_caller_hears() {
+        for (is_told, outcome) in [(false, Outcome::Completed), (true, Outcome::TimedOut)] {
+            let ticket = Ticket::new(Priority::Normal, cortex_core::Context::new(), 0);
+            let tell =
+                move |(): &mut (), cx: &TaskCx<'_>| assert!(!is_told || cx.ticket.tell(Stop::RunTimeout));
+            let job = Job::new(ticket, Closure(tell), None, true);
+            job.ticket.set_phase(Phase::Taken);
+            let cx = TaskCx {
+                ticket: &job.ticket,
+                clock: &SystemClock,
+                taken: 0,
+            };
+            let ran = job.run(&mut (), &cx);
+            assert!(!job.ticket.tell(Stop::Cancelled), "it is too late");
+            assert_eq!(Outcome::of(&job.ticket, Some(ran)), outcome);
+            let answer = job
+                .answer()
+                .expect("there is one, though nobody released the caller");
+            assert_eq!(answer.is_ok(), !is_told);
+        }
+    }
 
     /// What was taken runs at the end of a pool, for nobody has it any more; for other reasons it need not.
     #[test]

@@ -16,6 +16,7 @@ mod error;
 mod event;
 mod flights;
 mod gate;
+mod handover;
 #[cfg(feature = "health")]
 pub mod health;
 mod hub;

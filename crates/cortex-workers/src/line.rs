@@ -29,14 +29,13 @@ impl<T> Line<T> {
         self.levels[level].pop()
     }
 
-    /// Takes the oldest one of the lowest priority, unless that is above this one: of whoever has most there. A
-    /// submitter that is named and has something of this priority there gives up that.
-    pub(crate) fn pop_least(&mut self, upto: Priority, of: Option<u64>) -> Option<T> {
-        if let Some(key) = of
-            && let Some(own) = self.levels[upto.index()].pop_of(key)
-        {
-            return Some(own);
-        }
+    /// Takes the oldest one that a submitter has of a priority.
+    pub(crate) fn pop_of(&mut self, priority: Priority, key: u64) -> Option<T> {
+        self.levels[priority.index()].pop_of(key)
+    }
+
+    /// Takes the oldest one of the lowest priority, unless that is above this one: of whoever has most there.
+    pub(crate) fn pop_least(&mut self, upto: Priority) -> Option<T> {
         let mut levels = self.levels[upto.index()..].iter_mut().rev();
         levels.find_map(Rota::pop_longest)
     }
@@ -135,15 +134,15 @@ mod tests {
         line.push(Priority::High, None, 0, 1);
         line.push(Priority::Normal, None, 1, 2);
         line.push(Priority::Normal, None, 2, 3);
-        assert_eq!(line.pop_least(Priority::Low, None), None);
-        assert_eq!(line.pop_least(Priority::Normal, None), Some(2));
-        assert_eq!(line.pop_least(Priority::High, None), Some(3));
-        assert_eq!(line.pop_least(Priority::Normal, None), None);
-        assert_eq!(line.pop_least(Priority::High, None), Some(1));
+        assert_eq!(line.pop_least(Priority::Low), None);
+        assert_eq!(line.pop_least(Priority::Normal), Some(2));
+        assert_eq!(line.pop_least(Priority::High), Some(3));
+        assert_eq!(line.pop_least(Priority::Normal), None);
+        assert_eq!(line.pop_least(Priority::High), Some(1));
     }
 
     #[test]
-    fn a_submitter_that_is_named_gives_up_its_own() {
+    fn whoever_has_most_gives_up_its_own() {
         let mut line = Line::new(None);
         let named = |line: &mut Line<u32>, of, item| line.push(Priority::Normal, Some(of), 0, item);
         for item in 10..13 {
@@ -151,11 +150,12 @@ mod tests {
         }
         named(&mut line, 2, 20);
         let low = line.push(Priority::Low, Some(2), 0, 21);
-        assert_eq!(line.pop_least(Priority::Normal, Some(1)), Some(10));
+        assert_eq!(line.pop_of(Priority::Normal, 1), Some(10));
+        assert_eq!(line.pop_of(Priority::Low, 1), None);
         assert_eq!(line.remove(Priority::Low, low), Some(21));
-        assert_eq!(line.pop_least(Priority::Normal, None), Some(11), "who has most");
+        assert_eq!(line.pop_least(Priority::Normal), Some(11), "who has most");
         assert_eq!(line.counts(), [0, 2, 0]);
-        assert_eq!(line.pop_least(Priority::Low, Some(2)), None);
+        assert_eq!(line.pop_least(Priority::Low), None);
     }
 
     proptest! {

@@ -250,6 +250,11 @@ fn model_a_token_is_cancelled_at_any_time() {
         assert!(!answer || ran.load(Ordering::Relaxed) == 1);
         let totals = hub.totals();
         assert_eq!((totals.submitted, totals.completed + totals.cancelled), (1, 1));
+        assert_eq!(
+            answer,
+            totals.completed == 1,
+            "it counts as what the caller has heard"
+        );
         assert_eq!(token.heirs(), 0);
     });
 }
@@ -294,6 +299,14 @@ fn model_whoever_comes_at_the_end_has_an_answer() {
             thread.join().unwrap();
         }
         assert!(!answer || ran.load(Ordering::Relaxed) == 1);
+        let totals = hub.totals();
+        let ended = totals.completed + totals.shut_down + totals.discarded + totals.rejected;
+        assert_eq!((totals.submitted, ended), (1, 1));
+        assert_eq!(
+            answer,
+            totals.completed == 1,
+            "it counts as what the caller has heard"
+        );
     });
 }
 
@@ -436,18 +449,25 @@ impl Member for Sharing {
     }
 }
 
+/// Makes two pools that share places, each with somebody who works there, and is busy.
+fn sharing(gate: &Gate) -> [Arc<Sharing>; 2] {
+    [(); 2].map(|()| {
+        let sharing = Arc::new(Sharing(Hub::new(settings(1, 4))));
+        sharing.0.reserve(1);
+        let member: Weak<dyn Member> = Arc::downgrade(&sharing) as Weak<dyn Member>;
+        sharing
+            .0
+            .join_gate(gate.join(0, member).expect("nothing is reserved"));
+        sharing
+    })
+}
+
 /// A place that one pool gives back while another one comes to wait for it is not lost.
 #[test]
 fn model_a_shared_place_is_handed_on() {
     model(|| {
         let gate = Gate::new(1);
-        let [one, other] = [(); 2].map(|()| {
-            let sharing = Arc::new(Sharing(Hub::new(settings(1, 4))));
-            sharing.0.reserve(1); // somebody works there, and is busy
-            let member: Weak<dyn Member> = Arc::downgrade(&sharing) as Weak<dyn Member>;
-            sharing.0.join_gate(gate.join(0, member).unwrap());
-            sharing
-        });
+        let [one, other] = sharing(&gate);
         let ran = Count::default();
         let [first, second] = [(); 2].map(|()| counting(&ran, true) as Task<()>);
         let (offered, mut after) = one.0.offer(Arc::clone(&first), Overflow::Wait, true);
@@ -468,6 +488,42 @@ fn model_a_shared_place_is_handed_on() {
         assert_eq!(gate.free(), 0);
         let (_, mut after) = other.0.withdraw(&second);
         after.tell();
+        assert_eq!(gate.free(), 1);
+    });
+}
+
+/// Of two pools that come for the place that one of them gives back one has it, and the other one next.
+#[test]
+fn model_a_shared_place_goes_to_one_and_then_to_the_other() {
+    model(|| {
+        let gate = Gate::new(1);
+        let [one, other] = sharing(&gate);
+        let ran = Count::default();
+        let [first, second, third] = [(); 3].map(|()| counting(&ran, true) as Task<()>);
+        for (task, expected) in [(&first, Offered::In), (&third, Offered::Waits)] {
+            let (offered, mut after) = one.0.offer(Arc::clone(task), Overflow::Wait, true);
+            after.tell();
+            assert_eq!(offered, expected);
+        }
+        let withdraw = |hub: &Hub<()>, task: &Task<()>| {
+            let (withdrawn, mut after) = hub.withdraw(task);
+            after.tell();
+            assert!(withdrawn.is_some());
+        };
+        let leaving = {
+            let (one, first) = (Arc::clone(&one), Arc::clone(&first));
+            thread::spawn(move || withdraw(&one.0, &first))
+        };
+        let (_, mut after) = other.0.offer(Arc::clone(&second), Overflow::Wait, true);
+        after.tell();
+        leaving.join().unwrap();
+        let is_queued = |task: &Task<()>| task.ticket().phase() == crate::ticket::Phase::Queued;
+        let mut both = [(&other, &second), (&one, &third)];
+        both.sort_by_key(|(_, task)| !is_queued(task));
+        assert_eq!(both.map(|(_, task)| is_queued(task)), [true, false]);
+        withdraw(&both[0].0.0, both[0].1);
+        assert!(is_queued(both[1].1), "it is told");
+        withdraw(&both[1].0.0, both[1].1);
         assert_eq!(gate.free(), 1);
     });
 }

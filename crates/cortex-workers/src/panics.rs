@@ -85,6 +85,11 @@ fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
     Some(&text[..text.floor_char_boundary(LONGEST)])
 }
 
+/// Takes what is noted; nothing at the end of the thread.
+fn last() -> Option<Note> {
+    LAST.try_with(Cell::take).ok().flatten()
+}
+
 /// Runs what is not ours.
 ///
 /// # Errors
@@ -96,7 +101,7 @@ pub(crate) fn catch<T>(action: impl FnOnce() -> T) -> Result<T, Panic> {
     IS_CAUGHT.set(before);
     // Also where there was no panic: one that the action has caught itself is not that of another.
     let last = if IS_NOTED.load(Ordering::Relaxed) {
-        LAST.take()
+        last()
     } else {
         None
     };
@@ -143,7 +148,7 @@ impl Drop for Here<'_> {
     fn drop(&mut self) {
         IS_CAUGHT.set(self.before);
         if std::thread::panicking()
-            && let Some(note) = LAST.take()
+            && let Some(note) = last()
         {
             *crate::sync::lock(&self.relay.0) = Some(note);
         }
@@ -159,7 +164,7 @@ impl Drop for There<'_> {
         if std::thread::panicking()
             && let Some(note) = crate::sync::lock(&self.0.0).take()
         {
-            LAST.set(Some(note));
+            let _ = LAST.try_with(|last| drop(last.replace(Some(note))));
         }
     }
 }
@@ -167,6 +172,8 @@ impl Drop for There<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
+    use std::sync::mpsc::{Sender, channel};
 
     #[test]
     fn a_message_is_kept_up_to_a_bound_and_between_letters() {
@@ -175,5 +182,32 @@ mod tests {
         assert_eq!(panic.message().len(), LONGEST - 1);
         assert!(panic.message().starts_with("aä"));
         assert_eq!(panic.location(), None, "no hook has seen it");
+    }
+
+    /// Catches a panic when it is dropped.
+    struct Catches(Sender<bool>);
+
+    impl Drop for Catches {
+        fn drop(&mut self) {
+            let caught = catch(|| -> () { std::panic::resume_unwind(Box::new("on purpose")) });
+            self.0.send(caught.is_err()).ok();
+        }
+    }
+
+    thread_local! {
+        static CATCHES: RefCell<Option<Catches>> = const { RefCell::new(None) };
+    }
+
+    /// The destructors of a thread-local may wait for a pool, after ours have run.
+    #[test]
+    fn what_panics_as_a_thread_ends_is_caught() {
+        locate_panics();
+        let (tell, told) = channel();
+        let ending = std::thread::spawn(|| {
+            CATCHES.set(Some(Catches(tell))); // destroyed after what is used here later
+            assert!(catch(|| ()).is_ok());
+        });
+        assert_eq!(told.recv(), Ok(true));
+        ending.join().unwrap();
     }
 }

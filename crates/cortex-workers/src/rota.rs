@@ -5,8 +5,8 @@ use std::collections::HashMap;
 ///
 /// Each submitter that is named has a lane of its own, and all that is not has one together. Whose turn it is gives its
 /// oldest one, and stands behind the others then: so one that floods delays another by one at a time, however much it
-/// has there. Nothing is walked through: all is done in the time of a few steps, but for [`oldest`](Self::oldest),
-/// which looks at a bounded number of lanes.
+/// has there. Nothing is walked through: all is done in the time of a few steps, but for [`oldest`](Self::oldest) and
+/// [`pop_longest`](Self::pop_longest), which look at a bounded number of lanes, and for memory that grows now and then.
 #[derive(Debug)]
 pub(crate) struct Rota<T> {
     items: Slab<Item<T>>,
@@ -137,8 +137,11 @@ impl<T> Rota<T> {
         let lanes = self.lanes.places(self.turns).take(LOOKED_AT);
         // The first one of those that have as much.
         let longest = lanes.min_by_key(|&lane| {
-            let of = self.lanes.get(lane).and_then(|lane| lane.of);
-            std::cmp::Reverse(self.len_of(of))
+            let len = self.lanes.get(lane).map_or(0, |lane| match lane.of {
+                Some(_) => lane.items.len(),
+                None => self.unnamed.len(),
+            });
+            std::cmp::Reverse(len)
         });
         let place = match longest {
             Some(lane) => self.head(lane)?,

@@ -3,6 +3,7 @@ use crate::drain::Ending;
 use crate::error::Discard;
 use crate::event::Event;
 use crate::gate::Member;
+use crate::handover::Handover;
 use crate::hub::{After, Hub, Life};
 use crate::job::quietly;
 use crate::joins::{self, Joins};
@@ -16,6 +17,7 @@ use crate::watch::{self, Pulse};
 use crate::worker::Worker;
 use cortex_core::Clock;
 use std::cell::Cell;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub(crate) struct Shared<W: Worker> {
     pub(crate) joins: Joins,
     observer: Option<Arc<dyn Observer>>,
     keep: Option<Box<Keep<W>>>,
+    handover: Handover<W::Request>,
     /// When the hub has to be looked at.
     alarm: AtomicU64,
 }
@@ -58,6 +61,7 @@ impl<W: Worker> Shared<W> {
             joins: Joins::default(),
             observer,
             keep,
+            handover: Handover::new(),
             alarm: AtomicU64::new(NEVER),
         }
     }
@@ -101,15 +105,47 @@ impl<W: Worker> Shared<W> {
         }
     }
 
-    /// Hands over what is discarded and nobody gets back.
+    /// Hands over what is discarded and nobody gets back: what the end of the pool and the clock have left on a thread of
+    /// its own, as it may take long, and others wait for this one; the rest where room is made for it.
     #[cold]
-    fn hand_over(&self, after: &mut After<W>) {
-        let Some(keep) = &self.keep else { return };
+    fn hand_over(self: &Arc<Self>, after: &mut After<W>) {
+        if self.keep.is_none() {
+            return;
+        }
         after.wake();
-        for (task, why) in &after.ended {
-            if let Some((request, reason)) = task.give_up(*why).zip(Discard::of(*why)) {
-                quietly(|| keep(request, reason));
+        let ended = after.ended.iter();
+        let given = ended.filter_map(|(task, why)| task.give_up(*why).zip(Discard::of(*why)));
+        let given: Vec<_> = given.collect();
+        if given.is_empty() {
+            return;
+        }
+        if !after.hands_over {
+            self.keep(given);
+            return;
+        }
+        after.hands_over = false; // not yet
+        if self.handover.add(given) {
+            let shared = Arc::clone(self);
+            if reaper(move || shared.keep_all()).is_err() {
+                self.keep_all();
             }
+        }
+    }
+
+    fn keep_all(self: &Arc<Self>) {
+        while let Some((given, times)) = self.handover.take() {
+            self.keep(given);
+            for _ in 0..times {
+                self.hub.handed_over();
+            }
+            self.end_if_deserted();
+        }
+    }
+
+    fn keep(&self, given: Vec<(W::Request, Discard)>) {
+        let Some(keep) = &self.keep else { return };
+        for (request, reason) in given {
+            quietly(|| keep(request, reason));
         }
     }
 
@@ -180,7 +216,7 @@ impl<W: Worker> Shared<W> {
         if let Life::Closed { until } = life
             && until <= now
         {
-            let left = there + self.joins.awaited();
+            let left = there + self.joins.awaited() + usize::from(self.hub.is_handing());
             if left > 0 {
                 self.end(left);
             }
@@ -212,8 +248,7 @@ impl<W: Worker> Shared<W> {
             shared.joins.end_last();
             shared.end(0);
         };
-        let reaper = std::thread::Builder::new().name("cortex-reaper".to_owned());
-        if reaper.spawn(wait).is_err() {
+        if reaper(wait).is_err() {
             self.joins.end_last();
             self.end(0); // they are about to be gone
         }
@@ -248,6 +283,16 @@ impl<W: Worker> Shared<W> {
     pub(crate) fn enter_thread(&self) {
         CURRENT.set(std::ptr::from_ref(self).addr());
     }
+}
+
+/// Starts a thread for what may take long at the end of a pool.
+///
+/// # Errors
+///
+/// The operating system starts none.
+fn reaper(run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let builder = std::thread::Builder::new().name("cortex-reaper".to_owned());
+    builder.spawn(run).map(drop)
 }
 
 impl<W: Worker> Member for Shared<W> {

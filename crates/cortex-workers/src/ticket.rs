@@ -11,6 +11,9 @@ use std::time::Duration;
 /// No such time.
 pub(crate) const NEVER: u64 = u64::MAX;
 
+/// Stands where otherwise the reason is to stop: there is an answer, and it is too late to tell the task anything.
+const ANSWERED: u8 = u8::MAX;
+
 /// What a pool knows of a task, whatever is to be done.
 #[derive(Debug)]
 pub(crate) struct Ticket {
@@ -20,7 +23,7 @@ pub(crate) struct Ticket {
     place: AtomicUsize,
     /// It has one of the places that pools share.
     has_share: AtomicBool,
-    /// Why the task is to stop; 0 while it is not.
+    /// Why the task is to stop, or that it has an answer; 0 while neither is.
     stop: AtomicU8,
     pub(crate) priority: Priority,
     /// Whose it is, where submitters get their turns.
@@ -154,6 +157,14 @@ impl Ticket {
         self.stop
             .compare_exchange(0, why.code(), Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
+    }
+
+    /// Takes note that there is an answer, so that it can't be told to stop any more, and counts as answered whatever happens until
+    /// it is counted; says why the caller is not to have it, if the task was told to stop before.
+    pub(crate) fn answer(&self) -> Option<Stop> {
+        self.stop
+            .compare_exchange(0, ANSWERED, Ordering::Relaxed, Ordering::Relaxed)
+            .map_or_else(Stop::of, |_| None)
     }
 
     /// Takes note that it was taken, where that is counted; says whether the caller is to hear of it.

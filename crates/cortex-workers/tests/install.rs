@@ -108,7 +108,7 @@ fn those_on_the_threads_of_rayon_do_so() {
     let builder = cortex_workers::CpuPool::builder("places").threads(2);
     let cpu = builder.build_blocking().expect("the settings make sense");
     let chunks = cpu.map_chunks(vec![1, 2, 3, 4], 1, |chunk| {
-        assert!(chunk.is_empty(), "{chunk:?}");
+        assert_ne!(chunk, [3]); // one alone: of several that panic at once the place may be that of none
     });
     let chunks = place(panicked(chunks.wait()));
     assert!(chunks.expect("it is known").starts_with(file!()));

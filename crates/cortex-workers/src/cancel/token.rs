@@ -1,3 +1,4 @@
+use crate::job::quietly;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -100,7 +101,7 @@ impl CancelToken {
             for heir in node.close().into_values().rev() {
                 match heir {
                     Heir::Token(child) => nodes.extend(child.upgrade()),
-                    Heir::Task(task) => task.cancel(),
+                    Heir::Task(task) => quietly(|| task.cancel()),
                 }
             }
         }
@@ -242,6 +243,26 @@ mod tests {
         let late = root.enrol(tell(9));
         assert!(late.is_err(), "it comes back");
         assert_eq!(heard.try_iter().count(), 0);
+    }
+
+    struct Panics;
+
+    impl Cancel for Panics {
+        fn cancel(&self) {
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+    }
+
+    /// Another pool may have a clock that panics.
+    #[test]
+    fn one_that_panics_keeps_no_other_from_being_cancelled() {
+        let (sender, heard) = channel();
+        let token = CancelToken::new();
+        let tasks: [Box<dyn Cancel>; 2] = [Box::new(Tell(sender, 1)), Box::new(Panics)];
+        let enrolled = tasks.map(|task| token.enrol(task).map_err(drop).unwrap());
+        token.cancel();
+        assert_eq!(heard.try_iter().count(), 1);
+        drop(enrolled);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::builder::{BuildError, Builder};
 use crate::gate::Gate;
 use crate::invalid::InvalidSetting;
 use crate::job::drop_quietly;
-use crate::joins::Helpers;
+use crate::joins::{Helpers, Thread};
 use crate::observer::Observer;
 use crate::overflow::Overflow;
 use crate::worker::Closures;
@@ -180,7 +180,7 @@ impl CpuBuilder {
                 if let Some(bytes) = thread.stack_size() {
                     builder = builder.stack_size(bytes);
                 }
-                own.push(builder.spawn(|| thread.run())?);
+                own.push(Thread::start(builder, || thread.run())?);
                 Ok(())
             })
             .thread_name(move |index| format!("{name}-cpu-{index}"))

@@ -27,12 +27,19 @@ impl<W: 'static> Inner<W> {
         let ticket = task.ticket();
         after.at(ticket.deadline);
         // Others may wait for what is not for it to have: more than their share.
-        if self.outside.len_of(ticket.submitter) == 0 && self.claim(ticket) == Claim::Granted {
+        let claim = if self.outside.len_of(ticket.submitter) == 0 {
+            self.claim(ticket)
+        } else if self.queued >= self.settings.capacity {
+            Claim::Full
+        } else {
+            Claim::TooMany
+        };
+        if claim == Claim::Granted {
             self.enter(task, after);
             return Offered::In;
         }
         if overflow == Overflow::DropOldest
-            && let Some(victim) = self.line.pop_least(ticket.priority, ticket.submitter)
+            && let Some(victim) = self.pop_for(ticket, claim)
         {
             ticket.set_share(victim.ticket().take_share());
             self.leave_line(victim.ticket(), after);
@@ -61,6 +68,16 @@ impl<W: 'static> Inner<W> {
         after.at(limit);
         self.want_thread(since, after);
         Offered::Waits
+    }
+
+    /// Takes out what gives its place to a task: whoever has too much gives up its own, and in a full queue what is least
+    /// goes.
+    fn pop_for(&mut self, ticket: &Ticket, claim: Claim) -> Option<Task<W>> {
+        let own = match (claim, ticket.submitter) {
+            (Claim::TooMany, Some(submitter)) => self.line.pop_of(ticket.priority, submitter),
+            _ => None,
+        };
+        own.or_else(|| self.line.pop_least(ticket.priority))
     }
 
     /// Takes a place for a task, if there is one for it.
@@ -149,6 +166,13 @@ impl<W: 'static> Inner<W> {
                 }
                 Claim::Full => return,
             }
+        }
+    }
+
+    /// Says whether it has its turn at the places that pools share.
+    pub(super) const fn set_turn(&mut self, has_turn: bool) {
+        if let Some(share) = &mut self.share {
+            share.set_turn(has_turn);
         }
     }
 

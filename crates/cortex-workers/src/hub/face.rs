@@ -245,6 +245,11 @@ impl<W: 'static> Hub<W> {
         lock(&self.inner).handing -= 1;
     }
 
+    /// Says whether somebody hands over what is left.
+    pub(crate) fn is_handing(&self) -> bool {
+        lock(&self.inner).handing > 0
+    }
+
     /// Returns whether no thread does anything for the pool any more.
     pub(crate) fn is_deserted(&self) -> bool {
         let inner = lock(&self.inner);
@@ -271,10 +276,14 @@ impl<W: 'static> Hub<W> {
         lock(&self.inner).share.take()
     }
 
-    /// Lets those in that wait for a place, as far as there are places.
+    /// Lets those in that wait for a place, as far as there are places, now that it has its turn at those that pools share.
     pub(crate) fn admit(&self) -> After<W> {
         let mut after = After::new();
-        lock(&self.inner).admit(&mut after);
+        let mut inner = lock(&self.inner);
+        inner.set_turn(true);
+        inner.admit(&mut after);
+        inner.set_turn(false);
+        drop(inner);
         after
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Inner<W> {
     /// How many wait to make their state again.
     pub(super) failing: usize,
     pub(super) life: Life,
-    /// How many threads hand over what the end of the pool has left.
+    /// How often what the end of the pool and the clock have left is still to be handed over.
     pub(super) handing: usize,
     pub(super) is_paused: bool,
     /// When a thread may be added next.

@@ -16,7 +16,7 @@ pub(super) const GROW_AFTER: Duration = Duration::from_millis(10);
 pub(super) const GROW_EVERY: Duration = Duration::from_millis(50);
 
 /// So many tasks that are too late are ended in one go: some ten microseconds.
-const MOST_LATE: usize = 128;
+pub(super) const MOST_LATE: usize = 128;
 
 impl<W: 'static> Inner<W> {
     pub(super) fn pulse(&mut self, now: u64, after: &mut After<W>) {
@@ -71,6 +71,7 @@ impl<W: 'static> Inner<W> {
             drop(self.remove(ticket, after)); // it is not the last one
             after.ended.push((task, why));
         }
+        self.hand_over(after);
         self.admit(after);
     }
 
@@ -110,14 +111,16 @@ impl<W: 'static> Inner<W> {
         {
             let ticket = running.task.ticket();
             let (due, why) = ticket.due(running.since);
-            if due <= now && ticket.tell(why) {
+            let is_due = due <= now;
+            if is_due && ticket.tell(why) {
                 let ran = Duration::from_nanos(now.saturating_sub(running.since));
                 after.told.push((Arc::clone(&running.task), why, ran));
             }
-            if ticket.stop().is_none() {
+            if is_due || ticket.stop().is_some() {
+                // Also where it has answered: who does not come back after that is stuck as well.
+                running.told.get_or_insert(now);
+            } else {
                 after.at(due);
-            } else if running.told.is_none() {
-                running.told = Some(now);
             }
         }
     }

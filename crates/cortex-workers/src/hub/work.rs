@@ -2,8 +2,10 @@
 
 use super::after::{After, Next};
 use super::inner::{Fate, Inner, Life, Running, Sitting, Task};
+use super::time::MOST_LATE;
+use crate::error::Stage;
 use crate::event::Event;
-use crate::job::Ran;
+use crate::job::{Ran, Unstarted};
 use crate::ticket::Phase;
 use crate::worker::StopReason;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ impl<W: 'static> Inner<W> {
         self.arrive(index, now);
         self.admit(after);
         if !self.is_paused
-            && let Some(task) = self.line.pop(now)
+            && let Some(task) = self.pop(now, after)
         {
             self.take(index, now, &task, after);
             self.wake_for(after);
@@ -35,7 +37,25 @@ impl<W: 'static> Inner<W> {
             after.at(end);
         }
         self.sleepers.push(index);
+        self.wake_for(after); // itself at once, if more may be late than was ended
         Next::Sleep
+    }
+
+    /// Takes what is next. What is too late is ended before it: so many at a time that nobody waits long for the lock.
+    fn pop(&mut self, now: u64, after: &mut After<W>) -> Option<Task<W>> {
+        for _ in 0..MOST_LATE {
+            let task = self.line.pop(now)?;
+            let ticket = task.ticket();
+            if ticket.deadline > now {
+                return Some(task);
+            }
+            self.leave_line(ticket, after);
+            ticket.set_phase(Phase::Ended);
+            self.totals.expired += 1;
+            after.ended.push((task, Unstarted::Deadline(Stage::Queued)));
+            self.admit(after);
+        }
+        None
     }
 
     /// Lets a worker end.

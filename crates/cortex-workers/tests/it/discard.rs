@@ -1,6 +1,7 @@
 //! What becomes of requests that are discarded: somebody gets each of them, once.
 
 use crate::support::{Door, assert_balanced, at_rest, closures, occupy, poll_once};
+use cortex_core::{Clock, Deadline, SystemClock};
 use cortex_testkit::ManualClock;
 use cortex_workers::{
     Builder, Delivery, Discard, Drain, DrainReport, Error, Event, Observer, Overflow, Pool, Receipt, Source,
@@ -57,6 +58,14 @@ impl Kept {
             .push((letter.number, why));
     }
 
+    /// Waits until so many were handed over, and takes them.
+    fn await_all(&self, count: usize) -> Vec<(usize, Discard)> {
+        while self.0.lock().expect("nobody panics there").len() < count {
+            std::thread::yield_now();
+        }
+        self.take()
+    }
+
     fn take(&self) -> Vec<(usize, Discard)> {
         std::mem::take(&mut *self.0.lock().expect("nobody panics there"))
     }
@@ -103,7 +112,10 @@ fn at_the_end_all_that_was_not_begun_is_handed_over() {
     assert!(poll_once(&mut closure).is_pending());
     let mut ending = Box::pin(pool.shutdown(Drain::now()));
     assert!(poll_once(&mut ending).is_pending());
-    assert_eq!(kept.take(), [(1, Discard::Shutdown), (2, Discard::Shutdown)]);
+    assert_eq!(
+        kept.await_all(2),
+        [(1, Discard::Shutdown), (2, Discard::Shutdown)]
+    );
     let Err(Error::Discarded { reason, work: None }) = awaited.wait() else {
         panic!("it was handed over");
     };
@@ -150,6 +162,65 @@ fn a_pool_has_not_ended_before_all_is_handed_over() {
     assert_eq!(kept.take(), [(1, Discard::Shutdown), (2, Discard::Shutdown)]);
 }
 
+/// Whoever ends the pool, and the clock of all pools, go on while requests are handed over; the time of the end goes on, too.
+#[test]
+fn who_hands_over_holds_up_nobody_else() {
+    let (clock, slow) = (ManualClock::new(), Door::default());
+    let inside = slow.clone();
+    let (pool, _, door) = post(|builder| {
+        let builder = builder.clock(clock.clone()).queue(1);
+        builder.on_discard(move |_, _| inside.pass())
+    });
+    pool.call(letter(1)).detach().unwrap();
+    let mut impatient = pool.call(letter(2)).overflow(Overflow::Timeout(SECOND));
+    assert!(poll_once(&mut impatient).is_pending());
+    impatient.detach().unwrap();
+    clock.advance(SECOND);
+    pool.tick(); // comes back
+    slow.await_arrivals(1);
+    let mut ending = Box::pin(pool.shutdown(Drain::now()));
+    assert!(poll_once(&mut ending).is_pending());
+    door.open();
+    while pool.snapshot().threads.live > 0 {
+        std::thread::yield_now();
+    }
+    let report = loop {
+        clock.advance(SECOND);
+        pool.tick();
+        if let Poll::Ready(report) = poll_once(&mut ending) {
+            break report;
+        }
+    };
+    assert_eq!(report.discarded, 1);
+    assert!((1..=2).contains(&report.leaked), "{report}"); // its own may be about to be gone
+    assert!(!report.is_complete());
+    slow.open();
+}
+
+/// The thread that looks at the clock does so for all pools.
+#[test]
+fn a_deadline_comes_while_another_pool_hands_over() {
+    let slow = Door::default();
+    let inside = slow.clone();
+    let (pool, _, door) = post(|builder| {
+        let builder = builder.queue(1).on_discard(move |_, _| inside.pass());
+        builder.overflow(Overflow::Timeout(Duration::from_millis(1)))
+    });
+    pool.call(letter(1)).detach().unwrap();
+    let mut impatient = pool.call(letter(2));
+    assert!(poll_once(&mut impatient).is_pending());
+    impatient.detach().unwrap();
+    slow.await_arrivals(1);
+    let other = closures(|builder| builder);
+    let occupied = occupy(&other, 1);
+    let deadline = Deadline::after(SystemClock.now(), Duration::from_millis(5));
+    let late = other.run(|_, _| ()).deadline(deadline).wait();
+    assert!(matches!(late, Err(Error::Deadline { .. })));
+    for door in [slow, door, occupied] {
+        door.open();
+    }
+}
+
 #[test]
 fn what_makes_room_is_handed_over_if_nobody_awaits_it() {
     let (pool, kept, door) = post(|builder| builder.queue(1).overflow(Overflow::DropOldest));
@@ -187,10 +258,10 @@ fn what_waits_for_a_place_and_nobody_awaits_is_handed_over() {
     assert_eq!(kept.take(), []);
     clock.advance(SECOND);
     pool.tick();
-    assert_eq!(kept.take(), [(2, Discard::Overflow)]);
+    assert_eq!(kept.await_all(1), [(2, Discard::Overflow)]);
     let mut ending = Box::pin(pool.shutdown(Drain::unlimited()));
     assert!(poll_once(&mut ending).is_pending());
-    assert_eq!(kept.take(), [(3, Discard::Shutdown)]);
+    assert_eq!(kept.await_all(1), [(3, Discard::Shutdown)]);
     assert!(matches!(awaited.wait(), Err(Error::Closed(letter)) if letter.number == 4));
     door.open();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -228,7 +299,7 @@ fn what_hands_over_may_panic() {
     }
     drop(pool);
     door.open();
-    assert_eq!(kept.take(), [(2, Discard::Shutdown)]);
+    assert_eq!(kept.await_all(1), [(2, Discard::Shutdown)]);
 }
 
 #[derive(Clone, Default)]
@@ -322,7 +393,7 @@ fn what_a_source_has_given_goes_back_to_it_alone() {
     assert!(poll_once(&mut ending).is_pending());
     assert!(matches!(poll_once(&mut feeding), Poll::Ready(Ok(fed)) if fed.returned == 3));
     assert_eq!(*returned.lock().unwrap(), [1, 2, 3]);
-    assert_eq!(kept.take(), [(4, Discard::Shutdown)]);
+    assert_eq!(kept.await_all(1), [(4, Discard::Shutdown)]);
     door.open();
 }
 

@@ -1,5 +1,5 @@
 use crate::support::{at_rest, closures, occupy, poll_once};
-use cortex_workers::{Closures, Error, Overflow, Pool, TaskCx};
+use cortex_workers::{Closures, Error, Overflow, Pool, Priority, TaskCx};
 use std::sync::{Arc, Mutex};
 
 /// Takes note of whose tasks have run, in order.
@@ -125,4 +125,24 @@ fn who_floods_drops_its_own_oldest() {
     door.open();
     assert_eq!(quiet.wait().unwrap(), 7);
     at_rest(&pool);
+}
+
+#[test]
+fn the_oldest_that_is_dropped_is_of_the_lowest_priority_whoever_offers() {
+    let pool = closures(|builder| builder.queue(4).overflow(Overflow::DropOldest).ageing(None));
+    let door = occupy(&pool, 1);
+    let low = |_| pool.run(|_, _| ()).priority(Priority::Low);
+    let mut lows: Vec<_> = (0..3).map(low).collect();
+    for call in &mut lows {
+        assert!(poll_once(call).is_pending());
+    }
+    let high = || pool.run(|_, _| ()).priority(Priority::High).submitter(1);
+    let mut highs = [high(), high()];
+    for call in &mut highs {
+        assert!(poll_once(call).is_pending());
+    }
+    assert_eq!(pool.snapshot().queue.queued, [2, 0, 2]);
+    assert!(poll_once(&mut lows[0]).is_ready(), "the oldest of those");
+    door.open();
+    assert!(highs.into_iter().all(|call| call.wait().is_ok()));
 }

@@ -64,6 +64,37 @@ fn a_place_that_one_pool_gives_back_is_for_who_waits_in_another() {
     assert_eq!(gate.free(), 1);
 }
 
+/// Who has many that wait does not take back what it gives.
+#[test]
+fn pools_get_places_by_turns() {
+    let gate = Gate::new(1);
+    let (first, second) = (sharing(&gate, 0, |it| it), sharing(&gate, 0, |it| it));
+    let occupied = occupy(&second, 1);
+    let doors: Vec<_> = (0..5).map(|_| Door::default()).collect();
+    let calls = doors.iter().cloned();
+    let mut calls: Vec<_> = calls.map(|door| first.run(move |_, _| door.pass())).collect();
+    for call in &mut calls {
+        assert!(poll_once(call).is_pending());
+        doors[0].await_arrivals(1);
+    }
+    assert_eq!(first.snapshot().queue.waiting, 3);
+    let mut waits = second.run(|_, _| 5);
+    assert!(poll_once(&mut waits).is_pending());
+    for taken in 1..=2 {
+        assert_eq!(second.snapshot().queue.waiting, 1);
+        doors[taken - 1].open();
+        doors[taken].await_arrivals(1);
+    }
+    let queue = second.snapshot().queue;
+    assert_eq!((queue.queued, queue.waiting), ([0, 1, 0], 0));
+    occupied.open();
+    assert_eq!(waits.wait().unwrap(), 5);
+    doors.iter().for_each(Door::open);
+    assert!(calls.into_iter().all(|call| call.wait().is_ok()));
+    at_rest(&first);
+    assert_eq!(gate.free(), 1);
+}
+
 #[test]
 fn the_oldest_is_dropped_for_the_new_one_in_the_same_pool() {
     let gate = Gate::new(1);
@@ -142,7 +173,19 @@ fn no_place_is_lost_between_pools() {
         .map(|reserved| sharing(&gate, reserved, |it| it.queue(3)))
         .into();
     let done = AtomicU64::new(0);
+    // One whose worker never comes for a place: what waits there depends on being told.
+    let idle = sharing(&gate, 0, |it| it.queue(3));
+    let door = occupy(&idle, 1);
     std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..500 {
+                let mut call = idle.run(|_, _| ());
+                assert!(poll_once(&mut call).is_pending());
+                while idle.snapshot().queue.queued != [0, 1, 0] {
+                    std::thread::yield_now();
+                }
+            }
+        });
         for seed in 0..6_usize {
             let (pools, done) = (&pools, &done);
             scope.spawn(move || {
@@ -162,6 +205,8 @@ fn no_place_is_lost_between_pools() {
         }
     });
     assert_eq!(done.load(Ordering::Relaxed), 6 * (500 - 72));
+    door.open();
+    at_rest(&idle);
     for pool in &pools {
         at_rest(pool);
         assert_eq!(pool.snapshot().queue.waiting, 0);

@@ -1,8 +1,13 @@
-use crate::support::{Door, at_rest, closures, occupy, poll_once};
+#[cfg(feature = "tokio")]
+use crate::support::{Door, occupy};
+use crate::support::{at_rest, closures, poll_once};
 use cortex_core::{Clock, Context, Deadline};
 use cortex_testkit::ManualClock;
-use cortex_workers::{Adaptive, CancelToken, Closures, Error, Overflow, Pool, Stage, Stop};
+#[cfg(feature = "tokio")]
+use cortex_workers::Overflow;
+use cortex_workers::{Adaptive, CancelToken, Closures, Error, Pool, Stage, Stop};
 use std::sync::{Arc, Mutex};
+#[cfg(feature = "tokio")]
 use std::task::Poll;
 use std::thread::current;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-use crate::support::{Door, poll_once};
+use crate::support::{Door, at_rest, occupy, poll_once};
 use cortex_testkit::ManualClock;
 use cortex_workers::{Closures, Drain, DrainReport, Event, Observer, Pool};
 use std::cell::RefCell;
@@ -30,6 +30,24 @@ fn shut_down(pool: &Pool<Closures>) -> DrainReport {
     runtime
         .expect("there is one")
         .block_on(pool.shutdown(Drain::unlimited()))
+}
+
+/// A task that has answered can't be told to stop, though its worker has not come back to say so.
+#[tokio::test]
+async fn what_has_answered_is_not_stopped_by_the_end() {
+    for _ in 0..1000 {
+        let pool = Pool::<Closures>::builder("done")
+            .threads(1)
+            .build()
+            .await
+            .unwrap();
+        let token = cortex_workers::CancelToken::new();
+        pool.run(|_, _| ()).cancel_with(&token).await.unwrap();
+        token.cancel();
+        let report = pool.shutdown(Drain::now()).await;
+        assert!(report.is_complete(), "{report}");
+        assert_eq!(pool.snapshot().tasks.completed, 1);
+    }
 }
 
 /// Stands at a door when it is dropped.
@@ -108,6 +126,87 @@ fn the_end_waits_for_destructors_of_thread_locals() {
     assert!(shut_down(&pool).is_complete());
 }
 
+/// Returns the report of a pool that ends, once the time is over that its threads have for that.
+fn past_grace(
+    clock: &ManualClock,
+    pool: &Pool<Closures>,
+    ending: &mut (impl Future<Output = DrainReport> + Unpin),
+) -> DrainReport {
+    loop {
+        clock.advance(SECOND);
+        pool.tick();
+        if let Poll::Ready(report) = poll_once(ending) {
+            return report;
+        }
+        std::thread::yield_now(); // somebody is about to begin to wait for the threads
+    }
+}
+
+/// Starts a pool whose first thread has ended, but for a destructor that stands at a door; another one works.
+#[cfg(target_os = "linux")]
+fn behind_one_that_lingers(name: &str, clock: &ManualClock) -> (Pool<Closures>, Door) {
+    let builder = Pool::<Closures>::builder(name).threads(1).clock(clock.clone());
+    let pool = builder.build_blocking().expect("the settings make sense");
+    let door = linger(&pool);
+    at_rest(&pool);
+    for threads in [2, 1] {
+        pool.resize(threads).expect("there may be as many"); // the idle one with the lowest number ends
+    }
+    door.await_arrivals(1);
+    (pool, door)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn one_that_does_not_end_is_the_only_one_that_is_left() {
+    let clock = ManualClock::new();
+    let (pool, door) = behind_one_that_lingers("innocent", &clock);
+    pool.resize(3).unwrap();
+    occupy(&pool, 3).open(); // all are there
+    let mut ending = Box::pin(pool.shutdown(Drain::within(SECOND)));
+    assert!(poll_once(&mut ending).is_pending());
+    await_threads("innocent-", 1);
+    let report = past_grace(&clock, &pool, &mut ending);
+    assert_eq!((report.leaked, report.stopped), (1, 0));
+    door.open();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_come_and_go_behind_one_that_does_not_end() {
+    let (pool, door) = behind_one_that_lingers("cycles", &ManualClock::new());
+    for _ in 0..20 {
+        pool.resize(3).unwrap();
+        occupy(&pool, 3).open();
+        pool.resize(1).unwrap();
+        while pool.snapshot().threads.live > 1 {
+            std::thread::yield_now();
+        }
+        await_threads("cycles-", 2);
+    }
+    door.open();
+    assert!(shut_down(&pool).is_complete());
+}
+
+/// rayon waits for no thread.
+#[cfg(feature = "rayon")]
+#[test]
+fn the_end_waits_for_threads_that_compute() {
+    let clock = ManualClock::new();
+    let builder = cortex_workers::CpuPool::builder("computes").threads(1);
+    let cpu = builder.clock(clock.clone()).build_blocking().unwrap();
+    let door = Door::default();
+    let set = |door: Door| LAST.with_borrow_mut(|last| *last = Some(Lingers(door)));
+    cpu.map(vec![door.clone()], set).wait().unwrap();
+    let pool = cpu.front();
+    let mut ending = Box::pin(pool.shutdown(Drain::within(SECOND)));
+    assert!(poll_once(&mut ending).is_pending());
+    door.await_arrivals(1);
+    assert!(poll_once(&mut ending).is_pending());
+    assert_eq!(past_grace(&clock, pool, &mut ending).leaked, 1);
+    door.open();
+}
+
 /// Keeps the events of the end.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<Event>>>);
@@ -125,7 +224,7 @@ fn threads_that_do_not_end_are_listed_and_not_waited_for() {
     let (clock, log) = (ManualClock::new(), Log::default());
     let builder = Pool::<Closures>::builder("leaks").threads(1).clock(clock.clone());
     let pool = builder.observe(log.clone()).build_blocking().unwrap();
-    let door = crate::support::occupy(&pool, 1);
+    let door = occupy(&pool, 1);
     clock.advance(SECOND);
     let mut ending = Box::pin(pool.shutdown(Drain::now()));
     assert!(poll_once(&mut ending).is_pending());
@@ -153,14 +252,7 @@ fn a_thread_local_that_is_never_destroyed_counts_as_a_thread_that_is_left() {
     let mut ending = Box::pin(pool.shutdown(Drain::within(SECOND)));
     assert!(poll_once(&mut ending).is_pending());
     door.await_arrivals(1);
-    let report = loop {
-        clock.advance(SECOND);
-        pool.tick();
-        if let Poll::Ready(report) = poll_once(&mut ending) {
-            break report;
-        }
-        std::thread::yield_now(); // somebody is about to begin to wait for the thread
-    };
+    let report = past_grace(&clock, &pool, &mut ending);
     assert_eq!((report.leaked, report.stopped), (1, 0));
     door.open();
 }

@@ -127,6 +127,8 @@ impl Also for Closures {
         for spawned in spawned {
             let (round, answer) = runtime.block_on(spawned).expect("nothing panics there");
             assert!(answer.is_err() || answer == Ok(round));
+            toll.answered
+                .fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
         }
         rounds * 7
     }
@@ -320,7 +322,12 @@ impl Storm {
                 .map(|thread| scope.spawn(move || self.rage(pool, self.seed * THREADS + thread, toll)))
                 .collect();
             if self.ends {
-                while pool.snapshot().tasks.submitted < self.rounds {
+                // One thread alone may have offered as many before the others have an answer.
+                let some = |count: &AtomicU64| count.load(Ordering::Relaxed) > 0;
+                while pool.snapshot().tasks.submitted < self.rounds
+                    || !some(&toll.answered)
+                    || !some(&toll.cancelled)
+                {
                     std::thread::yield_now();
                 }
             } else {
@@ -345,7 +352,12 @@ impl Storm {
         assert_eq!(heard.all(), Counts::of(&snapshot.tasks), "each is told of once");
         let ran = snapshot.tasks.completed + snapshot.tasks.panicked;
         assert!(toll.begun.load(Ordering::Relaxed) >= ran);
-        assert!(toll.answered.load(Ordering::Relaxed) > 0);
+        let answered = toll.answered.load(Ordering::Relaxed);
+        assert!(answered > 0);
+        assert!(
+            answered <= snapshot.tasks.completed,
+            "whoever is answered counts so"
+        );
         assert!(toll.cancelled.load(Ordering::Relaxed) > 0);
         let [accepted, done, handed_over] =
             [&toll.accepted, &toll.done, &toll.handed_over].map(|count| count.load(Ordering::Relaxed));

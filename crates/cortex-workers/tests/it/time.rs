@@ -2,9 +2,11 @@ use crate::support::{Door, assert_balanced, at_rest, closures, occupy, poll_once
 use cortex_core::{Clock, Context, Deadline};
 use cortex_testkit::ManualClock;
 use cortex_workers::{Closures, Error, Overflow, Pool, Stage, Stop, TaskCx};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Poll, Wake, Waker};
+use std::time::{Duration, Instant, SystemTime};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -50,6 +52,85 @@ fn the_deadline_ends_a_task_wherever_it_is() {
     assert_eq!(later.wait().unwrap(), 5);
     assert_eq!(*seen.lock().unwrap(), Some(Stop::Deadline));
     assert_eq!(at_rest(&pool).tasks.expired, 4);
+}
+
+/// Moves the clock and looks at it when it is woken: between the answer of a task and when its worker comes back.
+struct Late(ManualClock, Pool<Closures>);
+
+impl Wake for Late {
+    fn wake(self: Arc<Self>) {
+        self.0.advance(SECOND);
+        self.1.tick();
+    }
+}
+
+#[test]
+fn a_deadline_that_comes_after_the_answer_is_none() {
+    let clock = ManualClock::new();
+    let pool = closures(|builder| builder.clock(clock.clone()));
+    let door = Door::default();
+    let inside = door.clone();
+    let deadline = Deadline::after(clock.now(), SECOND);
+    let mut call = pool.run(move |_, _| inside.pass()).deadline(deadline);
+    let waker = Waker::from(Arc::new(Late(clock.clone(), pool.clone())));
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(Pin::new(&mut call).poll(&mut cx).is_pending());
+    door.open();
+    let tasks = loop {
+        let snapshot = at_rest(&pool);
+        if snapshot.tasks.ended() == 1 {
+            break snapshot.tasks;
+        }
+    };
+    assert!(matches!(poll_once(&mut call), Poll::Ready(Ok(()))));
+    assert_eq!((tasks.completed, tasks.expired), (1, 0));
+}
+
+/// Stands still for the thread that looks at the clock for all pools.
+struct Unwatched(ManualClock, Instant);
+
+impl Clock for Unwatched {
+    fn now(&self) -> Instant {
+        if std::thread::current().name() == Some("cortex-workers") {
+            self.1
+        } else {
+            self.0.now()
+        }
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.0.wall()
+    }
+}
+
+#[test]
+fn a_worker_begins_nothing_that_is_late() {
+    const MANY: u64 = 300;
+    let clock = ManualClock::new();
+    let unwatched = Unwatched(clock.clone(), clock.now());
+    let pool = closures(|builder| builder.clock(unwatched));
+    let door = occupy(&pool, 1);
+    let deadline = Deadline::after(clock.now(), SECOND);
+    let begun = Arc::new(AtomicU64::new(0));
+    let task = || {
+        let begun = Arc::clone(&begun);
+        move |_: &mut Closures, _: &TaskCx<'_>| begun.fetch_add(1, Ordering::Relaxed)
+    };
+    let mut late = pool.run(task()).deadline(deadline);
+    assert!(poll_once(&mut late).is_pending());
+    for _ in 1..MANY {
+        pool.run(task()).deadline(deadline).detach().unwrap();
+    }
+    let mut next = pool.run(|_, _| 7);
+    assert!(poll_once(&mut next).is_pending());
+    clock.advance(SECOND);
+    door.open();
+    assert_eq!(next.wait().unwrap(), 7);
+    let Poll::Ready(Err(Error::Deadline { stage, work: Some(_) })) = poll_once(&mut late) else {
+        panic!("it comes back");
+    };
+    assert_eq!((stage, begun.load(Ordering::Relaxed)), (Stage::Queued, 0));
+    assert_eq!(at_rest(&pool).tasks.expired, MANY);
 }
 
 #[test]

@@ -11,9 +11,10 @@ use cortex_workers::{
 #[cfg(feature = "tokio")]
 use std::task::Poll;
 use std::time::Duration;
+use tracing::span::{Attributes, Id};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Dispatch, dispatcher, info, info_span};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing::{Dispatch, Subscriber, dispatcher, info, info_span};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,11 +27,17 @@ struct Traced {
 
 impl Traced {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// Cancels this token as soon as a span is made.
+    fn with(token: Option<CancelToken>) -> Self {
         let memory = InMemory::new();
         let tracer = Tracer::builder("test").export(memory.clone());
         let tracer = tracer.build().expect("the settings make sense");
+        let layers = tracing_subscriber::registry().with(tracer.layer());
         Self {
-            _subscribed: subscribe(tracing_subscriber::registry().with(tracer.layer())),
+            _subscribed: subscribe(layers.with(token.map(Cancels))),
             tracer,
             memory,
         }
@@ -53,6 +60,14 @@ impl Traced {
             (text(span, "outcome"), why)
         };
         self.ended().iter().map(outcome).collect()
+    }
+}
+
+struct Cancels(CancelToken);
+
+impl<S: Subscriber> Layer<S> for Cancels {
+    fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: tracing_subscriber::layer::Context<'_, S>) {
+        self.0.cancel();
     }
 }
 
@@ -265,6 +280,19 @@ fn a_batch_and_what_a_caller_runs_have_spans_too() {
     let batch = named(&spans, "batch").span_id;
     let tasks = spans.iter().filter(|span| span.parent_span_id == Some(batch));
     assert_eq!((tasks.count(), spans.len()), (3, 4));
+}
+
+/// Offered and refused, and to be run by its caller: but cancelled before that.
+#[test]
+fn a_task_that_is_cancelled_before_its_caller_runs_it_says_so() {
+    let pool = traced(|builder| builder.queue(0).overflow(Overflow::CallerRuns));
+    let door = occupy(&pool, 1);
+    let token = CancelToken::new();
+    let traced_here = Traced::with(Some(token.clone()));
+    let answer = pool.run(|_, _| ()).cancel_with(&token).wait();
+    assert!(matches!(answer, Err(Error::Cancelled { .. })));
+    assert_eq!(traced_here.outcomes(), [("cancelled".to_owned(), None)]);
+    door.open();
 }
 
 #[test]
