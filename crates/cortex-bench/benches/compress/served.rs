@@ -13,6 +13,7 @@ const CONNECTIONS: usize = 16;
 const PASS_NANOS: f64 = 50e6;
 
 /// What is asked for, and from whom.
+#[derive(Clone, Copy)]
 struct Plan {
     group: &'static str,
     path: &'static str,
