@@ -126,7 +126,7 @@ mod tests {
                 "{command}: {summary}"
             );
         }
-        assert_eq!(summary.lines().count(), 14, "{summary}");
+        assert_eq!(summary.lines().count(), 15, "{summary}");
     }
 
     #[test]

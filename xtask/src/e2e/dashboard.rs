@@ -204,7 +204,8 @@ mod tests {
                 "Observability itself",
                 "Traces",
                 "Calls to others",
-                "Compression"
+                "Compression",
+                "Pools of threads"
             ]
         );
         assert!(rows.iter().all(|(_, panels)| *panels > 0), "{rows:?}");

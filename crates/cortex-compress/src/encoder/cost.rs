@@ -200,9 +200,9 @@ pub(crate) fn grain(coding: Coding, level: u8, dictionary: bool, slice: usize) -
 
 /// Returns what a byte costs in picoseconds: whole, in slices, and as a stream.
 const fn seed(coding: Coding, level: u8) -> (u64, u64, u64) {
-    let (whole, stream) = match (coding, level) {
+    match (coding, level) {
         #[cfg(feature = "zstd")]
-        (Coding::Zstd, level) => match level {
+        (Coding::Zstd, level) => in_slices_as_streams(match level {
             ..=1 => (2200, 3400),
             2 => (2500, 3500),
             3 | 4 => (3400, 3800),
@@ -212,9 +212,9 @@ const fn seed(coding: Coding, level: u8) -> (u64, u64, u64) {
             11 | 12 => (60_000, 35_000),
             13..=15 => (90_000, 60_000),
             _ => (500_000, 500_000),
-        },
+        }),
         #[cfg(feature = "brotli")]
-        (Coding::Br, level) => match level {
+        (Coding::Br, level) => in_slices_as_streams(match level {
             0 | 1 => (6200, 6200),
             2 => (10_000, 10_000),
             3 => (12_000, 12_000),
@@ -225,12 +225,17 @@ const fn seed(coding: Coding, level: u8) -> (u64, u64, u64) {
             7 | 8 => (90_000, 50_000),
             9 => (130_000, 50_000),
             _ => (1_500_000, 1_500_000),
-        },
+        }),
         #[cfg(feature = "gzip")]
-        (Coding::Gzip, level) => return zlib_seed(level),
+        (Coding::Gzip, level) => zlib_seed(level),
         #[cfg(feature = "deflate")]
-        (Coding::Deflate, level) => return zlib_seed(level),
-    };
+        (Coding::Deflate, level) => zlib_seed(level),
+    }
+}
+
+/// What is encoded in slices costs what a stream does.
+#[cfg(any(feature = "brotli", feature = "zstd"))]
+const fn in_slices_as_streams((whole, stream): (u64, u64)) -> (u64, u64, u64) {
     (whole, stream, stream)
 }
 
